@@ -18,6 +18,8 @@ from sonjit.runs import Detect, Outputs, hiding, run_input
 from sonjit.runs.detect import DetectWorker
 from sonjit.runs.hiding import Anonymiser
 
+from ..support.stored import assert_as_stored  # noqa: TID252  # one helper for all packages
+
 SIDE, FRAMES, FPS = 24, 60, 10
 
 
@@ -277,3 +279,28 @@ def test_the_notes_of_a_source_and_the_last_events_reach_every_table():
     for table in tables:
         assert table.writer.remarks == ("one of 2 frames",)
         assert table.events == [(7, "a.mp4", "end"), (7, "a.mp4", "cancel")]
+
+
+@pytest.mark.parametrize("is_live", [True, False])
+def test_followed_boxes_are_as_stored(hider, tmp_path, is_live):
+    """Follow a square that grows, is found with errors in few frames, and leaves before another scene."""
+    frames, boxes = moving()
+    parts = [f.rgb[: 120 - f.index // 6, : 160 - f.index // 4] for f in frames]
+    parts = [cv2.resize(255 - part if index > 44 else part, (400, 300)) for index, part in enumerate(parts)]
+    frames = [SourceFrame(f.index, f.time, part) for f, part in zip(frames, parts, strict=True)]
+    shapes = {frame.rgb.tobytes(): frame.index for frame in frames}
+
+    def find(rgb):
+        number = shapes.get(rgb.tobytes(), 0)
+        left, top, right, bottom = (2.6 * edge for edge in boxes[number])
+        shift = number % 7
+        return [(left + shift, top - shift, right + 2 * shift, bottom)] if number % 5 == 0 and number > 8 else []
+
+    anonymiser = hider(find, lambda rgb: find(rgb)[:1])
+    if not is_live:
+        (tmp_path / "clip.mp4").write_bytes(b"")
+        anonymiser.scan(Recording(frames, tmp_path / "clip.mp4"), None, Progress())
+    covered = [anonymiser.boxes(frame) for frame in frames]
+    shown = [np.round(anonymiser.below(frame)[::40, ::40].astype(float)) for frame in frames[::9]]
+    assert any(some.faces for some in covered)
+    assert_as_stored(f"hiding.{'live' if is_live else 'file'}", [covered, shown], relative=0, absolute=1.5)
