@@ -31,7 +31,10 @@ MEASURE_S = 900  # time limit of a test file with coverage
 DEFINITIONS = 3  # number of constants from one to the next that are followed to the functions that use them
 OTHER_FOLDERS = ("browser", "docs", "examples", "page")
 SELECTED = "not golden and not browser and not network"
-PRELOADED = ("numpy", "cv2", "av", "openvino", "hypothesis.strategies", "hypothesis.extra.numpy", "unittest.mock")
+PRELOADED = (
+    *("numpy", "cv2", "av", "openvino", "hypothesis.strategies", "hypothesis.extra.numpy", "unittest.mock"),
+    *("cyclopts", "fastapi", "starlette.testclient", "websockets.sync.client"),
+)
 """Libraries that are imported once, before the processes of the tests fork."""
 PYTEST = ("-x", "-q", "--no-header", "--tb=no", "-p", "no:cacheprovider", "-p", "no:randomly", "-m", SELECTED)
 WARNING = "ignore::pytest.PytestAssertRewriteWarning"  # of the preloaded modules
