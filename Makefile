@@ -103,8 +103,8 @@ torture: install models  ## damaged files, killed runs, full disks, long streams
 	$(BIN)/sonjit models pull face body rigs
 	$(BIN)/python tools/torture --minutes $(MINUTES) --seed $(SEED) $(if $(SAVE),--save $(SAVE))
 
-mutants: install models  ## break the tracker in 400 places, and report what the nearby tests do not notice; COUNT=400 SEED=1
-	$(BIN)/python tools/mutants.py --count $(COUNT) --seed $(SEED)
+mutants: install models  ## break the tracker in 400 places, and report what the nearby tests do not notice; COUNT=400 SEED=1 SAVE=file
+	$(BIN)/python tools/mutants.py --count $(COUNT) --seed $(SEED) $(if $(SAVE),--save $(SAVE))
 
 check: install  ## format, lint, types, import rules, sizes, generated files
 	$(BIN)/ruff format --check .
