@@ -76,6 +76,35 @@ def test_keypoints_outside_the_image_are_not_seen():
     assert not seen[30:].any()
 
 
+def leaving(frames, first):
+    """Move the left ankle to the left edge in one frame and out of it later. Between these, legs are exchanged."""
+    order = mirrored_order(load_skeleton("body_blazepose33").keypoints)
+    legs = [INDEX(f"{side}_{name}") for side in ("left", "right") for name in ("hip", "knee", "ankle")]
+    for at, frame in enumerate(frames[first : first + 8]):
+        (body,) = frame.bodies
+        body.keypoints[INDEX("left_ankle"), 0] = -20 if at == 7 else 8
+        if 0 < at < 7:
+            for points in (body.keypoints, body.keypoints_3d):
+                points[legs] = points[order][legs]
+
+
+def test_limbs_that_the_image_cuts_are_not_seen_and_do_not_exchange_the_sides():
+    frames = frames_of([*squat(90), *[170] * 30])
+    for frame in frames:  # a step, in front of the trunk
+        for side, ahead_m in (("left", -0.3), ("right", 0.3)):
+            index = INDEX(f"{side}_ankle")
+            frame.bodies[0].keypoints_3d[index, 0] += ahead_m
+            frame.bodies[0].keypoints[index, 0] += 500 * ahead_m
+    expected = recording_of("a.mp4", "full", frames, (), size=(2000, 2000)).angles["neck_flexion_rad"]
+    leaving(frames, 70)
+    angles = recording_of("a.mp4", "full", frames, (), size=(2000, 2000)).angles
+    np.testing.assert_allclose(angles["neck_flexion_rad"], expected, atol=1e-6)
+    seen = {side: np.isfinite(angles[f"{side}_knee_angle_rad"]) for side in ("left", "right")}
+    assert np.flatnonzero(~seen["left"]).tolist() == [*range(70, 78)]
+    assert np.flatnonzero(~seen["right"]).tolist() == []  # a short gap is filled
+    assert np.isfinite(angles["left_elbow_angle_rad"]).all()
+
+
 def test_repetitions_and_what_is_not_counted_have_rows():
     recording = recorded([*squat(90), *squat(80), *squat(85)[:40]])
     assert [(row[0], row[4]) for row in recording.repetitions] == [("left knee", "90"), ("left knee", "80")]
@@ -109,6 +138,23 @@ def test_exchanged_sides_are_exchanged_back():
             Body(1.0, body.keypoints[order], body.keypoints_3d[order], body.visibility, body.presence, id=3)
         ]
     np.testing.assert_allclose(recording_of("a.mp4", "full", frames, ()).angles[KNEE], expected, atol=1e-6)
+
+
+def test_sides_stay_exchanged_in_frames_with_one_side():
+    frames = frames_of([*squat(90), *squat(90)])
+    order = mirrored_order(load_skeleton("body_blazepose33").keypoints)
+    hidden = [INDEX(f"right_{name}") for name in ("shoulder", "elbow", "wrist", "hip", "knee", "ankle")]
+    for index, frame in enumerate(frames):
+        (body,) = frame.bodies
+        seen = np.ones(33, np.float32)
+        if 50 <= index < 70:
+            seen[hidden] = 0
+        if 40 <= index < 80:
+            frame.bodies = [Body(1.0, body.keypoints[order], body.keypoints_3d[order], seen[order], seen, id=3)]
+    found = recording_of("a.mp4", "full", frames, ()).angles
+    expected = recording_of("a.mp4", "full", frames_of([*squat(90), *squat(90)]), ()).angles
+    np.testing.assert_allclose(found[KNEE], expected[KNEE], atol=1e-6)
+    assert np.isnan(found["right_knee_angle_rad"][50:70]).all()
 
 
 def test_a_mirrored_recording_has_the_same_ranges():

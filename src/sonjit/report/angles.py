@@ -47,6 +47,10 @@ _FOLLOWERS = {
     for side in ("left", "right")
     for joint, names in {"wrist": ("pinky", "index", "thumb"), "ankle": ("heel", "foot_index")}.items()
 }
+_LIMB_CHAINS: Final = (("shoulder", "elbow", "wrist"), ("hip", "knee", "ankle", "foot_index"))
+"""Joints of a limb from the trunk outwards."""
+_EDGE = 0.02  # distance from an edge of the image, relative to the size of the person, at which a joint is cut
+_CUT_GAP_S = 0.5  # maximum time between two frames with a cut joint in which the network may see it elsewhere
 _SHOULDERS = [_SKELETON.index(f"{side}_shoulder") for side in ("left", "right")]
 _HEAD = slice(0, _SHOULDERS[0])
 _LONGEST_PERCENTILE = 98  # of the lengths of a bone in the image
@@ -125,10 +129,68 @@ def _depth_bounds(points: FloatArray, world: FloatArray, sides: Sequence[tuple[i
     return [np.sqrt(np.maximum(longest**2 - length**2, 0)) for length in flat]
 
 
+def uncut_bodies(bodies: Sequence[Body | None], size: tuple[int, int], rate_hz: float) -> list[Body | None]:
+    """Return bodies whose keypoints that the image cuts are not visible.
+
+    These are keypoints outside the image, and each joint at an edge with the rest of its limb. When a person leaves the
+    image, the network moves a cut joint to the other limb after some frames. Between two frames with a cut joint, or
+    between one and the person's first or last frame, neither side is visible.
+
+    Args:
+        bodies: The person in each frame, or None.
+        size: Width and height of the image in pixels.
+        rate_hz: Frames per second.
+    """
+    present = np.array([body is not None for body in bodies], np.bool_)
+    pixels = np.full((len(bodies), 33, 2), np.nan)
+    for index, body in enumerate(bodies):
+        if body is not None:
+            pixels[index] = body.keypoints[:, :2]
+    margin = np.zeros((len(bodies), 1, 1))
+    margin[present, 0, 0] = _EDGE * np.ptp(pixels[present], axis=1).max(-1)
+    hidden = ~((pixels >= 0) & (pixels < size)).all(-1)
+    at_edge = ~((pixels >= margin) & (pixels < size - margin)).all(-1)
+    for chain in _LIMB_CHAINS:
+        cut = np.zeros((len(bodies), 2), np.bool_)  # the left and the right limb
+        unsure = np.zeros_like(cut)
+        for joint in chain:
+            columns = [_SKELETON.index(f"{side}_{joint}") for side in ("left", "right")]
+            cut |= at_edge[:, columns]
+            unsure |= _between(at_edge[:, columns] & present[:, None], present, rate_hz)
+            lost = cut | unsure.any(1, keepdims=True)
+            for column, values in zip(columns, lost.T, strict=True):
+                hidden[:, [column, *_FOLLOWERS.get(column, ())]] |= values[:, None]
+    return [
+        None
+        if body is None
+        else Body(
+            score=body.score,
+            keypoints=body.keypoints,
+            keypoints_3d=body.keypoints_3d,
+            visibility=body.visibility * ~hidden[index],
+            presence=body.presence,
+            id=body.id,
+        )
+        for index, body in enumerate(bodies)
+    ]
+
+
+def _between(cut: BoolArray, present: BoolArray, rate_hz: float) -> BoolArray:
+    """Return the frames (N, 2) of short gaps between frames with a cut joint, also before and after the person's."""
+    result = np.zeros_like(cut)
+    for side, column in enumerate((cut | ~present[:, None]).T):
+        for begin, end in runs(~column):
+            is_between = begin and end < len(cut) and cut[[begin - 1, end], side].any()
+            if is_between and (end - begin) / rate_hz <= _CUT_GAP_S:
+                result[begin:end, side] = True
+    return result
+
+
 def exchanged_sides(points: RealArray) -> BoolArray:
     """Return the frames (N,) in which left and right are exchanged, compared with the first frame of a track.
 
-    Sides are exchanged in a frame if its limbs are then nearer to those of the previous frame.
+    Sides are exchanged in a frame if its limbs are then nearer to those of the previous frame. A frame in which no
+    joint is known on both sides has the sides of the previous frame.
 
     Args:
         points: Points (N, 33, 3) in metres. NaN is unknown.
@@ -136,9 +198,11 @@ def exchanged_sides(points: RealArray) -> BoolArray:
     exchanged = np.zeros(len(points), np.bool_)
     previous = np.full((len(_LIMBS), 3), np.nan)
     for index, frame in enumerate(np.asarray(points, np.float64)):
-        centred = frame - np.nanmean(frame, axis=0) if np.isfinite(frame).any() else frame
+        exchanged[index] = index > 0 and exchanged[index - 1]
+        seen = np.isfinite(frame).all(-1)
+        centred = frame - frame[seen].mean(0) if seen.any() else frame
         here, there = centred[_LIMBS], centred[_EXCHANGED][_LIMBS]
-        known = np.isfinite(previous).all(-1) & np.isfinite(here).all(-1) & np.isfinite(there).all(-1)
+        known = np.isfinite(np.stack([previous, here, there])).all((0, -1))
         if known.any():
             distances = [np.linalg.norm(each[known] - previous[known], axis=-1).sum() for each in (here, there)]
             exchanged[index] = distances[1] < distances[0]

@@ -10,7 +10,7 @@ import numpy as np
 
 from sonjit._util import FloatArray, InputError
 from sonjit.report import errors
-from sonjit.report.angles import ANGLES, runs, track_angles
+from sonjit.report.angles import ANGLES, runs, track_angles, uncut_bodies
 from sonjit.report.conventions import Convention
 from sonjit.report.documents import number
 from sonjit.report.gait import Gait, find_gait
@@ -272,8 +272,8 @@ def recording_of(
     """Return the angles of one person, by default of the person who is in most frames.
 
     Without `counted`, repetitions of the elbows, hips and knees that were seen are counted, unless the person walks.
-    `height_m` is the body height for the speed of a gait. With the width and height of the video in pixels, keypoints
-    outside the image count as not seen.
+    `height_m` is the body height for the speed of a gait. With the width and height of the video in pixels, joints
+    that the image cuts count as not seen.
 
     Raises:
         InputError: There is no person, or none with this number.
@@ -288,7 +288,9 @@ def recording_of(
     times = [frame.time or 0.0 for frame in frames]
     steps = np.diff(times)
     rate_hz = 1 / float(np.median(steps)) if len(steps) and np.median(steps) > 0 else 30.0
-    bodies = [_inside(body, size) for body in _bodies_of(frames, chosen)]
+    bodies = _bodies_of(frames, chosen)
+    if size is not None:
+        bodies = uncut_bodies(bodies, size, rate_hz)
     angles, tilts = track_angles(bodies, rate_hz)
     columns = dict(zip(ANGLES, angles.T, strict=True)) | _wrists(frames, chosen)
     expected = {
@@ -307,22 +309,6 @@ def _bodies_of(frames: Sequence[Frame], person: int) -> list[Body | None]:
     """Return the body of a person in each frame, or None."""
     found = [{part.id: part for _, part in frame.instances() if isinstance(part, Body)} for frame in frames]
     return [bodies.get(person) for bodies in found]
-
-
-def _inside(body: Body | None, size: tuple[int, int] | None) -> Body | None:
-    """Return a body whose keypoints outside an image of this width and height are not visible."""
-    if body is None or size is None:
-        return body
-    points = body.keypoints[:, :2]
-    inside = ((points >= 0) & (points < size)).all(1)
-    return Body(
-        score=body.score,
-        keypoints=body.keypoints,
-        keypoints_3d=body.keypoints_3d,
-        visibility=body.visibility * inside,
-        presence=body.presence,
-        id=body.id,
-    )
 
 
 def _wrists(frames: Sequence[Frame], person: int) -> dict[str, FloatArray]:
