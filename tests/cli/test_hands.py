@@ -250,3 +250,15 @@ def test_outputs_of_an_earlier_run_are_replaced_and_kept_on_failure(sonjit, medi
     shutil.copy(media / "clip.mp4", tmp_path / "again.mp4")
     assert sonjit("hands", tmp_path / "again.mp4", "--save", table)[0] == 0
     assert len(load_frames(table)[1]) == frame_count
+
+
+def test_a_photograph_is_printed_in_columns_without_modules_that_load_slowly(media):
+    program = "import sys; from sonjit.cli import main; main(sys.argv[1:]); print(*sorted(sys.modules))"
+    words = ["hands", str(media / "photo.png"), "--search", "fast"]
+    done = subprocess.run([sys.executable, "-c", program, *words], capture_output=True, text=True, check=True)
+    heading, *hands, modules = done.stdout.splitlines()
+    assert heading.split() == ["what", "score", "id", "box", "px"]
+    start = heading.index("score")
+    assert hands
+    assert all(0.5 < float(line[start : start + 4]) <= 1 and line[start - 2 : start] == "  " for line in hands)
+    assert {"rich.console", "cyclopts.completion", "av"}.isdisjoint(modules.split())

@@ -76,7 +76,10 @@ def build_app(called: str | None = None) -> App:
         texts = {} if is_loaded else {"help": command.summary}
         usage = {"usage": _INPUT_USAGE.format(name)} if command.takes_inputs else {}
         app.command(function, name=name, group=titles[command.group], **texts, **usage)
-    app.register_install_completion_command(help="Install completion of commands and options for bash, zsh or fish.")
+    if not called:  # its modules load slowly
+        app.register_install_completion_command(
+            help="Install completion of commands and options for bash, zsh or fish."
+        )
     return app
 
 

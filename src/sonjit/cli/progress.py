@@ -107,17 +107,25 @@ def _print_instances(frame: Frame, measured: Extras | None) -> None:
     instances = [instance for _, instance in frame.instances()]
     if not instances:
         return
-    rows = (
+    rows = [
         (one.title, f"{one.score:.2f}", "" if one.id is None else str(one.id), ", ".join(f"{x:.0f}" for x in one.box))
         for one in instances
-    )
-    print_table(("what", "score", "id", "box px"), rows)
+    ]
+    _print_columns([("what", "score", "id", "box px"), *rows])
     if measured:
         sys.stdout.write("\n")
         titles = [instance.title + ("" if instance.id is None else f" #{instance.id}") for instance in instances]
         names = dict.fromkeys(name for values in measured for name in values)
         lines = [(name, *(detect.value_text(own[name]) if name in own else "" for own in measured)) for name in names]
         print_table(("measure", *titles), lines, right=titles, wrapped=("measure", *titles))
+
+
+def _print_columns(rows: Sequence[Sequence[str]]) -> None:
+    """Print short cells in columns, without Rich, which loads slowly."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        sys.stdout.write(f"{line.rstrip().translate(CONTROLS)}\n")
 
 
 def print_table(
