@@ -1,5 +1,6 @@
 """Detections in the bundled images are those stored, so that no change of a search or a tracker goes unnoticed."""
 
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -9,6 +10,8 @@ import pytest
 
 import sonjit
 from sonjit._util.errors import SonjitError
+from sonjit.detectors.create import detector_from
+from sonjit.detectors.kinds import options_for
 from sonjit.media import open_source, rgb_from
 
 from ..support.stored import assert_as_stored  # noqa: TID252  # one helper for all packages
@@ -45,7 +48,11 @@ def summary(instance):
     if isinstance(instance, sonjit.Person):
         return [instance.id, *(summary(part) for part in (instance.body, *instance.parts) if part is not None)]
     step = max(len(instance.keypoints) // 50, 1)
-    return {"id": instance.id, "score": round(instance.score, 3), "keypoints": instance.keypoints[::step]}
+    found = {"id": instance.id, "score": round(instance.score, 3), "keypoints": instance.keypoints[::step]}
+    more = {name: getattr(instance, name, None) for name in ("blendshapes", "transform", "distance_m", "gesture")}
+    if getattr(instance, "mask", None) is not None:
+        more["mask"] = cv2.resize(instance.mask, (12, 8), interpolation=cv2.INTER_AREA)
+    return found | {name: value for name, value in more.items() if value is not None}
 
 
 STILLS = {
@@ -53,7 +60,10 @@ STILLS = {
     "hands-thorough": ("hands", {"keypoints": "refined", "visibility": True}),
     "face": ("face", {"model": "mesh"}),
     "box-full": ("face", {"model": "box-full"}),
+    "hands-far": ("hands", {"distance": True, "gestures": "canned", "max_instances": 2}),
+    "face-attention": ("face", {"blendshapes": True, "transform": True, "mirrored": True}),
     "body": ("body", {"model": "lite"}),
+    "body-averaged": ("body", {"averages_mirrored": True, "segmentation": True, "max_instances": 1}),
     "holistic": ("holistic", {"model": "lite", "max_instances": 3}),
 }
 STREAMS = {
@@ -66,8 +76,12 @@ STREAMS = {
 
 
 def opened(kind, options, **more):
+    options = {"max_instances": 6, "precision": "f32"} | options | more
+    averages = options.pop("averages_mirrored", False)
     try:
-        return sonjit.create_detector(kind, **{"max_instances": 6, "precision": "f32"} | options | more)
+        if averages:
+            return detector_from(replace(options_for(kind, **options), averages_mirrored=True))
+        return sonjit.create_detector(kind, **options)
     except SonjitError as error:
         pytest.skip(f"{str(error).partition(';')[0]}; type: sonjit models pull")
 

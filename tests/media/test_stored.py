@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 from sonjit.media import DrawingStyle, Header, draw_frame, open_writer
+from sonjit.media.drawing.heat_maps import panel
+from sonjit.media.drawing.labels import draw_captions
 from sonjit.media.tables import CHARACTER_ENDINGS, FORMATS
 from sonjit.results import Frame, Gesture
 from sonjit.runs import annotate, table_columns
@@ -82,3 +84,14 @@ def test_drawings_with_labels_are_as_stored(name, size):
         drawn = draw_frame(canvas, frame, DrawingStyle(**STYLES[name]))
         shown.append(cv2.resize(drawn, (24, 18), interpolation=cv2.INTER_AREA))
     assert_as_stored(f"labels.{name}.{size}", shown, relative=0, absolute=2)
+
+
+@pytest.mark.parametrize("size", [(60, 90), (180, 240), (900, 500)])
+def test_captions_and_maps_are_as_stored(size):
+    """Write lines that fit, that need smaller letters, and that are cut, and draw a map with its colours."""
+    canvas = np.full((*size, 3), 90, np.uint8)
+    draw_captions(canvas, ["short", "a line with thirty-three letters." * 2, "M" * 300, "last"])
+    values = np.linspace(-1, 3, size[0] * size[1], dtype=np.float32).reshape(size)
+    images = [canvas, panel(np.full((*size, 3), 200, np.uint8), values, "title")]
+    shown = [cv2.resize(image, (20, 20), interpolation=cv2.INTER_AREA) for image in images]
+    assert_as_stored(f"captions.{size[0]}", shown, relative=0, absolute=2)
