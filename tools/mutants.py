@@ -24,7 +24,8 @@ import shutil
 import sys
 import tempfile
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -89,27 +90,28 @@ def main() -> int:
     machine = describe_machine()
     known = {Mutant(*line["mutant"]): line for line in read_results(options.results)}
     if options.again:
-        chosen = [mutant for mutant, line in known.items() if line["noticed_by"] is None]
+        chosen = iter([mutant for mutant, line in known.items() if line["noticed_by"] is None])
         known = {}
     else:
-        chosen = sample(options.packages, options.count, options.seed)
+        chosen = islice(sample(options.packages, options.seed), options.count)
     with tempfile.TemporaryDirectory(prefix="sonjit-mutants-") as name:
         folder = Path(name)
         copy_project(folder)
         preload()
         modules = [path.relative_to(ROOT).as_posix() for name in PACKAGES for path in (SOURCE / name).rglob("*.py")]
         trial = Trial(folder, record(modules, folder, RECORDS))
-        for number, mutant in enumerate(chosen):
+        lines: list[dict[str, Any]] = []
+        for mutant in chosen:
             if mutant not in known:
                 known[mutant] = trial.test(mutant)
                 with options.results.open("a", encoding="utf-8") as file:
                     file.write(json.dumps(known[mutant]) + "\n")
-            line = known[mutant]
-            sys.stderr.write(f"{number + 1}/{len(chosen)} {line['noticed_by'] or 'SURVIVES'}: {line['change']}\n")
-    counts = count([known[mutant] for mutant in chosen])
+            lines.append(known[mutant])
+            sys.stderr.write(f"{len(lines)} {lines[-1]['noticed_by'] or 'SURVIVES'}: {lines[-1]['change']}\n")
+    counts = count(lines)
     sys.stdout.write(table(counts))
     if options.save:
-        command = f"python tools/mutants.py --count {len(chosen)} --seed {options.seed}"
+        command = f"python tools/mutants.py --count {len(lines)} --seed {options.seed}"
         text = json.dumps({"machine": machine, "command": command, "packages": counts}, indent=2)
         options.save.write_text(f"{text}\n", "utf-8")
     noticed, tried = counts["all"]
@@ -167,8 +169,8 @@ def read_results(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text("utf-8").splitlines()] if path.is_file() else []
 
 
-def sample(packages: list[str], count: int, seed: int) -> list[Mutant]:
-    """Return mutants of different places in random order."""
+def sample(packages: Sequence[str], seed: int) -> Iterator[Mutant]:
+    """Yield mutants of different places in random order."""
     generator = random.Random(seed)
     places = [
         (path, place, mutants)
@@ -177,13 +179,9 @@ def sample(packages: list[str], count: int, seed: int) -> list[Mutant]:
         for place, mutants in kept_mutants_of(path)
     ]
     generator.shuffle(places)
-    chosen: list[Mutant] = []
     for *_, mutants in places:
         generator.shuffle(mutants)
-        chosen += next(([mutant] for mutant in mutants if is_valid(mutant)), [])
-        if len(chosen) == count:
-            break
-    return chosen
+        yield from next(([mutant] for mutant in mutants if is_valid(mutant)), [])
 
 
 def is_valid(mutant: Mutant) -> bool:
