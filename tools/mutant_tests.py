@@ -10,12 +10,13 @@ import importlib
 import json
 import os
 import re
+import resource
 import signal
 import sys
 import time
 import types
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -27,7 +28,9 @@ import pytest
 NEAREST = 6  # number of test files of a module of which the record is needed
 TEST_FILES = 4  # maximum number of test files of a mutant
 BUDGET_S = 20  # undisturbed time of the tests of a mutant; further tests are left out
-MEASURE_S = 900  # time limit of a test file with coverage
+MEASURE_S = 900  # processor time of a test file with coverage
+START_S, SLOWER = 30, 4  # processor time of the start of tests, and of tests relative to their undisturbed time
+WAITING_S = 900  # limit of the time of a process that waits
 DEFINITIONS = 3  # number of constants from one to the next that are followed to the functions that use them
 OTHER_FOLDERS = ("browser", "docs", "examples", "page")
 SELECTED = "not golden and not browser and not network"
@@ -302,11 +305,11 @@ def first_failure(tests: Collection[Test], folder: Path) -> str | None:
         result.write_text(chosen.failed, "utf-8")
         return int(code)
 
-    code = _forked(run, folder, 20 + 4 * sum(test.seconds for test in tests) + 5 * len(files))
+    code = _forked(run, folder, START_S + SLOWER * sum(test.seconds for test in tests))
     if code in PASSED:
         return None
     name = result.read_text("utf-8") if result.is_file() else ""
-    return name or ("a time limit" if code is None else "the start of the tests")
+    return name or ("a time limit" if code in (None, -signal.SIGXCPU) else "the start of the tests")
 
 
 def preload() -> None:
@@ -315,17 +318,21 @@ def preload() -> None:
         importlib.import_module(name)
 
 
-def _forked(run: Any, folder: Path, limit_s: float) -> int | None:  # noqa: ANN401  # a function without arguments
-    """Call a function in a fork with the modules of a copy of the project. Return its status, or None if late."""
+def _forked(run: Callable[[], int], folder: Path, limit_s: float) -> int | None:
+    """Call a function in a fork with the modules of a copy of the project. Return its status, or None if late.
+
+    The limit is of the processor time, because other processes slow the tests down.
+    """
     process = os.fork()
     if process == 0:
         code = 99
         try:
+            resource.setrlimit(resource.RLIMIT_CPU, (round(limit_s), round(limit_s) + 10))
             _enter(folder)
             code = run()
         finally:
             os._exit(code)
-    end = time.monotonic() + limit_s
+    end = time.monotonic() + WAITING_S
     status = None
     while status is None and time.monotonic() < end:
         done, code = os.waitpid(process, os.WNOHANG)
