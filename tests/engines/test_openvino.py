@@ -164,3 +164,20 @@ def test_tables_are_the_same_with_avx2_and_avx512(weights, demo_clip, tmp_path):
         return file.read_bytes()
 
     assert table(ONEDNN_MAX_CPU_ISA="AVX2") == table()
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_the_import_collects_no_garbage_and_keeps_the_setting_of_the_program(enabled):
+    program = f"""
+import gc, sys, sonjit.engines
+if not {enabled}:
+    gc.disable()
+phases = []
+gc.callbacks.append(lambda phase, _: phases.append(phase) if "openvino._pyopenvino" in sys.modules else None)
+import sonjit.engines.quiet_openvino
+print(phases.count("start"), gc.isenabled())
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    collections, is_enabled = done.stdout.split()
+    assert int(collections) <= enabled  # the objects of the import are young once, at its end
+    assert is_enabled == str(enabled)
