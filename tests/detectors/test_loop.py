@@ -221,6 +221,20 @@ def test_a_sparse_search_searches_as_usual_after_a_loss():
     assert scene.searches == [0, 21]
 
 
+@pytest.mark.parametrize(
+    ("score", "changed", "searches"), [(0.8, True, [0, 1, 2, 3]), (0.8, False, [0]), (0.95, True, [0])]
+)
+def test_changed_images_are_searched_while_only_doubtful_instances_are_tracked(score, changed, searches):
+    class Doubtful(Scene):
+        def observe(self, rgb, box):
+            return replace(super().observe(rgb, box), score=score)
+
+    scene, windows = Doubtful(), Windows([changed] * 3)
+    detector = Detector(scene, tracking.Tracker(), CommonOptions(max_instances=2), stream_search=windows)
+    play(scene, detector, [(100,)] * 4)
+    assert scene.searches == searches
+
+
 class Adding(Windows):
     """Search of a stream that finds further observations."""
 

@@ -370,6 +370,8 @@ def test_heads_near_a_box_are_covered_except_its_own():
     assert (masked[200, [200, 560]] == 250).all()
     assert (masked[200, 300] != 250).all()
     assert without_other_heads(rgb, box, [own, far], own) is rgb
+    again = Head(0.8, np.array([215.0, 210.0]), np.array([0.0, 36.0]))
+    assert without_other_heads(rgb, box, [again], own) is rgb
 
 
 @pytest.mark.parametrize(("score", "is_covered"), [(0.6, False), (0.9, True)])

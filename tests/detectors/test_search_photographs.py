@@ -19,6 +19,7 @@ pytestmark = pytest.mark.golden
 
 WILD = Path(os.environ.get("SONJIT_TEST_DATA", "../shared")) / "real" / "wild"
 SAME_PX = 0.05
+FEW_FRAMES = 16
 
 
 @pytest.fixture(autouse=True)
@@ -52,6 +53,25 @@ def test_photographs_show_all_that_the_published_search_finds(kind):
             else:
                 for one in published:  # two compiled copies of a network may round differently
                     assert min(np.abs(one.keypoints - other.keypoints).max() for other in found) < SAME_PX, file.name
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("turns", [0, 1, 2, 3])
+def test_streams_show_the_faces_of_turned_photographs_that_stills_show(turns):
+    options = {"max_instances": 20, "precision": "f32"}
+    with (
+        sonjit.create_detector("face", static_image=True, **options) as still,
+        sonjit.create_detector("face", **options) as stream,
+    ):
+        shown = 0
+        for file in sorted(WILD.glob("ai-*.jpg")):
+            rgb = np.ascontiguousarray(np.rot90(rgb_from(file), turns))
+            stream.reset()
+            seen = [stream.detect(rgb) for _ in range(FEW_FRAMES)][-1]
+            for face in still.detect(rgb):
+                assert any(is_same_instance(face.keypoints, other.keypoints) for other in seen), file.name
+                shown += 1
+        assert shown
 
 
 @pytest.mark.slow

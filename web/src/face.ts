@@ -244,17 +244,6 @@ function mirroredPoints(points: Float32Array, width: number | null): Float32Arra
   return width === null ? points : points.map((value, i) => (i % 3 ? value : width - value));
 }
 
-/** Check whether a face is detected upright in a box that is turned by more than 45 degrees. */
-export async function isTurnedFace(
-  detector: SingleShotDetector,
-  image: Pixels,
-  box: RotatedBox,
-): Promise<boolean> {
-  return (
-    Math.abs(box.rotation) > Math.PI / 4 && (await detector.findIn(image, box, 0.5)).length > 0
-  );
-}
-
 /** Return the box of a detected face for the landmark network. */
 export function boxAroundDetection(
   { box, keypoints }: Detection,

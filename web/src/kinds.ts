@@ -158,7 +158,7 @@ export const LOADERS: Readonly<Record<string, (sources: Sources) => Promise<Make
       const search = async (image: Pixels, limits: Limits) =>
         new FaceSearch(image, await wide(), meshes, limits, people).search();
       return searching(meshes, settings, search, async () =>
-        faceFinder(await wide(), meshes, settings.min_detection_score),
+        faceFinder(await wide(), meshes, people, settings.min_detection_score),
       );
     };
   },

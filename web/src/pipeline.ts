@@ -211,8 +211,10 @@ export class Detector<O extends Observation> {
       carried = observed.map(([track]) => track.box);
       const isLost = carried.length < visibleTracks.length;
       const isOccluded = this.#sinceSearch > 1 && tracks.some((track) => track.occludedS !== null);
+      const isUnsure = !visibleTracks.some(({ observation }) => observation.score >= OF.CERTAIN);
       isDue = isLost || isOccluded || this.#isSearchDue(carried.length);
-      if (isDue && !tracks.length && this.#sinceSearch < search_interval)
+      isDue ||= isUnsure && carried.length < max_instances;
+      if (isDue && !isLost && !isOccluded && this.#sinceSearch < search_interval)
         isDue = streamSearch.isChanged(image);
     }
     const room = Math.max(max_instances - carried.length, 0);

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 R = TypeVar("R", bound=Result, covariant=True)
 _NOMINAL_STEP_S = 1 / 30
 _COUNT_INTERVAL = 90  # number of frames between searches of a live stream for instances beyond `max_instances`
+_CERTAIN = 0.9  # score of a tracked instance below which changed images are searched as if none was tracked
 _SPARSE_INTERVAL = 30  # number of frames between searches from `sparse_from` visible instances on
 _SPARSE_FRAMES = 3  # number of frames from such a search on in which windows are searched
 _SPARSE_VERIFIED_FRAMES = 6  # the same number while a detection is not verified
@@ -317,10 +318,11 @@ class Detector(files.Closing, Generic[R]):
             interval = max(interval, _COUNT_INTERVAL)
         due = room > 0 and (count == 0 or self._since_search >= interval)
         if self._stream_search is not None:
-            visible = sum(track.occluded_s is None for track in tracks)
-            is_hidden = self._since_search > 1 and visible < len(tracks)
-            due = due or count < visible or is_hidden
-            if due and not tracks and self._since_search < interval:
+            visible = [track.observation.score for track in tracks if track.occluded_s is None]
+            is_lost = count < len(visible) or (self._since_search > 1 and len(visible) < len(tracks))
+            is_unsure = max(visible, default=0.0) < _CERTAIN
+            due = due or is_lost or (is_unsure and room > 0)
+            if due and not is_lost and self._since_search < interval:
                 due = self._stream_search.is_changed(rgb)
         is_count_due = room == 0 and self._since_search >= interval
         self._since_search = 1 if due or is_count_due else self._since_search + 1

@@ -123,7 +123,7 @@ export class FaceSearch extends StillSearch<FaceObservation> {
     const { image, meshes } = this;
     const first = await meshes.observe(image, proposal.box);
     if (first.score < LIMITS.seen) return null;
-    this.#people ??= await this.#peopleInImage();
+    this.#people ??= await findPeople(image, await this.network());
     const isFirst = proposal.source === "published";
     const isPublished = isFirst && first.score > constants.search.geometry.PRESENT;
     if (first.score > LIMITS.sure && (isPublished || proposal.score >= this.limits.published))
@@ -137,25 +137,30 @@ export class FaceSearch extends StillSearch<FaceObservation> {
     );
   }
 
-  async #peopleInImage(): Promise<PersonBox[]> {
-    const network = await this.network();
-    const found: PersonBox[] = [];
-    for (const window of windows(this.image, 1, true))
-      found.push(...(await network.find(this.image, window, OF.UNSEEN)).people);
-    return found;
-  }
-
   protected features(candidate: FaceCandidate): Features {
-    const face = lastView(candidate);
-    const shown = (this.#people ?? []).filter((person) => showsFace(person, face));
-    return {
-      detection: logit(candidate.proposal.score),
-      presence: logit(presenceOf(candidate)),
-      agreement: logit(candidate.agreement),
-      ...meshProportions(face),
-      person: logit(Math.max(OF.UNSEEN, ...shown.map(({ score }) => score))),
-    };
+    return faceFeatures(candidate, this.#people ?? []);
   }
+}
+
+/** Return the people in a complete image, also very doubtful ones. */
+export async function findPeople(image: Pixels, network: PeopleNetwork): Promise<PersonBox[]> {
+  const found: PersonBox[] = [];
+  for (const window of windows(image, 1, true))
+    found.push(...(await network.find(image, window, OF.UNSEEN)).people);
+  return found;
+}
+
+/** Return the features of the score of a face. */
+export function faceFeatures(candidate: FaceCandidate, people: readonly PersonBox[]): Features {
+  const face = lastView(candidate);
+  const shown = people.filter((person) => showsFace(person, face));
+  return {
+    detection: logit(candidate.proposal.score),
+    presence: logit(presenceOf(candidate)),
+    agreement: logit(candidate.agreement),
+    ...meshProportions(face),
+    person: logit(Math.max(OF.UNSEEN, ...shown.map(({ score }) => score))),
+  };
 }
 
 /**

@@ -5,12 +5,7 @@
 
 import type { Bodies, BodyObservation } from "../body.js";
 import { FINDERS, constants } from "../data.js";
-import {
-  boxAroundDetection,
-  isTurnedFace,
-  type FaceMeshes,
-  type FaceObservation,
-} from "../face.js";
+import { boxAroundDetection, type FaceMeshes, type FaceObservation } from "../face.js";
 import { boxFromPalm, type HandObservation, type Hands } from "../hands.js";
 import {
   cornersIou,
@@ -29,6 +24,7 @@ import { cut, type Pixels } from "../pixels.js";
 import type { SingleShotDetector } from "../ssd.js";
 import type { Track } from "../tracking.js";
 import { bodyFeatures, clippedBox, cropOf, onlyBox } from "./bodies.js";
+import { faceFeatures, findPeople } from "./faces.js";
 import * as geometry from "./geometry.js";
 import { LIMITS, logit, scoreOf, type Head, type Proposal } from "./geometry.js";
 import type { PeopleNetwork } from "./network.js";
@@ -38,6 +34,7 @@ import type { Finder } from "./streams.js";
 const OF = constants.search.stream_finders;
 const { PARTS, TRACKED_IOU } = constants.search.streams;
 const { PLACEMENTS } = constants.search.bodies;
+const { PRESENT } = constants.search.geometry;
 
 /** Proposal of a tracked body. */
 const NO_PROPOSAL: Proposal = {
@@ -128,59 +125,92 @@ export function handFinder(
 }
 
 /**
- * Return a finder that proposes faces by the full-range detector, which must also detect tracked
- * faces at their position.
- *
- * The mesh network can mistake a hand for a face.
+ * Return a finder that proposes and verifies faces by the full-range detector, because the mesh
+ * network can mistake a hand for a face.
  */
 export function faceFinder(
   faces: SingleShotDetector,
   meshes: FaceMeshes,
+  people: () => Promise<PeopleNetwork>,
   minDetection: number,
 ): Finder<FaceObservation> {
   const recordOf = newRecords();
-  const isFace = async (image: Pixels, face: FaceObservation) => {
-    if (await isTurnedFace(faces, image, meshes.boxAfter(face))) return true;
+  const minScore = LIMITS.face_share * minDetection;
+
+  const upright = async (image: Pixels, window: Corners) => {
+    const part = cut(image, window);
+    const found = await faces.find(part, minScore);
+    for (const [k, face] of found.entries())
+      found[k] = await meshes.turnedUpright(faces, part, face);
+    return geometry.proposalsIn(window, found, boxAroundDetection, "face");
+  };
+
+  const turned = async (image: Pixels, window: Corners) => {
+    const part = cut(image, window);
+    const area = { ...squareAround(part.width, part.height), rotation: Math.PI };
+    const found = await faces.findIn(part, area, minScore);
+    return geometry.proposalsIn(window, found, boxAroundDetection, "face");
+  };
+
+  /** Check whether a face is detected at the position of a mesh, upright or in its crop. */
+  const isDetected = async (image: Pixels, face: FaceObservation) => {
+    const box = meshes.boxAfter(face);
+    if (
+      Math.abs(box.rotation) > Math.PI / 4 &&
+      (await faces.findIn(image, box, OF.TURNED_SCORE)).length
+    )
+      return true;
     const [left, top, right, bottom] = cornersOf(face.keypoints);
     const centre: Point = [(left + right) / 2, (top + bottom) / 2];
-    return (
-      (await faceScore(faces, image, centre, Math.max(right - left, bottom - top), OF.ON_MESH)) > 0
-    );
+    const size = Math.max(right - left, bottom - top);
+    return (await faceScore(faces, image, centre, size, OF.ON_MESH)) > 0;
   };
+
+  /**
+   * Return the score of a face, as in stills if it is not detected again. The network for people
+   * runs only if it decides.
+   */
+  const scoreOfFace = async (
+    image: Pixels,
+    proposal: Proposal,
+    first: FaceObservation,
+    second: FaceObservation,
+  ) => {
+    const agreement = geometry.oks(first.keypoints, second.keypoints, { hasMoved: true });
+    const candidate = newCandidate([first, second], proposal, agreement);
+    const features = faceFeatures(candidate, []);
+    const score = scoreOf("stream_face", features);
+    if (score > PRESENT && (await isDetected(image, second))) return score;
+    const least = scoreOf("face", features);
+    const most = scoreOf("face", { ...features, person: logit(1) });
+    if (least > PRESENT || most < PRESENT) return least;
+    return scoreOf("face", faceFeatures(candidate, await findPeople(image, await people())));
+  };
+
+  /** Check whether a mesh is a face as in stills, detected again in the turned image. */
+  const isScored = async (image: Pixels, face: FaceObservation) => {
+    const box = meshes.boxAfter(face);
+    const side = OF.AROUND_CROP * box.width;
+    const [found] = await faces.findIn(image, { ...box, width: side, height: side }, minScore);
+    if (!found) return false;
+    const proposal: Proposal = { box, score: found.score, source: "track" };
+    return (await scoreOfFace(image, proposal, face, await meshes.observe(image, box))) > PRESENT;
+  };
+
+  const isFace = async (image: Pixels, face: FaceObservation) =>
+    (await isDetected(image, face)) || isScored(image, face);
+
   return {
     ...FINDERS.FaceFinder,
     ...finderOf(meshes),
     sources: [
-      {
-        parts: PARTS,
-        cost: 1,
-        async find(image, window) {
-          const part = cut(image, window);
-          const found = await faces.find(part, LIMITS.stream_face_share * minDetection);
-          for (const [k, face] of found.entries())
-            found[k] = await meshes.turnedUpright(faces, part, face);
-          return geometry.proposalsIn(window, found, boxAroundDetection, "face");
-        },
-      },
-      {
-        parts: OF.TURNED_PARTS,
-        cost: 1,
-        async find(image, window) {
-          const part = cut(image, window);
-          const area = { ...squareAround(part.width, part.height), rotation: Math.PI };
-          const found = await faces.findIn(part, area, LIMITS.face_share * minDetection);
-          return geometry.proposalsIn(window, found, boxAroundDetection, "face");
-        },
-      },
+      { find: upright, parts: [1], cost: 1 },
+      { find: turned, parts: [1], cost: 1 },
+      { find: upright, parts: PARTS, cost: 1 },
+      { find: turned, parts: [2], cost: 1 },
     ],
-    score(_, { score }, first, second) {
-      const agreement = geometry.oks(first.keypoints, second.keypoints, { hasMoved: true });
-      const presence = logit(Math.min(first.score, second.score));
-      return Promise.resolve(
-        scoreOf("stream_face", { detection: logit(score), presence, agreement: logit(agreement) }),
-      );
-    },
-    acceptsNew: isFace,
+    score: scoreOfFace,
+    acceptsNew: async (image, face, _, proposal) => proposal !== null || isFace(image, face),
     async verify(image, track, observation) {
       const record = recordOf(track);
       if (!record.isDue()) return observation;

@@ -175,9 +175,10 @@ def without_others(rgb: Image, proposal: geometry.Proposal, heads: Iterable[geom
 
 
 def without_other_heads(rgb: Image, box: RotatedBox, heads: Iterable[geometry.Head], own: geometry.Head) -> Image:
-    """Return an image (H, W, 3) with the heads near a box covered, except one."""
-    near = [head for head in heads if math.dist(head.middle, box[:2]) < box.width / math.sqrt(2) + head.height]
-    if all(head is own for head in near):
+    """Return an image (H, W, 3) with the heads near a box covered, except one and what may be the same head."""
+    others = [head for head in heads if math.dist(head.middle, own.middle) > _KEPT * own.height]
+    near = [head for head in others if math.dist(head.middle, box[:2]) < box.width / math.sqrt(2) + head.height]
+    if not near:
         return rgb
     covered = np.zeros(rgb.shape[:2], np.uint8)
     for head in near:

@@ -51,8 +51,7 @@ class FaceSearch(StillSearch[FaceObservation]):
     @cached_property
     def people(self) -> list[PersonBox]:
         """People that the network finds in the complete image."""
-        network = self._network()
-        return [person for window in self.windows(1) for person in network.find(self.rgb, window, _UNSEEN)[0]]
+        return find_people(self.rgb, self._network())
 
     def propose(self) -> Iterator[list[geometry.Proposal]]:
         """Yield the faces of the published search, and those in finer windows while there are none or small ones."""
@@ -98,16 +97,27 @@ class FaceSearch(StillSearch[FaceObservation]):
 
     def score(self, candidate: Candidate[FaceObservation]) -> float:
         """Return the probability that a candidate is a face."""
-        candidate.features = {
-            "detection": logit(candidate.proposal.score),
-            "presence": logit(candidate.presence),
-            "agreement": logit(candidate.agreement),
-            **mesh_proportions(candidate.last),
-        }
-        shown = (person.score for person in self.people if shows_face(person, candidate.last))
-        candidate.features["person"] = logit(max(shown, default=_UNSEEN))
+        candidate.features = face_features(candidate, self.people)
         names = ("face", "hidden_face") if self._hides else ("face",)
         return max(probability(name, candidate.features) for name in names)
+
+
+def find_people(rgb: Image, network: PeopleNetwork) -> list[PersonBox]:
+    """Return the people in a complete image (H, W, 3), also very doubtful ones."""
+    windows = geometry.windows(rgb.shape[1], rgb.shape[0], 1, fewer=True)
+    return [person for window in windows for person in network.find(rgb, window, _UNSEEN)[0]]
+
+
+def face_features(candidate: Candidate[FaceObservation], people: Iterable[PersonBox]) -> dict[str, float]:
+    """Return the features of the score of a face."""
+    shown = (person.score for person in people if shows_face(person, candidate.last))
+    return {
+        "detection": logit(candidate.proposal.score),
+        "presence": logit(candidate.presence),
+        "agreement": logit(candidate.agreement),
+        **mesh_proportions(candidate.last),
+        "person": logit(max(shown, default=_UNSEEN)),
+    }
 
 
 def shows_face(person: PersonBox, face: FaceObservation) -> bool:

@@ -11,6 +11,7 @@ from sonjit.detectors.kinds.body import Bodies, BodyObservation
 from sonjit.detectors.kinds.face import FaceMeshes, FaceObservation, box_around_detection
 from sonjit.detectors.kinds.hands import HandObservation, Hands, box_from_palm
 from sonjit.detectors.search import bodies, geometry, network, stills
+from sonjit.detectors.search.faces import face_features, find_people
 from sonjit.detectors.search.hands import observe_mirrored
 from sonjit.detectors.search.score import LIMITS, logit, probability
 from sonjit.detectors.search.streams import Finder, Source
@@ -27,7 +28,8 @@ _MIN_FAILURES, _FAILURES_PER_SUCCESS, _MAX_FAILURES = 2, 4, 18
 _ON_MESH = 0.25, (0.65, 1.4), 0.4
 _ON_BODY = 0.4, (0.75, 2.3), 0.45
 _NO_PROPOSAL = geometry.Proposal(RotatedBox(0, 0, 1, 1), 0.5, "track")
-_TURNED_PARTS = (1, 2)  # numbers of windows along the longer side of an image in which upside-down faces are detected
+_AROUND_CROP = 2.0  # side of the area in which a face is detected again, relative to the crop of its mesh
+_TURNED_SCORE = 0.5  # minimum score of a turned face in the crop of its mesh
 _HEAD_SCORE = 0.5  # minimum score of a face that proposes a body
 _TRACKED_IOU = 0.4  # minimum IoU of the box of a proposed person and that of a tracked body that it shows
 _HEAD_FRAMES = 40  # number of frames for which a detected head counts
@@ -104,23 +106,29 @@ class FaceFinder(Finder[FaceObservation]):
 
     verifies = True
 
-    def __init__(self, detector: SingleShotDetector, meshes: FaceMeshes, min_detection: float) -> None:
+    def __init__(
+        self,
+        detector: SingleShotDetector,
+        meshes: FaceMeshes,
+        people: Callable[[], network.PeopleNetwork],
+        min_detection: float,
+    ) -> None:
         super().__init__(meshes)
         self._records: WeakKeyDictionary[FaceTrack, Record] = WeakKeyDictionary()
-        self._detector = detector
-        self._meshes = meshes
+        self._detector, self._meshes, self._people = detector, meshes, people
         self._min_detection = min_detection
 
     @property
     def sources(self) -> tuple[Source, ...]:
         """The face detector in the upright and in the upside-down image."""
-        return Source(self._faces_in), Source(self._upside_down_faces_in, parts=_TURNED_PARTS)
+        upright, turned = self._faces_in, self._upside_down_faces_in
+        return Source(upright, (1,)), Source(turned, (1,)), Source(upright), Source(turned, (2,))
 
     def _faces_in(self, rgb: Image, window: geometry.Window) -> list[geometry.Proposal]:
         image = window.cut(rgb)
         found = self._detector.find(image, self._min_detection)
-        faces = (self._meshes.turned_upright(self._detector, image, face) for face in found)
-        return window.proposals(faces, box_around_detection, "face")
+        turned = (self._meshes.turned_upright(self._detector, image, face) for face in found)
+        return window.proposals(turned, box_around_detection, "face")
 
     def _upside_down_faces_in(self, rgb: Image, window: geometry.Window) -> list[geometry.Proposal]:
         image = window.cut(rgb)
@@ -129,24 +137,44 @@ class FaceFinder(Finder[FaceObservation]):
         return window.proposals(found, box_around_detection, "face")
 
     def score(self, rgb: Image, proposal: geometry.Proposal, first: FaceObservation, second: FaceObservation) -> float:
-        """Return the score 0 to 1 of a face in an image (H, W, 3).
+        """Return the score 0 to 1 of a face in an image (H, W, 3), as in stills if it is not detected again.
 
-        It combines the score of the detection, the presence in both frames, and the agreement of the two shapes.
+        The network for people runs only if it decides.
         """
-        presence = logit(min(first.score, second.score))
-        agreement = logit(geometry.oks(first.keypoints, second.keypoints, moved=True))
-        features = {"detection": logit(proposal.score), "presence": presence, "agreement": agreement}
-        return probability("stream_face", features)
+        agreement = geometry.oks(first.keypoints, second.keypoints, moved=True)
+        candidate = stills.Candidate([first, second], proposal, agreement)
+        features = face_features(candidate, ())
+        score = probability("stream_face", features)
+        if score > geometry.PRESENT and self._is_detected(rgb, second):
+            return score
+        least, most = (probability("face", {**features, "person": seen}) for seen in (features["person"], logit(1.0)))
+        if least > geometry.PRESENT or most < geometry.PRESENT:
+            return least
+        return probability("face", face_features(candidate, find_people(rgb, self._people())))
 
     def accepts_new(
         self, rgb: Image, observation: FaceObservation, detections: int = 1, proposal: geometry.Proposal | None = None
     ) -> bool:
-        """Check whether a face is detected at the position of a mesh in an image (H, W, 3)."""
+        """Check whether a mesh in an image (H, W, 3) is a face: from a window, detected, or scored as in stills."""
+        return proposal is not None or self._is_detected(rgb, observation) or self._is_scored(rgb, observation)
+
+    def _is_detected(self, rgb: Image, observation: FaceObservation) -> bool:
+        """Check whether a face is detected at the position of a mesh in an image (H, W, 3), upright or in its crop."""
         x_min, y_min, x_max, y_max = observation.box
         size, centre = max(x_max - x_min, y_max - y_min), ((x_min + x_max) / 2, (y_min + y_max) / 2)
         box = self.box_after(observation)
-        is_turned = abs(box.rotation) > math.pi / 4 and bool(self._detector.find_in(rgb, box, 0.5))
+        is_turned = abs(box.rotation) > math.pi / 4 and bool(self._detector.find_in(rgb, box, _TURNED_SCORE))
         return is_turned or face_score(self._detector, rgb, centre, size, _ON_MESH) > 0
+
+    def _is_scored(self, rgb: Image, observation: FaceObservation) -> bool:
+        """Check whether a mesh of an image (H, W, 3) is a face as in stills, detected again in the turned image."""
+        box = self.box_after(observation)
+        side = _AROUND_CROP * box.width
+        found = self._detector.find_in(rgb, box._replace(width=side, height=side), self._min_detection)
+        if not found:
+            return False
+        proposal = geometry.Proposal(box, found[0].score, "track")
+        return self.score(rgb, proposal, observation, self._meshes.observe(rgb, box)) > geometry.PRESENT
 
     def verify(
         self, rgb: Image, track: FaceTrack, observation: FaceObservation, tracked: Sequence[FaceTrack]
