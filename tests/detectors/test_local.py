@@ -19,16 +19,21 @@ from sonjit.geometry.boxes import RotatedBox, box_around, box_iou, size_of
 from .test_search import Landmarks, Network, Palms, an_image
 
 
+def near(rgb, box, palms, hands, skips=lambda _: False):
+    find = lambda window, least: palms.find(window.cut(rgb), least)  # noqa: E731
+    return crops_near(rgb, box, find, lambda crop: hands.observe(rgb, crop), skips)
+
+
 @pytest.mark.parametrize(("presence", "skipped", "count"), [(0.9, False, 1), (0.2, False, 0), (0.9, True, 0)])
 def test_crops_are_those_of_the_keypoints_of_recognised_hands(presence, skipped, count):
     hands = Landmarks(presence)
-    crops = [*crops_near(an_image(), RotatedBox(60, 60, 50, 50, 0.2), Palms(), hands, lambda _: skipped)]
+    crops = [*near(an_image(), RotatedBox(60, 60, 50, 50, 0.2), Palms(), hands, lambda _: skipped)]
     assert len(crops) == count
     assert all(crop.box == box_around_hand(hands.observe(an_image(), None).keypoints) for crop in crops)
 
 
 def test_a_box_outside_the_image_has_no_crops():
-    assert not [*crops_near(an_image(), RotatedBox(-900, 60, 50, 50, 0), Palms(), Landmarks(0.9), lambda _: False)]
+    assert not [*near(an_image(), RotatedBox(-900, 60, 50, 50, 0), Palms(), Landmarks(0.9))]
 
 
 class PalmsInWindows(Palms):
@@ -100,7 +105,7 @@ def test_nine_of_ten_recognised_hands_are_found_from_loose_boxes(data):
     for rgb, keypoints in recognised_hands(data, hands, 40):
         size = size_of(keypoints[:, :2])
         box = displaced(box_around_hand(keypoints), size, rng)
-        crops = crops_near(rgb, box, hands.palms, hands, lambda _: False)
+        crops = near(rgb, box, hands.palms, hands)
         seen = [each for crop in crops if (each := hands.observe(rgb, crop.box)).score > PRESENT]
         away = (np.linalg.norm(each.keypoints[:, :2] - keypoints[:, :2], axis=1).mean() / size for each in seen)
         results.append(any(distance < MOST_AWAY for distance in away))

@@ -422,8 +422,8 @@ def test_palms_are_searched_at_the_wrists_in_the_image_where_no_hand_is():
             candidates = [SimpleNamespace(last=SimpleNamespace(keypoints=hand.last.keypoints + rows[wrist]))]
         body = BodyObservation(0.9, rows, rows, ones, ones, np.zeros((2, 2), np.float32))
         search = SimpleNamespace(rgb=np.zeros((480, 400, 3), np.uint8), candidates=candidates)
-        search._palms_in = lambda window, _: (window.left + window.right) / 2
-        return [center > 200 + move[0] for center in HandSearch._hands_of(search, body)]
+        windows = HandSearch._ends_of(search, [body])
+        return [(window.left + window.right) / 2 > 200 + move[0] for window in windows]
 
     assert searched((0, 0, 0)) == [True, False]
     assert searched((0, 0, 0), wrist=15) == [False]
@@ -446,10 +446,11 @@ def test_doubtful_hands_are_observed_in_the_mirrored_image(monkeypatch, presence
     first, second = (SimpleNamespace(score=score, keypoints=points) for score in (presence, mirrored))
     monkeypatch.setattr(hands, "observe_mirrored", lambda *_: second)
     odds, given = changes.pop("odds", -9), {"score": 0.6, "source": "palm", "published": False} | changes
-    search = SimpleNamespace(rgb=None, min_detection=0.5, _verified_boxes=[], _network_odds=lambda _: odds)
-    search._hands = SimpleNamespace(observe=lambda *_: first)
+    network = SimpleNamespace(observe=lambda *_: first, is_same_instance=None)
+    search = HandSearch(an_image(), Palms(), network)
+    monkeypatch.setattr(search, "_network_odds", lambda _: odds)
     proposal = SimpleNamespace(box=RotatedBox(50, 50, 90, 90), **given)
-    candidate = HandSearch.verify(search, proposal)
+    candidate = search.verify(proposal)
     assert search._verified_boxes == [proposal.box]
     if seen is None:
         assert candidate is None

@@ -3,6 +3,8 @@
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
@@ -10,13 +12,15 @@ from sonjit._util import Image
 from sonjit.detectors.kinds.body import Bodies, BodyObservation
 from sonjit.detectors.kinds.hands import HandObservation, Hands, box_around_hand, box_from_palm
 from sonjit.detectors.search import geometry, local
+from sonjit.detectors.search.ahead import Ahead, Helpers
 from sonjit.detectors.search.bodies import clipped, crop_of
 from sonjit.detectors.search.network import HandBox, PeopleNetwork, PersonBox, has_small, new_people
 from sonjit.detectors.search.score import LIMITS, logit, probability
 from sonjit.detectors.search.stills import COMPLETE, Candidate, Extent, Found, StillSearch
-from sonjit.detectors.ssd import SingleShotDetector
+from sonjit.detectors.ssd import Detection, SingleShotDetector
 from sonjit.geometry.boxes import RotatedBox, box_iou, iou, latest_boxes, size_of
 
+T = TypeVar("T")
 _ELBOWS, _WRISTS, _KNUCKLES = (13, 14), (15, 16), ((15, 17, 19), (16, 18, 20))
 _FEET = ((27, 29, 31), (28, 30, 32))
 _CROP_SCORE = 0.5  # score of the proposals from a body's own crops of its hands
@@ -37,8 +41,15 @@ _VISIBLE_FOOT = 0.3  # minimum visibility of a foot
 _SMALL_PX = 48.0  # size up to which the size of a hand affects its score
 
 
+class HandNetworks(NamedTuple):
+    """Networks that see parts of an image."""
+
+    palms: SingleShotDetector
+    hands: Hands
+
+
 class HandSearch(StillSearch[HandObservation]):
-    """Search of one image for hands."""
+    """Search of one image for hands. `helpers` observe independent parts of it at once, with the same result."""
 
     def __init__(
         self,
@@ -48,10 +59,11 @@ class HandSearch(StillSearch[HandObservation]):
         network: Callable[[], PeopleNetwork] | None = None,
         bodies: Callable[[], Bodies] | None = None,
         extent: Extent = COMPLETE,
+        helpers: Helpers[HandNetworks] | None = None,
     ) -> None:
         super().__init__(rgb, extent)
-        self._palms = palms
-        self._hands = hands
+        self._ahead = Ahead(HandNetworks(palms, hands), helpers)
+        self._is_same_box = hands.is_same_instance
         self._network = network
         self._load_bodies = bodies
         self._least = LIMITS["palm_share"] * self.min_detection
@@ -63,13 +75,16 @@ class HandSearch(StillSearch[HandObservation]):
 
     def propose(self) -> Iterator[list[geometry.Proposal]]:
         """Yield palms of the image, hands that the network finds, and ends of arms, then those in windows."""
-        as_published, more = self._palms.find_from(self.rgb, self.min_detection, self._least)
-        boxes = {box_from_palm(palm): palm.score for palm in as_published}
-        latest = latest_boxes(boxes, self._hands.is_same_instance)
-        yield [geometry.Proposal(box, boxes[box], "published") for box in latest]
+        self._start(lambda search: search(), [self._published], alone=True)
+        for window in self.windows(1):
+            self._people_of(window)
+        yield self._published()
         yield from self._network_in(1)
-        palms = (geometry.Proposal(box_from_palm(palm), palm.score, "palm") for palm in (*as_published, *more))
-        yield self._likely(palms)
+        found = (palm for palms in self._palms() for palm in palms)
+        palms = (geometry.Proposal(box_from_palm(palm), palm.score, "palm") for palm in found)
+        likely = self._likely(palms)
+        self._start(lambda proposal: [proposal], (palm for palm in likely if not self.is_known(palm)))
+        yield likely
         yield from self._arms()
         if self.thorough or has_small(self._people, self.rgb):
             yield from self._network_in(2)
@@ -78,39 +93,93 @@ class HandSearch(StillSearch[HandObservation]):
             self.complete = False
         yield from self._closer()
 
+    def _palms(self) -> list[list[Detection]]:
+        """Return the palms of the image as the published search finds them, and those of lower scores."""
+        return self._ahead.once(
+            "palms", lambda networks: networks.palms.find_from(self.rgb, self.min_detection, self._least)
+        )
+
+    def _published(self) -> list[geometry.Proposal]:
+        """Return the proposals of the published search."""
+        boxes = {box_from_palm(palm): palm.score for palm in self._palms()[0]}
+        latest = latest_boxes(boxes, self._is_same_box)
+        return [geometry.Proposal(box, boxes[box], "published") for box in latest]
+
+    def _people_of(self, window: geometry.Window) -> tuple[list[PersonBox], list[HandBox]]:
+        """Return the people and hands that the network finds in a window."""
+        assert self._network is not None
+        network, limits = self._network, (LIMITS["arm_person"], LIMITS["faint_hand"])
+        return self._ahead.once(window, lambda _: network().find(self.rgb, window, *limits))
+
+    def _body_of(self, person: PersonBox) -> BodyObservation:
+        """Return the body in the box of a person."""
+        assert self._load_bodies is not None
+        bodies = self._load_bodies
+        return self._ahead.once(person, lambda _: bodies().observe(self.rgb, crop_of(person.box)))
+
     def _closer(self) -> Iterator[list[geometry.Proposal]]:
         """Yield the crops near the hands of the network that no certain hand shows."""
-        searched: list[RotatedBox] = []
-        for score, box in sorted(self._network_hands or [], key=lambda hand: -hand.score):
-            if score < LIMITS["closer"]:
-                break
-            is_near = any(is_near_crop(box, other, _NEAR_WINDOW) for other in searched)
-            if not is_near and not self.shown(geometry.Proposal(box, score, local.CLOSER)):
-                searched.append(box)
-                for crop in local.crops_near(self.rgb, box, self._palms, self._hands, self.skips):
-                    yield [crop]
+        hands = sorted(self._network_hands or [], key=lambda hand: -hand.score)
+        loose = [geometry.Proposal(box, score, local.CLOSER) for score, box in hands if score >= LIMITS["closer"]]
+        self._start(lambda box: self._crops_near(box, self.is_known), self._apart(loose))
+        for box in self._apart(loose):
+            yield from ([crop] for crop in self._crops_near(box, self.skips))
+
+    def _apart(self, loose: Iterable[geometry.Proposal]) -> Iterator[RotatedBox]:
+        """Yield the boxes that no certain hand shows, and without those in the window of an earlier one."""
+        earlier: list[RotatedBox] = []
+        for proposal in loose:
+            is_near = any(is_near_crop(proposal.box, other, _NEAR_WINDOW) for other in earlier)
+            if not is_near and not self.shown(proposal):
+                earlier.append(proposal.box)
+                yield proposal.box
+
+    def _crops_near(self, box: RotatedBox, skips: Callable[[geometry.Proposal], bool]) -> Iterator[geometry.Proposal]:
+        return local.crops_near(self.rgb, box, self._find, self._observe, skips)
 
     def _network_in(self, parts: int) -> Iterator[list[geometry.Proposal]]:
         """Yield the palms around the hands that the network finds in windows, and keep its people."""
-        assert self._network is not None
         least = LIMITS["hand_thorough" if self.thorough else "hand"]
         for window in self.windows(parts):
-            people, hands = self._network().find(self.rgb, window, LIMITS["arm_person"], LIMITS["faint_hand"])
-            self._people += new_people(people, self._people)
+            people, hands = self._people_of(window)
+            people = new_people(people, self._people)
+            self._people += people
             self._network_hands = [*(self._network_hands or []), *hands]
-            for score, box in hands:
-                hand = geometry.Proposal(box, score, f"hand{parts}")
-                if score <= least:
-                    continue
-                if not self.skips(hand):
-                    around = geometry.window_around(box.cx, box.cy, _HAND_WINDOW * box.width, self.rgb)
-                    palms = [] if around is None else self._palms_in(around, hand.source)
-                    yield palms or self._likely([hand])
+            proposals = [geometry.Proposal(box, score, f"hand{parts}") for score, box in hands if score > least]
+            self._start(self._around, (hand for hand in proposals if not self.is_known(hand)), alone=bool(people))
+            for person in people:
+                self._body_of(person)
+            yield from (self._around(hand) for hand in proposals if not self.skips(hand))
+
+    def _around(self, hand: geometry.Proposal) -> list[geometry.Proposal]:
+        """Return the palms around a hand of the network, or the hand."""
+        window = geometry.window_around(hand.box.cx, hand.box.cy, _HAND_WINDOW * hand.box.width, self.rgb)
+        palms = [] if window is None else self._palms_in(window, hand.source)
+        return palms or self._likely([hand])
 
     def _palms_in(self, window: geometry.Window, source: str) -> list[geometry.Proposal]:
         """Return boxes of palms in a window."""
-        palms = self._palms.find(window.cut(self.rgb), self._least)
-        return self._likely(window.proposals(palms, box_from_palm, source))
+        return self._likely(window.proposals(self._find(window, self._least), box_from_palm, source))
+
+    def _start(
+        self, propose: Callable[[T], Iterable[geometry.Proposal]], items: Iterable[T], *, alone: bool = False
+    ) -> None:
+        """Let the helpers observe the proposals from several items as `verify` will, or from a single one too."""
+
+        def observe(item: T) -> None:
+            for proposal in propose(item):
+                if self._ahead.ended:
+                    return
+                if not self.is_known(proposal):
+                    self._views(proposal)
+
+        self._ahead.start([partial(observe, item) for item in items], alone=alone)
+
+    def _find(self, window: geometry.Window, least: float) -> list[Detection]:
+        return self._ahead.once((window, least), lambda networks: networks.palms.find(window.cut(self.rgb), least))
+
+    def _observe(self, box: RotatedBox) -> HandObservation:
+        return self._ahead.once(box, lambda networks: networks.hands.observe(self.rgb, box))
 
     def _likely(self, proposals: Iterable[geometry.Proposal]) -> list[geometry.Proposal]:
         """Return the proposals with a sufficient score of their detector and of the network, without duplicates."""
@@ -126,31 +195,39 @@ class HandSearch(StillSearch[HandObservation]):
 
     def _arms(self) -> Iterator[list[geometry.Proposal]]:
         """Yield the hands at the arms of the people that were not examined before."""
-        assert self._load_bodies is not None
         people, self._examined = self._people[self._examined :], len(self._people)
+        bodies: list[BodyObservation] = []
         for person in people:
-            body = self._load_bodies().observe(self.rgb, crop_of(person.box))
+            body = self._body_of(person)
             overlap = box_iou(clipped(body, self.rgb), person.box)
-            is_known = any(geometry.is_same_torso(body, other) for other in self.bodies)
+            is_known = any(geometry.is_same_torso(body, other) for other in (*self.bodies, *bodies))
             if body.score > LIMITS["guide"] and overlap > LIMITS["person_overlap"] and not is_known:
-                self.bodies.append(body)
-                yield from self._hands_of(body)
+                bodies.append(body)
+        self.bodies += bodies
+        return self._hands_of(bodies)
 
-    def _hands_of(self, body: BodyObservation) -> Iterator[list[geometry.Proposal]]:
-        """Yield the palms near the wrists of a body where no hand is."""
+    def _hands_of(self, bodies: Sequence[BodyObservation]) -> Iterator[list[geometry.Proposal]]:
+        """Yield the palms near the wrists of bodies where no hand is."""
+        self._start(self._palms_at, self._ends_of(bodies))
+        return map(self._palms_at, self._ends_of(bodies))
+
+    def _palms_at(self, end: geometry.Window) -> list[geometry.Proposal]:
+        return self._palms_in(end, "arm")
+
+    def _ends_of(self, bodies: Iterable[BodyObservation]) -> Iterator[geometry.Window]:
+        """Yield the windows at the ends of arms where no hand is."""
         height, width = self.rgb.shape[:2]
-        face = face_height(body)
-        for elbow, wrist in zip(_ELBOWS, _WRISTS, strict=True):
+        for body, elbow, wrist in ((body, *arm) for body in bodies for arm in zip(_ELBOWS, _WRISTS, strict=True)):
             end = body.keypoints[wrist, :2].astype(np.float64)
             is_inside = -0.05 * width < end[0] < 1.05 * width and -0.05 * height < end[1] < 1.05 * height
             found = (candidate.last.keypoints[:, :2] for candidate in self.candidates)
             if not is_inside or any(math.dist(hand[0], end) < size_of(hand) for hand in found):
                 continue
-            arm = end - body.keypoints[elbow, :2]
+            arm, face = end - body.keypoints[elbow, :2], face_height(body)
             cx, cy = end + _ARM_REACH * face * arm / max(float(np.linalg.norm(arm)), 1.0)
             window = geometry.window_around(cx, cy, _ARM_WINDOW * face, self.rgb)
             if window is not None:
-                yield self._palms_in(window, "arm")
+                yield window
 
     def is_known(self, proposal: geometry.Proposal) -> bool:
         """Check whether a proposal shows a certain hand or a box that was verified before."""
@@ -163,7 +240,10 @@ class HandSearch(StillSearch[HandObservation]):
     def verify(self, proposal: geometry.Proposal) -> Candidate[HandObservation] | None:
         """Observe a proposal, and in doubt the box of its keypoints in the mirrored image."""
         self._verified_boxes.append(proposal.box)
-        first = self._hands.observe(self.rgb, proposal.box)
+        return self._views(proposal)
+
+    def _views(self, proposal: geometry.Proposal) -> Candidate[HandObservation] | None:
+        first = self._observe(proposal.box)
         odds = self._network_odds(box_around_hand(first.keypoints))
         is_likely = proposal.score >= self.min_detection or odds > LIMITS["sure_odds"]
         if first.score > LIMITS["sure_hand"] and is_likely:
@@ -171,7 +251,8 @@ class HandSearch(StillSearch[HandObservation]):
         if first.score < LIMITS["hand_seen"]:
             return None
         published = proposal.published and first.score > geometry.PRESENT
-        mirrored = observe_mirrored(self._hands, self.rgb, box_around_hand(first.keypoints))
+        box = box_around_hand(first.keypoints)
+        mirrored = self._ahead.once(("mirrored", box), lambda own: observe_mirrored(own.hands, self.rgb, box))
         if mirrored.score < LIMITS["hand_mirrored"] and not published:
             return None
         views = [mirrored, first] if published or proposal.source == "crop" else [first, mirrored]
@@ -199,7 +280,10 @@ class HandSearch(StillSearch[HandObservation]):
 
     def run(self, sources: Iterable[Sequence[geometry.Proposal]]) -> Found[HandObservation]:
         """Return all hands with their scores and calibrated sides; see `StillSearch.run`."""
-        found = super().run(sources)
+        try:
+            found = super().run(sources)
+        finally:
+            self._ahead.end()
         for candidate in found.candidates:
             candidate.views[-1] = replace(candidate.last, left=probability("side", candidate.features))
         return found
@@ -208,7 +292,7 @@ class HandSearch(StillSearch[HandObservation]):
         """Return the hands of known people, from these crops and from the ends of their arms."""
         self.bodies = [*bodies]
         own = [geometry.Proposal(box, _CROP_SCORE, "crop") for box in crops]
-        return self.run(proposals for source in ([own], *map(self._hands_of, bodies)) for proposals in source)
+        return self.run(proposals for source in ([own], self._hands_of(bodies)) for proposals in source)
 
 
 def observe_mirrored(hands: Hands, rgb: Image, box: RotatedBox) -> HandObservation:

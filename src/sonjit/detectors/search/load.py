@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 from sonjit.detectors.kinds import face_boxes, face_networks
 from sonjit.detectors.kinds.body import Bodies, BodyObservation, load_bodies
 from sonjit.detectors.kinds.face import FaceMeshes, FaceObservation
-from sonjit.detectors.kinds.hands import HandObservation, Hands, load_palm_detector
+from sonjit.detectors.kinds.hands import HandObservation, Hands, load_hands, load_palm_detector
 from sonjit.detectors.kinds.holistic import Holistic, PersonObservation, wrist_distance
 from sonjit.detectors.options import BodyOptions, CommonOptions, HandOptions, HolisticOptions
 from sonjit.detectors.search import geometry, light, network, score
+from sonjit.detectors.search.ahead import new_helpers
 from sonjit.detectors.search.bodies import BodySearch
 from sonjit.detectors.search.faces import FaceSearch, search_boxes
-from sonjit.detectors.search.hands import HandSearch
+from sonjit.detectors.search.hands import HandNetworks, HandSearch
 from sonjit.detectors.search.stills import Extent, Found, O
 from sonjit.detectors.search.stream_finders import BodyFinder, FaceFinder, HandFinder
 from sonjit.detectors.search.streams import StreamSearch
@@ -39,8 +40,15 @@ def search_hands(options: HandOptions, hands: Hands) -> StillSearch[HandObservat
         network=loaded_ahead(partial(load_network, options, has_boxes=False)),
         bodies=loaded_ahead(partial(load_arms, options)),
         extent=_extent(options),
+        helpers=new_helpers(partial(_load_on_one_core, options), options.running) if options.static_image else None,
     )
     return _as_still_search(lambda rgb: new_search(rgb).search(), options)
+
+
+def _load_on_one_core(options: HandOptions) -> HandNetworks:
+    hands = load_hands(replace(options, threads=1, shared=True))
+    assert hands.palms is not None
+    return HandNetworks(hands.palms, hands)
 
 
 def _as_still_search(search: Callable[[geometry.Image], Found[O]], options: CommonOptions) -> StillSearch[O]:
