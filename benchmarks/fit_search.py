@@ -5,7 +5,8 @@
 
 `record` runs the search on all photographs and on changed copies, and keeps every candidate with its features.
 `fit` fits a logistic regression for each kind, and prints recall and precision without the set that is scored, next to
-the fit to all sets, and the instances that only one source proposes. `--write` writes `search.json`.
+the fit to all sets, and the instances that only one source proposes. `--write` writes `search.json`. Hands have two
+scores: one for all networks, and one that also reads the maps of the full landmark network.
 """
 
 from __future__ import annotations
@@ -40,6 +41,9 @@ PRECISION = {"hands": 0.98, "face": 0.98, "body": 0.97}
 """Minimum precision on left-out sets."""
 PENALTY = {"hands": 30.0, "face": 10.0, "body": 10.0}
 """L2 penalty of standardised weights."""
+MAP_PENALTY = 100.0
+"""L2 penalty of the standardised weights of maps, chosen by the log loss of left-out sets."""
+SCORES = {"hands": ("hand", "verified_hand"), "face": ("face",), "body": ("body",)}
 ALLOWED = 20
 HEAD = [0, 2, 5, 9, 10]
 THRESHOLDS = np.linspace(-2, 4, 121)
@@ -84,12 +88,16 @@ VARIANTS = (Variant(), Variant(scale=0.75, gamma=1.5, mirrored=True, quality=40)
 
 
 class Candidate(NamedTuple):
-    """A candidate of a search with its keypoints (K, 2 or more) in pixels of the photograph."""
+    """A candidate of a search with its keypoints (K, 2 or more) in pixels of the photograph.
+
+    `maps`: (L,) Mean maps of its views; None for networks without them.
+    """
 
     keypoints: np.ndarray
     features: dict[str, float]
     source: str
     published: bool
+    maps: np.ndarray | None = None
 
 
 class Row:
@@ -142,12 +150,18 @@ def record(data: Path, kinds: list[str], target: Path, precision: str, networks:
                     default.detect(copy)
                     placed = partial(variant.placed, width=copy.shape[1])
                     copies.append([
-                        (placed(c.last.keypoints), dict(c.features), c.proposal.source, c.published)
+                        (placed(c.last.keypoints), dict(c.features), c.proposal.source, c.published, mean_maps(c.views))
                         for c in found[0].candidates
                     ])  # fmt: skip
                 own[place] = copies, times[-2:]
         target.write_bytes(pickle.dumps(kept))
     stills.StillSearch.run = run  # type: ignore[method-assign]
+
+
+def mean_maps(views: list[Any]) -> np.ndarray | None:
+    """Return the mean (L,) of the maps at the keypoints over keypoints and views; None without them."""
+    maps = [getattr(view, "maps", None) for view in views]
+    return None if maps[0] is None else np.mean(maps, axis=(0, 1))
 
 
 class Labels:
@@ -202,11 +216,7 @@ class Regression(NamedTuple):
     def fitted(cls, names: list[str], rows: list[Row], penalty: float) -> Regression:
         """Fit to the labelled rows. The penalty applies to standardised weights."""
         rows = [row for row in rows if row.label >= 0]
-        x, y = cls.table(names, rows), np.array([row.label for row in rows], float)
-        middle, scale = x.mean(0), x.std(0) + 1e-6
-        model = LogisticRegression(C=1 / penalty, solver="newton-cholesky", tol=1e-9).fit((x - middle) / scale, y)
-        weights = model.coef_[0] / scale
-        return cls(names, weights, float(model.intercept_[0] - weights @ middle))
+        return cls(names, *logistic(cls.table(names, rows), rows, penalty))
 
     @staticmethod
     def table(names: list[str], rows: list[Row]) -> np.ndarray:
@@ -216,6 +226,37 @@ class Regression(NamedTuple):
     def __call__(self, rows: list[Row]) -> np.ndarray:
         """Return the log odds (N,) of rows."""
         return self.table(self.names, rows) @ self.weights + self.bias
+
+
+def logistic(x: np.ndarray, rows: list[Row], penalty: float) -> tuple[np.ndarray, float]:
+    """Return weights (F,) and bias of a logistic regression of features (N, F) of labelled rows."""
+    y = np.array([row.label for row in rows], float)
+    middle, scale = x.mean(0), x.std(0) + 1e-6
+    model = LogisticRegression(C=1 / penalty, tol=1e-6, max_iter=5000).fit((x - middle) / scale, y)
+    weights = model.coef_[0] / scale
+    return weights, float(model.intercept_[0] - weights @ middle)
+
+
+class MapModels:
+    """Regressions of the mean maps of candidates, each fitted without some sets."""
+
+    def __init__(self, rows: dict[Place, list[list[Row]]]) -> None:
+        self._rows = [(place[0], row) for place, copies in rows.items() for copy in copies for row in copy]
+        self._fitted: dict[frozenset[str | None], tuple[np.ndarray, float]] = {}
+
+    def without(self, *sets: str | None) -> tuple[np.ndarray, float]:
+        """Return weights (L,) and bias of the regression that is fitted without sets."""
+        key = frozenset(sets)
+        if key not in self._fitted:
+            own = [row for name, row in self._rows if name not in key and row.label >= 0]
+            self._fitted[key] = logistic(np.array([row.last.maps for row in own]), own, MAP_PENALTY)
+        return self._fitted[key]
+
+    def set_features(self, left_out: str | None) -> None:
+        """Set the feature `maps` of all rows. No regression is fitted to the set of the row or the set left out."""
+        for name, row in self._rows:
+            weights, bias = self.without(name, left_out)
+            row.features["maps"] = float(row.last.maps @ weights + bias)
 
 
 def suppressed(kind: str, rows: list[Row], odds: np.ndarray, threshold: float) -> list[Row]:
@@ -237,27 +278,31 @@ def counts(kept: dict[Place, list[Row]], labels: dict[Place, Labels]) -> tuple[i
     return found, wrong
 
 
-def fit_kind(kind: str, recorded: dict[Place, Any], data: Path) -> dict[str, Any]:
-    """Fit one kind, print its tables, and return its score for `search.json`."""
+def fit_score(kind: str, name: str, recorded: dict[Place, Any], data: Path) -> dict[str, Any]:
+    """Fit one score of a kind, print its tables, and return its constants for `search.json` by group."""
     samples = photographs(data, kind)
     labels = {place: Labels(samples[place], WHAT[kind]) for place in recorded}
     rows = {
         place: [[labels[place].row(Candidate(*candidate)) for candidate in copy] for copy in copies]
         for place, (copies, _) in recorded.items()
     }
-    name = {"hands": "hand"}.get(kind, kind)
     names = list(score.CONSTANTS["scores"][name]["weights"])
     clear = sum(sum(own.clear) for own in labels.values())
+    maps = MapModels(rows) if "maps" in names else None
 
     def fitted(left_out: str | None) -> Regression:
+        if maps is not None:
+            maps.set_features(left_out)
         chosen = [row for place, copies in rows.items() if place[0] != left_out for copy in copies for row in copy]
         return Regression.fitted(names, chosen, PENALTY[kind])
 
     final = fitted(None)
-    models = {"set left out": {name: fitted(name) for name in SETS}, "tuned": dict.fromkeys(SETS, final)}
+    odds_of = {"set left out": {}, "tuned": {place: final(copies[0]) for place, copies in rows.items()}}
+    for left_out in SETS:
+        own = fitted(left_out)
+        odds_of["set left out"] |= {p: own(copies[0]) for p, copies in rows.items() if p[0] == left_out}
     shift = 0.0
-    for title, own in models.items():
-        odds = {place: own[place[0]](copies[0]) for place, copies in rows.items()}
+    for title, odds in odds_of.items():
         for threshold in THRESHOLDS:
             kept = {p: suppressed(kind, rows[p][0], odds[p], threshold) for p in rows}
             found, wrong = counts(kept, labels)
@@ -265,17 +310,21 @@ def fit_kind(kind: str, recorded: dict[Place, Any], data: Path) -> dict[str, Any
                 break
         if title == "set left out":
             shift = threshold
-        print(f"{kind}, {title}: {found} of {clear}, {found / clear:.1%}, precision {found / (found + wrong):.1%}")
-        for name in SETS:
-            some = {place: own for place, own in kept.items() if place[0] == name}
+        print(f"{name}, {title}: {found} of {clear}, {found / clear:.1%}, precision {found / (found + wrong):.1%}")
+        for part in SETS:
+            some = {place: own for place, own in kept.items() if place[0] == part}
             found, wrong = counts(some, labels)
             own_clear = sum(sum(labels[place].clear) for place in some)
-            print(f"  {name}: {found} of {own_clear}, {wrong} wrong")
+            print(f"  {part}: {found} of {own_clear}, {wrong} wrong")
     print_sources(rows)
     ratios = [default / fast for _, (default, fast) in recorded.values()]
     print(f"  processor time relative to fast: median {np.median(ratios):.1f}, mean {np.mean(ratios):.1f}")
     weights = {n: round(float(w), 4) for n, w in zip(names, final.weights, strict=True)}
-    return {"bias": round(final.bias - shift, 4), "weights": weights}
+    fit: dict[str, Any] = {"scores": {name: {"bias": round(final.bias - shift, 4), "weights": weights}}}
+    if maps is not None:
+        own_weights, bias = maps.without(None)
+        fit["hand_maps"] = {"bias": round(bias, 4), "weights": [round(float(w), 4) for w in own_weights]}
+    return fit
 
 
 def print_sources(rows: dict[Place, list[list[Row]]]) -> None:
@@ -310,8 +359,10 @@ def main() -> None:
         return
     recorded = pickle.loads(options.record.read_bytes())
     constants = json.loads(FILE.read_text("utf-8"))
-    for kind in kinds:
-        constants["scores"][{"hands": "hand"}.get(kind, kind)] = fit_kind(kind, recorded[kind], options.data)
+    for kind, name in [(each, score_name) for each in kinds for score_name in SCORES[each]]:
+        fit = fit_score(kind, name, recorded[kind], options.data)
+        constants["scores"] |= fit["scores"]
+        constants["hand_maps"] = fit.get("hand_maps", constants["hand_maps"])
     if options.write:
         FILE.write_text(json.dumps(constants, indent=1) + "\n", "utf-8")
 

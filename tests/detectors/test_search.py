@@ -1,4 +1,5 @@
 import itertools
+from dataclasses import replace
 from functools import partial
 from types import SimpleNamespace
 
@@ -9,8 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import sonjit
+from sonjit._util.data_files import ASSETS
 from sonjit.detectors.kinds.body import BodyObservation
 from sonjit.detectors.kinds.face import FaceObservation
+from sonjit.detectors.kinds.hand_heads import TAPS, load_hand_heads, sampled_maps
 from sonjit.detectors.kinds.hands import HandObservation
 from sonjit.detectors.observations import is_same_object
 from sonjit.detectors.search import hands, stream_finders
@@ -29,7 +32,7 @@ from sonjit.detectors.search.geometry import (
 from sonjit.detectors.search.hands import HandSearch, observe_mirrored
 from sonjit.detectors.search.load import _face_of, hands_of_bodies
 from sonjit.detectors.search.network import SIDE, HandBox, PersonBox, _peaks, _published_people
-from sonjit.detectors.search.score import CONSTANTS
+from sonjit.detectors.search.score import CONSTANTS, map_odds
 from sonjit.detectors.search.stills import Candidate
 from sonjit.detectors.search.stream_finders import BodyFinder, face_score
 from sonjit.detectors.ssd import Detection
@@ -333,6 +336,47 @@ def test_what_the_published_search_finds_is_found_whatever_the_score(score, monk
     candidate = search.search().candidates[0]
     assert candidate.published
     assert candidate.score > 0.5
+
+
+def test_maps_of_the_full_network_count_for_or_against_a_hand():
+    weights = np.array(CONSTANTS["hand_maps"]["weights"], np.float32)
+
+    class WithMaps(Landmarks):
+        def __init__(self, maps):
+            super().__init__(0.4)
+            self.maps = None if maps is None else np.tile(maps, (21, 1))
+
+        def observe(self, rgb, box):
+            return replace(super().observe(rgb, box), maps=self.maps)
+
+    def score(maps):
+        search = HandSearch(an_image(), Palms(), WithMaps(maps), lambda: Network(), lambda: None)
+        (candidate,) = search.search().candidates
+        return candidate.score
+
+    unit = weights / (weights @ weights)
+    assert score(5 * unit) > score(0 * unit) > score(-5 * unit)
+    assert score(unit[:200]) == score(None)  # the lite network has other maps
+
+
+@pytest.mark.parametrize(("model", "verified"), [("full", True), ("lite", False)])
+def test_hands_in_stills_are_verified_by_the_maps_of_the_full_network(model, verified, monkeypatch):
+    odds = []
+    monkeypatch.setattr(hands, "map_odds", lambda views: odds.append(map_odds(views)) or odds[-1])
+    photo = cv2.imread(str(ASSETS / "photo.jpg"))[..., ::-1].copy()
+    with sonjit.create_detector("hands", model=model, static_image=True) as detector:
+        assert detector.detect(photo)
+    assert odds
+    assert all((one is not None) == verified for one in odds)
+
+
+def test_heads_return_the_maps_at_the_keypoints():
+    rng = np.random.default_rng(0)
+    channels = {28: 40, 14: 112, 7: 192}
+    taps = [rng.normal(size=(1, channels[side], side, side)).astype(np.float32) for side in TAPS]
+    points = rng.uniform(size=(21, 3)).astype(np.float32)
+    read = load_hand_heads("full").read(points, [*taps, np.zeros((1, 1152), np.float32)])
+    np.testing.assert_array_equal(read.maps, sampled_maps(taps, points))
 
 
 def test_what_is_seen_in_the_mirror_lies_where_it_is():

@@ -83,8 +83,8 @@ export class HandHeads extends Heads {
   }
 
   /**
-   * Return the probability of a left hand in a selfie view, the visibility of each keypoint, and on
-   * request the appearance.
+   * Return the probability of a left hand in a selfie view, the visibility of each keypoint, the
+   * maps (L,) at each keypoint, and on request the appearance.
    *
    * @param places (K, 3) keypoints as fractions of the crop
    */
@@ -92,7 +92,12 @@ export class HandHeads extends Heads {
     places: Float32Array,
     taps: Taps,
     withAppearance: boolean,
-  ): { left: number; visibility: Float32Array; appearance: Float32Array | null } {
+  ): {
+    left: number;
+    visibility: Float32Array;
+    maps: readonly Float32Array[];
+    appearance: Float32Array | null;
+  } {
     const local = this.mapsAt(places, taps);
     const near = this.rectified(local, "local", "keypoint");
     const hidden = this.copyOf("side_context");
@@ -112,7 +117,7 @@ export class HandHeads extends Heads {
       withAppearance && this.weights.has("appearance")
         ? this.#appearance(places, local, taps)
         : null;
-    return { left: sigmoid(logit), visibility: this.#visibility(near), appearance };
+    return { left: sigmoid(logit), visibility: this.#visibility(near), maps: local, appearance };
   }
 
   /**

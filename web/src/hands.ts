@@ -32,6 +32,7 @@ export interface HandObservation extends Observation {
   readonly colours: null;
   // (K,) probability that a keypoint is in the image and not occluded; null without heads
   readonly visibility: Float32Array | null;
+  readonly maps: readonly Float32Array[] | null; // (L,) at each keypoint; null without heads
   /**
    * (K * E) features of the maps at each keypoint, by which gestures are classified; null for
    * occluded hands, and if nothing reads them.
@@ -136,9 +137,10 @@ export class Hands implements Kind<HandObservation> {
       taps,
       this.withAppearance,
     );
-    const { left, visibility, appearance } = read ?? {
+    const { left, visibility, maps, appearance } = read ?? {
       left: handedness![0]!,
       visibility: null,
+      maps: null,
       appearance: null,
     };
     return {
@@ -148,6 +150,7 @@ export class Hands implements Kind<HandObservation> {
       left: this.isMirrored ? left : 1 - left,
       colours: null,
       visibility,
+      maps,
       appearance,
       refined: this.refinement && this.#refined(this.refinement, points!, world!, taps, box),
       errorPx: null,

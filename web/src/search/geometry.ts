@@ -44,6 +44,23 @@ export function scoreOf(name: ScoreName, features: Features): number {
   return 1 / (1 + Math.exp(-sum));
 }
 
+/**
+ * Return the log odds of a hand by the maps (L,) at each keypoint of each view, or null without
+ * those of the full network.
+ */
+export function mapOdds(views: readonly (readonly Float32Array[] | null)[]): number | null {
+  const { bias, weights } = fitted.hand_maps;
+  let odds = bias;
+  for (const maps of views) {
+    if (maps?.[0]?.length !== weights.length) return null;
+    for (const row of maps) {
+      const sum = row.reduce((total, value, i) => total + value * weights[i]!, 0);
+      odds += sum / maps.length / views.length;
+    }
+  }
+  return odds;
+}
+
 /** Return log odds of a probability, which is first limited to 0.001..0.999. */
 export function logit(value: number): number {
   const p = Math.min(Math.max(value, LEAST_PROBABILITY), 1 - LEAST_PROBABILITY);

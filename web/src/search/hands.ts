@@ -24,7 +24,7 @@ import { cut, type Pixels } from "../pixels.js";
 import type { Detection, SingleShotDetector } from "../ssd.js";
 import { clippedBox, cropOf } from "./bodies.js";
 import * as geometry from "./geometry.js";
-import { LIMITS, logit, scoreOf, type Features, type Proposal } from "./geometry.js";
+import { LIMITS, logit, mapOdds, scoreOf, type Features, type Proposal } from "./geometry.js";
 import { CLOSER, cropsNear } from "./local.js";
 import {
   hasSmall,
@@ -135,6 +135,12 @@ export class HandSearch extends StillSearch<HandObservation> {
         for (const body of bodies) yield* handsOf(body);
       })(),
     );
+  }
+
+  protected override score(candidate: HandCandidate): number {
+    const score = super.score(candidate);
+    const maps = mapOdds(candidate.views.map((view) => view.maps));
+    return maps === null ? score : scoreOf("verified_hand", { ...candidate.features, maps });
   }
 
   protected override resultOf(candidate: HandCandidate): HandObservation {

@@ -36,23 +36,37 @@ class AppearanceInputs(NamedTuple):
     maps: Sequence[Floats]
 
 
+class HeadOutputs(NamedTuple):
+    """What the heads read from the maps of one crop.
+
+    `visibility`: (21,) 0 to 1; `left`: probability of a left hand in selfie views; `maps`: (21, L) maps at the
+    keypoints.
+    """
+
+    visibility: Floats
+    left: float
+    appearance: AppearanceInputs | None
+    maps: Floats
+
+
 class HandHeads:
     """Heads of one network for visibility, handedness and appearance. Weights are as in `hand_heads.npz`."""
 
     def __init__(self, weights: Mapping[str, Floats]) -> None:
         self._weights = weights
 
-    def read(self, keypoints: Floats, taps: Sequence[Floats]) -> tuple[Floats, float, AppearanceInputs | None]:
-        """Return the visibility (21,) of keypoints, the probability of a left hand in selfie views, and the appearance.
+    def read(self, keypoints: Floats, taps: Sequence[Floats]) -> HeadOutputs:
+        """Read the maps of one crop.
 
         `keypoints` (21, 3) are relative to the crop, 0 to 1 within it, with z as in the network's output. `taps` are
         maps (1, C, side, side) of `TAPS`, and the mean (1, C) of the last one. Not all networks have an appearance.
         """
-        visible, left = self.logits(*head_inputs(keypoints, taps))
+        local, shape, mean = head_inputs(keypoints, taps)
+        visible, left = self.logits(local, shape, mean)
         appearance = None
         if "appearance" in self._weights:  # the engine reuses its output buffers
             appearance = AppearanceInputs(keypoints, [each.copy() for each in taps[1:-1]])
-        return _probability(visible)[0], float(_probability(left)[0]), appearance
+        return HeadOutputs(_probability(visible)[0], float(_probability(left)[0]), appearance, local[0])
 
     def appearance(self, inputs: AppearanceInputs) -> Floats:
         """Return the appearance (21, A) of the keypoints in the two coarser maps, an input of the gesture classifier.

@@ -132,6 +132,7 @@ class HandObservation:
     extra: Float32Array | None = None
     visibility: Float32Array | None = None
     appearance: hand_heads.AppearanceInputs | None = None
+    maps: Float32Array | None = None  # (21, L) maps of the network at the keypoints; None without heads
     refinable: RefinableCrop | None = None  # inputs of the refinement; None without one, and for refined keypoints
     error_px: Float32Array | None = None  # (21,) expected error of refined keypoints in pixels; None for others
     published: "HandObservation | None" = None  # observation before the refinement; None for published keypoints
@@ -205,13 +206,14 @@ class Hands(interfaces.Kind[HandObservation, Hand]):
         left = float(handedness.flat[0])
         visibility = None
         appearance = None
+        maps = None
         keypoints = image.reshape(-1, 3) / np.float32(self._size)
         if self._heads is not None:
-            visibility, left, appearance = self._heads.read(keypoints, taps)
+            visibility, left, appearance, maps = self._heads.read(keypoints, taps)
         refinable = None
         if self._refinement is not None:
-            maps = [each.copy() for each in taps[:-1]]  # the engine reuses its output buffers
-            refinable = RefinableCrop(hand_heads.RefinementInputs(keypoints, world.reshape(-1, 3).copy(), maps), box)
+            inputs = [each.copy() for each in taps[:-1]]  # the engine reuses its output buffers
+            refinable = RefinableCrop(hand_heads.RefinementInputs(keypoints, world.reshape(-1, 3).copy(), inputs), box)
         points = boxes.points_from_crop(image.reshape(-1, 3) * self._to_fraction, box)
         return HandObservation(
             score=float(presence.flat[0]),
@@ -221,6 +223,7 @@ class Hands(interfaces.Kind[HandObservation, Hand]):
             extra=points[_KEYPOINTS:, :2] if len(points) > _KEYPOINTS else None,
             visibility=visibility,
             appearance=appearance,
+            maps=maps,
             refinable=refinable,
         )
 

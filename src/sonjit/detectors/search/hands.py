@@ -15,7 +15,7 @@ from sonjit.detectors.search import geometry, local
 from sonjit.detectors.search.ahead import Ahead, Helpers
 from sonjit.detectors.search.bodies import clipped, crop_of
 from sonjit.detectors.search.network import HandBox, PeopleNetwork, PersonBox, has_small, new_people
-from sonjit.detectors.search.score import LIMITS, logit, probability
+from sonjit.detectors.search.score import LIMITS, logit, map_odds, probability
 from sonjit.detectors.search.stills import COMPLETE, Candidate, Extent, Found, StillSearch
 from sonjit.detectors.ssd import Detection, SingleShotDetector
 from sonjit.geometry.boxes import RotatedBox, box_iou, iou, latest_boxes, size_of
@@ -261,7 +261,9 @@ class HandSearch(StillSearch[HandObservation]):
     def score(self, candidate: Candidate[HandObservation]) -> float:
         """Return the probability that a candidate is a hand."""
         hand, views = candidate.last, candidate.views
+        odds = map_odds(view.maps for view in views)
         candidate.features = {
+            "maps": odds or 0.0,
             "lower": logit(candidate.presence),
             "presence": float(np.mean([logit(view.score) for view in views])),
             "agreement": logit(candidate.agreement),
@@ -276,7 +278,7 @@ class HandSearch(StillSearch[HandObservation]):
             "side": float(np.mean([logit(view.left) for view in views])),
             "arm": arm_side(hand, self.bodies),
         }
-        return probability("hand", candidate.features)
+        return probability("hand" if odds is None else "verified_hand", candidate.features)
 
     def run(self, sources: Iterable[Sequence[geometry.Proposal]]) -> Found[HandObservation]:
         """Return all hands with their scores and calibrated sides; see `StillSearch.run`."""

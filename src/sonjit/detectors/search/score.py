@@ -2,14 +2,19 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib import resources
 from typing import Any, Final
+
+import numpy as np
+
+from sonjit._util import Float32Array
 
 _FILE: Final = "search.json"
 CONSTANTS: Final[dict[str, Any]] = json.loads((resources.files("sonjit.detectors.search") / _FILE).read_text("utf-8"))
 LIMITS: Final[dict[str, float]] = CONSTANTS["limits"]
 _LEAST_PROBABILITY = 1e-3
+_MAP_WEIGHTS: Final = np.array(CONSTANTS["hand_maps"]["weights"], np.float32)
 
 
 def probability(name: str, features: Mapping[str, float]) -> float:
@@ -23,3 +28,16 @@ def logit(probability: float) -> float:
     """Return log odds of a probability, which is first limited to 0.001..0.999."""
     p = min(max(probability, _LEAST_PROBABILITY), 1 - _LEAST_PROBABILITY)
     return math.log(p / (1 - p))
+
+
+def map_odds(views: Iterable[Float32Array | None]) -> float | None:
+    """Return the log odds of a hand by the maps of the full network at the keypoints.
+
+    `views` has the maps (21, L) of each view. Return None without them, and for other networks.
+    """
+    odds: list[float] = []
+    for maps in views:
+        if maps is None or maps.shape[1] != len(_MAP_WEIGHTS):
+            return None
+        odds.append(float((maps @ _MAP_WEIGHTS).mean()))
+    return CONSTANTS["hand_maps"]["bias"] + sum(odds) / len(odds)
