@@ -64,6 +64,7 @@ def test_the_search_does_not_look_near_certain_hands():
 
 
 MOST_AWAY = 0.15  # maximum mean distance of the keypoints, in sizes of the hand
+DISPLACED = 3  # boxes of each hand: a few boxes more or less do not decide
 
 
 def recognised_hands(data, hands, count):
@@ -102,12 +103,12 @@ def test_nine_of_ten_recognised_hands_are_found_from_loose_boxes(data):
     hands = load_hands(HandOptions(kind="hands", static_image=True, precision="f32"))
     rng = np.random.default_rng(0)
     results = []
-    for rgb, keypoints in recognised_hands(data, hands, 40):
+    for rgb, keypoints in recognised_hands(data, hands, 60) * DISPLACED:
         size = size_of(keypoints[:, :2])
         box = displaced(box_around_hand(keypoints), size, rng)
         crops = near(rgb, box, hands.palms, hands)
         seen = [each for crop in crops if (each := hands.observe(rgb, crop.box)).score > PRESENT]
         away = (np.linalg.norm(each.keypoints[:, :2] - keypoints[:, :2], axis=1).mean() / size for each in seen)
         results.append(any(distance < MOST_AWAY for distance in away))
-    assert len(results) >= 40
+    assert len(results) >= 60 * DISPLACED
     assert np.mean(results) >= 0.9
