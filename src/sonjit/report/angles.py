@@ -148,8 +148,8 @@ def uncut_bodies(bodies: Sequence[Body | None], size: tuple[int, int], rate_hz: 
             pixels[index] = body.keypoints[:, :2]
     margin = np.zeros((len(bodies), 1, 1))
     margin[present, 0, 0] = _EDGE * np.ptp(pixels[present], axis=1).max(-1)
-    hidden = ~((pixels >= 0) & (pixels < size)).all(-1)
-    at_edge = ~((pixels >= margin) & (pixels < size - margin)).all(-1)
+    hidden = ~_inside(pixels, np.zeros_like(margin), size)
+    at_edge = ~_inside(pixels, margin, size)
     for chain in _LIMB_CHAINS:
         cut = np.zeros((len(bodies), 2), np.bool_)  # the left and the right limb
         unsure = np.zeros_like(cut)
@@ -173,6 +173,11 @@ def uncut_bodies(bodies: Sequence[Body | None], size: tuple[int, int], rate_hz: 
         )
         for index, body in enumerate(bodies)
     ]
+
+
+def _inside(pixels: FloatArray, margin: FloatArray, size: tuple[int, int]) -> BoolArray:
+    """Return which points (N, 33, 2) in pixels are in an image, without a margin (N, 1, 1) in pixels."""
+    return np.all((pixels >= margin) & (pixels < np.array(size) - margin), axis=-1)
 
 
 def _between(cut: BoolArray, present: BoolArray, rate_hz: float) -> BoolArray:
