@@ -294,6 +294,26 @@ def test_printed_parts_continue_on_another_page_where_one_is_full():
         boxes = [axes.get_tightbbox() for axes in page.axes]
         assert min(box.y0 for box in boxes if box is not None) >= 0.02 * page.bbox.height
         assert max(box.y1 for box in boxes if box is not None) <= 0.98 * page.bbox.height
+        assert max(box.x1 for box in boxes if box is not None) <= 0.96 * page.bbox.width
+
+
+def test_pages_without_angles_state_so_in_place_of_empty_tables_and_plots():
+    frames = frames_of([170] * 20)
+    for frame in frames:
+        frame.bodies[0].visibility[INDEX("left_shoulder") :] = 0
+    recording = recording_of("a.mp4", "full", frames, ())
+    page = joint_angles._html(recording, [], joint_angles.Labels())
+    assert "No angle was seen." in page
+    assert [text for text in ("<table>", "Angles over time") if text in page] == []
+    assert joint_angles._pdf(recording, [], joint_angles.Labels()).count(b"/Type /Page ") == 1
+
+
+def test_titles_and_legends_of_printed_curves_do_not_overlap():
+    page = joint_angles._curves_page(recorded(squat(90)))
+    page.draw_without_rendering()
+    for axes in page.axes:
+        title = next(child for child in axes.get_children() if getattr(child, "get_text", str)().endswith("seconds"))
+        assert title.get_window_extent().x1 < axes.get_legend().get_window_extent().x0
 
 
 def test_values_that_are_seen_for_a_moment_between_gaps_are_unknown():

@@ -61,9 +61,19 @@ _MIRRORED: Final = (
 _TITLE_LENGTH = 65  # characters of a line of the title of a printed page
 _TITLE_SIZE = 14.0  # of the printed title in points
 _HEAD_LENGTH = 100  # characters of a line at the top of a printed page
+_BOLD_LENGTH = 84  # characters of a line of bold letters there, which are wider
 _HEAD_SIZE = 9.5  # of these lines in points
 _LINE_LENGTH = 115  # characters of a printed line
 _TEXT_SIZE = 8.0  # of printed sentences and tables, in points
+_LEGEND: Final = {
+    "fontsize": 7,
+    "frameon": False,
+    "borderaxespad": 0,
+    "handlelength": 1,
+    "handletextpad": 0.4,
+    "columnspacing": 1,
+}
+"""Style of the legend next to the title of printed curves."""
 _CELL_SPACE = 3  # between the texts of two columns of a printed table, in letters
 _ROW_IN = 0.2  # height of a row of a printed table in inches
 _GAIT_HEADINGS = ("walking", "value", "error")
@@ -89,6 +99,7 @@ _COLUMNS = (
     "angle error: the mean error of an angle at one moment. – means that the error is not known.",
 )
 """What the columns of the table of ranges mean."""
+_NOTHING: Final = "No angle was seen. An angle needs the three joints of its two bones in the image."
 _METHOD = (
     "Single wrong angles, trembling of the keypoints and gaps up to 0.2 s are filtered out. Where a joint was not seen "
     "for longer, the curves have a gap. ± next to a curve is the mean error of the angle."
@@ -289,11 +300,7 @@ def _html(
         data = base64.b64encode(encode_image(rgb, ".jpg")).decode()
         blocks.append(Picture(f"data:image/jpeg;base64,{data}", caption))
     blocks += [
-        Heading(say("Range of motion")),
-        Table(_in_words(recording, HEADINGS), tuple(recording.rows), text_columns=2),
-        BulletList(tuple(map(say, _COLUMNS))),
-        Text(say(_METHOD)),
-        Text(_notes(recording)),
+        *_range_blocks(recording),
         Heading(say("Left and right"), 3),
         BulletList(tuple(recording.comparisons))
         if recording.comparisons
@@ -308,7 +315,7 @@ def _html(
         ),
         Text(f"{say(conventions.WORDS[recording.convention])} {say(conventions.SIGNS)}"),
         *_repetition_blocks(recording),
-        Heading(say("Angles over time")),
+        *([Heading(say("Angles over time"))] if recording.plots else []),
     ]
     for joint, sides in recording.plots.items():
         title = say(joint)
@@ -323,6 +330,15 @@ def _html(
             blocks.append(Text(say("The error of this angle is not known, so the page has no numbers for it.")))
     page = html_from(_title(recording, labels), blocks, recording.language)
     return page.replace("</body>", f"{ranges_script(_title(recording, labels), recording)}\n</body>", 1)
+
+
+def _range_blocks(recording: Recording) -> list[Block]:
+    say = recording.text
+    heading = Heading(say("Range of motion"))
+    if not recording.rows:
+        return [heading, Text(say(_NOTHING))]
+    table = Table(_in_words(recording, HEADINGS), tuple(recording.rows), text_columns=2)
+    return [heading, table, BulletList(tuple(map(say, _COLUMNS))), Text(say(_METHOD)), Text(_notes(recording))]
 
 
 def _in_words(recording: Recording, headings: Sequence[str]) -> tuple[str, ...]:
@@ -380,7 +396,8 @@ def _pdf(
     with mpl.rc_context({"font.family": _fonts()}), PdfPages(file, metadata=metadata) as pages:
         for page in _table_pages(recording, pictures, labels, _changes(recording, earlier)):
             pages.savefig(page)
-        pages.savefig(_curves_page(recording))
+        if recording.plots:
+            pages.savefig(_curves_page(recording))
     return file.getvalue()
 
 
@@ -440,10 +457,12 @@ def _table_pages(
         ("Not counted", INCOMPLETE_HEADINGS, recording.incomplete[:_MAX_COUNTS]),
     )
     lines = [*labels.lines(recording.language), _facts(recording)]
+    if not recording.rows:
+        lines.append(recording.text(_NOTHING))
     parts = [
         _text_part(_wrapped(_title(recording, labels), _TITLE_LENGTH), _TITLE_SIZE, "bold"),
         _text_part([part for line in lines for part in _wrapped(line, _HEAD_LENGTH)], _HEAD_SIZE),
-        _text_part(_wrapped(_warnings(recording), _HEAD_LENGTH), _HEAD_SIZE, "bold"),
+        _text_part(_wrapped(_warnings(recording), _BOLD_LENGTH), _HEAD_SIZE, "bold"),
         *([_Part(2.8, partial(_draw_pictures, pictures))] if pictures else []),
         *(_table_part(recording, *table) for table in tables[:1] if table[2]),
         *([_list_part(recording, "Left and right", recording.comparisons)] if recording.comparisons else []),
@@ -554,8 +573,8 @@ def _curves_page(recording: Recording) -> Any:  # noqa: ANN401  # Matplotlib
             label = recording.legend(title, side)
             axes.plot(recording.times, values, color=COLOURS[SIDE_COLOURS[side]], label=label, linewidth=1)
         heading = recording.text("{angle}, degrees over seconds", angle=recording.text(title))
-        axes.set_title(heading, fontsize=8, loc="left")
+        axes.set_title(heading, fontsize=7, loc="left")
         axes.tick_params(labelsize=7)
         axes.set_ylim(*axis_ends(sides.values()))
-        axes.legend(fontsize=7, frameon=False, loc="lower right", bbox_to_anchor=(1, 1), ncols=2, borderaxespad=0)
+        axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2, **_LEGEND)
     return figure
