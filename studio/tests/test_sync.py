@@ -150,6 +150,9 @@ def test_a_table_of_times_has_those_of_every_camera(tmp_path):
     assert read_stamps(tmp_path, "boards_Camera_2").tolist() == [1, 2]
     with pytest.raises(InputError, match="no times of camera 'cam_1'"):
         read_stamps(table, "cam_1")
+    table.write_text("sync_index,cam_id,frame_time\n35,2," + "1" * 200_000)
+    with pytest.raises(InputError, match="a table of times is wanted"):
+        read_stamps(table, "cam_2")
 
 
 def _heard(claps, seconds, *, offset=0.0, drift_ppm=0.0, seed=0):

@@ -289,6 +289,16 @@ def test_damaged_tables_are_input_errors(tmp_path, ending, content):
         load_frames(path)
 
 
+def test_a_table_that_ends_in_a_quoted_cell_or_has_a_huge_one_is_an_input_error(tmp_path):
+    """Python's reader of CSV has an error of its own for both."""
+    open_writer(tmp_path / "t.csv", HEADER).close()
+    columns = (tmp_path / "t.csv").read_bytes()
+    for rest in (b'0,0,"Left', b"0,0," + b"x" * 200_000):
+        (tmp_path / "t.csv").write_bytes(columns + rest)
+        with pytest.raises(InputError, match="table that Sonjit wrote, or it is damaged"):
+            load_frames(tmp_path / "t.csv")
+
+
 def test_parquet_without_pyarrow(tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
     with pytest.raises(MissingExtraError, match=r"sonjit\[tables\]"):

@@ -24,6 +24,15 @@ pytestmark = pytest.mark.slow
 HANDS = (("hands", {"model": "lite", "max_instances": 2}),)
 IMAGE = np.random.default_rng(5).integers(0, 255, (30, 40, 3), np.uint8)
 PNG = cv2.imencode(".png", IMAGE[..., ::-1])[1].tobytes()
+INTERRUPTS = """
+import signal
+
+def is_ignored():
+    return [signal.getsignal(signal.SIGINT) == signal.SIG_IGN, signal.SIGINT in signal.pthread_sigmask(0, ())]
+
+def is_blocked(pipe):
+    pipe.send(signal.SIGINT in signal.pthread_sigmask(0, ()))
+"""
 FAULTY = """
 import os, time
 import numpy as np
@@ -196,3 +205,22 @@ def test_a_job_has_so_much_time_and_so_much_memory(media, tmp_path, monkeypatch,
     monkeypatch.setattr(processes, "_OTHER_BYTES", 1_000_000)
     with Worker(10_000) as worker, pytest.raises((errors.InputError, CrashError)):
         run(worker, tmp_path / "large.png", ".jpg", 600)
+
+
+def test_ctrl_c_is_blocked_in_a_process_until_it_ignores_it(tmp_path, monkeypatch):
+    """Its modules load first, which an interrupt would end with a traceback."""
+    (tmp_path / "interrupts.py").write_text(INTERRUPTS, "utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    module = importlib.import_module("interrupts")
+    ours, theirs = processes._SPAWN.Pipe()
+    with processes._interrupts_blocked():
+        process = processes._SPAWN.Process(target=module.is_blocked, args=(theirs,))
+        process.start()
+    assert ours.recv()
+    process.join()
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    worker = Worker(10_000, NETWORK_BYTES)
+    try:
+        assert worker.call(module.is_ignored) == [True, False]
+    finally:
+        worker.close()

@@ -12,8 +12,8 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
 from multiprocessing import ProcessError, get_context, parent_process
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -122,7 +122,8 @@ class Worker(files.Closing):
                 self.close()
                 pipe, theirs = _SPAWN.Pipe()
                 process = _SPAWN.Process(target=_answer_calls, args=(theirs, *self._setup), daemon=True)
-                process.start()  # which the system may refuse
+                with _interrupts_blocked():
+                    process.start()  # which the system may refuse
                 self.process, self._pipe = process, pipe
                 theirs.close()
             return self.process, self._pipe
@@ -177,11 +178,29 @@ class Decoders:
             worker.close()
 
 
+@contextmanager
+def _interrupts_blocked() -> Generator[None]:
+    """Block Ctrl-C in this thread, and in the processes that it starts until they ignore it."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    from multiprocessing import resource_tracker
+
+    resource_tracker.ensure_running()  # its start unblocks Ctrl-C
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
 def _answer_calls(pipe: Connection, more_bytes: int, folder: Path | None) -> None:
     """Run the functions that the server sends, until it ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches only the server
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     import cv2
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches only the server
     threading.Thread(target=_end_with_server, daemon=True).start()
     cv2.setNumThreads(1)
     if folder is not None:

@@ -205,7 +205,10 @@ def read_stamps(path: Path, view: str) -> FloatArray:
         path /= f"{match_camera(view, [file.stem for file in path.glob('*.txt')]) or view}.txt"
         words = read_bytes(path).decode(errors="replace").split()
     else:
-        rows = list(csv.DictReader(read_bytes(path).decode(errors="replace").splitlines()))
+        try:
+            rows = list(csv.DictReader(read_bytes(path).decode(errors="replace").splitlines()))
+        except csv.Error as error:
+            raise InputError(f"{path}: a table of times is wanted: {error}") from None
         cameras = {f"cam_{row.get('cam_id')}" for row in rows}
         own = (view, (match_camera(view, cameras) or view).removeprefix("cam_"))
         words = [row.get("frame_time") or "" for row in rows if row.get("cam_id") in own]

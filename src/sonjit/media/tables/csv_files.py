@@ -90,11 +90,14 @@ def load_csv(path: Path) -> tuple[Header, list[Frame]]:
     """Read what CsvWriter wrote; the header knows only the kind, from what was found."""
     with path.open(encoding="utf-8-sig", newline="", errors="surrogateescape") as file:
         reader = csv.DictReader(file, strict=True)
-        if missing := set(COLUMNS) - set(reader.fieldnames or ()):
-            raise InputError(f"columns are missing: {', '.join(sorted(missing))}")
-        frames = frames_from_rows(
-            {name: _PARSERS.get(name, _from_cell)(text) if text else None for name, text in row.items()}
-            for row in reader
-        )
+        try:
+            if missing := set(COLUMNS) - set(reader.fieldnames or ()):
+                raise InputError(f"columns are missing: {', '.join(sorted(missing))}")
+            frames = frames_from_rows(
+                {name: _PARSERS.get(name, _from_cell)(text) if text else None for name, text in row.items()}
+                for row in reader
+            )
+        except csv.Error as error:
+            raise ValueError(str(error)) from None  # it is an error of no other kind
     kinds = {name for frame in frames for name in RESULT_TYPES if frame.results(name)}
     return Header(kind=next((name for name in RESULT_TYPES if name in kinds), "hands")), frames
