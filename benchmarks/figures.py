@@ -1,4 +1,4 @@
-"""Render a rigged figure in ten movements from four sides, with the places of its joints.
+"""Render a rigged figure in ten movements from eight sides, with the places of its joints.
 
 The figure is a GLB file whose bones have the names of Mixamo, in a T-pose, e.g. `avatars/brunette-t.glb` of
 https://github.com/met4citizen/TalkingHead. It is no part of this project. Each clip has a file of joints next to it:
@@ -21,7 +21,7 @@ from sonjit._util.glb import Glb
 from sonjit.results.skeletons import load_skeleton
 
 FRAMES, RATE_HZ = 20, 15
-VIEWS = (0, 45, 90, 225)  # degrees by which the camera stands to the left of the figure's front
+VIEWS = (0, 45, 90, 135, 180, 225, 270, 315)  # degrees by which the camera stands to the left of the figure's front
 SIZE = 720  # pixels of the clips
 FOCAL = 1.5 * SIZE  # pixels
 DISTANCE_M, HEIGHT_M, DOWN_DEG = 4.2, 1.3, 3.0  # of the camera

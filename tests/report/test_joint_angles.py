@@ -235,6 +235,7 @@ def test_errors_of_the_page_are_those_of_the_file():
             mean = found["views"]["all"]["mean"] if mean is None else mean
             assert shown[joint, "left"] == f"{mean:.0f}"
             assert errors.range_error_deg(model, joint) == found["range_percentile_95"]
+            assert errors.difference_error_deg(joint, model) == found["difference_percentile_95"]
     page = joint_angles._html(recording, [], joint_angles.Labels())
     found = content["origins"]["heavy"]
     assert f"recordings: {found['recordings']}, images: {found['frames']}" in page
@@ -242,12 +243,12 @@ def test_errors_of_the_page_are_those_of_the_file():
 
 def test_differences_below_the_error_are_called_that():
     recording = recorded([*squat(90), *[170] * 10])  # the right knee stays straight
-    limit = np.sqrt(2) * errors.range_error_deg("full", "knee")
+    limit = errors.difference_error_deg("knee", "full")
     assert f"more than the 95 % error of such a difference, {limit:.0f}°." in recording.comparisons[3]
     assert recording.comparisons[-1].startswith("One camera sees one side of the body better")
     recording = recorded([*squat(170 - limit + 8), *[170] * 10])
     assert (
-        f"less than the 95 % error of such a difference, {limit:.0f}°, so both sides may be equal."
+        f"less than the 95 % error of such a difference, {limit:.0f}°, so a difference is not proved."
         in recording.comparisons[3]
     )
 
@@ -396,9 +397,11 @@ def test_two_reports_are_compared_with_the_error_in_mind(tmp_path, refusal):
     earlier = comparison.earlier_report(tmp_path / "before.html")
     assert earlier.title == "Joint angles: <Anna>"
     rows = {row[0]: row[1:] for row in comparison.rows_against(earlier, now)}
+    found = [errors.difference_error_deg("knee", model) for model in ("lite", "full")]
+    assert errors.difference_error_deg("knee", "lite", "full") == max(found)
     assert rows["left knee"][-1] == "changed by more than the 95 % error"
     assert float(rows["left knee"][2]) == pytest.approx(60, abs=2)
-    assert rows["right knee"][-1] == "may be equal"
+    assert rows["right knee"][-1] == "not proved"
     joint_angles.write_page(tmp_path / "now.html", now, [], earlier=earlier)
     page = (tmp_path / "now.html").read_text("utf-8")
     assert "changed by more than the 95 % error" in page

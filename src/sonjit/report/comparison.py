@@ -59,19 +59,16 @@ def rows_against(earlier: Earlier, recording: Recording) -> list[tuple[str, ...]
     rows: list[tuple[str, ...]] = []
     for name, (low, high) in recording.ranges.items():
         before, now = earlier.ranges_deg.get(name), high - low
-        joint = errors.joint_of(name)
-        error = errors.difference_limit_deg(
-            errors.range_error_deg(earlier.model, joint), errors.range_error_deg(recording.model, joint)
-        )
+        error = errors.difference_error_deg(errors.joint_of(name), earlier.model, recording.model)
         if before is None or not math.isfinite(error):
             continue
-        verdict = "changed by more than the 95 % error" if abs(now - before) > error else "may be equal"
+        verdict = "changed by more than the 95 % error" if abs(now - before) > error else "not proved"
         numbers = [f"{np.round(value) + 0.0:.0f}" for value in (before, now)]
         rows.append(
             (
                 recording.name_of(name),
                 *numbers,
-                f"{np.round(now - before) + 0.0:+.0f}",
+                f"{np.round(now) - np.round(before) + 0.0:+.0f}",
                 f"{error:.0f}",
                 recording.text(verdict),
             )

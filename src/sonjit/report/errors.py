@@ -61,13 +61,13 @@ def mirrored_difference_deg(model: str) -> float:
     return max((float(value) for value in found if value is not None), default=math.nan)
 
 
-def difference_limit_deg(first: float, second: float) -> float:
-    """Return the difference in degrees up to which two ranges may be equal, from the 95 % error of each.
+def difference_error_deg(joint: str, *models: str) -> float:
+    """Return the error in degrees that 95 % of differences between two ranges of motion stay below.
 
-    >>> difference_limit_deg(3.0, 4.0)
-    5.0
+    It is the larger one if two models measured the ranges, and NaN if it is not measured.
     """
-    return math.hypot(first, second)
+    found = [_content()["models"][model].get(joint, {}).get("difference_percentile_95") for model in models]
+    return math.nan if None in found else float(max(found))
 
 
 def models() -> list[str]:

@@ -77,7 +77,7 @@ _LEGEND: Final = {
 _CELL_SPACE = 3  # between the texts of two columns of a printed table, in letters
 _ROW_IN = 0.2  # height of a row of a printed table in inches
 _GAIT_HEADINGS = ("walking", "value", "error")
-_CHANGE_HEADINGS = ("range of", "before °", "now °", "change °", "± °", "in words")
+_CHANGE_HEADINGS = ("range of", "before °", "now °", "change °", "95 % error °", "in words")
 _FONTS = (
     "DejaVu Sans",
     *("Noto Sans CJK KR", "Noto Sans CJK JP", "NanumGothic", "Malgun Gothic", "Apple SD Gothic Neo", "AppleGothic"),
@@ -91,18 +91,20 @@ _LINE_IN = 0.0185  # height of a line in inches for each point of its letters
 _AROUND = 1.4  # side of a picture relative to the person
 _MAX_COUNTS = 20  # maximum number of repetitions on a printed page
 _COLUMNS = (
-    "seen: share of the images of the person in which the joint was seen.",
-    "from and to: the smallest and the largest angle, without the 2 % smallest and the 2 % largest ones. range: "
-    "their difference.",
+    "seen: share of the images of the person in which the joint was placed. A placed joint can still be wrong.",
+    "from and to: the smallest and the largest angle, without the 2 % smallest and the 2 % largest ones. Both can be "
+    "wrong in the same direction, so read no limit of the joint from them.",
+    "range: the difference of from and to. It is the movement in this recording, not what the joint can do.",
     "range with error: in 95 % of the recordings with known angles, the true range was between two such numbers. They "
-    "are the range minus and plus its 95 % error.",
+    "are the range minus and plus its 95 % error. Numbers that begin with 0 may mean that the joint did not move.",
     "angle error: the mean error of an angle at one moment. – means that the error is not known.",
 )
 """What the columns of the table of ranges mean."""
 _NOTHING: Final = "No angle was seen. An angle needs the three joints of its two bones in the image."
 _METHOD = (
     "Single wrong angles, trembling of the keypoints and gaps up to 0.2 s are filtered out. Where a joint was not seen "
-    "for longer, the curves have a gap. ± next to a curve is the mean error of the angle."
+    "for longer, the curves have a gap. ± next to a curve is the mean error of the angle, which is smaller than the "
+    "95 % error of a range."
 )
 
 
@@ -306,7 +308,7 @@ def _html(
         if recording.comparisons
         else Text(say("No joint was seen on both sides.")),
         *_gait_blocks(recording),
-        *_change_blocks(recording, earlier),
+        *_change_blocks(recording, labels, earlier),
         Heading(say("What the angles mean")),
         Plot(
             "convention",
@@ -368,10 +370,12 @@ def _gait_blocks(recording: Recording) -> list[Block]:
     return [Heading(recording.text("Walking")), table, Text(_gait_note(recording))]
 
 
-def _change_blocks(recording: Recording, earlier: Earlier | None) -> list[Block]:
+def _change_blocks(recording: Recording, labels: Labels, earlier: Earlier | None) -> list[Block]:
     if earlier is None:
         return []
     before = recording.text("Before: {title}, model {model}.", title=earlier.title, model=earlier.model)
+    if earlier.title == _title(recording, labels):
+        before = f"{before} {recording.text('Both pages have the same title and may describe the same recording.')}"
     table = Table(_in_words(recording, _CHANGE_HEADINGS), tuple(_changes(recording, earlier)))
     return [Heading(recording.text("Before and now")), Text(before), table]
 

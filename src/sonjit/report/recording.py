@@ -164,19 +164,19 @@ class Recording:
                 sentences.append(self.text(few, joint=self.text(joint), side=self.text(rarer), share=share))
                 continue
             left, right = (high - low for low, high in (ends[0], ends[1]))
-            error = errors.range_error_deg(self.model, joint)
-            sentences.append(self._compared(joint, left - right, errors.difference_limit_deg(error, error)))
+            error = errors.difference_error_deg(joint, self.model)
+            sentences.append(self._compared(joint, left - right, error))
         return [*sentences, self.text(_SIDES)] if sentences else []
 
     def _compared(self, joint: str, difference: float, error: float) -> str:
         """Return in words whether two ranges of motion differ, in degrees."""
         less = (
             "{joint}: the ranges of left and right differ by {size}°. This is less than the 95 % error of such a "
-            "difference, {error}°, so both sides may be equal."
+            "difference, {error}°, so a difference is not proved."
         )
         more = (
             "{joint}: the ranges of left and right differ by {size}°. This is more than the 95 % error of such a "
-            "difference, {error}°."
+            "difference, {error}°. The movement or a hidden side may be the cause."
         )
         sentence = less if abs(difference) <= error else more
         return self.text(sentence, joint=self.text(joint), size=_whole(abs(difference)), error=_whole(error))
