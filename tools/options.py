@@ -359,9 +359,35 @@ def app_speed() -> str:
     return _table(("figure", "value"), rows)
 
 
+def torture() -> str:
+    """Return the tries and failures of `tools/torture` by group of tests."""
+    result = json.loads((RESULTS / "torture-xeon-2cores.json").read_text("utf-8"))
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for test in result["tests"]:
+        groups.setdefault(test["group"], []).append(test)
+    rows = [
+        (group, str(len(tests)), *(f"{sum(test[key] for test in tests):,}" for key in ("tried", "failures")))
+        for group, tests in groups.items()
+    ]
+    machine = result["machine"]
+    where = f"{machine['cpu']}, {machine['cores']} cores, {machine['date'][:10]}; `{result['command']}`."
+    return _table(("group", "tests", "tries", "failures"), rows) + f"\n{where}\n"
+
+
 SECTIONS: dict[str, Callable[[], str]] = {
     function.__name__: function
-    for function in (kinds, detectors, drawings, server, commands, speed, speed_short, speed_classes, app_speed)
+    for function in (
+        kinds,
+        detectors,
+        drawings,
+        server,
+        commands,
+        speed,
+        speed_short,
+        speed_classes,
+        app_speed,
+        torture,
+    )
 }
 GENERATED = {ARGUMENTS: arguments, BROWSER_TYPES: browser_types, BROWSER_STYLE: browser_style}
 
