@@ -73,14 +73,13 @@ def test_a_batch_of_stills_on_one_network_gives_what_they_give_one_after_the_oth
     stills = demo_clip[1][::90]
     with create_detector("hands", model="lite", static_image=True, search=search, threads=3) as detector:
         separate = [detector.detect(rgb) for rgb in stills]
-        own = sorted(loads)
         loads.clear()
         assert any(separate)
         assert detector.detect_batch(stills) == separate
         with pytest.raises(InputError, match="nothing"):
             detector.detect_batch([*stills, "nothing.png"])
         assert detector.detect_batch(stills[::-1]) == separate[::-1]
-        assert sorted(loads) == own  # once for all three threads
+        assert len(loads) == len(set(loads))  # at most once for all three threads; a search shares some before
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("sonjit-batch")]
 
 

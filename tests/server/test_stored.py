@@ -9,7 +9,7 @@ from sonjit.server.settings import Limits
 from ..support.stored import assert_as_stored  # noqa: TID252  # one helper for all packages
 
 KEPT = ("cache-control", "content-type", "retry-after", "www-authenticate", "allow", "vary", "set-cookie")
-CHANGING = ("version", "id", "created", "missing", "kinds")  # values that differ between runs and installations
+CHANGING = ("version", "id", "created", "missing", "kinds", "in_page")  # differ between runs and installations
 BOUNDS = (
     "name",
     "default",
