@@ -24,7 +24,7 @@ def test_a_result_is_computed_once_and_by_the_networks_of_the_thread():
         ahead.once("a", lambda network: network)
         seen.set()
 
-    ahead.start([look], alone=True)
+    ahead.start([look], single=True)
     assert seen.wait(60)
     assert ahead.once("a", lambda network: network) == "helper"
     assert ahead.once("b", lambda network: network) == "own"
@@ -49,7 +49,7 @@ def test_an_error_ahead_reaches_the_search():
         finally:
             seen.set()
 
-    ahead.start([look], alone=True)
+    ahead.start([look], single=True)
     assert seen.wait(60)
     with pytest.raises(ValueError, match="no memory"):
         ahead.once("a", lambda network: network)
@@ -67,8 +67,8 @@ def test_helpers_observe_crops_near_several_boxes_with_the_same_result_until_the
     helpers = Helpers(lambda: HandNetworks(PalmsInWindows(), Watched(0.9)), 2)
     own = PalmsInWindows(), Landmarks(0.9), lambda: network, lambda: None
     search = HandSearch(an_image(), *own, helpers=helpers)
-    alone = HandSearch(an_image(), *own)
-    found, expected = ([each.proposal.box for each in one.search().candidates] for one in (search, alone))
+    expecting = HandSearch(an_image(), *own)
+    found, expected = ([each.proposal.box for each in one.search().candidates] for one in (search, expecting))
     assert found == expected
     assert found
     assert threads

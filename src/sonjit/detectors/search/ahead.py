@@ -59,9 +59,9 @@ class Ahead(Generic[N]):
         self._started: list[Future[None]] = []
         self._ended = False
 
-    def start(self, calls: Sequence[Callable[[], None]], *, alone: bool = False) -> None:
+    def start(self, calls: Sequence[Callable[[], None]], *, single: bool = False) -> None:
         """Start several calls, or a single one too, of which `once` keeps the results. Without helpers, do nothing."""
-        if self._helpers is not None and len(calls) > (0 if alone else 1):
+        if self._helpers is not None and len(calls) > (0 if single else 1):
             self._started += map(self._helpers.submit, calls)
 
     def once(self, key: Hashable, call: Callable[[N], T]) -> T:

@@ -75,7 +75,7 @@ class HandSearch(StillSearch[HandObservation]):
 
     def propose(self) -> Iterator[list[geometry.Proposal]]:
         """Yield palms of the image, hands that the network finds, and ends of arms, then those in windows."""
-        self._start(lambda search: search(), [self._published], alone=True)
+        self._start(lambda search: search(), [self._published], single=True)
         for window in self.windows(1):
             self._people_of(window)
         yield self._published()
@@ -146,7 +146,7 @@ class HandSearch(StillSearch[HandObservation]):
             self._people += people
             self._network_hands = [*(self._network_hands or []), *hands]
             proposals = [geometry.Proposal(box, score, f"hand{parts}") for score, box in hands if score > least]
-            self._start(self._around, (hand for hand in proposals if not self.is_known(hand)), alone=bool(people))
+            self._start(self._around, (hand for hand in proposals if not self.is_known(hand)), single=bool(people))
             for person in people:
                 self._body_of(person)
             yield from (self._around(hand) for hand in proposals if not self.skips(hand))
@@ -162,7 +162,7 @@ class HandSearch(StillSearch[HandObservation]):
         return self._likely(window.proposals(self._find(window, self._least), box_from_palm, source))
 
     def _start(
-        self, propose: Callable[[T], Iterable[geometry.Proposal]], items: Iterable[T], *, alone: bool = False
+        self, propose: Callable[[T], Iterable[geometry.Proposal]], items: Iterable[T], *, single: bool = False
     ) -> None:
         """Let the helpers observe the proposals from several items as `verify` will, or from a single one too."""
 
@@ -173,7 +173,7 @@ class HandSearch(StillSearch[HandObservation]):
                 if not self.is_known(proposal):
                     self._views(proposal)
 
-        self._ahead.start([partial(observe, item) for item in items], alone=alone)
+        self._ahead.start([partial(observe, item) for item in items], single=single)
 
     def _find(self, window: geometry.Window, least: float) -> list[Detection]:
         return self._ahead.once((window, least), lambda networks: networks.palms.find(window.cut(self.rgb), least))
