@@ -163,10 +163,8 @@ def hands_in_streams(options: HandOptions, hands: Hands) -> StreamSearch[HandObs
 
 def faces_in_streams(options: CommonOptions, meshes: FaceMeshes) -> StreamSearch[FaceObservation]:
     """Search for faces window by window."""
-    detector, min_score = (
-        face_networks.load_face_detector(options, "face-full"),
-        score.LIMITS["face_share"] * options.min_detection_score,
-    )
+    detector = face_networks.load_face_detector(options, "face-full")
+    min_score = score.LIMITS["face_share"] * options.min_detection_score
     options.file("person-detector")  # a missing file is an error before the first frame
     people = cache(partial(load_network, options, has_boxes=False))
     return StreamSearch(FaceFinder(detector, meshes, people, min_score))

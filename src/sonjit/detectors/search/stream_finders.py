@@ -115,7 +115,9 @@ class FaceFinder(Finder[FaceObservation]):
     ) -> None:
         super().__init__(meshes)
         self._records: WeakKeyDictionary[FaceTrack, Record] = WeakKeyDictionary()
-        self._detector, self._meshes, self._people = detector, meshes, people
+        self._detector = detector
+        self._meshes = meshes
+        self._people = people
         self._min_detection = min_detection
 
     @property
