@@ -13,6 +13,7 @@ import psutil
 
 import sonjit
 from sonjit.media import open_source
+from sonjit.runs.inputs import LOG
 
 from .waiting import wait_until
 
@@ -102,9 +103,8 @@ def finish(process):
 
 
 def wait_for_files(process, table, count):
-    """Wait until a run has finished some of its files, and return their number."""
-    work = table.with_name(f".{table.name}.work")
-    wait_until(lambda: process.poll() is not None or len(list(work.glob("*.jsonl"))) >= count)
+    """Wait until a run has recorded some of its files as finished."""
+    log = table.with_name(f".{table.name}.work") / LOG
+    wait_until(lambda: process.poll() is not None or (log.exists() and log.read_text().count("\n") >= count))
     if process.poll() is not None:
         raise SystemExit(f"the run ended early: {process.communicate()[1]}")
-    return len(list(work.glob("*.jsonl")))
