@@ -1,6 +1,8 @@
 """Parts of a search that run ahead on other threads."""
 
+import gc
 import threading
+import weakref
 from types import SimpleNamespace
 
 import pytest
@@ -93,3 +95,27 @@ def test_helpers_do_not_change_results(data, monkeypatch):
     with sonjit.create_detector("hands", static_image=True, threads=1) as one:
         assert [one.detect(path) for path in photographs] == together
     assert any(together)
+
+
+def threads_named(prefix):
+    return [thread for thread in threading.enumerate() if thread.name.startswith(prefix)]
+
+
+@pytest.mark.slow
+@pytest.mark.golden
+@pytest.mark.parametrize(
+    ("kind", "options", "prefix"),
+    [("hands", {"static_image": True}, "sonjit-ahead"), ("holistic", {}, "sonjit-face")],
+)
+def test_a_closed_detector_has_neither_threads_nor_networks(data, monkeypatch, kind, options, prefix):
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    monkeypatch.delenv("SONJIT_THREADS", raising=False)
+    others = len(threads_named(prefix))
+    detector = sonjit.create_detector(kind, **options)
+    assert detector.detect(sorted((data / "real" / "wild").glob("stock-group-*.jpg"))[0])
+    assert len(threads_named(prefix)) > others
+    networks = weakref.ref(detector._kind)
+    detector.close()
+    gc.collect()
+    assert len(threads_named(prefix)) == others
+    assert networks() is None

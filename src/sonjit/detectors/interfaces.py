@@ -2,7 +2,9 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
+from functools import cached_property
 from types import MappingProxyType
 from typing import ClassVar, Generic, Protocol, TypeAlias, TypeVar
 
@@ -34,6 +36,11 @@ class Kind(ABC, Generic[O, R]):
     overlap_keypoints: ClassVar[tuple[int, ...] | None] = None
     keypoint_count: int | None = None  # of each result; None if all results of its type have the same number
     networks: Mapping[str, str] = MappingProxyType({})  # names of its files that are not in the catalogue, by role
+
+    @cached_property
+    def at_close(self) -> ExitStack:
+        """Calls that end the threads of this kind and of its search, when its detector is closed."""
+        return ExitStack()
 
     @abstractmethod
     def find(self, rgb: Image, min_score: float) -> list[RotatedBox]:

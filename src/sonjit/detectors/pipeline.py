@@ -242,13 +242,16 @@ class Detector(files.Closing, Generic[R]):
                 recognizer.reset()
 
     def close(self) -> None:
-        """Wait for running calls and free the networks."""
+        """Wait for running calls, end the threads and free the networks."""
         self._executor.shutdown()
         self._batch_threads.shutdown()
         for sibling in self._siblings:
             sibling.close()
         with self._lock:
             if hasattr(self, "_kind"):
+                self._kind.at_close.close()
+                self._still_search = self._stream_search = None
+                self._verifier, self._tracker = interfaces.Verifier[Any](), Tracker()
                 del self._kind
 
     def _refuse_if_closed(self) -> None:

@@ -180,6 +180,7 @@ class Holistic(Kind[BodyObservation, Person]):
         self.faces = faces
         self._recrop = recrop
         self._face_thread = ThreadPoolExecutor(1, thread_name_prefix="sonjit-face")
+        self.at_close.callback(self._face_thread.shutdown)
         self._new_hand_smoother, self._new_face_smoother = new_hand_smoother, new_face_smoother
         custom = thresholds.hand_presence, thresholds.face_presence, thresholds.face_detection
         defaults = min_presence_score, min_presence_score, _MIN_FACE_SCORE

@@ -38,6 +38,10 @@ class Helpers(Generic[N]):
                 self._own.networks = self._load()
         call()
 
+    def close(self) -> None:
+        """Wait for running calls, and end the threads."""
+        self._threads.shutdown(cancel_futures=True)
+
     def networks(self, otherwise: N) -> N:
         """Return the networks of this thread, or others if it is no helper."""
         return getattr(self._own, "networks", otherwise)

@@ -33,6 +33,9 @@ _OTHER_SIDE_COST = 0.5  # distance that is added if a hand is of the other side,
 def search_hands(options: HandOptions, hands: Hands) -> StillSearch[HandObservation]:
     """Return the search for hands."""
     assert hands.palms is not None
+    helpers = new_helpers(partial(_load_on_one_core, options), options.running) if options.static_image else None
+    if helpers is not None:
+        hands.at_close.callback(helpers.close)
     new_search = partial(
         HandSearch,
         palms=hands.palms,
@@ -40,7 +43,7 @@ def search_hands(options: HandOptions, hands: Hands) -> StillSearch[HandObservat
         network=loaded_ahead(partial(load_network, options, has_boxes=False)),
         bodies=loaded_ahead(partial(load_arms, options)),
         extent=_extent(options),
-        helpers=new_helpers(partial(_load_on_one_core, options), options.running) if options.static_image else None,
+        helpers=helpers,
     )
     return _as_still_search(lambda rgb: new_search(rgb).search(), options)
 
