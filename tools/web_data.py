@@ -21,10 +21,9 @@ from sonjit.compat.mediapipe import _selfie as selfie
 from sonjit.detectors import bystanders, observations, options, pipeline, smoothing, tracking
 from sonjit.detectors.kinds import KINDS, body, face, face_networks, hand_heads, hands, holistic, options_of
 from sonjit.detectors.search import bodies as search_bodies
-from sonjit.detectors.search import faces, geometry, light, load, network, score, stream_finders, streams
+from sonjit.detectors.search import faces, geometry, light, network, score, stream_finders, streams
 from sonjit.detectors.search import hands as search_hands
-from sonjit.detectors.search import local as search_local
-from sonjit.geometry import rotations
+from sonjit.geometry import rotations, windows
 from sonjit.gestures import (
     GestureSmoother,
     MotionRecognizer,
@@ -78,12 +77,11 @@ SEARCH = {
     "geometry": geometry,
     "hands": search_hands,
     "light": light,
-    "local": search_local,
     "network": network,
-    "people": load,
     "score": score,
     "stream_finders": stream_finders,
     "streams": streams,
+    "windows": windows,
 }
 FINDERS = (stream_finders.HandFinder, stream_finders.FaceFinder, stream_finders.BodyFinder)
 PACE = ("refresh_frames", "min_presence", "inferences")

@@ -12,7 +12,6 @@ from sonjit.detectors.kinds.hands import box_around_hand, load_hands
 from sonjit.detectors.options import HandOptions
 from sonjit.detectors.search.geometry import PRESENT
 from sonjit.detectors.search.hands import HandSearch
-from sonjit.detectors.search.local import crops_near
 from sonjit.detectors.search.network import HandBox
 from sonjit.geometry.boxes import RotatedBox, box_around, box_iou, size_of
 
@@ -20,8 +19,7 @@ from .test_search import Landmarks, Network, Palms, an_image
 
 
 def near(rgb, box, palms, hands, skips=lambda _: False):
-    find = lambda window, least: palms.find(window.cut(rgb), least)  # noqa: E731
-    return crops_near(rgb, box, find, lambda crop: hands.observe(rgb, crop), skips)
+    return HandSearch(rgb, palms, hands).crops_near(box, skips)
 
 
 @pytest.mark.parametrize(("presence", "skipped", "count"), [(0.9, False, 1), (0.2, False, 0), (0.9, True, 0)])

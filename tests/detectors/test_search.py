@@ -14,29 +14,22 @@ from sonjit._util.data_files import ASSETS
 from sonjit.detectors.kinds.body import BodyObservation
 from sonjit.detectors.kinds.face import FaceObservation
 from sonjit.detectors.kinds.hand_heads import TAPS, load_hand_heads, sampled_maps
-from sonjit.detectors.kinds.hands import HandObservation
+from sonjit.detectors.kinds.hands import HandObservation, Hands
+from sonjit.detectors.kinds.holistic import hands_of_bodies
 from sonjit.detectors.observations import is_same_object
 from sonjit.detectors.search import hands, stream_finders
 from sonjit.detectors.search.bodies import BodySearch, without_other_heads
 from sonjit.detectors.search.faces import FaceSearch
-from sonjit.detectors.search.geometry import (
-    Head,
-    Proposal,
-    Window,
-    head_of_body,
-    is_same_instance,
-    reach,
-    torso_size,
-    windows,
-)
-from sonjit.detectors.search.hands import HandSearch, observe_mirrored
-from sonjit.detectors.search.load import _face_of, hands_of_bodies
+from sonjit.detectors.search.geometry import Head, Proposal, head_of_body, is_same_instance, torso_size
+from sonjit.detectors.search.hands import HandSearch
+from sonjit.detectors.search.load import _face_of
 from sonjit.detectors.search.network import SIDE, HandBox, PersonBox, _peaks, _published_people
 from sonjit.detectors.search.score import CONSTANTS, map_odds
 from sonjit.detectors.search.stills import Candidate
 from sonjit.detectors.search.stream_finders import BodyFinder, face_score
 from sonjit.detectors.ssd import Detection
 from sonjit.geometry.boxes import RotatedBox
+from sonjit.geometry.windows import Window, reach, windows
 
 
 @given(width=st.integers(100, 5000), height=st.integers(100, 5000), parts=st.sampled_from([1, 2, 3]))
@@ -163,6 +156,8 @@ class Landmarks:
         points = np.full((21, 3), (x + 0.5, y + 0.5, 0), np.float32)
         points[:, 1] -= np.arange(21)  # upright: the same in the mirror
         return HandObservation(self.score, points, np.ones((21, 3), np.float32), 0.9, appearance=points)
+
+    observe_mirrored = Hands.observe_mirrored
 
     @staticmethod
     def is_same_instance(box, other):
@@ -381,13 +376,13 @@ def test_heads_return_the_maps_at_the_keypoints():
 
 def test_what_is_seen_in_the_mirror_lies_where_it_is():
     hands = Landmarks(0.99)
-    seen = observe_mirrored(hands, an_image(), RotatedBox(150, 100, 90, 90, 0.3))
+    seen = hands.observe_mirrored(an_image(), RotatedBox(150, 100, 90, 90, 0.3))
     np.testing.assert_allclose(seen.keypoints[0, :2], (140.5, 110.5))
     assert seen.left == pytest.approx(0.1)
     np.testing.assert_array_equal(seen.keypoints_3d[0], (-1, 1, 1))
     assert seen.appearance is None
     for cx, cy in ((-500, 100), (900, 100), (150, -500), (150, 900)):
-        observe_mirrored(hands, an_image(), RotatedBox(cx, cy, 90, 90, 0.3))  # what lies beyond the image is none of it
+        hands.observe_mirrored(an_image(), RotatedBox(cx, cy, 90, 90, 0.3))  # what lies beyond the image is none of it
 
 
 @pytest.mark.parametrize("least", [0.2, 0.5, 0.7])
@@ -488,9 +483,8 @@ def test_palms_are_searched_at_the_wrists_in_the_image_where_no_hand_is():
 def test_doubtful_hands_are_observed_in_the_mirrored_image(monkeypatch, presence, mirrored, changes, seen):
     points = np.random.default_rng(0).uniform(0, 90, (21, 3)).astype(np.float32)
     first, second = (SimpleNamespace(score=score, keypoints=points) for score in (presence, mirrored))
-    monkeypatch.setattr(hands, "observe_mirrored", lambda *_: second)
     odds, given = changes.pop("odds", -9), {"score": 0.6, "source": "palm", "published": False} | changes
-    network = SimpleNamespace(observe=lambda *_: first, is_same_instance=None)
+    network = SimpleNamespace(observe=lambda *_: first, observe_mirrored=lambda *_: second, is_same_instance=None)
     search = HandSearch(an_image(), Palms(), network)
     monkeypatch.setattr(search, "_network_odds", lambda _: odds)
     proposal = SimpleNamespace(box=RotatedBox(50, 50, 90, 90), **given)

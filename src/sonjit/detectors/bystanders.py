@@ -17,13 +17,14 @@ from sonjit.detectors.kinds import face_networks
 from sonjit.detectors.kinds.body import load_bodies
 from sonjit.detectors.kinds.face import FaceMeshes
 from sonjit.detectors.options import BodyOptions, FaceOptions
-from sonjit.detectors.search import geometry, light, load
+from sonjit.detectors.search import light, load
 from sonjit.detectors.search.bodies import BodySearch, clipped
 from sonjit.detectors.search.faces import FaceSearch
 from sonjit.detectors.search.network import PersonBox
 from sonjit.detectors.search.score import LIMITS
 from sonjit.detectors.search.stills import Extent
 from sonjit.geometry.boxes import Box, letterbox_box
+from sonjit.geometry.windows import windows
 from sonjit.media.drawing.instances import head_of_keypoints
 
 _WEIGHTS: Final = ("face-short", "face-full", "face-mesh", "face-attention", "body-full", "person-detector")
@@ -107,11 +108,11 @@ class BystanderSearch:
             turn: Rotation of the faces in radians.
             number: Search only one of the windows, which takes turns by this number.
         """
-        windows = geometry.windows(rgb.shape[1], rgb.shape[0], parts)
-        if number is not None and windows:
-            windows = [windows[number % len(windows)]]
+        searched = windows(rgb.shape[1], rgb.shape[0], parts)
+        if number is not None and searched:
+            searched = [searched[number % len(searched)]]
         found: list[Box] = []
-        for window in windows:
+        for window in searched:
             if parts > max(_FEWER_PARTS) and min(window.right - window.left, window.bottom - window.top) < _MIN_SIDE_PX:
                 continue
             part, corner = window.cut(rgb), np.tile((window.left, window.top), 2)

@@ -69,6 +69,7 @@ export function logit(value: number): number {
 
 const OF = constants.search.geometry;
 const BODY = constants.search.bodies;
+const WINDOWS = constants.search.windows;
 /** Keypoints of a body that are on its head. */
 export const HEAD = [...Array(11).keys()];
 const MIN_WINDOW_PX = 24;
@@ -123,11 +124,12 @@ export function cutsOff(
   [xMin, yMin, xMax, yMax]: Corners,
   { width, height }: Pixels,
 ): boolean {
-  const isFirst = (xMin < left + OF.EDGE_PX && left > 0) || (yMin < top + OF.EDGE_PX && top > 0);
+  const isFirst =
+    (xMin < left + WINDOWS.EDGE_PX && left > 0) || (yMin < top + WINDOWS.EDGE_PX && top > 0);
   return (
     isFirst ||
-    (xMax > right - OF.EDGE_PX && right < width) ||
-    (yMax > bottom - OF.EDGE_PX && bottom < height)
+    (xMax > right - WINDOWS.EDGE_PX && right < width) ||
+    (yMax > bottom - WINDOWS.EDGE_PX && bottom < height)
   );
 }
 
@@ -141,7 +143,11 @@ export function reachOf(image: Pixels): number {
     longer /
     Math.max(
       1,
-      Math.min(rint(longer / shorter / OF.LONG), Math.floor(longer / OF.MIN_WINDOW_PX), shorter),
+      Math.min(
+        rint(longer / shorter / WINDOWS.LONG),
+        Math.floor(longer / WINDOWS.MIN_WINDOW_PX),
+        shorter,
+      ),
     )
   );
 }
@@ -159,14 +165,14 @@ export function windows(image: Pixels, perReach: number, isFewer = false): Corne
   const longer = longestOf(image);
   const parts = perReach * rint(longer / reachOf(image));
   if (parts === 1) return [[0, 0, width, height]];
-  if (longer < parts * OF.MIN_WINDOW_PX || Math.min(width, height) < parts) return [];
-  const step = longer / (parts - 1 + OF.OVERLAP);
+  if (longer < parts * WINDOWS.MIN_WINDOW_PX || Math.min(width, height) < parts) return [];
+  const step = longer / (parts - 1 + WINDOWS.OVERLAP);
   const spans = (length: number) => {
-    const more = length / step - OF.OVERLAP;
+    const more = length / step - WINDOWS.OVERLAP;
     const count = Math.max(isFewer ? Math.floor(more + 0.5) : Math.ceil(more - 1e-6), 0) + 1;
     const side = Math.max(
-      (OF.OVERLAP * length) / (count - 1 + OF.OVERLAP),
-      Math.min(OF.OVERLAP * step, length),
+      (WINDOWS.OVERLAP * length) / (count - 1 + WINDOWS.OVERLAP),
+      Math.min(WINDOWS.OVERLAP * step, length),
     );
     const starts = Array.from({ length: count }, (_, i) =>
       count > 1 ? ((length - side) * i) / (count - 1) : 0,

@@ -7,7 +7,7 @@ import { cut, type Pixels } from "../pixels.js";
 import type { SingleShotDetector } from "../ssd.js";
 import { LIMITS, mergeProposals, proposalsIn, windowAround, type Proposal } from "./geometry.js";
 
-const OF = constants.search.local;
+const OF = constants.search.hands;
 /** Source of the proposals. */
 export const CLOSER = "closer";
 
@@ -22,7 +22,7 @@ export async function* cropsNear(
   hands: Hands,
   skips: (proposal: Proposal) => boolean,
 ): AsyncGenerator<Proposal> {
-  const window = windowAround([box.cx, box.cy], OF.WINDOW * box.width, image);
+  const window = windowAround([box.cx, box.cy], OF.CLOSER_WINDOW * box.width, image);
   if (!window) return;
   const found = await palms.find(cut(image, window), LIMITS.closer_palm);
   const proposals = proposalsIn(window, found, (palm) => boxFromPalm(palm), CLOSER);

@@ -15,7 +15,7 @@ import type { BodySearch } from "./bodies.js";
 import { faceCrop, isHeadOf, isSameInstance, type Head } from "./geometry.js";
 import type { HandSearch } from "./hands.js";
 
-const OF = constants.search.people;
+const OF = constants.holistic;
 const SIDES = [0, 1] as const;
 
 /**

@@ -227,6 +227,24 @@ class Hands(interfaces.Kind[HandObservation, Hand]):
             refinable=refinable,
         )
 
+    def observe_mirrored(self, rgb: Image, box: boxes.RotatedBox) -> HandObservation:
+        """Observe a box in the mirrored image (H, W, 3). Return keypoints in pixels and the side in the original."""
+        height, width = rgb.shape[:2]
+        reach = 0.75 * box.width
+        left, top = (min(max(int(at - reach), 0), size - 1) for at, size in ((box.cx, width), (box.cy, height)))
+        right = max(min(int(box.cx + reach) + 1, width), left + 1)
+        bottom = max(min(int(box.cy + reach) + 1, height), top + 1)
+        cut = np.ascontiguousarray(rgb[top:bottom, left:right][:, ::-1])
+        mirrored = self.observe(cut, box._replace(cx=right - box.cx, cy=box.cy - top, rotation=-box.rotation))
+        return replace(
+            mirrored,
+            keypoints=mirrored.keypoints * _MIRROR + np.array([right, top, 0], np.float32),
+            keypoints_3d=mirrored.keypoints_3d * _MIRROR,
+            left=1 - mirrored.left,
+            appearance=None,  # it describes the mirrored image
+            refinable=replace(mirrored.refinable, mirrored=True) if mirrored.refinable else None,
+        )
+
     def refine(self, observation: HandObservation) -> HandObservation:
         """Return the observation with refined keypoints; the same observation without a refinement."""
         crop = observation.refinable

@@ -46,6 +46,7 @@ _MIN_HEAD_PX = 8  # minimum side of a head in which a face is sought, in pixels
 _MIN_FACE_SCORE = 0.5  # minimum score of a face in the crop of a head
 _MIN_BODY_SHIFT = 0.1  # minimum shift of the body, in widths of a part's box, that moves the box
 _MAX_WRIST_DISTANCE = 1.0  # maximum distance, in hand sizes, between the wrist of a hand and that of its body
+_OTHER_SIDE_COST = 0.5  # distance that is added if a hand is of the other side, in hand sizes
 _RECROP = "hand_roi_refinement.tflite"
 _PART_INTERVAL = 2
 """Maximum frames between searches for a missing hand or face. A search is cheap, because the body limits it."""
@@ -361,6 +362,24 @@ def recropped_box(rgb: Image, rough: RotatedBox, network: Engine) -> RotatedBox:
 def wrist_distance(body: BodyObservation, side: int, hand: HandObservation) -> float:
     """Return the distance between the wrists of a body and a hand, in hand sizes."""
     return math.dist(body.keypoints[_WRIST[side], :2], hand.keypoints[0, :2]) / size_of(hand.keypoints[:, :2])
+
+
+def hands_of_bodies(
+    bodies: Sequence[BodyObservation], hands: Sequence[HandObservation]
+) -> dict[tuple[int, int], HandObservation]:
+    """Assign hands to arms, by body and side (0 left, 1 right). Each arm has at most one hand."""
+    pairs = sorted(
+        (distance + _OTHER_SIDE_COST * (hand.left if side else 1 - hand.left), (number, side), which)
+        for number, body in enumerate(bodies)
+        for side in (0, 1)
+        for which, hand in enumerate(hands)
+        if (distance := wrist_distance(body, side, hand)) < _MAX_WRIST_DISTANCE
+    )
+    chosen: dict[tuple[int, int], int] = {}
+    for _, arm, which in pairs:
+        if arm not in chosen and which not in chosen.values():
+            chosen[arm] = which
+    return {arm: hands[which] for arm, which in chosen.items()}
 
 
 def load_holistic(options: HolisticOptions) -> Holistic:

@@ -15,6 +15,7 @@ from sonjit.detectors.search.score import LIMITS, logit, probability
 from sonjit.detectors.search.stills import COMPLETE, Candidate, Extent, Found, StillSearch
 from sonjit.detectors.ssd import SingleShotDetector
 from sonjit.geometry.boxes import RotatedBox, box_around, iou, latest_boxes, letterbox_box, size_of
+from sonjit.geometry.windows import Window, is_long, reach, windows
 
 _SAME_FACE = 0.4  # minimum overlap of the box of a proposal and that of a known face that it shows
 _MOST_PARTS = 3  # maximum number of windows along the longer side of an image
@@ -68,7 +69,7 @@ class FaceSearch(StillSearch[FaceObservation]):
             whole = letterbox_box(part.shape[1], part.shape[0], 1, 1)
             areas = [whole._replace(rotation=turn) for turn in self._turns(levels.parts)]
             found = [face for area in areas for face in self._detector.find_in(part, area, least)]
-            proposals = window.proposals(found, box_around_detection, "window")
+            proposals = geometry.proposals_in(window, found, box_around_detection, "window")
             yield geometry.merge_proposals(proposals, 4 * max(self.rgb.shape))
         self.complete = levels.complete
 
@@ -104,8 +105,8 @@ class FaceSearch(StillSearch[FaceObservation]):
 
 def find_people(rgb: Image, network: PeopleNetwork) -> list[PersonBox]:
     """Return the people in a complete image (H, W, 3), also very doubtful ones."""
-    windows = geometry.windows(rgb.shape[1], rgb.shape[0], 1, fewer=True)
-    return [person for window in windows for person in network.find(rgb, window, _UNSEEN)[0]]
+    image = windows(rgb.shape[1], rgb.shape[0], 1, fewer=True)
+    return [person for window in image for person in network.find(rgb, window, _UNSEEN)[0]]
 
 
 def face_features(candidate: Candidate[FaceObservation], people: Iterable[PersonBox]) -> dict[str, float]:
@@ -171,16 +172,16 @@ class FinerWindows:
     def __init__(self, rgb: Image, sizes: Callable[[], Sequence[float]], *, thorough: bool) -> None:
         self._rgb = rgb
         self._sizes = sizes
-        self._thorough = thorough or geometry.is_long(rgb)
+        self._thorough = thorough or is_long(rgb)
         self.complete, self.parts = True, 1
 
-    def __iter__(self) -> Iterator[geometry.Window]:
+    def __iter__(self) -> Iterator[Window]:
         """Yield the windows."""
         height, width = self._rgb.shape[:2]
         for self.parts in range(1, _MOST_PARTS + 1):
             parts = self.parts
-            smallest = min(self._sizes(), default=0.0 if parts == 2 else math.inf) / geometry.reach(width, height)
+            smallest = min(self._sizes(), default=0.0 if parts == 2 else math.inf) / reach(width, height)
             if parts > 1 and not self._thorough and smallest > LIMITS[f"face_part{parts}"]:
                 self.complete = False
                 return
-            yield from geometry.windows(width, height, parts)
+            yield from windows(width, height, parts)

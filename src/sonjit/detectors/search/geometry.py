@@ -1,4 +1,4 @@
-"""Define windows, proposals and heads, and compare instances."""
+"""Define proposals and heads, and compare instances."""
 
 import math
 from collections.abc import Callable, Iterable
@@ -12,12 +12,8 @@ from sonjit.detectors.kinds.body import BodyObservation
 from sonjit.detectors.search.score import LIMITS
 from sonjit.detectors.ssd import Detection, SingleShotDetector
 from sonjit.geometry.boxes import Box, RotatedBox, box_around, box_iou, overlap_over_smaller, size_of, wrap_angle
+from sonjit.geometry.windows import Window
 
-_MIN_WINDOW_PX = 96
-"""Minimum side of a window, half of a detector's input. Smaller windows have no further detail."""
-_OVERLAP = 1.15  # side of a window, in steps between windows
-_LONG = 2  # ratio of the sides of the parts in which a very wide or tall image is searched
-_EDGE_PX = 2
 _TOLERANCE = 0.08  # distance of two keypoints, in sizes of the instance, at which they agree by exp(-1/2)
 _SAME_DISTANCE, _SAME_IOU, _SAME_INSIDE = 0.12, 0.3, 0.6
 _NEAR_BOX, _NEAR_SCALE, _NEAR_TURN = 0.08, 1.15, 0.15
@@ -29,83 +25,6 @@ _SHOULDERS, _EYES, _MOUTH = [11, 12], [2, 5], [9, 10]
 TORSO = [*_SHOULDERS, 23, 24]  # shoulders and hips of a body
 HEAD = slice(0, 11)  # keypoints of a body that are on its head
 _EYES_TO_MOUTH = [0, 2, 5, 9, 10]
-
-
-class Window(NamedTuple):
-    """A part of an image in pixels."""
-
-    left: int
-    top: int
-    right: int
-    bottom: int
-
-    def cut(self, rgb: Image) -> Image:
-        """Return this part of an image (H, W, 3)."""
-        return np.ascontiguousarray(rgb[self.top : self.bottom, self.left : self.right])
-
-    def placed(self, box: RotatedBox) -> RotatedBox:
-        """Return a box of the window in pixels of the image."""
-        return box._replace(cx=box.cx + self.left, cy=box.cy + self.top)
-
-    def cuts(self, box: Box, rgb: Image) -> bool:
-        """Check whether a box in pixels of an image (H, W, 3) reaches an edge of the window that is not the image's."""
-        (height, width), (x_min, y_min, x_max, y_max) = rgb.shape[:2], box
-        at_left, at_top = x_min < self.left + _EDGE_PX and self.left > 0, y_min < self.top + _EDGE_PX and self.top > 0
-        at_right = x_max > self.right - _EDGE_PX and self.right < width
-        return at_left or at_top or at_right or (y_max > self.bottom - _EDGE_PX and self.bottom < height)
-
-    def clipped(self, box: Box) -> Box:
-        """Return the part of a box that lies in the window."""
-        x_min, y_min, x_max, y_max = box
-        return max(x_min, self.left), max(y_min, self.top), min(x_max, self.right), min(y_max, self.bottom)
-
-    def proposals(
-        self, found: Iterable[Detection], box_from: Callable[[Detection], RotatedBox], source: str
-    ) -> "list[Proposal]":
-        """Return the boxes of detections in the window as proposals."""
-        return [Proposal(self.placed(box_from(detection)), detection.score, source) for detection in found]
-
-
-def reach(width: int, height: int) -> float:
-    """Return the longer side of an image, or the part of it that is searched at once if it is very wide or tall."""
-    longer, shorter = max(width, height), min(width, height)
-    return longer / max(1, min(round(longer / shorter / _LONG), longer // _MIN_WINDOW_PX, shorter))
-
-
-def is_long(rgb: Image) -> bool:
-    """Check whether an image (H, W, 3) is seven times as long as wide, so that all its windows are searched."""
-    return 4 * reach(*rgb.shape[1::-1]) <= max(rgb.shape)
-
-
-def windows(width: int, height: int, parts: int, *, fewer: bool = False) -> list[Window]:
-    """Return overlapping windows that cover an image, `parts` along its longer side, or along each `reach` of it.
-
-    With `fewer` along the shorter side they are nearly square. By default they are at most square.
-    """
-    longer = max(width, height)
-    parts *= round(longer / reach(width, height))
-    if parts == 1:
-        return [Window(0, 0, width, height)]
-    if longer < parts * _MIN_WINDOW_PX or min(width, height) < parts:
-        return []
-    step = longer / (parts - 1 + _OVERLAP)
-
-    def spans(length: int) -> list[tuple[int, int]]:
-        more = length / step - _OVERLAP
-        count = max(math.floor(more + 0.5) if fewer else math.ceil(more - 1e-6), 0) + 1
-        side = max(_OVERLAP * length / (count - 1 + _OVERLAP), min(_OVERLAP * step, length))
-        starts = [(length - side) * i / (count - 1) if count > 1 else 0.0 for i in range(count)]
-        return [(round(start), min(round(start + side), length)) for start in starts]
-
-    return [Window(x, y, right, bottom) for y, bottom in spans(height) for x, right in spans(width)]
-
-
-def window_around(cx: float, cy: float, side: float, rgb: Image) -> Window | None:
-    """Return the part of a square window, in pixels, that lies in an image (H, W, 3), or None if it is too small."""
-    height, width = rgb.shape[:2]
-    left, top = max(int(cx - side / 2), 0), max(int(cy - side / 2), 0)
-    right, bottom = min(int(cx + side / 2), width), min(int(cy + side / 2), height)
-    return Window(left, top, right, bottom) if min(right - left, bottom - top) >= 24 else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,6 +42,13 @@ class Proposal:
     def published(self) -> bool:
         """Whether the published search proposes it."""
         return self.source == "published"
+
+
+def proposals_in(
+    window: Window, found: Iterable[Detection], box_from: Callable[[Detection], RotatedBox], source: str
+) -> list[Proposal]:
+    """Return the boxes of detections in a window as proposals."""
+    return [Proposal(window.placed(box_from(detection)), detection.score, source) for detection in found]
 
 
 def merge_proposals(proposals: Iterable[Proposal], limit_px: float) -> list[Proposal]:

@@ -11,7 +11,7 @@ import numpy as np
 from sonjit._util import Image
 from sonjit.detectors.kinds.body import Bodies, BodyObservation
 from sonjit.detectors.kinds.hands import HandObservation, Hands, box_around_hand, box_from_palm
-from sonjit.detectors.search import geometry, local
+from sonjit.detectors.search import geometry
 from sonjit.detectors.search.ahead import Ahead, Helpers
 from sonjit.detectors.search.bodies import clipped, crop_of
 from sonjit.detectors.search.network import HandBox, PeopleNetwork, PersonBox, has_small, new_people
@@ -19,6 +19,7 @@ from sonjit.detectors.search.score import LIMITS, logit, map_odds, probability
 from sonjit.detectors.search.stills import COMPLETE, Candidate, Extent, Found, StillSearch
 from sonjit.detectors.ssd import Detection, SingleShotDetector
 from sonjit.geometry.boxes import RotatedBox, box_iou, iou, latest_boxes, size_of
+from sonjit.geometry.windows import Window, window_around
 
 T = TypeVar("T")
 _ELBOWS, _WRISTS, _KNUCKLES = (13, 14), (15, 16), ((15, 17, 19), (16, 18, 20))
@@ -32,6 +33,9 @@ _ARM_WINDOW, _ARM_REACH = 3.0, 0.3
 _FAR_ARM, _FARTHEST_ARM, _NEAR_ARM, _MOST_ARM = 1.5, 9.0, 0.3, 1.5
 """Terms of `arm_side`: maximum distance of the nearer arm, limit of the distances, and term added to them, in hand
 sizes; and limit of the log ratio."""
+_CLOSER = "closer"  # source of the proposals near loose boxes of the network
+_CLOSER_WINDOW = 3.0  # side of the window around a loose box, in sides of the box
+_MOST_PALMS = 4  # maximum number of palms in such a window
 _HAND_WINDOW = 2.0  # side of the window around a hand of the network, in sides of its crop
 _NETWORK_SHARE = 0.5  # weight of the log odds of the network, relative to those of the palm detector
 _NEAR_CROP, _NEAR_SIZE = 0.3, 2.0  # maximum distance, in sides, and maximum ratio of two crops of one hand
@@ -105,7 +109,7 @@ class HandSearch(StillSearch[HandObservation]):
         latest = latest_boxes(boxes, self._is_same_box)
         return [geometry.Proposal(box, boxes[box], "published") for box in latest]
 
-    def _people_of(self, window: geometry.Window) -> tuple[list[PersonBox], list[HandBox]]:
+    def _people_of(self, window: Window) -> tuple[list[PersonBox], list[HandBox]]:
         """Return the people and hands that the network finds in a window."""
         assert self._network is not None
         network, limits = self._network, (LIMITS["arm_person"], LIMITS["faint_hand"])
@@ -120,10 +124,10 @@ class HandSearch(StillSearch[HandObservation]):
     def _closer(self) -> Iterator[list[geometry.Proposal]]:
         """Yield the crops near the hands of the network that no certain hand shows."""
         hands = sorted(self._network_hands or [], key=lambda hand: -hand.score)
-        loose = [geometry.Proposal(box, score, local.CLOSER) for score, box in hands if score >= LIMITS["closer"]]
-        self._start(lambda box: self._crops_near(box, self.is_known), self._apart(loose))
+        loose = [geometry.Proposal(box, score, _CLOSER) for score, box in hands if score >= LIMITS["closer"]]
+        self._start(lambda box: self.crops_near(box, self.is_known), self._apart(loose))
         for box in self._apart(loose):
-            yield from ([crop] for crop in self._crops_near(box, self.skips))
+            yield from ([crop] for crop in self.crops_near(box, self.skips))
 
     def _apart(self, loose: Iterable[geometry.Proposal]) -> Iterator[RotatedBox]:
         """Yield the boxes that no certain hand shows, and without those in the window of an earlier one."""
@@ -134,8 +138,21 @@ class HandSearch(StillSearch[HandObservation]):
                 earlier.append(proposal.box)
                 yield proposal.box
 
-    def _crops_near(self, box: RotatedBox, skips: Callable[[geometry.Proposal], bool]) -> Iterator[geometry.Proposal]:
-        return local.crops_near(self.rgb, box, self._find, self._observe, skips)
+    def crops_near(self, box: RotatedBox, skips: Callable[[geometry.Proposal], bool]) -> Iterator[geometry.Proposal]:
+        """Yield crops of hands in a window around a box in pixels, without the palms that `skips` accepts.
+
+        The box may be off by half a hand, have any rotation, and be 0.6 to 1.7 times as large as the crop of the hand.
+        Each crop is that of the keypoints which the landmark network finds in the crop of a palm.
+        """
+        window = window_around(box.cx, box.cy, _CLOSER_WINDOW * box.width, self.rgb)
+        found = [] if window is None else self._find(window, LIMITS["closer_palm"])
+        proposals = [] if window is None else geometry.proposals_in(window, found, box_from_palm, _CLOSER)
+        for palm in geometry.merge_proposals(proposals, 4 * max(self.rgb.shape))[:_MOST_PALMS]:
+            if skips(palm):
+                continue
+            first = self._observe(palm.box)
+            if first.score > LIMITS["closer_seen"]:
+                yield replace(palm, box=box_around_hand(first.keypoints))
 
     def _network_in(self, parts: int) -> Iterator[list[geometry.Proposal]]:
         """Yield the palms around the hands that the network finds in windows, and keep its people."""
@@ -153,13 +170,13 @@ class HandSearch(StillSearch[HandObservation]):
 
     def _around(self, hand: geometry.Proposal) -> list[geometry.Proposal]:
         """Return the palms around a hand of the network, or the hand."""
-        window = geometry.window_around(hand.box.cx, hand.box.cy, _HAND_WINDOW * hand.box.width, self.rgb)
+        window = window_around(hand.box.cx, hand.box.cy, _HAND_WINDOW * hand.box.width, self.rgb)
         palms = [] if window is None else self._palms_in(window, hand.source)
         return palms or self._likely([hand])
 
-    def _palms_in(self, window: geometry.Window, source: str) -> list[geometry.Proposal]:
+    def _palms_in(self, window: Window, source: str) -> list[geometry.Proposal]:
         """Return boxes of palms in a window."""
-        return self._likely(window.proposals(self._find(window, self._least), box_from_palm, source))
+        return self._likely(geometry.proposals_in(window, self._find(window, self._least), box_from_palm, source))
 
     def _start(
         self, propose: Callable[[T], Iterable[geometry.Proposal]], items: Iterable[T], *, single: bool = False
@@ -175,7 +192,7 @@ class HandSearch(StillSearch[HandObservation]):
 
         self._ahead.start([partial(observe, item) for item in items], single=single)
 
-    def _find(self, window: geometry.Window, least: float) -> list[Detection]:
+    def _find(self, window: Window, least: float) -> list[Detection]:
         return self._ahead.once((window, least), lambda networks: networks.palms.find(window.cut(self.rgb), least))
 
     def _observe(self, box: RotatedBox) -> HandObservation:
@@ -211,10 +228,10 @@ class HandSearch(StillSearch[HandObservation]):
         self._start(self._palms_at, self._ends_of(bodies))
         return map(self._palms_at, self._ends_of(bodies))
 
-    def _palms_at(self, end: geometry.Window) -> list[geometry.Proposal]:
+    def _palms_at(self, end: Window) -> list[geometry.Proposal]:
         return self._palms_in(end, "arm")
 
-    def _ends_of(self, bodies: Iterable[BodyObservation]) -> Iterator[geometry.Window]:
+    def _ends_of(self, bodies: Iterable[BodyObservation]) -> Iterator[Window]:
         """Yield the windows at the ends of arms where no hand is."""
         height, width = self.rgb.shape[:2]
         for body, elbow, wrist in ((body, *arm) for body in bodies for arm in zip(_ELBOWS, _WRISTS, strict=True)):
@@ -225,7 +242,7 @@ class HandSearch(StillSearch[HandObservation]):
                 continue
             arm, face = end - body.keypoints[elbow, :2], face_height(body)
             cx, cy = end + _ARM_REACH * face * arm / max(float(np.linalg.norm(arm)), 1.0)
-            window = geometry.window_around(cx, cy, _ARM_WINDOW * face, self.rgb)
+            window = window_around(cx, cy, _ARM_WINDOW * face, self.rgb)
             if window is not None:
                 yield window
 
@@ -252,7 +269,7 @@ class HandSearch(StillSearch[HandObservation]):
             return None
         published = proposal.published and first.score > geometry.PRESENT
         box = box_around_hand(first.keypoints)
-        mirrored = self._ahead.once(("mirrored", box), lambda own: observe_mirrored(own.hands, self.rgb, box))
+        mirrored = self._ahead.once(("mirrored", box), lambda own: own.hands.observe_mirrored(self.rgb, box))
         if mirrored.score < LIMITS["hand_mirrored"] and not published:
             return None
         views = [mirrored, first] if published or proposal.source == "crop" else [first, mirrored]
@@ -295,26 +312,6 @@ class HandSearch(StillSearch[HandObservation]):
         self.bodies = [*bodies]
         own = [geometry.Proposal(box, _CROP_SCORE, "crop") for box in crops]
         return self.run(proposals for source in ([own], self._hands_of(bodies)) for proposals in source)
-
-
-def observe_mirrored(hands: Hands, rgb: Image, box: RotatedBox) -> HandObservation:
-    """Observe a box in the mirrored image (H, W, 3). Return keypoints in pixels and the side of the original image."""
-    height, width = rgb.shape[:2]
-    reach = 0.75 * box.width
-    left, top = (min(max(int(at - reach), 0), size - 1) for at, size in ((box.cx, width), (box.cy, height)))
-    right = max(min(int(box.cx + reach) + 1, width), left + 1)
-    bottom = max(min(int(box.cy + reach) + 1, height), top + 1)
-    cut = np.ascontiguousarray(rgb[top:bottom, left:right][:, ::-1])
-    mirrored = hands.observe(cut, box._replace(cx=right - box.cx, cy=box.cy - top, rotation=-box.rotation))
-    back = np.array([-1, 1, 1], np.float32)
-    return replace(
-        mirrored,
-        keypoints=mirrored.keypoints * back + np.array([right, top, 0], np.float32),
-        keypoints_3d=mirrored.keypoints_3d * back,
-        left=1 - mirrored.left,
-        appearance=None,  # it describes the mirrored image
-        refinable=replace(mirrored.refinable, mirrored=True) if mirrored.refinable else None,
-    )
 
 
 def is_near_crop(a: RotatedBox, b: RotatedBox, sides: float = _NEAR_CROP) -> bool:

@@ -7,11 +7,12 @@ from dataclasses import fields, replace
 from functools import cache, partial
 from typing import TYPE_CHECKING
 
+from sonjit._util import Image
 from sonjit.detectors.kinds import face_boxes, face_networks
 from sonjit.detectors.kinds.body import Bodies, BodyObservation, load_bodies
 from sonjit.detectors.kinds.face import FaceMeshes, FaceObservation
 from sonjit.detectors.kinds.hands import HandObservation, Hands, load_hands, load_palm_detector
-from sonjit.detectors.kinds.holistic import Holistic, PersonObservation, wrist_distance
+from sonjit.detectors.kinds.holistic import Holistic, PersonObservation, hands_of_bodies
 from sonjit.detectors.options import BodyOptions, CommonOptions, HandOptions, HolisticOptions
 from sonjit.detectors.search import geometry, light, network, score
 from sonjit.detectors.search.ahead import new_helpers
@@ -25,9 +26,6 @@ from sonjit.engines import load_engine, load_number_engine, loaded_ahead, precis
 
 if TYPE_CHECKING:
     from sonjit.detectors.interfaces import StillSearch
-
-_MAX_WRIST_DISTANCE = 1.0  # maximum distance from the wrist of a hand to the wrist of its body, in hand sizes
-_OTHER_SIDE_COST = 0.5  # distance that is added if a hand is of the other side, in hand sizes
 
 
 def search_hands(options: HandOptions, hands: Hands) -> StillSearch[HandObservation]:
@@ -54,10 +52,10 @@ def _load_on_one_core(options: HandOptions) -> HandNetworks:
     return HandNetworks(hands.palms, hands)
 
 
-def _as_still_search(search: Callable[[geometry.Image], Found[O]], options: CommonOptions) -> StillSearch[O]:
+def _as_still_search(search: Callable[[Image], Found[O]], options: CommonOptions) -> StillSearch[O]:
     """Return a search as `Detector` calls it. Stills are brightened before."""
 
-    def run(rgb: geometry.Image) -> tuple[list[O], bool]:
+    def run(rgb: Image) -> tuple[list[O], bool]:
         found = search(light.in_good_light(rgb) if options.static_image else rgb)
         return [candidate.result for candidate in found.candidates], found.complete
 
@@ -123,7 +121,7 @@ def search_people(options: HolisticOptions, people: Holistic) -> StillSearch[Bod
     )
     new_body_search, min_score = _new_body_search(options, people.bodies), options.min_presence_score
 
-    def find(rgb: geometry.Image) -> Found[BodyObservation]:
+    def find(rgb: Image) -> Found[BodyObservation]:
         """Return people with the scores of their bodies, best first. The first of them have hands and faces."""
         body_search = new_body_search(rgb)
         every_body = body_search.search()
@@ -146,7 +144,7 @@ def search_people(options: HolisticOptions, people: Holistic) -> StillSearch[Bod
     return _as_still_search(find, options)
 
 
-def _new_body_search(options: BodyOptions, bodies: Bodies) -> Callable[[geometry.Image], BodySearch]:
+def _new_body_search(options: BodyOptions, bodies: Bodies) -> Callable[[Image], BodySearch]:
     published = replace(options, detector_model=None, landmark_model=None)
     return partial(
         BodySearch,
@@ -182,7 +180,7 @@ def bodies_in_streams(options: BodyOptions, kind: Bodies | Holistic) -> StreamSe
 
 
 def _face_of(
-    rgb: geometry.Image, people: Holistic, body: BodyObservation, heads: Sequence[geometry.Head]
+    rgb: Image, people: Holistic, body: BodyObservation, heads: Sequence[geometry.Head]
 ) -> FaceObservation | None:
     """Return the face in the head crop of a body, or at the head that the search found. Return None for no face."""
     face = people.face_in(rgb, body)
@@ -192,21 +190,3 @@ def _face_of(
     first = people.faces.observe(rgb, own.crop)
     second = people.faces.observe(rgb, people.faces.box_after(first))
     return second if min(first.score, second.score) > geometry.PRESENT else None
-
-
-def hands_of_bodies(
-    bodies: Sequence[BodyObservation], hands: Sequence[HandObservation]
-) -> dict[tuple[int, int], HandObservation]:
-    """Assign hands to arms, by body and side (0 left, 1 right). Each arm has at most one hand."""
-    pairs = sorted(
-        (distance + _OTHER_SIDE_COST * (hand.left if side else 1 - hand.left), (number, side), which)
-        for number, body in enumerate(bodies)
-        for side in (0, 1)
-        for which, hand in enumerate(hands)
-        if (distance := wrist_distance(body, side, hand)) < _MAX_WRIST_DISTANCE
-    )
-    chosen: dict[tuple[int, int], int] = {}
-    for _, arm, which in pairs:
-        if arm not in chosen and which not in chosen.values():
-            chosen[arm] = which
-    return {arm: hands[which] for arm, which in chosen.items()}

@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import cv2
 import numpy as np
 
+from sonjit._util import Image
 from sonjit._util.data_files import ASSETS
-from sonjit.detectors.search.geometry import Image, Window, reach
 from sonjit.detectors.search.score import LIMITS
 from sonjit.detectors.ssd import AnchorGrid
 from sonjit.geometry.boxes import Box, RotatedBox, box_iou, letterbox, letterbox_box
+from sonjit.geometry.windows import Window, reach
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -5,9 +5,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Generic, NamedTuple, TypeVar
 
+from sonjit._util import Image
 from sonjit.detectors.observations import Observation, is_same_object
-from sonjit.detectors.search.geometry import Image, Proposal, Window, is_long, is_same_instance, windows
+from sonjit.detectors.search.geometry import Proposal, is_same_instance
 from sonjit.detectors.search.score import LIMITS
+from sonjit.geometry.windows import Window, is_long, windows
 
 O = TypeVar("O", bound=Observation)  # noqa: E741
 

@@ -12,12 +12,12 @@ from sonjit.detectors.kinds.face import FaceMeshes, FaceObservation, box_around_
 from sonjit.detectors.kinds.hands import HandObservation, Hands, box_from_palm
 from sonjit.detectors.search import bodies, geometry, network, stills
 from sonjit.detectors.search.faces import face_features, find_people
-from sonjit.detectors.search.hands import observe_mirrored
 from sonjit.detectors.search.score import LIMITS, logit, probability
 from sonjit.detectors.search.streams import Finder, Source
 from sonjit.detectors.ssd import SingleShotDetector
 from sonjit.detectors.tracking import Track
 from sonjit.geometry.boxes import RotatedBox, box_around, box_iou, letterbox_box, size_of
+from sonjit.geometry.windows import Window, window_around
 
 _WINDOW = 3.0  # side of the window in which a face is searched, in widths of the head
 _CHECK_INTERVAL, _PASSED_CHECK_INTERVAL = 3, 30  # frames between checks of a track, after a failure and a success
@@ -91,12 +91,14 @@ class HandFinder(Finder[HandObservation]):
         """The palm detector."""
         return (Source(self._hands_in),)
 
-    def _hands_in(self, rgb: Image, window: geometry.Window) -> list[geometry.Proposal]:
-        return window.proposals(self._palms.find(window.cut(rgb), self._min_detection), box_from_palm, "palm")
+    def _hands_in(self, rgb: Image, window: Window) -> list[geometry.Proposal]:
+        return geometry.proposals_in(
+            window, self._palms.find(window.cut(rgb), self._min_detection), box_from_palm, "palm"
+        )
 
     def score(self, rgb: Image, proposal: geometry.Proposal, first: HandObservation, second: HandObservation) -> float:
         """Return the score 0 to 1 from the presence in both frames and in the mirrored image (H, W, 3)."""
-        mirrored = observe_mirrored(self._hands, rgb, self.box_after(second))
+        mirrored = self._hands.observe_mirrored(rgb, self.box_after(second))
         presence = logit(min(first.score, second.score))
         return probability("stream_hand", {"presence": presence, "mirrored": logit(mirrored.score)})
 
@@ -126,17 +128,17 @@ class FaceFinder(Finder[FaceObservation]):
         upright, turned = self._faces_in, self._upside_down_faces_in
         return Source(upright, (1,)), Source(turned, (1,)), Source(upright), Source(turned, (2,))
 
-    def _faces_in(self, rgb: Image, window: geometry.Window) -> list[geometry.Proposal]:
+    def _faces_in(self, rgb: Image, window: Window) -> list[geometry.Proposal]:
         image = window.cut(rgb)
         found = self._detector.find(image, self._min_detection)
         turned = (self._meshes.turned_upright(self._detector, image, face) for face in found)
-        return window.proposals(turned, box_around_detection, "face")
+        return geometry.proposals_in(window, turned, box_around_detection, "face")
 
-    def _upside_down_faces_in(self, rgb: Image, window: geometry.Window) -> list[geometry.Proposal]:
+    def _upside_down_faces_in(self, rgb: Image, window: Window) -> list[geometry.Proposal]:
         image = window.cut(rgb)
         area = letterbox_box(image.shape[1], image.shape[0], 1, 1)._replace(rotation=math.pi)
         found = self._detector.find_in(image, area, self._min_detection)
-        return window.proposals(found, box_around_detection, "face")
+        return geometry.proposals_in(window, found, box_around_detection, "face")
 
     def score(self, rgb: Image, proposal: geometry.Proposal, first: FaceObservation, second: FaceObservation) -> float:
         """Return the score 0 to 1 of a face in an image (H, W, 3), as in stills if it is not detected again.
@@ -216,7 +218,7 @@ class BodyFinder(Finder[BodyObservation]):
         """Forget the previous stream."""
         self._frame = 0
         # Each head with the window and the frame in which it was detected.
-        self._heads: list[tuple[geometry.Head, geometry.Window, int]] = []
+        self._heads: list[tuple[geometry.Head, Window, int]] = []
 
     def begin_frame(self, tracked: Sequence[BodyObservation]) -> None:
         """Forget the heads of tracked bodies, and old ones."""
@@ -227,12 +229,12 @@ class BodyFinder(Finder[BodyObservation]):
             if self._frame - frame < _HEAD_FRAMES and not any(geometry.is_head_of(body, head) for body in tracked)
         ]
 
-    def _people_in(self, rgb: Image, window: geometry.Window) -> list[geometry.Proposal]:
+    def _people_in(self, rgb: Image, window: Window) -> list[geometry.Proposal]:
         """Return the boxes of the people in a window."""
         people, _ = self._people().find(rgb, window, LIMITS["stream_person"])
         return [geometry.Proposal(bodies.crop_of(box), score, "person", person=box) for score, box in people]
 
-    def _bodies_below_faces(self, rgb: Image, window: geometry.Window) -> list[geometry.Proposal]:
+    def _bodies_below_faces(self, rgb: Image, window: Window) -> list[geometry.Proposal]:
         """Return the boxes of bodies below the faces of a window."""
         heads = geometry.detected_heads(self._faces, rgb, window, _HEAD_SCORE)
         self._heads = [item for item in self._heads if item[1] != window]
@@ -327,7 +329,7 @@ class BodyFinder(Finder[BodyObservation]):
 
     def _person_score(self, rgb: Image, observation: BodyObservation) -> float:
         """Return the score of a body as in stills, from two inferences; 0 for a hand that looks like a body."""
-        image = geometry.Window(0, 0, rgb.shape[1], rgb.shape[0])
+        image = Window(0, 0, rgb.shape[1], rgb.shape[0])
         people, hands = self._people().find(rgb, image, LIMITS["person"], _HAND_SCORE)
         heads = geometry.detected_heads(self._faces, rgb, image, LIMITS["head"])
         again = self._kind.observe(rgb, self.box_after(observation))
@@ -369,7 +371,7 @@ def face_score(
     `centre` (x, y) and `size` of the head are in pixels. `fit` is the maximum distance and the width range of the face,
     in head sizes, and its minimum score.
     """
-    window = geometry.window_around(centre[0], centre[1], _WINDOW * size, rgb)
+    window = window_around(centre[0], centre[1], _WINDOW * size, rgb)
     if window is None:
         return 0.0
     distance, (narrowest, widest), min_score = fit

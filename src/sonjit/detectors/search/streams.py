@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 
 from sonjit._util import Image
 from sonjit.detectors.interfaces import Kind, Verifier
-from sonjit.detectors.search.geometry import Proposal, Window, is_same_instance, merge_proposals, window_around, windows
+from sonjit.detectors.search.geometry import Proposal, is_same_instance, merge_proposals
 from sonjit.detectors.search.stills import O
 from sonjit.geometry.boxes import RotatedBox, iou
+from sonjit.geometry.windows import Window, window_around, windows
 
 _TRACKED_IOU = 0.3  # minimum overlap of a proposal and the box of a tracked instance that it shows
 _PARTS = (2, 3)  # numbers of windows along the longer side of an image
