@@ -3,6 +3,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -20,6 +21,48 @@ def test_a_pool_gives_what_this_process_gives():
     here = list(run_calls(pow, calls))
     assert here == [(0, 0), (1, 1), (2, 4), (3, 9), (4, 16)]
     assert sorted(run_calls(pow, calls, jobs=2)) == here
+
+
+def test_threads_run_calls_at_once_and_give_each_result():
+    both = threading.Barrier(2, timeout=60)
+
+    def meet(number):
+        both.wait()
+        return number
+
+    assert sorted(run_calls(meet, [(k,) for k in range(6)], threads=2)) == [(k, k) for k in range(6)]
+    with pytest.raises(InputError, match="wrong"):
+        list(run_calls(fail, [(InputError, "wrong")] * 20, threads=2))
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="Windows sends no SIGINT to one thread")
+def test_an_interrupt_of_threads_finishes_the_calls_under_way_and_starts_no_more():
+    started, found, ending = list[int](), list[int](), threading.Event()
+
+    def interrupt(number, frame):
+        threading.Timer(0.2, ending.set).start()
+        signal.default_int_handler(number, frame)
+
+    def call(number):
+        started.append(number)
+        if number == 4:
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+        if number >= 4:
+            ending.wait(60)
+        return number
+
+    def collect():
+        for number, _ in run_calls(call, [(k,) for k in range(1000)], threads=2):
+            found.append(number)
+
+    before = signal.signal(signal.SIGINT, interrupt)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            collect()
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert sorted(found) == sorted(started)
+    assert len(started) <= 6
 
 
 @pytest.mark.slow

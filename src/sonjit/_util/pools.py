@@ -1,7 +1,7 @@
 """Call one function many times with plain arguments and results, and report the progress.
 
-The calls run in this process, in a pool of processes, or on a cluster with Ray. They share nothing but the disk, and
-each call returns a plain result.
+The calls run in this process, also in several threads, in a pool of processes, or on a cluster with Ray. Processes
+share nothing but the disk, and each call returns a plain result.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Collection, Generator, Mapping, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import wraps
@@ -103,19 +103,22 @@ def run_calls(
     *,
     jobs: int = 1,
     workers: str = "pool",
+    threads: int = 1,
 ) -> Generator[tuple[int, Result]]:
     """Call a function with each of many arguments; gives each call's number and result as soon as it is available.
 
     Ctrl-C while waiting starts no more calls, gives the results of those that still finish, and is raised then. A pool
-    finishes the calls under way; on Ray they have ten seconds. Workers know the kinds, formats and other extensions
-    that this process knows. Ray's see the same files under the same paths, and start from this process's folder; a call
-    whose process or machine is lost is done again. A pool repeats the calls under way once after a worker has crashed.
+    and threads finish the calls under way; on Ray they have ten seconds. Workers know the kinds, formats and other
+    extensions that this process knows. Ray's see the same files under the same paths, and start from this process's
+    folder; a call whose process or machine is lost is done again. A pool repeats the calls under way once after a
+    worker has crashed.
 
     Args:
         function: Function of a module. An error of Sonjit ends the run. A call that may fail separately returns its
             error instead.
         jobs: Processes of a pool; 1 calls the function in this process.
         workers: `pool`; `ray` for the cluster of RAY_ADDRESS or of this machine; or `ray:ADDRESS` from `ray start`.
+        threads: Threads of this process that call the function, if it has one job.
 
     Raise InputError if no cluster answers, or workers cannot know what the program registered, and JobError if a worker
     was ended, crashed again, cannot import an extension, or does not see the folder.
@@ -123,11 +126,31 @@ def run_calls(
     check_workers(workers, jobs)
     if workers != "pool" and calls:
         yield from _on_ray(function, calls, workers.partition(":")[2])
+    elif jobs == 1 and threads > 1 and len(calls) > 1:
+        yield from _in_threads(function, calls, threads)
     elif jobs == 1 or len(calls) < 2:
         for number, call in enumerate(calls):
             yield number, function(*call)
     else:
         yield from _in_pool(function, calls, jobs)
+
+
+def _in_threads(
+    function: Callable[[*Arguments], Result], calls: Sequence[tuple[*Arguments]], threads: int
+) -> Generator[tuple[int, Result]]:
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="sonjit-call")
+
+    def start(call: tuple[*Arguments]) -> Future[Result | _Failure]:
+        return pool.submit(function, *call)
+
+    def stop(futures: Sequence[Future[Result | _Failure]]) -> None:
+        for future in futures:
+            future.cancel()
+
+    try:
+        yield from _results(calls, start, lambda: _AHEAD * threads, stop)
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _in_pool(

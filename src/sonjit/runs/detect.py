@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import time
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, fields, replace
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
     from sonjit.media.tables.characters import BoneNames
     from sonjit.runs.annotations import AngleLimits, Columns, EventLimits
 
+_CORES: Final = os.cpu_count() or 1
+_MOST_THREADS: Final = 4  # maximum number of stills that are processed at once
 _MIN_FRAMES: Final = 10  # number of frames without results after which a more thorough search is suggested
 
 
@@ -145,6 +148,31 @@ class Detect(Task):
     def open(self, source: SourceKind) -> DetectWorker:
         """Load the detectors and the lifting network."""
         return DetectWorker(self, source)
+
+    def for_threads(self) -> tuple[Detect, int]:
+        """Return a task whose detectors share their networks, and one thread for each of the first cores.
+
+        One worker processes all files for lifting and for hiding, whose networks are not shared, for an engine without
+        shared networks, and for kinds of extensions.
+        """
+        cores = min(min(task.options.running.thread_count or _CORES, _CORES) for task in self.all)
+        count = min(cores, _MOST_THREADS)
+        is_shared = all(task._can_share for task in self.all) and self.lift is None
+        if count == 1 or not is_shared or self.style.anonymise in ("blur", "persons"):
+            return self, 1
+        one, *also = (replace(task, options=task._on_cores(cores // count), also=()) for task in self.all)
+        return replace(one, also=tuple(also)), count
+
+    @property
+    def _can_share(self) -> bool:
+        """Return whether several detectors of the task can share their networks."""
+        options = self.options
+        is_own = self.entry.load.__module__.startswith("sonjit.")
+        return is_own and (options.engine, options.running.device) == ("openvino", "CPU")
+
+    def _on_cores(self, count: int) -> CommonOptions:
+        """Return the options of a detector that uses a number of cores, and shares its networks."""
+        return replace(self.options, threads=count, shared=True)
 
     def open_table(self, save: str, source: media.Source) -> frame_tables.FrameTable:
         """Open a table of the frames of several files. Raise InputError for a character of several files."""

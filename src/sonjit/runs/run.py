@@ -13,15 +13,17 @@ from contextlib import ExitStack, closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from threading import get_ident
 from typing import Any, Final, Self, TypeAlias
 
 from sonjit._util.errors import OUT_OF_MEMORY, InputError, SonjitError, is_out_of_memory, pluralize
 from sonjit._util.files import sole_writer
 from sonjit._util.pools import Progress, check_workers, per_process, run_calls, unpickle
 from sonjit.media import Source, SourceFrame
-from sonjit.media.sources import Reading, base
+from sonjit.media.sources import Reading, base, file_kind
 from sonjit.media.sources.base import SourceKind
 from sonjit.media.sources.remote import File
+from sonjit.media.tables import find_format
 from sonjit.runs.frame_tables import FrameTable, RecordTable
 from sonjit.runs.hiding import Hidden
 from sonjit.runs.inputs import (
@@ -302,22 +304,35 @@ def _results(task: Task, calls: Sequence[_Call], *, jobs: int, workers: str) -> 
         sent = pickle.dumps(task)  # once, not with each file
         yield from run_calls(_process_file_in_worker, [(sent, call) for call in calls], jobs=jobs, workers=workers)
     elif calls:
+        task, threads = task.for_threads() if _are_independent(calls) else (task, 1)
         with closing(_Workers(task)) as opened:
-            yield from run_calls(partial(_process_file, opened), [(call,) for call in calls])
+            yield from run_calls(partial(_process_file, opened), [(call,) for call in calls], threads=threads)
+
+
+def _are_independent(calls: Sequence[_Call]) -> bool:
+    """Check whether several calls can run at once in this process: stills with tables that need no order."""
+    formats = [find_format(outputs.save) for _, outputs, _, _ in calls if outputs.save is not None]
+    return (
+        len(calls) > 1
+        and not any(outputs.json for _, outputs, _, _ in calls)
+        and all(known is not None and known.is_own for known in formats)
+        and all(file_kind(file) == "image" for file, _, _, _ in calls)
+    )
 
 
 class _Workers:
-    """Workers of a task, one for each kind of source, opened on first use."""
+    """Workers of a task, one for each kind of source and each thread, opened on first use."""
 
     def __init__(self, task: Task) -> None:
         self.task = task
-        self._opened: dict[SourceKind, Worker[Any]] = {}
+        self._opened: dict[tuple[SourceKind, int], Worker[Any]] = {}
 
     def find(self, source: Source) -> Worker[Any]:
-        """Return the worker for the images of a source."""
-        if source.kind not in self._opened:
-            self._opened[source.kind] = self.task.open(source.kind)
-        return self._opened[source.kind]
+        """Return the worker of this thread for the images of a source."""
+        key = source.kind, get_ident()
+        if key not in self._opened:
+            self._opened[key] = self.task.open(source.kind)
+        return self._opened[key]
 
     def close(self) -> None:
         """Free the networks."""

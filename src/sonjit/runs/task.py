@@ -91,6 +91,13 @@ class Task(ABC):
     def open(self, source: SourceKind) -> "Worker[Any]":
         """Load the networks for sources of a kind."""
 
+    def for_threads(self) -> "tuple[Task, int]":
+        """Return the task of workers that process stills at once, each in a thread, and the number of threads.
+
+        By default a single worker processes all files.
+        """
+        return self, 1
+
     def open_table(self, save: str, source: Source) -> FrameTable | RecordTable | None:
         """Open one table for several files, which the source describes.
 

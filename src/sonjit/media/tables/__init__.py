@@ -174,6 +174,7 @@ class TableFormat:
     has_bones: bool = False  # the file is a character with named bones
     separates_events: bool = False  # motions and events go into tables of their own
     noun: str = ""  # noun for the files in messages
+    is_own: bool = True  # False for a format of an extension, whose tables are written one after the other
 
 
 FORMATS: Registry[TableFormat] = Registry("table format")  # formats by file name ending
@@ -199,7 +200,7 @@ def register_table_format(ending: str, open_table: Opener, load: Loader, open_ro
     """
     if not ending.startswith("."):
         raise InputError(f"table format {ending!r}: give an ending such as .txt")
-    added = TableFormat(lambda path, header, types, _: open_table(path, header, types), load, open_rows)
+    added = TableFormat(lambda path, header, types, _: open_table(path, header, types), load, open_rows, is_own=False)
     _READABLE[ending] = FORMATS.add(ending, added)
 
 
