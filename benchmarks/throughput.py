@@ -9,8 +9,9 @@ frames per second, H.264. It becomes a table and an annotated video. "decode, en
 Compiled networks are in the cache.
 
 "floor" is the shortest time that Sonjit could take on this machine, without starting a process. For stills, it is the
-time to decode them and to run their networks, divided by the cores. For a video, it is the slowest of decoding, running
-the networks and encoding, because these can overlap. Its processor time is the sum of the steps, measured apart.
+time to decode them with OpenCV and to run their networks on one core, divided by the cores. For a video, it is the
+slowest of decoding, running the networks and encoding, because these can overlap. Its processor time is the sum of the
+steps, measured apart.
 """
 
 import argparse
@@ -114,34 +115,50 @@ def compare(sides: dict[str, Callable[[], tuple[float, float]]], images: int, tu
 def floor(files: Sequence[Path], drawn: Path | None, search: str, precision: str) -> tuple[float, float]:
     """Return the wall and processor time in seconds below which no run on this machine can be.
 
-    Stills are decoded and inferred. A video is also encoded as `drawn`, and its three steps overlap.
+    Stills are decoded and inferred. The only video is also encoded as `drawn`, and its three steps overlap.
     """
-    walls = _steps(files, drawn, search, precision, time.perf_counter)
-    used = _steps(files, drawn, search, precision, time.process_time)
-    return max(walls) if drawn else sum(walls) / CORES, sum(used)
+    options: dict[str, Any] = {"search": search, "precision": precision, "max_instances": 2}
+    if drawn is None:
+        steps = partial(still_steps, files, {**options, "static_image": True, "threads": 1})
+        return sum(steps(time.perf_counter)) / CORES, sum(steps(time.process_time))
+    steps = partial(_video_steps, files[0], drawn, options)
+    return max(steps(time.perf_counter)), sum(steps(time.process_time))
 
 
-def _steps(
-    files: Sequence[Path], drawn: Path | None, search: str, precision: str, clock: Callable[[], float]
+def still_steps(files: Sequence[Path], options: dict[str, Any], clock: Callable[[], float]) -> tuple[float, float]:
+    """Return the time of a clock in seconds of decoding stills and of their networks."""
+    decoding: list[float] = []
+    networks: list[float] = []
+    with sonjit.create_detector("hands", **options) as detector, networks_timed(networks, clock):
+        for file in files:
+            start = clock()
+            rgb = cv2.imread(str(file), cv2.IMREAD_COLOR_RGB)
+            decoding.append(clock() - start)
+            assert rgb is not None
+            detector.detect(rgb)
+    return sum(decoding), sum(networks)
+
+
+def _video_steps(
+    file: Path, drawn: Path, options: dict[str, Any], clock: Callable[[], float]
 ) -> tuple[float, float, float]:
-    """Return the time of a clock in seconds of decoding, of networks, and of encoding."""
+    """Return the time of a clock in seconds of decoding a video, of its networks, and of encoding."""
     decoding: list[float] = []
     networks: list[float] = []
     encoding: list[float] = []
-    options: dict[str, Any] = {"search": search, "precision": precision, "static_image": drawn is None}
-    with sonjit.create_detector("hands", max_instances=2, **options) as detector, networks_timed(networks, clock):
-        for file in files:
-            with open_source(file) as source, ExitStack() as stack:
-                writer = stack.enter_context(open_drawing_writer(drawn, source)) if drawn else None
-                start = clock()
-                for frame in source:
-                    rgb = frame.rgb
-                    decoding.append(clock() - start)
-                    detector.detect(rgb, time=frame.time)
-                    start = clock()
-                    if writer:
-                        writer.write(rgb, frame.time, index=frame.index, under=frame)
-                        encoding.append(-start + (start := clock()))
+    with ExitStack() as stack:
+        detector = stack.enter_context(sonjit.create_detector("hands", **options))
+        stack.enter_context(networks_timed(networks, clock))
+        source = stack.enter_context(open_source(file))
+        writer = stack.enter_context(open_drawing_writer(drawn, source))
+        start = clock()
+        for frame in source:
+            rgb = frame.rgb
+            decoding.append(clock() - start)
+            detector.detect(rgb, time=frame.time)
+            start = clock()
+            writer.write(rgb, frame.time, index=frame.index, under=frame)
+            encoding.append(-start + (start := clock()))
     return sum(decoding), sum(networks), sum(encoding)
 
 
