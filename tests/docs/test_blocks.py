@@ -48,19 +48,26 @@ README = PROJECT / "README.md"
 PAGES_WITH_BLOCKS = [page for page in PAGES if page != README and blocks_of(page)]
 
 
-@pytest.fixture
-def folder(reader_files, shorten, tmp_path, monkeypatch):
-    """Return the folder of the reader as the working directory."""
-    place = tmp_path / "reader"
+@pytest.fixture(scope="module")
+def readers(reader_files, shorten, tmp_path_factory):
+    """Return a folder with the files of the reader, which tests copy."""
+    place = tmp_path_factory.mktemp("blocks") / "reader"
     shutil.copytree(reader_files, place)
     (place / "short.mp4").replace(place / "clip.mp4")
     for name in ("one", "two"):
         shutil.copy(place / "clip.mp4", place / "recordings" / f"{name}.mp4")
-    (place / "clips").symlink_to(place / "recordings")
+    (place / "clips").symlink_to("recordings")
     for name in ("talk", "gym"):
-        (place / f"{name}.mp4").symlink_to(place / "clip.mp4")
+        (place / f"{name}.mp4").symlink_to("clip.mp4")
     shutil.copy(ASSETS / "squats.mp4", place)
     shorten(SQUAT, place / "squats.mp4")
+    return place
+
+
+@pytest.fixture
+def folder(readers, tmp_path, monkeypatch):
+    """Return a copy of the reader's folder as the working directory."""
+    place = shutil.copytree(readers, tmp_path / "reader", symlinks=True)
     monkeypatch.chdir(place)
     return place
 
