@@ -8,7 +8,6 @@ import pytest
 from sonjit.detectors.options import HandOptions
 from sonjit.detectors.search import load
 from sonjit.detectors.search.light import in_good_light
-from sonjit.detectors.search.stills import Found
 
 
 def scene(scale=1.0, shape=(240, 320)):
@@ -54,7 +53,7 @@ def test_only_stills_are_searched_in_good_light(monkeypatch, is_still):
 
     def search(rgb, **_):
         seen.append(rgb)
-        return SimpleNamespace(search=lambda: Found([], complete=True))
+        return SimpleNamespace(observations=lambda: ([], True))
 
     monkeypatch.setattr(load, "HandSearch", search)
     find = load.search_hands(HandOptions(static_image=is_still), SimpleNamespace(palms=object()))

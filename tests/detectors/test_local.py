@@ -46,7 +46,7 @@ class PalmsInWindows(Palms):
 def test_the_search_looks_near_doubtful_hands_of_the_network(score, count):
     network = Network(HandBox(score, RotatedBox(140, 110, 50, 50, 0)))
     search = HandSearch(an_image(), PalmsInWindows(), Landmarks(0.9), lambda: network, lambda: None)
-    assert [candidate.proposal.source for candidate in search.search().candidates] == ["closer"] * count
+    assert [candidate.proposal.source for candidate in search.search()] == ["closer"] * count
 
 
 def test_the_search_does_not_look_near_certain_hands():
@@ -58,7 +58,7 @@ def test_the_search_does_not_look_near_certain_hands():
     crop = box_around_hand(hands.observe(an_image(), None).keypoints)
     network = Network(HandBox(0.2, crop))
     search = HandSearch(an_image(), NoWindows(), hands, lambda: network, lambda: None)
-    assert len(search.search().candidates) == 1
+    assert len(search.search()) == 1
 
 
 MOST_AWAY = 0.15  # maximum mean distance of the keypoints, in sizes of the hand

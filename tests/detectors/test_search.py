@@ -183,7 +183,7 @@ class Network:
 
 def test_asking_for_a_known_proposal_changes_nothing_and_skipping_it_raises_its_score():
     search = HandSearch(an_image(), Palms(), Landmarks(0.999), lambda: Network(), lambda: None)
-    (found,) = search.search().candidates
+    (found,) = search.search()
     before = found.proposal
     stronger, weaker = (Proposal(before.box, score, "window") for score in (0.9999, 0.0001))
     assert search.is_known(stronger)
@@ -197,7 +197,7 @@ def test_asking_for_a_known_proposal_changes_nothing_and_skipping_it_raises_its_
 def test_hands_of_the_published_search_keep_their_keypoints_and_doubtful_ones_are_observed_again():
     for score, views in ((0.999, 1), (0.96, 1), (0.94, 2)):
         hands = Landmarks(score)
-        candidate = HandSearch(an_image(), Palms(), hands, lambda: Network(), lambda: None).search().candidates[0]
+        candidate = HandSearch(an_image(), Palms(), hands, lambda: Network(), lambda: None).search()[0]
         np.testing.assert_array_equal(candidate.result.keypoints, hands.observe(an_image(), None).keypoints)
         assert len(candidate.views) == views
 
@@ -222,7 +222,7 @@ def test_a_hand_of_the_network_is_verified_if_its_scores_are_high_enough(score, 
     box = RotatedBox(60, 60, 50, 50, 0.2)
     hands = Landmarks(0.02)
     search = HandSearch(an_image(), Palms(0), hands, lambda: Network(HandBox(score, box)), lambda: None)
-    assert search.search().candidates == []
+    assert search.search() == []
     assert len(hands.images) == verified
 
 
@@ -281,7 +281,7 @@ def test_plain_faces_are_observed_once_and_doubtful_ones_again(score, presence, 
     meshes = Meshes(presence)
     found = FaceSearch(np.zeros((90, 90, 3), np.uint8), OneFace(score), meshes, network=People).search()
     assert len(meshes.boxes) == runs
-    assert [len(face.views) for face in found.candidates] == ([runs] if presence > 0.1 else [])
+    assert [len(face.views) for face in found] == ([runs] if presence > 0.1 else [])
 
 
 class People:
@@ -310,7 +310,7 @@ def test_a_face_in_the_upper_part_of_a_person_is_likelier(box, is_likelier):
     def score(*people: PersonBox) -> float:
         network = People(*people)
         search = FaceSearch(np.zeros((90, 90, 3), np.uint8), OneFace(0.4), Meshes(0.9), network=lambda: network)
-        (face,) = search.search().candidates
+        (face,) = search.search()
         assert len(network.seen) == 1
         return face.score
 
@@ -328,7 +328,7 @@ def test_an_image_without_faces_is_not_searched_for_people():
 def test_what_the_published_search_finds_is_found_whatever_the_score(score, monkeypatch):
     monkeypatch.setitem(CONSTANTS["scores"]["hand"], "bias", -99.0)
     search = HandSearch(an_image(), Palms(), Landmarks(score), lambda: Network(), lambda: None)
-    candidate = search.search().candidates[0]
+    candidate = search.search()[0]
     assert candidate.published
     assert candidate.score > 0.5
 
@@ -346,7 +346,7 @@ def test_maps_of_the_full_network_count_for_or_against_a_hand():
 
     def score(maps):
         search = HandSearch(an_image(), Palms(), WithMaps(maps), lambda: Network(), lambda: None)
-        (candidate,) = search.search().candidates
+        (candidate,) = search.search()
         return candidate.score
 
     unit = weights / (weights @ weights)

@@ -77,7 +77,7 @@ class BystanderSearch:
             faces += (box for turn in _TURNS[1:] for box in self.glance(rgb, parts, _TURNED_FACE, turn=turn))
         faces += self._meshes_in(rgb, self._meshes[0], extent, _MESH)
         search = BodySearch(rgb, self._network, self._faces, self._bodies, extent)
-        bodies = [found.last for found in search.search().candidates if found.score > _BODY]
+        bodies = [found.last for found in search.search() if found.score > _BODY]
         heads = [head_of_keypoints(body.keypoints) for body in bodies]
         least = _PERSON if thorough else LIMITS["sure_person"]
         sure = [person for person in search.people if person.score > least]
@@ -94,7 +94,7 @@ class BystanderSearch:
     def _meshes_in(self, rgb: Image, meshes: FaceMeshes, extent: Extent, min_score: float) -> list[Box]:
         """Return the faces with a mesh in an image (H, W, 3), from a score of 0 to 1."""
         search = FaceSearch(rgb, self._faces, meshes, extent, network=self._network, hides=True)
-        return [found.last.box for found in search.search().candidates if found.score > min_score]
+        return [found.last.box for found in search.search() if found.score > min_score]
 
     def glance(
         self, rgb: Image, parts: int, min_score: float = _GLANCED_FACE, *, turn: float = 0.0, number: int | None = None

@@ -12,9 +12,9 @@ from sonjit.detectors.kinds.face_boxes import FaceBoxes, box_observation
 from sonjit.detectors.search import geometry
 from sonjit.detectors.search.network import PeopleNetwork, PersonBox
 from sonjit.detectors.search.score import LIMITS, logit, probability
-from sonjit.detectors.search.stills import COMPLETE, Candidate, Extent, Found, StillSearch
+from sonjit.detectors.search.stills import AUTO, Candidate, Extent, StillSearch
 from sonjit.detectors.ssd import SingleShotDetector
-from sonjit.geometry.boxes import RotatedBox, box_around, iou, latest_boxes, letterbox_box, size_of
+from sonjit.geometry.boxes import box_around, iou, latest_boxes, letterbox_box, size_of
 from sonjit.geometry.windows import Window, is_long, reach, windows
 
 _SAME_FACE = 0.4  # minimum overlap of the box of a proposal and that of a known face that it shows
@@ -41,7 +41,7 @@ class FaceSearch(StillSearch[FaceObservation]):
         rgb: Image,
         detector: SingleShotDetector,
         meshes: FaceMeshes,
-        extent: Extent = COMPLETE,
+        extent: Extent = AUTO,
         *,
         network: Callable[[], PeopleNetwork],
         hides: bool = False,
@@ -60,18 +60,19 @@ class FaceSearch(StillSearch[FaceObservation]):
         latest = latest_boxes(published, self._meshes.is_same_instance)
         least = LIMITS["face_share"] * self.min_detection
         yield [geometry.Proposal(box, least, "published") for box in latest]
-        seen = self.candidates
-        levels = FinerWindows(
-            self.rgb, lambda: [size_of(each.last.keypoints[:, :2]) for each in seen], thorough=self.thorough
-        )
-        for window in levels:
-            part = window.cut(self.rgb)
-            whole = letterbox_box(part.shape[1], part.shape[0], 1, 1)
-            areas = [whole._replace(rotation=turn) for turn in self._turns(levels.parts)]
-            found = [face for area in areas for face in self._detector.find_in(part, area, least)]
-            proposals = geometry.proposals_in(window, found, box_around_detection, "window")
-            yield geometry.merge_proposals(proposals, 4 * max(self.rgb.shape))
-        self.complete = levels.complete
+        for parts, level in finer_windows(self.rgb, self._sizes, thorough=self.thorough):
+            self.complete = parts == _MOST_PARTS
+            for window in level:
+                part = window.cut(self.rgb)
+                area = letterbox_box(part.shape[1], part.shape[0], 1, 1)
+                turned = (area._replace(rotation=turn) for turn in self._turns(parts))
+                found = [face for each in turned for face in self._detector.find_in(part, each, least)]
+                proposals = geometry.proposals_in(window, found, box_around_detection, "window")
+                yield geometry.merge_proposals(proposals, 4 * max(self.rgb.shape))
+
+    def _sizes(self) -> list[float]:
+        """Return the sizes of the faces found so far, in pixels."""
+        return [size_of(candidate.last.keypoints[:, :2]) for candidate in self.candidates]
 
     def _turns(self, parts: int) -> Iterable[float]:
         """Return the rotations in which windows are searched: all in the coarsest windows, then those of the faces."""
@@ -147,41 +148,41 @@ def _length(a: RealArray, b: RealArray) -> float:
     return max(math.dist(a.tolist(), b.tolist()), 1.0)
 
 
-def search_boxes(rgb: Image, detector: SingleShotDetector, boxes: FaceBoxes, extent: Extent) -> Found[FaceObservation]:
-    """Return the boxes of faces in an image (H, W, 3), as published and by the full-range detector in windows."""
+def search_boxes(
+    rgb: Image, detector: SingleShotDetector, boxes: FaceBoxes, extent: Extent
+) -> tuple[list[FaceObservation], bool]:
+    """Return the boxes of faces in an image (H, W, 3), as published and by the full-range detector in windows.
+
+    The second value is True if all windows were searched.
+    """
     min_detection, thorough = extent
     found = boxes.search(rgb, min_detection)
-    levels = FinerWindows(rgb, lambda: [float(np.ptp(face.keypoints[:2, 1])) for face in found], thorough=thorough)
-    for window in levels:
-        for face in detector.find(window.cut(rgb), max(min_detection, _BOX_SCORE)):
-            box = box_observation(face, (window.left, window.top))
-            is_known = any(geometry.is_same_instance(box.keypoints, other.keypoints) for other in found)
-            if not window.cuts(box_around(box.keypoints[:2]), rgb) and not is_known:
-                found.append(box)
-    proposal = geometry.Proposal(RotatedBox(0, 0, 0, 0), 0, "box")
-    candidates = [Candidate([face], proposal, score=face.score) for face in found]
-    return Found(sorted(candidates, key=lambda candidate: -candidate.score), levels.complete)
+    complete = False
+
+    def sizes() -> list[float]:
+        return [float(np.ptp(face.keypoints[:2, 1])) for face in found]
+
+    for parts, level in finer_windows(rgb, sizes, thorough=thorough):
+        complete = parts == _MOST_PARTS
+        for window in level:
+            for face in detector.find(window.cut(rgb), max(min_detection, _BOX_SCORE)):
+                box = box_observation(face, (window.left, window.top))
+                is_known = any(geometry.is_same_instance(box.keypoints, other.keypoints) for other in found)
+                if not window.cuts(box_around(box.keypoints[:2]), rgb) and not is_known:
+                    found.append(box)
+    return sorted(found, key=lambda face: -face.score), complete
 
 
-class FinerWindows:
-    """Windows of an image, level by level, with `parts` of them along the longer side.
+def finer_windows(
+    rgb: Image, sizes: Callable[[], Sequence[float]], *, thorough: bool
+) -> Iterator[tuple[int, list[Window]]]:
+    """Yield the windows of an image (H, W, 3), level by level, with their number along the longer side.
 
-    If a level is left out because faces are large, `complete` is False.
+    `sizes` are those of the faces found so far, in pixels. If they are large, finer levels are left out.
     """
-
-    def __init__(self, rgb: Image, sizes: Callable[[], Sequence[float]], *, thorough: bool) -> None:
-        self._rgb = rgb
-        self._sizes = sizes
-        self._thorough = thorough or is_long(rgb)
-        self.complete, self.parts = True, 1
-
-    def __iter__(self) -> Iterator[Window]:
-        """Yield the windows."""
-        height, width = self._rgb.shape[:2]
-        for self.parts in range(1, _MOST_PARTS + 1):
-            parts = self.parts
-            smallest = min(self._sizes(), default=0.0 if parts == 2 else math.inf) / reach(width, height)
-            if parts > 1 and not self._thorough and smallest > LIMITS[f"face_part{parts}"]:
-                self.complete = False
-                return
-            yield from windows(width, height, parts)
+    height, width = rgb.shape[:2]
+    for parts in range(1, _MOST_PARTS + 1):
+        smallest = min(sizes(), default=0.0 if parts == 2 else math.inf) / reach(width, height)
+        if parts > 1 and not (thorough or is_long(rgb)) and smallest > LIMITS[f"face_part{parts}"]:
+            return
+        yield parts, windows(width, height, parts)

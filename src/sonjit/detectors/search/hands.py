@@ -16,7 +16,7 @@ from sonjit.detectors.search.ahead import Ahead, Helpers
 from sonjit.detectors.search.bodies import clipped, crop_of
 from sonjit.detectors.search.network import HandBox, PeopleNetwork, PersonBox, has_small, new_people
 from sonjit.detectors.search.score import LIMITS, logit, map_odds, probability
-from sonjit.detectors.search.stills import COMPLETE, Candidate, Extent, Found, StillSearch
+from sonjit.detectors.search.stills import AUTO, Candidate, Extent, StillSearch
 from sonjit.detectors.ssd import Detection, SingleShotDetector
 from sonjit.geometry.boxes import RotatedBox, box_iou, iou, latest_boxes, size_of
 from sonjit.geometry.windows import Window, window_around
@@ -62,7 +62,7 @@ class HandSearch(StillSearch[HandObservation]):
         hands: Hands,
         network: Callable[[], PeopleNetwork] | None = None,
         bodies: Callable[[], Bodies] | None = None,
-        extent: Extent = COMPLETE,
+        extent: Extent = AUTO,
         helpers: Helpers[HandNetworks] | None = None,
     ) -> None:
         super().__init__(rgb, extent)
@@ -297,17 +297,19 @@ class HandSearch(StillSearch[HandObservation]):
         }
         return probability("hand" if odds is None else "verified_hand", candidate.features)
 
-    def run(self, sources: Iterable[Sequence[geometry.Proposal]]) -> Found[HandObservation]:
+    def run(self, sources: Iterable[Sequence[geometry.Proposal]]) -> list[Candidate[HandObservation]]:
         """Return all hands with their scores and calibrated sides; see `StillSearch.run`."""
         try:
             found = super().run(sources)
         finally:
             self._ahead.end()
-        for candidate in found.candidates:
+        for candidate in found:
             candidate.views[-1] = replace(candidate.last, left=probability("side", candidate.features))
         return found
 
-    def around(self, bodies: Sequence[BodyObservation], crops: Iterable[RotatedBox]) -> Found[HandObservation]:
+    def around(
+        self, bodies: Sequence[BodyObservation], crops: Iterable[RotatedBox]
+    ) -> list[Candidate[HandObservation]]:
         """Return the hands of known people, from these crops and from the ends of their arms."""
         self.bodies = [*bodies]
         own = [geometry.Proposal(box, _CROP_SCORE, "crop") for box in crops]

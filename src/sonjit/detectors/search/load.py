@@ -19,7 +19,7 @@ from sonjit.detectors.search.ahead import new_helpers
 from sonjit.detectors.search.bodies import BodySearch
 from sonjit.detectors.search.faces import FaceSearch, search_boxes
 from sonjit.detectors.search.hands import HandNetworks, HandSearch
-from sonjit.detectors.search.stills import Extent, Found, O
+from sonjit.detectors.search.stills import Extent, O
 from sonjit.detectors.search.stream_finders import BodyFinder, FaceFinder, HandFinder
 from sonjit.detectors.search.streams import StreamSearch
 from sonjit.engines import load_engine, load_number_engine, loaded_ahead, precision
@@ -43,7 +43,7 @@ def search_hands(options: HandOptions, hands: Hands) -> StillSearch[HandObservat
         extent=_extent(options),
         helpers=helpers,
     )
-    return _as_still_search(lambda rgb: new_search(rgb).search(), options)
+    return _in_good_light(lambda rgb: new_search(rgb).observations(), options)
 
 
 def _load_on_one_core(options: HandOptions) -> HandNetworks:
@@ -52,14 +52,9 @@ def _load_on_one_core(options: HandOptions) -> HandNetworks:
     return HandNetworks(hands.palms, hands)
 
 
-def _as_still_search(search: Callable[[Image], Found[O]], options: CommonOptions) -> StillSearch[O]:
-    """Return a search as `Detector` calls it. Stills are brightened before."""
-
-    def run(rgb: Image) -> tuple[list[O], bool]:
-        found = search(light.in_good_light(rgb) if options.static_image else rgb)
-        return [candidate.result for candidate in found.candidates], found.complete
-
-    return run
+def _in_good_light(search: StillSearch[O], options: CommonOptions) -> StillSearch[O]:
+    """Return a search that brightens dark stills before. Frames of streams stay as they are."""
+    return (lambda rgb: search(light.in_good_light(rgb))) if options.static_image else search
 
 
 def _extent(options: CommonOptions) -> Extent:
@@ -97,16 +92,16 @@ def search_faces(
         return None
     detector, extent = face_networks.load_face_detector(options, "face-full"), _extent(options)
     if isinstance(meshes, face_boxes.FaceBoxes):
-        return _as_still_search(partial(search_boxes, detector=detector, boxes=meshes, extent=extent), options)
+        return _in_good_light(partial(search_boxes, detector=detector, boxes=meshes, extent=extent), options)
     people = loaded_ahead(partial(load_network, options, has_boxes=False))
     new_search = partial(FaceSearch, detector=detector, meshes=meshes, extent=extent, network=people)
-    return _as_still_search(lambda rgb: new_search(rgb).search(), options)
+    return _in_good_light(lambda rgb: new_search(rgb).observations(), options)
 
 
 def search_bodies(options: BodyOptions, bodies: Bodies) -> StillSearch[BodyObservation]:
     """Return the search for bodies."""
     new_search = _new_body_search(options, bodies)
-    return _as_still_search(lambda rgb: new_search(rgb).search(), options)
+    return _in_good_light(lambda rgb: new_search(rgb).observations(), options)
 
 
 def search_people(options: HolisticOptions, people: Holistic) -> StillSearch[BodyObservation]:
@@ -121,27 +116,26 @@ def search_people(options: HolisticOptions, people: Holistic) -> StillSearch[Bod
     )
     new_body_search, min_score = _new_body_search(options, people.bodies), options.min_presence_score
 
-    def find(rgb: Image) -> Found[BodyObservation]:
+    def find(rgb: Image) -> tuple[list[BodyObservation], bool]:
         """Return people with the scores of their bodies, best first. The first of them have hands and faces."""
-        body_search = new_body_search(rgb)
-        every_body = body_search.search()
-        found = [candidate for candidate in every_body.candidates if candidate.score > min_score]
-        shown = [candidate.last for candidate in found[: options.max_instances]]
+        search = new_body_search(rgb)
+        found = [body.result for body in search.search() if body.score > min_score]
+        shown = found[: options.max_instances]
         crops = (people.hand_crop(rgb, body, side) for body in shown for side in (0, 1))
         around = new_hand_search(rgb).around(shown, [box for box in crops if box is not None])
-        own_hands = hands_of_bodies(shown, [hand.result for hand in around.candidates if hand.score > min_score])
+        own_hands = hands_of_bodies(shown, [hand.result for hand in around if hand.score > min_score])
         faces: list[FaceObservation] = []
         for index, body in enumerate(shown):
-            face = _face_of(rgb, people, body, body_search.heads)
+            face = _face_of(rgb, people, body, search.heads)
             if face is not None and any(geometry.is_same_instance(face.keypoints, other.keypoints) for other in faces):
                 face = None
             faces += [] if face is None else [face]
             body_fields = {item.name: getattr(body, item.name) for item in fields(body)}
             pair = own_hands.get((index, 0)), own_hands.get((index, 1))
-            found[index].views[-1] = PersonObservation(**body_fields, hands=pair, face=face)
-        return Found(found, every_body.complete and around.complete)
+            found[index] = PersonObservation(**body_fields, hands=pair, face=face)
+        return found, search.complete
 
-    return _as_still_search(find, options)
+    return _in_good_light(find, options)
 
 
 def _new_body_search(options: BodyOptions, bodies: Bodies) -> Callable[[Image], BodySearch]:

@@ -46,13 +46,6 @@ class Candidate(Generic[O]):
         return min(self.presence, self.agreement) > LIMITS["certain"]
 
 
-class Found(NamedTuple, Generic[O]):
-    """Result of the search of an image."""
-
-    candidates: list[Candidate[O]]  # best first
-    complete: bool  # True if all sources were searched
-
-
 class Extent(NamedTuple):
     """Extent of a search."""
 
@@ -60,11 +53,11 @@ class Extent(NamedTuple):
     thorough: bool = False  # True to search all windows, as in images that are seven times as long as wide
 
 
-COMPLETE = Extent()  # until all sources are searched
+AUTO = Extent()  # that of `search="auto"` with the default options
 
 
 class StillSearch(ABC, Generic[O]):
-    """Search of one image (H, W, 3)."""
+    """Search of one image (H, W, 3). After it, `complete` is True if all sources were searched."""
 
     def __init__(self, rgb: Image, extent: Extent) -> None:
         self.rgb = rgb
@@ -113,11 +106,15 @@ class StillSearch(ABC, Generic[O]):
         """Check whether two candidates show the same instance."""
         return is_same_instance(candidate.last.keypoints, better.last.keypoints)
 
-    def search(self) -> Found[O]:
+    def observations(self) -> tuple[list[O], bool]:
+        """Return the observations of all instances, best first, and whether all sources were searched."""
+        return [candidate.result for candidate in self.search()], self.complete
+
+    def search(self) -> list[Candidate[O]]:
         """Return all instances with their scores, best first."""
         return self.run(self.propose())
 
-    def run(self, sources: Iterable[Sequence[Proposal]]) -> Found[O]:
+    def run(self, sources: Iterable[Sequence[Proposal]]) -> list[Candidate[O]]:
         """Verify the proposals of each source. Return all instances, best first."""
         for proposals in sources:
             for proposal in proposals:
@@ -125,7 +122,7 @@ class StillSearch(ABC, Generic[O]):
                     continue
                 candidate = self.verify(proposal)
                 self.candidates += [] if candidate is None else [candidate]
-        return Found(self.suppressed(), self.complete)
+        return self.suppressed()
 
     def suppressed(self) -> list[Candidate[O]]:
         """Score the candidates and return one per instance, best first, with the highest score of its duplicates.
