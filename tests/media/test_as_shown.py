@@ -7,8 +7,6 @@ import re
 import struct
 import zlib
 from fractions import Fraction
-from itertools import pairwise
-from types import SimpleNamespace
 
 import av
 import cv2
@@ -19,11 +17,10 @@ import sonjit
 from sonjit import InputError
 from sonjit.detectors.kinds import options_for
 from sonjit.media import Header, load_frames, open_drawing_writer, open_writer
-from sonjit.media.sources import Reading, _source_from_stream
+from sonjit.media.sources import Reading
 from sonjit.media.sources.geometry import Geometry, avif_colours, avif_geometry, tone_curve
 from sonjit.media.sources.headers import is_media
 from sonjit.media.sources.images import decode_image
-from sonjit.media.sources.video import _Clock
 from sonjit.results import Frame
 from sonjit.runs import Detect, Inputs, Outputs, run_job
 
@@ -253,132 +250,6 @@ def test_further_videos_of_a_file_are_named(tmp_path):
     assert "only its cover image is read" in read(cover)[0].notes[0]
     path = write_video(tmp_path / "a.mkv", change=lambda stream: stream.container.add_stream("mpeg4", rate=5))
     assert "contains 2 video streams. Only number 0 is read" in read(path)[0].notes[0]
-
-
-def test_a_raw_stream_has_the_rate_of_its_headers_or_the_given_one(tmp_path):
-    path = write_video(tmp_path / "a.h264", rate=50, options={"bf": "2"}, format="h264")
-    source, frames = read(path)
-    assert [time for _, time, _ in frames] == pytest.approx([index / 50 for index in range(12)])
-    assert "50 frames per second, its headers state" in source.notes[0]
-    assert read(path, fps=10)[1][-1][1] == pytest.approx(1.1)
-    assert read(path, fps=10)[0].notes == []
-    with pytest.raises(InputError, match="fps=0"):
-        sonjit.open_source(path, fps=0)
-
-
-@pytest.mark.parametrize("ending", [".avi", ".asf", ".flv", ".mkv", ".mp4", ".ts", ".mov"])
-@pytest.mark.parametrize(("codec", "b_frames", "first"), [("libx264", 3, 10), ("mpeg4", 2, 0), ("libx264", 0, 0)])
-def test_times_rise_in_every_container(tmp_path, ending, codec, b_frames, first):
-    if (ending == ".avi" and first) or (ending == ".flv" and codec == "mpeg4"):
-        pytest.skip("FFmpeg writes the first image of AVI at 0, and a gap after it; FLV takes no MPEG-4")
-    path = write_video(tmp_path / f"a{ending}", 20, codec=codec, options={"bf": str(b_frames)}, first=first)
-    _, frames = read(path)
-    assert len(frames) == 20
-    assert [time for _, time, _ in frames] == pytest.approx([index / 25 for index in range(20)], abs=0.002)
-
-
-def test_the_clock_of_joined_recordings_continues(tmp_path):
-    part = write_video(tmp_path / "a.ts", 10).read_bytes()
-    (tmp_path / "joined.ts").write_bytes(part + part)
-    source, frames = read(tmp_path / "joined.ts")
-    assert len(frames) == 20
-    assert all(before < after for (_, before, _), (_, after, _) in pairwise(frames))
-    assert any("its clock restarts 1 time" in note for note in source.notes)
-
-
-def test_time_starts_at_the_first_frame_and_gaps_are_named(tmp_path):
-    late = write_video(tmp_path / "b.ts", first=2500, options={"g": "5"}).read_bytes()
-    (tmp_path / "late.ts").write_bytes(late[188 * 4 :])  # without the first key frame
-    source, frames = read(tmp_path / "late.ts")
-    assert [time for _, time, _ in frames] == pytest.approx([index / 25 for index in range(7)])
-    assert "begins with 0.08 s that cannot be decoded" in source.notes[0]  # of the packets that are left
-    with av.open(str(write_video(tmp_path / "c.mp4", 20, options={"g": "5", "bf": "0"}))) as whole:
-        assert whole.streams.video[0].start_time == 0
-        packets = [(packet.pos, packet.size) for packet in whole.demux(video=0) if packet.size]
-    content = bytearray((tmp_path / "c.mp4").read_bytes())
-    for position, size in packets[:5]:
-        content[position + 4 : position + size] = bytes(size - 4)
-    (tmp_path / "c.mp4").write_bytes(content)
-    assert "begins with 0.20 s that cannot be decoded" in " ".join(read(tmp_path / "c.mp4")[0].notes)
-    (tmp_path / "joined.ts").write_bytes(write_video(tmp_path / "a.ts").read_bytes() + late)
-    assert "no frame for 99.5 s before frame 12" in read(tmp_path / "joined.ts")[0].notes[0]
-
-
-@pytest.mark.parametrize("ending", ["gif", "mp4"])
-def test_a_cut_animation_or_fragment_is_reported(tmp_path, ending):
-    def state(stream):
-        stream.pix_fmt = "rgb8" if ending == "gif" else "yuv420p"
-
-    codec, options = ("gif", {}) if ending == "gif" else ("libx264", {"g": "5"})
-    fragments, path = {"movflags": "frag_keyframe+empty_moov"}, tmp_path / f"a.{ending}"
-    write_video(path, 40, codec=codec, options=options, change=state, container_options=fragments)
-    assert read(path)[0].problems == []
-    path.write_bytes(path.read_bytes()[: path.stat().st_size * 3 // 5])
-    assert f"a.{ending} is cut: its last part" in read(path)[0].problems[0]
-
-
-def test_a_clock_that_stands_still_continues(tmp_path):
-    part = write_video(tmp_path / "a.mxf", 10, codec="mpeg2video").read_bytes()
-    (tmp_path / "joined.mxf").write_bytes(part + part)
-    source, frames = read(tmp_path / "joined.mxf")
-    assert [time for _, time, _ in frames] == pytest.approx([i / 25 for i in (*range(10), 9, *range(10, 19))])
-    assert "its clock restarts 1 time" in source.notes[0]
-
-
-@pytest.mark.parametrize(
-    ("ending", "codecs"),
-    [
-        ("ts", ("libx264", "mpeg2video")), ("m2ts", ("mpeg2video", "libx264")), ("mp4", ("libx264", "mpeg4")),
-        ("flv", ("flv", "libx264")), ("asf", ("mpeg4", "libx264")),
-    ],
-)  # fmt: skip
-def test_all_parts_of_joined_files_are_read(tmp_path, ending, codecs):
-    parts = [write_video(tmp_path / f"{codec}.{ending}", 10, codec=codec) for codec in codecs]
-    (tmp_path / "joined.jpg").write_bytes(b"".join(part.read_bytes() for part in parts))
-    source, frames = read(tmp_path / "joined.jpg")
-    assert [time for _, time, _ in frames] == pytest.approx([index / 25 for index in range(20)], abs=1e-3)
-    assert source.problems == []
-    assert "consists of 2 joined parts. All are read" in source.notes[0]
-    if ending in ("flv", "asf"):  # a pipe ends after the first part
-        piped = _source_from_stream(io.BytesIO((tmp_path / "joined.jpg").read_bytes()), "pipe", None)
-        assert len(list(piped)) == 10
-        assert "Only the first is read" in piped.problems[0]
-    for (*_, image), (*_, expected) in zip(frames, read(parts[0])[1] + read(parts[1])[1], strict=True):
-        np.testing.assert_array_equal(image, expected)
-
-
-def test_the_pixel_aspect_of_a_video_may_change(tmp_path):
-    def state(stream):
-        stream.codec_context.sample_aspect_ratio = Fraction(2)
-
-    parts = write_video(tmp_path / "a.ts"), write_video(tmp_path / "b.ts", change=state)
-    (tmp_path / "joined.ts").write_bytes(b"".join(part.read_bytes() for part in parts))
-    source, frames = read(tmp_path / "joined.ts")
-    assert "the size changes at frame 12" in source.notes[0]
-    wide = np.zeros((64, 96, 3), np.uint8)
-    wide[16:48] = cv2.resize(picture(), (96, 32), interpolation=cv2.INTER_AREA)
-    assert close_to(frames[11][2], picture(shift=44))
-    assert close_to(frames[12][2], wide)
-
-
-def test_the_start_after_the_sound_is_in_the_header(tmp_path):
-    path = write_video(tmp_path / "a.mkv", first=25, sound=True)
-    source, frames = read(path)
-    assert frames[0][1] == pytest.approx(0, abs=0.002)
-    assert source.offset_s == pytest.approx(1, abs=0.03)
-    assert Header.from_source(source).to_dict()["start_s"] == pytest.approx(1, abs=0.03)
-    assert "start_s" not in Header.from_source(read(write_video(tmp_path / "b.mp4"))[0]).to_dict()
-    later = write_video(tmp_path / "c.mkv", first=25, sound=True, container_options={"output_ts_offset": "5"})
-    late, _ = read(later)
-    assert late.start_s == pytest.approx(6, abs=0.1)
-    assert late.offset_s == pytest.approx(1, abs=0.03)
-
-
-@pytest.mark.parametrize(("ending", "first"), [(".flv", 0), (".asf", 0), (".avi", 0), (".mkv", 2500)])
-def test_a_video_with_longer_sound_or_a_late_clock_is_not_cut(tmp_path, ending, first):
-    path = write_video(tmp_path / f"a{ending}", 10, first=first, sound=not first)
-    source, frames = read(path)
-    assert (len(frames), source.problems) == (10, [])
 
 
 @pytest.mark.parametrize("transfer", [16, 18])
@@ -619,21 +490,3 @@ def test_a_crop_that_leaves_nothing_and_an_impossible_aspect_are_ignored(crop, a
     is_possible = crop[0] + crop[2] < 16 and crop[1] + crop[3] < 12
     assert geometry.crop == (crop if is_possible else (0, 0, 0, 0))
     assert geometry.aspect == (Fraction(4, 3) if aspect == Fraction(4, 3) else 1)
-
-
-def test_a_clock_continues_where_a_stream_has_another_time_base():
-    def stream(base):
-        container = SimpleNamespace(format=SimpleNamespace(name="mov"))
-        return SimpleNamespace(
-            time_base=base, codec_context=SimpleNamespace(has_b_frames=False), container=container, guessed_rate=25
-        )
-
-    clock, times = None, []
-    for rate, first in ((25, 10), (1000, 520)):
-        base = Fraction(1, rate)
-        clock = clock or _Clock(stream(base), 0.04)
-        clock.begin(stream(base))
-        for index in range(3):
-            pts = first + index * rate // 25
-            times.append(clock.time_of(SimpleNamespace(pts=pts, dts=pts, time_base=base, duration=None)))
-    np.testing.assert_allclose(times, np.arange(6) / 25, atol=1e-9)
