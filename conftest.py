@@ -44,7 +44,6 @@ hypothesis.settings.load_profile("sonjit")
 def pytest_configure(config):
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as shells do in background jobs, and so in our processes
         signal.signal(signal.SIGINT, signal.default_int_handler)
-    _pin_worker()
     config.addinivalue_line("markers", "files(pattern): run once per file of SONJIT_TEST_DATA that matches, as `file`")
 
 
@@ -274,14 +273,6 @@ def reader_files(demo_clip, write_video, tmp_path_factory):
     for name, rgb in {"photo": shown[0], "photos/a": shown[10], "photos/b": shown[30]}.items():
         cv2.imwrite(str(folder / f"{name}.jpg"), rgb[..., ::-1])
     return folder
-
-
-def _pin_worker():
-    """Run a worker and its processes on one core if each core has a worker, because shared cores slow all down."""
-    worker = os.environ.get("PYTEST_XDIST_WORKER", "")
-    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
-    if worker and int(os.environ["PYTEST_XDIST_WORKER_COUNT"]) == len(cores):
-        os.sched_setaffinity(0, {cores[int(worker.removeprefix("gw")) % len(cores)]})
 
 
 def _images(path):
