@@ -19,7 +19,7 @@ from sonjit.detectors.kinds.holistic import hands_of_bodies
 from sonjit.detectors.observations import is_same_object
 from sonjit.detectors.people_network import SIDE, HandBox, PersonBox, _peaks, _published_people
 from sonjit.detectors.search import hands, stream_finders
-from sonjit.detectors.search.bodies import BodySearch, without_other_heads
+from sonjit.detectors.search.bodies import BodySearch, other_heads, without_other_heads
 from sonjit.detectors.search.faces import FaceSearch
 from sonjit.detectors.search.geometry import Head, Proposal, head_of_body, is_same_instance, torso_size
 from sonjit.detectors.search.hands import HandSearch
@@ -410,7 +410,8 @@ def test_heads_near_a_box_are_covered_except_its_own():
     assert (masked[200, 300] != 250).all()
     assert without_other_heads(rgb, box, [own, far], own) is rgb
     again = Head(0.8, np.array([215.0, 210.0]), np.array([0.0, 36.0]))
-    assert without_other_heads(rgb, box, [again], own) is rgb
+    assert other_heads([again, other], own) == [other]
+    assert (without_other_heads(rgb, box, [own, again], own) != rgb).any()
 
 
 @pytest.mark.parametrize(("score", "is_covered"), [(0.6, False), (0.9, True)])

@@ -258,7 +258,8 @@ export function bodyFinder(
     minScore = 0,
   ) => {
     const found = heads.map(({ head }) => head).filter(({ score }) => score > minScore);
-    return geometry.withoutOtherHeads(image, box, [...found, ...others], own);
+    const distinct = geometry.otherHeads([...found, ...others], own);
+    return geometry.withoutOtherHeads(image, box, distinct, own);
   };
 
   const faceScoreOf = (image: Pixels, { keypoints }: BodyObservation) => {

@@ -382,9 +382,13 @@ export function boxBelow(head: Head, placement: number): RotatedBox {
   return boxFromAlignment(pointBelow(head, hips), pointBelow(head, hips - radius));
 }
 
+/** Return the heads that cannot be another detection of a person's own head. */
+export const otherHeads = (heads: readonly Head[], own: Head): Head[] =>
+  heads.filter(({ middle }) => distance(middle, own.middle) > BODY.KEPT * heightOf(own));
+
 /**
- * Return an image with all heads covered except one and what may be the same head. The network
- * finds only one of several people in a crop.
+ * Return an image with all heads covered except one. The network finds only one of several people
+ * in a crop.
  */
 export function withoutOtherHeads(
   image: Pixels,
@@ -392,12 +396,10 @@ export function withoutOtherHeads(
   all: readonly Head[],
   own: Head,
 ): Pixels {
-  const heads = all
-    .filter(({ middle }) => distance(middle, own.middle) > BODY.KEPT * heightOf(own))
-    .filter(
-      (head) => distance(head.middle, [box.cx, box.cy]) < box.width / Math.SQRT2 + heightOf(head),
-    );
-  if (!heads.length) return image;
+  const heads = all.filter(
+    (head) => distance(head.middle, [box.cx, box.cy]) < box.width / Math.SQRT2 + heightOf(head),
+  );
+  if (heads.every((head) => head === own)) return image;
   const { width, height } = image;
   const covered = new Uint8Array(width * height);
   for (const head of heads)

@@ -174,11 +174,15 @@ def without_others(rgb: Image, proposal: geometry.Proposal, heads: Iterable[geom
     return rgb if proposal.person is None else only_box(rgb, proposal.person)
 
 
+def other_heads(heads: Iterable[geometry.Head], own: geometry.Head) -> list[geometry.Head]:
+    """Return the heads that cannot be another detection of a person's own head, as the windows of a stream have."""
+    return [head for head in heads if math.dist(head.middle, own.middle) > _KEPT * own.height]
+
+
 def without_other_heads(rgb: Image, box: RotatedBox, heads: Iterable[geometry.Head], own: geometry.Head) -> Image:
-    """Return an image (H, W, 3) with the heads near a box covered, except one and what may be the same head."""
-    others = [head for head in heads if math.dist(head.middle, own.middle) > _KEPT * own.height]
-    near = [head for head in others if math.dist(head.middle, box[:2]) < box.width / math.sqrt(2) + head.height]
-    if not near:
+    """Return an image (H, W, 3) with the heads near a box covered, except one."""
+    near = [head for head in heads if math.dist(head.middle, box[:2]) < box.width / math.sqrt(2) + head.height]
+    if all(head is own for head in near):
         return rgb
     covered = np.zeros(rgb.shape[:2], np.uint8)
     for head in near:

@@ -246,8 +246,9 @@ class BodyFinder(Finder[BodyObservation]):
         self, rgb: Image, box: RotatedBox, proposal: geometry.Proposal, tracked: Sequence[BodyObservation]
     ) -> BodyObservation:
         """Run the landmark network on an image (H, W, 3) with all heads covered except that of the proposal."""
-        heads = (*(head for head, *_ in self._heads), *map(geometry.head_of_body, tracked))
-        return self._kind.observe(bodies.without_others(rgb, proposal, heads), box)
+        heads = [*(head for head, *_ in self._heads), *map(geometry.head_of_body, tracked)]
+        others = heads if proposal.head is None else bodies.other_heads(heads, proposal.head)
+        return self._kind.observe(bodies.without_others(rgb, proposal, others), box)
 
     def score(self, rgb: Image, proposal: geometry.Proposal, first: BodyObservation, second: BodyObservation) -> float:
         """Score a person in an image (H, W, 3) 0 to 1 as in stills, and a body below a face if the face is its own."""
@@ -291,8 +292,9 @@ class BodyFinder(Finder[BodyObservation]):
         A less certain face is often a hand or a foot of the person, who must not be covered.
         """
         certain = [head for head, *_ in self._heads if head.score > _CERTAIN_FACE]
-        heads = (*certain, *_other_heads(track, tracked))
-        return bodies.without_other_heads(rgb, track.box, heads, geometry.head_of_body(track.observation))
+        own = geometry.head_of_body(track.observation)
+        others = bodies.other_heads([*certain, *_other_heads(track, tracked)], own)
+        return bodies.without_other_heads(rgb, track.box, others, own)
 
     def verify(
         self, rgb: Image, track: BodyTrack, observation: BodyObservation, tracked: Sequence[BodyTrack]
