@@ -73,9 +73,9 @@ def run() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # nothing is left to stop
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     if status == _STOPPED:
-        leave(stop_status)
+        _leave(stop_status)
     if _has_ended():
-        leave(status)
+        _leave(status)
     sys.exit(status)
 
 
@@ -114,10 +114,10 @@ def _has_ended() -> bool:
     return threading.active_count() == 1 and sys.getprofile() is None and sys.gettrace() is None
 
 
-def leave(status: int) -> None:
+def _leave(status: int) -> None:
     """Exit without the interpreter's own end, which frees each object and takes a tenth of the time of a short run.
 
-    A thread that still draws or decodes in C++ would abort there. Worker processes end in the same way.
+    A thread that still draws or decodes in C++ would abort there.
     """
     atexit._run_exitfuncs()  # pyright: ignore[reportPrivateUsage]  # as multiprocessing does in its own processes
     for stream in (sys.stdout, sys.stderr):

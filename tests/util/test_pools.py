@@ -79,41 +79,6 @@ def test_an_error_crosses_from_a_worker(raised, kind):
         list(run_calls(fail, [raised, raised], jobs=2))
 
 
-ENDING = """
-import atexit, sys
-from pathlib import Path
-from sonjit._util.pools import run_calls
-
-class Kept:
-    def __init__(self, file):
-        self.touch = file.touch
-
-    def __del__(self):
-        self.touch()
-
-def keep(folder, number):
-    global kept
-    atexit.register(Path(folder, f"{number}.exit").touch)
-    kept = Kept(Path(folder, f"{number}.freed"))
-    print("printed", number)
-
-if __name__ == "__main__":
-    list(run_calls(keep, [(sys.argv[1], 0), (sys.argv[1], 1)], jobs=2))
-"""
-
-
-@pytest.mark.slow
-def test_workers_end_without_freeing_each_object(tmp_path):
-    (tmp_path / "program.py").write_text(ENDING)
-    (folder := tmp_path / "out").mkdir()
-    command = [sys.executable, str(tmp_path / "program.py"), str(folder)]
-    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=120)
-    assert sorted(done.stdout.split("\n")) == ["", "printed 0", "printed 1"]
-    assert done.stderr == ""
-    assert {"0.exit", "1.exit"} <= {path.name for path in folder.iterdir()}
-    assert len(list(folder.glob("*.freed"))) <= 1  # one process may have run both calls, and replaced the first object
-
-
 def test_a_worker_ended_from_outside_is_one_line():
     with pytest.raises(JobError, match="fewer --jobs"):
         list(run_calls(os._exit, [(1,), (1,)], jobs=2))

@@ -46,7 +46,6 @@ _CRASHES: Final = frozenset(
     int(getattr(signal, name)) for name in ("SIGABRT", "SIGBUS", "SIGFPE", "SIGILL", "SIGSEGV") if hasattr(signal, name)
 )
 """Signals that end a process after an error in native code."""
-_AT_LAST: Final = -100  # priority of the end of a worker process: after all that multiprocessing ends itself
 _Call = TypeVar("_Call")
 
 
@@ -478,11 +477,7 @@ def _begin(threads: int) -> None:
     """
     import multiprocessing
     from multiprocessing.connection import wait
-    from multiprocessing.util import Finalize
 
-    from sonjit.__main__ import leave
-
-    Finalize(None, leave, (0,), exitpriority=_AT_LAST)
     for variable in _THREADS:
         os.environ.setdefault(variable, str(threads))
     for number in _HELD:
