@@ -26,8 +26,7 @@ import numpy as np
 from sklearn.linear_model import LogisticRegression
 
 import sonjit
-from sonjit.detectors import people_network as network
-from sonjit.detectors.search import score, stills
+from sonjit.detectors.search import network, score, stills
 from sonjit.detectors.search.bodies import BodySearch
 from sonjit.detectors.search.faces import FaceSearch
 from sonjit.detectors.search.hands import HandSearch

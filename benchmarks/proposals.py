@@ -59,8 +59,8 @@ def photographs(data: Path) -> Iterator[Photograph]:
     import sonjit
     from sonjit.detectors.kinds.hands import box_around_hand
     from sonjit.detectors.options import HandOptions
-    from sonjit.detectors.people_network import load_network
     from sonjit.detectors.search.light import in_good_light
+    from sonjit.detectors.search.load import load_network
     from sonjit.geometry.boxes import box_around, box_iou
     from sonjit.geometry.windows import windows
     from sonjit.media import open_source

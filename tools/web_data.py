@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sonjit.compat.mediapipe import _selfie as selfie
-from sonjit.detectors import bystanders, observations, options, people_network, pipeline, smoothing, tracking
+from sonjit.detectors import bystanders, observations, options, pipeline, smoothing, tracking
 from sonjit.detectors.kinds import KINDS, body, face, face_networks, hand_heads, hands, holistic, options_of
 from sonjit.detectors.search import bodies as search_bodies
-from sonjit.detectors.search import faces, geometry, light, score, stream_finders, streams
+from sonjit.detectors.search import faces, geometry, light, network, score, stream_finders, streams
 from sonjit.detectors.search import hands as search_hands
 from sonjit.geometry import rotations, windows
 from sonjit.gestures import (
@@ -77,7 +77,7 @@ SEARCH = {
     "geometry": geometry,
     "hands": search_hands,
     "light": light,
-    "network": people_network,
+    "network": network,
     "score": score,
     "stream_finders": stream_finders,
     "streams": streams,

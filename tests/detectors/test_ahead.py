@@ -8,9 +8,9 @@ from types import SimpleNamespace
 import pytest
 
 import sonjit
-from sonjit.detectors.people_network import HandBox
 from sonjit.detectors.search.ahead import Ahead, Helpers, new_helpers
 from sonjit.detectors.search.hands import HandNetworks, HandSearch
+from sonjit.detectors.search.network import HandBox
 from sonjit.engines import EngineOptions
 from sonjit.geometry.boxes import RotatedBox
 

@@ -10,9 +10,9 @@ import pytest
 import sonjit
 from sonjit.detectors.kinds.hands import box_around_hand, load_hands
 from sonjit.detectors.options import HandOptions
-from sonjit.detectors.people_network import HandBox
 from sonjit.detectors.search.geometry import PRESENT
 from sonjit.detectors.search.hands import HandSearch
+from sonjit.detectors.search.network import HandBox
 from sonjit.geometry.boxes import RotatedBox, box_around, box_iou, size_of
 
 from .test_search import Landmarks, Network, Palms, an_image

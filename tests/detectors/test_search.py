@@ -17,13 +17,13 @@ from sonjit.detectors.kinds.hand_heads import TAPS, load_hand_heads, sampled_map
 from sonjit.detectors.kinds.hands import HandObservation, Hands
 from sonjit.detectors.kinds.holistic import hands_of_bodies
 from sonjit.detectors.observations import is_same_object
-from sonjit.detectors.people_network import SIDE, HandBox, PersonBox, _peaks, _published_people
 from sonjit.detectors.search import hands, stream_finders
 from sonjit.detectors.search.bodies import BodySearch, other_heads, without_other_heads
 from sonjit.detectors.search.faces import FaceSearch
 from sonjit.detectors.search.geometry import Head, Proposal, head_of_body, is_same_instance, torso_size
 from sonjit.detectors.search.hands import HandSearch
 from sonjit.detectors.search.load import _face_of
+from sonjit.detectors.search.network import SIDE, HandBox, PersonBox, _peaks, _published_people
 from sonjit.detectors.search.score import CONSTANTS, map_odds
 from sonjit.detectors.search.stills import Candidate
 from sonjit.detectors.search.stream_finders import BodyFinder, face_score

@@ -12,7 +12,7 @@ from sonjit._util.pools import Progress
 from sonjit.detectors import bystanders
 from sonjit.detectors.bystanders import Bystanders, BystanderSearch
 from sonjit.detectors.kinds import options_for
-from sonjit.detectors.people_network import PersonBox
+from sonjit.detectors.search.network import PersonBox
 from sonjit.media import DrawingStyle, SourceFrame, open_source
 from sonjit.runs import Detect, Outputs, hiding, run_input
 from sonjit.runs.detect import DetectWorker

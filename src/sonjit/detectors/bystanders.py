@@ -17,10 +17,10 @@ from sonjit.detectors.kinds import face_networks
 from sonjit.detectors.kinds.body import load_bodies
 from sonjit.detectors.kinds.face import FaceMeshes
 from sonjit.detectors.options import BodyOptions, FaceOptions
-from sonjit.detectors.people_network import PersonBox, load_network
-from sonjit.detectors.search import light
+from sonjit.detectors.search import light, load
 from sonjit.detectors.search.bodies import BodySearch, clipped
 from sonjit.detectors.search.faces import FaceSearch
+from sonjit.detectors.search.network import PersonBox
 from sonjit.detectors.search.score import LIMITS
 from sonjit.detectors.search.stills import Extent
 from sonjit.geometry.boxes import Box, letterbox_box
@@ -67,7 +67,7 @@ class BystanderSearch:
             raise InputError(f"{error} (hiding people needs it: sonjit models pull face body)") from error
         self._faces = face_networks.load_face_detector(face, "face-full")
         self._meshes = [face_networks.load_meshes(face, model) for model in _MODELS]
-        self._bodies, self._network = load_bodies(body, finds=False), cache(lambda: load_network(body))
+        self._bodies, self._network = load_bodies(body, finds=False), cache(lambda: load.load_network(body))
 
     def find(self, rgb: Image, *, thorough: bool = True) -> Bystanders:
         """Return all that the searches of stills find in an image (H, W, 3), by `search="thorough"` or "auto"."""

@@ -21,7 +21,8 @@ import numpy as np
 from sonjit._util import Float32Array, FloatArray, Image, IndexArray, InputError, already_registered, data_files
 from sonjit.detectors import interfaces, kinds, tracking
 from sonjit.detectors.options import CommonOptions, SidedOptions
-from sonjit.detectors.people_network import HandBox, PersonBox, has_small, load_network, new_people
+from sonjit.detectors.search.load import load_network
+from sonjit.detectors.search.network import HandBox, PersonBox, has_small, new_people
 from sonjit.engines import load_engine
 from sonjit.geometry.boxes import Box, RotatedBox, box_around, box_from_corners, box_iou, crop
 from sonjit.geometry.windows import windows

@@ -8,8 +8,8 @@ import numpy as np
 
 from sonjit._util import Image, RealArray
 from sonjit.detectors.kinds.body import Bodies, BodyObservation, box_from_alignment
-from sonjit.detectors.people_network import PeopleNetwork, PersonBox, has_small, new_people
 from sonjit.detectors.search import geometry
+from sonjit.detectors.search.network import PeopleNetwork, PersonBox, has_small, new_people
 from sonjit.detectors.search.score import LIMITS, logit, probability
 from sonjit.detectors.search.stills import Candidate, Extent, StillSearch
 from sonjit.detectors.ssd import SingleShotDetector

@@ -9,8 +9,8 @@ import numpy as np
 from sonjit._util import Image, RealArray
 from sonjit.detectors.kinds.face import FaceMeshes, FaceObservation, box_around_detection
 from sonjit.detectors.kinds.face_boxes import FaceBoxes, box_observation
-from sonjit.detectors.people_network import PeopleNetwork, PersonBox
 from sonjit.detectors.search import geometry
+from sonjit.detectors.search.network import PeopleNetwork, PersonBox
 from sonjit.detectors.search.score import LIMITS, logit, probability
 from sonjit.detectors.search.stills import AUTO, Candidate, Extent, StillSearch
 from sonjit.detectors.ssd import SingleShotDetector

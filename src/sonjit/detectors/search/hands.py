@@ -11,10 +11,10 @@ import numpy as np
 from sonjit._util import Image
 from sonjit.detectors.kinds.body import Bodies, BodyObservation
 from sonjit.detectors.kinds.hands import HandObservation, Hands, box_around_hand, box_from_palm
-from sonjit.detectors.people_network import HandBox, PeopleNetwork, PersonBox, has_small, new_people
 from sonjit.detectors.search import geometry
 from sonjit.detectors.search.ahead import Ahead, Helpers
 from sonjit.detectors.search.bodies import clipped, crop_of
+from sonjit.detectors.search.network import HandBox, PeopleNetwork, PersonBox, has_small, new_people
 from sonjit.detectors.search.score import LIMITS, logit, map_odds, probability
 from sonjit.detectors.search.stills import AUTO, Candidate, Extent, StillSearch
 from sonjit.detectors.ssd import Detection, SingleShotDetector

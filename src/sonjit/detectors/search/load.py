@@ -14,8 +14,7 @@ from sonjit.detectors.kinds.face import FaceMeshes, FaceObservation
 from sonjit.detectors.kinds.hands import HandObservation, Hands, load_hands, load_palm_detector
 from sonjit.detectors.kinds.holistic import Holistic, PersonObservation, hands_of_bodies
 from sonjit.detectors.options import BodyOptions, CommonOptions, HandOptions, HolisticOptions
-from sonjit.detectors.people_network import load_network
-from sonjit.detectors.search import geometry, light, score
+from sonjit.detectors.search import geometry, light, network, score
 from sonjit.detectors.search.ahead import new_helpers
 from sonjit.detectors.search.bodies import BodySearch
 from sonjit.detectors.search.faces import FaceSearch, search_boxes
@@ -23,7 +22,7 @@ from sonjit.detectors.search.hands import HandNetworks, HandSearch
 from sonjit.detectors.search.stills import Extent, O
 from sonjit.detectors.search.stream_finders import BodyFinder, FaceFinder, HandFinder
 from sonjit.detectors.search.streams import StreamSearch
-from sonjit.engines import loaded_ahead, precision
+from sonjit.engines import load_engine, load_number_engine, loaded_ahead, precision
 
 if TYPE_CHECKING:
     from sonjit.detectors.interfaces import StillSearch
@@ -60,6 +59,14 @@ def _in_good_light(search: StillSearch[O], options: CommonOptions) -> StillSearc
 
 def _extent(options: CommonOptions) -> Extent:
     return Extent(options.min_detection_score, thorough=options.search == "thorough")
+
+
+def load_network(options: CommonOptions, *, has_boxes: bool = True) -> network.PeopleNetwork:
+    """Load the two networks that propose people and hands, the first one without its boxes if they are not needed."""
+    file, running = options.file("person-detector"), options.running
+    outputs = None if has_boxes else ()
+    engine = load_engine(file, running, value_range=network.INPUT_RANGE, outputs=outputs, taps=(network.SIDE,))
+    return network.PeopleNetwork(engine, load_number_engine(network.OWN_FILE, running))
 
 
 def load_arms(options: HandOptions) -> Bodies:

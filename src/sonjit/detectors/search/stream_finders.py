@@ -10,8 +10,7 @@ from sonjit._util import Image
 from sonjit.detectors.kinds.body import Bodies, BodyObservation
 from sonjit.detectors.kinds.face import FaceMeshes, FaceObservation, box_around_detection
 from sonjit.detectors.kinds.hands import HandObservation, Hands, box_from_palm
-from sonjit.detectors.people_network import PeopleNetwork
-from sonjit.detectors.search import bodies, geometry, stills
+from sonjit.detectors.search import bodies, geometry, network, stills
 from sonjit.detectors.search.faces import face_features, find_people
 from sonjit.detectors.search.score import LIMITS, logit, probability
 from sonjit.detectors.search.streams import Finder, Source
@@ -113,7 +112,7 @@ class FaceFinder(Finder[FaceObservation]):
         self,
         detector: SingleShotDetector,
         meshes: FaceMeshes,
-        people: Callable[[], PeopleNetwork],
+        people: Callable[[], network.PeopleNetwork],
         min_detection: float,
     ) -> None:
         super().__init__(meshes)
@@ -203,7 +202,7 @@ class BodyFinder(Finder[BodyObservation]):
     refresh_frames = 30
     min_presence = 0.02
 
-    def __init__(self, faces: SingleShotDetector, people: Callable[[], PeopleNetwork], bodies: Bodies) -> None:
+    def __init__(self, faces: SingleShotDetector, people: Callable[[], network.PeopleNetwork], bodies: Bodies) -> None:
         super().__init__(bodies)
         self._records: WeakKeyDictionary[BodyTrack, Record] = WeakKeyDictionary()
         self._faces, self._people = faces, people

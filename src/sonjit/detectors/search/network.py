@@ -19,14 +19,12 @@ from sonjit._util import Image
 from sonjit._util.data_files import ASSETS
 from sonjit.detectors.search.score import LIMITS
 from sonjit.detectors.ssd import AnchorGrid
-from sonjit.engines import load_engine, load_number_engine
 from sonjit.geometry.boxes import Box, RotatedBox, box_iou, letterbox, letterbox_box
 from sonjit.geometry.windows import Window, reach
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from sonjit.detectors.options import CommonOptions
     from sonjit.engines import Engine
 
     Map = NDArray[np.float32]
@@ -186,11 +184,3 @@ def has_small(people: Iterable[PersonBox], rgb: Image) -> bool:
     """Check whether an image (H, W, 3) shows small people, whose neighbours and hands only windows show."""
     least = LIMITS["small_person"] * reach(*rgb.shape[1::-1])
     return any(person.score > LIMITS["sure_person"] and person.box[3] - person.box[1] < least for person in people)
-
-
-def load_network(options: CommonOptions, *, has_boxes: bool = True) -> PeopleNetwork:
-    """Load the two networks that propose people and hands, the first one without its boxes if they are not needed."""
-    file, running = options.file("person-detector"), options.running
-    outputs = None if has_boxes else ()
-    engine = load_engine(file, running, value_range=INPUT_RANGE, outputs=outputs, taps=(SIDE,))
-    return PeopleNetwork(engine, load_number_engine(OWN_FILE, running))
