@@ -250,8 +250,10 @@ class Detector(files.Closing, Generic[R]):
         with self._lock:
             if hasattr(self, "_kind"):
                 self._kind.at_close.close()
-                self._still_search = self._stream_search = None
-                self._verifier, self._tracker = interfaces.Verifier[Any](), Tracker()
+                self._still_search = None
+                self._stream_search = None
+                self._verifier = interfaces.Verifier[Any]()  # the former ones refer to networks
+                self._tracker = Tracker()
                 del self._kind
 
     def _refuse_if_closed(self) -> None:

@@ -150,10 +150,10 @@ class Detect(Task):
         return DetectWorker(self, source)
 
     def for_threads(self) -> tuple[Detect, int]:
-        """Return a task whose detectors share their networks, and one thread for each of the first cores.
+        """Return a task whose detectors share their networks, and the number of threads.
 
-        One worker processes all files for lifting and for hiding, whose networks are not shared, for an engine without
-        shared networks, and for kinds of extensions.
+        The number is 1 for lifting and hiding, whose networks are not shared, for engines without shared networks, and
+        for kinds of extensions.
         """
         cores = min(min(task.options.running.thread_count or _CORES, _CORES) for task in self.all)
         count = min(cores, _MOST_THREADS)
@@ -171,7 +171,7 @@ class Detect(Task):
         return is_own and (options.engine, options.running.device) == ("openvino", "CPU")
 
     def _on_cores(self, count: int) -> CommonOptions:
-        """Return the options of a detector that uses a number of cores, and shares its networks."""
+        """Return options for detectors that share their networks, each on a number of cores."""
         return replace(self.options, threads=count, shared=True)
 
     def open_table(self, save: str, source: media.Source) -> frame_tables.FrameTable:
