@@ -333,6 +333,19 @@ def test_a_time_that_decreases_is_reported_once(caplog):
     ]
 
 
+def test_a_stream_that_starts_again_continues_from_its_own_time(caplog):
+    scene, detector = make()
+    scene.show(100)
+    with caplog.at_level(logging.WARNING, "sonjit"):
+        for time in (9.0, 2.0, 1.5):
+            detector._warned = False  # a stream reports it once
+            detector.detect(IMAGE, time=time)
+    assert [record.message.partition(":")[0] for record in caplog.records] == [
+        "time 2.0 does not move forward from 9.0",
+        "time 1.5 does not move forward from 2.0",
+    ]
+
+
 def test_a_batch_is_consecutive_frames():
     scene, detector = make()
     scene.show(100)

@@ -21,7 +21,7 @@ from sonjit.detectors.search import hands, stream_finders
 from sonjit.detectors.search.bodies import BodySearch, other_heads, without_other_heads
 from sonjit.detectors.search.faces import FaceSearch
 from sonjit.detectors.search.geometry import Head, Proposal, head_of_body, is_same_instance, torso_size
-from sonjit.detectors.search.hands import HandSearch
+from sonjit.detectors.search.hands import HandSearch, foot_nearness
 from sonjit.detectors.search.load import _face_of
 from sonjit.detectors.search.network import SIDE, HandBox, PersonBox, _peaks, _published_people
 from sonjit.detectors.search.score import CONSTANTS, map_odds
@@ -522,6 +522,19 @@ def test_each_arm_has_the_nearest_hand_of_its_side():
     assert hands_of_bodies([body], [first, second, third]) == {(0, 0): second, (0, 1): first}
     assert hands_of_bodies([body], [second]) == {(0, 0): second}
     assert hands_of_bodies([body], [third]) == {}
+
+
+@pytest.mark.parametrize(("place", "nearness"), [(300, 1.0), (310, 1 - 10 / 30), (500, 0.0), (120, 0.0)])
+def test_a_hand_is_near_a_foot_by_its_distance_in_sizes_of_the_hand(place, nearness):
+    rows = np.full((33, 3), 900, np.float32)
+    rows[[15, 17, 19]], rows[[27, 29, 31]] = (100, 100, 0), (300, 100, 0)
+    ones = np.ones(33, np.float32)
+    body = BodyObservation(0.9, rows, rows, ones, ones, np.zeros((2, 2), np.float32))
+    points = np.array(
+        [(place + 30 * (i % 2) - 15, 100 + 20 * (i // 2 % 2) - 10, 0) for i in range(20)] + [(place, 100, 0)]
+    )
+    hand = HandObservation(0.9, points.astype(np.float32), points, 0.5)
+    assert foot_nearness(hand, [body]) == pytest.approx(nearness, abs=1e-3)
 
 
 @pytest.mark.parametrize(("scores", "is_face"), [((0.9, 0.8), True), ((0.9, 0.4), False), ((0.4, 0.9), False)])

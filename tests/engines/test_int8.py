@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -213,6 +213,21 @@ def test_auto_runs_a_network_in_bf16_only_if_it_keeps_the_rule(data, name):
 def test_crops_that_show_nothing_are_refused(weights):
     with pytest.raises(InputError, match="hand-lite: the crops show nothing that the network is for"):
         measure_agreement("hand-lite", [np.zeros((1, 224, 224, 3), np.uint8)], "f32")
+
+
+@pytest.mark.parametrize(
+    ("change", "keeps"),
+    [
+        ({}, True),
+        ({"shift_px": 0.4}, False),
+        ({"presence": 0.9}, False),
+        ({"side": 0.9}, False),
+        ({"shift_p90": 1.0}, False),
+    ],
+)
+def test_a_network_keeps_the_rule_only_in_every_respect(change, keeps):
+    same = quantization.Agreement("bf16", crops=9, shift_px=0.1, shift_p90=0.001, presence=1.0, side=1.0)
+    assert replace(same, **change).keeps_rule == keeps
 
 
 def test_the_agreement_of_crops_is_of_those_that_show_an_instance(monkeypatch):

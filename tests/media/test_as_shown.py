@@ -378,6 +378,15 @@ def test_a_float_image_says_so(channels):
         decode_image(cv2.imencode(".tif", image)[1].tobytes(), "f.tif")
 
 
+def test_white_of_hdr_is_at_its_reference_signals():
+    """ITU-R BT.2408 places white at 58 % of PQ and 75 % of HLG. BT.2100 maps 25 % of HLG to a scene light of 1/48."""
+    white = [int(tone_curve(transfer)[round(65535 * signal)]) for transfer, signal in ((16, 0.58), (18, 0.75))]
+    assert white == pytest.approx([244, 244], abs=2)
+    assert tone_curve(18)[round(65535 / 4)] == 61
+    steps = np.diff(tone_curve(18)[[32766, 32767, 32768, 32769]].astype(int))
+    assert set(steps.tolist()) <= {0, 1}
+
+
 def test_a_folder_with_a_rate_is_a_recording_with_its_gaps(tmp_path):
     for number in (1, 2, 4):
         cv2.imwrite(str(tmp_path / f"f_{number:03d}.png"), picture())

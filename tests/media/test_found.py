@@ -1,3 +1,4 @@
+import base64
 import copy
 import gc
 import pickle
@@ -73,6 +74,15 @@ def test_a_notebook_shows_a_picture_and_a_line_each(image, hand):
     assert page.startswith('<img alt="what was found" src="data:image/jpeg;base64,')
     assert "<td>Left hand</td><td>0.75</td><td>4</td><td>20, 40, 120, 100</td>" in page
     assert Results([], image)._repr_html_().endswith("<p>nothing found</p>")
+
+
+def test_a_notebook_shows_small_images_in_their_size_and_large_ones_smaller(image, hand):
+    for factor in (1, 12):
+        page = Results([hand], shown := np.tile(image, (factor, factor, 1)))._repr_html_()
+        data = base64.b64decode(page.partition("base64,")[2].partition('"')[0])
+        height, width = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR).shape[:2]
+        assert (max(height, width) == max(shown.shape[:2])) == (factor == 1)
+        assert width / height == pytest.approx(shown.shape[1] / shown.shape[0], abs=0.02)
 
 
 def test_show_opens_a_file_or_displays_in_a_notebook(monkeypatch, image, hand):

@@ -78,6 +78,12 @@ def through_json(value):
     return json.loads(json.dumps(value, allow_nan=False))
 
 
+def test_a_result_is_shown_in_one_line_with_its_number_and_without_an_unknown_one(hand):
+    assert repr(hand) == "<Hand Left 0.75 #4, 21 keypoints in 0, 10, 600, 610>"
+    hand.id = None
+    assert repr(hand) == "<Hand Left 0.75, 21 keypoints in 0, 10, 600, 610>"
+
+
 def test_the_plain_shape_is_that_of_tfjs_models(hand):
     names = hand.skeleton.keypoints
     assert hand.to_dict() == {
