@@ -184,6 +184,18 @@ def statement_keys(source: str) -> dict[int, Key]:
     return keys
 
 
+@cache
+def lines_in_functions(source: str) -> set[int]:
+    r"""Return the lines of the bodies of functions, which do not run at import.
+
+    >>> lines_in_functions("x = 1\ndef f(y=2):\n    return x")
+    {3}
+    """
+    functions = (ast.FunctionDef, ast.AsyncFunctionDef)
+    found = [node for node in ast.walk(ast.parse(source)) if isinstance(node, functions)]
+    return {line for node in found for line in range(node.body[0].lineno, (node.end_lineno or 0) + 1)}
+
+
 def _head(node: ast.stmt | ast.excepthandler | ast.match_case) -> tuple[int, int]:
     """Return the first and last line of a statement without the statements in it."""
     decorators = getattr(node, "decorator_list", [])
@@ -197,8 +209,8 @@ def _head(node: ast.stmt | ast.excepthandler | ast.match_case) -> tuple[int, int
 def tests_of(path: str, line: int, folder: Path, records: Records) -> list[Test]:
     """Return the tests of a mutant: of the tests that run the changed statement those in the nearest files.
 
-    A constant, a default or a field runs at import. Its tests are those that run a statement with its name. Where
-    there is none either, they are all tests of the nearest files. Short tests are first.
+    A constant, a default or a field runs at import, in whichever test needs the module first. Its tests are those that
+    run a statement with its name. Where there is none, they are all tests of the nearest files. Short tests are first.
     """
     names = next(filter(None, _tests_by_place(path, line, folder, records)), set[str]())
     near = by_names(path, folder)
@@ -223,7 +235,8 @@ def _tests_by_place(path: str, line: int, folder: Path, records: Records) -> Ite
     keys = statement_keys(source)
     key = keys.get(line, "")
     scope, _, text = key.partition("|")
-    yield of_module.get(key, set())
+    if line in lines_in_functions(source):
+        yield of_module.get(key, set())
     header = re.match(r"(?:async )?def (\w+)", text)
     if header:
         inner = f"{scope}.{header[1]}".lstrip(".")
@@ -258,12 +271,13 @@ def _users(names: set[str], source: str, of_module: Mapping[Key, set[str]]) -> s
         if not names or found:
             break
         used = re.compile(rf"\b(?:{'|'.join(map(re.escape, sorted(names)))})\b")
-        further, keys = set[str](), statement_keys(source)
+        further, keys, inside = set[str](), statement_keys(source), lines_in_functions(source)
         for number, text in enumerate(source.splitlines(), 1):
-            if used.search(text):
+            if number in inside and used.search(text):
                 found |= of_module.get(keys.get(number, ""), set())
-        for node in tree.body:
-            if isinstance(node, ast.Assign | ast.AnnAssign) and used.search(ast.unparse(node)):
+        for node in ast.walk(tree):
+            is_constant = isinstance(node, ast.Assign | ast.AnnAssign) and node.lineno not in inside
+            if is_constant and used.search(ast.unparse(node)):
                 further |= _defined_at(source, node.lineno)
         names = further
     return found
