@@ -275,9 +275,9 @@ def _users(names: set[str], source: str, of_module: Mapping[Key, set[str]]) -> s
         for number, text in enumerate(source.splitlines(), 1):
             if number in inside and used.search(text):
                 found |= of_module.get(keys.get(number, ""), set())
-        for node in ast.walk(tree):
-            is_constant = isinstance(node, ast.Assign | ast.AnnAssign) and node.lineno not in inside
-            if is_constant and used.search(ast.unparse(node)):
+        constants = (node for node in ast.walk(tree) if isinstance(node, ast.Assign | ast.AnnAssign))
+        for node in constants:
+            if node.lineno not in inside and used.search(ast.unparse(node)):
                 further |= _defined_at(source, node.lineno)
         names = further
     return found
