@@ -245,7 +245,7 @@ def _tests_by_place(path: str, line: int, folder: Path, records: Records) -> Ite
         )
     defined = _defined_at(source, line)
     yield _users(defined, source, of_module)
-    others = [other for other in records.tests if other != path]
+    others = [other for other in records.tests if other != path and (folder / other).is_file()]  # not deleted since
     yield set[str]().union(
         *(_users(defined, (folder / other).read_text("utf-8"), records.tests[other]) for other in others)
     )

@@ -1,6 +1,7 @@
 """Steps of body detection: alignment, crops, heatmaps, masks, smoothing."""
 
 from dataclasses import replace
+from itertools import pairwise
 from types import SimpleNamespace
 
 import numpy as np
@@ -62,6 +63,44 @@ def test_masks_are_smoothed_where_requested(smooth):
     smoother(seen(mask=np.zeros((4, 4), np.float32)), 0.0)
     mask = smoother(seen(mask=np.full((4, 4), 0.5, np.float32)), 1 / 30).mask
     np.testing.assert_allclose(mask, 0.15 if smooth else 0.5, atol=1e-6)
+
+
+def one_euro(values, step_s, scale, min_cutoff, beta):
+    """Return values (N,) filtered as Casiez et al. (2012) publish it, with the derivative's cut-off at 1 Hz."""
+
+    def weight(cutoff):
+        return 1 / (1 + 1 / (2 * np.pi * cutoff * step_s))
+
+    smooth, speed = [values[0]], 0.0
+    for before, now in pairwise(values):
+        speed += weight(1.0) * ((now - before) / (scale * step_s) - speed)
+        smooth.append(smooth[-1] + weight(min_cutoff + beta * abs(speed)) * (now - smooth[-1]))
+    return smooth
+
+
+@pytest.mark.parametrize("alignment", [True, False])
+def test_bodies_are_smoothed_with_the_parameters_of_mediapipes_graph(alignment):
+    """Its options are min_cutoff and beta: 0.05 and 80 of keypoints, 0.1 and 40 in the world, 0.01 and 10 of the box.
+
+    The size is twice the radius of the circle around the body, and 1.25 times as large in a pose landmarker.
+    """
+    shifts, smoother = [0.0, 2.0, 3.0, 3.5, 9.0], BodySmoother(alignment=alignment)
+    frames = [smoother(seen(shift, 0.1 * number), number / 30) for number, shift in enumerate(shifts)]
+    size, first = 240 * (1 if alignment else 1.25), seen()
+
+    def filtered(start, factor, scale, *parameters):
+        return one_euro([start + factor * shift for shift in shifts], 1 / 30, scale, *parameters)
+
+    for name, factor, scale, parameters in (
+        ("keypoints", 1, size, (0.05, 80)),
+        ("keypoints_3d", 1 / 200, 1, (0.1, 40)),
+    ):
+        expected = filtered(getattr(first, name)[5, 1], factor, scale, *parameters)
+        np.testing.assert_allclose([getattr(frame, name)[5, 1] for frame in frames], expected, rtol=1e-6)
+    expected = filtered(200, 1, size, 0.01, 10) if alignment else [200 + shift for shift in shifts]
+    np.testing.assert_allclose([frame.alignment[0, 0] for frame in frames], expected, rtol=1e-6)
+    visibility = [0.0, 0.01, 0.029, 0.0561, 0.09049]  # a new frame counts a tenth
+    np.testing.assert_allclose([frame.visibility[0] for frame in frames], visibility, atol=1e-6)
 
 
 def test_a_selfie_view_changes_the_names_of_left_and_right():

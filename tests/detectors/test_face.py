@@ -247,6 +247,53 @@ def test_points_of_the_network_lie_in_its_crop():
     np.testing.assert_allclose(seen.keypoints[4], (100, 60, 20), atol=1e-3)
 
 
+@pytest.mark.parametrize(
+    ("sizes", "count"), [([1404, 1], 468), ([1434, 1], 478), ([1404, 1, 160, 142, 142, 10, 10], 478)]
+)
+def test_an_empty_result_has_the_shape_of_the_mesh(sizes, count):
+    network = SimpleNamespace(input=np.zeros((1, 192, 192, 3)), output_sizes=sizes)
+    assert FaceMeshes(None, network).keypoint_count == count
+
+
+def field(number, content):
+    """Return a field of a message: its number, its length in one or two bytes, and its bytes."""
+    length = len(content)
+    assert length < 1 << 21
+    sizes = [length & 127 | 128, length >> 7 & 127 | 128, length >> 14]
+    return bytes([number << 3 | 2, *sizes]) + content
+
+
+def canonical_face(vertices, weights):
+    """Return a message as in `geometry_pipeline_metadata_landmarks.binarypb`."""
+    mesh = field(3, vertices.astype("<f4").tobytes())
+    basis = b"".join(
+        field(2, bytes([1 << 3, index & 127 | 128, index >> 7, 2 << 3 | 5]) + np.float32(weight).tobytes())
+        for index, weight in weights.items()
+    )
+    return SimpleNamespace(name="a.task", read=lambda _: bytes([5 << 3, 1]) + field(1, bytes([8, 1]) + mesh) + basis)
+
+
+def test_the_canonical_face_of_a_bundle_has_its_points_and_weights():
+    vertices = np.random.default_rng(1).normal(size=(468, 5)).astype(np.float32)
+    weights = {4: 0.5, 200: 0.25, 467: 1.0}
+    face = face_networks.load_canonical_face(canonical_face(vertices, weights))
+    np.testing.assert_array_equal(face.points, vertices[:, :3])
+    assert {index: face.weights[index] for index in np.flatnonzero(face.weights)} == weights
+
+
+@pytest.mark.parametrize(
+    ("rows", "weights", "reason"),
+    [
+        (467, {4: 0.5, 200: 0.25, 467: 1.0}, "is damaged"),
+        (468, {4: 0.5, 200: 0.25, 468: 1.0}, "is damaged"),
+        (468, {4: 0.5, 200: 0.25}, "lists fewer than three landmarks"),
+    ],
+)
+def test_an_impossible_canonical_face_is_refused(rows, weights, reason):
+    with pytest.raises(InputError, match=f"a.task: geometry_pipeline_metadata_landmarks.binarypb {reason}"):
+        face_networks.load_canonical_face(canonical_face(np.ones((rows, 5)), weights))
+
+
 def test_fields_of_a_message_are_read_up_to_its_end():
     message = bytes([0x08, 0x96, 0x01, 0x12, 3, *b"abc", 0x1D, 1, 2, 3, 4, 0x21, *range(8), 0x28, 7])
     fields = [(1, 150), (2, b"abc"), (3, bytes([1, 2, 3, 4])), (4, bytes(range(8))), (5, 7)]

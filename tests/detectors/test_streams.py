@@ -157,3 +157,52 @@ def test_a_frame_searches_as_many_windows_as_its_inferences_allow(cost, most):
     for count in range(1, 4):
         step(np.zeros((SIZE, SIZE, 3), np.uint8), [], [])
         assert len(finder.windows) == min(count * most, 5)
+
+
+class Complete(Dots):
+    """Finder that searches the complete image at once, and notes the frames of its searches."""
+
+    refresh_frames = 50
+
+    def __init__(self, proposes_in=()):
+        super().__init__(confirmed=0.4)
+        self.frame, self.searched, self.proposes_in = 0, [], proposes_in
+
+    @property
+    def sources(self):
+        return (Source(self._proposals, parts=(1,)),)
+
+    def _proposals(self, rgb, window):
+        self.searched.append(self.frame)
+        return [Proposal(RotatedBox(300, 300, 60, 60), 0.5, "dots")] if self.frame in self.proposes_in else []
+
+    def searched_frames(self, images, tracked=()):
+        step = stepping(self)
+        for self.frame, rgb in enumerate(images, 1):
+            step(rgb, list(tracked), [])
+        return self.searched
+
+
+def grey(level):
+    return np.full((SIZE, SIZE, 3), level, np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("proposes_in", "searched"), [((), [1, 3, 6, 10, 14, 18]), ((6,), [1, 3, 6, 8, 11, 15, 19]), ((1,), [1, 3, 6, 10])]
+)
+def test_a_window_without_proposals_is_searched_ever_less_often(proposes_in, searched):
+    images = [grey(40 * number % 256) for number in range(20)]
+    assert Complete(proposes_in).searched_frames(images)[: len(searched)] == searched
+
+
+@pytest.mark.parametrize(("step", "searched"), [(6, [1, 52, 103]), (7, [1, 3, 54, 105]), (-7, [1, 3, 54, 105])])
+def test_a_window_is_searched_again_if_it_changed_or_after_some_time(step, searched):
+    assert Complete().searched_frames([grey(100), *[grey(100 + step)] * 110]) == searched
+
+
+@pytest.mark.parametrize(("place", "is_again"), [(300, False), (500, True)])
+def test_changes_of_tracked_instances_are_not_searched(place, is_again):
+    changed = grey(100)
+    changed[270:330, place - 30 : place + 30] = 200
+    searched = Complete().searched_frames([grey(100), *[changed] * 9], [seen_at(300, 300, size=50.0)])
+    assert searched == ([1, 3] if is_again else [1])

@@ -75,8 +75,43 @@ def test_a_lost_instance_is_remembered_for_two_seconds(away_s, again):
     assert ids(tracker, [[seen_at(20)]], start_s=away_s) == [[again]]
 
 
-def test_an_instance_found_far_away_is_another_one():
-    assert ids(Tracker(), [[seen_at(0)], [], [seen_at(400)]]) == [[1], [], [2]]
+@pytest.mark.parametrize(("x", "again"), [(149, 1), (151, 2), (400, 2)])
+def test_an_instance_found_far_away_is_another_one(x, again):
+    assert ids(Tracker(), [[seen_at(0)], [], [seen_at(x)]]) == [[1], [], [again]]
+
+
+@pytest.mark.parametrize(("x", "again"), [(114, 1), (116, 2)])
+def test_a_track_continues_unless_a_lost_one_fits_better_by_three_tenths_of_a_size(x, again):
+    tracker = Tracker()
+    ids(tracker, [[seen_at(0), seen_at(200)]])
+    tracker.update([(tracker.active[0], seen_at(0))], [], STEP_S)
+    tracker.update([(tracker.active[0], seen_at(x))], [], STEP_S)
+    assert [track.id for track in tracker.active] == [again]
+
+
+@pytest.mark.parametrize(
+    ("own", "other", "is_trusted"),
+    [
+        ({"x": 24}, {"x": 60}, True),
+        ({"x": 26}, {"x": 60}, False),  # too far in a frame
+        ({"x": 24}, {"x": 50}, True),
+        ({"x": 24}, {"x": 48}, False),  # nearly the same observation, which fits the other one better
+        ({"x": 0, "colours": [200] * 3}, {"x": 60}, True),
+        ({"x": 0, "colours": [204] * 3}, {"x": 60}, False),
+        ({"x": 0, "left": 0.56}, {"x": 60}, True),
+        ({"x": 0, "left": 0.54}, {"x": 60}, False),
+    ],
+    ids=str,
+)
+def test_an_instance_near_another_one_is_trusted_within_limits(own, other, is_trusted):
+    tracker = bridging()
+    usual = {"left": 0.95, "colours": [100] * 3}
+    for i in range(12):  # the side counts after ten frames
+        pair = [seen_at(0, **usual), seen_at(60, left=0.05)]
+        tracker.update(list(zip(tracker.active, pair, strict=False)), [] if i else pair, i * STEP_S)
+    first, second = tracker.active
+    tracker.update([(first, seen_at(**usual | own)), (second, seen_at(left=0.05, **other))], [], 12 * STEP_S)
+    assert [track.occluded_s is None for track in (first, second)] == [is_trusted, True]
 
 
 def test_a_box_that_slipped_to_another_hand_returns_to_its_track():
@@ -166,12 +201,22 @@ def test_a_hidden_one_is_seen_again_though_the_box_of_another_has_slipped_onto_i
     assert [(track.id, track.occluded_s is None) for track in tracker.active] == [(1, False), (2, True)]
 
 
-@pytest.mark.parametrize(("colour", "is_told"), [(20, True), (250, False)])
-def test_where_two_overlap_what_has_the_colours_of_the_other_is_the_other(colour, is_told):
+@pytest.mark.parametrize(
+    ("colour", "x", "observed", "is_told"),
+    [
+        (20, 280, 29, True),
+        (250, 280, 259, False),
+        (100, 280, 156, True),
+        (100, 280, 157, False),  # the difference is more than 0.6 of that to its own colours
+        (20, 211, 29, True),
+        (20, 209, 29, False),  # less than a tenth of the boxes overlaps
+    ],
+)
+def test_where_two_overlap_what_has_the_colours_of_the_other_is_the_other(colour, x, observed, is_told):
     tracker = bridging()
     tracker.update([], [seen_at(0, colours=[250] * 3), seen_at(300, colours=[colour] * 3)], 0.0)
     first, second = tracker.active
-    other = seen_at(280, colours=[colour + 9] * 3)
+    other = seen_at(x, colours=[observed] * 3)
     assert tracker.is_another(first, other) == is_told
     assert not tracker.is_another(second, other)
 
@@ -241,10 +286,10 @@ def test_an_instance_that_is_lost_beside_another_one_is_not_hidden(y, stays):
 def test_a_detection_that_overlaps_a_track_gets_no_id_until_they_separate():
     tracker = bridging(most=3)
     tracker.update([], [seen_at(0, left=0.1), seen_at(300, left=0.9)], 0.0)
-    for i, x in enumerate((20, 30, 60)):
+    for i, x in enumerate((20, 49, 51)):
         pairs = list(zip(tracker.active, [seen_at(0, left=0.1), seen_at(300, left=0.9)], strict=True))
         tracker.update(pairs, [seen_at(x, left=0.9)], (i + 1) * STEP_S)
-        assert len(tracker.active) == (3 if x == 60 else 2)
+        assert len(tracker.active) == (3 if x == 51 else 2)
 
 
 LANES = (0, 800, 1600)

@@ -284,6 +284,20 @@ def test_a_yolo_network_of_any_number_of_classes_gives_its_keypoints(found_by, c
     assert {round(float(value), 3) for one in found for value in one.visibility} == {0.8 if dims == 3 else 1.0}
 
 
+def test_further_outputs_of_a_yolo_network_do_not_count(found_by, monkeypatch):
+    write_one = write_constant
+
+    def write_two(path, output, **options):
+        write_one(path, output, **options)
+        add_nodes(path, [], {"output": output.shape, "mean": ()})
+
+    places = np.full((3, 2), 100.0) + np.eye(3, 2) * 20
+    rows = yolo_rows([((100, 100), 0, places)], 3, 1, 3, np.random.default_rng(4))
+    monkeypatch.setattr(f"{__name__}.write_constant", write_two)
+    (found,) = found_by(rows[None], 3)
+    np.testing.assert_allclose(found.keypoints[:, :2], places, atol=1e-3)
+
+
 @pytest.mark.parametrize("engine", ["openvino", "onnxruntime"])
 def test_rows_without_duplicates_in_half_precision(found_by, engine):
     rows = np.zeros((300, 6 + 3 * K))

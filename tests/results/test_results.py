@@ -13,7 +13,7 @@ from hypothesis.extra.numpy import arrays
 
 from sonjit import Body, Face, Frame, Hand, InputError, Person
 from sonjit.results import RESULT_TYPES, box_around, schema
-from sonjit.results.skeletons import load_skeleton
+from sonjit.results.skeletons import Skeleton, load_skeleton
 
 coordinates = st.floats(width=32, allow_nan=False, allow_infinity=False)
 keypoints = arrays(np.float32, (21, 3), elements=coordinates)
@@ -82,6 +82,23 @@ def test_a_result_is_shown_in_one_line_with_its_number_and_without_an_unknown_on
     assert repr(hand) == "<Hand Left 0.75 #4, 21 keypoints in 0, 10, 600, 610>"
     hand.id = None
     assert repr(hand) == "<Hand Left 0.75, 21 keypoints in 0, 10, 600, 610>"
+
+
+@pytest.mark.parametrize(("names", "shape"), [(("tip", "base"), (3,)), (("tip", "tip"), (2, 3))])
+def test_a_name_gives_its_keypoint_or_all_that_share_it(monkeypatch, names, shape):
+    skeleton = Skeleton("", names, (-1, -1), (), {})
+    monkeypatch.setattr(Hand, "skeletons", {2: skeleton})
+    points = np.arange(6, dtype=np.float32).reshape(2, 3)
+    found = Hand("Left", 0.5, points, points)["tip"]
+    assert found.shape == shape
+    np.testing.assert_array_equal(found, points[: len(found)] if len(shape) > 1 else points[0])
+
+
+def test_points_of_a_mesh_are_found_by_the_name_of_their_contour(face):
+    for name in ("lips", "leftIris", "rightEye"):
+        np.testing.assert_array_equal(face[name], face.keypoints[np.array(face.names) == name])
+    with pytest.raises(InputError):
+        face["beard"]
 
 
 def test_the_plain_shape_is_that_of_tfjs_models(hand):

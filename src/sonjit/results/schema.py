@@ -140,10 +140,8 @@ class Result:
 
         Raise InputError if no keypoint has that name.
         """
-        names = self.names
-        if not name or names.count(name) < 2:
-            return self.keypoints[self.skeleton.index(name)]
-        return self.keypoints[[k for k, other in enumerate(names) if other == name]]
+        shared = [k for k, other in enumerate(self.names) if name and other == name]
+        return self.keypoints[shared if len(shared) > 1 else self.skeleton.index(name)]
 
     def normalized_keypoints(self, width: int, height: int) -> Float32Array:
         """Return keypoints (K, 3) as MediaPipe does: x and z divided by the width, y by the height."""

@@ -53,7 +53,9 @@ _BOX_SCALE = 1.25  # size of the crop relative to the circle around the body, as
 _KERNEL = 9  # side of the window of a heatmap that refines a keypoint, as in MediaPipe's graph
 _LEAST_PEAK = 0.5  # minimum peak of a heatmap that refines a keypoint, as in MediaPipe's graph
 _UNCERTAINTY = (-624.717, 291.309, -57.8051, -0.748699, 5.68842, 0.0)
-"""Coefficients in (p - 1/2)^2, highest power first: MediaPipe's approximation of 1 - entropy of a probability p."""
+"""Coefficients in (p - 1/2)^2, highest power first: MediaPipe's approximation of 1 - entropy of a probability p.
+
+Its values are less than 1, so that MediaPipe's limit at 1 has no effect."""
 _MASK_RATIO = 0.7  # maximum weight of the previous mask where the new one is unsure, as in MediaPipe's graph
 _SURE = 1e-3  # pixels of a mask that are this near to 0 or 1 are not blended
 _VISIBILITY_ALPHA = 0.1  # weight of a new frame in the low-pass filter of the visibility, as in MediaPipe's graph
@@ -341,7 +343,7 @@ class MaskSmoother:
             return mask
         unsure = np.flatnonzero((mask > _SURE) & (mask < 1 - _SURE))
         new = mask.reshape(-1)[unsure]
-        weight = _MASK_RATIO * (1 - np.minimum(1, np.polyval(_UNCERTAINTY, (new - 0.5) ** 2))).astype(np.float32)
+        weight = _MASK_RATIO * (1 - np.polyval(_UNCERTAINTY, (new - 0.5) ** 2)).astype(np.float32)
         smooth = mask.copy()
         smooth.reshape(-1)[unsure] = new + weight * (previous.reshape(-1)[unsure] - new)
         self._previous = smooth
