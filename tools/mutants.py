@@ -192,7 +192,7 @@ def is_valid(mutant: Mutant) -> bool:
         compile(after or "(", mutant.path, "exec")
     except (SyntaxError, AttributeError):  # the latter at exceptions such as `except module.Error`
         return False
-    return " /, " not in changed_lines(before, after or "")  # the star of keyword arguments is no operator
+    return not re.search(r" /,( |$)", changed_lines(before, after or ""))  # the star of keyword arguments is no operator
 
 
 def kept_mutants_of(path: Path) -> list[tuple[Place, list[Mutant]]]:

@@ -76,6 +76,7 @@ def cut(values):
         ("gestures", "weights_0", lambda values: np.array("[" * 5000)), ("gestures", "with_image.weights_1", cut),
         ("gestures", "with_image.weights_0", lambda values: values[..., :-1]), ("gestures", "with_image.shape", cut),
         ("gestures", "with_image.calibration", cut), ("gestures", "with_image.calibration", lambda values: -values),
+        ("gestures", "with_image.calibration", lambda values: values * 0 + 100.5),
         ("asl", "vocabulary", lambda values: np.array('{"shapes": [], "directions": {}}')),
         ("asl", "motion_reaches", lambda values: np.array(["a", "b"])),
         ("asl", "motion_reaches", lambda values: np.zeros(1)),

@@ -12,8 +12,13 @@ from sonjit.results import Body, Face, Hand, Person, box_around
 RNG_SEED = 7
 
 
-def make_clip(path, times, *, size=(64, 48), sound=None, codec=None, pix_fmt="yuv420p", options=None, start_s=0.0):
-    """Write frames of rising grey at the given seconds, with a tone as long as the video if `sound` names a codec."""
+def make_clip(
+    path, times, *, size=(64, 48), sound=None, codec=None, pix_fmt="yuv420p", options=None, start_s=0.0, delay_s=0.0
+):
+    """Write frames of rising grey at the given seconds, with a tone if `sound` names a codec.
+
+    The tone begins `delay_s` after the frames, and is as long as the video.
+    """
     clock = Fraction(1, 1000)
     with av.open(str(path), "w", options=options or {}) as container:
         video = container.add_stream(codec or ("libvpx-vp9" if path.suffix == ".webm" else "libx264"), rate=25)
@@ -33,7 +38,11 @@ def make_clip(path, times, *, size=(64, 48), sound=None, codec=None, pix_fmt="yu
             resampler = av.AudioResampler(context.format, "mono", 48_000, context.frame_size or 1024)
             samples = (8000 * np.sin(np.arange(round(48_000 * (times[-1] + 0.1))) * 0.0576)).astype(np.int16)
             frame = av.AudioFrame.from_ndarray(samples[None], format="s16", layout="mono")
-            frame.sample_rate, frame.pts, frame.time_base = 48_000, round(start_s * 48_000), Fraction(1, 48_000)
+            frame.sample_rate, frame.pts, frame.time_base = (
+                48_000,
+                round((start_s + delay_s) * 48_000),
+                Fraction(1, 48_000),
+            )
             for part in resampler.resample(frame) + resampler.resample(None):
                 container.mux(audio.encode(part))
             container.mux(audio.encode(None))

@@ -10,6 +10,7 @@ from PIL import Image
 
 from sonjit._util.errors import InputError
 from sonjit.media import open_drawing_writer, open_source
+from sonjit.media.sources import Reading
 
 TIMES = (0, 0.04, 0.08, 0.2, 0.24, 0.5, 0.9, 1.3)
 
@@ -73,6 +74,29 @@ def test_video_keeps_times_and_sound(tmp_path, clip, ending, origin, sound):
         starts = [float((s.start_time or 0) * s.time_base) for s in (video, audio)]
         assert abs(starts[0] - starts[1]) < 0.05
     assert drawn.problems == []
+
+
+def loud_s(path):
+    """Return when the tone of a video begins, in seconds after its first image."""
+    with av.open(str(path)) as container:
+        first_s = next(frame.time for frame in container.decode(video=0))
+    with av.open(str(path)) as container:
+        for frame in container.decode(audio=0):
+            samples = np.abs(frame.to_ndarray()[0].astype(float))
+            loud = samples > 0.1 * (32767 if frame.format.name.startswith("s16") else 1)
+            if loud.any():
+                return frame.time + loud.argmax() / frame.sample_rate - first_s
+    raise AssertionError("no tone")
+
+
+@pytest.mark.parametrize("ending", [".mkv", ".webm"])  # the sound is copied, and encoded again
+@pytest.mark.parametrize(("from_s", "delay_s", "expected_s"), [(0, 0.4, 0.4), (0.2, 0.7, 0.5), (0.5, 0.0, 0.0)])
+def test_sound_begins_as_long_after_the_images_as_in_the_source(tmp_path, clip, ending, from_s, delay_s, expected_s):
+    path = clip("v.mkv", TIMES, sound="aac", start_s=0.3, delay_s=delay_s)
+    out = tmp_path / f"drawn{ending}"
+    with Reading(start_s=from_s).open(path) as source, open_drawing_writer(out, source) as writer:
+        copy_frames(source, writer)
+    assert loud_s(out) == pytest.approx(expected_s, abs=0.04)
 
 
 @pytest.mark.parametrize("ending", [".gif", ".webp"])

@@ -406,6 +406,18 @@ def test_damaged_profiles_are_no_error(cut, at, value):
         assert profiles.is_srgb(profile) in (True, False)
 
 
+@pytest.mark.parametrize("name", [b"rXYZ", b"gXYZ", b"bXYZ", b"rTRC", b"gTRC", b"bTRC"])
+@pytest.mark.parametrize("curve", CURVES)
+def test_a_profile_is_not_applied_if_one_of_its_tags_is_cut(name, curve, noise):
+    whole = profile_of(P3, CURVES[curve])
+    at = whole.index(name) + 8
+    length = 20 if name.endswith(b"XYZ") else len(CURVES[curve])
+    for size in range(length + 1):
+        profile = whole[:at] + struct.pack(">I", size) + whole[at + 4 :]
+        assert (profiles.in_srgb(noise, profile) is not None) == (size == length), size
+        assert profiles.is_srgb(profile) in (True, False)
+
+
 def test_a_grey_profile_of_a_colour_image_and_one_of_tables_are_named(noise):
     grey = profile_of(P3, CURVES["linear"]).replace(b"RGB XYZ ", b"GRAYXYZ ", 1).replace(b"rTRC", b"kTRC", 1)
     tables = profile_of(P3, CURVES["linear"]).replace(b"rXYZ", b"A2B0", 1)

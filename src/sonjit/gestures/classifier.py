@@ -139,15 +139,15 @@ def aligned(points: Float32Array, left: BoolArray, by: Float32Array | None = Non
     x, y, _ = (_ALONG @ reference[:, 0])[:, 0].T
     around = reference - middle
     mirror = 1 - 2 * left
-    turn = np.zeros((len(around), 1, 3, 3), np.float32)
+    turn = np.zeros((len(around), 3, 3), np.float32)
     with np.errstate(divide="ignore", invalid="ignore"):
         length = np.hypot(x, y)
         up, across = -y / length, x / length
-        turn[:, 0, 0, :2] = np.stack([mirror * up, -across], 1)
-        turn[:, 0, 1, :2] = np.stack([mirror * across, up], 1)
-        turn[:, 0, 2, 2] = 1
+        turn[:, 0, :2] = np.stack([mirror * up, -across], 1)
+        turn[:, 1, :2] = np.stack([mirror * across, up], 1)
+        turn[:, 2, 2] = 1
         scale = np.sqrt((around * around).sum((2, 3), keepdims=True) / KEYPOINTS)
-        return np.asarray((points - middle) / scale @ turn, np.float32)
+        return np.asarray((points - middle) / scale @ turn[:, None], np.float32)
 
 
 VOCABULARY: Final = Vocabulary(

@@ -18,6 +18,7 @@ from ...support.stored import assert_as_stored  # noqa: TID252  # one helper for
 from .actors import FPS, HEADER, JOINTS, SIZE, Bvh, actor, body_of, frames_of, hand_of, people_of
 
 TIMES = np.arange(60) / FPS
+FINGERS = ("Thumb", "Index", "Middle", "Ring", "Little")
 
 
 def fitted(bodies, hands=None):
@@ -57,13 +58,18 @@ def test_rest_pose_is_a_t(motion):
         assert leg[-1][1] == pytest.approx(0)
         assert leg[-1][2] > leg[-2][2]
         assert rest[f"{side}IndexDistal"][0] * sign > rest[f"{side}Hand"][0] * sign
+        fingers = [[bone for bone in BONES if bone.startswith(side + name)] for name in FINGERS]
+        ends = [[*(rest[bone] for bone in bones), rest[bones[-1]] + motion.ends[bones[-1]]] for bones in fingers]
+        lengths = np.linalg.norm(np.diff(ends, axis=1), axis=-1)
+        assert (np.diff(lengths) < 0).all()  # towards the tips
+        assert ((lengths >= 0.02) & (lengths <= 0.05)).all()
         assert rest[f"{side}ThumbDistal"][2] > rest[f"{side}LittleDistal"][2]
     assert rest["head"][1] > rest["neck"][1] > rest["upperChest"][1] > rest["spine"][1] > rest["hips"][1]
 
 
 def test_fingers_of_the_rest_pose_are_mirrored(motion):
     offsets = dict(zip(BONES, motion.offsets, strict=True))
-    for finger in ("Thumb", "Index", "Middle", "Ring", "Little"):
+    for finger in FINGERS:
         bones = [bone for bone in BONES if bone.startswith(f"left{finger}")]
         assert len(bones) == 3
         for bone in bones:
@@ -232,6 +238,10 @@ def test_bends_stay_in_the_limits_of_each_joint():
             np.testing.assert_allclose(np.rad2deg(limited[:, finger, joint].max()), high, atol=1e-9)
             inside = (turns >= np.deg2rad(low)) & (turns <= np.deg2rad(high))
             np.testing.assert_allclose(limited[inside, finger, joint], turns[inside], atol=1e-9)
+    for sign in (1, -1):
+        aside = np.rad2deg(sign * fit._within(np.full((1, 5, 3, 3), sign * 3.0))[0, ..., :2])
+        np.testing.assert_allclose(aside[1:], 60)
+        np.testing.assert_allclose(aside[0], np.array(FINGER_LIMITS)[0, :, 1, 1:2].repeat(2, 1))  # as far as it bends
 
 
 def test_the_place_of_a_person_comes_from_keypoints_in_the_image():

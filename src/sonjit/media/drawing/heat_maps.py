@@ -106,7 +106,7 @@ def draw_boxes(canvas: Image, *, true: Iterable[Box] = (), predicted: Iterable[B
 
 def draw_outline(canvas: Image, box: RotatedBox) -> None:
     """Draw the outline of a rotated box in pixels on a canvas (H, W, 3) in place."""
-    draw_path(canvas, corners_of(box), (236, 236, 242), 1)
+    draw_path(canvas, corners_of(box), NEUTRAL, 1)
 
 
 def corners_of(box: RotatedBox) -> FloatArray:
