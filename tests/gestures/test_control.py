@@ -68,6 +68,40 @@ def test_rules_that_mean_nothing_are_refused(table, message):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("action", "inside", "outside"),
+    [
+        ("midi", ("a/1/pitch", "a/16/control/0", "a b/2/note/127"), ("a/0/pitch", "a/17/pitch", "a/1/note/128", "a/1")),
+        (
+            "osc",
+            ("h:1/a", "h:65535/a"),
+            ("h:0/a", "h:65536/a", "h:9000/", "h:9000", "h:9000/a#", "h:9000/\u00e4", ":9/a"),
+        ),
+        ("post", ("http://h", "https://h:8000/a?b"), ("https:///a", "h:80/a", "ws://h", "http://h:0/")),
+        ("websocket", ("ws://h", "wss://h:1/a"), ("wss:///a", "https://h")),
+        ("mqtt", ("h:1883/a/b",), ("h:1883/+/b", "h:1883/", "h/a", "me@h:1883/a", "h:1883/a?b")),
+        ("key", ("a", "ctrl+shift+s"), ("", "+a", "a++b")),
+        ("click", ("left", "middle", "right"), ("", "Left", "both")),
+        ("pointer", ("press", "release"), ("x", "y", "")),
+    ],
+)
+def test_targets_up_to_their_limits_are_taken_and_others_refused(action, inside, outside):
+    for target in inside:
+        assert Rule.from_table({"on": "Wave", action: target}).target == target
+    for target in outside:
+        with pytest.raises(InputError, match=f"{action} = .*: give "):
+            Rule.from_table({"on": "Wave", action: target})
+
+
+def test_a_gesture_counts_after_a_quarter_of_a_second_and_again_after_a_second_away(posed):
+    shown = [*range(80), *range(143, 200), *range(264, 320)]  # away for exactly a second, then for a little more
+    controller, hand, made = Controller(ControlMap([rule(on="Open_Palm", osc=OSC)])), posed("open"), []
+    hand.id = 1
+    for index in range(320):
+        made += [index for _ in controller([hand] if index in shown else [], index / 64, (640, 480))]
+    assert made == [16, 264 + 16]
+
+
 def test_maps_name_the_rule_that_is_wrong(tmp_path):
     file = tmp_path / "map.toml"
     good = f'[[rule]]\non = "Wave"\nosc = "{OSC}"\n'
@@ -285,6 +319,24 @@ def test_midi_plays_on_ports_and_opens_its_own(monkeypatch):
     mido.open_output.side_effect = OSError("no sequencer")
     with pytest.raises(InputError, match="the port 'broken' cannot be opened: no sequencer"):
         Outlets([rule(on="Wave", midi="broken/1/note/60")])
+
+
+@pytest.mark.parametrize(
+    ("value", "control", "pitch", "velocity"),
+    [(-1, 0, -8192, 1), (0, 0, -8192, 1), (0.25, 32, -4096, 32), (0.75, 95, 4095, 95), (1, 127, 8191, 127)],
+)
+def test_values_from_0_to_1_span_what_midi_has(monkeypatch, value, control, pitch, velocity):
+    port = Mock()
+    mido = Mock(Message=lambda kind, **values: values)
+    mido.open_output.return_value = port
+    mido.get_output_names.return_value = ["own"]
+    monkeypatch.setitem(sys.modules, "mido", mido)
+    rules = [rule(on="Wave", midi=f"own/1/{kind}") for kind in ("control/7", "pitch", "note/60")]
+    with Outlets(rules) as outlets:
+        for one in rules:
+            outlets.send(Command(one, value, {}))
+    first, second, on, off = (sent.args[0] for sent in port.send.mock_calls)
+    assert (first["value"], second["pitch"], on["velocity"], off["velocity"]) == (control, pitch, velocity, 0)
 
 
 def test_keys_and_clicks_are_those_of_pynput(monkeypatch):
