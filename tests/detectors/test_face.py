@@ -14,7 +14,11 @@ from conftest import reused
 from sonjit import Face, InputError
 from sonjit.detectors.kinds import face_networks
 from sonjit.detectors.kinds.face import FaceMeshes, FaceObservation
+from sonjit.detectors.kinds.face_boxes import FaceBoxes
 from sonjit.detectors.kinds.face_networks import _wire_fields
+from sonjit.detectors.search.stream_finders import FaceFinder
+from sonjit.detectors.ssd import Detection
+from sonjit.detectors.tracking import Track
 from sonjit.geometry.boxes import RotatedBox
 from sonjit.media.drawing.heat_maps import corners_of
 from sonjit.results.measures import measure_face
@@ -231,6 +235,112 @@ def test_nothing_is_found_where_nothing_is(model, shape, faces):
 def test_box_models_refuse_given_boxes(faces):
     with pytest.raises(InputError, match="model='mesh' or 'attention'"):
         faces(model="box").detect(np.zeros((9, 9, 3), np.uint8), boxes=[sonjit.RotatedBox(4, 4, 4, 4)])
+
+
+class Detector:
+    """Face detector with these faces, which notes its smallest score."""
+
+    def __init__(self, *found, turned=()):
+        self.found, self.turned = found, turned
+
+    def find(self, rgb, min_score):
+        self.min_score = min_score
+        return [face for face in self.found if face.score >= min_score]
+
+    def find_in(self, rgb, box, min_score):
+        self.box = box
+        return [face for face in self.turned if face.score >= min_score]
+
+    def find_from(self, rgb, limit, min_score):
+        return self.find(rgb, limit), self.find(rgb, min_score)
+
+
+def detected(score=0.9, box=(10, 20, 50, 70)):
+    return Detection(score, np.array(box, float), np.arange(12.0).reshape(6, 2))
+
+
+@pytest.mark.parametrize(("mirrored", "order"), [(False, [0, 1, 2, 3, 4, 5]), (True, [1, 0, 2, 3, 5, 4])])
+def test_a_face_box_is_that_of_its_detection(mirrored, order):
+    kind = FaceBoxes(Detector(detected(), detected(0.4)), mirrored=mirrored)
+    rgb = np.zeros((100, 100, 3), np.uint8)
+    (seen,) = kind.search(rgb, 0.5)
+    assert kind.box_after(seen) == RotatedBox(30, 45, 40, 50)
+    face = kind.result(rgb, seen, None)
+    assert (face.score, face.box, face.id) == (0.9, (10, 20, 50, 70), None)
+    assert kind.result(rgb, seen, SimpleNamespace(id=4)).id == 4
+    np.testing.assert_array_equal(face.keypoints[:, :2], np.arange(12).reshape(6, 2)[order])
+    assert np.isnan(face.keypoints[:, 2]).all()
+
+
+@pytest.mark.parametrize(("min_score", "scores"), [(0.2, [0.9, 0.5, 0.4, 0.3]), (0.45, [0.9, 0.5]), (0.7, [0.9])])
+def test_boxes_from_a_score_on_are_blended(min_score, scores):
+    detector = Detector(*(detected(score) for score in (0.9, 0.5, 0.4, 0.3)))
+    kind = FaceBoxes(detector, blended=0.45)
+    assert [face.score for face in kind.search(np.zeros((9, 9, 3), np.uint8), min_score)] == scores
+
+
+def mesh_of(size=100.0, *, turned=False):
+    """Return a mesh around (200, 200) of a square box, with level eyes or turned by a right angle."""
+    points = np.full((468, 3), 200, np.float32)
+    points[0, :2], points[1, :2] = 200 - size / 2, 200 + size / 2
+    points[[33, 263], 1 if turned else 0] = 180, 220
+    return FaceObservation(0.9, points)
+
+
+@pytest.mark.parametrize(
+    ("face", "accepted"),
+    [
+        (None, False),
+        ({}, True),
+        ({"dx": 24}, True),
+        ({"dx": 26}, False),
+        ({"dy": -24}, True),
+        ({"dy": -26}, False),
+        ({"width": 66}, True),
+        ({"width": 64}, False),
+        ({"width": 139}, True),
+        ({"width": 141}, False),
+        ({"score": 0.41}, True),
+        ({"score": 0.39}, False),
+    ],
+    ids=str,
+)
+def test_a_mesh_is_a_face_where_the_detector_finds_one_of_its_size(face, accepted):
+    def box(dx=0, dy=0, width=100, score=0.9):
+        x, y = 150 + dx, 150 + dy  # in the window, which begins at (50, 50)
+        return detected(score, (x - width / 2, y - 50, x + width / 2, y + 50))
+
+    detector = Detector(*([] if face is None else [box(**face)]))
+    network = SimpleNamespace(input=np.zeros((1, 192, 192, 3)), output_sizes=[1404, 1])
+    finder = FaceFinder(detector, FaceMeshes(detector, network), None, 0.5)
+    assert finder.accepts_new(np.zeros((400, 400, 3), np.uint8), mesh_of()) == accepted
+
+
+@pytest.mark.parametrize(("turned", "score", "accepted"), [(True, 0.6, True), (True, 0.4, False), (False, 0.6, False)])
+def test_a_turned_mesh_is_a_face_where_the_detector_finds_one_in_its_crop(monkeypatch, turned, score, accepted):
+    detector = Detector(turned=[detected(score)])
+    network = SimpleNamespace(input=np.zeros((1, 192, 192, 3)), output_sizes=[1404, 1])
+    finder = FaceFinder(detector, FaceMeshes(detector, network), None, 0.9)
+    mesh = mesh_of(turned=turned)
+    assert finder.accepts_new(np.zeros((400, 400, 3), np.uint8), mesh) == accepted
+    assert not turned or detector.box.rotation == pytest.approx(math.pi / 2)
+    assert finder.accepts_new(np.zeros((400, 400, 3), np.uint8), mesh, 1, detected())  # found in a window
+
+
+@pytest.mark.parametrize(
+    ("passes", "checks", "is_lost"),
+    [([False] * 9, [3, 6], True), ([True] * 2 + [False] * 9, [3, 33, 63, 66, 69, 72, 75, 78, 81, 84, 87], False)],
+)
+def test_a_tracked_face_is_checked_again_and_lost_after_failures(monkeypatch, passes, checks, is_lost):
+    """A passed check is repeated after 30 frames, a failed one after 3. Two failures end a track, or 10 later."""
+    finder = FaceFinder(None, SimpleNamespace(box_after=None), None, 0.5)
+    frames, results = [], iter(passes)
+    monkeypatch.setattr(finder, "accepts_new", lambda *_: frames.append(number) or next(results))
+    track, mesh = Track(1, mesh_of(), mesh_of(), None, 0.0), mesh_of()
+    for number in range(1, checks[-1] + 1):
+        kept = finder.verify(None, track, mesh, [track])
+        assert kept is (None if is_lost and number == checks[-1] else mesh)
+    assert frames == checks
 
 
 def test_points_of_the_network_lie_in_its_crop():

@@ -59,3 +59,24 @@ def test_only_stills_are_searched_in_good_light(monkeypatch, is_still):
     find = load.search_hands(HandOptions(static_image=is_still), SimpleNamespace(palms=object()))
     assert find(dark) == ([], True)
     assert (seen[0].mean() > 2 * dark.mean()) == is_still
+
+
+@pytest.mark.parametrize(("level", "is_dark"), [(99, True), (100, False)])
+def test_an_image_is_dark_if_its_brightest_hundredth_is(level, is_dark):
+    rgb = np.zeros((100, 100, 3), np.uint8)
+    rgb[..., 0] = 40
+    rgb[:2] = level, level, level  # two of a hundred rows
+    assert (in_good_light(rgb) is not rgb) == is_dark
+    rgb[2:] = 255
+    rgb[2:, :, 0] = 0
+    assert in_good_light(rgb) is rgb
+
+
+@pytest.mark.parametrize(("range_", "is_grey"), [(8, True), (9, False)])
+def test_an_image_is_grey_if_its_colours_hardly_differ(range_, is_grey):
+    rgb = np.full((100, 100, 3), 150, np.uint8)
+    rgb[..., 1] += range_
+    found = in_good_light(rgb)
+    assert (found is not rgb) == is_grey
+    if is_grey:  # luma 155 in the colour of skin
+        np.testing.assert_allclose(found[0, 0], np.array([1.2, 0.95, 0.8]) * 155, atol=1.5)

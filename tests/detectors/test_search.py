@@ -1,4 +1,3 @@
-import itertools
 from dataclasses import replace
 from functools import partial
 from types import SimpleNamespace
@@ -6,8 +5,6 @@ from types import SimpleNamespace
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 import sonjit
 from sonjit._util.data_files import ASSETS
@@ -29,25 +26,7 @@ from sonjit.detectors.search.stills import Candidate
 from sonjit.detectors.search.stream_finders import BodyFinder, face_score
 from sonjit.detectors.ssd import Detection
 from sonjit.geometry.boxes import RotatedBox
-from sonjit.geometry.windows import Window, reach, windows
-
-
-@given(width=st.integers(100, 5000), height=st.integers(100, 5000), parts=st.sampled_from([1, 2, 3]))
-def test_windows_cover_the_image_and_overlap(width, height, parts):
-    found = windows(width, height, parts)
-    parts *= round(max(width, height) / reach(width, height))
-    if not found:
-        assert max(width, height) < 96 * parts
-        return
-    longest = max(max(w.right - w.left, w.bottom - w.top) for w in found)
-    assert max(width, height) < 400 or longest <= 3 * min(width, height)
-    assert all(0 <= w.left < w.right <= width and 0 <= w.top < w.bottom <= height for w in found)
-    for start, end, length in (("left", "right", width), ("top", "bottom", height)):
-        spans = sorted({(getattr(w, start), getattr(w, end)) for w in found})
-        assert (spans[0][0], spans[-1][1]) == (0, length)
-        assert all(after[0] < before[1] for before, after in itertools.pairwise(spans))
-    assert len(found) <= parts * parts
-
+from sonjit.geometry.windows import Window
 
 NOWHERE = Proposal(RotatedBox(0, 0, 1, 1), 0.5, "test")
 

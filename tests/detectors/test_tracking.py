@@ -283,6 +283,14 @@ def test_an_instance_that_is_lost_beside_another_one_is_not_hidden(y, stays):
     assert [track.id for track in tracker.active] == [1, 2][: 1 + stays]
 
 
+@pytest.mark.parametrize("first", [(900, 0), (0, 110)])
+def test_an_instance_is_hidden_though_another_one_is_lost_in_the_same_frame(first):
+    tracker = bridging(most=3)
+    tracker.update([], [seen_at(*first), seen_at(30, 20), seen_at(0)], 0.0)
+    tracker.update([(tracker.active[2], seen_at(0))], [], STEP_S)
+    assert [(track.id, track.occluded_s is None) for track in tracker.active] == [(2, False), (3, True)]
+
+
 def test_a_detection_that_overlaps_a_track_gets_no_id_until_they_separate():
     tracker = bridging(most=3)
     tracker.update([], [seen_at(0, left=0.1), seen_at(300, left=0.9)], 0.0)

@@ -11,6 +11,7 @@ from sonjit.cli import main
 from sonjit.detectors.kinds import KINDS
 from sonjit.detectors.network_files import _from_unbiased_maps
 from sonjit.detectors.options import CommonOptions
+from sonjit.detectors.search.network import HandBox, PersonBox
 from sonjit.geometry.boxes import RotatedBox
 from sonjit.results import RESULT_TYPES
 
@@ -191,6 +192,60 @@ def test_options_without_effect_are_errors(new_kind, image, tmp_path):
         detector.detect(image, boxes=[RotatedBox(50, 50, 40, 40, 0)])
 
 
+class People:
+    """Network that finds two people, or from the second call on a third one, and a hand each."""
+
+    def __init__(self, height):
+        self.calls, self.height = [], height
+
+    def find(self, rgb, window, min_person, min_hand):
+        self.calls.append((window, min_person, min_hand))
+        score, left = (0.6, 10) if len(self.calls) == 1 else (0.9, 80)
+        hand = HandBox(score, RotatedBox(left, 20, 40, 40, 0.3))
+        return [PersonBox(score, (left, 10, left + 20, 10 + self.height)), PersonBox(0.3, (10, 10, 30, 60))], [hand]
+
+
+@pytest.mark.parametrize(("boxes", "network"), [("image", None), ("people", People), ("hands", People), ("", People)])
+def test_crops_are_those_of_the_image_or_of_people_or_hands(new_kind, image, monkeypatch, boxes, network):
+    people = People(height=9)  # a small person, so that parts of the image are searched too
+    monkeypatch.setattr("sonjit.detectors.network_files.load_network", lambda _: people)
+    sonjit.load_extension(str(new_kind("heatmap", f'boxes = "{boxes}"' if boxes else "")))
+    found = KINDS["other"].load(CommonOptions(kind="other", model="own")).find(np.tile(image, (4, 4, 1)), 0.25)
+    assert bool(people.calls) == (network is not None)
+    if boxes == "image":
+        assert found == [RotatedBox(300, 180, 600, 360)]
+        return
+    assert [limits for _, *limits in people.calls] == [[0.25, 0.25]] * len(people.calls)
+    assert [window[2:] for window, *_ in people.calls] == [(600, 360), (321, 360), (600, 360)]
+    if boxes == "hands":
+        assert found == [RotatedBox(80, 20, 26, 26), RotatedBox(80, 20, 26, 26), RotatedBox(10, 20, 26, 26)]
+    else:
+        assert found == [RotatedBox(90, 14.5, 20, 9), RotatedBox(20, 14.5, 20, 9), RotatedBox(20, 35, 20, 50)]
+
+
+def test_parts_of_an_image_are_searched_only_around_small_people(new_kind, image, monkeypatch):
+    people = People(height=60)
+    monkeypatch.setattr("sonjit.detectors.network_files.load_network", lambda _: people)
+    sonjit.load_extension(str(new_kind("heatmap")))
+    found = KINDS["other"].load(CommonOptions(kind="other", model="own")).find(image, 0.25)
+    assert len(people.calls) == 1
+    assert [box.height for box in found] == [60]
+
+
+@pytest.mark.parametrize(("shape", "corner"), [((90, 150), (0, 13)), ((150, 90), (13, 0)), ((9, 640), (0, 31))])
+def test_an_image_of_any_shape_is_scaled_into_the_middle_of_a_yolo_network(new_kind, shape, corner):
+    sonjit.load_extension(str(new_kind("yolo")))
+    kind = KINDS["other"].load(CommonOptions(kind="other", model="own"))
+    rgb = np.full((*shape, 3), 200, np.uint8)
+    kind.search(rgb, 0.99)
+    seen = kind._engine.input[0]
+    rows, columns = np.nonzero((seen == 200).all(axis=2))
+    assert (columns.min(), rows.min()) == corner
+    assert (seen[[0, -1], [0, -1]] == (200 if corner == (0, 0) else 114)).all()
+    size = columns.max() - columns.min() + 1, rows.max() - rows.min() + 1
+    assert size == tuple(max(round(64 * side / max(shape)), 1) for side in shape[::-1])
+
+
 def test_a_map_without_a_peak_has_a_keypoint_without_score():
     points, scores = _from_unbiased_maps([np.zeros((1, 2, 16, 12), np.float32)])
     assert np.isfinite(points).all()
@@ -263,9 +318,10 @@ FORMS = [(17, 1, 3), (17, 2, 3), (17, 3, 3), (17, 80, 3), (17, 1, 2), (17, 2, 2)
          (1, 2, 2), (1, 1, 3), (1, 1, 2), (4, 5, 2), (133, 2, 3), (21, 4, 2)]  # fmt: skip
 
 
-@pytest.mark.parametrize("rows_first", [False, True])
 @pytest.mark.parametrize("unit", ["pixels", "fractions", "fractions of boxes"])
-@pytest.mark.parametrize(("count", "classes", "dims"), FORMS)
+@pytest.mark.parametrize(
+    ("count", "classes", "dims", "rows_first"), [(*form, number % 2 == 0) for number, form in enumerate(FORMS)]
+)
 def test_a_yolo_network_of_any_number_of_classes_gives_its_keypoints(found_by, count, classes, dims, unit, rows_first):
     rng = np.random.default_rng(3)
     places = [centre + rng.uniform(-30, 30, (count, 2)) for centre in ((80, 100), (250, 200))]

@@ -63,6 +63,22 @@ def test_iou_of_known_boxes(other, value):
     assert iou(RotatedBox(0, 0, 2, 2), other) == pytest.approx(value)
 
 
+corners = st.tuples(*4 * [st.integers(0, 9)]).map(lambda c: (min(c[::2]), min(c[1::2]), max(c[::2]), max(c[1::2])))
+
+
+@given(corners, corners)
+def test_overlaps_of_boxes_are_those_of_their_cells(a, b):
+    first, second = (
+        {(x, y) for x in range(x_min, x_max) for y in range(y_min, y_max)} for x_min, y_min, x_max, y_max in (a, b)
+    )
+    shared, union = len(first & second), len(first | second)
+    assert box_iou(a, b) == pytest.approx(shared / max(union, 1))
+    assert iou(box_from_corners(a), box_from_corners(b)) == pytest.approx(shared / max(union, 1))
+    points = (np.array(one, float).reshape(2, 2) for one in (a, b))
+    smaller = min(len(first), len(second))
+    assert overlap_over_smaller(*points) == pytest.approx(shared / smaller if smaller else 0)
+
+
 places = st.floats(-500, 500)
 sides = st.floats(1, 800)
 turns = st.floats(-4, 4)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from sonjit import Body, Face, Frame, Hand, InputError, Person
-from sonjit.results import RESULT_TYPES, box_around, schema
+from sonjit.results import RESULT_TYPES, MotionEvent, box_around, schema
 from sonjit.results.skeletons import Skeleton, load_skeleton
 
 coordinates = st.floats(width=32, allow_nan=False, allow_infinity=False)
@@ -45,8 +45,16 @@ bodies = st.builds(
     Body, scores, points(33, 3), points(33, 3), points(33), points(33), st.none() | st.integers(1, 10**9)
 )
 people = st.builds(Person, bodies, st.none() | hands, st.none() | hands, st.none() | faces)
+motions = st.builds(
+    MotionEvent,
+    *(st.text(max_size=9), st.sampled_from(["begin", "active", "end"]), st.integers(1, 9)),
+    *(st.sampled_from(["Left", "Right"]), st.integers(0, 9999).map(lambda n: n / 1e4)),
+    *(st.integers(0, 1000).map(lambda n: n / 1e3), st.tuples(*2 * [st.integers(-999, 999).map(lambda n: n / 1e3)])),
+    st.integers(-999, 999).map(lambda n: n / 100),
+)
 frames = st.builds(
     Frame,
+    motions=st.lists(motions, max_size=2),
     index=st.integers(0, 10**9),
     time=st.none() | st.floats(0, 1e6),
     hands=st.lists(hands, max_size=2),
