@@ -8,6 +8,7 @@ import pytest
 from tests.support.groups import group_photograph
 
 import sonjit as library
+from sonjit.detectors.kinds import KINDS
 
 pytestmark = [pytest.mark.golden, pytest.mark.slow]
 
@@ -26,6 +27,7 @@ OUTPUTS = [
     "--mask {}/a.png",
     "--json",
 ]
+FRAMES = 12
 LINE = r"{}: (\d+) of at least (\d+) shown\. Use --max-instances( and --person)?\."
 
 
@@ -48,7 +50,7 @@ def photo(group, tmp_path_factory):
 def clip(group, write_video, tmp_path_factory):
     height, width = (side // 2 * 2 for side in group.shape[:2])
     file = tmp_path_factory.mktemp("clip") / "one.mp4"
-    write_video(file, [group[:height, :width]] * 32)
+    write_video(file, [group[:height, :width]] * FRAMES)
     return file
 
 
@@ -66,15 +68,11 @@ def counts(lines, name):
 @pytest.mark.parametrize(("kind", "options"), CASES)
 def test_stills_have_the_number_that_is_found_without_a_maximum(sonjit, need, photo, kind, options):
     need("palm-full", "hand-full", "face-short", "face-full", "face-attention", "body-full", "person-detector")
-    with (
-        library.create_detector(kind, static_image=True, **options) as everyone,
-        library.create_detector(kind, static_image=True, max_instances=1, **options) as one,
-    ):
-        count, found = len(everyone.detect(photo)), one.detect(photo)
-    assert (len(found), found.total) == (1, count)
+    with library.create_detector(kind, static_image=True, **options) as everyone:
+        count = len(everyone.detect(photo))
     assert count > 1
     (frame,) = library.track(photo, kind, max_instances=1, **options)
-    assert frame.total == count
+    assert (len(getattr(frame, KINDS[kind].list_name)), frame.total) == (1, count)
     status, _, lines = sonjit(kind, photo, "--max-instances", "1", *arguments(options))
     assert (status, counts(lines, str(photo))) == (0, (1, count))
 
@@ -82,7 +80,8 @@ def test_stills_have_the_number_that_is_found_without_a_maximum(sonjit, need, ph
 @pytest.mark.parametrize("output", OUTPUTS)
 def test_each_output_of_a_still_has_the_line(sonjit, need, photo, tmp_path, output):
     need("face-full", "body-full", "person-detector")
-    status, _, lines = sonjit("body", photo, "--max-instances", "1", *output.format(tmp_path).split())
+    words = ["body", "--model", "lite", "--search", "fast"] if "mask" in output else ["face", "--model", "box-full"]
+    status, _, lines = sonjit(*words, photo, "--max-instances", "1", *output.format(tmp_path).split())
     assert status == 0
     assert counts(lines, str(photo))[1] > 1
 
