@@ -9,9 +9,14 @@ import pytest
 
 from sonjit import create_detector
 from sonjit.detectors.kinds.body import BodyObservation
-from sonjit.detectors.kinds.holistic import _HAND_AGREEMENT, _HAND_SHIFT, head_box, recropped_box
+from sonjit.detectors.kinds.face import FaceObservation
+from sonjit.detectors.kinds.hands import HandObservation
+from sonjit.detectors.kinds.holistic import _HAND_AGREEMENT, _HAND_SHIFT, Holistic, head_box, recropped_box
+from sonjit.detectors.options import GraphThresholds
+from sonjit.detectors.tracking import Track
 from sonjit.geometry.boxes import RotatedBox, wrap_angle
 from sonjit.media import open_source, rgb_from
+from sonjit.results import Face
 
 STILLS = pytest.mark.files("goldens/mediapipe/pose.*.static.full.json")
 VIDEOS = pytest.mark.files("goldens/mediapipe/pose.*.track.full.json")
@@ -168,3 +173,176 @@ def test_a_tracked_hand_is_kept_while_it_agrees_with_the_hand_of_the_body(inside
 
     assert accepts(**inside)
     assert not accepts(**outside)
+
+
+WRISTS = (100, 300), (500, 300)
+BLANK = np.zeros((600, 700, 3), np.uint8)
+
+
+def body_at(*wrists, visibility=1.0):
+    """Return a body with these wrists (left, right), whose hands point down, and a head."""
+    points = np.full((33, 3), 300, np.float32)
+    points[:11, :2] = 300, 100
+    points[2, :2], points[5, :2] = (320, 100), (280, 100)
+    for side, wrist in enumerate(wrists):
+        points[15 + side, :2], points[[17 + side, 19 + side], :2] = wrist, np.add(wrist, (0, 40))
+    seen = np.full(33, visibility, np.float32)
+    return BodyObservation(0.9, points, points, seen, seen, np.zeros((2, 2), np.float32))
+
+
+class FakeHands:
+    """Hand network that sees the hand whose centre, 40 px below its wrist, is within 60 px of the box."""
+
+    def __init__(self):
+        self.wrists, self.boxes, self.drift = [], [], 0.0
+
+    def observe(self, rgb, box):
+        self.boxes.append(box)
+        distances = [math.dist((x, y + 40), box[:2]) for x, y in self.wrists]
+        side = int(np.argmin(distances)) if distances else 0
+        x, y = self.wrists[side] if distances else box[:2]
+        points = np.zeros((21, 3), np.float32)
+        points[:, :2] = x, y
+        points[1:, :2] += np.linspace((-20, 0), (20, 80), 20)
+        return HandObservation(0.9 if min(distances, default=99) < 60 else 0.1, points, points, 0.9 - 0.8 * side)
+
+    def box_after(self, hand):
+        x, y = hand.keypoints[0, :2].tolist()
+        return RotatedBox(x + self.drift, y + 40, 120, 120)
+
+    def refine(self, hand):
+        return hand
+
+
+class FakeFaces:
+    """Face network that sees a face in each head."""
+
+    mirrored = False
+
+    def __init__(self):
+        self.boxes, self.heads = [], []
+
+    def observe(self, rgb, box):
+        self.boxes.append(box)
+        return FaceObservation(0.9, np.full((468, 3), 100, np.float32))
+
+    def find_in(self, rgb, head, min_score):
+        self.heads.append((head, min_score))
+        return head
+
+    def box_after(self, face):
+        return RotatedBox(300, 100, 100, 100)
+
+    def result(self, rgb, face, track):
+        return Face(face.score, face.keypoints, face.box, None)
+
+
+class Follower:
+    """A tracked person, whose hands are observed frame by frame."""
+
+    def __init__(self, **options):
+        output = np.array([128, 128, 128, 168], np.float32)  # of the re-crop network
+        recrop = SimpleNamespace(input=np.zeros((1, 256, 256, 3), np.uint8), run=lambda: [output])
+        bodies = SimpleNamespace(result=lambda rgb, body, track: body)
+        self.hands, self.faces = FakeHands(), FakeFaces()
+        options = {"min_presence_score": 0.5, "search_interval": 2} | options
+        no_smoother = {"new_hand_smoother": lambda: None, "new_face_smoother": lambda: None}
+        self.kind = Holistic(bodies, self.hands, self.faces, recrop, **no_smoother, **options)
+        self.track = Track(1, body_at(*WRISTS), body_at(*WRISTS), None, 0.0)
+
+    def see(self, body, *wrists):
+        """Return the sides of the hands that are found in a frame, and the number of looks."""
+        self.hands.wrists, self.hands.boxes, self.faces.boxes = list(wrists), [], []
+        self.track.observation = body
+        person = self.kind.result(BLANK, body, self.track)
+        found = [name for name, hand in (("left", person.left_hand), ("right", person.right_hand)) if hand is not None]
+        return found, len(self.hands.boxes)
+
+
+@pytest.fixture
+def follower():
+    """Return a function that makes a `Follower`, and end its threads."""
+    made = []
+
+    def new(**options):
+        made.append(Follower(**options))
+        return made[-1]
+
+    yield new
+    for one in made:
+        one.kind.at_close.close()
+
+
+@pytest.mark.parametrize(("interval", "looks"), [(1, [2, 2, 2, 2, 2]), (2, [2, 0, 2, 0, 2]), (3, [2, 0, 0, 2, 0])])
+def test_a_missing_hand_is_searched_in_every_few_frames(follower, interval, looks):
+    one = follower(search_interval=interval)
+    assert [one.see(body_at(*WRISTS)) for _ in range(5)] == [([], look) for look in looks]
+
+
+def test_a_tracked_hand_takes_one_look_and_a_lost_one_is_searched_in_the_same_frame(follower):
+    one = follower()
+    assert [one.see(body_at(*WRISTS), *WRISTS) for _ in range(3)] == [(["left", "right"], 2)] * 3
+    assert [box.cx for box in one.hands.boxes] == [100, 500]
+    one.hands.drift = 100.0  # the next box misses the hand
+    one.see(body_at(*WRISTS), *WRISTS)
+    one.hands.drift = 0.0
+    assert one.see(body_at(*WRISTS), *WRISTS) == (["left", "right"], 4)
+    assert one.see(body_at(*WRISTS)) == ([], 4)  # tracked and searched
+    assert one.see(body_at(*WRISTS), *WRISTS) == ([], 0)
+    assert one.see(body_at(*WRISTS), *WRISTS) == (["left", "right"], 2)
+
+
+@pytest.mark.parametrize(("shift", "moved"), [(11, 0), (13, 13), (-300, -300)])
+def test_the_box_of_a_hand_moves_with_the_body_except_for_noise(follower, shift, moved):
+    """The limit is a tenth of the box, 12 px."""
+    one = follower()
+    one.see(body_at(*WRISTS), *WRISTS)
+    wrists = WRISTS[0], (500 + shift, 300)
+    assert one.see(body_at(*wrists), *wrists) == (["left", "right"], 2)
+    assert [box.cx for box in one.hands.boxes] == [100, 500 + moved]
+
+
+@pytest.mark.parametrize(("away", "found"), [(78, ["left", "right"]), (82, ["right"])])
+def test_a_hand_farther_than_its_size_from_the_wrist_of_its_body_is_dropped(follower, away, found):
+    one = follower()
+    one.see(body_at(*WRISTS), *WRISTS)
+    one.track.observation = body_at(*WRISTS)
+    one.hands.drift = float(-away)
+    one.see(body_at(*WRISTS), *WRISTS)
+    one.hands.drift = 0.0
+    assert one.see(body_at(*WRISTS), (100 - away, 300), WRISTS[1])[0] == found
+
+
+def test_two_parts_on_one_hand_leave_the_nearer_one(follower):
+    one = follower()
+    wrists = (300, 300), (310, 300)
+    assert one.see(body_at(*wrists), (308, 300)) == (["right"], 2)
+
+
+def test_hands_and_faces_have_limits_of_their_own(follower):
+    limits = GraphThresholds(hand_presence=0.95, face_presence=0.95, face_detection=0.7)
+    one, usual = follower(thresholds=limits), follower()
+    assert one.see(body_at(*WRISTS), *WRISTS)[0] == []
+    assert one.kind.result(BLANK, body_at(*WRISTS), None).face is None
+    assert usual.kind.result(BLANK, body_at(*WRISTS), usual.track).face.id == 1
+    assert {score for _, score in one.faces.heads} == {0.7}
+    assert {score for _, score in usual.faces.heads} == {0.5}
+
+
+def test_hands_of_hidden_wrists_and_parts_of_occluded_people_are_not_sought(follower):
+    one = follower()
+    assert one.see(body_at(*WRISTS, visibility=0.05), *WRISTS) == ([], 0)
+    assert one.faces.boxes == []
+    one.track.occluded_s = 0.1
+    assert one.see(body_at(*WRISTS), *WRISTS) == ([], 0)
+
+
+def test_with_the_search_of_mediapipes_graph_hands_are_searched_in_each_frame(follower):
+    """A tracked box is used only if it agrees with the found one."""
+    one = follower(thresholds=GraphThresholds(searches_parts=True))
+    assert [one.see(body_at(*WRISTS), *WRISTS) for _ in range(3)] == [(["left", "right"], 2)] * 3
+    assert len(one.faces.heads) == 3
+    one.hands.drift = 100.0
+    one.see(body_at(*WRISTS), *WRISTS)
+    assert one.see(body_at(*WRISTS), *WRISTS) == (["left", "right"], 2)
+    assert abs(one.hands.boxes[0].cx - 100) < 30  # the found box, not the tracked one
