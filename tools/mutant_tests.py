@@ -27,9 +27,9 @@ import pytest
 
 NEAREST = 6  # number of test files of a module of which the record is needed
 TEST_FILES = 4  # maximum number of test files of a mutant
-BUDGET_S = 20  # undisturbed time of the tests of a mutant; further tests are left out
+BUDGET_S = 20  # processor time of the tests of a mutant; further tests are left out
 MEASURE_S = 900  # processor time of a test file with coverage
-START_S, SLOWER = 30, 4  # processor time of the start of tests, and of tests relative to their undisturbed time
+START_S, SLOWER = 30, 4  # processor time of the start of tests, and of tests relative to their recorded time
 WAITING_S = 900  # limit of the time of a process that waits
 DEFINITIONS = 3  # number of constants from one to the next that are followed to the functions that use them
 OTHER_FOLDERS = ("browser", "docs", "examples", "page")
@@ -47,34 +47,41 @@ Key: TypeAlias = str
 
 
 class Test(NamedTuple):
-    """A test and its undisturbed time in seconds, with its fixtures."""
+    """A test and its processor time in seconds, with its fixtures. Other processes change it little."""
 
     name: str
     seconds: float
 
 
 class Records(NamedTuple):
-    """By module and statement the tests that run it, and the time of each test in seconds."""
+    """By module and statement the tests that run it, and the processor time of each test in seconds."""
 
     tests: dict[str, dict[Key, set[str]]]
     seconds: dict[str, float]
 
 
 class _Recorder:
-    """Plugin of pytest that names the running test to coverage, and takes its time."""
+    """Plugin of pytest that names the running test to coverage, and takes its processor time."""
 
     def __init__(self, measured: coverage.Coverage) -> None:
-        self.seconds: defaultdict[str, float] = defaultdict(float)
+        self.seconds: dict[str, float] = {}
         self._measured = measured
+        self._start_s = 0.0
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
         """Record fixtures under the test that needs them first."""
+        self._start_s = _processor_s()
         self._measured.switch_context(item.nodeid)
 
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Add the time of set-up, test and end."""
-        self.seconds[report.nodeid] += report.duration
+    def pytest_runtest_logfinish(self, nodeid: str) -> None:
+        """Take the time of set-up, test and end."""
+        self.seconds[nodeid] = _processor_s() - self._start_s
+
+
+def _processor_s() -> float:
+    """Return the processor time of this process and of its children that have ended."""
+    return sum(os.times()[:4])
 
 
 class _Chosen:
