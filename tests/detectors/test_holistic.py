@@ -311,6 +311,7 @@ def test_a_hand_farther_than_its_size_from_the_wrist_of_its_body_is_dropped(foll
     one.see(body_at(*WRISTS), *WRISTS)
     one.hands.drift = 0.0
     assert one.see(body_at(*WRISTS), (100 - away, 300), WRISTS[1])[0] == found
+    assert one.see(body_at(*WRISTS), WRISTS[1])[1] == len(found) + (len(found) == 2)  # a lost one is searched
 
 
 def test_two_parts_on_one_hand_leave_the_nearer_one(follower):
@@ -319,14 +320,23 @@ def test_two_parts_on_one_hand_leave_the_nearer_one(follower):
     assert one.see(body_at(*wrists), (308, 300)) == (["right"], 2)
 
 
-def test_hands_and_faces_have_limits_of_their_own(follower):
-    limits = GraphThresholds(hand_presence=0.95, face_presence=0.95, face_detection=0.7)
-    one, usual = follower(thresholds=limits), follower()
-    assert one.see(body_at(*WRISTS), *WRISTS)[0] == []
-    assert one.kind.result(BLANK, body_at(*WRISTS), None).face is None
-    assert usual.kind.result(BLANK, body_at(*WRISTS), usual.track).face.id == 1
+@pytest.mark.parametrize(
+    ("hand", "face", "sides"), [(None, None, 2), (0.95, None, 0), (None, 0.95, 2), (0.85, 0.95, 2), (0.95, 0.85, 0)]
+)
+def test_hands_and_faces_have_limits_of_their_own(follower, hand, face, sides):
+    """Both have a score of 0.9."""
+    limits = GraphThresholds(hand_presence=hand, face_presence=face, face_detection=0.7)
+    one = follower(thresholds=limits)
+    assert len(one.see(body_at(*WRISTS), *WRISTS)[0]) == sides
+    found = one.kind.result(BLANK, body_at(*WRISTS), one.track).face
+    assert (None if found is None else found.id) == (None if face == 0.95 else 1)
     assert {score for _, score in one.faces.heads} == {0.7}
-    assert {score for _, score in usual.faces.heads} == {0.5}
+
+
+def test_a_face_in_a_head_has_a_limit_of_its_own(follower):
+    one = follower()
+    assert one.see(body_at(*WRISTS))[0] == []
+    assert {score for _, score in one.faces.heads} == {0.5}
 
 
 def test_hands_of_hidden_wrists_and_parts_of_occluded_people_are_not_sought(follower):

@@ -9,9 +9,10 @@ import pytest
 import sonjit
 from sonjit.cli import main
 from sonjit.detectors.kinds import KINDS
-from sonjit.detectors.network_files import _from_unbiased_maps
+from sonjit.detectors.network_files import NetworkObservation, _from_unbiased_maps
 from sonjit.detectors.options import CommonOptions
 from sonjit.detectors.search.network import HandBox, PersonBox
+from sonjit.detectors.tracking import Track
 from sonjit.geometry.boxes import RotatedBox
 from sonjit.results import RESULT_TYPES
 
@@ -574,3 +575,97 @@ def test_selfie_views_without_sides_are_refused(new_kind):
     )
     with pytest.raises(sonjit.InputError, match="other has no option mirrored"):
         sonjit.create_detector("other", mirrored=True)
+
+
+@pytest.fixture
+def instance(tmp_path):
+    """Return what a network of maps (K, h, w), which do not depend on the image, finds in an image (64, 64, 3)."""
+
+    def instance(maps, decoder="heatmap"):
+        write_constant(tmp_path / "constant.onnx", maps[None], side=64)
+        names = json.dumps([f"k{k}" for k in range(len(maps))])
+        path = tmp_path / "other.toml"
+        path.write_text(
+            f'network = "constant.onnx"\ndecoder = "{decoder}"\nboxes = "image"\n[[parts]]\nkeypoints = {names}\n'
+        )
+        sonjit.load_extension(str(path))
+        with sonjit.create_detector("other", static_image=True, min_presence_score=0) as detector:
+            (found,) = detector.detect(np.zeros((64, 64, 3), np.uint8))
+        return found
+
+    yield instance
+    KINDS.pop("other", None)
+    RESULT_TYPES.pop("other", None)
+
+
+def bells(places, width=24, height=20):
+    """Return maps (K, h, w) with a Gaussian of 2 pixels around each place x, y."""
+    x, y = np.meshgrid(np.arange(width), np.arange(height))
+    return np.stack([np.exp(-((x - a) ** 2 + (y - b) ** 2) / 8) for a, b in places])
+
+
+def on_maps(found, ends):
+    """Return keypoints (K, 2) in pixels of maps. The crop of the image is 1.25 times as large as the image."""
+    return ((found.keypoints[:, :2] - 32) / 80 + 0.5) * ends
+
+
+@pytest.mark.parametrize(
+    ("place", "expected"),
+    [
+        ((5.3, 7.6), (5.25, 7.75)),
+        ((5, 7), (5, 7)),
+        ((2.3, 17.7), (2.25, 17.75)),
+        ((21.7, 2.3), (21.75, 2.25)),
+        ((1.3, 7.4), (1, 7.25)),  # not next to the edges, as in mmpose
+        ((7.4, 1.3), (7.25, 1)),
+        ((0, 7.4), (0, 7)),
+        ((7.4, 0), (7, 0)),
+        ((22.8, 7.4), (23, 7.25)),
+        ((7.4, 18.8), (7.25, 19)),
+    ],
+)
+def test_a_peak_is_shifted_by_a_quarter_pixel_to_its_higher_neighbour(instance, place, expected):
+    np.testing.assert_allclose(on_maps(instance(bells([place])), (24, 20)), [expected], atol=1e-3)
+
+
+def test_a_refined_peak_lies_between_pixels_and_at_most_one_pixel_away(instance):
+    places = [(10.3, 9.6), (12, 10.5), (8.7, 8), (0, 9), (23, 19)]
+    found = on_maps(instance(bells(places), "heatmap_udp"), (23, 19))
+    np.testing.assert_allclose(found[:3], places[:3], atol=0.02)
+    assert np.abs(found[3:] - places[3:]).max() <= 1.001
+
+
+@pytest.mark.parametrize(
+    ("peaks", "score"), [((0.9, 0.5, 0.2), 0.7), ((0.9, 0.31, 0.29), 0.605), ((0.2, 0.1, 0.3), 0.3), ((1.5, 2, 3), 1)]
+)
+def test_the_score_of_an_instance_is_the_mean_of_its_visible_keypoints(instance, peaks, score):
+    found = instance(bells([(5, 5), (9, 9), (15, 12)]) * np.array(peaks)[:, None, None])
+    assert found.score == pytest.approx(score, abs=1e-3)
+    np.testing.assert_allclose(found.visibility, np.clip(peaks, 0, 1), atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("visibility", "box"),
+    [
+        ((0.9, 0.31, 0.29), RotatedBox(20, 30, 25, 50)),
+        ((0.1, 0.1, 0.2), RotatedBox(60, 45, 125, 87.5)),
+        ((0.9, 0.1, 0.1), RotatedBox(10, 10, 1, 1)),
+    ],
+)
+def test_the_next_box_is_a_quarter_larger_than_the_visible_keypoints(new_kind, visibility, box):
+    sonjit.load_extension(str(new_kind("heatmap", 'boxes = "image"')))
+    kind = KINDS["other"].load(CommonOptions(kind="other", model="own"))
+    points = np.array([(10, 10, 0), (30, 50, 0), (110, 80, 0)], np.float32)
+    seen = NetworkObservation(0.5, points, np.array(visibility, np.float32))
+    assert kind.follow(Track(1, seen, seen, None, 0.0)) == box
+
+
+@pytest.mark.parametrize(("shift", "count"), [(10, 1), (11, 2)])
+def test_boxes_of_one_class_that_overlap_by_seven_tenths_are_one_instance(found_by, shift, count):
+    """Boxes of 60 x 60 have an IoU of 50 / 70 or 49 / 71."""
+    rows = np.zeros((300, 6 + 3 * 2))
+    for index in (0, 1):
+        left = 100 + shift * index
+        rows[index] = left, 100, left + 60, 160, 0.9 - 0.1 * index, 0, left, 100, 0.5, left + 60, 160, 0.5
+    found = found_by(rows[None], 2)
+    assert [round(one.score, 3) for one in found] == [0.9, 0.8][:count]
