@@ -274,6 +274,18 @@ def open_kit(browser, site, imports):
     lines = "\n".join(f'import * as kit{i} from "{name}";' for i, name in enumerate(imports))
     site.files["/"] = ("text/html", (KIT_PAGE % (json.dumps(imports), lines)).encode())
     browser.get(site.url)
+    return opened(browser)
+
+
+def opened_for_theirs(browser, name):
+    """Open the page again for a package of MediaPipe, because a page can load only one, and return the browser."""
+    browser.refresh()
+    opened(browser).execute_script("globalThis.theirs = {name: arguments[0]}", name)
+    return browser
+
+
+def opened(browser):
+    """Wait until the page has loaded its modules, and return the browser."""
     run(browser, "while (!document.documentElement?.dataset.ready) await new Promise((next) => setTimeout(next, 20))")
     return browser
 
@@ -301,25 +313,16 @@ def module(weights, tmp_path_factory):
 
 
 @pytest.fixture
-def web_page(browser, site, module):
-    """Page that has loaded the module, with what earlier tests left in it."""
+def web_page(browser, site, module, request):
+    """Page that has loaded the module, with what earlier tests left in it, but no package of MediaPipe by mistake."""
     put_on(site, module)
     imports = {"sonjit-web": "/web/sonjit-web.js"}
-    written = "return document.querySelector('script[type=importmap]')?.textContent"
-    if browser.current_url != f"{site.url}/" or browser.execute_script(written) != json.dumps({"imports": imports}):
+    state = "return [document.querySelector('script[type=importmap]')?.textContent, Boolean(globalThis.theirs)]"
+    written, has_theirs = browser.execute_script(state)
+    is_open = browser.current_url == f"{site.url}/" and written == json.dumps({"imports": imports})
+    if not is_open or (has_theirs and "theirs" not in request.fixturenames):
         open_kit(browser, site, imports)
     return browser
-
-
-@pytest.fixture(autouse=True)
-def page_of_theirs(request):
-    """Give tests of a package of MediaPipe a page of their own, because a page can load it only once."""
-    isolates = "theirs" in request.fixturenames
-    if isolates:
-        request.getfixturevalue("chromium").get("about:blank")
-    yield
-    if isolates:
-        request.getfixturevalue("chromium").get("about:blank")
 
 
 @pytest.fixture(scope="session")

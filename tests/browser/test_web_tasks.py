@@ -9,7 +9,7 @@ import pytest
 from sonjit.compat import mediapipe as mp
 from sonjit.weights import find_weight
 
-from .conftest import run
+from .conftest import opened_for_theirs, run
 from .web_module import put_theirs
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -54,7 +54,8 @@ DRAW = """
 
 @pytest.fixture
 def theirs(web_page, site):
-    """Return the address of MediaPipe's module."""
+    """Return the address of MediaPipe's module, for a new page."""
+    opened_for_theirs(web_page, "tasks-vision")
     return f"{put_theirs(site, 'tasks-vision')}/vision_bundle.mjs"
 
 
