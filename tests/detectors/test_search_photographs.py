@@ -2,8 +2,6 @@ import json
 import os
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import cv2
@@ -123,26 +121,32 @@ def test_results_have_the_number_found_and_whether_the_search_is_complete():
     assert best.total == everyone.total
 
 
-def reported(*arguments):
-    """Return the messages of a command with at most two instances."""
-    command = [sys.executable, "-m", "sonjit", *map(str, arguments), "--max-instances", "2"]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stderr
+@pytest.fixture
+def reported(sonjit):
+    """Return a function that returns the messages of a command with at most two instances."""
+
+    def reported(*arguments):
+        status, _, lines = sonjit(*arguments, "--max-instances", "2")
+        assert status == 0, lines
+        return "\n".join(lines)
+
+    return reported
 
 
 @pytest.mark.parametrize("kind", ["face", "holistic"])
-def test_the_command_line_reports_that_more_were_found(kind):
+def test_the_command_line_reports_that_more_were_found(reported, kind):
     messages = reported(kind, WILD / "group-5.jpg")
     assert re.search(r"2 of at least \d+ shown\. Use --max-instances\.", messages)
 
 
-def test_the_command_line_reports_that_more_were_found_in_the_images_of_a_folder(tmp_path):
+def test_the_command_line_reports_that_more_were_found_in_the_images_of_a_folder(reported, tmp_path):
     for number, name in enumerate(("group-5.jpg", "group-2.jpg", "person-tasia.jpg")):
         shutil.copy(WILD / name, tmp_path / f"{number}.jpg")
     messages = reported("face", tmp_path)
     assert re.findall(r"(\d)\.jpg: 2 of at least \d+ shown", messages) == ["0", "1"]
 
 
-def test_the_command_line_reports_that_more_were_found_in_a_video(write_video, tmp_path):
+def test_the_command_line_reports_that_more_were_found_in_a_video(reported, write_video, tmp_path):
     rgb = cv2.resize(rgb_from(str(WILD / "group-5.jpg")), (960, 816))
     write_video(tmp_path / "clip.mp4", [rgb] * 5)
     assert re.search(r"2 of at least [3-9] shown\. Use --max-instances\.", reported("body", tmp_path / "clip.mp4"))

@@ -14,8 +14,8 @@ from sonjit.media import open_source
 
 pytestmark = [pytest.mark.golden, pytest.mark.slow]
 
-FRAMES, REPEATS = 16, 4
-EMPTY, FRAMES_AFTER_EMPTY = 5, 8
+FRAMES, REPEATS = 12, 4
+EMPTY, FRAMES_AFTER_EMPTY = 5, 6
 CERTAIN = 0.95
 HEAD = slice(0, 11)
 SEQUENCES_OF_BODIES = "goldens/mediapipe/pose.*[ck].full.json"  # other files have the same images for other models
