@@ -114,6 +114,23 @@ def test_waves_count_their_swings(events_of, fps, hertz):
     assert events[-1].count == pytest.approx(2 * hertz * 2.1, abs=1.5)
 
 
+@pytest.mark.parametrize("side", [1, -1])
+@pytest.mark.parametrize(("height", "is_wave"), [(0.36, True), (0.24, False), (-0.36, False)])
+def test_only_a_raised_hand_waves(events_of, poses, height, is_wave, side):
+    """Turn the hand in the image until its fingertips are so many hand lengths above the wrist."""
+
+    def turn(_, points):
+        tips = points[[8, 12, 16, 20], :2].mean(0) - points[0, :2]
+        wanted = math.atan2(-height * length, side * math.sqrt(tips @ tips - (height * length) ** 2))
+        angle = wanted - math.atan2(tips[1], tips[0])
+        axes = np.array([[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]])
+        points[:, :2] = (points[:, :2] - points[0, :2]) @ axes + points[0, :2]
+
+    length = float(hand_length_m(poses["open"].keypoints))
+    events = events_of(3, 30, lambda t: (0.35 * math.sin(9 * max(0, t - 0.3)), 0), change=turn)
+    assert ("Wave", "begin") in steps(events) if is_wave else "Wave" not in {event.name for event in events}
+
+
 @RATES
 @pytest.mark.parametrize(("name", "sign", "seconds"), [("Clockwise", 1, 0.8), ("Counterclockwise", -1, 1.6)])
 def test_circles_have_a_direction_and_turns(events_of, fps, name, sign, seconds):

@@ -14,7 +14,7 @@ import sonjit
 from sonjit import InputError
 from sonjit.media import Header
 from sonjit.media.sources import _source_from_stream
-from sonjit.media.sources.video import _Clock
+from sonjit.media.sources.video import _Clock, _Shape
 
 from .test_as_shown import close_to, picture, read, write_video
 
@@ -123,6 +123,29 @@ def test_the_pixel_aspect_of_a_video_may_change(tmp_path):
     wide[16:48] = cv2.resize(picture(), (96, 32), interpolation=cv2.INTER_AREA)
     assert close_to(frames[11][2], picture(shift=44))
     assert close_to(frames[12][2], wide)
+
+
+@pytest.mark.parametrize(
+    ("stated", "first", "second", "shown"),
+    [
+        (None, None, Fraction(2), Fraction(2)),
+        (Fraction(2), Fraction(2), Fraction(3, 2), Fraction(3, 2)),
+        (Fraction(2), Fraction(1), Fraction(3, 2), Fraction(2)),  # the container states another one, which counts
+        (Fraction(2), Fraction(3), Fraction(3, 2), Fraction(2)),
+        (Fraction(2), None, Fraction(3, 2), Fraction(2)),
+    ],
+)
+def test_an_aspect_that_only_the_container_states_stays(stated, first, second, shown):
+    shape = _Shape(stated, (0, 0, 0, 0))
+    frame = SimpleNamespace(width=96, height=64, key_frame=True, rotation=0, side_data={})
+    assert shape.changes(frame, SimpleNamespace(sample_aspect_ratio=first))
+    assert shape.geometry.aspect == (stated or 1)
+    assert not shape.changes(frame, SimpleNamespace(sample_aspect_ratio=first))
+    assert shape.changes(frame, SimpleNamespace(sample_aspect_ratio=second))
+    assert shape.geometry.aspect == shown
+    assert shape.fit == (None if shown == (stated or 1) else (round(96 * (stated or 1)), 64))
+    frame.key_frame = False
+    assert not shape.changes(frame, SimpleNamespace(sample_aspect_ratio=Fraction(9)))  # not between key frames
 
 
 def test_the_start_after_the_sound_is_in_the_header(tmp_path):

@@ -177,6 +177,43 @@ def test_a_box_inside_another_is_the_same_face_and_boxes_apart_are_others(hider)
     assert anonymiser.hidden.faces == 3
 
 
+@pytest.mark.parametrize(
+    ("second", "count"),
+    [
+        ((30, 120, 60, 150), 1),  # inside
+        ((30, 102, 60, 150), 1),  # 62 % of it inside
+        ((30, 98, 60, 150), 2),  # 58 % of it inside
+        ((100, 120, 140, 160), 2),  # a quarter of it inside
+        ((10, 20, 110, 119), 2),  # above, of the same width
+        ((10, 178, 110, 278), 1),  # an IoU of 27 %
+        ((10, 182, 110, 282), 2),  # an IoU of 23 %
+    ],
+)
+@pytest.mark.parametrize("turned", [False, True])
+def test_faces_are_the_same_by_their_overlap_in_both_directions(hider, second, count, turned):
+    boxes = [(10, 120, 110, 220), second]
+    boxes = [(top, left, bottom, right) for left, top, right, bottom in boxes] if turned else boxes
+    rgb = np.random.default_rng(0).integers(0, 255, (300, 300, 3), np.uint8)
+    for order in (boxes, boxes[::-1]):
+        anonymiser = hider(lambda shown, found=order: found if (shown == rgb).all() else [])
+        anonymiser.below(SourceFrame(0, None, rgb))
+        assert anonymiser.hidden.faces == count
+
+
+@pytest.mark.parametrize(
+    ("box", "is_counted"),
+    [
+        ((-40, 30, 0, 70), False), ((-40, 30, 1, 70), True), ((160, 30, 200, 70), False), ((159, 30, 200, 70), True),
+        ((50, -40, 90, 0), False), ((50, -40, 90, 1), True), ((50, 120, 90, 160), False), ((50, 119, 90, 160), True),
+    ],
+)  # fmt: skip
+def test_faces_outside_the_image_of_a_live_stream_do_not_count(hider, box, is_counted):
+    rgb = np.random.default_rng(0).integers(0, 255, (120, 160, 3), np.uint8)
+    anonymiser = hider(lambda _: [box])
+    anonymiser.below(SourceFrame(0, 0.0, rgb))
+    assert anonymiser.hidden.faces == is_counted
+
+
 def test_only_stills_are_searched_thoroughly(hider):
     anonymiser, rgb = hider(lambda _: []), np.zeros((90, 90, 3), np.uint8)
     anonymiser.below(SourceFrame(0, 0.0, rgb))

@@ -43,7 +43,6 @@ _VIDEO_MAGIC: Final = (
     (0, b"FLV"),
     (0, b"OggS"),
     (0, b"\x30\x26\xb2\x75"),
-    (0, b"GIF8"),
     (0, b"YUV4MPEG2 "),
     (8, b"AVI "),
     (0, b"\0\0\x01\xba"),
