@@ -11,7 +11,14 @@ from hypothesis import strategies as st
 
 from sonjit import InputError
 from sonjit.detectors.kinds import body as body_kind
-from sonjit.detectors.kinds.body import Bodies, BodyObservation, BodySmoother, MaskSmoother
+from sonjit.detectors.kinds.body import (
+    Bodies,
+    BodyObservation,
+    BodySmoother,
+    MaskSmoother,
+    box_from_alignment,
+    refine_by_heatmaps,
+)
 from sonjit.detectors.options import BodyOptions
 from sonjit.detectors.search.bodies import body_oks
 from sonjit.geometry.boxes import RotatedBox
@@ -196,3 +203,113 @@ def test_a_network_of_bodies_has_the_sizes_of_their_outputs(monkeypatch, tmp_pat
         else:
             with pytest.raises(InputError, match=r"own\.tflite is not a body landmark network"):
                 body_kind.load_bodies(options, finds=False)
+
+
+def refined_by_loops(point, heatmap, kernel):
+    """Return x, y and the peak of a point in fractions of the crop, moved as MediaPipe describes it."""
+    height, width = heatmap.shape
+    column, row = int(point[0] * width), int(point[1] * height)
+    if not (0 <= column < width and 0 <= row < height):
+        return (*point[:2], 0.0)
+    reach = range(-(kernel // 2), kernel // 2 + 1)
+    cells = [(row + y, column + x) for y in reach for x in reach if 0 <= row + y < height and 0 <= column + x < width]
+    shares = [1 / (1 + np.exp(-heatmap[cell])) for cell in cells]
+    if max(shares) < 0.5:
+        return (*point[:2], max(shares))
+    y, x = np.average(cells, axis=0, weights=shares)
+    return x / width, y / height, max(shares)
+
+
+@pytest.mark.parametrize("kernel", [7, 9])
+def test_keypoints_move_to_the_centre_of_their_heatmaps(kernel):
+    rng = np.random.default_rng(4)
+    points = rng.uniform(-0.1, 1.1, (80, 3)).astype(np.float32)
+    points[:6, :2] = [(0, 0), (0.999, 0.999), (0.01, 0.5), (0.5, 0.01), (0.99, 0.5), (0.5, 0.99)]
+    heatmaps = rng.normal(-2, 1, (20, 24, 80)).astype(np.float32)
+    heatmaps[..., 40:] -= 3  # too low to move a keypoint
+    found, peaks = refine_by_heatmaps(points, heatmaps, kernel)
+    expected = [refined_by_loops(point, heatmaps[..., k].astype(float), kernel) for k, point in enumerate(points)]
+    np.testing.assert_allclose(np.column_stack([found[:, :2], peaks]), expected, atol=1e-5)
+    np.testing.assert_array_equal(found[:, 2], points[:, 2])
+    assert 10 < (found != points).any(1).sum() < 70
+
+
+@pytest.mark.parametrize("turn", [0.0, 0.5, -2.0, 3.1])
+def test_the_box_of_a_person_is_around_the_circle_of_its_alignment_points(turn):
+    centre = np.array([200.0, 150.0])
+    box = box_from_alignment(np.array([centre, centre + 40 * np.array([np.sin(turn), -np.cos(turn)])]))
+    assert box == pytest.approx((200, 150, 100, 100, turn))
+
+
+class Detector:
+    """Detector of people with these alignment points in an image, and others in the mirrored image."""
+
+    def __init__(self, points, mirrored):
+        self.points, self.mirrored = points, mirrored
+
+    def find(self, rgb, min_score):
+        shown = self.points if rgb[0, 0, 0] else self.mirrored
+        return [SimpleNamespace(keypoints=np.array([*pair, (0, 0)], float)) for pair in shown]
+
+
+def test_people_have_the_mean_boxes_of_both_mirror_images():
+    rgb = np.zeros((300, 500, 3), np.uint8)
+    rgb[0, 0] = 1
+    points = [((100, 150), (100, 100)), ((300, 150), (300, 110))]
+    network = FakeNetwork(np.zeros((1, 195), np.float32), np.zeros((1, 117), np.float32))
+    detector = Detector(points, [((399 - 8, 154), (399 - 8, 104)), ((199 - 20, 150), (199 - 20, 110))])
+    plain, averaged = (Bodies(detector, network, averages_mirrored=twice).find(rgb, 0.5) for twice in (False, True))
+    assert [box[:4] for box in plain] == [(100, 150, 125, 125), (300, 150, 100, 100)]
+    assert [box[:4] for box in averaged] == [(104, 152, 125, 125), (300, 150, 100, 100)]  # the second one is another
+    assert Bodies(None, network).find(rgb, 0.5) == []
+
+
+@pytest.mark.parametrize(("shift", "is_same"), [(9.9, True), (10.1, False)])
+def test_boxes_on_the_same_hips_show_one_person(shift, is_same):
+    network = FakeNetwork(np.zeros((1, 195), np.float32), np.zeros((1, 117), np.float32))
+    box, other = RotatedBox(100, 100, 100, 100), RotatedBox(100, 100 + shift, 60, 60, 1.0)
+    assert Bodies(None, network).is_same_instance(box, other) == is_same
+    assert Bodies(None, network).is_same_instance(other, box) == is_same
+
+
+def test_an_occluded_body_moves_without_visible_keypoints():
+    network = FakeNetwork(np.zeros((1, 195), np.float32), np.zeros((1, 117), np.float32))
+    body = seen(mask=np.ones((4, 4), np.float32))
+    moved = Bodies(None, network).propagate(body, np.array([3, -4], np.float32), 0.25)
+    np.testing.assert_allclose(moved.keypoints, body.keypoints + np.array([3, -4, 0]))
+    np.testing.assert_allclose(moved.alignment, body.alignment + np.array([3, -4]))
+    assert moved.score == 0.25
+    assert not moved.visibility.any()
+    assert not moved.mask.any()
+    assert moved.mask.shape == (4, 4)
+    assert Bodies(None, network).propagate(seen(), np.zeros(2, np.float32), 0.5).mask is None
+
+
+def test_an_observation_has_the_places_masks_and_colours_of_the_crop():
+    image = np.zeros((39, 5), np.float32)
+    places = {11: (192, 64), 12: (64, 64), 23: (192, 192), 24: (64, 192)}  # in the crop of 256 px
+    for index, place in places.items():
+        image[index, :2] = place
+    image[:33, 3:] = np.log(3), -np.log(3)
+    image[33], image[34] = (128, 128, 0, 0, 0), (128, 28, 0, 0, 0)
+    world = np.zeros((39, 3), np.float32)
+    world[11] = 1, 2, 3
+    logits = np.full((1, 256, 256, 1), -9, np.float32)
+    logits[0, :128] = 9
+    rgb = np.zeros((400, 400, 3), np.uint8)
+    rgb[:176], rgb[176:224], rgb[224:] = (200, 10, 0), (0, 150, 20), (30, 0, 100)
+    network = FakeNetwork(image.reshape(1, -1), world.reshape(1, -1), logits, score=0.75)
+    found = Bodies(None, network).observe(rgb, RotatedBox(200, 200, 256, 256))
+    np.testing.assert_allclose(found.keypoints[[11, 24], :2], [(264, 136), (136, 264)], atol=1e-3)
+    np.testing.assert_allclose(found.keypoints_3d[11], (1, 2, 3), atol=1e-6)
+    np.testing.assert_allclose(found.visibility, 0.75, atol=1e-6)
+    np.testing.assert_allclose(found.presence, 0.25, atol=1e-6)
+    np.testing.assert_allclose(found.alignment, [(200, 200), (200, 100)], atol=1e-3)
+    assert found.score == 0.75
+    assert found.heatmap_peak < 0.01
+    assert found.mask.shape == (400, 400)
+    np.testing.assert_allclose(found.mask[[100, 300, 20], [200, 200, 200]], (1, 0, 0), atol=1e-3)
+    np.testing.assert_allclose(found.colours, [200, 10, 0, 0, 150, 20, 30, 0, 100])
+    body = Bodies(None, network).result(rgb, found, SimpleNamespace(id=3))
+    assert (body.id, body.score) == (3, 0.75)
+    assert Bodies(None, network).result(rgb, found, None).id is None
