@@ -1,18 +1,29 @@
 """Options of hands: visibility, calibrated sides, refined keypoints, sizes and distances."""
 
+import math
 import pickle
 from dataclasses import replace
 from types import SimpleNamespace
 
+import cv2
 import numpy as np
 import pytest
 
 import sonjit
 from sonjit import InputError
 from sonjit.detectors.kinds.hand_heads import BEFORE, BEHIND
-from sonjit.detectors.kinds.hands import _BUNDLE_TURN_RAD, HandSizes, box_around_hand, box_from_palm, load_hands
+from sonjit.detectors.kinds.hands import (
+    _BUNDLE_TURN_RAD,
+    HandObservation,
+    Hands,
+    HandSizes,
+    box_around_hand,
+    box_from_palm,
+    load_hands,
+)
 from sonjit.detectors.options import HandOptions
 from sonjit.detectors.ssd import Detection
+from sonjit.geometry.boxes import RotatedBox
 from sonjit.geometry.cameras import Intrinsics, assumed_camera
 from sonjit.media import Header, load_frames, open_writer
 from sonjit.results import Frame, Hand
@@ -301,3 +312,101 @@ def test_first_crops_of_a_bundle_are_turned_by_90_radians_instead_of_degrees():
     assert box_from_palm(palm).rotation == pytest.approx(0)
     turned = box_from_palm(palm, _BUNDLE_TURN_RAD).rotation
     assert np.exp(1j * turned) == pytest.approx(np.exp(1j * 90) / 1j)
+
+
+class HandNetwork:
+    """Landmark network whose wrist is at the brightest pixel of the crop, with the other keypoints above it."""
+
+    precision = "f32"
+
+    def __init__(self, more=0):
+        self.input = np.zeros((1, 224, 224, 3), np.uint8)
+        self.more = more
+
+    def run(self):
+        y, x = np.unravel_index(int(self.input[0].sum(2).argmax()), (224, 224))
+        points = np.zeros((21 + self.more, 3), np.float32)
+        points[:, 0], points[:, 1], points[:, 2] = x + np.arange(21 + self.more), y - 5 * np.arange(21 + self.more), 4
+        world = np.tile(np.array([0.03, 0.02, 0.01], np.float32), (21 + self.more, 1))
+        return [points.reshape(1, -1), np.float32([[0.9]]), np.float32([[0.8]]), world.reshape(1, -1)]
+
+
+def spot(x, y, size=(500, 400)):
+    rgb = np.zeros((*size[::-1], 3), np.uint8)
+    rgb[y - 2 : y + 3, x - 2 : x + 3] = 255
+    return cv2.GaussianBlur(rgb, (0, 0), 2)
+
+
+@pytest.mark.parametrize("rotation", [0.0, 0.5])
+@pytest.mark.parametrize(("x", "y"), [(250, 200), (40, 30), (480, 380)])
+def test_a_hand_in_the_mirrored_image_has_places_and_side_of_the_image(x, y, rotation):
+    hands = Hands(None, HandNetwork(), mirrored=False)
+    rgb, box = spot(x, y), RotatedBox(x - 10.0, y + 5.0, 112, 112, rotation)
+    plain, other = hands.observe(rgb, box), hands.observe_mirrored(rgb, box)
+    for seen in (plain, other):
+        assert np.abs(seen.keypoints[0, :2] - (x, y)).max() < 1.6
+    assert (plain.left, other.left) == pytest.approx((0.2, 0.8))
+    sin, cos = math.sin(rotation), math.cos(rotation)
+    up, across = np.array([sin, -cos]), np.array([cos, sin])
+    for seen, sign in ((plain, 1), (other, -1)):  # the fingers bend to the other side
+        step = seen.keypoints[20, :2] - seen.keypoints[0, :2]
+        np.testing.assert_allclose(step, 50 * up + sign * 10 * across, atol=0.01)
+    np.testing.assert_allclose(plain.keypoints[:, 2], other.keypoints[:, 2])
+    turned = (0.03 * cos - 0.02 * sin, 0.03 * sin + 0.02 * cos)
+    np.testing.assert_allclose(plain.keypoints_3d[0], (*turned, 0.01), atol=1e-6)
+
+
+def test_a_hand_is_observed_in_pixels_and_in_a_selfie_view_of_the_other_side():
+    rgb, box = spot(250, 200), RotatedBox(250.0, 200.0, 112, 112)
+    plain, selfie = (Hands(None, HandNetwork(3), mirrored=mirrored).observe(rgb, box) for mirrored in (False, True))
+    assert plain.keypoints.shape == plain.keypoints_3d.shape == (21, 3)
+    np.testing.assert_allclose(plain.keypoints[:, 2], 4 / 224 / 0.4 * 112, rtol=1e-5)
+    np.testing.assert_allclose(plain.extra[0] - plain.keypoints[0, :2], (10.5, -52.5), atol=1e-3)
+    assert (plain.score, plain.left, selfie.left) == pytest.approx((0.9, 0.2, 0.8))
+    assert Hands(None, HandNetwork(), mirrored=False).observe(rgb, box).extra is None
+
+
+def test_an_occluded_hand_moves_with_hidden_keypoints():
+    hands = Hands(None, HandNetwork(3), mirrored=False)
+    seen = replace(hands.observe(spot(250, 200), RotatedBox(250.0, 200, 112, 112)), visibility=np.ones(21, np.float32))
+    moved = hands.propagate(seen, np.float32([5, -6]), 0.3)
+    np.testing.assert_allclose(moved.keypoints, seen.keypoints + np.float32([5, -6, 0]))
+    np.testing.assert_allclose(moved.extra, seen.extra + np.float32([5, -6]))
+    assert moved.score == 0.3
+    assert not moved.visibility.any()
+    plain = hands.propagate(replace(seen, extra=None, visibility=None), np.float32([5, -6]), 0.3)
+    assert (plain.extra, plain.visibility) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("left", "of_track", "side", "score"),
+    [(0.7, None, "Left", 0.7), (0.3, None, "Right", 0.7), (0.7, 0.2, "Right", 0.8), (0.5, None, "Right", 0.5)],
+)
+def test_a_track_decides_the_side_of_its_hand(left, of_track, side, score):
+    hands, points = Hands(None, HandNetwork(), mirrored=False), np.ones((21, 3), np.float32)
+    one = None if of_track is None else SimpleNamespace(id=4, left=of_track)
+    visibility = np.ones(21, np.float32)
+    found = hands.result(spot(9, 9), HandObservation(0.9, points, points, left, visibility=visibility), one)
+    assert (found.handedness, found.handedness_score) == (side, pytest.approx(score))
+    assert found.id == (None if of_track is None else 4)
+    assert found.visibility is visibility
+    hidden = Hands(None, HandNetwork(), mirrored=False, visibility=False)
+    assert (
+        hidden.result(spot(9, 9), HandObservation(0.9, points, points, left, visibility=visibility), one).visibility
+        is None
+    )
+
+
+@pytest.mark.parametrize("turn", [0.0, 1.0, -2.5])
+def test_the_crop_of_a_hand_is_twice_as_large_as_its_palm_and_turned_with_it(turn):
+    """The palm is 40 wide and 60 high; the crop moves by a tenth of its height towards the fingers."""
+    points = np.zeros((21, 2))
+    points[0] = 0, 60
+    points[[1, 2, 3]] = -20, 30
+    points[[5, 6]], points[[9, 10]], points[[13, 14]], points[[17, 18]] = (-10, 0), (0, 0), (10, 0), (20, 0)
+    points[[4, 7, 8, 11, 12, 15, 16, 19, 20]] = 500, -500  # they do not count
+    cos, sin = math.cos(turn), math.sin(turn)
+    box = box_around_hand(points @ np.array([[cos, sin], [-sin, cos]]) + 300)
+    assert box.rotation == pytest.approx(turn)
+    assert box.width == box.height == pytest.approx(120)
+    assert (box.cx, box.cy) == pytest.approx((300 - 24 * sin, 300 + 24 * cos))
