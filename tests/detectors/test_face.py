@@ -16,6 +16,8 @@ from sonjit.detectors.kinds import face_networks
 from sonjit.detectors.kinds.face import FaceMeshes, FaceObservation
 from sonjit.detectors.kinds.face_boxes import FaceBoxes
 from sonjit.detectors.kinds.face_networks import _wire_fields
+from sonjit.detectors.search.faces import search_boxes
+from sonjit.detectors.search.stills import Extent
 from sonjit.detectors.search.stream_finders import FaceFinder
 from sonjit.detectors.ssd import Detection
 from sonjit.detectors.tracking import Track
@@ -256,7 +258,8 @@ class Detector:
 
 
 def detected(score=0.9, box=(10, 20, 50, 70)):
-    return Detection(score, np.array(box, float), np.arange(12.0).reshape(6, 2))
+    corner = np.array(box[:2], float)
+    return Detection(score, np.array(box, float), np.arange(12.0).reshape(6, 2) + corner - (10, 20))
 
 
 @pytest.mark.parametrize(("mirrored", "order"), [(False, [0, 1, 2, 3, 4, 5]), (True, [1, 0, 2, 3, 5, 4])])
@@ -428,3 +431,53 @@ def test_a_network_of_blendshapes_has_their_number_of_outputs(monkeypatch, point
         return
     with pytest.raises(InputError, match=r"a.task: face_blendshapes.tflite has input .* not \(1, 146, 2\) and 52"):
         face_networks.load_blendshapes(bundle, None)
+
+
+class Windows(Detector):
+    """Full-range detector that finds these boxes in the first window, and counts the windows."""
+
+    def __init__(self, *boxes):
+        super().__init__(*boxes)
+        self.sizes = []
+
+    def find(self, rgb, min_score):
+        self.sizes.append(rgb.shape[:2])
+        return super().find(rgb, min_score) if len(self.sizes) == 1 else []
+
+
+LEVELS = {1: 1, 2: 4, 3: 9}  # number of windows of a square image
+
+
+@pytest.mark.parametrize(
+    ("published", "shape", "thorough", "levels"),
+    [
+        ([], (600, 600), False, [1, 2]),
+        ([100], (600, 600), False, [1]),
+        ([89], (600, 600), False, [1, 2]),  # a face smaller than 0.15 of the image
+        ([100, 28], (600, 600), False, [1, 2]),
+        ([100, 26], (600, 600), False, [1, 2, 3]),  # and than 0.045
+        ([100], (600, 600), True, [1, 2, 3]),
+    ],
+)
+def test_smaller_windows_are_searched_if_faces_are_small_or_all_are_wanted(published, shape, thorough, levels):
+    usual = Detector(
+        *(detected(box=(9 + 200 * i, 9, 9 + 200 * i + size, 9 + size)) for i, size in enumerate(published))
+    )
+    detector, rgb = Windows(), np.zeros((*shape, 3), np.uint8)
+    found, complete = search_boxes(rgb, detector, FaceBoxes(usual), Extent(0.5, thorough=thorough))
+    assert len(detector.sizes) == sum(LEVELS[level] for level in levels)
+    assert complete == (levels[-1] == 3)
+    assert len(found) == len(published)
+
+
+def test_all_windows_of_a_long_image_are_searched():
+    detector = Windows()
+    assert search_boxes(np.zeros((200, 1600, 3), np.uint8), detector, FaceBoxes(Detector()), Extent(0.5))[1]
+    assert len(detector.sizes) > 14
+
+
+def test_faces_of_windows_are_added_unless_they_are_known_or_cut():
+    known = detected(0.7, (100, 100, 200, 200))
+    detector = Windows(detected(0.6, (102, 100, 202, 200)), detected(0.9, (300, 300, 330, 340)), detected(0.3))
+    found, _ = search_boxes(np.zeros((600, 600, 3), np.uint8), detector, FaceBoxes(Detector(known)), Extent(0.5))
+    assert [(one.score, *one.keypoints[0, :2]) for one in found] == [(0.9, 300, 300), (0.7, 100, 100)]
