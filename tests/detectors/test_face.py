@@ -228,10 +228,12 @@ def test_smoothing_comes_to_rest_where_the_face_is(model, portrait, faces):
     assert pairs[-1][0].box == pytest.approx(pairs[-1][1].box, abs=2)
 
 
-@pytest.mark.parametrize("model", ["attention", "box"])
+@pytest.mark.parametrize(("model", "count"), [("attention", 478), ("mesh", 468), ("box", 6), ("box-full", 6)])
 @pytest.mark.parametrize("shape", [(1, 1), (2, 300)])
-def test_nothing_is_found_where_nothing_is(model, shape, faces):
-    assert faces(model=model).detect(np.zeros((*shape, 3), np.uint8)) == []
+def test_nothing_is_found_where_nothing_is(model, count, shape, faces):
+    found = faces(model=model).detect(np.zeros((*shape, 3), np.uint8))
+    assert found == []
+    assert found.xy.shape == (0, count, 2)
 
 
 def test_box_models_refuse_given_boxes(faces):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from sonjit import Body, Face, Frame, Hand, InputError, Person
-from sonjit.results import RESULT_TYPES, MotionEvent, box_around, schema
+from sonjit.results import RESULT_TYPES, Event, MotionEvent, box_around, schema
 from sonjit.results.skeletons import Skeleton, load_skeleton
 
 coordinates = st.floats(width=32, allow_nan=False, allow_infinity=False)
@@ -52,9 +52,16 @@ motions = st.builds(
     *(st.integers(0, 1000).map(lambda n: n / 1e3), st.tuples(*2 * [st.integers(-999, 999).map(lambda n: n / 1e3)])),
     st.integers(-999, 999).map(lambda n: n / 100),
 )
+events = st.builds(
+    Event,
+    *(st.text(max_size=9), st.sampled_from(["gesture", "motion"]), st.sampled_from(["begin", "end", "cancel"])),
+    *(st.integers(0, 9999).map(lambda n: n / 1e4), st.none() | st.integers(0, 9999).map(lambda n: n / 1e4)),
+    *(st.integers(1, 9), st.none() | st.sampled_from(["Left", "Right"]), st.integers(0, 99_999).map(lambda n: n / 1e5)),
+)
 frames = st.builds(
     Frame,
     motions=st.lists(motions, max_size=2),
+    events=st.lists(events, max_size=2),
     index=st.integers(0, 10**9),
     time=st.none() | st.floats(0, 1e6),
     hands=st.lists(hands, max_size=2),
