@@ -78,8 +78,12 @@ def test_windows_take_turns_by_their_number(search):
     ],
 )
 def test_turned_faces_count_from_a_higher_score_in_thorough_searches(search, score, turn, thorough, hides):
-    found = search(Faces(score, turn=turn)).find(IMAGE, thorough=thorough)
+    faces = Faces(score, turn=turn)
+    found = search(faces).find(IMAGE, thorough=thorough)
     assert bool(found.faces) == hides
+    turns = [area.rotation for _, area, _ in faces.calls]
+    assert turns.count(0.0) == (1 + 4 + 9 + 16 if thorough else 1 + 4 + 9)
+    assert len(turns) == turns.count(0.0) + (3 * (1 + 4) if thorough else 0)
     assert found.people == []
 
 

@@ -44,9 +44,9 @@ class GestureNetworks:
         score = hand.handedness_score or 0.0
         right = score if hand.handedness == "Right" else 1 - score
         landmarks, side, world = self._embedder.inputs
-        landmarks[0] = _in_own_size(points)
-        side[0] = right
-        world[0] = _in_own_size(hand.keypoints_3d)
+        landmarks[:] = _in_own_size(points)
+        side[:] = right
+        world[:] = _in_own_size(hand.keypoints_3d)
         (embedding,) = self._embedder.run()
         found: list[dict[str, float]] = []
         for engine, names in self._classifiers:

@@ -1,0 +1,227 @@
+"""Parts of the search: proposals, heads, people and hands of the networks, and crops of bodies."""
+
+import math
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from sonjit.detectors.kinds.body import BodyObservation
+from sonjit.detectors.search import geometry
+from sonjit.detectors.search.bodies import PLACEMENTS, box_below, clipped, crop_of, only_box
+from sonjit.detectors.search.geometry import Proposal, is_near, is_same_instance, merge_proposals, oks
+from sonjit.detectors.search.network import SIDE, VALUES, PeopleNetwork, PersonBox, has_small, new_people
+from sonjit.detectors.search.score import LIMITS
+from sonjit.detectors.ssd import Detection
+from sonjit.geometry.boxes import RotatedBox
+from sonjit.geometry.windows import Window
+
+BOX = RotatedBox(200, 100, 100, 100, 0.2)
+
+
+@pytest.mark.parametrize(
+    ("change", "near"),
+    [
+        ({"cx": 207.9}, True), ({"cx": 208.1}, False), ({"cy": 92.1}, True), ({"cy": 91.9}, False),
+        ({"width": 114}, True), ({"width": 116}, False), ({"width": 88}, True), ({"width": 86}, False),
+        ({"rotation": 0.34}, True), ({"rotation": 0.36}, False), ({"rotation": 0.3 + 2 * math.pi}, True),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_boxes_are_near_that_give_nearly_the_same_crop(change, near):
+    assert is_near(BOX, BOX._replace(**change)) == is_near(BOX._replace(**change), BOX) == near
+
+
+def test_proposals_are_sorted_without_duplicates_and_impossible_sizes():
+    sizes = {"tiny": 4, "small": 5, "wide": 399, "too wide": 400}
+    found = [Proposal(RotatedBox(i * 500, 0, size, size), 0.5, name) for i, (name, size) in enumerate(sizes.items())]
+    found += [Proposal(BOX, 0.6, "weak"), Proposal(BOX._replace(cx=203), 0.9, "best"), Proposal(BOX, 0.7, "published")]
+    assert [one.source for one in merge_proposals(found, 400)] == ["best", "small", "wide"]
+    assert [one.published for one in found[-2:]] == [False, True]
+
+
+def square(x=0.0, y=0.0, width=100.0, height=100.0):
+    return np.array([(x, y, 0), (x + width, y, 0), (x, y + height, 0), (x + width, y + height, 0)], float)
+
+
+def test_similarity_of_keypoints_falls_with_their_distance():
+    points = square()
+    assert oks(points, points) == 1
+    assert oks(points, square(8)) == pytest.approx(math.exp(-1 / 2))
+    assert oks(points, square(8), tolerance=0.16) == pytest.approx(math.exp(-1 / 8))
+    assert oks(points, square(8, 50), moved=True) == pytest.approx(1)
+    assert oks(points, square(y=8, height=92), weights=np.array([1, 1, 3, 0])) == pytest.approx(
+        (2 * math.exp(-1 / 2) + 3) / 5
+    )
+    assert oks(points, points, weights=np.zeros(4)) == 0
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "same"),
+    [
+        (square(), square(53), True),  # IoU of 0.3
+        (square(), square(55), False),
+        (square(), square(87.9, 40, 20, 20), True),  # 0.6 of the smaller one
+        (square(), square(88.1, 40, 20, 20), False),
+        (square(width=0), square(11.9, width=0), True),  # near without any area
+        (square(width=0), square(12.1, width=0), False),
+    ],
+)
+def test_keypoints_show_one_instance_that_coincide_overlap_or_are_nested(a, b, same):
+    assert is_same_instance(a, b) == is_same_instance(b, a) == same
+
+
+def body_of(eyes=(100, 100), mouth=(100, 140), torso=((130, 200), (70, 200), (120, 300), (80, 300))):
+    points = np.zeros((33, 3), np.float32)
+    points[:11, :2] = eyes
+    points[[9, 10], :2] = mouth
+    points[[11, 12, 23, 24], :2] = torso
+    ones = np.ones(33, np.float32)
+    return BodyObservation(0.8, points, points, ones, ones, np.zeros((2, 2), np.float32))
+
+
+@pytest.mark.parametrize(("mouth", "turn"), [((100, 140), 0.0), ((140, 100), -math.pi / 2), ((100, 60), math.pi)])
+def test_a_head_spans_forehead_to_chin_and_turns_with_the_face(mouth, turn):
+    head = geometry.head_of_body(body_of(mouth=mouth))
+    assert head.score == 0.8
+    assert head.height == pytest.approx(2.41 * 40)
+    np.testing.assert_allclose(head.middle, (100, 100) + 0.39 * (np.array(mouth) - 100))
+    assert head.crop.width == head.crop.height == pytest.approx(1.5 * 2.41 * 40)
+    assert abs(head.crop.rotation) == pytest.approx(abs(turn))
+    assert turn in (math.pi, head.crop.rotation)
+
+
+def test_heads_of_a_window_are_in_pixels_of_the_image():
+    points = np.array([(20, 30), (40, 30), (30, 40), (30, 50), (0, 0), (0, 0)], float)
+    detector = SimpleNamespace(find=lambda rgb, least: [Detection(0.7, np.zeros(4), points)] * (rgb.shape[0] == 80))
+    (head,) = geometry.detected_heads(detector, np.zeros((200, 200, 3), np.uint8), Window(100, 50, 150, 130), 0.5)
+    np.testing.assert_allclose(head.middle, (130, 80 + 0.39 * 20))
+    np.testing.assert_allclose(head.down, (0, 2.41 * 20))
+    assert head.score == 0.7
+
+
+def test_bodies_are_compared_by_torso_and_head_in_their_sizes():
+    body = body_of()
+    assert geometry.torso_size(body) == 100  # from shoulders to hips
+    assert geometry.torso_size(body_of(torso=((250, 200), (50, 200), (120, 300), (80, 300)))) == 200  # shoulders
+    for limit, same, part in (
+        (LIMITS["same_torso"] * 100, geometry.is_same_torso, body_of),
+        (LIMITS["same_head"] * 60, geometry.is_same_head, body_of),
+    ):
+        for step, expected in ((-0.5, True), (0.5, False)):
+            x = limit + step
+            moved = part(
+                (100 + x, 100), (100 + x, 140), [(a + x, b) for a, b in ((130, 200), (70, 200), (120, 300), (80, 300))]
+            )
+            assert same(body, moved) == same(moved, body) == expected
+    head = geometry.head_of_body(body)
+    assert geometry.is_head_of(body, head)
+    own = LIMITS["own_face"] * head.height
+    offset = geometry.head_offset(body, head) * head.height
+    for step, expected in ((-1.0, True), (1.0, False)):
+        away = head._replace(middle=head.middle + (math.sqrt(max((own + step) ** 2 - offset**2, 0)), 0))
+        assert geometry.is_head_of(body, away) == expected
+
+
+def test_crops_of_people_reach_from_the_head_to_the_feet():
+    assert crop_of((100, 100, 200, 400)) == pytest.approx((150, 316, 562.5, 562.5, 0))
+    head = geometry.head_of_body(body_of())
+    for placement, (hips, radius) in enumerate(PLACEMENTS):
+        expected = 100, 115.6 + hips * 96.4, 2.5 * radius * 96.4, 2.5 * radius * 96.4, 0
+        assert box_below(head, placement) == pytest.approx(expected)
+
+
+def test_an_image_is_grey_outside_a_person_and_its_margin():
+    rgb = np.zeros((400, 300, 3), np.uint8)
+    rows, columns = np.nonzero((only_box(rgb, (100, 100, 200, 300)) == 0).all(2))
+    assert (rows.min(), rows.max() + 1, columns.min(), columns.max() + 1) == (80, 320, 90, 210)
+    assert set(np.unique(only_box(rgb, (100, 100, 200, 300)))) == {0, 128}
+    assert (only_box(rgb, (-50, -50, 400, 500)) == 0).all()
+    assert clipped(body_of(torso=((-9, 50), (350, 450), (9, 9), (20, 20))), rgb) == (0, 0, 300, 400)
+
+
+def people_network(codes=None, logits=None, *, peaks=(), boxes=True):
+    """Return a network with these published boxes, and peaks (row, column, first value, values) of the own map."""
+    values = np.zeros((SIDE, SIDE, VALUES), np.float32)
+    values[..., [0, 6]] = -9
+    for row, column, first, own in peaks:
+        values[row, column, first : first + len(own)] = own
+    shared = np.zeros((1, 32, SIDE, SIDE), np.float32)
+    published = [np.zeros((1, 1917, 4), np.float32), np.full((1, 1917, 24), -9, np.float32)]
+    for anchor, logit in (logits or {}).items():
+        published[1][0, anchor, 4] = logit
+    engine = SimpleNamespace(
+        input=np.zeros((1, 300, 300, 3), np.uint8), run=lambda: [*(published if boxes else []), shared]
+    )
+    own = SimpleNamespace(input=np.zeros((1, SIDE, SIDE, 32), np.float32), run=lambda: [values[None]])
+    return PeopleNetwork(engine, own)
+
+
+CELL = 300 / SIDE
+COMPLETE = Window(0, 0, 300, 300)
+IMAGE = np.zeros((300, 300, 3), np.uint8)
+
+
+def person_at(width, height, logit=2.0):
+    """Return a peak of the map at the centre of the image, of a person with a size in cells."""
+    return 19, 19, 6, (logit, -0.5, -0.5, math.log(width), math.log(height))
+
+
+def test_people_of_both_networks_are_joined():
+    network = people_network(logits={-1: 2.0}, peaks=[person_at(10, 20)])
+    people, hands = network.find(IMAGE, COMPLETE, 0.2)
+    assert hands == []
+    assert [person.score for person in people] == pytest.approx([0.881, 0.881], abs=1e-3)
+    own = min(people, key=lambda person: person.box[2] - person.box[0])
+    assert own.box == pytest.approx((150 - 5 * CELL, 150 - 10 * CELL, 150 + 5 * CELL, 150 + 10 * CELL), abs=0.01)
+    network = people_network(logits={-1: 3.0}, peaks=[person_at(36, 36)])
+    (joined,), _ = network.find(IMAGE, COMPLETE, 0.2)
+    assert joined.score == pytest.approx(1 / (1 + math.exp(-3)))
+    assert joined.box == pytest.approx((150 - 18 * CELL,) * 2 + (150 + 18 * CELL,) * 2, abs=0.01)
+
+
+@pytest.mark.parametrize(("height", "count"), [(8.1, 1), (7.9, 0)])
+def test_boxes_that_are_wider_than_people_are_left_out(height, count):
+    assert len(people_network(peaks=[person_at(10, height)]).find(IMAGE, COMPLETE, 0.2)[0]) == count
+
+
+@pytest.mark.parametrize(("least", "count"), [(0.6, 1), (0.8, 0)])
+def test_the_own_network_has_the_given_limit_if_it_runs_alone(least, count):
+    network = people_network(peaks=[person_at(10, 20, logit=math.log(0.7 / 0.3))], boxes=False)
+    assert len(network.find(IMAGE, COMPLETE, least)[0]) == count
+
+
+def test_hands_have_places_sizes_and_turns_in_the_image():
+    peaks = [(10, 12, 0, (1.0, 0.25, -0.25, math.log(4), 0.6, 0.8)), (30, 5, 0, (2.0, 0, 0, 9.0, 1, 0))]
+    network, rgb = people_network(peaks=peaks), np.zeros((600, 600, 3), np.uint8)
+    wide, small = network.find(rgb, Window(200, 100, 500, 400), 0.2, 0.3)[1]
+    assert small.score == pytest.approx(1 / (1 + math.exp(-1)))
+    expected = 200 + 12.75 * CELL, 100 + 10.25 * CELL, 4 * CELL, 4 * CELL, math.atan2(0.6, 0.8)
+    assert small.box == pytest.approx(expected, abs=1e-3)
+    assert small.bounds == pytest.approx(
+        (expected[0] - 2 * CELL, expected[1] - 2 * CELL, expected[0] + 2 * CELL, expected[1] + 2 * CELL), abs=1e-3
+    )
+    assert wide.box.width == pytest.approx(math.exp(5) * CELL, rel=1e-4)  # no larger size is possible
+    assert network.find(rgb, COMPLETE, 0.2, 0.75)[1] == [
+        wide._replace(box=wide.box._replace(cx=5.5 * CELL, cy=30.5 * CELL))
+    ]
+
+
+def test_people_cut_by_a_window_are_left_out():
+    network, rgb = people_network(peaks=[person_at(38, 38)]), np.zeros((300, 600, 3), np.uint8)
+    assert network.find(rgb, COMPLETE, 0.2)[0] == []
+    ((_, box),), _ = network.find(IMAGE, COMPLETE, 0.2)
+    assert box == pytest.approx((0, 0, 300, 300), abs=0.01)
+
+
+@pytest.mark.parametrize(("shift", "count"), [(28, 1), (30, 2)])  # IoU of 0.5625 and 0.538
+def test_people_are_new_whose_boxes_overlap_no_other(shift, count):
+    people = [PersonBox(0.9, (0, 0, 100, 100)), PersonBox(0.8, (shift, 0, 100 + shift, 100))]
+    assert new_people(people) == people[:count]
+    assert new_people(people[1:], people[:1]) == people[1:count]
+
+
+@pytest.mark.parametrize(("score", "size", "small"), [(0.01, -1, True), (0.01, 1, False), (-0.01, -1, False)])
+def test_an_image_has_small_people_by_their_height_and_score(score, size, small):
+    height = LIMITS["small_person"] * 300 + size
+    assert has_small([PersonBox(LIMITS["sure_person"] + score, (0, 10, 300, 10 + height))], IMAGE) == small
