@@ -119,7 +119,8 @@ def test_bodies_are_compared_by_torso_and_head_in_their_sizes():
     own = LIMITS["own_face"] * head.height
     offset = geometry.head_offset(body, head) * head.height
     for step, expected in ((-1.0, True), (1.0, False)):
-        away = head._replace(middle=head.middle + (math.sqrt(max((own + step) ** 2 - offset**2, 0)), 0))
+        aside = np.array([math.sqrt((own + step) ** 2 - offset**2), 0])
+        away = head._replace(middle=head.middle + aside)
         assert geometry.is_head_of(body, away) == expected
 
 
