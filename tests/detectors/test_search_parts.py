@@ -1,18 +1,23 @@
 """Parts of the search: proposals, heads, people and hands of the networks, and crops of bodies."""
 
 import math
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from sonjit.detectors.kinds.body import BodyObservation
+from sonjit.detectors.kinds.hands import HandObservation
 from sonjit.detectors.search import geometry
 from sonjit.detectors.search.bodies import PLACEMENTS, box_below, clipped, crop_of, only_box
 from sonjit.detectors.search.geometry import Proposal, is_near, is_same_instance, merge_proposals, oks
+from sonjit.detectors.search.hands import arm_side, face_height, is_near_crop, wrist_distance
 from sonjit.detectors.search.network import SIDE, VALUES, PeopleNetwork, PersonBox, has_small, new_people
 from sonjit.detectors.search.score import LIMITS
+from sonjit.detectors.search.stream_finders import BodyFinder
 from sonjit.detectors.ssd import Detection
+from sonjit.detectors.tracking import Track
 from sonjit.geometry.boxes import RotatedBox
 from sonjit.geometry.windows import Window
 
@@ -226,3 +231,142 @@ def test_people_are_new_whose_boxes_overlap_no_other(shift, count):
 def test_an_image_has_small_people_by_their_height_and_score(score, size, small):
     height = LIMITS["small_person"] * 300 + size
     assert has_small([PersonBox(LIMITS["sure_person"] + score, (0, 10, 300, 10 + height))], IMAGE) == small
+
+
+def hand_at(x, y):
+    """Return a hand of 100 px with its wrist in its centre."""
+    points = np.full((21, 3), (x, y, 0), np.float32)
+    points[[1, 2], 0] += -50, 50
+    return HandObservation(0.9, points, points, 0.5)
+
+
+def arms(left=(100, 100), right=(400, 100), knuckles=0):
+    """Return a body with these wrists, whose knuckles are further to the right by two distances."""
+    points = np.full((33, 3), 5000, np.float32)
+    for side, wrist in enumerate((left, right)):
+        for number, index in enumerate((15, 17, 19)):
+            points[index + side, :2] = wrist[0] + number * knuckles, wrist[1]
+    ones = np.ones(33, np.float32)
+    return BodyObservation(0.9, points, points, ones, ones, np.zeros((2, 2), np.float32))
+
+
+@pytest.mark.parametrize(
+    ("x", "knuckles", "side", "distance"),
+    [
+        (150, 0, None, 0.5),
+        (350, 0, None, 0.5),
+        (350, 0, 0, 2.5),
+        (350, 0, 1, 0.5),
+        (160, 30, None, 0.3),
+        (90, 30, None, 0.1),
+    ],
+)
+def test_a_hand_is_as_near_to_an_arm_as_to_its_wrist_or_its_knuckles(x, knuckles, side, distance):
+    assert wrist_distance(hand_at(x, 100), [arms(knuckles=knuckles)], side) == pytest.approx(distance)
+    assert wrist_distance(hand_at(x, 100), []) == math.inf
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "right", "expected"),
+    [
+        (150, 100, 400, math.log(2.8 / 0.8)),
+        (350, 100, 400, -math.log(2.8 / 0.8)),
+        (100, 100, 400, 1.5),
+        (400, 100, 400, -1.5),
+        (100, 249, 100, 0.0),
+        (150, 225, 9000, math.log(9.3 / (math.hypot(0.5, 1.25) + 0.3))),
+        (100, 251, 400, 0.0),  # both arms are far
+    ],
+)
+def test_the_side_of_a_hand_is_that_of_the_nearer_arm(x, y, right, expected):
+    expected = max(min(expected, 1.5), -1.5)
+    assert arm_side(hand_at(x, y), [arms(right=(right, 100))]) == pytest.approx(expected)
+
+
+def test_the_height_of_a_face_follows_from_eyes_and_mouth_or_from_the_shoulders():
+    assert face_height(body_of(torso=[(0, 0)] * 4)) == pytest.approx(2.6 * 40)
+    assert face_height(body_of(torso=((400, 200), (100, 200), (0, 0), (0, 0)))) == pytest.approx(0.45 * 300)
+
+
+@pytest.mark.parametrize(
+    ("change", "near"),
+    [
+        ({"cx": 229}, True), ({"cx": 231}, False), ({"cy": 129}, True), ({"cy": 131}, False),
+        ({"width": 199}, True), ({"width": 201}, False), ({"width": 51}, True), ({"width": 49}, False),
+        ({"rotation": 3.0}, True),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_crops_near_each_other_may_show_one_hand_whatever_their_turn(change, near):
+    assert is_near_crop(BOX, BOX._replace(**change)) == is_near_crop(BOX._replace(**change), BOX) == near
+    assert is_near_crop(BOX, BOX._replace(cx=274), 0.75)
+    assert not is_near_crop(BOX, BOX._replace(cx=276), 0.75)
+
+
+class Finder:
+    """Body finder whose detector, networks and scores are given."""
+
+    def __init__(self, monkeypatch, *, heads=(), face=0.0, person=0.0):
+        self.finder = BodyFinder(None, None, SimpleNamespace(box_after=None))
+        self.finder._heads = [(head, COMPLETE, 0) for head in heads]
+        monkeypatch.setattr(self.finder, "_face_score", lambda *_: face)
+        monkeypatch.setattr(self.finder, "_person_score", lambda *_: person)
+
+    def accepts(self, body, *arguments):
+        return self.finder.accepts_new(IMAGE, body, *arguments)
+
+
+IN_WINDOW, BELOW_HEAD = Proposal(BOX, 0.5, "person"), Proposal(BOX, 0.5, "head", head=geometry.head_of_body(body_of()))
+
+
+@pytest.mark.parametrize(
+    ("head", "face", "person", "score", "detections", "proposal", "accepted"),
+    [
+        (0.76, 0, 0, 0.9, 1, None, True),  # below a certain face
+        (0.74, 0, 0, 0.9, 1, None, False),
+        (0.74, 0, 0.16, 0.9, 1, None, True),  # a person as in stills
+        (0.74, 0, 0.14, 0.9, 1, None, False),
+        (0, 0.76, 0, 0.9, 1, IN_WINDOW, True),  # a certain face is detected
+        (0, 0.74, 0.9, 0.9, 1, IN_WINDOW, False),
+        (0, 0.1, 0, 0.9, 2, IN_WINDOW, True),  # twice with a face
+        (0, 0.1, 0.9, 0.9, 1, IN_WINDOW, False),
+        (0, 0, 0.9, 0.9, 3, IN_WINDOW, True),  # three times without a face
+        (0, 0, 0.9, 0.9, 2, IN_WINDOW, False),
+        (0, 0, 0.14, 0.9, 3, IN_WINDOW, False),
+        (0, 0, 0.9, LIMITS["faceless"], 3, IN_WINDOW, False),
+        (0, 0, 0.9, 0.9, 3, BELOW_HEAD, False),
+        (0.76, 0, 0.9, 0.9, 2, BELOW_HEAD, True),  # below an earlier face
+        (0.76, 0, 0.9, 0.9, 1, BELOW_HEAD, False),
+        (0.74, 0, 0.9, 0.9, 2, BELOW_HEAD, False),
+    ],
+)
+def test_a_new_body_needs_a_face_or_several_detections(
+    monkeypatch, head, face, person, score, detections, proposal, accepted
+):
+    body = replace(body_of(), score=score)
+    heads = [geometry.head_of_body(body)._replace(score=head)] if head else []
+    finder = Finder(monkeypatch, heads=heads, face=face, person=person)
+    assert finder.accepts(body, detections, proposal) == accepted
+
+
+@pytest.mark.parametrize(
+    ("face", "person", "lost_at"), [(0.0, 0.1, 6), (0.1, 0.0, None), (0.0, 0.16, None), (0.0, 0.9, None)]
+)
+def test_a_tracked_body_is_verified_periodically(monkeypatch, face, person, lost_at):
+    finder, body = Finder(monkeypatch, face=face, person=person).finder, body_of()
+    track = Track(1, body, body, None, 0.0)
+    kept = [finder.verify(IMAGE, track, body, [track]) is body for _ in range(12)]
+    assert kept.index(False) + 1 == lost_at if lost_at else all(kept)
+
+
+def test_heads_are_forgotten_below_which_a_body_is_tracked_or_that_are_old(monkeypatch):
+    head = geometry.head_of_body(body_of())
+    finder = Finder(monkeypatch, heads=[head]).finder
+    for _ in range(39):
+        finder.begin_frame([])
+    assert len(finder._heads) == 1
+    finder.begin_frame([])
+    assert finder._heads == []
+    finder = Finder(monkeypatch, heads=[head]).finder
+    finder.begin_frame([body_of()])
+    assert finder._heads == []
