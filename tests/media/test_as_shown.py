@@ -431,6 +431,17 @@ def test_files_of_a_folder_are_sniffed_and_those_left_out_are_named(tmp_path, mo
     assert "gone cannot be opened: No such file or directory" in Inputs.find([f"{study}/**/*"]).notes
 
 
+@pytest.mark.parametrize(("count", "more"), [(1, ""), (5, ""), (6, " and 1 more"), (9, " and 4 more")])
+def test_at_most_five_files_that_are_left_out_are_named(tmp_path, count, more):
+    cv2.imwrite(str(tmp_path / "a.png"), picture())
+    names = [f"n{number}.txt" for number in range(count)]
+    for name in names:
+        (tmp_path / name).write_text("x")
+    (note,) = Inputs.find([str(tmp_path)]).notes
+    files = f"{count} file{'s' if count > 1 else ''}"
+    assert note == f"{tmp_path}: left out {files}: {', '.join(names[:5])}{more}"
+
+
 def test_what_is_not_read_is_named(tmp_path):
     path = write_video(tmp_path / "a.mp4")
     with Reading(None, 0.1, 0.4, 2).open(path) as source:

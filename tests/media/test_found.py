@@ -3,6 +3,7 @@ import copy
 import gc
 import pickle
 import sys
+from dataclasses import replace
 from types import SimpleNamespace
 
 import cv2
@@ -99,6 +100,26 @@ def test_show_opens_a_file_or_displays_in_a_notebook(monkeypatch, image, hand):
     results.show()
     assert displayed == [results]
     assert len(opened) == 1
+
+
+def test_results_become_types_of_supervision(image, hand):
+    pytest.importorskip("supervision")
+    left, right = replace(hand, id=4), replace(hand, id=2, handedness="Right", score=0.5)
+    found = Results([left, right, left], image)
+    boxes, points = found.to_supervision("detections"), found.to_supervision()
+    np.testing.assert_allclose(boxes.xyxy, [left.box, right.box, left.box])
+    np.testing.assert_allclose(points.xy, [one.keypoints[:, :2] for one in found])
+    for shown in (boxes, points):
+        assert shown.class_id.tolist() == [0, 1, 0]
+        assert shown.data["class_name"].tolist() == ["Left hand", "Right hand", "Left hand"]
+    np.testing.assert_allclose(boxes.confidence, [left.score, 0.5, left.score])
+    assert boxes.tracker_id.tolist() == points.data["tracker_id"].tolist() == [4, 2, 4]
+    unknown = Results([left, replace(right, id=None)], image)
+    assert unknown.to_supervision("detections").tracker_id is None
+    assert "tracker_id" not in unknown.to_supervision().data
+    assert [len(Results([], image).to_supervision(form)) for form in ("keypoints", "detections")] == [0, 0]
+    with pytest.raises(InputError, match=r"Unknown form 'boxes'\. Choose from keypoints, detections"):
+        found.to_supervision("boxes")
 
 
 @pytest.mark.parametrize("library", ["pandas", "polars"])

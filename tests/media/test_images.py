@@ -118,6 +118,18 @@ def test_cut_files_are_refused(tmp_path, noise, ending, part, capfd):
     assert capfd.readouterr().err == ""
 
 
+@pytest.mark.parametrize("ending", [".jpg", ".png", ".webp", ".bmp"])
+def test_a_file_without_its_last_byte_is_cut_and_more_bytes_do_no_harm(noise, ending):
+    data = encoded(noise[:, :-1], ending)
+    expected = rgb_from(data)
+    np.testing.assert_array_equal(rgb_from(data + b"more"), expected)
+    if ending != ".webp":  # a last byte pads it
+        with pytest.raises(InputError, match="cut short"):
+            rgb_from(data[:-1])
+    with pytest.raises(InputError, match="cut short"):
+        rgb_from(data[:-2])
+
+
 def test_a_thumbnail_does_not_hide_that_a_photo_is_cut(noise):
     file = BytesIO()
     thumbnail = encoded(noise, ".jpg")

@@ -48,8 +48,9 @@ def test_keypoints_values_and_gaps_of_a_recording(tmp_path, hand, person):
     assert parts == {name for name in person.members if getattr(person, name)}
     from rerun.chunk import RrdReader
 
-    axes = [chunk for chunk in RrdReader(path).stream() if "ViewCoordinates" in str(chunk.to_record_batch().schema)]
-    assert [chunk.is_static for chunk in axes] == [True]
+    for name in ("ViewCoordinates", "Boxes2D"):  # the axes, and the border of the image
+        always = [chunk for chunk in RrdReader(path).stream() if name in str(chunk.to_record_batch().schema)]
+        assert [chunk.is_static for chunk in always] == [True]
     classes = [values for entity, _, values in rows if "AnnotationContext:context" in values][-1]
     assert "index_finger_tip" in str(classes)
 

@@ -14,7 +14,7 @@ import sonjit
 from sonjit import InputError
 from sonjit.media import Header
 from sonjit.media.sources import _source_from_stream
-from sonjit.media.sources.video import _Clock, _Shape
+from sonjit.media.sources.video import _Clock, _Shape, find_joints
 
 from .test_as_shown import close_to, picture, read, write_video
 
@@ -109,6 +109,20 @@ def test_all_parts_of_joined_files_are_read(tmp_path, ending, codecs):
         assert "Only the first is read" in piped.problems[0]
     for (*_, image), (*_, expected) in zip(frames, read(parts[0])[1] + read(parts[1])[1], strict=True):
         np.testing.assert_array_equal(image, expected)
+
+
+@pytest.mark.parametrize("has_directory", [True, False])
+def test_another_video_of_a_transport_stream_begins_at_its_directory_or_else_its_table(tmp_path, has_directory):
+    first, second = (
+        write_video(tmp_path / f"{codec}.ts", 10, codec=codec).read_bytes() for codec in ("libx264", "mpeg2video")
+    )
+    directory, table = second.index(b"\x47\x40\0"), second.index(b"\0\2\xb0") - 4
+    if not has_directory:
+        second = second.replace(b"\x47\x40\0", b"\x47\x5f\xff")  # empty packets
+        first = first[:-4700] + first[-4700:].replace(b"\x47\x40\0", b"\x47\x5f\xff")
+    (tmp_path / "joined.ts").write_bytes(first + second)
+    assert directory % 188 == table % 188 == 0
+    assert find_joints(tmp_path / "joined.ts", "mpegts") == [len(first) + (directory if has_directory else table)]
 
 
 def test_the_pixel_aspect_of_a_video_may_change(tmp_path):
