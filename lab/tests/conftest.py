@@ -1,6 +1,9 @@
-"""A renderer, or a skipped test, and plots that are not rendered."""
+"""A renderer, or a skipped test, plots that are not rendered, and ONNX operators that are listed once."""
+
+from functools import cache
 
 import pytest
+from torch.onnx._internal.exporter import _registration
 
 from sonjit._util.errors import SonjitError
 from sonjit.report import documents
@@ -28,3 +31,12 @@ def _unrendered(request, monkeypatch):
 
     if not request.module.__name__.endswith(("test_documents", "test_cards")):
         monkeypatch.setattr(documents, "_plot", draw_only)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _operators_listed_once():
+    """Let exports share PyTorch's list of ONNX operators, which takes 0.6 s to make."""
+    registry = _registration.ONNXRegistry
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(registry, "from_torchlib", staticmethod(cache(registry.from_torchlib)))
+        yield
