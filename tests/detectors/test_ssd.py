@@ -6,7 +6,7 @@ import pytest
 
 from sonjit.detectors.kinds.face_networks import FULL_GRID, SHORT_GRID
 from sonjit.detectors.ssd import AnchorGrid, SingleShotDetector, blend_overlapping
-from sonjit.geometry.boxes import box_iou
+from sonjit.geometry.boxes import RotatedBox, box_iou
 
 
 def test_members_count_by_their_score():
@@ -48,6 +48,25 @@ def network(request):
 def test_impossible_boxes_are_dropped(network, broken):
     network.raw[0, 3, 2] = broken
     assert SingleShotDetector(network, GRID).find(np.zeros((9, 9, 3), np.uint8), 0.5) == []
+
+
+def test_a_detection_lies_in_pixels_of_the_image_in_its_square(network):
+    """The anchor is at (150, 0) in the square of 200 px around the image."""
+    detector, rgb = SingleShotDetector(network, GRID), np.zeros((100, 200, 3), np.uint8)
+    (found,) = detector.find(rgb, 0.74)
+    assert found.score == pytest.approx(0.75)
+    np.testing.assert_allclose(found.box, (125, -50, 175, 50))
+    np.testing.assert_allclose(found.keypoints[:2], [(175, -25), (150, 0)])
+    assert [len(each) for each in detector.find_from(rgb, 0.7, 0.8, 0.0, 1.0)] == [1, 0, len(GRID.anchors()), 0]
+
+
+def test_a_detection_in_a_turned_square_has_an_upright_box(network):
+    detector, rgb = SingleShotDetector(network, GRID), np.zeros((100, 200, 3), np.uint8)
+    (found,) = detector.find_in(rgb, RotatedBox(100, 50, 80, 80, math.pi / 2), 0.5)
+    np.testing.assert_allclose(found.box, (100, 60, 140, 80))
+    np.testing.assert_allclose(found.keypoints[0], (130, 80))
+    (found,) = detector.find_in(rgb, RotatedBox(100, 50, 80, 80), 0.5)
+    np.testing.assert_allclose(found.box, (110, 10, 130, 50))
 
 
 # The two settings of MediaPipe's own tests of its anchor generator.
@@ -99,3 +118,20 @@ def test_layers_of_one_stride_share_their_cells_and_an_interpolated_anchor_may_b
     expected = np.stack([(columns + 0.5) / 8, (rows + 0.5) / 8, np.ones((8, 8)), np.ones((8, 8))], -1)
     np.testing.assert_allclose(coarse, np.repeat(expected[:, :, None], 6, 2), atol=1e-6)
     assert len(FULL_GRID.anchors()) == 48 * 48
+
+
+def test_anchors_of_several_sizes_have_the_ratios_of_their_layers():
+    """Compare with the scales 0.2 to 0.95 of six layers; the first layer has three anchors in a cell."""
+    anchors, root = PUBLISHED[1].anchors(), math.sqrt(2)
+    assert len(anchors) == 19 * 19 * 3 + (100 + 25 + 9 + 4 + 1) * 6
+    np.testing.assert_allclose(
+        anchors[:3, 2:], [(0.1, 0.1), (0.2 * root, 0.2 / root), (0.2 / root, 0.2 * root)], rtol=1e-6
+    )
+    np.testing.assert_allclose(anchors[3, :2], (1.5 / 19, 0.5 / 19), rtol=1e-6)
+    second = anchors[19 * 19 * 3 :][:6]
+    np.testing.assert_allclose(second[:, :2], 0.05, rtol=1e-6)
+    np.testing.assert_allclose(second[:, 2] / second[:, 3], [1, 2, 0.5, 3, 0.3333, 1], rtol=1e-5)
+    np.testing.assert_allclose(second[:, 2] * second[:, 3], [0.35**2] * 5 + [0.35 * 0.5], rtol=1e-5)
+    np.testing.assert_allclose(anchors[-1], (0.5, 0.5, math.sqrt(0.95), math.sqrt(0.95)), rtol=1e-6)
+    single = AnchorGrid(64, (32,), min_scale=0.2, max_scale=0.6, fixed_size=False).anchors()
+    np.testing.assert_allclose(single[:2, 2:], [(0.4, 0.4), (math.sqrt(0.4), math.sqrt(0.4))], rtol=1e-6)

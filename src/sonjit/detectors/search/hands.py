@@ -30,9 +30,9 @@ _FACE_OF_EYES, _FACE_OF_SHOULDERS = 2.6, 0.45
 """Height of a face relative to the distance of eyes and mouth, and relative to that of the shoulders."""
 _ARM_WINDOW, _ARM_REACH = 3.0, 0.3
 """Side of the window at the end of an arm, and its distance past the wrist, in face heights."""
-_FAR_ARM, _FARTHEST_ARM, _NEAR_ARM, _MOST_ARM = 1.5, 9.0, 0.3, 1.5
-"""Terms of `arm_side`: maximum distance of the nearer arm, limit of the distances, and term added to them, in hand
-sizes; and limit of the log ratio."""
+_FAR_ARM, _NEAR_ARM, _MOST_ARM = 1.5, 0.3, 1.5
+"""Terms of `arm_side`: maximum distance of the nearer arm, and term added to the distances, in hand sizes; and limit of
+the log ratio."""
 _CLOSER = "closer"  # source of the proposals near loose boxes of the network
 _CLOSER_WINDOW = 3.0  # side of the window around a loose box, in sides of the box
 _MOST_PALMS = 4  # maximum number of palms in such a window
@@ -342,8 +342,7 @@ def arm_side(hand: HandObservation, bodies: Sequence[BodyObservation]) -> float:
     left, right = wrist_distance(hand, bodies, 0), wrist_distance(hand, bodies, 1)
     if min(left, right) > _FAR_ARM:
         return 0.0
-    far_left, far_right = (min(distance, _FARTHEST_ARM) + _NEAR_ARM for distance in (left, right))
-    return float(np.clip(math.log(far_right / far_left), -_MOST_ARM, _MOST_ARM))
+    return float(np.clip(math.log((right + _NEAR_ARM) / (left + _NEAR_ARM)), -_MOST_ARM, _MOST_ARM))
 
 
 def foot_nearness(hand: HandObservation, bodies: Sequence[BodyObservation]) -> float:
