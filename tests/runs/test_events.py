@@ -40,6 +40,36 @@ def test_short_gap_does_not_end_a_gesture_and_a_blink_does_not_begin_one():
     assert [event[:2] for event in found] == [("Victory", "begin")]
 
 
+@pytest.mark.parametrize(
+    ("gestures", "expected"),
+    [
+        (["Fist"] * 30, [("begin", 16)]),  # visible for 0.25 s
+        ([None] * 20 + ["Fist"] * 30, [("begin", 27)]),  # held for 0.1 s
+        ([None] * 20 + ["Fist"] * 7 + [None] * 30, []),
+        ([None] * 20 + ["Fist"] * 20 + [None] * 12 + ["Fist"] * 30, [("begin", 27)]),  # a gap of less than 0.2 s
+        ([None] * 20 + ["Fist"] * 20 + [None] * 30, [("begin", 27), ("end", 52)]),
+        ([None] * 20 + ["Fist"] * 20 + ["-"] * 32 + ["Fist"] * 30, [("begin", 27)]),  # lost for 0.5 s
+        ([None] * 20 + ["Fist"] * 20 + ["-"] * 33 + ["Fist"], [("begin", 27), ("end", 72)]),
+        ([None] * 20 + ["Fist"] * 20 + ["Open"] * 6 + ["Fist"] * 30, [("begin", 27)]),  # not held
+        ([None] * 20 + ["Fist"] * 20 + ["Open"] * 30, [("begin", 27), ("end", 47), ("begin", 47)]),
+    ],
+)
+def test_times_of_gestures_have_limits(gestures, expected):
+    tracker, found = EventTracker(), []
+    for index, name in enumerate(gestures):
+        events = tracker(Frame(index, index / 64, [] if name == "-" else [hand(name)]))
+        found += [(event.phase, index) for event in events]
+    assert found == expected
+
+
+@pytest.mark.parametrize(("back", "phases"), [(32, []), (33, ["end"])])
+def test_a_clock_that_steps_back_by_more_than_half_a_second_ends_events(back, phases):
+    tracker = EventTracker()
+    for index in range(64):
+        tracker(Frame(index, index / 64, [hand("Fist")]))
+    assert [event.phase for event in tracker(Frame(64, (63 - back) / 64, [hand("Fist")]))] == phases
+
+
 def test_gesture_of_a_hand_that_has_just_entered_waits():
     found, rest = events_of(["Fist"] * 10)
     assert found == [("Fist", "begin", 5)]
