@@ -13,7 +13,7 @@ import sonjit
 from conftest import reused
 from sonjit import Face, InputError
 from sonjit.detectors.kinds import face_networks
-from sonjit.detectors.kinds.face import FaceMeshes, FaceObservation
+from sonjit.detectors.kinds.face import FaceMeshes, FaceObservation, box_around_detection, box_around_face
 from sonjit.detectors.kinds.face_boxes import FaceBoxes
 from sonjit.detectors.kinds.face_networks import _wire_fields
 from sonjit.detectors.search.faces import search_boxes
@@ -483,3 +483,89 @@ def test_faces_of_windows_are_added_unless_they_are_known_or_cut():
     detector = Windows(detected(0.6, (102, 100, 202, 200)), detected(0.9, (300, 300, 330, 340)), detected(0.3))
     found, _ = search_boxes(np.zeros((600, 600, 3), np.uint8), detector, FaceBoxes(Detector(known)), Extent(0.5))
     assert [(one.score, *one.keypoints[0, :2]) for one in found] == [(0.9, 300, 300), (0.7, 100, 100)]
+
+
+@pytest.mark.parametrize("turn", [0.0, 0.6, math.pi / 2, 3.0])
+def test_the_box_of_a_face_turns_with_its_eyes(turn):
+    """The face is 80 wide and 100 high, around (200, 150)."""
+    right, left = ([200 + side * 10 * math.cos(turn), 150 + side * 10 * math.sin(turn)] for side in (-1, 1))
+    corners = (160, 100, 240, 200)
+    box = box_around_face(corners, right, left)
+    assert box == pytest.approx((200, 150, 150, 150, turn))
+    assert box_around_face(corners, right, left, square=False, scale=2.0) == pytest.approx((200, 150, 160, 200, turn))
+    moved = box_around_face(corners, right, left, scale=1.0, shift_y=-0.1)  # of the height
+    expected = 200 + 10 * math.sin(turn), 150 - 10 * math.cos(turn), 100, 100, turn
+    assert moved == pytest.approx(expected)
+    points = np.array([right, left, *4 * [(0, 0)]], float)
+    found = box_around_detection(Detection(0.9, np.array(corners, float), points))
+    assert found == pytest.approx(box)
+
+
+def test_a_face_in_a_head_has_a_box_around_its_keypoints():
+    points = np.array([(180, 140), (220, 140), (200, 160), (200, 180), (160, 150), (240, 150)], float)
+    detector = Detector(turned=[Detection(0.8, np.zeros(4), points)])
+    network = SimpleNamespace(input=np.zeros((1, 192, 192, 3)), output_sizes=[1404, 1])
+    head, rgb = RotatedBox(200, 150, 300, 300), np.zeros((400, 400, 3), np.uint8)
+    kind = FaceMeshes(detector, network)
+    assert kind.find_in(rgb, head, 0.5) == pytest.approx((200, 160 - 4, 160, 160, 0))  # twice the width of 80
+    assert FaceMeshes(detector, network, shift_y=0.0).find_in(rgb, head, 0.5).cy == pytest.approx(160)
+    assert kind.find_in(rgb, head, 0.9) is None
+
+
+class MeshNetwork:
+    """Face network with the brightest column of its crop as x of all keypoints, 10 px apart, and depth 19.2."""
+
+    output_sizes = (1404, 1)
+
+    def __init__(self):
+        self.input = np.zeros((1, 192, 192, 3), np.uint8)
+
+    def run(self):
+        points = np.full((468, 3), (0, 96, 19.2), np.float32)
+        points[:, 0] = self.input[0].sum((0, 2)).argmax()
+        points[[33, 263], 0] += -10, 10
+        return [points.reshape(1, -1), np.float32([[2.0]])]
+
+
+def test_a_mirrored_face_is_observed_in_the_mirrored_crop():
+    rgb = np.zeros((300, 400, 3), np.uint8)
+    rgb[:, 250:252] = 255
+    box = RotatedBox(200, 150, 192, 192)
+    plain, mirrored = (FaceMeshes(None, MeshNetwork(), mirrored=one).observe(rgb, box) for one in (False, True))
+    assert plain.score == pytest.approx(1 / (1 + math.exp(-2)))
+    for seen, sign in ((plain, 1), (mirrored, -1)):
+        assert np.abs(seen.keypoints[0] - (251, 150, 19.2)).max() < 1.5
+        assert seen.keypoints[263, 0] - seen.keypoints[33, 0] == pytest.approx(sign * 20)
+
+
+@pytest.mark.parametrize(("rotation", "depth"), [(0.0, 19.2), (math.pi / 2, 19.2 * 400 / 300), (math.pi, 19.2)])
+def test_the_depth_of_a_face_landmarker_is_stretched_with_the_aspect_of_the_image(rotation, depth):
+    rgb, box = np.zeros((300, 400, 3), np.uint8), RotatedBox(200, 150, 192, 192, rotation)
+    stretched, plain = (FaceMeshes(None, MeshNetwork(), stretches_depth=one).observe(rgb, box) for one in (True, False))
+    np.testing.assert_allclose(stretched.keypoints[:, 2], depth, rtol=1e-5)
+    np.testing.assert_allclose(plain.keypoints[:, 2], 19.2, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("score", "turned", "presence", "is_turned"),
+    [(0.89, 0.8, 0.99, True), (0.91, 0.8, 0.99, False), (0.89, 0.4, 0.99, False), (0.89, 0.8, 0.01, False)],
+)
+def test_a_doubtful_face_is_turned_if_the_upside_down_face_is_likelier(score, turned, presence, is_turned):
+    """The network sees the upside-down face with this presence, and the upright one with 0.5."""
+    upright, down = detected(score, (150, 150, 250, 250)), detected(turned, (150, 140, 250, 240))
+    down.keypoints[:2] = (220, 180), (180, 180)  # turned eyes
+    upright.keypoints[:2] = (180, 180), (220, 180)
+    kind = FaceMeshes(None, MeshNetwork(), turns=True)
+    points = mesh_of().keypoints
+
+    def observe(rgb, box):
+        return FaceObservation(presence if abs(box.rotation) > 2 else 0.5, points)
+
+    class Turned(Detector):
+        def find_in(self, rgb, box, min_score):
+            return super().find_in(rgb, box, min_score) if abs(box.rotation) > 2 else []
+
+    kind.observe, kind.box_after = observe, lambda seen: RotatedBox(200, 200, 150, 150, 3.0)
+    detector = Turned(turned=[down])
+    found = kind.turned_upright(detector, np.zeros((400, 400, 3), np.uint8), upright)
+    assert found is (down if is_turned else upright)
