@@ -342,6 +342,23 @@ def test_images_of_a_video_keep_the_first_size(tmp_path):
     assert any("the size changes at frame 2" in note for note in source.notes)
 
 
+@pytest.mark.parametrize(
+    ("size", "shown"),  # height and width of a later image, and its place: top, bottom, left and right
+    [
+        ((64, 64), (0, 64, 16, 80)), ((32, 96), (16, 48, 0, 96)), ((32, 48), (0, 64, 0, 96)),
+        ((65, 96), (0, 64, 0, 96)), ((68, 96), (0, 64, 3, 93)), ((128, 32), (0, 64, 40, 56)),
+        ((64, 62), (0, 64, 17, 79)), ((30, 96), (17, 47, 0, 96)), ((192, 66), (0, 64, 37, 59)),
+    ],
+)  # fmt: skip
+def test_images_of_another_shape_are_centred_in_a_black_border(tmp_path, size, shown):
+    white = [cv2.imencode(".jpg", np.full((*one, 3), 255, np.uint8))[1].tobytes() for one in ((64, 96), size)]
+    (tmp_path / "a.mjpeg").write_bytes(b"".join(white))
+    *_, (_, _, image) = read(tmp_path / "a.mjpeg")[1]
+    expected, (top, bottom, left, right) = np.zeros((64, 96, 3), np.uint8), shown
+    expected[top:bottom, left:right] = 255
+    np.testing.assert_allclose(image.astype(int), expected, atol=2)
+
+
 @pytest.mark.parametrize("ending", [".bmp", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".webp"])
 def test_images_in_a_row_are_a_video_but_appended_parts_are_not(tmp_path, ending):
     image = picture(65, 97)[..., 0] if ending in (".pbm", ".pgm") else picture(256, 384)
