@@ -121,3 +121,9 @@ def test_meshes_count_from_a_low_score_also_in_an_image_whose_people_are_hidden(
     assert hidden.find_again(IMAGE) == [(1, 2, 3, 4)] * 2 * count  # of both networks of meshes
     assert len(search(Faces(0.61)).find_again(IMAGE)) == 14
     assert search(Faces(0.59)).find_again(IMAGE) == []
+
+
+@pytest.mark.parametrize(("score", "thorough", "hidden"), [(0.25, True, 1), (0.25, False, 0), (0.31, False, 1)])
+def test_people_of_a_frame_of_a_video_count_from_a_higher_score_than_those_of_stills(search, score, thorough, hidden):
+    found = search(Faces(0.1), people=[(score, (100, 100, 200, 400))]).find(IMAGE, thorough=thorough)
+    assert (len(found.people), len(found.faces)) == (hidden, hidden)

@@ -370,3 +370,35 @@ def test_heads_are_forgotten_below_which_a_body_is_tracked_or_that_are_old(monke
     finder = Finder(monkeypatch, heads=[head]).finder
     finder.begin_frame([body_of()])
     assert finder._heads == []
+
+
+def test_bodies_are_proposed_below_the_faces_of_a_window_in_two_placements():
+    points = np.array([(90, 100), (110, 100), (100, 120), (100, 140), (0, 0), (0, 0)], float)
+    found = [Detection(0.8, np.zeros(4), points)]
+    faces = SimpleNamespace(find=lambda rgb, least: [one for one in found if one.score >= least])
+    finder = BodyFinder(faces, None, SimpleNamespace(box_after=None))
+    below, _ = finder.sources
+    (proposal,) = below.find(IMAGE, COMPLETE)
+    head = geometry.head_of_body(body_of())
+    for placement, score in ((0, 0.8), (1, 0.4)):
+        assert proposal.box == pytest.approx(box_below(head, placement))
+        assert (proposal.score, proposal.source, proposal.head.score) == (score, "head", 0.8)
+        last, proposal = proposal, proposal.otherwise
+    assert last.otherwise is None
+    found[0] = replace(found[0], score=0.49)
+    assert below.find(IMAGE, COMPLETE) == []
+
+
+def test_people_of_a_window_are_proposed_with_their_boxes():
+    network = SimpleNamespace(find=lambda rgb, window, least: ([PersonBox(0.7, (100, 100, 200, 300))], []))
+    finder = BodyFinder(None, lambda: network, SimpleNamespace(box_after=None))
+    _, people = finder.sources
+    (proposal,) = people.find(IMAGE, COMPLETE)
+    assert proposal.box == crop_of((100, 100, 200, 300))
+    assert (proposal.score, proposal.person, proposal.head) == (0.7, (100, 100, 200, 300), None)
+    shown = body_of(torso=((100, 100), (200, 100), (100, 300), (200, 300)))
+    shown.keypoints[(shown.keypoints[:, :2] == 0).all(1)] = shown.keypoints[11]
+    assert finder.is_tracked(proposal, shown)
+    assert not finder.is_tracked(proposal, body_of(torso=((400, 100), (500, 100), (400, 300), (500, 300))))
+    assert finder.is_tracked(replace(proposal, head=geometry.head_of_body(shown)), shown)
+    assert not finder.is_tracked(replace(proposal, person=None), shown)
