@@ -3,10 +3,12 @@
 import cmath
 import itertools
 import math
+from types import SimpleNamespace
 
 import pytest
 
 from sonjit.gestures.motion_finders import Circles, HandState, Holds, Pushes, Rotations, Swipes, Waves
+from sonjit.gestures.motions import HandPair
 
 OPEN = {
     "palm": 0j, "velocity": 0j, "tip": 0j, "tips": 0j, "is_up": True, "reach": (1.0, 1.0, 1.0), "index_reach": 1.0,
@@ -321,3 +323,68 @@ def test_a_circle_ends_at_rest_and_outside_its_ring():
         tip = {"tip": cmath.rect(0.5 * radii, math.radians(178))}
         assert phases(steps(Circles(), [*circle(), (last + 0.02, tip)])) == (end if ends else CIRCLE), radii
     assert phases(steps(Circles(), [*circle(), (last + 0.02, {"index_reach": 0.5})])) == end
+
+
+def pair_steps(distances, pinches=(), step_s=0.01):
+    """Return the steps of two hands with these distances, one per frame, and the pair of hands."""
+    pair, found = HandPair(), []
+    for index, distance in enumerate(distances):
+        hand = SimpleNamespace(
+            time_s=index * step_s, palm=complex(index), pinch=SimpleNamespace(is_active=index in pinches)
+        )
+        hand.distance_to = lambda _, distance=distance: distance
+        found += pair(hand, hand)
+    return found, pair
+
+
+def closing(*, start=2.0, stop=0.5, speed=8.0, after=()):
+    """Return distances of hands that rest for 0.4 s, and move at a speed, and then at further ones to distances."""
+    found = [start] * 40
+    for target, at in ((stop, speed), *after):
+        count = max(1, round(abs(target - found[-1]) / at / 0.01))
+        found += [found[-1] + (target - found[-1]) * (k + 1) / count for k in range(count)]
+    return found
+
+
+CLAP = [("Clap", "begin")]
+
+
+@pytest.mark.parametrize(
+    ("inside", "outside"),
+    [
+        ({"stop": 0.78}, {"stop": 0.82}),
+        ({"speed": 5.2}, {"speed": 4.8}),
+        ({"start": 0.9, "stop": 0.48}, {"start": 0.9, "stop": 0.52}),
+        ({"stop": 1.0, "after": [(0.78, 0.9)]}, {"stop": 1.0, "after": [(0.78, 0.6)]}),
+    ],
+)
+def test_a_clap_is_a_quick_approach(inside, outside):
+    assert phases(pair_steps(closing(**inside))[0]) == CLAP
+    assert phases(pair_steps(closing(**outside))[0]) == []
+
+
+def test_a_clap_states_its_speed_and_ends_when_the_hands_part():
+    found, _ = pair_steps(closing(speed=7.5, after=[(1.08, 3)]))
+    assert phases(found) == CLAP
+    assert found[0].strength == pytest.approx(0.5)
+    assert pair_steps(closing(speed=20))[0][0].strength == 1
+    assert phases(pair_steps(closing(after=[(1.12, 3)]))[0]) == [*CLAP, ("Clap", "end")]
+    assert phases(pair_steps(closing(after=[(1.2, 3), (0.5, 8)]))[0]) == [*CLAP, ("Clap", "end"), *CLAP]
+
+
+@pytest.mark.parametrize(("distance", "speed", "is_clap"), [(1.45, 8, True), (1.55, 8, False), (1.45, 4.8, False)])
+def test_a_hand_that_is_lost_close_to_another_one_claps(distance, speed, is_clap):
+    _, pair = pair_steps(closing(start=2.5, stop=distance, speed=speed))
+    assert [step.phase for step in pair.stop()] == ["begin", "end"] * is_clap
+
+
+@pytest.mark.parametrize(("first", "ratios"), [(0.8, [1, 1.25, 0.5, 2]), (0.05, [0.5, 10, 4, 16])])
+def test_two_pinches_zoom_by_the_ratio_of_their_distances(first, ratios):
+    found, pair = pair_steps([2.0, first, 1.0, 0.4, 1.6, 1.6], range(1, 5))
+    assert [step.phase for step in found] == ["begin", "progress", "progress", "progress", "end"]
+    assert [step.rounds for step in found[:4]] == pytest.approx(ratios)
+    assert {step.name for step in found} == {"Zoom"}
+    assert {step.start for step in found} == {1}
+    assert list(pair.stop()) == []
+    _, pair = pair_steps([2.0, first], [1])
+    assert [(step.name, step.phase) for step in pair.stop()] == [("Zoom", "cancel")]
