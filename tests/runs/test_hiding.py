@@ -105,6 +105,16 @@ def test_a_face_of_a_recording_is_hidden_before_its_first_detection_and_across_g
     assert (hidden.of, hidden.is_live, hidden.frames >= 50) == (FRAMES, False, True)
 
 
+def test_a_face_is_followed_for_three_seconds_back_and_a_second_forward(hider, tmp_path):
+    frames, boxes = moving()
+    found = seen_at(boxes, {45}, frames)
+    anonymiser = hider(found, found)
+    (tmp_path / "clip.mp4").write_bytes(b"")
+    anonymiser.scan(Recording(frames, tmp_path / "clip.mp4"), None, Progress())
+    hidden = [frame.index for frame in frames if is_hidden(anonymiser.below(frame), frame, boxes[frame.index])]
+    assert hidden == [*range(15, 56)]
+
+
 def test_a_limit_ends_the_search_of_a_recording(hider, tmp_path):
     frames, boxes = moving()
     anonymiser = hider(seen_at(boxes, {0}, frames))
