@@ -137,6 +137,25 @@ def test_settings_that_cannot_be_are_refused(settings, message):
         Settings(**settings)
 
 
+@pytest.mark.parametrize("name", ["workers", *Settings().limits()])
+def test_limits_are_taken_up_to_their_maximum(name):
+    most = 1024 if name == "workers" else 1_000_000_000
+    for value in (1, most):
+        assert getattr(Settings(**{name: value}), name) == value
+    for value in (0, most + 1):
+        with pytest.raises(InputError, match=f"--{name.removesuffix('_s').replace('_', '-')} {value}: give more than"):
+            Settings(**{name: value})
+
+
+def test_sizes_of_settings_are_in_bytes_and_pixels_and_origins_have_a_scheme_and_a_name():
+    settings = Settings(max_body_mb=1.5, max_megapixels=0.25, max_models=0, allow_origins=("http://a:80", "https://b"))
+    assert (settings.max_body_bytes, settings.max_pixels) == (1_500_000, 250_000)
+    assert {"workers", "max_models"}.isdisjoint(settings.limits())
+    for origin in ("http://", "ftp://a", "http://a/b", "https://a?b", "null", "*"):
+        with pytest.raises(InputError, match="give scheme, name and port"):
+            Settings(allow_origins=(origin,))
+
+
 def test_every_answer_is_strict_with_browsers(ask):
     client = ask()
     for path in ("/healthz", "/nothing-here", "/skeletons/hand_mediapipe21.json", "/openapi.json"):
