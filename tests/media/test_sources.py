@@ -106,6 +106,14 @@ def test_a_link_is_followed_and_the_file_preferred(tmp_path, noise):
         assert any("left out 1 link to files that are inputs already" in note for note in source.notes)
 
 
+@pytest.mark.parametrize(("pause_s", "is_noted"), [(9.9, False), (10.1, True)])
+def test_a_pause_of_more_than_ten_seconds_is_noted(clip, pause_s, is_noted):
+    times = (0, 0.04, 0.08, 0.08 + pause_s, 0.12 + pause_s, 0.16 + pause_s)
+    with open_source(clip("a.mkv", times)) as source:
+        assert [frame.time for frame in source] == pytest.approx(times, abs=2e-3)
+    assert source.notes == ([f"{source.name}: no frame for {pause_s} s before frame 3"] if is_noted else [])
+
+
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".webm", ".mov"])
 def test_video_times_are_true_with_a_variable_rate(clip, suffix):
     times = [0, 0.04, 0.08, 0.2, 0.24, 0.5, 1.3]
