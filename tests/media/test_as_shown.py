@@ -93,6 +93,28 @@ def test_pixels_and_header_agree_about_a_rare_orientation(tmp_path, order, mark,
     assert (rgb.shape == (96, 64, 3)) == is_turned
 
 
+@pytest.mark.parametrize("prefix", [b"", b"Exif\0\0"])  # some programs write that of JPEG
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_the_exif_data_of_a_png_may_have_a_prefix(prefix, order):
+    mark = {"<": b"II", ">": b"MM"}[order]
+    chunk = b"eXIf" + prefix + struct.pack(f"{order}2sHIHHHIH2xI", mark, 42, 8, 1, 274, 3, 1, 6, 0)
+    data = cv2.imencode(".png", picture()[..., ::-1])[1].tobytes()
+    data = data[:33] + struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk)) + data[33:]
+    np.testing.assert_array_equal(decode_image(data, "a"), Geometry.of_orientation(6).apply(picture()))
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize(("colours", "shown"), [(0, [255, 191, 127, 0]), (1, [0, 64, 128, 255])])
+def test_white_of_a_deep_tiff_is_0_if_it_says_so(order, colours, shown):
+    values = np.array([0, 64 * 256, 128 * 256, 65535], order + "u2").tobytes()
+    tags = {256: 4, 257: 1, 258: 16, 259: 1, 262: colours, 273: 8, 277: 1, 278: 1, 279: len(values)}
+    entries = b"".join(struct.pack(f"{order}HHIH2x", tag, 3, 1, value) for tag, value in tags.items())
+    mark = {"<": b"II", ">": b"MM"}[order]
+    head = struct.pack(f"{order}2sHI", mark, 42, 8 + len(values))
+    data = head + values + struct.pack(f"{order}H", len(tags)) + entries + bytes(4)
+    assert decode_image(data, "a")[0].tolist() == [[value] * 3 for value in shown]
+
+
 def box(kind, content):
     return (8 + len(content)).to_bytes(4) + kind + content
 
