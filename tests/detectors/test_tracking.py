@@ -68,6 +68,19 @@ def test_two_tracks_that_see_one_object_become_the_one_that_fits():
     assert ids(tracker, [[seen_at(10), seen_at(11)]], start_s=STEP_S) == [[1]]
 
 
+@pytest.mark.parametrize(
+    ("left", "frames", "is_trusted"), [(0.95, 12, False), (0.95, 9, True), (0.76, 12, False), (0.74, 12, True)]
+)
+def test_another_side_counts_near_another_instance_once_the_side_is_certain(left, frames, is_trusted):
+    tracker = bridging()
+    for i in range(frames):
+        pair = [seen_at(0, left=left), seen_at(60, left=0.05)]
+        tracker.update(list(zip(tracker.active, pair, strict=False)), [] if i else pair, i * STEP_S)
+    first, second = tracker.active
+    tracker.update([(first, seen_at(0, left=left - 0.5)), (second, seen_at(60, left=0.05))], [], frames * STEP_S)
+    assert (first.occluded_s is None) == is_trusted
+
+
 @pytest.mark.parametrize(("away_s", "again"), [(0.5, 1), (1.9, 1), (2.1, 2), (60.0, 2)])
 def test_a_lost_instance_is_remembered_for_two_seconds(away_s, again):
     tracker = Tracker()
