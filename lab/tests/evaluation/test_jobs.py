@@ -3,6 +3,8 @@
 import csv
 import json
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -76,6 +78,13 @@ def test_several_processes_give_the_same_bytes(clip_folder, predictions, tmp_pat
     assert steps[0] == steps[1] == ([outcome.record["samples"]], outcome.record["samples"])
     with pytest.raises(errors.InputError, match=victim.name):
         evaluate(request(folder, predictions=predictions, jobs=2), tmp_path)
+
+
+def test_workers_need_no_pytorch_for_predictions():
+    """Its import takes longer than the evaluation of small data sets."""
+    program = "import sys, sonjit_lab.evaluation.run; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ import math
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import replace
 from functools import cache
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,7 +36,9 @@ from sonjit_lab.evaluation.predictions import (
 )
 from sonjit_lab.evaluation.protocols import Alignment, Protocol
 from sonjit_lab.evaluation.two_hands import MM, SHARED, SIDES, add_shared_metrics
-from sonjit_lab.hand_models import Mano, load_mano
+
+if TYPE_CHECKING:
+    from sonjit_lab.hand_models import Mano
 
 _PREFIX = {"absolute": "absolute_", "root": "", "bone": "st_", "procrustes": "pa_"}
 _TITLE = {
@@ -280,6 +282,7 @@ def _consecutive_runs(track: dict[int, int]) -> Iterator[list[int]]:
 def _mano_of(file: str, side: Literal["right", "left"]) -> Mano:
     import torch
 
+    from sonjit_lab.hand_models import load_mano
     from sonjit_lab.hand_models.placeholders import mano_by_name
 
     found = mano_by_name(file, side)
