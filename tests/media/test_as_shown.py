@@ -20,7 +20,7 @@ from sonjit.media import Header, load_frames, open_drawing_writer, open_writer
 from sonjit.media.sources import Reading
 from sonjit.media.sources.geometry import Geometry, avif_colours, avif_geometry, tone_curve
 from sonjit.media.sources.headers import is_media
-from sonjit.media.sources.images import decode_image
+from sonjit.media.sources.images import decode_image, tone_mapped
 from sonjit.results import Frame
 from sonjit.runs import Detect, Inputs, Outputs, run_job
 
@@ -400,7 +400,9 @@ def test_images_in_a_row_are_a_video_but_appended_parts_are_not(tmp_path, ending
         assert read(tmp_path / "pair.mpo")[0].kind == "image"
 
 
-@pytest.mark.parametrize(("largest", "bits"), [(200, 8), (1000, 10), (4000, 12), (60_000, 16)])
+@pytest.mark.parametrize(
+    ("largest", "bits"), [(200, 8), (255, 8), (256, 10), (1023, 10), (1024, 12), (4095, 12), (4096, 16), (60_000, 16)]
+)
 @pytest.mark.parametrize("ending", [".png", ".tif"])
 def test_deep_values_are_scaled_by_their_range(ending, largest, bits):
     values = np.linspace(0, largest, 64 * 96, dtype=np.uint16).reshape(64, 96)
@@ -424,6 +426,18 @@ def test_white_of_hdr_is_at_its_reference_signals():
     assert tone_curve(18)[round(65535 / 4)] == 61
     steps = np.diff(tone_curve(18)[[32766, 32767, 32768, 32769]].astype(int))
     assert set(steps.tolist()) <= {0, 1}
+
+
+@pytest.mark.parametrize(("bits", "used"), [(7, 16), (8, 8), (10, 10), (12, 12), (16, 16), (17, 16), (0, 16)])
+def test_hdr_values_span_the_bits_that_a_file_states_or_sixteen(bits, used):
+    values = np.array([0, (1 << used) // 3, (1 << used) - 1], np.uint16)
+    curve = tone_curve(16)
+    shown = tone_mapped(values.reshape(1, 1, 3), 16, bits)[0, 0].tolist()
+    assert shown == [curve[0], curve[65535 * ((1 << used) // 3) // ((1 << used) - 1)], curve[65535]]
+    small = tone_mapped((values >> (used - 8)).astype(np.uint8).reshape(1, 1, 3), 16, bits)
+    assert small[0, 0].tolist() == [curve[0], curve[85 * 257], curve[65535]]
+    over = np.full((1, 1, 3), 65535, np.uint16)
+    assert (tone_mapped(over, 16, bits) == curve[65535]).all()
 
 
 def test_a_folder_with_a_rate_is_a_recording_with_its_gaps(tmp_path):
