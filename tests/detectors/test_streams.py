@@ -206,3 +206,12 @@ def test_changes_of_tracked_instances_are_not_searched(place, is_again):
     changed[270:330, place - 30 : place + 30] = 200
     searched = Complete().searched_frames([grey(100), *[changed] * 9], [seen_at(300, 300, size=50.0)])
     assert searched == ([1, 3] if is_again else [1])
+
+
+def test_a_detection_that_is_not_tracked_is_returned_in_three_frames():
+    finder = Complete(proposes_in=(1,))
+    finder.confirmed, step = 0.9, stepping(finder)
+    counts = []
+    for finder.frame in range(1, 10):
+        counts.append(len(step(grey(100), [], [])))
+    assert counts == [0, 1, 1, 1, 0, 0, 0, 0, 0]
