@@ -348,10 +348,7 @@ function wristDistance(
 function armSide(hand: HandObservation, bodies: readonly BodyObservation[]): number {
   const distances = SIDES.map((side) => wristDistance(hand, bodies, [side]));
   if (Math.min(...distances) > OF.FAR_ARM) return 0;
-  const [left, right] = distances.map((away) => Math.min(away, OF.FARTHEST_ARM) + OF.NEAR_ARM) as [
-    number,
-    number,
-  ];
+  const [left, right] = distances.map((away) => away + OF.NEAR_ARM) as [number, number];
   return Math.min(Math.max(Math.log(right / left), -OF.MOST_ARM), OF.MOST_ARM);
 }
 
