@@ -259,9 +259,13 @@ def _tests_by_place(path: str, line: int, folder: Path, records: Records) -> Ite
 
 
 def _defined_at(source: str, line: int) -> set[str]:
-    """Return the names that a statement outside functions defines, or the function or class of a head."""
+    r"""Return the names that a statement outside functions defines, or the function or class of a head.
+
+    >>> _defined_at("@property\nclass A:\n    pass", 1)
+    {'A'}
+    """
     for node in ast.walk(ast.parse(source)):
-        if not isinstance(node, ast.stmt) or not node.lineno <= line <= (node.end_lineno or 0):
+        if not isinstance(node, ast.stmt) or not _head(node)[0] <= line <= (node.end_lineno or 0):  # with decorators
             continue
         if isinstance(node, ast.Assign | ast.AnnAssign):
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
