@@ -403,3 +403,15 @@ def test_no_image_is_an_input_error(image):
     _, detector = make()
     with pytest.raises(InputError):
         detector.detect(image)
+
+
+@pytest.mark.parametrize(
+    ("roi", "is_inside"), [((900, 40, 100, 60), True), ((901, 40, 100, 60), False), ((900, 41, 100, 60), False)]
+)
+def test_a_region_ends_at_the_edges_of_the_image(roi, is_inside):
+    _, detector = make(static_image=True)
+    if is_inside:
+        assert detector.detect(IMAGE, roi=roi) == []
+        return
+    with pytest.raises(InputError, match=r"not in the image of 1000 x 100 px"):
+        detector.detect(IMAGE, roi=roi)
