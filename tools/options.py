@@ -369,9 +369,22 @@ def torture() -> str:
         (group, str(len(tests)), *(f"{sum(test[key] for test in tests):,}" for key in ("tried", "failures")))
         for group, tests in groups.items()
     ]
+    return _table(("group", "tests", "tries", "failures"), rows) + _with_machine(result)
+
+
+def mutants() -> str:
+    """Return the numbers of `tools/mutants.py` by package: mutants, those that tests notice, and their share."""
+    result = json.loads((RESULTS / "mutants-xeon-2cores.json").read_text("utf-8"))
+    rows = [
+        (name, str(tried), str(noticed), f"{100 * noticed / tried:.0f} %")
+        for name, (noticed, tried) in result["packages"].items()
+    ]
+    return _table(("package", "mutants", "noticed", "share"), rows) + _with_machine(result)
+
+
+def _with_machine(result: dict[str, Any]) -> str:
     machine = result["machine"]
-    where = f"{machine['cpu']}, {machine['cores']} cores, {machine['date'][:10]}; `{result['command']}`."
-    return _table(("group", "tests", "tries", "failures"), rows) + f"\n{where}\n"
+    return f"\n{machine['cpu']}, {machine['cores']} cores, {machine['date'][:10]}; `{result['command']}`.\n"
 
 
 SECTIONS: dict[str, Callable[[], str]] = {
@@ -387,6 +400,7 @@ SECTIONS: dict[str, Callable[[], str]] = {
         speed_classes,
         app_speed,
         torture,
+        mutants,
     )
 }
 GENERATED = {ARGUMENTS: arguments, BROWSER_TYPES: browser_types, BROWSER_STYLE: browser_style}
