@@ -359,7 +359,7 @@ def _yolo_layout(values: FloatArray, count: int, classes: int | None, size: tupl
     rows = [_YoloLayout(columns_first=False, classes=0, dims=dims) for dims in _DIMS if last == 6 + dims * count]
     for dims in _DIMS:
         given = last - 4 - dims * count
-        if given in allowed and (given in {1, classes or 1} or first in cells):
+        if given in allowed and (given == 1 or given == classes or first in cells):
             rows.append(_YoloLayout(columns_first=False, classes=given, dims=dims))
     columns = [
         _YoloLayout(columns_first=True, classes=first - 4 - dims * count, dims=dims)
