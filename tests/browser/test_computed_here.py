@@ -110,7 +110,6 @@ def test_people_whom_no_detector_of_the_page_reports_are_hidden_too(page, data, 
     file = data / "real" / "wild" / "group-5.jpg"
     if not file.is_file():
         pytest.skip(f"no {file.name} in {data}")
-    file = smaller(file, tmp_path)
     plain = cv2.imread(str(file))
     if here == "page":
         page.choose("here", here)
