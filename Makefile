@@ -1,7 +1,7 @@
 # What a newcomer and CI type. `make demo` and `make test` do all the set-up themselves.
 PYTHON ?= python3
 BIN := .venv/bin
-WORKERS ?= 2
+WORKERS ?= 3  # on two cores, as tests wait for browsers and processes
 RUNS ?= 10
 COVERAGE := 90  # per cent of the branches and lines of the tracker that the tests run
 export SONJIT_TEST_DATA ?= ../shared
@@ -37,7 +37,7 @@ models: .venv/base
 	$(BIN)/sonjit models pull hands
 
 more-models: models
-	@for group in face body holistic segmentation rigs; do \
+	@for group in face body holistic segmentation rigs classifiers; do \
 	  $(BIN)/sonjit models pull $$group || echo "left out: what needs every network of $$group"; done
 
 browser:
@@ -70,10 +70,10 @@ room:
 # Complete files go to a worker, because tests of a file share fixtures; conftest.py orders them.
 # A worker that crashes is not replaced: with --dist loadfile, the run would wait for its replacement without end.
 PYTEST := -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --max-worker-restart=0 --durations=15
-test: room install more-models browser graphics web  ## install, fetch weights and browsers, run every test; WORKERS=2
-	$(BIN)/python $(PYTEST)
+test: room install more-models browser graphics web  ## install, fetch weights and browsers, run the tests; WORKERS=3
+	$(BIN)/python $(PYTEST) -m "not nightly"
 
-coverage: room install more-models browser graphics web  ## the same tests, and the share of the tracker that they run
+coverage: room install more-models browser graphics web  ## every test, also the nightly ones, and the share of the tracker that they run
 	$(BIN)/coverage erase
 	$(BIN)/coverage run $(PYTEST); status=$$?; \
 	  find . -maxdepth 1 -name ".coverage.*" -empty -delete; $(BIN)/coverage combine --quiet; exit $$status
@@ -87,11 +87,11 @@ CORE := .venv/core
 	touch $@
 
 test-core: room more-models .venv/core/installed  ## the tests of the tracker, in an environment without PyTorch
-	PYTHONPATH=lab/src $(CORE)/bin/python $(PYTEST) -m "not network" --ignore tests/browser --ignore tests/docs --ignore tests/examples \
+	PYTHONPATH=lab/src $(CORE)/bin/python $(PYTEST) -m "not nightly" --ignore tests/browser --ignore tests/docs --ignore tests/examples \
 	  --ignore tests/benchmarks --ignore tests/test_release.py tests
 
 test-fast: install models  ## the short tests: no browser, no training, no reference data
-	$(BIN)/python $(PYTEST) -m "not slow and not golden and not network and not browser" tests
+	$(BIN)/python $(PYTEST) -m "not slow and not golden and not nightly and not browser" tests
 
 repeat: room install more-models browser graphics web  ## every test in random order; RUNS=10
 	for seed in $$(seq $(RUNS)); do $(BIN)/python $(PYTEST) -p randomly -p no:cacheprovider --randomly-seed=$$seed || exit 1; done
@@ -146,7 +146,7 @@ test-lowest: install models  ## short tests with the lowest versions of the base
 	$(BIN)/python -m uv venv --quiet --clear --python $(BIN)/python $(LOWEST)
 	$(BIN)/python -m uv pip install --quiet --python $(LOWEST) --resolution lowest-direct '.[tables]'
 	$(BIN)/python -m uv pip install --quiet --python $(LOWEST) pytest hypothesis pillow pip
-	$(LOWEST)/bin/python -m pytest -m "not slow and not golden and not network and not browser" tests/media tests/geometry \
+	$(LOWEST)/bin/python -m pytest -m "not slow and not golden and not nightly and not browser" tests/media tests/geometry \
 	  tests/runs tests/results tests/detectors tests/engines/test_tflite.py tests/weights tests/compat \
 	  tests/cli/test_main.py tests/cli/test_hands.py tests/cli/test_kinds.py tests/util/test_files.py
 

@@ -49,7 +49,7 @@ def pytest_configure(config):
 
 def pytest_collection_modifyitems(items):
     """Put files of long tests first, so that no worker begins one when the others have nothing left."""
-    weights, costs = {"slow": 10, "browser": 10, "network": 100}, Counter()
+    weights, costs = {"slow": 10, "browser": 10, "nightly": 100}, Counter()
     for item in items:
         costs[item.path] += 1 + sum(weights.get(mark.name, 0) for mark in item.iter_markers())
     items.sort(key=lambda item: -costs[item.path])

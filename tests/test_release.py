@@ -67,7 +67,7 @@ def test_the_lock_fits_the_requirements_and_names_no_host(load_module):
     }
 
 
-@pytest.mark.network
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_all_extras_resolve_together():
     pytest.importorskip("uv")
@@ -77,7 +77,7 @@ def test_all_extras_resolve_together():
     assert re.search(r"^openvino==", done.stdout, re.MULTILINE)
 
 
-@pytest.mark.network
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_a_program_built_with_pyinstaller_finds_hands(tmp_path):
     pytest.importorskip("uv")

@@ -33,7 +33,7 @@ START_S, SLOWER = 30, 4  # processor time of the start of tests, and of tests re
 WAITING_S = 900  # limit of the time of a process that waits
 DEFINITIONS = 3  # number of constants from one to the next that are followed to the functions that use them
 OTHER_FOLDERS = ("browser", "docs", "examples", "page")
-SELECTED = "not golden and not browser and not network"
+SELECTED = "not golden and not browser and not nightly"
 PRELOADED = (
     *("numpy", "cv2", "av", "openvino", "hypothesis.strategies", "hypothesis.extra.numpy", "unittest.mock"),
     *("cyclopts", "fastapi", "starlette.testclient", "websockets.sync.client"),

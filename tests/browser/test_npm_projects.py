@@ -52,7 +52,7 @@ def call(app, command, *words):
 
 
 @pytest.mark.browser
-@pytest.mark.network
+@pytest.mark.nightly
 @pytest.mark.parametrize(("name", "output"), [("vite", "dist"), ("webpack", "webpack"), ("next", "out")])
 def test_an_app_finds_hands(browser, site, show, app, photo, name, output):
     call(app, f"npm run {name}")

@@ -63,7 +63,7 @@ def test_an_impossible_call_is_one_line(sonjit, arguments, words):
     assert all(word in line for word in words)
 
 
-@pytest.mark.network
+@pytest.mark.nightly
 def test_pull_really_fetches_and_prints_the_paths(sonjit, monkeypatch):
     monkeypatch.delenv("SONJIT_OFFLINE")
     names = ("hand-rig-left", "hand-recrop")

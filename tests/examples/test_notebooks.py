@@ -65,6 +65,7 @@ def test_sign_language_folder(run, reader_files, tmp_path):
     assert (tmp_path / "signing.csv").is_file()
 
 
+@pytest.mark.nightly
 def test_finetune_keypoint(run):
     pytest.importorskip("torch", reason="the extra train is not installed")
     assert "learned [" in run("finetune_keypoint.ipynb")

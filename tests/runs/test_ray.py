@@ -18,7 +18,11 @@ from ..support import ray_cluster as cluster  # noqa: TID252  # one cluster for 
 
 pytest.importorskip("ray", reason="needs sonjit[ray]")
 psutil = pytest.importorskip("psutil")
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name == "nt", reason="Ray runs several nodes on Linux only")]
+pytestmark = [
+    pytest.mark.nightly,
+    pytest.mark.slow,
+    pytest.mark.skipif(os.name == "nt", reason="Ray runs several nodes on Linux only"),
+]
 IMAGES = 20
 IMPATIENT = "from sonjit._util import pools; from sonjit.__main__ import run; pools._CONNECT_S = 1; run()"
 """Program that waits a second for running calls after Ctrl-C, and not ten."""

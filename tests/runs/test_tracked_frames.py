@@ -41,7 +41,7 @@ def test_a_named_detector_takes_the_options_of_create_detector(folder):
         next(sonjit.track(folder / "none.mp4"))
 
 
-@pytest.mark.network
+@pytest.mark.usefixtures("weights")
 def test_a_folder_is_searched_as_stills_with_the_published_networks(folder):
     frames = list(sonjit.track(folder, "hands", search="fast"))
     assert [(frame.index, frame.time, frame.hands) for frame in frames] == [(0, None, []), (1, None, []), (2, None, [])]

@@ -43,6 +43,7 @@ NOT_MINE = {
     "pose-heavy",
     "pose-lite",
 }  # as others
+LARGE = {"deformer", "handoccnet", "hand-masks"}  # that take ten seconds or more each
 
 
 def run_file(path, names):
@@ -71,7 +72,10 @@ def run_file(path, names):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "to"), [(name, to) for name in sorted(SMALL) for to in ("onnx", "tflite")])
+@pytest.mark.parametrize("to", ["onnx", "tflite"])
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.nightly if name in LARGE else ()) for name in sorted(SMALL)]
+)
 def test_a_trained_network_is_the_same_loaded_again_and_exported(name, to, weights, tmp_path, request, monkeypatch):
     if to == "tflite":
         pytest.importorskip(
