@@ -29,6 +29,13 @@ def image(data):
     return None
 
 
+def test_only_hands_have_columns_of_gestures_and_only_on_request():
+    assert table_columns("hands-full", measures=False) == {}
+    assert "gesture" in table_columns("hands-full", measures=False, gestures=True)
+    assert "gesture" in table_columns("holistic-full", measures=True)
+    assert "gesture" not in table_columns("body-full", measures=True)
+
+
 @pytest.mark.golden
 @pytest.mark.parametrize("kind", LISTS)
 def test_every_kind_is_saved_and_drawn(sonjit, image, kind, tmp_path, weights):

@@ -115,6 +115,8 @@ STILLS = {
     "holistic": ("holistic", {"model": "lite", "max_instances": 3}),
 }
 STREAMS = {
+    "hands-fast": ("hands", {"search": "fast"}),
+    "face-fast": ("face", {"search": "fast", "model": "mesh", "max_instances": 3}),
     "hands": ("hands", {"model": "lite"}),
     "face": ("face", {"model": "mesh", "max_instances": 3}),
     "box": ("face", {"model": "box"}),

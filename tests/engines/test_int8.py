@@ -5,6 +5,7 @@ import json
 from dataclasses import asdict, replace
 from types import SimpleNamespace
 
+import cv2
 import numpy as np
 import openvino as ov
 import pytest
@@ -208,6 +209,16 @@ def test_auto_runs_a_network_in_bf16_only_if_it_keeps_the_rule(data, name):
     assert auto.keeps_rule
     assert auto.shift_px <= most_px
     assert measure_agreement(name, [*even, *odd], "bf16").keeps_rule == bf16_keeps
+
+
+def test_all_images_of_a_folder_give_crops_and_some_frames_of_the_clip(weights, photo, tmp_path, monkeypatch):
+    for number in range(3):
+        cv2.imwrite(str(tmp_path / f"{number}.png"), photo[..., ::-1])
+    even, odd = record_crops("hand-lite", tmp_path, search="fast")
+    assert len(even) == 2 * len(odd) > 0
+    monkeypatch.setattr(quantization, "_STEP", 100)
+    even, odd = record_crops("hand-lite", search="fast")  # 360 frames with two hands at most
+    assert 0 < len(even) + len(odd) <= 8
 
 
 def test_crops_that_show_nothing_are_refused(weights):

@@ -56,6 +56,14 @@ def test_a_direction_is_that_in_the_image(roll_deg, name, posed):
     assert classifier.VOCABULARY.name("Pointing", posed("point", roll_deg=roll_deg).keypoints) == f"Pointing_{name}"
 
 
+def test_the_direction_of_a_thumb_is_that_from_its_base_to_its_tip():
+    points = np.zeros((21, 3), np.float32)
+    points[[2, 3, 4], :2] = (0, 0), (40, -20), (0, -30)
+    assert classifier.VOCABULARY.name("Thumb", points) == "Thumb_Up"
+    points[:, 1] *= -1
+    assert classifier.VOCABULARY.name("Thumb", points) == "Thumb_Down"
+
+
 def test_points_of_something_else_are_refused():
     with pytest.raises(InputError, match=r"\(N, 21, 3\)"):
         classifier.gesture_features(np.zeros((1, 33, 3)), np.zeros((1, 33, 3)), np.array([True]))

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
 
 from sonjit.server import stream as messages
 from sonjit.server.protocols import WebSocketProtocol
@@ -17,6 +18,12 @@ from sonjit.server.stream import Configure
 
 from ..support.waiting import wait_until  # noqa: TID252  # one polling helper for all packages
 from .conftest import LITE, answer, configure, frame_message, open_stream
+
+
+def test_streams_are_not_compressed(listen):
+    """Images are compressed already, so compression would only take time."""
+    with connect(f"ws://127.0.0.1:{listen().port}/v1/stream") as socket:  # this client asks for compression
+        assert "Sec-WebSocket-Extensions" not in socket.response.headers
 
 
 @pytest.fixture
