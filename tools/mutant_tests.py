@@ -27,7 +27,7 @@ import pytest
 
 NEAREST = 6  # number of test files of a module of which the record is needed
 TEST_FILES = 4  # maximum number of test files of a mutant
-BUDGET_S = 20  # processor time of the tests of a mutant; further tests are left out
+BUDGET_S = 40  # processor time of the tests of a mutant; further tests are left out
 MEASURE_S = 900  # processor time of a test file with coverage
 START_S, SLOWER = 30, 4  # processor time of the start of tests, and of tests relative to their recorded time
 WAITING_S = 900  # limit of the time of a process that waits

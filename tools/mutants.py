@@ -7,7 +7,7 @@
 
 Cosmic Ray's operators make the mutants. A sample has each place at most once, with one of its mutants at random. The
 tests of a mutant are those that run the changed statement, in at most four test files, the nearest by the names in
-them, and for at most 20 seconds of processor time. Each test file runs once with coverage to know them; its record is
+them, and for at most 40 seconds of processor time. Each test file runs once with coverage to know them; its record is
 kept in `.mutants` until the file changes. Tests with reference data, browsers or networks do not run, because public CI
 has no reference data. The results are in `mutants.jsonl`, and an interrupted run continues with them. Places in
 annotations, assertions and errors are left out.

@@ -42,6 +42,21 @@ def test_a_step_is_followed_at_once(still):
 
 
 @pytest.mark.parametrize("size", [20, 2000])
+def test_a_step_is_followed_by_the_share_of_a_low_pass_filter_of_the_cut_off():
+    """The published filter has the share r / (r + 1) with r = 2 pi f t, and f grows with the smoothed speed."""
+
+    def share(cutoff_hz):
+        r = 2 * np.pi * cutoff_hz * 0.05
+        return r / (r + 1)
+
+    zeros, ones = np.zeros((1, 2), np.float32), np.ones((1, 2), np.float32)
+    for beta in (0.0, 0.3):
+        smooth = OneEuro(min_cutoff_hz=2, beta=beta, derivative_cutoff_hz=1.5, dead_speed=0.1)
+        smooth(zeros, time=1.0, scale=4.0)
+        speed = share(1.5) / (4 * 0.05) - 0.1
+        assert smooth(ones, time=1.05, scale=4.0) == pytest.approx(share(2 + beta * speed), rel=1e-5)
+
+
 def test_sizes_do_not_matter(still, size):
     grown = run(still * size / SIZE, scale=size) * SIZE / size
     np.testing.assert_allclose(grown, run(still), atol=1e-2)
