@@ -41,7 +41,6 @@ def test_a_step_is_followed_at_once(still):
     assert (smooth[60:62] >= [10, 18]).all()
 
 
-@pytest.mark.parametrize("size", [20, 2000])
 def test_a_step_is_followed_by_the_share_of_a_low_pass_filter_of_the_cut_off():
     """The published filter has the share r / (r + 1) with r = 2 pi f t, and f grows with the smoothed speed."""
 
@@ -57,6 +56,7 @@ def test_a_step_is_followed_by_the_share_of_a_low_pass_filter_of_the_cut_off():
         assert smooth(ones, time=1.05, scale=4.0) == pytest.approx(share(2 + beta * speed), rel=1e-5)
 
 
+@pytest.mark.parametrize("size", [20, 2000])
 def test_sizes_do_not_matter(still, size):
     grown = run(still * size / SIZE, scale=size) * SIZE / size
     np.testing.assert_allclose(grown, run(still), atol=1e-2)
