@@ -1,4 +1,4 @@
-"""YOLO networks of other projects, described by TOML files, give the keypoints of their rows."""
+"""`sonjit.detectors.network_files` finds the keypoints in the rows of YOLO networks of other projects."""
 
 import json
 
