@@ -25,7 +25,7 @@ from typing import Any, NamedTuple, TypeAlias
 import coverage
 import pytest
 
-NEAREST = 6  # number of test files of a module of which the record is needed
+NEAREST = 10  # number of test files of a module of which the record is needed
 TEST_FILES = 4  # maximum number of test files of a mutant
 BUDGET_S = 40  # processor time of the tests of a mutant; further tests are left out
 MEASURE_S = 900  # processor time of a test file with coverage
