@@ -13,6 +13,9 @@ CHANGING = ("version", "id", "created", "missing", "kinds", "in_page")  # differ
 BOUNDS = (
     "name",
     "default",
+    "type",
+    "required",
+    "$ref",
     "enum",
     "minimum",
     "maximum",
@@ -42,7 +45,7 @@ def schema(ask):
 
 
 def bounds_of(value):
-    """Return the names, defaults and bounds in a part of the schema, without words that its library adds."""
+    """Return the names, types, defaults and bounds in a part of the schema, without words that its library adds."""
     if isinstance(value, list):
         return [bounds_of(one) for one in value]
     if not isinstance(value, dict):
