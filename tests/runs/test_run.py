@@ -131,3 +131,15 @@ def test_a_box_to_lift_has_a_finite_size_above_0(box):
         Lift(weights="demo", box=box)
     assert Lift(weights="demo", box=(-3, 0, 5, 5)).box == (-3, 0, 5, 5)
     assert Lift(weights="demo").box is None
+
+
+def test_a_table_names_the_options_that_differ_from_the_defaults():
+    options = options_for("hands", model="lite", max_instances=1, threads=2)
+    task = Detect(options, measures=True, roi=(0, 0, 9, 9), also=(Detect(options_for("face", search="fast")),))
+    assert task.changed_options == {
+        "max_instances": 1,
+        "measures": True,
+        "roi": [0, 0, 9, 9],
+        "face.search": "fast",
+    }
+    assert Detect(options_for("hands")).changed_options == {}
