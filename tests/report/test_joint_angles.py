@@ -13,7 +13,7 @@ from tests.support.moving_people import INDEX, body_with, frames_of, squat
 from sonjit import Body, Frame, InputError
 from sonjit.media import Header, draw_frame, open_writer
 from sonjit.media.sources.base import SourceFrame
-from sonjit.report import comparison, errors, joint_angles
+from sonjit.report import comparison, errors, fonts, html_page, joint_angles, pdf_page, pictures
 from sonjit.report.angles import filtered
 from sonjit.report.motion_files import write_motion
 from sonjit.report.recording import axis_ends, recording_of
@@ -37,7 +37,7 @@ def test_ranges_leave_out_single_frames_and_have_the_share_in_which_the_joint_wa
     recording = recording_of("a.mp4", "full", frames, ())
     (row,) = (row for row in recording.rows if row[:2] == ("knee", "left"))
     assert row[2] == "80"  # of the 90 frames with the person
-    page = joint_angles._html(recording, [], joint_angles.Labels())
+    page = html_page._html(recording, [], joint_angles.Labels())
     assert "The person is in 90 of 120 images of the video, from 0.00 to 3.97 s." in page
     assert 88 <= float(row[3]) <= 95
     assert 168 <= float(row[4]) <= 171
@@ -52,7 +52,7 @@ def test_long_gaps_stay_gaps_in_the_page_and_short_ones_are_filled():
     known = np.isfinite(recording.angles[KNEE])
     assert known[:43].all()
     assert not known[43:73].any()
-    page = joint_angles._html(recording, [], joint_angles.Labels())
+    page = html_page._html(recording, [], joint_angles.Labels())
     knee = page[page.index('aria-label="knee in degrees"') :]
     paths = re.findall(r'<path d="([^"]*)"[^>]*style="[^"]*stroke: #d97706[^"]*"', knee)
     assert any(path.count("M") == 2 for path in paths)  # the line of the left knee begins twice
@@ -125,7 +125,7 @@ def test_the_clinical_convention_has_0_for_a_straight_knee():
     assert 8 <= low <= 12
     assert 85 <= high <= 92
     assert recording.repetitions[0][-1] == "90"
-    assert "0°, and flexion is positive" in joint_angles._html(recording, [], joint_angles.Labels())
+    assert "0°, and flexion is positive" in html_page._html(recording, [], joint_angles.Labels())
 
 
 def test_exchanged_sides_are_exchanged_back():
@@ -216,7 +216,7 @@ def test_a_person_is_chosen_by_number():
     assert recording_of("a.mp4", "full", frames, ()).person == 3
     recording = recording_of("a.mp4", "full", frames, (), person=7)
     assert (recording.person, recording.people) == (7, 2)
-    assert "2 people were found" in joint_angles._html(recording, [], joint_angles.Labels())
+    assert "2 people were found" in html_page._html(recording, [], joint_angles.Labels())
     with pytest.raises(InputError, match=r"--person 5: a\.mp4 has #3, #7"):
         recording_of("a.mp4", "full", frames, (), person=5)
     with pytest.raises(InputError, match="no person found"):
@@ -236,7 +236,7 @@ def test_errors_of_the_page_are_those_of_the_file():
             assert shown[joint, "left"] == f"{mean:.0f}"
             assert errors.range_error_deg(model, joint) == found["range_percentile_95"]
             assert errors.difference_error_deg(joint, model) == found["difference_percentile_95"]
-    page = joint_angles._html(recording, [], joint_angles.Labels())
+    page = html_page._html(recording, [], joint_angles.Labels())
     found = content["origins"]["heavy"]
     assert f"recordings: {found['recordings']}, images: {found['frames']}" in page
 
@@ -264,7 +264,7 @@ def test_curves_have_their_error_and_the_warning_is_above_the_numbers():
     recording = recorded([*squat(90), *[170] * 10])
     error = recording.errors_deg[KNEE]
     assert recording.legend("knee", "left") == f"left ± {error:.0f}°"
-    page = joint_angles._html(recording, [], joint_angles.Labels())
+    page = html_page._html(recording, [], joint_angles.Labels())
     assert f"left ± {error:.0f}°" in page
     assert page.index("not a medical measurement") < page.index("Range of motion")
 
@@ -275,20 +275,20 @@ def test_pages_have_captions_labels_and_any_name(tmp_path):
     assert first.startswith("left knee, largest")
     assert last.startswith("left knee, smallest")
     labels = joint_angles.Labels("", "A <b>", "before", "2026-01-02")
-    page = joint_angles._html(recording, [(first, np.zeros((20, 30, 3), np.uint8))], labels)
+    page = html_page._html(recording, [(first, np.zeros((20, 30, 3), np.uint8))], labels)
     wanted = "data:image/jpeg", r"bad\xff $\frac{$.mp4", first, "Name: A &lt;b&gt;", "Date: 2026-01-02", "Note: before"
     assert [text for text in wanted if text not in page] == []
-    pdf = joint_angles._pdf(recording, [], labels)
+    pdf = pdf_page.pdf_page(recording, [], labels)
     assert pdf[:4] == b"%PDF"
     assert b"/Title" in pdf
 
 
 def test_printed_parts_continue_on_another_page_where_one_is_full():
     labels = joint_angles.Labels()
-    short = joint_angles._table_pages(recorded([170]), [], labels, [])
+    short = pdf_page._table_pages(recorded([170]), [], labels, [])
     recording = recorded([*squat(90)] * 25)
     pictures = [("first", np.zeros((20, 30, 3), np.uint8))] * 2
-    pages = joint_angles._table_pages(recording, pictures, labels, [])
+    pages = pdf_page._table_pages(recording, pictures, labels, [])
     assert (len(short), len(pages)) == (1, 2)
     for page in pages:
         page.draw_without_rendering()
@@ -303,14 +303,14 @@ def test_pages_without_angles_state_so_in_place_of_empty_tables_and_plots():
     for frame in frames:
         frame.bodies[0].visibility[INDEX("left_shoulder") :] = 0
     recording = recording_of("a.mp4", "full", frames, ())
-    page = joint_angles._html(recording, [], joint_angles.Labels())
+    page = html_page._html(recording, [], joint_angles.Labels())
     assert "No angle was seen." in page
     assert [text for text in ("<table>", "Angles over time") if text in page] == []
-    assert joint_angles._pdf(recording, [], joint_angles.Labels()).count(b"/Type /Page ") == 1
+    assert pdf_page.pdf_page(recording, [], joint_angles.Labels()).count(b"/Type /Page ") == 1
 
 
 def test_titles_and_legends_of_printed_curves_do_not_overlap():
-    page = joint_angles._curves_page(recorded(squat(90)))
+    page = pdf_page._curves_page(recorded(squat(90)))
     page.draw_without_rendering()
     for axes in page.axes:
         title = next(child for child in axes.get_children() if getattr(child, "get_text", str)().endswith("seconds"))
@@ -331,7 +331,7 @@ def test_a_page_warns_of_a_model_whose_ranges_depend_on_mirroring():
     content = json.loads(errors.FILE.read_text("utf-8"))["models"]
     for model, joints in content.items():
         largest = max(found["mirrored_largest"] for found in joints.values() if found["mirrored_largest"] is not None)
-        page = joint_angles._html(recording_of("a.mp4", model, frames_of(squat(90)), ()), [], joint_angles.Labels())
+        page = html_page._html(recording_of("a.mp4", model, frames_of(squat(90)), ()), [], joint_angles.Labels())
         expected = f"The ranges of the model {model} differed by up to {largest:.0f}°"
         assert (expected in page) == (largest > 3)
     assert errors.mirrored_difference_deg("full") <= 3
@@ -414,23 +414,21 @@ def test_two_reports_are_compared_with_the_error_in_mind(tmp_path, refusal):
 
 def test_pictures_have_the_skeleton_of_the_person_only():
     frame = Frame(0, 0.0, bodies=[body_with(170), body_with(90, 7)])
-    assert [body.id for body in joint_angles._only(frame, 7).bodies] == [7]
+    assert [body.id for body in pictures._only(frame, 7).bodies] == [7]
 
 
 def test_pictures_end_around_the_person():
     body = body_with(170)
     rgb = np.zeros((2000, 3000, 3), np.uint8)
     rgb[round(float(body.keypoints[INDEX("left_knee"), 1])), 400] = 255
-    picture = joint_angles._around(rgb, Frame(0, 0.0, bodies=[body]))
+    picture = pictures._around(rgb, Frame(0, 0.0, bodies=[body]))
     assert picture.max() == 255
     assert max(picture.shape[:2]) < 1300
-    assert joint_angles._around(rgb, Frame(0, 0.0)).shape == rgb.shape
+    assert pictures._around(rgb, Frame(0, 0.0)).shape == rgb.shape
 
 
 def test_a_page_in_korean_has_its_letters(tmp_path):
-    from matplotlib import font_manager
-
-    if not set(joint_angles._FONTS[1:]) & set(font_manager.get_font_names()):
+    if not set(fonts.FONTS[1:]) & set(fonts.installed_fonts()):
         pytest.skip("no font with Korean letters is installed")
     labels = joint_angles.Labels("스쿼트", "김민지", "무릎 수술 후 6주", "2026-01-02")
     with warnings.catch_warnings():
@@ -473,8 +471,8 @@ def test_pictures_have_no_label_with_a_score():
     blank = np.zeros((1300, 900, 3), np.uint8)
     sources = [SourceFrame(frame.index, frame.time, blank) for frame in recording.frames]
     video = SimpleNamespace(open_one=lambda: nullcontext(sources))
-    pictures = joint_angles.pictures_of(video, recording, hiding.Anonymiser("none"))
-    for (frame, caption), (shown, picture) in zip(recording.extremes, pictures, strict=True):
-        expected = joint_angles._around(draw_frame(blank, frame, labels=False), frame)
+    drawn = joint_angles.pictures_of(video, recording, hiding.Anonymiser("none"))
+    for (frame, caption), (shown, picture) in zip(recording.extremes, drawn, strict=True):
+        expected = pictures._around(draw_frame(blank, frame, labels=False), frame)
         assert shown == caption
         np.testing.assert_array_equal(picture, expected)

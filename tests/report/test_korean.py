@@ -10,7 +10,7 @@ from tests.support.moving_people import frames_of, squat, walker
 
 from sonjit import Frame, InputError
 from sonjit.media import Header, open_writer
-from sonjit.report import conventions, joint_angles, texts
+from sonjit.report import conventions, fonts, html_page, joint_angles, texts
 from sonjit.report.comparison import earlier_report
 from sonjit.report.recording import COUNTED, recording_of
 from sonjit.runs.annotations import AngleLimits
@@ -71,7 +71,7 @@ def written_lines(lines, x_title, title, **options):
 
 
 def test_each_text_of_a_page_is_korean(recordings, tmp_path, monkeypatch):
-    monkeypatch.setattr(joint_angles, "lines_svg", written_lines)
+    monkeypatch.setattr(html_page, "lines_svg", written_lines)
     joint_angles.write_page(tmp_path / "before.html", recordings[0], [], labels=joint_angles.Labels(title="before"))
     earlier = earlier_report(tmp_path / "before.html")
     for recording in recordings:
@@ -91,7 +91,7 @@ def test_translations_have_the_fields_of_the_english_text():
 
 
 def test_a_pdf_in_korean_has_its_letters(recordings, tmp_path):
-    if not set(joint_angles._FONTS[1:]) & set(joint_angles._fonts()):
+    if not set(fonts.FONTS[1:]) & set(fonts.installed_fonts()):
         pytest.skip("no font with Korean letters is installed")
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # Matplotlib warns of letters without a glyph
@@ -100,7 +100,7 @@ def test_a_pdf_in_korean_has_its_letters(recordings, tmp_path):
 
 
 def test_a_pdf_in_korean_requires_a_font(monkeypatch, tmp_path):
-    monkeypatch.setattr(joint_angles, "_fonts", lambda: ["DejaVu Sans"])
+    monkeypatch.setattr(fonts, "installed_fonts", lambda: ["DejaVu Sans"])
     with pytest.raises(InputError, match="no font with Korean letters"):
         joint_angles.require_fonts(tmp_path / "k.pdf", "ko")
     joint_angles.require_fonts(tmp_path / "k.html", "ko")
@@ -108,7 +108,7 @@ def test_a_pdf_in_korean_requires_a_font(monkeypatch, tmp_path):
 
 
 def test_the_page_of_a_server_is_korean_with_its_note(tmp_path, monkeypatch):
-    monkeypatch.setattr(joint_angles, "lines_svg", written_lines)
+    monkeypatch.setattr(html_page, "lines_svg", written_lines)
     with open_writer(tmp_path / "a.jsonl", Header(kind="bodies")) as writer:
         for frame in frames_of([*squat(90), *[170] * 10]):
             writer.write(frame)
@@ -122,9 +122,9 @@ def test_the_page_of_a_server_is_korean_with_its_note(tmp_path, monkeypatch):
 def test_repetitions_are_counted_by_default_unless_the_person_walks():
     walking = recording_of("a.mp4", "full", walking_frames(), None)
     assert walking.counted == ()
-    assert "<h2>Repetitions</h2>" not in joint_angles._html(walking, [], joint_angles.Labels())
+    assert "<h2>Repetitions</h2>" not in html_page._html(walking, [], joint_angles.Labels())
     standing = recording_of("a.mp4", "full", walking_frames()[:5], None)
     counted = [limits.measure for limits in standing.counted]
     assert counted == [name for name in COUNTED if np.isfinite(standing.angles[name]).any()]
     assert {"left_knee_angle_rad", "right_knee_angle_rad"} <= set(counted) < set(COUNTED)
-    assert "<h2>Repetitions</h2>" in joint_angles._html(standing, [], joint_angles.Labels())
+    assert "<h2>Repetitions</h2>" in html_page._html(standing, [], joint_angles.Labels())

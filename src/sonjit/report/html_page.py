@@ -1,0 +1,121 @@
+"""The page of a report as HTML without further files."""
+
+import base64
+import warnings
+
+from sonjit._util import Image, optional_import
+from sonjit.media.sources.images import encode_image
+from sonjit.report import conventions
+from sonjit.report.comparison import Earlier, ranges_script, rows_against
+from sonjit.report.documents import Block, BulletList, Heading, Line, Plot, Table, Text, html_from, lines_svg
+from sonjit.report.documents import Image as Picture
+from sonjit.report.fonts import installed_fonts
+from sonjit.report.page_words import (
+    CHANGE_HEADINGS,
+    COLUMNS,
+    GAIT_HEADINGS,
+    METHOD,
+    NOTHING,
+    SIDE_COLOURS,
+    Labels,
+    facts_of,
+    gait_note,
+    in_words,
+    origin_of,
+    title_of,
+    warnings_of,
+)
+from sonjit.report.recording import COUNT_HEADINGS, HEADINGS, INCOMPLETE_HEADINGS, Recording, axis_ends
+
+
+def html_page(recording: Recording, pictures: list[tuple[str, Image]], labels: Labels, earlier: Earlier | None) -> str:
+    """Return the page as HTML. Browsers choose fonts themselves, so a letter without one needs no warning."""
+    with optional_import("a report", "eval"):
+        import matplotlib as mpl
+    with mpl.rc_context({"font.family": installed_fonts()}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph ")
+        return _html(recording, pictures, labels, earlier)
+
+
+def _html(
+    recording: Recording, pictures: list[tuple[str, Image]], labels: Labels, earlier: Earlier | None = None
+) -> str:
+    """Return the page as HTML without further files."""
+    say = recording.text
+    blocks: list[Block] = [*map(Text, labels.lines(recording.language)), Text(facts_of(recording))]
+    blocks.append(Text(warnings_of(recording), strong=True))
+    for caption, rgb in pictures:
+        data = base64.b64encode(encode_image(rgb, ".jpg")).decode()
+        blocks.append(Picture(f"data:image/jpeg;base64,{data}", caption))
+    blocks += [
+        *_range_blocks(recording),
+        Heading(say("Left and right"), 3),
+        BulletList(tuple(recording.comparisons))
+        if recording.comparisons
+        else Text(say("No joint was seen on both sides.")),
+        *_gait_blocks(recording),
+        *_change_blocks(recording, labels, earlier),
+        Heading(say("What the angles mean")),
+        Plot(
+            "convention",
+            conventions.convention_svg(recording.convention, recording.language),
+            say("What the angles mean"),
+        ),
+        Text(f"{say(conventions.WORDS[recording.convention])} {say(conventions.SIGNS)}"),
+        *_repetition_blocks(recording),
+        *([Heading(say("Angles over time"))] if recording.plots else []),
+    ]
+    for joint, sides in recording.plots.items():
+        title = say(joint)
+        lines = [
+            Line(recording.legend(joint, side), recording.times, values.tolist(), colour=SIDE_COLOURS[side])
+            for side, values in sides.items()
+        ]
+        alt = say("{angle} in degrees", angle=title)
+        plot = lines_svg(lines, say("seconds"), alt, straight=True, gaps=True, ends=axis_ends(sides.values()))
+        blocks += [Heading(title, 3), Plot(joint, plot, title)]
+        if joint.startswith("wrist"):
+            blocks.append(Text(say("The error of this angle is not known, so the page has no numbers for it.")))
+    page = html_from(title_of(recording, labels), blocks, recording.language)
+    return page.replace("</body>", f"{ranges_script(title_of(recording, labels), recording)}\n</body>", 1)
+
+
+def _range_blocks(recording: Recording) -> list[Block]:
+    say = recording.text
+    heading = Heading(say("Range of motion"))
+    if not recording.rows:
+        return [heading, Text(say(NOTHING))]
+    table = Table(in_words(recording, HEADINGS), tuple(recording.rows), text_columns=2)
+    return [heading, table, BulletList(tuple(map(say, COLUMNS))), Text(say(METHOD)), Text(origin_of(recording))]
+
+
+def _repetition_blocks(recording: Recording) -> list[Block]:
+    if not recording.counted:
+        return []
+    found, lost = tuple(recording.repetitions), tuple(recording.incomplete)
+    blocks: list[Block] = [Heading(recording.text("Repetitions")), BulletList(tuple(recording.counting))]
+    if found:
+        blocks.append(Table(in_words(recording, COUNT_HEADINGS), found))
+    else:
+        blocks.append(Text(recording.text("None of the counted angles repeats.")))
+    if lost:
+        headings = in_words(recording, INCOMPLETE_HEADINGS)
+        blocks += [Heading(recording.text("Not counted"), 3), Table(headings, lost, text_columns=3)]
+    return blocks
+
+
+def _gait_blocks(recording: Recording) -> list[Block]:
+    if recording.gait is None:
+        return []
+    table = Table(in_words(recording, GAIT_HEADINGS), tuple(recording.gait.rows(recording.language)))
+    return [Heading(recording.text("Walking")), table, Text(gait_note(recording))]
+
+
+def _change_blocks(recording: Recording, labels: Labels, earlier: Earlier | None) -> list[Block]:
+    if earlier is None:
+        return []
+    before = recording.text("Before: {title}, model {model}.", title=earlier.title, model=earlier.model)
+    if earlier.title == title_of(recording, labels):
+        before = f"{before} {recording.text('Both pages have the same title and may describe the same recording.')}"
+    table = Table(in_words(recording, CHANGE_HEADINGS), tuple(rows_against(earlier, recording)))
+    return [Heading(recording.text("Before and now")), Text(before), table]
