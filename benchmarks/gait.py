@@ -20,8 +20,10 @@ import numpy as np
 from takes import recorded
 
 from sonjit.report import gait
+from sonjit.report.angles import uncut_bodies
 
 RATE_HZ = 30.0
+SIZE = (1768, 994)  # of the video in pixels
 PLACE = (1560.0, 800.0)  # of the woman in the first frames with her, in pixels
 FIRST = 50  # frame in which she has come from behind the tree
 STRIKES = {"left": [79, 116, 153, 189], "right": [60, 98, 135, 171]}
@@ -164,6 +166,7 @@ def main():
     options = parser.parse_args()
     options.cache.mkdir(parents=True, exist_ok=True)
     bodies = recorded(options.video, "full", options.cache, people=2, place=PLACE, first=FIRST, averaged=True)
+    bodies = uncut_bodies(bodies, SIZE, RATE_HZ)
     found, true, rows = measured(bodies)
     walks = speeds(options.figure, options.cache)
     lines = [f"{date.today().isoformat()}, `{COMMAND}`.", "", *lines_of(found, true, rows, walks)]

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from tests.support.moving_people import RATE_HZ, SPEED_PX_S, STANCE, STRIDE_S, walker
+from tests.support.moving_people import INDEX, RATE_HZ, SPEED_PX_S, STANCE, STRIDE_S, walker
 
 from sonjit.report import gait
 
@@ -38,6 +38,13 @@ def test_people_who_do_not_walk_have_no_gait():
     assert found([None] * 50) is None
     assert found([]) is None
     assert found(walker(seconds=1.0)) is None  # too few steps
+
+
+def test_feet_that_move_in_place_have_no_gait():
+    bodies = walker()
+    for body in bodies:  # as in jumping jacks
+        body.keypoints[:, 0] += 800 - body.keypoints[INDEX("left_hip"), 0]
+    assert found(bodies) is None
 
 
 def test_feet_with_few_steps_are_not_compared():

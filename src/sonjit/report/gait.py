@@ -31,6 +31,7 @@ MIN_STEPS = 3  # of a gait that is described, and of each foot to compare left a
 _OF_FEET = ("step time left", "step time right", "difference of step times", "stance left", "stance right")
 _MIN_STEP_S, _MAX_STEP_S = 0.25, 1.2  # durations of a step
 _MIN_SWING = 0.25  # minimum distance between both extremes of a foot, in lengths of the leg
+_MIN_ADVANCE = 0.2  # minimum distance by which a step moves the hips, in lengths of the leg
 _EYES_OF_HEIGHT = 0.936  # height of the eyes of a standing adult, relative to the body height
 _INDEX = load_skeleton("body_blazepose33").index
 _EYES, _HIPS = ([_INDEX(f"{side}_{name}") for side in FEET] for name in ("eye", "hip"))
@@ -120,7 +121,9 @@ class Gait:
 def find_gait(
     bodies: Sequence[Body | None], times: Sequence[float], rate_hz: float, *, height_m: float | None = None
 ) -> Gait | None:
-    """Return the gait of a person who walks across the image, or None if there are fewer than three steps.
+    """Return the gait of a person who walks across the image, or None.
+
+    A person walks who makes at least three steps, most of which move the hips. Other movements of the legs are no gait.
 
     Args:
         bodies: The person in each frame, or None.
@@ -144,9 +147,16 @@ def find_gait(
         strikes[foot] = np.array([times[k] for k in _peaks(heel, rate_hz, _MIN_SWING * leg_px)], np.float64)
         lifts[foot] = np.array([times[k] for k in _peaks(-toe, rate_hz, _MIN_SWING * leg_px)], np.float64)
     gait = Gait(strikes, lifts, math.nan)
-    if len(gait.steps) < MIN_STEPS:
+    if len(gait.steps) < MIN_STEPS or _advance(hips[:, 0], np.array(times), gait) < _MIN_ADVANCE * leg_px:
         return None
     return Gait(strikes, lifts, _speed(pixels, hips, np.array(times), gait, height_m)) if height_m else gait
+
+
+def _advance(hips_x: FloatArray, times: FloatArray, gait: Gait) -> float:
+    """Return the median distance in pixels by which a step moves the hips (N,), seen at times (N,)."""
+    known = np.isfinite(hips_x)
+    ends = [np.interp((time - duration, time), times[known], hips_x[known]) for _, time, duration in gait.steps]
+    return abs(float(np.median(np.diff(ends))))
 
 
 def _direction(pixels: FloatArray) -> float:
