@@ -42,8 +42,9 @@ def test_ranges_leave_out_single_frames_and_have_the_share_in_which_the_joint_wa
     assert 88 <= float(row[3]) <= 95
     assert 168 <= float(row[4]) <= 171
     error = errors.range_error_deg("full", "knee")
-    low, high = recording.ranges[KNEE]
-    assert row[6] == f"{high - low - error:.0f} to {high - low + error:.0f}"
+    span = float(row[4]) - float(row[3])  # of the printed ends, so that a reader finds the same difference
+    assert row[5] == f"{span:.0f}"
+    assert row[6] == f"{span - error:.0f} to {span + error:.0f}"
 
 
 def test_long_gaps_stay_gaps_in_the_page_and_short_ones_are_filled():
@@ -216,7 +217,7 @@ def test_a_person_is_chosen_by_number():
     assert recording_of("a.mp4", "full", frames, ()).person == 3
     recording = recording_of("a.mp4", "full", frames, (), person=7)
     assert (recording.person, recording.people) == (7, 2)
-    assert "2 people were found" in html_page._html(recording, [], joint_angles.Labels())
+    assert "2 people were followed" in html_page._html(recording, [], joint_angles.Labels())
     with pytest.raises(InputError, match=r"--person 5: a\.mp4 has #3, #7"):
         recording_of("a.mp4", "full", frames, (), person=5)
     with pytest.raises(InputError, match="no person found"):
@@ -305,7 +306,11 @@ def test_pages_without_angles_state_so_in_place_of_empty_tables_and_plots():
     recording = recording_of("a.mp4", "full", frames, ())
     page = html_page._html(recording, [], joint_angles.Labels())
     assert "No angle was seen." in page
-    assert [text for text in ("<table>", "Angles over time") if text in page] == []
+    assert [
+        text
+        for text in ("<table>", "<h2>What the angles mean", "<h3>Left and right", "Angles over time")
+        if text in page
+    ] == []
     assert pdf_page.pdf_page(recording, [], joint_angles.Labels()).count(b"/Type /Page ") == 1
 
 
@@ -374,6 +379,7 @@ def test_a_plain_report_does_not_replace_one_that_hides_people(refusal, tmp_path
 def test_wrong_calls_have_one_line(refusal):
     assert "html or .pdf" in refusal("report", "a.mp4", "--save", "r.txt")
     assert "one video" in refusal("report", "camera:0")
+    assert refusal("report", "missing.mp4") == "sonjit: missing.mp4: no such file or folder"
 
 
 def test_counted_angles_are_named_as_they_were_typed(refusal, tmp_path):

@@ -90,6 +90,8 @@ def report(
     if anonymise == "none" and joint_angles.hides_people(Path(save)):
         raise InputError(f"{save} is a report that hides people. Add --anonymise, or choose another name with --save")
     inputs = Inputs.find([source], Reading(None, start, end, every))
+    if inputs.files is None and ":" not in source and not Path(source).exists():
+        raise InputError(f"{source}: no such file or folder")
     if inputs.files is not None or not is_video(Path(source)):
         raise InputError(f"{source}: a report requires one video file")
     with optional_import("a report", "eval"):

@@ -29,8 +29,9 @@ class Earlier:
 
 def ranges_script(title: str, recording: Recording) -> str:
     """Return the ranges of a report as an element of its page, from which `earlier_report` reads them."""
-    ranges = {name: round(high - low, 2) for name, (low, high) in recording.ranges.items()}
-    content = json.dumps({"title": title, "model": recording.model, "ranges_deg": ranges}).replace("<", "\\u003c")
+    content = json.dumps({"title": title, "model": recording.model, "ranges_deg": recording.spans}).replace(
+        "<", "\\u003c"
+    )
     return f'<script type="application/json" id="{_ID}">{content}</script>'
 
 
@@ -57,8 +58,8 @@ def earlier_report(path: Path) -> Earlier:
 def rows_against(earlier: Earlier, recording: Recording) -> list[tuple[str, ...]]:
     """Return rows of angle, range before, range now, change, its 95 % error, and the verdict in words."""
     rows: list[tuple[str, ...]] = []
-    for name, (low, high) in recording.ranges.items():
-        before, now = earlier.ranges_deg.get(name), high - low
+    for name, now in recording.spans.items():
+        before = earlier.ranges_deg.get(name)
         error = errors.difference_error_deg(errors.joint_of(name), earlier.model, recording.model)
         if before is None or not math.isfinite(error):
             continue

@@ -32,15 +32,16 @@ class _Example(NamedTuple):
     name: str
     texts: dict[Convention, str]
     points: tuple[tuple[float, float], tuple[float, float], tuple[float, float]]
+    below: float = -8.0  # distance of the text below the joint
 
 
 _EXAMPLES = (
     _Example("straight knee", {"straight": "180°", "clinical": "0°"}, ((55, 20), (55, 65), (55, 110))),
     _Example("bent knee", {"straight": "120°", "clinical": "60°"}, ((185, 20), (185, 65), (146, 88))),
-    _Example("raised arm", {"straight": "90°", "clinical": "90°"}, ((310, 40), (265, 40), (265, 110))),
+    _Example("raised arm", {"straight": "90°", "clinical": "90°"}, ((310, 40), (265, 40), (265, 110)), 20.0),
     _Example("foot", {"straight": "90°", "clinical": "0°"}, ((370, 40), (370, 100), (410, 100))),
-    _Example("trunk forward", {"straight": "+30°", "clinical": "+30°"}, ((507, 26), (480, 72), (480, 110))),
-    _Example("neck forward", {"straight": "+30°", "clinical": "+30°"}, ((616, 30), (603, 53), (603, 110))),
+    _Example("trunk forward", {"straight": "+30°", "clinical": "+30°"}, ((507, 26), (480, 72), (480, 110)), 16.0),
+    _Example("neck forward", {"straight": "+30°", "clinical": "+30°"}, ((616, 30), (603, 53), (603, 110)), 16.0),
 )
 
 
@@ -48,14 +49,14 @@ def convention_svg(convention: Convention, language: Language = "en") -> str:
     """Return the drawing as two elements of SVG, which narrow screens show below each other."""
     half, title = SIZE[0] // 2, translated(language, "What the angles mean")
     marks: tuple[list[str], list[str]] = ([], [])
-    for name, texts, points in _EXAMPLES:
+    for name, texts, points, below in _EXAMPLES:
         part = int(points[0][0] > half)
         moved = [(x - part * half, y) for x, y in points]
         path = " ".join(f"{x},{y}" for x, y in moved)
         x, y = moved[1]
         marks[part].append(f'<polyline points="{path}" fill="none" stroke="{COLOURS[0]}" stroke-width="4"/>')
         marks[part].append(f'<circle cx="{x}" cy="{y}" r="5" fill="{COLOURS[1]}"/>')
-        marks[part].append(f'<text x="{x + 10}" y="{y - 8}" fill="{INK}">{texts[convention]}</text>')
+        marks[part].append(f'<text x="{x + 10}" y="{y + below}" fill="{INK}">{texts[convention]}</text>')
         words = translated(language, name)
         marks[part].append(f'<text x="{_middle(moved)}" y="132" text-anchor="middle" fill="{INK}">{words}</text>')
     return "".join(svg_of(half, SIZE[1], part, title) for part in marks)
@@ -67,11 +68,11 @@ def _middle(points: Sequence[tuple[float, float]]) -> float:
 
 def draw_convention(axes: Any, convention: Convention, language: Language) -> None:  # noqa: ANN401  # Matplotlib
     """Draw the same into axes of Matplotlib."""
-    for name, texts, points in _EXAMPLES:
+    for name, texts, points, below in _EXAMPLES:
         x, y = points[1]
         axes.plot(*zip(*points, strict=True), color=COLOURS[0], linewidth=2)
         axes.plot([x], [y], "o", color=COLOURS[1], markersize=3)
-        axes.text(x + 10, y - 8, texts[convention], fontsize=7.5)
+        axes.text(x + 10, y + below, texts[convention], fontsize=7.5)
         axes.text(_middle(points), 132, translated(language, name), fontsize=7.5, ha="center")
     axes.set(xlim=(0, SIZE[0]), ylim=(SIZE[1], 0), aspect="equal", anchor="W")
     axes.set_axis_off()

@@ -30,6 +30,7 @@ body { font: 16px/1.55 system-ui, sans-serif; max-width: 62rem; margin: 2rem aut
 h1, h2, h3 { line-height: 1.25; } h2 { margin-top: 2.2rem; }
 .wide { overflow-x: auto; } table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: .3rem .7rem; border-bottom: 1px solid var(--line); word-break: keep-all; }
+th { text-align: left; }
 tr:nth-child(even) td { background: var(--soft); }
 svg, img { max-width: 100%; height: auto; } figure { display: inline-block; margin: 0 .8rem .8rem 0; max-width: 19rem; }
 figcaption { font-size: .85rem; opacity: .8; }

@@ -15,7 +15,9 @@ from sonjit.report.page_words import (
     COLUMNS,
     GAIT_HEADINGS,
     METHOD,
+    NO_REPETITIONS,
     NOTHING,
+    ONE_SIDED,
     SIDE_COLOURS,
     Labels,
     facts_of,
@@ -49,19 +51,10 @@ def _html(
         blocks.append(Picture(f"data:image/jpeg;base64,{data}", caption))
     blocks += [
         *_range_blocks(recording),
-        Heading(say("Left and right"), 3),
-        BulletList(tuple(recording.comparisons))
-        if recording.comparisons
-        else Text(say("No joint was seen on both sides.")),
+        *_side_blocks(recording),
         *_gait_blocks(recording),
         *_change_blocks(recording, labels, earlier),
-        Heading(say("What the angles mean")),
-        Plot(
-            "convention",
-            conventions.convention_svg(recording.convention, recording.language),
-            say("What the angles mean"),
-        ),
-        Text(f"{say(conventions.WORDS[recording.convention])} {say(conventions.SIGNS)}"),
+        *_meaning_blocks(recording),
         *_repetition_blocks(recording),
         *([Heading(say("Angles over time"))] if recording.plots else []),
     ]
@@ -89,6 +82,25 @@ def _range_blocks(recording: Recording) -> list[Block]:
     return [heading, table, BulletList(tuple(map(say, COLUMNS))), Text(say(METHOD)), Text(origin_of(recording))]
 
 
+def _side_blocks(recording: Recording) -> list[Block]:
+    if not recording.rows:
+        return []
+    heading = Heading(recording.text("Left and right"), 3)
+    if not recording.comparisons:
+        return [heading, Text(recording.text(ONE_SIDED))]
+    return [heading, BulletList(tuple(recording.comparisons))]
+
+
+def _meaning_blocks(recording: Recording) -> list[Block]:
+    if not recording.rows:
+        return []
+    say = recording.text
+    title = say("What the angles mean")
+    drawing = conventions.convention_svg(recording.convention, recording.language)
+    words = f"{say(conventions.WORDS[recording.convention])} {say(conventions.SIGNS)}"
+    return [Heading(title), Plot("convention", drawing, title), Text(words)]
+
+
 def _repetition_blocks(recording: Recording) -> list[Block]:
     if not recording.counted:
         return []
@@ -97,7 +109,7 @@ def _repetition_blocks(recording: Recording) -> list[Block]:
     if found:
         blocks.append(Table(in_words(recording, COUNT_HEADINGS), found))
     else:
-        blocks.append(Text(recording.text("None of the counted angles repeats.")))
+        blocks.append(Text(recording.text(NO_REPETITIONS)))
     if lost:
         headings = in_words(recording, INCOMPLETE_HEADINGS)
         blocks += [Heading(recording.text("Not counted"), 3), Table(headings, lost, text_columns=3)]

@@ -31,6 +31,8 @@ COLUMNS = (
 )
 """What the columns of the table of ranges mean."""
 NOTHING: Final = "No angle was seen. An angle needs the three joints of its two bones in the image."
+ONE_SIDED: Final = "No joint was seen on both sides."
+NO_REPETITIONS: Final = "None of the counted angles repeats."
 METHOD = (
     "Single wrong angles, trembling of the keypoints and gaps up to 0.2 s are filtered out. Where a joint was not seen "
     "for longer, the curves have a gap. ± next to a curve is the mean error of the angle, which is smaller than the "
@@ -61,7 +63,8 @@ def title_of(recording: Recording, labels: Labels) -> str:
 def facts_of(recording: Recording) -> str:
     times = recording.times
     facts = recording.text(
-        "The person is in {seen} of {images} images of the video, from {begin} to {end} s. The model is {model}.",
+        "The person is in {seen} of {images} images of the video, from {begin} to {end} s. Sonjit measured the angles "
+        "with its model {model}.",
         seen=recording.frames_seen,
         images=len(times),
         begin=f"{times[0]:.2f}",
@@ -71,7 +74,7 @@ def facts_of(recording: Recording) -> str:
     if recording.people == 1:
         return facts
     others = (
-        "{people} people were found. The angles and curves are only those of the person with the skeleton in the "
+        "{people} people were followed. The angles and curves are only those of the person with the skeleton in the "
         "pictures, who has number {number}. They may be wrong where people cover each other."
     )
     return f"{facts} {recording.text(others, people=recording.people, number=recording.person)}"

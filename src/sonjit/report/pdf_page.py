@@ -20,7 +20,9 @@ from sonjit.report.page_words import (
     GAIT_HEADINGS,
     MARK,
     METHOD,
+    NO_REPETITIONS,
     NOTHING,
+    ONE_SIDED,
     SIDE_COLOURS,
     Labels,
     facts_of,
@@ -119,9 +121,8 @@ def _table_pages(
         ("Range of motion", HEADINGS, recording.rows),
         ("Walking", GAIT_HEADINGS, walking),
         ("Before and now", CHANGE_HEADINGS, changes),
-        ("Repetitions", COUNT_HEADINGS, recording.repetitions[:_MAX_COUNTS]),
-        ("Not counted", INCOMPLETE_HEADINGS, recording.incomplete[:_MAX_COUNTS]),
     )
+    sides = recording.comparisons or [recording.text(ONE_SIDED)]
     lines = [*labels.lines(recording.language), facts_of(recording)]
     if not recording.rows:
         lines.append(recording.text(NOTHING))
@@ -131,11 +132,15 @@ def _table_pages(
         _text_part(_wrapped(warnings_of(recording), _BOLD_LENGTH), _HEAD_SIZE, "bold"),
         *([_Part(2.8, partial(_draw_pictures, pictures))] if pictures else []),
         *(_table_part(recording, *table) for table in tables[:1] if table[2]),
-        *([_list_part(recording, "Left and right", recording.comparisons)] if recording.comparisons else []),
+        *([_list_part(recording, "Left and right", sides)] if recording.rows else []),
         *(_table_part(recording, *table) for table in tables[1:] if table[2]),
-        _Part(1.5, partial(_draw_conventions, recording)),
-        _list_part(recording, "Notes", _sentences(recording)),
+        *_repetition_parts(recording),
     ]
+    if recording.rows:
+        parts += [
+            _Part(1.5, partial(_draw_conventions, recording)),
+            _list_part(recording, "Notes", _sentences(recording)),
+        ]
     pages: list[list[_Part]] = [[]]
     for part in parts:
         if pages[-1] and sum(each.height for each in pages[-1]) + part.height > _PRINTED_IN:
@@ -166,7 +171,11 @@ def _text_part(lines: Sequence[str], size: float, weight: str = "normal") -> _Pa
 
 
 def _list_part(recording: Recording, heading: str, sentences: Sequence[str]) -> _Part:
-    lines = [line for sentence in sentences for line in _wrapped(sentence, _LINE_LENGTH)]
+    lines = [
+        f"{'   ' if at else '• '}{line}"
+        for sentence in sentences
+        for at, line in enumerate(_wrapped(sentence, _LINE_LENGTH))
+    ]
     text = _text_part(lines, _TEXT_SIZE)
 
     def draw(axes: Any) -> None:  # noqa: ANN401  # Matplotlib
@@ -178,10 +187,23 @@ def _list_part(recording: Recording, heading: str, sentences: Sequence[str]) -> 
 
 def _table_part(recording: Recording, heading: str, headings: Sequence[str], rows: Sequence[tuple[str, ...]]) -> _Part:
     def draw(axes: Any) -> None:  # noqa: ANN401  # Matplotlib
-        axes.set_title(recording.text(heading), fontsize=9, loc="left")
+        axes.set_title(heading and recording.text(heading), fontsize=9, loc="left")
         _draw_table(axes, in_words(recording, headings), rows)
 
     return _Part(_ROW_IN * (len(rows) + 1) + 0.4, draw)
+
+
+def _repetition_parts(recording: Recording) -> list[_Part]:
+    if not recording.counted:
+        return []
+    found, lost = recording.repetitions[:_MAX_COUNTS], recording.incomplete[:_MAX_COUNTS]
+    sentences = recording.counting if found else [*recording.counting, recording.text(NO_REPETITIONS)]
+    parts = [_list_part(recording, "Repetitions", sentences)]
+    if found:
+        parts.append(_table_part(recording, "", COUNT_HEADINGS, found))
+    if lost:
+        parts.append(_table_part(recording, "Not counted", INCOMPLETE_HEADINGS, lost))
+    return parts
 
 
 def _draw_pictures(pictures: list[tuple[str, Image]], axes: Any) -> None:  # noqa: ANN401  # Matplotlib
@@ -204,7 +226,6 @@ def _sentences(recording: Recording) -> list[str]:
         *map(say, COLUMNS),
         say(conventions.WORDS[recording.convention]),
         say(conventions.SIGNS),
-        *recording.counting,
         say(METHOD),
         origin_of(recording),
     ]

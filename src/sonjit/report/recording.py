@@ -35,7 +35,7 @@ COUNT_HEADINGS: Final = ("angle", "begin s", "end s", "duration s", "most bent Â
 INCOMPLETE_HEADINGS: Final = ("angle", "time s", "not counted because")
 WRISTS: Final = tuple(f"{side}_wrist_{angle}_rad" for angle in ("flexion", "deviation") for side in ("left", "right"))
 """Angles without a measured error, which are drawn but not printed."""
-_PAIRED = ("shoulder", "elbow", "hip", "knee", "ankle")
+_PAIRED = ("elbow", "shoulder", "hip", "knee", "ankle")
 _STRAIGHT_DEG = {"elbow": 180.0, "hip": 180.0, "knee": 180.0, "ankle": 90.0}
 """Angle that is 0 in the clinical convention. The other angles are the same in both."""
 _MIN_SEEN = 0.5  # minimum share of the person's frames in which both sides of a joint are seen to compare them
@@ -120,20 +120,26 @@ class Recording:
         return {name: (float(low), float(high)) for name, (low, high) in ends.items()}
 
     @property
+    def spans(self) -> dict[str, float]:
+        """Sizes of the ranges in degrees by name: the differences of both ends as the page prints them."""
+        return {name: float(np.round(high) - np.round(low)) for name, (low, high) in self.ranges.items()}
+
+    @property
     def rows(self) -> list[tuple[str, ...]]:
         """Rows of the table of ranges."""
         rows: list[tuple[str, ...]] = []
         for name, (low, high) in self.ranges.items():
             joint, side = errors.joint_of(name), side_of(name)
             error = errors.range_error_deg(self.model, joint)
-            numbers = [_whole(value) for value in (low, high, high - low)]
+            span = self.spans[name]
+            numbers = [_whole(value) for value in (low, high, span)]
             rows.append(
                 (
                     self.text(joint),
                     side and self.text(side),
                     _whole(100 * self._seen(name)),
                     *numbers,
-                    self._interval(high - low, error),
+                    self._interval(span, error),
                     _whole(self.errors_deg[name]),
                 )
             )
@@ -153,8 +159,8 @@ class Recording:
         """Sentences that compare the ranges of left and right with the error of this difference."""
         sentences: list[str] = []
         for joint in _PAIRED:
-            ends = [self.ranges.get(f"{side}_{joint}_angle_rad") for side in ("left", "right")]
-            if ends[0] is None or ends[1] is None:
+            left, right = (self.spans.get(f"{side}_{joint}_angle_rad") for side in ("left", "right"))
+            if left is None or right is None:
                 continue
             seen = {side: self._seen(f"{side}_{joint}_angle_rad") for side in ("left", "right")}
             rarer = min(seen, key=seen.__getitem__)
@@ -163,7 +169,6 @@ class Recording:
                 share = _whole(100 * seen[rarer])
                 sentences.append(self.text(few, joint=self.text(joint), side=self.text(rarer), share=share))
                 continue
-            left, right = (high - low for low, high in (ends[0], ends[1]))
             error = errors.difference_error_deg(joint, self.model)
             sentences.append(self._compared(joint, left - right, error))
         return [*sentences, self.text(_SIDES)] if sentences else []
@@ -242,8 +247,9 @@ class Recording:
 
     @property
     def extremes(self) -> list[tuple[Frame, str]]:
-        """Frames of both ends of the angle that moves most, with a caption each."""
-        moving = {name: high - low for name, (low, high) in self.ranges.items() if errors.joint_of(name) in _PAIRED[:4]}
+        """Frames of both ends of the angle that moves most, of those often seen, with a caption each."""
+        limbs = {name: span for name, span in self.spans.items() if errors.joint_of(name) in _PAIRED[:4]}
+        moving = {name: span for name, span in limbs.items() if self._seen(name) >= _MIN_SEEN} or limbs
         if not moving:
             return [(self.frames[0], self.text("{time} s", time=number(self.times[0])))]
         name = max(moving, key=moving.__getitem__)
