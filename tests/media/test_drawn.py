@@ -10,6 +10,8 @@ from PIL import Image
 
 from sonjit._util.errors import InputError
 from sonjit.media import open_drawing_writer, open_source
+from sonjit.media.annotated.videos import changed_regions
+from sonjit.media.drawing.regions import Region, merge_regions
 from sonjit.media.sources import Reading
 
 TIMES = (0, 0.04, 0.08, 0.2, 0.24, 0.5, 0.9, 1.3)
@@ -26,6 +28,22 @@ def copy_frames(source, writer, limit=None):
         writer.write(frame.rgb, frame.time, index=frame.index)
         if limit is not None and frame.index + 1 == limit:
             break
+
+
+@pytest.mark.parametrize("size", [(100, 200), (96, 128), (70, 50)])
+@pytest.mark.parametrize("step", [1, -1])
+def test_changed_regions_are_the_tiles_in_which_images_differ(size, step):
+    """Images differ in single pixels, which are brighter or darker than before."""
+    rng = np.random.default_rng(size[0])
+    before = rng.integers(50, 200, (*size, 3), np.uint8)
+    for count in (0, 1, 3):
+        drawn = before.copy()
+        places = [(rng.integers(size[0]), rng.integers(size[1])) for _ in range(count)]
+        for place in places:
+            drawn[place] = before[place].astype(int) + step
+        expected = merge_regions(Region.around((x, y, x + 1, y + 1), size[1], size[0]) for y, x in places)
+        found = [Region(x, y, x + wide, y + high) for x, y, wide, high in changed_regions(drawn, before)]
+        assert sorted(found) == sorted(expected)
 
 
 @pytest.mark.parametrize("ending", [".png", ".jpg", ".webp", ".bmp", ".tiff"])

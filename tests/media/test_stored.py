@@ -59,6 +59,7 @@ STYLES = {
     "labels": {"labels": True},
     "large": {"labels": True, "thickness": 2.5, "boxes": True},
     "instances": {"labels": True, "colour": "instance", "points": False},
+    "thin": {"thickness": 0.5, "boxes": True, "errors": True},
 }
 
 

@@ -4,6 +4,8 @@ import re
 
 import pytest
 
+from sonjit.detectors.kinds import KINDS
+from sonjit.server.options import known_options, option_schemas
 from sonjit.server.settings import Limits
 
 from ..support.stored import assert_as_stored  # noqa: TID252  # one helper for all packages
@@ -69,6 +71,19 @@ def test_each_endpoint_answers_a_bare_request_as_stored(ask, schema, settings, b
             content = {"content": BODIES[body]} if method in ("post", "put", "patch") else {}
             answers[f"{method} {path}"] = plain_answer(client.request(method, address, **content))
     assert_as_stored(f"server.{'token' if settings else 'open'}.{body}", answers)
+
+
+@pytest.mark.parametrize("job", [False, True], ids=["stream", "job"])
+def test_the_options_of_clients_are_as_stored(job):
+    schemas = {kind: option_schemas(known_options(kind, job=job).values()) for kind in KINDS}
+    bounds = {
+        kind: {
+            name: {key: value for key, value in schema.items() if key != "description"}
+            for name, schema in found.items()
+        }
+        for kind, found in schemas.items()
+    }
+    assert_as_stored(f"server.options.{'job' if job else 'stream'}", bounds, relative=0, absolute=0)
 
 
 def test_the_limits_are_as_stored():

@@ -359,12 +359,11 @@ def test_only_keypoints_in_the_image_and_in_front_of_the_camera_move_to_their_ra
     np.testing.assert_allclose(shown, pixels[is_moved], atol=1e-6)
 
 
-@pytest.fixture(scope="module")
-def wild():
+def noisy(step_m, noise_m):
     """Return frames of people whose noisy keypoints leave the image, whose hands bend too far, turn and get lost."""
     rng, frames = np.random.default_rng(6), []
     for index, time_s in enumerate(TIMES[:48]):
-        points = actor(time_s, x=0.02 * index) + rng.normal(0, 0.012, (33, 3))
+        points = actor(time_s, x=step_m * index) + rng.normal(0, noise_m, (33, 3))
         person = body_of(points, presence=np.where(rng.random(33) < 0.1, 0.2, 0.9))
         hands = {}
         for side, wrist in (("left", 15), ("right", 16)):
@@ -376,14 +375,21 @@ def wild():
     return frames
 
 
-def test_a_wild_motion_is_as_stored(wild):
+@pytest.fixture(scope="module")
+def wild():
+    return noisy(0.02, 0.012)
+
+
+@pytest.mark.parametrize(("name", "step_m", "noise_m"), [("wild", 0.02, 0.012), ("standing", 0.0, 0.003)])
+def test_a_noisy_motion_is_as_stored(name, step_m, noise_m):
+    wild = noisy(step_m, noise_m)
     people = [(index, dict(people_of_frame(frame, index))) for index, frame in enumerate(wild)]
     shown = [next(iter(found.values())) for _, found in people if found]
     times = np.array([frame.time for frame in wild])
     motion = fit_motion("person1", track_from_people(shown, times, None), len(times), SIZE)
     parts = {"offsets": motion.offsets, "ends": motion.ends, "hips": motion.hips, "held": motion.is_held}
     parts |= {"turns": motion.rotations[::9], "hands": motion.hands_held}
-    assert_as_stored("characters.wild", parts, absolute=1e-3)
+    assert_as_stored(f"characters.{name}", parts, absolute=1e-3)
 
 
 def test_poses_of_a_wild_stream_are_as_stored(wild):

@@ -453,7 +453,7 @@ def drawn_on_planes(
     for plane, decoded in zip(planes, _planes(under.decoded), strict=True):
         plane[:] = under.geometry.turned(decoded)
     scaling = Colours.of(under.decoded).scaling()
-    for x, y, wide, high in _changed_regions(drawn, under.rgb, regions):
+    for x, y, wide, high in changed_regions(drawn, under.rgb, regions):
         changed = drawn[y : y + high, x : x + wide]
         # The scaler may read past the end of a row, which is not possible in the last row of an image.
         part = av.VideoFrame.from_numpy_buffer(changed) if y + high < height else frame_of(changed)
@@ -477,7 +477,7 @@ def _planes(frame: av.VideoFrame) -> list[Image]:
     ]
 
 
-def _changed_regions(
+def changed_regions(
     drawn: Image, before: Image, regions: Sequence[Region] | None = None
 ) -> Iterator[tuple[int, int, int, int]]:
     """Yield x, y, width and height of the areas in which two images differ, aligned to tiles."""
