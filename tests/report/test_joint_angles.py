@@ -217,7 +217,7 @@ def test_a_person_is_chosen_by_number():
     assert recording_of("a.mp4", "full", frames, ()).person == 3
     recording = recording_of("a.mp4", "full", frames, (), person=7)
     assert (recording.person, recording.people) == (7, 2)
-    assert "2 people were followed" in html_page._html(recording, [], joint_angles.Labels())
+    assert "Sonjit numbered 2 people." in html_page._html(recording, [], joint_angles.Labels())
     with pytest.raises(InputError, match=r"--person 5: a\.mp4 has #3, #7"):
         recording_of("a.mp4", "full", frames, (), person=5)
     with pytest.raises(InputError, match="no person found"):

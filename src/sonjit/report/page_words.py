@@ -74,8 +74,9 @@ def facts_of(recording: Recording) -> str:
     if recording.people == 1:
         return facts
     others = (
-        "{people} people were followed. The angles and curves are only those of the person with the skeleton in the "
-        "pictures, who has number {number}. They may be wrong where people cover each other."
+        "Sonjit numbered {people} people. A person who was out of sight may have a second number. "
+        "The angles and curves are only those of the person with the skeleton in the pictures, who has number "
+        "{number}. They may be wrong where people cover each other."
     )
     return f"{facts} {recording.text(others, people=recording.people, number=recording.person)}"
 

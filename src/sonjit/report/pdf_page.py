@@ -190,7 +190,7 @@ def _table_part(recording: Recording, heading: str, headings: Sequence[str], row
         axes.set_title(heading and recording.text(heading), fontsize=9, loc="left")
         _draw_table(axes, in_words(recording, headings), rows)
 
-    return _Part(_ROW_IN * (len(rows) + 1) + 0.4, draw)
+    return _Part(_ROW_IN * (len(rows) + 1) + (0.4 if heading else 0.1), draw)
 
 
 def _repetition_parts(recording: Recording) -> list[_Part]:
