@@ -120,6 +120,15 @@ def test_repetitions_are_counted_per_person():
     assert counts.summary() == ["3 repetitions of left_knee_angle_rad by body #7"]
 
 
+def test_without_repetitions_the_range_of_the_angle_is_named():
+    counts = RepetitionCounts(AngleLimits.from_text("left_knee_angle_deg:60:120", "body"))
+    assert counts.summary() == ["0 repetitions of left_knee_angle_rad"]
+    for index, degrees in enumerate((150, 130, 170)):
+        assert counts.update(Frame(index, index / 30, bodies=[bent(math.radians(degrees))])) == []
+    (line,) = counts.summary()
+    assert line == "0 repetitions of left_knee_angle_rad. It was 130 to 170 degrees, the limits are 60 and 120"
+
+
 def test_angles_have_short_names_and_several_are_counted():
     limits = [AngleLimits.from_text(text, "body") for text in ("left_knee", "right_knee_angle_deg:60:120")]
     for text, near in {"torso": "torso_side_lean", "left_elbo_angle_rad": "left_elbow"}.items():

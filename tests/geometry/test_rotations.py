@@ -191,3 +191,13 @@ def test_normals_are_the_means_of_the_faces_around_by_their_areas():
     expected = [unit, [0, 0, 1], unit, [-1, 0, 0], [0, 0, -1]]
     np.testing.assert_allclose(rotations.vertex_normals(vertices, faces), expected, atol=1e-12)
     np.testing.assert_allclose(rotations.vertex_normals(vertices, faces[:, ::-1])[:2], [-unit, [0, 0, -1]], atol=1e-12)
+
+
+def test_normals_of_any_mesh_are_sums_of_cross_products():
+    rng = np.random.default_rng(8)
+    vertices, faces = rng.normal(size=(12, 3)), rng.permuted(np.tile(np.arange(12), (20, 1)), axis=1)[:, :3]
+    sums = np.zeros((12, 3))
+    for a, b, c in faces:
+        sums[[a, b, c]] += np.cross(vertices[b] - vertices[a], vertices[c] - vertices[a])
+    expected = sums / np.linalg.norm(sums, axis=1, keepdims=True)
+    np.testing.assert_allclose(rotations.vertex_normals(vertices, faces), expected, atol=1e-9)

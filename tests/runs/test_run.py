@@ -143,3 +143,24 @@ def test_a_table_names_the_options_that_differ_from_the_defaults():
         "face.search": "fast",
     }
     assert Detect(options_for("hands")).changed_options == {}
+
+
+@pytest.mark.parametrize(
+    ("frames", "search", "is_hinted"), [(9, "auto", False), (10, "auto", True), (10, "fast", False)]
+)
+def test_a_thorough_search_is_suggested_after_ten_frames_without_results(
+    weights, tmp_path, write_video, sonjit, frames, search, is_hinted
+):
+    clip = write_video(tmp_path / "black.mp4", [np.zeros((64, 64, 3), np.uint8)] * frames)
+    _, _, lines = sonjit("hands", clip, "--search", search, "--save", tmp_path / "t.csv")
+    assert any("Try --search thorough" in line for line in lines) == is_hinted
+
+
+def test_gestures_of_videos_have_a_table_of_motions_and_those_of_stills_none(weights, tmp_path, write_video, sonjit):
+    black = np.zeros((64, 64, 3), np.uint8)
+    inputs = write_video(tmp_path / "clip.mp4", [black] * 2), tmp_path / "still.png"
+    cv2.imwrite(str(inputs[1]), black)
+    for path in inputs:
+        assert sonjit("hands", path, "--gestures", "canned", "--save", path.with_suffix(".csv"))[0] == 0
+    assert (tmp_path / "clip.motions.csv").is_file()
+    assert not (tmp_path / "still.motions.csv").exists()

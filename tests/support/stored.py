@@ -18,7 +18,7 @@ FOLDER = Path(__file__).parents[1] / "stored"
 DIGITS = 6  # stored digits of a number
 
 
-def assert_as_stored(name, answer, *, relative=1e-3, absolute=1e-4):
+def assert_as_stored(name, answer, *, relative=1e-4, absolute=2e-5):
     """Compare an answer of plain values, arrays, dataclasses, lists and dicts with the stored one of that name."""
     path, present = FOLDER / f"{name}.json.gz", plain(answer)
     if os.environ.get("SONJIT_STORE"):
