@@ -24,6 +24,8 @@ def test_steps_of_a_walker_have_their_times(direction):
     assert walk.asymmetry < 8
     metres_per_px = 1.7 * 0.936 / 600
     assert walk.speed_m_s == pytest.approx(SPEED_PX_S * metres_per_px, rel=0.03)
+    walk = found(walker(direction=direction), floor_m_per_px=0.01)
+    assert walk.speed_m_s == pytest.approx(SPEED_PX_S * 0.01, rel=0.03)
 
 
 def test_uneven_steps_differ():

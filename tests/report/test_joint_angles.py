@@ -376,9 +376,13 @@ def test_a_plain_report_does_not_replace_one_that_hides_people(refusal, tmp_path
         assert "hides people" not in refusal("report", "a.mp4", "--save", str(tmp_path / name))
 
 
-def test_wrong_calls_have_one_line(refusal):
+def test_wrong_calls_have_one_line(refusal, tmp_path):
+    video = tmp_path / "a.mp4"
+    video.touch()
     assert "html or .pdf" in refusal("report", "a.mp4", "--save", "r.txt")
     assert "one video" in refusal("report", "camera:0")
+    assert "420:1310:4" in refusal("report", video, "--floor", "100:100:2")
+    assert "--height or --floor" in refusal("report", video, "--floor", "100:300:2", "--height", "1.7")
     assert refusal("report", "missing.mp4") == "sonjit: missing.mp4: no such file or folder"
 
 

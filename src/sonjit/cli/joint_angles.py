@@ -1,5 +1,6 @@
 """`sonjit report`: one page about the joint angles of a person in a video."""
 
+import math
 import sys
 from dataclasses import replace
 from datetime import datetime
@@ -50,6 +51,7 @@ def report(
     note: str = "",
     date: str | None = None,
     height: Annotated[float | None, Parameter(name=("--height",))] = None,
+    floor: str = "",
     before: Path | None = None,
     motion: Annotated[tuple[Path, ...], Parameter(negative="")] = (),
 ) -> int:
@@ -81,6 +83,8 @@ def report(
         note: Further text on the page.
         date: Date on the page. Default: today.
         height: Body height in metres, which gives the speed of a person who walks across the image.
+        floor: X1:X2:METRES gives the speed in place of the height: pixels from the left edge of two marks on the line
+            where the person walks, and their distance.
         before: Earlier .html report of the same person. The page compares the ranges of motion with it.
         motion: Also write angles as .mot or points as .trc for OpenSim. Repeat the option for both.
     """
@@ -104,6 +108,9 @@ def report(
             raise InputError(f"--motion {path}: choose a name that ends in .mot or .trc")
     if height is not None and not _MIN_HEIGHT_M <= height <= _MAX_HEIGHT_M:
         raise InputError(f"--height {height:g}: give the body height in metres, {_MIN_HEIGHT_M} to {_MAX_HEIGHT_M}")
+    floor_m_per_px = _floor_m_per_px(floor)
+    if height is not None and floor:
+        raise InputError("choose --height or --floor")
     frames: list[Frame] = []
     omitted = Omitted()
     stopped: KeyboardInterrupt | None = None
@@ -130,6 +137,7 @@ def report(
         person=person,
         convention=convention,
         height_m=height,
+        floor_m_per_px=floor_m_per_px,
         size=size,
         language=language,
     )
@@ -153,6 +161,20 @@ def _print_notes(video: str, omitted: Omitted, hidden: hiding.Hidden | None) -> 
         sys.stderr.write(f"{video}: {omitted.text}. Use --max-instances and --person.\n")
     if hidden is not None:
         sys.stderr.write(f"{hidden}\n")
+
+
+def _floor_m_per_px(floor: str) -> float | None:
+    """Return the size of a pixel on the floor in metres, or None without a length."""
+    if not floor:
+        return None
+    try:
+        left, right, metres = map(float, floor.split(":"))
+        size = metres / abs(right - left)
+    except (ValueError, ZeroDivisionError):
+        size = math.nan
+    if not (math.isfinite(size) and size > 0):
+        raise InputError(f"--floor {floor}: give two different columns in pixels and metres, as 420:1310:4")
+    return size
 
 
 def _counted(count: tuple[str, ...]) -> tuple[AngleLimits, ...] | None:

@@ -44,7 +44,7 @@ class Gait:
 
     strikes: dict[Foot, FloatArray]  # times (N,) at which a heel strikes the floor
     lifts: dict[Foot, FloatArray]  # times (N,) at which the toes leave the floor
-    speed_m_s: float  # NaN without the height of the person
+    speed_m_s: float  # NaN without a known length
 
     @property
     def steps(self) -> list[tuple[Foot, float, float]]:
@@ -119,7 +119,12 @@ class Gait:
 
 
 def find_gait(
-    bodies: Sequence[Body | None], times: Sequence[float], rate_hz: float, *, height_m: float | None = None
+    bodies: Sequence[Body | None],
+    times: Sequence[float],
+    rate_hz: float,
+    *,
+    height_m: float | None = None,
+    floor_m_per_px: float | None = None,
 ) -> Gait | None:
     """Return the gait of a person who walks across the image, or None.
 
@@ -130,6 +135,7 @@ def find_gait(
         times: Times of the frames in seconds.
         rate_hz: Frames per second.
         height_m: Body height in metres, for the speed.
+        floor_m_per_px: Metres of the floor below the person per pixel, for the speed in place of the height.
     """
     pixels = track_pixels(bodies)
     legs_px = np.linalg.norm(pixels[:, _HEELS] - pixels[:, _HIPS], axis=-1)
@@ -149,7 +155,8 @@ def find_gait(
     gait = Gait(strikes, lifts, math.nan)
     if len(gait.steps) < MIN_STEPS or _advance(hips[:, 0], np.array(times), gait) < _MIN_ADVANCE * leg_px:
         return None
-    return Gait(strikes, lifts, _speed(pixels, hips, np.array(times), gait, height_m)) if height_m else gait
+    metres_per_px = floor_m_per_px or (_metres_per_px(pixels, height_m) if height_m else math.nan)
+    return Gait(strikes, lifts, metres_per_px * _speed_px_s(hips, np.array(times), gait))
 
 
 def _advance(hips_x: FloatArray, times: FloatArray, gait: Gait) -> float:
@@ -183,19 +190,20 @@ def _peaks(values: FloatArray, rate_hz: float, prominence: float) -> list[int]:
     return found
 
 
-def _speed(pixels: FloatArray, hips: FloatArray, times: FloatArray, gait: Gait, height_m: float) -> float:
-    """Return the speed in m/s between the first and the last strike, of keypoints (N, 33, 2) and hips (N, 2)."""
+def _metres_per_px(pixels: FloatArray, height_m: float) -> float:
+    """Return the size of a pixel in metres at a person of this height, of keypoints (N, 33, 2) in pixels."""
     eyes, lower = _mean_known(pixels[:, _EYES])[:, 1], np.fmax(*pixels[:, _HEELS, 1].T)
     known = np.isfinite(lower - eyes)
-    if not known.any():
-        return math.nan
-    metres_per_px = height_m * _EYES_OF_HEIGHT / float(np.median((lower - eyes)[known]))
+    return height_m * _EYES_OF_HEIGHT / float(np.median((lower - eyes)[known])) if known.any() else math.nan
+
+
+def _speed_px_s(hips: FloatArray, times: FloatArray, gait: Gait) -> float:
+    """Return the speed of the hips (N, 2) in pixels per second between the first and the last strike."""
     events = np.concatenate(list(gait.strikes.values()))
     walking: BoolArray = (times >= events.min()) & (times <= events.max()) & np.isfinite(hips[:, 0])
     if walking.sum() < 2:
         return math.nan
-    slope = float(np.polyfit(times[walking], hips[walking, 0], 1)[0])
-    return abs(slope) * metres_per_px
+    return abs(float(np.polyfit(times[walking], hips[walking, 0], 1)[0]))
 
 
 def _mean_known(values: FloatArray) -> FloatArray:

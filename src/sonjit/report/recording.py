@@ -272,13 +272,15 @@ def recording_of(
     person: int | None = None,
     convention: Convention = "straight",
     height_m: float | None = None,
+    floor_m_per_px: float | None = None,
     size: tuple[int, int] | None = None,
     language: Language = "en",
 ) -> Recording:
     """Return the angles of one person, by default of the person who is in most frames.
 
     Without `counted`, repetitions of the elbows, hips and knees that were seen are counted, unless the person walks.
-    `height_m` is the body height for the speed of a gait. With the width and height of the video in pixels, joints
+    `height_m` is the body height for the speed of a gait, `floor_m_per_px` the size of a pixel on the floor in place of
+    it. With the width and height of the video in pixels, joints
     that the image cuts count as not seen.
 
     Raises:
@@ -302,7 +304,7 @@ def recording_of(
     expected = {
         angle: errors.expected_error_deg(model, errors.joint_of(angle), tilts[:, k]) for k, angle in enumerate(ANGLES)
     }
-    gait = find_gait(bodies, times, rate_hz, height_m=height_m)
+    gait = find_gait(bodies, times, rate_hz, height_m=height_m, floor_m_per_px=floor_m_per_px)
     if counted is None:
         seen = [angle for angle in COUNTED if np.isfinite(columns[angle]).any()]
         counted = () if gait is not None else tuple(map(AngleLimits, seen))
