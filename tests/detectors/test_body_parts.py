@@ -313,3 +313,17 @@ def test_an_observation_has_the_places_masks_and_colours_of_the_crop():
     body = Bodies(None, network).result(rgb, found, SimpleNamespace(id=3))
     assert (body.id, body.score) == (3, 0.75)
     assert Bodies(None, network).result(rgb, found, None).id is None
+
+
+@pytest.mark.parametrize(("left", "top"), [(100.5, 100.5), (-20.5, -20.5), (130.5, 150.5)])
+def test_the_colours_of_a_torso_are_those_of_its_rows_in_the_image(left, top):
+    """The last points of a torso that leaves the image are at its edge."""
+    rgb = np.zeros((200, 180, 3), np.uint8)
+    rgb[..., 0], rgb[..., 1] = np.arange(200)[:, None], np.arange(180)
+    points = np.zeros((33, 3), np.float32)
+    points[[11, 12], :2] = [(left + 60, top), (left, top)]
+    points[[23, 24], :2] = [(left + 60, top + 60), (left, top + 60)]
+    ys = (top + 60 * np.linspace(0.1, 0.9, 9)).clip(0, 199).astype(int).reshape(3, 3).mean(1)
+    x = (left + 60 * np.linspace(0.2, 0.8, 7)).clip(0, 179).astype(int).mean()
+    colours = body_kind._torso_colours(rgb, points).reshape(3, 3)
+    np.testing.assert_allclose(colours, [(y, x, 0) for y in ys], rtol=1e-5)

@@ -378,11 +378,16 @@ def field(number, content):
     return bytes([number << 3 | 2, *sizes]) + content
 
 
+def landmark(index):
+    """Return the field of an index. As in the published file, there is none for 0."""
+    return bytes([1 << 3, index & 127 | 128, index >> 7]) if index else b""
+
+
 def canonical_face(vertices, weights):
     """Return a message as in `geometry_pipeline_metadata_landmarks.binarypb`."""
     mesh = field(3, vertices.astype("<f4").tobytes())
     basis = b"".join(
-        field(2, bytes([1 << 3, index & 127 | 128, index >> 7, 2 << 3 | 5]) + np.float32(weight).tobytes())
+        field(2, landmark(index) + bytes([2 << 3 | 5]) + np.float32(weight).tobytes())
         for index, weight in weights.items()
     )
     return SimpleNamespace(name="a.task", read=lambda _: bytes([5 << 3, 1]) + field(1, bytes([8, 1]) + mesh) + basis)
@@ -390,7 +395,7 @@ def canonical_face(vertices, weights):
 
 def test_the_canonical_face_of_a_bundle_has_its_points_and_weights():
     vertices = np.random.default_rng(1).normal(size=(468, 5)).astype(np.float32)
-    weights = {4: 0.5, 200: 0.25, 467: 1.0}
+    weights = {0: 0.75, 4: 0.5, 200: 0.25, 467: 1.0}
     face = face_networks.load_canonical_face(canonical_face(vertices, weights))
     np.testing.assert_array_equal(face.points, vertices[:, :3])
     assert {index: face.weights[index] for index in np.flatnonzero(face.weights)} == weights

@@ -41,6 +41,14 @@ def test_a_dark_image_is_brightened_in_its_colours(scale):
     assert light[patch].std(axis=(0, 1)).max() < 0.6 * gain * rgb[patch].std(axis=(0, 1)).max()  # less of the noise
 
 
+@pytest.mark.parametrize(("level", "expected"), [(40, 230), (99, 230), (100, 100)])
+def test_a_dark_colour_gets_the_luma_of_a_lit_image(level, expected):
+    rgb = np.zeros((60, 80, 3), np.uint8)
+    rgb[:, :40] = level
+    rgb[:, 40:, 1] = level  # so that the image is not grey
+    assert in_good_light(rgb)[30, 10].tolist() == [expected] * 3
+
+
 def test_a_grey_image_gets_the_colour_of_skin():
     tinted = in_good_light(grey(scene()))
     red, green, blue = tinted[100:140, 120:180].reshape(-1, 3).mean(0)

@@ -6,6 +6,7 @@ import math
 import pickle
 import threading
 from dataclasses import replace
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -16,6 +17,8 @@ from hypothesis import strategies as st
 from sonjit import InputError, OneEuro, track
 from sonjit.detectors import Detector, interfaces, smoothing, tracking
 from sonjit.detectors.options import CommonOptions, HandOptions
+from sonjit.detectors.search.stream_finders import BodyFinder, FaceFinder, HandFinder
+from sonjit.detectors.search.streams import StreamSearch
 from sonjit.geometry.boxes import RotatedBox
 from sonjit.gestures import Gesture
 from sonjit.gestures.custom import LearnedGestures
@@ -53,6 +56,14 @@ def test_the_graph_shows_the_loop_that_runs():
     for graph in (stream.graph, stills.graph):
         assert {name for edge in graph.edges for name in edge[:2]} == graph.nodes.keys()
     assert "every 3" in make(search_interval=3)[1].graph.nodes["search"]
+
+
+@pytest.mark.parametrize(("finder", "is_checked"), [(HandFinder, False), (FaceFinder, True), (BodyFinder, True)])
+def test_the_graph_shows_which_tracks_are_checked_for_other_kinds(finder, is_checked):
+    search = StreamSearch(finder(None, SimpleNamespace(box_after=None), None, *[None] * (finder is FaceFinder)))
+    graph = Detector(Scene(), tracking.Tracker(), CommonOptions(), stream_search=search).graph
+    assert ("check" in graph.nodes) == is_checked
+    assert "window" in graph.nodes
 
 
 class HandScene(Scene):

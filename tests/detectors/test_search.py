@@ -451,6 +451,21 @@ def test_palms_are_searched_at_the_wrists_in_the_image_where_no_hand_is():
     assert searched((0, 400, 0)) == []
 
 
+def test_the_window_at_the_end_of_an_arm_lies_beyond_the_wrist_in_face_heights():
+    points = np.zeros((33, 3), np.float32)
+    points[[2, 5], :2], points[[9, 10], :2] = (500, 100), (500, 120)  # a face height of 52 px
+    points[[13, 14], :2], points[[15, 16], :2] = [(600, 400), (0, 0)], [(660, 480), (-900, 0)]
+    ones = np.ones(33, np.float32)
+    body = BodyObservation(0.9, points, points, ones, ones, np.zeros((2, 2), np.float32))
+    search = SimpleNamespace(rgb=np.zeros((900, 1000, 3), np.uint8), candidates=[])
+    (window,) = HandSearch._ends_of(search, [body])
+    side = hands._ARM_WINDOW * 52
+    assert (window.right - window.left, window.bottom - window.top) == pytest.approx((side, side), abs=1)
+    reach = hands._ARM_REACH * 52  # along the arm, which has a slope of 3 to 4
+    middle = (window.left + window.right) / 2, (window.top + window.bottom) / 2
+    assert middle == pytest.approx((660 + 0.6 * reach, 480 + 0.8 * reach), abs=1)
+
+
 @pytest.mark.parametrize(
     ("presence", "mirrored", "changes", "seen"),
     [

@@ -129,6 +129,19 @@ def test_bodies_are_compared_by_torso_and_head_in_their_sizes():
         assert geometry.is_head_of(body, away) == expected
 
 
+def test_the_head_of_a_body_is_at_the_middle_of_its_face_and_of_all_points_of_its_head():
+    body, other = body_of(), body_of()
+    for points in (body.keypoints, other.keypoints):
+        points[:11, 0] = 100, 106, 110, 114, 94, 90, 86, 130, 70, 106, 94
+        points[:11, 1] = 120, 99, 100, 101, 99, 100, 101, 105, 105, 140, 140
+    head = geometry.Head(0.9, np.array([100.0, 120.0]), np.array([0.0, 100.0]))
+    assert geometry.head_offset(body, head) == pytest.approx(0)  # nose, eyes and mouth
+    other.keypoints[:11, 0] += LIMITS["same_head"] * 60 - 0.1
+    assert geometry.is_same_head(body, other)
+    other.keypoints[0, 0] += 11 * 0.2  # the nose
+    assert not geometry.is_same_head(body, other)
+
+
 def test_crops_of_people_reach_from_the_head_to_the_feet():
     assert crop_of((100, 100, 200, 400)) == pytest.approx((150, 316, 562.5, 562.5, 0))
     head = geometry.head_of_body(body_of())

@@ -232,6 +232,14 @@ def test_where_two_overlap_what_has_the_colours_of_the_other_is_the_other(colour
     other = seen_at(x, colours=[observed] * 3)
     assert tracker.is_another(first, other) == is_told
     assert not tracker.is_another(second, other)
+    assert not tracker.is_another(first, seen_at(x))  # without colours
+
+
+def test_a_box_that_slips_to_another_one_keeps_its_track_in_the_frame_in_which_that_is_missed():
+    tracker = Tracker()
+    tracker.update([], [seen_at(0), seen_at(150)], 0.0)
+    tracker.update([(tracker.active[0], seen_at(100))], [], STEP_S)
+    assert [track.id for track in tracker.active] == [1]
 
 
 def test_a_lost_instance_is_reidentified_by_its_colours():

@@ -263,3 +263,9 @@ def test_the_agreement_of_crops_is_of_those_that_show_an_instance(monkeypatch):
     assert (found.precision, found.crops) == ("bf16", 3)
     assert (found.presence, found.side) == (0.75, pytest.approx(2 / 3))
     assert (found.shift_px, found.shift_p90) == (pytest.approx(5 * 224 / 112), pytest.approx(0.05))
+
+
+def test_every_image_of_a_folder_is_taken_for_a_network(tmp_path):
+    for number in range(3):
+        cv2.imwrite(str(tmp_path / f"{number}.png"), np.full((8, 8, 3), 10 * number, np.uint8))
+    assert [rgb[0, 0, 0] for rgb in quantization._images(tmp_path)] == [0, 10, 20]
