@@ -58,10 +58,20 @@ def test_the_graph_shows_the_loop_that_runs():
     assert "every 3" in make(search_interval=3)[1].graph.nodes["search"]
 
 
-@pytest.mark.parametrize(("finder", "is_checked"), [(HandFinder, False), (FaceFinder, True), (BodyFinder, True)])
+KIND = SimpleNamespace(box_after=None)
+
+
+@pytest.mark.parametrize(
+    ("finder", "is_checked"),
+    [
+        (HandFinder(None, KIND, 0.5), False),
+        (FaceFinder(None, KIND, None, 0.5), True),
+        (BodyFinder(None, None, KIND), True),
+    ],
+    ids=["hands", "faces", "bodies"],
+)
 def test_the_graph_shows_which_tracks_are_checked_for_other_kinds(finder, is_checked):
-    search = StreamSearch(finder(None, SimpleNamespace(box_after=None), None, *[None] * (finder is FaceFinder)))
-    graph = Detector(Scene(), tracking.Tracker(), CommonOptions(), stream_search=search).graph
+    graph = Detector(Scene(), tracking.Tracker(), CommonOptions(), stream_search=StreamSearch(finder)).graph
     assert ("check" in graph.nodes) == is_checked
     assert "window" in graph.nodes
 
