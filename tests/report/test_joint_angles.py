@@ -411,7 +411,7 @@ def test_two_reports_are_compared_with_the_error_in_mind(tmp_path, refusal):
     assert errors.difference_error_deg("knee", "lite", "full") == max(found)
     assert rows["left knee"][-1] == "changed by more than the 95 % error"
     assert float(rows["left knee"][2]) == pytest.approx(60, abs=2)
-    assert rows["right knee"][-1] == "not proved"
+    assert rows["right knee"][-1] == "no change proved"
     joint_angles.write_page(tmp_path / "now.html", now, [], earlier=earlier)
     page = (tmp_path / "now.html").read_text("utf-8")
     assert "changed by more than the 95 % error" in page
