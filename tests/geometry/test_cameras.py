@@ -52,6 +52,17 @@ def test_jacobian_is_that_of_finite_differences(name):
 
 
 @pytest.mark.parametrize("name", LENSES)
+@pytest.mark.parametrize("ray", [(0.0, 0.0), (6e-5, -3e-5), (3e-4, 2e-4)])
+def test_the_jacobian_is_smooth_at_the_centre(name, ray):
+    """Its change from the centre is less than the square of the ray, and linear with tangential distortion."""
+    lens = np.array(LENSES[name], float)
+    change = distortion_jacobian(np.array([ray]), lens)[0] - np.eye(2)
+    (x, y), k1 = ray, lens[0] - (1 / 3 if len(lens) == 4 else lens[5] if len(lens) == 8 else 0)
+    expected = k1 * np.array([[3 * x * x + y * y, 2 * x * y], [2 * x * y, x * x + 3 * y * y]])
+    np.testing.assert_allclose(change, expected, atol=1e-11)
+
+
+@pytest.mark.parametrize("name", LENSES)
 def test_distortion_is_that_of_opencv(name):
     lens = skewed(name)
     rays = rays_inside(lens)

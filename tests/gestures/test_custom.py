@@ -50,7 +50,8 @@ def test_tables_have_taught_gestures_before_the_shipped_ones(recordings, posed, 
         ["claw", "Victory"],
     ]
     assert annotated[1].notes[0].startswith("claw ")
-    assert "gesture" not in table_columns("face-box", measures=True, gestures=True)
+    for model, options in (("face-box", {"gestures": True}), ("body-full", {"gestures": True}), ("hands-full", {})):
+        assert "gesture" not in table_columns(model, measures=model != "hands-full", **options)
 
 
 @pytest.mark.parametrize("is_motion", [False, True])

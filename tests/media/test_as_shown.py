@@ -287,6 +287,14 @@ def test_hdr_is_tone_mapped(tmp_path, transfer):
     assert frames[0][2].astype(int).std() > plain.astype(int).std()  # contrast that HDR compresses
 
 
+@pytest.mark.parametrize(("bits", "dtype"), [(8, np.uint8), (10, np.uint16), (16, np.uint16)])
+def test_the_brightest_and_darkest_values_of_hdr_are_those_of_its_curve(bits, dtype):
+    ends = np.array([[[0, (1 << bits) - 1, 0]]], dtype)
+    assert tone_mapped(ends, 16, bits).ravel().tolist() == tone_curve(16)[[0, 65535, 0]].tolist()
+    every = np.arange(1 << 16, dtype=np.uint16).reshape(256, 256, 1)
+    np.testing.assert_array_equal(tone_mapped(every, 16, 16).ravel(), tone_curve(16))
+
+
 @pytest.mark.parametrize(("transfer", "bits"), [(16, 16), (18, 10), (16, 0), (18, 200)])  # the latter two are wrong
 def test_hdr_images_are_tone_mapped(transfer, bits):
     data, notes = cv2.imencode(".png", picture()[..., ::-1].astype(np.uint16) * 257)[1].tobytes(), []

@@ -55,6 +55,16 @@ def test_only_what_is_drawn_is_converted(tmp_path, matrix):
     np.testing.assert_allclose(shown[36:60, 44:68].reshape(-1, 3).mean(axis=0), RED, atol=3)
 
 
+@pytest.mark.parametrize("step", [-20, 20])
+def test_darker_and_brighter_drawings_are_converted(tmp_path, step):
+    with open_source(coloured_clip(tmp_path / "v.mp4")) as source:
+        frame = next(iter(source))
+    drawn = frame.rgb.copy()
+    drawn[40:60, 40:60] = np.clip(drawn[40:60, 40:60].astype(int) + step, 0, 255)
+    made = drawn_on_planes(drawn, frame, VideoReformatter()).to_ndarray()[40:60, 40:60]
+    assert (made.mean() - frame.decoded.to_ndarray()[40:60, 40:60].mean()) * step > 10 * abs(step)
+
+
 def test_images_of_a_width_that_is_no_multiple_of_eight_are_compared_too(tmp_path):
     with open_source(coloured_clip(tmp_path / "v.mp4", size=(150, 96))) as source:
         frame = next(iter(source))

@@ -82,6 +82,14 @@ def test_vrma_has_the_blendshapes_of_the_face(tmp_path):
     assert not values[:, 1:].any()
 
 
+def test_a_face_of_one_frame_is_the_expression_of_all(tmp_path):
+    frames, _ = people_of(TIMES, 0.3)
+    frames[2].people[0].face = Face(1.0, np.zeros((478, 3), np.float32), (0, 0, 1, 1), blendshapes={"jawOpen": 0.25})
+    write(tmp_path / "x.vrma", frames, PEOPLE)
+    gltf = Gltf(tmp_path / "x.vrma")
+    assert set(gltf.g["extensions"]["VRMC_vrm_animation"]["expressions"]["custom"]) == {"jawOpen"}
+
+
 def test_figure_of_glb_is_bound_to_the_rest_pose(tmp_path):
     write(tmp_path / "x.glb", frames_of(TIMES))
     glb = Gltf(tmp_path / "x.glb")

@@ -111,7 +111,9 @@ def draw_path(canvas: Image, points: FloatArray, colour: Colour, width: float) -
 def translucent(canvas: Image, region: Box, opacity: float) -> Generator[None]:
     """Blend what the block draws on a canvas (H, W, 3) within a region in pixels, by `opacity` 0..1."""
     height, width = canvas.shape[:2]
-    left, top, right, bottom = (round(min(max(edge, 0), end)) for edge, end in zip(region, (width, height) * 2))  # noqa: B905
+    left, top, right, bottom = (
+        round(min(max(edge, 0), end)) for edge, end in zip(region, (width, height) * 2, strict=True)
+    )
     part = canvas[top:bottom, left:right]
     before = part.copy()
     yield
