@@ -353,3 +353,110 @@ def test_a_job_that_starts_again_has_only_its_input(jobs, runs, tmp_path):
     assert (again.state, again.frames, again.instances) == ("waiting", 0, 0)
     assert sorted(path.name for path in left.iterdir()) == sorted([job_store.INPUT, job_store.RECORD])
     assert again.input.source.read_bytes() == b"x"
+
+
+@pytest.mark.parametrize(
+    ("kinds", "ending", "draws", "keys"),
+    [
+        (["hands"], ".png", False, ["instances.csv", "wide.csv"]),
+        (["hands"], ".mp4", True, ["instances.csv", "wide.csv", "drawn"]),
+        (["hands", "face"], ".png", True, ["instances.csv", "drawn"]),
+        (["body"], ".mp4", False, ["instances.csv", "wide.csv", "report.html", "report.ko.pdf"]),
+        (["face", "holistic"], ".mp4", False, ["instances.csv", "report.html", "report.ko.pdf"]),
+        (["body"], ".png", False, ["instances.csv", "wide.csv"]),
+    ],
+)
+def test_a_finished_job_offers_the_files_of_its_detectors_and_input(tmp_path, kinds, ending, draws, keys):
+    models = {"hands": "full", "face": "mesh", "body": "full", "holistic": "full"}
+    detectors = tuple((kind, {"model": models[kind]}) for kind in kinds)
+    job = UploadJob(detectors, OWNER, draw=draws, id="7", state="done")
+    job.folder, job.input = tmp_path, job_files.JobInput(tmp_path / "a", "a.mov", ending)
+    (tmp_path / f"drawn{ending}").write_bytes(b"x")
+    shown = job.to_dict()
+    optional = {"instances.csv", "wide.csv", "report.html", "report.ko.pdf", "drawn"}
+    assert sorted(optional.intersection(shown["downloads"])) == sorted(keys)
+    assert shown["downloads"]["instances.csv"] == "/v1/jobs/7/result.instances.csv"
+    assert shown["downloads"].get("drawn") == (f"/v1/jobs/7/drawn{ending}" if draws else None)
+    assert (shown["kind"], shown["name"]) == ("+".join(kinds), "a.mov")
+    assert shown["model"] == "+".join(f"{kind}-{models[kind]}" for kind in kinds)
+    job.state = "running"
+    assert job.to_dict()["downloads"] == {}
+
+
+def test_a_new_job_has_drawn_nothing_found_nothing_and_belongs_to_any_who_know_it():
+    first, second = (UploadJob((("hands", {"model": "full"}),), OWNER) for _ in range(2))
+    assert (first.state, first.frames, first.of, first.instances) == ("uploading", 0, None, 0)
+    assert (first.disk_bytes, first.seconds, first.problems, first.message) == (0, 0.0, [], None)
+    assert first.draw
+    assert (first.is_private, first.is_suspended) == (False, False)
+    assert first.number <= second.number
+    assert first.id != second.id
+    assert len(first.id) == 32
+
+
+def test_a_job_runs_until_its_end_and_an_earlier_run_counts(monkeypatch):
+    job = UploadJob((("hands", {"model": "full"}),), OWNER, ran_s=3.5)
+    assert job.seconds == 3.5
+    monkeypatch.setattr(job_store.time, "monotonic", lambda: 110.0)
+    job.started_s = 100.0
+    assert job.seconds == 10.0
+    job.ended_s = 104.0
+    assert job.seconds == 4.0
+
+
+def test_a_saved_job_is_the_same_for_the_next_server(tmp_path):
+    detectors = (("hands", {"model": "lite", "max_instances": 3}), ("face", {"model": "box"}))
+    job = UploadJob(detectors, OWNER, draw=False, is_private=True, address="10.0.0.9", state="failed")
+    job.folder = tmp_path
+    job.input_folder.mkdir()
+    job.input = job_files.JobInput(job.input_folder / "a.mp4", "a.mp4", ".mp4")
+    job.frames, job.of, job.instances, job.disk_bytes, job.ran_s = 4, 9, 7, 88, 2.25
+    job.message, job.problems = "broken", ["1.png is damaged"]
+    job.save()
+    again = job_store.load_job(tmp_path)
+    assert again.to_dict() == job.to_dict()
+    for name in ("detectors", "owner", "draw", "style", "is_private", "address", "number", "disk_bytes"):
+        assert getattr(again, name) == getattr(job, name)
+    assert again.input == job.input
+
+
+def test_the_size_of_a_job_is_that_of_its_files(tmp_path):
+    job = UploadJob((("hands", {"model": "full"}),), OWNER)
+    job.folder = tmp_path
+    (tmp_path / "input").mkdir()
+    (tmp_path / "job.json").write_bytes(b"12345")
+    (tmp_path / "input" / "a.mp4").write_bytes(b"123")
+    job.measure()
+    assert job.disk_bytes == 8
+
+
+def test_as_many_jobs_are_accepted_as_the_limit_until_one_ends(jobs, runs):
+    store = jobs(max_jobs=2)
+    first, upload = add(store), create(store)
+    assert store.active == 2
+    assert store.newest_first() == [first]  # an upload is no job yet
+    with pytest.raises(errors.RefusedError, match="no job"):
+        store.find(upload.id, OWNER)
+    with pytest.raises(errors.RefusedError, match="2 jobs are waiting or running") as refused:
+        create(store)
+    assert refused.value.code == "busy"
+    store.discard(upload)
+    with pytest.raises(errors.RefusedError, match="cancelled") as refused:
+        store.submit(upload, None)
+    assert refused.value.code == "conflict"
+    assert store.active == 1
+    create(store)
+
+
+@pytest.mark.parametrize(("is_private", "is_found"), [(True, False), (False, True)])
+def test_a_private_job_belongs_to_its_owner(jobs, runs, is_private, is_found):
+    store = jobs()
+    job = add(store)
+    job.is_private = is_private
+    assert store.find(job.id, OWNER) is job
+    assert store.newest_first("other") == []
+    if is_found:
+        assert store.find(job.id, "other") is job
+    else:
+        with pytest.raises(errors.RefusedError, match="no job"):
+            store.find(job.id, "other")
