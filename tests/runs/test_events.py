@@ -143,6 +143,22 @@ def test_limits_that_cannot_be_read(text, message):
         EventLimits.from_text(text, "body")
 
 
+@pytest.mark.parametrize("time", [None, math.nan, math.inf])
+def test_frames_without_a_time_have_no_events(time):
+    tracker = EventTracker()
+    assert [tracker(Frame(k, time, [hand("Fist")])) for k in range(30)] == [[]] * 30
+    assert tracker.finish() == []
+
+
+def test_a_stream_may_begin_at_any_time_and_a_hand_without_an_id_has_no_events():
+    for start in (0.0, 5000.0):
+        tracker, unknown = EventTracker(), hand("Fist")
+        unknown.id = None
+        frames = [tracker(Frame(k, start + k / FPS, [hand("Fist")])) for k in range(10)]
+        assert [event.begin for events in frames for event in events] == [start]
+        assert [tracker(Frame(k, start + k / FPS, [unknown])) for k in range(10, 14)] == [[]] * 4
+
+
 @pytest.mark.parametrize("ending", [".json", ".csv", ".xlsx"])
 def test_tables_contain_events(tmp_path, ending):
     begin = Event("Fist", "gesture", "begin", 0.1, None, 1, "Right", 0.75)

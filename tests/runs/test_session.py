@@ -148,3 +148,43 @@ def test_repetitions_are_counted_on_after_a_step_back_of_the_clock():
             found += counts.update(Frame(k, start + k / FPS, bodies=[body(angle)]))
     assert [round(event.end - event.begin) for event in found] == [1] * 6
     assert counts.counts(body(1.0)) == {"repetitions": 6}
+
+
+@pytest.mark.parametrize(("lowest", "highest", "count"), [(109.6, 150.4, 3), (110.6, 150.4, 0), (109.6, 149.4, 0)])
+def test_a_joint_bends_to_110_and_straightens_to_150_degrees_in_a_repetition(lowest, highest, count):
+    counts = RepetitionCounts(AngleLimits("left_elbow_angle_rad"))
+    for k in range(4 * FPS):  # straight and bent for half a second each
+        angle = math.radians(lowest if k // (FPS // 2) % 2 else highest)
+        counts.update(Frame(k, k / FPS, bodies=[body(angle)]))
+    assert counts.counts(body(1.0)) == {"repetitions": count}
+    (line,) = counts.summary()
+    if count:
+        assert line.endswith("repetitions of left_elbow_angle_rad by body #4")
+    else:
+        text = f"It was {lowest:.0f} to {highest:.0f} degrees, the limits are 110 and 150"
+        assert line == f"0 repetitions of left_elbow_angle_rad. {text}"
+
+
+def test_instances_without_an_id_or_the_angle_have_no_repetitions():
+    counts, unknown = RepetitionCounts(AngleLimits("left_elbow_angle_rad")), body(1.0)
+    unknown.id = None
+    assert counts.update(Frame(0, 0.0, bodies=[unknown])) == []
+    assert counts.counts(unknown) == counts.counts(body(1.0)) == {}
+    assert counts.summary() == ["0 repetitions of left_elbow_angle_rad"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("left_elbow:90", "write NAME or NAME:LOW:HIGH"),
+        ("left_elbow:90:90", "must be below"),
+        ("left_elbow:a:b", "write NAME or NAME:LOW:HIGH"),
+        ("elbow", "Choose from left_elbow, right_elbow, "),
+        ("left_elbo_", "Choose from left_elbow, "),
+    ],
+)
+def test_angles_that_cannot_be_counted(text, message):
+    with pytest.raises(sonjit.InputError, match=message):
+        AngleLimits.from_text(text, "body")
+    assert AngleLimits.from_text("left_elbow:70:140", "body").text == "left_elbow_angle_rad:70:140"
+    assert AngleLimits.from_text("left_elbow", "body") == AngleLimits("left_elbow_angle_rad")
