@@ -93,11 +93,7 @@ def report(
         raise InputError(f"{save}: choose a name that ends in .html or .pdf")
     if anonymise == "none" and joint_angles.hides_people(Path(save)):
         raise InputError(f"{save} is a report that hides people. Add --anonymise, or choose another name with --save")
-    inputs = Inputs.find([source], Reading(None, start, end, every))
-    if inputs.files is None and ":" not in source and not Path(source).exists():
-        raise InputError(f"{source}: no such file or folder")
-    if inputs.files is not None or not is_video(Path(source)):
-        raise InputError(f"{source}: a report requires one video file")
+    inputs = _one_video(source, Reading(None, start, end, every))
     with optional_import("a report", "eval"):
         import_module("matplotlib")  # before the work
     joint_angles.require_fonts(Path(save), language)
@@ -106,11 +102,8 @@ def report(
     for path in motion:
         if path.suffix.lower() not in ENDINGS:
             raise InputError(f"--motion {path}: choose a name that ends in .mot or .trc")
-    if height is not None and not _MIN_HEIGHT_M <= height <= _MAX_HEIGHT_M:
-        raise InputError(f"--height {height:g}: give the body height in metres, {_MIN_HEIGHT_M} to {_MAX_HEIGHT_M}")
+    _check_height(height, floor)
     floor_m_per_px = _floor_m_per_px(floor)
-    if height is not None and floor:
-        raise InputError("choose --height or --floor")
     frames: list[Frame] = []
     omitted = Omitted()
     stopped: KeyboardInterrupt | None = None
@@ -161,6 +154,24 @@ def _print_notes(video: str, omitted: Omitted, hidden: hiding.Hidden | None) -> 
         sys.stderr.write(f"{video}: {omitted.text}. Use --max-instances and --person.\n")
     if hidden is not None:
         sys.stderr.write(f"{hidden}\n")
+
+
+def _one_video(source: str, reading: Reading) -> Inputs:
+    """Return the inputs of one video file."""
+    inputs = Inputs.find([source], reading)
+    if inputs.files is None and ":" not in source and not Path(source).exists():
+        raise InputError(f"{source}: no such file or folder")
+    if inputs.files is not None or not is_video(Path(source)):
+        raise InputError(f"{source}: a report requires one video file")
+    return inputs
+
+
+def _check_height(height: float | None, floor: str) -> None:
+    """Check the body height, which excludes a length on the floor."""
+    if height is not None and not _MIN_HEIGHT_M <= height <= _MAX_HEIGHT_M:
+        raise InputError(f"--height {height:g}: give the body height in metres, {_MIN_HEIGHT_M} to {_MAX_HEIGHT_M}")
+    if height is not None and floor:
+        raise InputError("choose --height or --floor")
 
 
 def _floor_m_per_px(floor: str) -> float | None:

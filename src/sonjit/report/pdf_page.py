@@ -10,28 +10,10 @@ from typing import Any, Final
 import numpy as np
 
 from sonjit._util import Image, files, optional_import
-from sonjit.report import conventions
+from sonjit.report import conventions, page_words
 from sonjit.report.comparison import Earlier, rows_against
 from sonjit.report.documents import COLOURS
 from sonjit.report.fonts import installed_fonts
-from sonjit.report.page_words import (
-    CHANGE_HEADINGS,
-    COLUMNS,
-    GAIT_HEADINGS,
-    MARK,
-    METHOD,
-    NO_REPETITIONS,
-    NOTHING,
-    ONE_SIDED,
-    SIDE_COLOURS,
-    Labels,
-    facts_of,
-    gait_note,
-    in_words,
-    origin_of,
-    title_of,
-    warnings_of,
-)
 from sonjit.report.recording import COUNT_HEADINGS, HEADINGS, INCOMPLETE_HEADINGS, Recording, axis_ends
 
 _TITLE_LENGTH = 65  # characters of a line of the title of a printed page
@@ -63,7 +45,7 @@ _MAX_COUNTS = 20  # maximum number of repetitions on a printed page
 def pdf_page(
     recording: Recording,
     pictures: list[tuple[str, Image]],
-    labels: Labels,
+    labels: page_words.Labels,
     mark: str = "",
     earlier: Earlier | None = None,
 ) -> bytes:
@@ -72,11 +54,11 @@ def pdf_page(
         import matplotlib as mpl
         from matplotlib.backends.backend_pdf import PdfPages
     file = io.BytesIO()
-    words = {"Title": title_of(recording, labels), "Author": labels.name, "Subject": labels.note}
+    words = {"Title": page_words.title_of(recording, labels), "Author": labels.name, "Subject": labels.note}
     metadata: dict[str, str | None] = {key: files.xml_text(text) for key, text in words.items() if text}
     metadata |= {"CreationDate": None}  # equal results are equal files
     if mark:
-        metadata["Keywords"] = f"{MARK} {mark}"
+        metadata["Keywords"] = f"{page_words.MARK} {mark}"
     with mpl.rc_context({"font.family": installed_fonts()}), PdfPages(file, metadata=metadata) as pages:
         for page in _table_pages(
             recording, pictures, labels, [] if earlier is None else rows_against(earlier, recording)
@@ -113,23 +95,23 @@ class _Part:
 
 
 def _table_pages(
-    recording: Recording, pictures: list[tuple[str, Image]], labels: Labels, changes: list[tuple[str, ...]]
+    recording: Recording, pictures: list[tuple[str, Image]], labels: page_words.Labels, changes: list[tuple[str, ...]]
 ) -> list[Any]:  # Matplotlib
     """Return the pages of pictures and tables."""
     walking = [] if recording.gait is None else recording.gait.rows(recording.language)
     tables = (
         ("Range of motion", HEADINGS, recording.rows),
-        ("Walking", GAIT_HEADINGS, walking),
-        ("Before and now", CHANGE_HEADINGS, changes),
+        ("Walking", page_words.GAIT_HEADINGS, walking),
+        ("Before and now", page_words.CHANGE_HEADINGS, changes),
     )
-    sides = recording.comparisons or [recording.text(ONE_SIDED)]
-    lines = [*labels.lines(recording.language), facts_of(recording)]
+    sides = recording.comparisons or [recording.text(page_words.ONE_SIDED)]
+    lines = [*labels.lines(recording.language), page_words.facts_of(recording)]
     if not recording.rows:
-        lines.append(recording.text(NOTHING))
+        lines.append(recording.text(page_words.NOTHING))
     parts = [
-        _text_part(_wrapped(title_of(recording, labels), _TITLE_LENGTH), _TITLE_SIZE, "bold"),
+        _text_part(_wrapped(page_words.title_of(recording, labels), _TITLE_LENGTH), _TITLE_SIZE, "bold"),
         _text_part([part for line in lines for part in _wrapped(line, _HEAD_LENGTH)], _HEAD_SIZE),
-        _text_part(_wrapped(warnings_of(recording), _BOLD_LENGTH), _HEAD_SIZE, "bold"),
+        _text_part(_wrapped(page_words.warnings_of(recording), _BOLD_LENGTH), _HEAD_SIZE, "bold"),
         *([_Part(2.8, partial(_draw_pictures, pictures))] if pictures else []),
         *(_table_part(recording, *table) for table in tables[:1] if table[2]),
         *([_list_part(recording, "Left and right", sides)] if recording.rows else []),
@@ -188,7 +170,7 @@ def _list_part(recording: Recording, heading: str, sentences: Sequence[str]) -> 
 def _table_part(recording: Recording, heading: str, headings: Sequence[str], rows: Sequence[tuple[str, ...]]) -> _Part:
     def draw(axes: Any) -> None:  # noqa: ANN401  # Matplotlib
         axes.set_title(heading and recording.text(heading), fontsize=9, loc="left")
-        _draw_table(axes, in_words(recording, headings), rows)
+        _draw_table(axes, page_words.in_words(recording, headings), rows)
 
     return _Part(_ROW_IN * (len(rows) + 1) + (0.4 if heading else 0.1), draw)
 
@@ -197,7 +179,7 @@ def _repetition_parts(recording: Recording) -> list[_Part]:
     if not recording.counted:
         return []
     found, lost = recording.repetitions[:_MAX_COUNTS], recording.incomplete[:_MAX_COUNTS]
-    sentences = recording.counting if found else [*recording.counting, recording.text(NO_REPETITIONS)]
+    sentences = recording.counting if found else [*recording.counting, recording.text(page_words.NO_REPETITIONS)]
     parts = [_list_part(recording, "Repetitions", sentences)]
     if found:
         parts.append(_table_part(recording, "", COUNT_HEADINGS, found))
@@ -223,13 +205,13 @@ def _sentences(recording: Recording) -> list[str]:
     """Return the sentences at the end of a printed page."""
     say = recording.text
     sentences = [
-        *map(say, COLUMNS),
+        *map(say, page_words.COLUMNS),
         say(conventions.WORDS[recording.convention]),
         say(conventions.SIGNS),
-        say(METHOD),
-        origin_of(recording),
+        say(page_words.METHOD),
+        page_words.origin_of(recording),
     ]
-    return sentences if recording.gait is None else [*sentences, gait_note(recording)]
+    return sentences if recording.gait is None else [*sentences, page_words.gait_note(recording)]
 
 
 def _draw_table(axes: Any, headings: Sequence[str], rows: Sequence[tuple[str, ...]]) -> None:  # noqa: ANN401  # Matplotlib
@@ -258,7 +240,7 @@ def _curves_page(recording: Recording) -> Any:  # noqa: ANN401  # Matplotlib
         axes: Any = figure.add_subplot(grid[at // 2, at % 2])
         for side, values in sides.items():
             label = recording.legend(title, side)
-            axes.plot(recording.times, values, color=COLOURS[SIDE_COLOURS[side]], label=label, linewidth=1)
+            axes.plot(recording.times, values, color=COLOURS[page_words.SIDE_COLOURS[side]], label=label, linewidth=1)
         heading = recording.text("{angle}, degrees over seconds", angle=recording.text(title))
         axes.set_title(heading, fontsize=7, loc="left")
         axes.tick_params(labelsize=7)
