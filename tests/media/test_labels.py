@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from faster_coco_eval import COCO
 
-from sonjit import Body, Face, Hand, InputError
+from sonjit import Body, Face, Hand, InputError, JobError
 from sonjit.media import Header, load_frames, open_writer
 from sonjit.media.sources.images import encode_image
 from sonjit.media.tables import labels
@@ -120,3 +120,80 @@ def test_keypoints_have_their_names_only_if_all_have_one_of_their_own(names):
     skeleton, points = SimpleNamespace(keypoints=names), np.zeros((2, 2))
     label = labels._Label("hand", "hand", None, skeleton, 0.9, 1, (0, 0, 1, 1), points, np.zeros(2, int))
     assert label.point_names == (["wrist", "tip"] if names == ("wrist", "tip") else ["0", "1"])
+
+
+def plain_hands():
+    """Return two hands in an image of 200 x 100 px, of which the first is inside except for a point."""
+    points = np.full((21, 3), (20.004, 30, 0), np.float32)
+    points[1], points[2], points[3] = (-10, 50, 0), (60.126, 80, 0), (30, 20, 0)
+    outside = points + np.float32([220, 0, 0])
+    return [Hand("Right", 0.91234, points, points, id=4), Hand("Left", 0.9, outside, points, id=5)]
+
+
+def write_plain(path, *, sizes=None, width=200, height=100):
+    writer = open_writer(path, Header("folder", width, height, None, "hands-full", "hands"))
+    writer.sources = sizes or {}
+    first, outside = plain_hands()
+    with writer:
+        writer.write(Frame(0, None, [first, outside], source="a.jpg"))
+        writer.write(Frame(1, None, [first], source="b.jpg"))
+    return writer
+
+
+def test_coco_has_the_box_and_keypoints_inside_the_image(tmp_path):
+    write_plain(tmp_path / "x.coco.json", sizes={"b.jpg": {"width": 50, "height": 60}})
+    text = (tmp_path / "x.coco.json").read_text()
+    data = json.loads(text)
+    assert text.startswith('{"info": {"')  # with spaces
+    first, second = data["annotations"]
+    assert (first["id"], first["image_id"], second["id"], second["image_id"]) == (1, 1, 2, 2)
+    assert first["bbox"] == [0.0, 20.0, 60.13, 60.0]
+    assert first["area"] == pytest.approx(60.13 * 60, abs=1e-6)
+    assert first["keypoints"][:12] == [20.0, 30.0, 2, 0.0, 0.0, 0, 60.13, 80.0, 2, 30.0, 20.0, 2]
+    assert (first["num_keypoints"], first["score"], first["track_id"], first["hand_side"]) == (20, 0.9123, 4, "right")
+    assert second["bbox"] == [0.0, 20.0, 50.0, 40.0]  # of an image with a size of its own
+    assert second["num_keypoints"] == 19
+    assert [(one["file_name"], one["width"], one["height"]) for one in data["images"]] == [
+        ("a.jpg", 200, 100),
+        ("b.jpg", 50, 60),
+    ]
+    assert not any("frame" in one for one in data["images"])
+
+
+def test_yolo_has_the_centre_and_size_in_fractions_of_the_image(tmp_path):
+    writer = write_plain(tmp_path / "x.yolo.yaml")
+    number, *values = (tmp_path / "labels" / "a.txt").read_text().split()
+    assert number == "0"
+    assert values[:4] == ["0.150325", "0.500000", "0.300650", "0.600000"]
+    assert values[4:13] == ["0.100000", "0.300000", "2", "0.000000", "0.000000", "0", "0.300650", "0.800000", "2"]
+    assert list(writer.more_paths) == []
+    lines = (tmp_path / "x.yolo.yaml").read_text().splitlines()
+    assert lines == ["train: images", "val: images", "kpt_shape: [21, 3]", "names:", "  0: right_hand"]
+
+
+def test_annotators_have_pixels_or_per_cent_of_the_image(tmp_path):
+    write_plain(tmp_path / "x.cvat.xml")
+    image = next(ET.parse(tmp_path / "x.cvat.xml").getroot().iter("image"))
+    assert {name: image.get(name) for name in ("name", "width", "height")} == {
+        "name": "a.jpg", "width": "200", "height": "100"
+    }  # fmt: skip
+    assert [image.find("box").get(name) for name in ("xtl", "ytl", "xbr", "ybr")] == ["0.00", "20.00", "60.13", "80.00"]
+    points = [(point.get("points"), point.get("outside"), point.get("occluded")) for point in image.find("skeleton")]
+    assert points[:3] == [("20.00,30.00", "0", "0"), ("0.00,0.00", "1", "0"), ("60.13,80.00", "0", "0")]
+    writer = write_plain(tmp_path / "x.labelstudio.json")
+    assert list(writer.more_paths) == [str(tmp_path / "x.labelstudio.xml")]
+    (prediction,) = json.loads((tmp_path / "x.labelstudio.json").read_text())[0]["predictions"]
+    box, wrist, *others = prediction["result"]
+    assert box["value"] == {
+        "x": 0.0, "y": 20.0, "width": 30.065, "height": 60.0, "rotation": 0, "rectanglelabels": ["right_hand"]
+    }  # fmt: skip
+    assert (wrist["value"]["x"], wrist["value"]["y"], len(others)) == (10.0, 30.0, 19)
+    assert (prediction["score"], prediction["model_version"]) == (0.9123, "hands-full")
+
+
+@pytest.mark.parametrize(("width", "height"), [(None, 100), (200, None)])
+def test_labels_need_the_size_of_their_image(tmp_path, width, height):
+    with pytest.raises(JobError, match=r"the size of a\.jpg is unknown"):
+        write_plain(tmp_path / "x.coco.json", width=width, height=height)
+    sizes = {name: {"width": 9, "height": 9} for name in ("a.jpg", "b.jpg")}
+    write_plain(tmp_path / "y.coco.json", width=width, height=height, sizes=sizes)
