@@ -261,3 +261,97 @@ def test_a_label_is_centred_in_its_direction_from_its_point(direction):
     middle = np.array([plate.left + plate.width / 2, plate.top + plate.height / 2])
     half = abs(towards) @ [plate.width / 2, plate.height / 2]
     np.testing.assert_allclose(middle - anchor, towards * (2 * plate.pad + half), atol=1)
+
+
+@pytest.mark.parametrize(
+    ("count", "width", "height", "least"),
+    [(20, 750, 750, 0.6), (40, 750, 750, 0.9), (200, 750, 750, 0.9), (200, 300, 900, 0.9), (200, 900, 300, 0.9)],
+)
+def test_a_long_caption_is_smaller_and_then_cut_to_the_width_between_the_margins(count, width, height, least):
+    canvas = np.full((height, width, 3), 255, np.uint8)
+    labels.draw_captions(canvas, ["M" * count])
+    columns = np.flatnonzero((canvas != 255).any((0, 2)))
+    margin = round(14 * max(min(width, height) / 750, 0.45))
+    assert columns[0] == margin
+    assert least < len(columns) / (width - 2 * margin) <= 1
+    assert (canvas != 255).any((1, 2)).sum() >= labels.Plate("M", 0.32).height
+
+
+@pytest.mark.parametrize(("size", "count"), [((60, 750), 2), ((54, 750), 1), ((400, 16), 0)])
+def test_captions_that_do_not_fit_are_left_out(size, count):
+    canvas = np.full((*size, 3), 255, np.uint8)
+    labels.draw_captions(canvas, ["one", "two", "three"])
+    starts = np.diff((canvas != 255).any((1, 2)).astype(int), prepend=0) == 1
+    assert starts.sum() == count
+
+
+def test_the_letters_of_labels_grow_with_instance_and_image():
+    def height(instance, image, text="Left 0.90"):
+        label = labels.Label(text, np.array([image / 2] * 2), [np.array([1.0, 0.0])], (1, 2, 3), instance)
+        return [plate.height for plate in labels.place_labels([label], image, image)]
+
+    scaled = {scale: [labels.Plate("Left 0.90", scale).height] for scale in (0.36, 1.0, 2.4)}
+    assert height(420.0, 1600) == scaled[1.0]
+    assert height(5000.0, 1100) == scaled[1.0]
+    assert height(9000.0, 9000) == scaled[2.4]
+    assert height(10.0, 1600) == height(5000.0, 200) == height(np.nan, 1600) == scaled[0.36]
+    assert height(420.0, 300, "M" * 80) == []  # wider than the image
+    point = labels.Label("Left", np.array([np.nan, 5.0]), [np.array([1.0, 0.0])], (1, 2, 3), 100.0)
+    assert labels.place_labels([point], 400, 300) == []
+
+
+def test_a_plate_has_a_bar_and_dark_ground_below_its_text():
+    canvas = np.full((100, 300, 3), 255, np.uint8)
+    plate = labels.Plate("Left", 1.0, (1, 2, 3))
+    plate.left, plate.top = 20, 10
+    plate.draw(canvas)
+    drawn = (canvas != 255).any(2)
+    left, top, right, bottom = plate.box
+    assert (right - left, bottom - top) == (plate.width, plate.height)
+    outside = np.ones_like(drawn)
+    outside[top:bottom, left:right] = False
+    assert not drawn[outside].any()
+    is_bar = (canvas == (1, 2, 3)).all(2)
+    assert np.flatnonzero(is_bar.all(1) | is_bar.any(1)).tolist() == [*range(top, bottom)]
+    assert is_bar.any(0).sum() == round(0.25 * labels.cv2.getTextSize("Left", 0, 1.0, 1)[0][1])
+    ground = canvas[top + 1, right - 2].astype(int)
+    assert (abs(ground - (255 * 0.2 + np.array(labels.INK) * 0.8)) <= 1).all()
+    bright = (canvas[top:bottom, left:right] > 200).all(2)
+    assert bright[plate.pad : -plate.pad].any()
+    assert not bright[: plate.pad - 1].any()
+    assert not bright[:, -plate.pad + 1 :].any()
+
+
+def test_a_label_takes_the_first_free_direction():
+    right, below = np.array([1.0, 0.0]), np.array([0.0, 1.0])
+    label = labels.Label("Left 0.90", np.array([200.0, 150.0]), [right, below], (1, 2, 3), 100.0)
+    (alone,) = labels.place_labels([label], 400, 300)
+    assert alone.left == pytest.approx(200 + 2 * alone.pad, abs=1)  # the first direction
+    first, second = labels.place_labels([label, label], 400, 300)
+    assert first.box == alone.box
+    assert (second.top, second.left) == pytest.approx((150 + 2 * first.pad, 200 - first.width / 2), abs=1)
+    (away,) = labels.place_labels([label], 400, 300, [alone.box])
+    assert away.box == second.box
+    (again,) = labels.place_labels([label], 400, 300, [(np.nan, 0, 400, 300)])
+    assert again.box == alone.box
+
+
+@pytest.mark.parametrize("anchor", [(0.0, 0.0), (400.0, 300.0), (-50.0, 150.0), (200.0, 900.0)])
+def test_labels_stay_inside_the_image(anchor):
+    label = labels.Label("Left 0.90", np.array(anchor), [np.array([0.0, -1.0])], (1, 2, 3), 100.0)
+    (plate,) = labels.place_labels([label], 400, 300)
+    assert plate.left == int(min(max(anchor[0] - plate.width / 2, 0), 400 - plate.width))
+    top = anchor[1] - 2 * plate.pad - plate.height
+    assert plate.top == int(min(max(top, 0), 300 - plate.height))
+
+
+def test_a_label_is_hidden_by_the_area_that_boxes_cover():
+    plate = labels.Plate("Left", 0.5)
+    area = plate.width * plate.height
+    for boxes, covered in (
+        ([(0, 0, 9999, 9999)], area),
+        ([(0, 0, 20, 9999), (0, 0, 9999, 10)], 0),  # next to it at (20, 10)
+        ([(30, 0, 40, 9999)], 10 * plate.height),
+        ([(0, 0, 30, 15), (35, 12, 40, 15)], 10 * 5 + 5 * 3),
+    ):
+        assert labels._hidden(20, 10, plate, boxes) == pytest.approx(covered / area)
