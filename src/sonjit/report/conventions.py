@@ -11,10 +11,10 @@ Convention: TypeAlias = Literal["straight", "clinical"]
 WORDS: Final[dict[Convention, str]] = {
     "straight": "A straight elbow, hip or knee has 180°, and bending makes the angle smaller. An arm along the trunk "
     "has 0°. A foot at a right angle to the shin has 90°. The line of the foot begins in the ankle, so a flat foot "
-    "below an upright shin has more.",
+    "below an upright shin has more. Do not compare it with norms of a goniometer.",
     "clinical": "A straight elbow, hip or knee has 0°, and flexion is positive. An arm along the trunk has 0°. "
     "A foot at a right angle to the shin has 0°, and raising the toes is positive. The line of the foot begins in the "
-    "ankle, so a flat foot below an upright shin is negative.",
+    "ankle, so a flat foot below an upright shin is negative. Do not compare it with norms of a goniometer.",
 }
 SIGNS: Final = (
     "The shoulder angle lies between upper arm and trunk, and the hip angle between trunk and thigh, both forward and "

@@ -26,7 +26,7 @@ COLUMNS = (
     "wrong in the same direction, so read no limit of the joint from them.",
     "range: the difference of from and to. It is the movement in this recording, not what the joint can do.",
     "range with error: in 95 % of the recordings with known angles, the true range was between two such numbers. They "
-    "are the range minus and plus its 95 % error. Numbers that begin with 0 may mean that the joint did not move.",
+    "are the range minus and plus its 95 % error, and at least 0. If the lower number is 0, no movement is proved.",
     "angle error: the mean error of an angle at one moment. – means that the error is not known.",
 )
 """What the columns of the table of ranges mean."""
@@ -34,9 +34,9 @@ NOTHING: Final = "No angle was seen. An angle needs the three joints of its two 
 ONE_SIDED: Final = "No joint was seen on both sides."
 NO_REPETITIONS: Final = "None of the counted angles repeats."
 METHOD = (
-    "Single wrong angles, trembling of the keypoints and gaps up to 0.2 s are filtered out. Where a joint was not seen "
-    "for longer, the curves have a gap. ± next to a curve is the mean error of the angle, which is smaller than the "
-    "95 % error of a range."
+    "Single wrong angles and trembling of the keypoints are filtered out, and gaps up to 0.2 s are filled by "
+    "interpolation. Where a joint was not seen for longer, the curves have a gap. ± next to a curve is the mean error "
+    "of the angle, which is smaller than the 95 % error of a range."
 )
 
 
@@ -64,7 +64,7 @@ def facts_of(recording: Recording) -> str:
     times = recording.times
     facts = recording.text(
         "The person is in {seen} of {images} images of the video, from {begin} to {end} s. Sonjit measured the angles "
-        "with its model {model}.",
+        "with the model named {model}.",
         seen=recording.frames_seen,
         images=len(times),
         begin=f"{times[0]:.2f}",

@@ -3,7 +3,7 @@
 import io
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final
 
@@ -92,6 +92,7 @@ class _Part:
 
     height: float  # in inches
     draw: Callable[[Any], None]  # into axes of Matplotlib
+    precedes: bool = False  # on the page of the next part
 
 
 def _table_pages(
@@ -124,8 +125,9 @@ def _table_pages(
             _list_part(recording, "Notes", _sentences(recording)),
         ]
     pages: list[list[_Part]] = [[]]
-    for part in parts:
-        if pages[-1] and sum(each.height for each in pages[-1]) + part.height > _PRINTED_IN:
+    for at, part in enumerate(parts):
+        needed_in = part.height + (parts[at + 1].height if part.precedes else 0)
+        if pages[-1] and sum(each.height for each in pages[-1]) + needed_in > _PRINTED_IN:
             pages.append([])
         pages[-1].append(part)
     return [_page(page) for page in pages]
@@ -180,7 +182,7 @@ def _repetition_parts(recording: Recording) -> list[_Part]:
         return []
     found, lost = recording.repetitions[:_MAX_COUNTS], recording.incomplete[:_MAX_COUNTS]
     sentences = recording.counting if found else [*recording.counting, recording.text(page_words.NO_REPETITIONS)]
-    parts = [_list_part(recording, "Repetitions", sentences)]
+    parts = [replace(_list_part(recording, "Repetitions", sentences), precedes=bool(found or lost))]
     if found:
         parts.append(_table_part(recording, "", COUNT_HEADINGS, found))
     if lost:
@@ -235,14 +237,18 @@ def _draw_table(axes: Any, headings: Sequence[str], rows: Sequence[tuple[str, ..
 def _curves_page(recording: Recording) -> Any:  # noqa: ANN401  # Matplotlib
     """Return the page of the angles over time, with gaps where a joint was not seen."""
     figure, plots = _figure(), recording.plots
-    grid: Any = figure.add_gridspec(max(math.ceil(len(plots) / 2), 1), 2)
+    rows = max(math.ceil(len(plots) / 2), 1)
+    grid: Any = figure.add_gridspec(rows + 1, 2, height_ratios=[0.05, *[1] * rows])
+    heading: Any = figure.add_subplot(grid[0, :])
+    heading.set_axis_off()
+    heading.set_title(recording.text("Angles over time"), fontsize=9, loc="left")
     for at, (title, sides) in enumerate(plots.items()):
-        axes: Any = figure.add_subplot(grid[at // 2, at % 2])
+        axes: Any = figure.add_subplot(grid[at // 2 + 1, at % 2])
         for side, values in sides.items():
             label = recording.legend(title, side)
             axes.plot(recording.times, values, color=COLOURS[page_words.SIDE_COLOURS[side]], label=label, linewidth=1)
-        heading = recording.text("{angle}, degrees over seconds", angle=recording.text(title))
-        axes.set_title(heading, fontsize=7, loc="left")
+        shown = recording.text("{angle}, degrees over seconds", angle=recording.text(title))
+        axes.set_title(shown, fontsize=7, loc="left")
         axes.tick_params(labelsize=7)
         axes.set_ylim(*axis_ends(sides.values()))
         axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2, **_LEGEND)

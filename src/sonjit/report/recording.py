@@ -44,7 +44,8 @@ _AXIS_MARGIN = 0.04  # space above the highest and below a negative angle, relat
 _MAX_GAP_S = 1.0  # longest gap inside a repetition
 _SIDES: Final = (
     "One camera sees one side of the body better than the other, and the hidden side can have larger errors. Film the "
-    "movement from both sides before you conclude that left and right differ."
+    "movement from both sides before you conclude that left and right differ. Even then, a difference below its 95 % "
+    "error proves nothing."
 )
 _RULE_TIMES: Final = (
     "A repetition begins and ends where the angle passes the first limit, which joints of the same movement do at "
@@ -75,6 +76,7 @@ class Recording:
     gait: Gait | None = None  # of a person who walks across the image
     bodies: Sequence[Body | None] = ()  # the person in each frame, or None
     language: Language = "en"
+    pictured: tuple[str, ...] = ()  # names of the angles of which pictures show one; empty for those of all limbs
 
     def text(self, text: str, **values: object) -> str:
         """Return a text in the language of the page, with values in its braces."""
@@ -177,7 +179,7 @@ class Recording:
         """Return in words whether two ranges of motion differ, in degrees."""
         less = (
             "{joint}: the ranges of left and right differ by {size}°. This is less than the 95 % error of such a "
-            "difference, {error}°, so a difference is not proved."
+            "difference, {error}°, which covers the errors of both ranges. Left and right may be equal or different."
         )
         more = (
             "{joint}: the ranges of left and right differ by {size}°. This is more than the 95 % error of such a "
@@ -249,6 +251,7 @@ class Recording:
     def extremes(self) -> list[tuple[Frame, str]]:
         """Frames of both ends of the angle that moves most, of those often seen, with a caption each."""
         limbs = {name: span for name, span in self.spans.items() if errors.joint_of(name) in _PAIRED[:4]}
+        limbs = {name: limbs[name] for name in self.pictured if name in limbs} or limbs
         moving = {name: span for name, span in limbs.items() if self._seen(name) >= _MIN_SEEN} or limbs
         if not moving:
             return [(self.frames[0], self.text("{time} s", time=number(self.times[0])))]
@@ -304,12 +307,25 @@ def recording_of(
     expected = {
         angle: errors.expected_error_deg(model, errors.joint_of(angle), tilts[:, k]) for k, angle in enumerate(ANGLES)
     }
+    pictured = tuple(limits.measure for limits in counted or ())
     gait = find_gait(bodies, times, rate_hz, height_m=height_m, floor_m_per_px=floor_m_per_px)
     if counted is None:
         seen = [angle for angle in COUNTED if np.isfinite(columns[angle]).any()]
         counted = () if gait is not None else tuple(map(AngleLimits, seen))
     return Recording(
-        name, model, chosen, len(ids), list(frames), columns, expected, counted, convention, gait, bodies, language
+        name,
+        model,
+        chosen,
+        len(ids),
+        list(frames),
+        columns,
+        expected,
+        counted,
+        convention,
+        gait,
+        bodies,
+        language,
+        pictured,
     )
 
 
