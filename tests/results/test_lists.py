@@ -199,3 +199,7 @@ def test_a_frame_of_plain_lists_has_arrays_too():
     frame.add([a_hand()])
     assert frame.hands.xy.shape == (2, 21, 2)
     assert Frame.from_results(0, None, [complete_person()]).people.xy.shape == (1, 33, 2)
+
+
+def test_a_list_without_results_or_a_number_of_keypoints_has_none():
+    assert ResultList().keypoints.shape == (0, 0, 3)

@@ -397,3 +397,15 @@ def test_poses_of_a_wild_stream_are_as_stored(wild):
     poses = [live.pose(frame, SIZE) for frame in wild[6:24]]
     shown = [pose and {"hips": pose.hips, "turns": pose.rotations} for pose in poses[::4]]
     assert_as_stored("characters.stream", shown, absolute=1e-3)
+
+
+def test_the_mean_of_rotations_is_the_rotation_nearest_to_their_sum_also_if_that_is_a_reflection():
+    rng = np.random.default_rng(4)
+    rotations = matrix_from_rotation_vector(rng.normal(0, 2, (500, 3)))
+    sums = np.concatenate([rng.normal(size=(20, 3, 3)), rotations[:1] * 7])
+    assert (np.linalg.det(sums) < 0).any()
+    mean = fit.mean_rotations(sums)
+    np.testing.assert_allclose(np.linalg.det(mean), 1)
+    np.testing.assert_allclose(mean[-1], rotations[0], atol=1e-12)
+    fits = np.einsum("mij,nij->mn", sums, rotations).max(1)
+    assert (np.einsum("mij,mij->m", sums, mean) >= fits).all()

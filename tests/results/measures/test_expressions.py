@@ -7,7 +7,7 @@ import sonjit
 from sonjit.geometry.rotations import matrix_from_rotation_vector
 from sonjit.results import Face, Hand
 from sonjit.results.measures import TRANSFORM_COLUMNS, instance_values
-from sonjit.results.measures.faces import STABLE_POINTS, blendshapes_from_mesh
+from sonjit.results.measures.faces import STABLE_POINTS, blendshapes_from_mesh, head_rotation
 from sonjit.results.skeletons.faces import BLENDSHAPES
 
 OTHERS = {  # relaxed positions of the points that expressions move
@@ -35,6 +35,14 @@ def mesh(eye_px=0.09, **moved):
 def changed(points):
     relaxed = blendshapes_from_mesh(mesh())
     return {name for name, value in blendshapes_from_mesh(points).items() if value > relaxed[name] + 0.3}
+
+
+@pytest.mark.parametrize("turn", [(0, 0, 0), (0.5, 0, 0), (0, -1.2, 0), (0.3, 0.4, 2.8)])
+def test_a_mesh_and_its_mirror_image_have_the_rotation_of_the_face(turn):
+    rotation = matrix_from_rotation_vector(np.array(turn, float))
+    turned = (mesh() - (640, 360, 0)) @ rotation.T
+    meshes = np.stack([turned, turned + np.array([9, 5, 3]), turned * (-1, 1, 1)])
+    np.testing.assert_allclose(head_rotation(meshes), [rotation] * 3, atol=1e-9)
 
 
 def test_a_relaxed_face_has_no_expression():
