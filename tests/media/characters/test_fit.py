@@ -10,7 +10,12 @@ from sonjit.geometry.rotations import matrix_from_rotation_vector, rotation_vect
 from sonjit.media import open_writer
 from sonjit.media.tables.characters import BONES, FINGER_LIMITS, fit
 from sonjit.media.tables.characters.fit import Track, fit_motion
-from sonjit.media.tables.characters.writer import LiveCharacter, people_of_frame, track_from_people
+from sonjit.media.tables.characters.writer import (
+    LiveCharacter,
+    expressions_of_people,
+    people_of_frame,
+    track_from_people,
+)
 from sonjit.results import Frame, Person
 from sonjit.results.skeletons import load_skeleton
 
@@ -409,3 +414,39 @@ def test_the_mean_of_rotations_is_the_rotation_nearest_to_their_sum_also_if_that
     np.testing.assert_allclose(mean[-1], rotations[0], atol=1e-12)
     fits = np.einsum("mij,nij->mn", sums, rotations).max(1)
     assert (np.einsum("mij,mij->m", sums, mean) >= fits).all()
+
+
+def test_keypoints_of_unknown_presence_count_as_in_the_image(truth):
+    presence = np.where(np.arange(33) % 3, 0.25, np.nan)
+    people = [person for _, person in people_of_frame(Frame(0, 0.0, bodies=[body_of(truth[0], presence=presence)]), 0)]
+    track = track_from_people(people, np.zeros(1), None)
+    np.testing.assert_array_equal(track.presence, [np.nan_to_num(presence, nan=1)])
+
+
+def test_weights_of_a_face_are_repeated_before_and_after_it(truth):
+    frame = Frame(0, 0.0, bodies=[body_of(truth[0])])
+    ((_, person),) = people_of_frame(frame, 0)
+    weights = {2: {"_neutral": 0.5, "jawOpen": 0.25}, 4: {"_neutral": 0.5, "jawOpen": 0.75}}
+    people = [person._replace(row=row, blendshapes=weights.get(row)) for row in range(6)]
+    found = expressions_of_people(people, 7)
+    assert found.keys() == {"jawOpen"}
+    np.testing.assert_array_equal(found["jawOpen"], [0.25] * 4 + [0.75] * 3)
+    np.testing.assert_array_equal(expressions_of_people(people[:3], 3)["jawOpen"], [0.25] * 3)
+    assert expressions_of_people(people[:2], 2) == {}
+
+
+def test_a_foot_is_planted_while_it_is_low_slow_and_in_the_image_for_a_time():
+    times = np.arange(60) / 30
+    figure = fit._Figure(times, np.zeros((60, 33, 3)), np.zeros((60, 3)), np.ones((60, 33)))
+    drift = 0.05 * times[:, None] * [1, 0, 0]  # 0.05 m/s
+    always = np.ones(60, bool)
+    for height, speed, count, is_planted in (
+        (0.059, 1, 60, True), (0.061, 1, 60, False), (0.0, 4.99, 60, True), (0.0, 5.01, 60, False),
+        (0.0, 1, 7, True), (0.0, 1, 6, False),
+    ):  # fmt: skip
+        ankle = speed * drift + [0, 1 + height, 0]
+        is_known = always & (np.arange(60) < 20 + count) & ((np.arange(60) >= 20) | (count == 60))
+        planted = figure._planted(ankle, 1.0, is_known)
+        middle = slice(10, 50) if count == 60 else slice(20, 20 + count)
+        is_moved = np.abs(planted[middle] - ankle[middle]).max() > 1e-3
+        assert is_moved == is_planted, (height, speed, count)
