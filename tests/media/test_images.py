@@ -452,3 +452,10 @@ def test_tables_of_curves_span_0_to_1_and_incomplete_ones_are_unknown():
     np.testing.assert_allclose(curve(3, 0, 65535, 0), 1 - np.abs(2 * line - 1), rtol=1e-6, atol=1e-7)
     np.testing.assert_allclose(curve(1, 512), line**2, rtol=1e-6)
     assert curve(3, 0, 65535) is None
+
+
+def test_linear_values_have_the_nearest_level_of_srgb():
+    exact = [
+        255 * (12.92 * x if x <= 0.0031308 else 1.055 * x ** (1 / 2.4) - 0.055) for x in np.linspace(0, 1, 1 << 14)
+    ]
+    np.testing.assert_allclose(profiles._encoded(), exact, atol=0.5001)
