@@ -24,7 +24,6 @@ from sonjit.media.sources.images import decode_image, tone_mapped
 from sonjit.results import Frame
 from sonjit.runs import Detect, Inputs, Outputs, run_job
 
-
 RED, GREEN, BLUE = (200, 30, 30), (30, 170, 30), (30, 30, 200)
 
 
