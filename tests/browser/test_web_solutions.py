@@ -118,6 +118,7 @@ def large_hand(data, read_rgb):
     return cv2.resize(read_rgb(data / "real" / "wild" / "mps_thumb_up.jpg"), (640, 427))
 
 
+@pytest.mark.nightly
 def test_large_hands_have_no_offset(large_hand, sent):
     """The offset depends on the point in a pixel that crops sample."""
     ours, expected = sent("hands", "Hands", HANDS, large_hand)
@@ -179,6 +180,7 @@ def test_faces(all_networks, portrait, sent, is_refined):
     assert distance(one, other, ours["size"]) < 0.15
 
 
+@pytest.mark.nightly
 def test_bodies(all_networks, portrait, sent):
     options = {"modelComplexity": 1, "enableSegmentation": True}
     ours, expected = sent("pose", "Pose", options, portrait)

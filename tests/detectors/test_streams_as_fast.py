@@ -85,7 +85,7 @@ def head_covered(rgb, bodies):
 
 
 @pytest.mark.files("real/**/*.mp4")
-@pytest.mark.parametrize("kind", ["body", "hands", "face", "holistic"])
+@pytest.mark.parametrize("kind", ["body", "hands", "face", pytest.param("holistic", marks=pytest.mark.nightly)])
 def test_clips_show_what_fast_shows(searches, kind, file):
     with open_source(file) as source:
         frames = [frame.rgb for frame in islice(source, FRAMES)]

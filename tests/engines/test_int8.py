@@ -195,7 +195,10 @@ RULE = {
 
 @pytest.mark.slow
 @pytest.mark.golden
-@pytest.mark.parametrize("name", RULE)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=() if name in ("hand-full", "face-mesh") else pytest.mark.nightly) for name in RULE],
+)
 def test_auto_runs_a_network_in_bf16_only_if_it_keeps_the_rule(data, name):
     if not has_bf16():
         pytest.skip("this CPU has no bf16")

@@ -85,6 +85,7 @@ def test_a_batch_gives_what_single_images_give(images, kind, options):
     assert [plain(own) for own in batch] == [plain(own) for own in single]
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize(("kind", "options"), [*cases({"segmentation", "smooth_segmentation"})])
 def test_track_gives_what_the_command_writes(sonjit, clip, tmp_path, kind, options):
     words = []

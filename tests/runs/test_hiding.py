@@ -263,7 +263,7 @@ def test_the_summary_of_a_run_counts_the_hidden_faces(hider, weights, demo_clip,
 
 @pytest.mark.golden
 @pytest.mark.slow
-@pytest.mark.parametrize("count", [4, 60])
+@pytest.mark.parametrize("count", [4, pytest.param(60, marks=pytest.mark.nightly)])
 def test_no_search_finds_a_face_on_a_grid_of_faces_after_hiding(need, data, read_rgb, count):
     """Lay faces of labelled photographs in rows, as in a video call."""
     need("face-short", "face-full", "face-mesh", "body-full", "person-detector")
