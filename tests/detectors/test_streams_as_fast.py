@@ -106,6 +106,7 @@ def test_goldens_show_the_bodies_that_fast_shows(searches, golden_frames, file):
     assert missing(searches("body"), frames) == []
 
 
+@pytest.mark.nightly
 @pytest.mark.files(SEQUENCES_OF_BODIES)
 def test_goldens_show_the_people_that_fast_shows(searches, golden_frames, file):
     frames = golden_clip(golden_frames, file)

@@ -93,7 +93,13 @@ def exported_twin(tmp_path_factory):
     return write
 
 
-@pytest.mark.parametrize("name", sorted({*networks_by_class().values()} - ELSEWHERE))
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.nightly if name == "face-attention" else ())  # the slowest, 8 s
+        for name in sorted({*networks_by_class().values()} - ELSEWHERE)
+    ],
+)
 def test_twins_give_the_same(name, exported_twin):
     exported, entry = exported_twin(name), network_entry(name)
     network = create_network(name, "demo", **entry.tiny).eval()
