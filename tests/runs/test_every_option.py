@@ -32,14 +32,14 @@ def value_of(option):
     return NUMBERS.get(option.name, "canned" if option.name == "gestures" else 0.3)
 
 
-def cases(left_out):
-    """Return kinds with each of their options."""
+def cases(left_out, nightly=()):
+    """Yield kinds with each of their options. Some kinds are tested each night only."""
     for kind in ("hands", "face", "body", "holistic"):
         for name, option in options_of(KINDS[kind]).items():
             if name not in FILES | left_out and (kind != "holistic" or name in OWN):
-                yield pytest.param(
-                    kind, FAST[kind] | NEEDED.get(name, {}) | {name: value_of(option)}, id=f"{kind}-{name}"
-                )
+                options = FAST[kind] | NEEDED.get(name, {}) | {name: value_of(option)}
+                marks = pytest.mark.nightly if kind in nightly else ()
+                yield pytest.param(kind, options, id=f"{kind}-{name}", marks=marks)
 
 
 @pytest.fixture(scope="module")
@@ -85,8 +85,9 @@ def test_a_batch_gives_what_single_images_give(images, kind, options):
     assert [plain(own) for own in batch] == [plain(own) for own in single]
 
 
-@pytest.mark.nightly
-@pytest.mark.parametrize(("kind", "options"), [*cases({"segmentation", "smooth_segmentation"})])
+@pytest.mark.parametrize(
+    ("kind", "options"), [*cases({"segmentation", "smooth_segmentation"}, nightly=("face", "body", "holistic"))]
+)
 def test_track_gives_what_the_command_writes(sonjit, clip, tmp_path, kind, options):
     words = []
     for name, value in options.items():
