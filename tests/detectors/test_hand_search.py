@@ -168,7 +168,7 @@ def test_people_of_the_network_guide_by_certain_bodies_that_fill_their_boxes(see
     search._people, search.bodies = [PersonBox(0.9, (200, 100, 300, 300))], known.copy()
     list(search._arms())
     assert search.bodies == known + [seen] * guides
-    search._load_bodies = None  # nobody is examined twice
+    search._load_bodies = None  # each person is examined once
     list(search._arms())
     assert search.bodies == known + [seen] * guides
 

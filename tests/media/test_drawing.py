@@ -325,15 +325,15 @@ def test_a_plate_has_a_bar_and_dark_ground_below_its_text():
 def test_a_label_takes_the_first_free_direction():
     right, below = np.array([1.0, 0.0]), np.array([0.0, 1.0])
     label = labels.Label("Left 0.90", np.array([200.0, 150.0]), [right, below], (1, 2, 3), 100.0)
-    (alone,) = labels.place_labels([label], 400, 300)
-    assert alone.left == pytest.approx(200 + 2 * alone.pad, abs=1)  # the first direction
+    (single,) = labels.place_labels([label], 400, 300)
+    assert single.left == pytest.approx(200 + 2 * single.pad, abs=1)  # the first direction
     first, second = labels.place_labels([label, label], 400, 300)
-    assert first.box == alone.box
+    assert first.box == single.box
     assert (second.top, second.left) == pytest.approx((150 + 2 * first.pad, 200 - first.width / 2), abs=1)
-    (away,) = labels.place_labels([label], 400, 300, [alone.box])
-    assert away.box == second.box
+    (moved,) = labels.place_labels([label], 400, 300, [single.box])
+    assert moved.box == second.box
     (again,) = labels.place_labels([label], 400, 300, [(np.nan, 0, 400, 300)])
-    assert again.box == alone.box
+    assert again.box == single.box
 
 
 @pytest.mark.parametrize("anchor", [(0.0, 0.0), (400.0, 300.0), (-50.0, 150.0), (200.0, 900.0)])

@@ -283,8 +283,7 @@ def recording_of(
 
     Without `counted`, repetitions of the elbows, hips and knees that were seen are counted, unless the person walks.
     `height_m` is the body height for the speed of a gait, `floor_m_per_px` the size of a pixel on the floor in place of
-    it. With the width and height of the video in pixels, joints
-    that the image cuts count as not seen.
+    it. With the `size` of the video, width and height in pixels, joints that the image cuts count as not seen.
 
     Raises:
         InputError: There is no person, or none with this number.
@@ -324,8 +323,8 @@ def recording_of(
         convention,
         gait,
         bodies,
-        language,
-        pictured,
+        language=language,
+        pictured=pictured,
     )
 
 

@@ -480,7 +480,7 @@ def _planes(frame: av.VideoFrame) -> list[Image]:
 def changed_regions(
     drawn: Image, before: Image, regions: Sequence[Region] | None = None
 ) -> Iterator[tuple[int, int, int, int]]:
-    """Yield x, y, width and height of the areas in which two images differ, aligned to tiles."""
+    """Yield x, y, width and height in pixels of the areas in which two images (H, W, 3) differ, aligned to tiles."""
     height, width = drawn.shape[:2]
     word = np.dtype(np.uint64 if width % 8 == 0 else np.uint16)  # eight bytes at once are compared as fast as one
     new, old = (image.reshape(height, -1).view(word) for image in (drawn, before))  # (H, 3 W / bytes of a word)
