@@ -1,5 +1,6 @@
 """The shipped classifier on posed hands, and on hands without a clear gesture."""
 
+from dataclasses import replace
 from importlib import resources
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 
 from sonjit._util.errors import InputError
 from sonjit.gestures import classifier, custom, gesture_of
-from sonjit.results import Hand
+from sonjit.results import Gesture, Hand
 from sonjit_lab.training.alphabets import POSES
 
 TOO_EXACT = {"flat_out", "flat", "rigid", "slack_open"}
@@ -105,3 +106,127 @@ def test_a_damaged_file_of_gestures_is_refused_in_one_line(tmp_path, file, name,
         custom.LearnedGestures.load(path)
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize(("share", "name"), [(0.34, None), (0.36, "Pointing_Up"), (1.0, "Pointing_Up")])
+def test_a_finger_that_points_at_the_camera_has_no_direction(share, name):
+    points = np.zeros((21, 3), np.float32)
+    points[5] = 100, 200, 50
+    points[8] = points[5] + np.float32([0, -share, np.sqrt(1 - share**2)]) * 40
+    assert classifier.VOCABULARY.name("Pointing", points) == name
+
+
+@pytest.mark.parametrize(("degrees", "name"), [(44, "Up"), (46, "Right"), (134, "Right"), (136, "Down"), (-46, "Left")])
+def test_a_direction_extends_to_half_a_right_angle(degrees, name):
+    points = np.zeros((21, 3), np.float32)
+    points[8, :2] = np.sin(np.radians(degrees)), -np.cos(np.radians(degrees))
+    assert classifier.VOCABULARY.name("Pointing", points) == f"Pointing_{name}"
+    assert classifier.VOCABULARY.name("Victory", points) == "Victory"
+
+
+def test_a_vocabulary_is_the_same_after_a_file():
+    text = classifier.VOCABULARY.to_json()
+    again = classifier.Vocabulary.from_json(text)
+    assert again.to_json() == text
+    assert again.names == classifier.GESTURES
+    assert again.shapes == classifier.SHAPES
+    assert {shape: (one.finger, one.names) for shape, one in again.directions.items()} == {
+        "Pointing": ((5, 8), ("Pointing_Up", "Pointing_Right", "Pointing_Down", "Pointing_Left")),
+        "Thumb": ((2, 4), ("Thumb_Up", None, "Thumb_Down", None)),
+    }
+    assert classifier.GESTURES[:8] == (
+        *("Pointing_Up", "Pointing_Right", "Pointing_Down", "Pointing_Left", "Thumb_Up", "Thumb_Down"),
+        *("Closed_Fist", "Open_Palm"),
+    )
+    assert len(classifier.GESTURES) == len(set(classifier.GESTURES)) == 20
+
+
+def test_aligned_points_are_upright_right_hands_of_one_size():
+    points = np.random.default_rng(3).normal(size=(2, 2, 21, 3)).astype(np.float32) * 7 + 40
+    found = classifier.aligned(points, np.array([False, True]))
+    palms = found[:, :, [0, 5, 9, 13, 17]]
+    np.testing.assert_allclose(palms.mean(2), 0, atol=1e-5)
+    np.testing.assert_allclose((found**2).sum(3).mean(2), 1, atol=1e-5)
+    wrist, index, middle, ring, _ = palms[:, 0].transpose(1, 0, 2)
+    way = (index + ring) / 4 + middle / 2 - wrist
+    np.testing.assert_allclose(way[:, 0], 0, atol=1e-5)
+    assert (way[:, 1] < 0).all()  # up in the image
+    mirrored = classifier.aligned(points * np.float32([-1, 1, 1]), np.array([True, False]))
+    np.testing.assert_allclose(mirrored, found, atol=1e-5)
+    further = classifier.aligned(2 * points, np.array([False, True]), points)
+    np.testing.assert_allclose(np.diff(further, axis=2), 2 * np.diff(found, axis=2), atol=1e-4)
+
+
+def test_features_are_the_aligned_points_and_all_distances_but_those_of_the_thumbs_first_joint():
+    image, metres = np.random.default_rng(4).normal(size=(2, 3, 21, 3)).astype(np.float32)
+    left = np.array([True, False, True])
+    found, points = (
+        classifier.gesture_features(image, metres, left),
+        classifier.aligned(np.stack([image, metres], 1), left),
+    )
+    kept = [0, *range(2, 21)]
+    distances = [
+        [np.linalg.norm(one[a] - one[b]) for a in kept for b in kept if a > b] for hand in points for one in hand
+    ]
+    assert found.shape == (3, 506)
+    np.testing.assert_array_equal(found[:, :126], points.reshape(3, -1))
+    np.testing.assert_allclose(found[:, 126:], np.reshape(distances, (3, -1)), atol=1e-5)
+
+
+def classifier_of(shares, with_image=None, calibration=None):
+    """Return a classifier that gives every hand the same probabilities: poses of `None`, a fist, and two of a palm."""
+    f32 = np.float32
+    arrays = {"weights_0": np.zeros((classifier.FEATURES, 2), f32), "weights_1": np.zeros((2, 3), f32)}
+    arrays |= {"weights_2": np.zeros((3, 4), f32), "shape": np.array([0, 1, 2, 2])}
+    arrays |= {"bias_0": np.zeros(2, f32), "bias_1": np.zeros(3, f32), "bias_2": np.log(f32(shares))}
+    if with_image is not None:
+        own = {"weights_0": np.zeros((classifier.FEATURES, 5), f32), "weights_1": np.zeros((21 * 66 + 5, 2), f32)}
+        own |= {f"bias_{number}": np.zeros(size, f32) for number, size in enumerate((5, 2, 3))}
+        own |= {"weights_2": np.zeros((2, 3), f32), "weights_3": np.zeros((3, 4), f32), "shape": arrays["shape"]}
+        own |= {"bias_3": np.log(f32(with_image))} | ({} if calibration is None else {"calibration": calibration})
+        arrays |= {f"with_image.{name}": value for name, value in own.items()}
+    arrays |= {"vocabulary": np.array(classifier.Vocabulary(("None", "Fist", "Palm")).to_json())}
+    return classifier.GestureClassifier.from_arrays(arrays, "made")
+
+
+def test_a_gesture_is_the_most_probable_shape_from_a_least_score(posed):
+    hand = posed("open")
+    assert classifier_of([0.2, 0.3, 0.25, 0.25])(hand) == Gesture("Palm", pytest.approx(0.5))
+    assert classifier_of([0.2, 0.46, 0.2, 0.14])(hand) == Gesture("Fist", pytest.approx(0.46))
+    assert classifier_of([0.2, 0.44, 0.2, 0.16])(hand) is None
+    assert classifier_of([0.6, 0.2, 0.1, 0.1])(hand) is None
+
+
+def test_the_network_with_appearance_is_calibrated(posed):
+    hand, shares = posed("open"), [0.6, 0.1, 0.1, 0.2]
+    seen = replace(hand, appearance=np.zeros((21, 66), np.float32))
+    classify = classifier_of([0.1, 0.7, 0.1, 0.1], shares)
+    assert classify(hand).name == "Fist"
+    assert classify(seen) is None
+    powers = [0.5 * 0.6**2, 0.1**2, 0.3**2]
+    classify = classifier_of([0.1, 0.7, 0.1, 0.1], shares, np.float32([2, 0.5]))
+    probabilities = classify.probabilities(classifier.features_of([hand]), np.zeros((1, 21, 66), np.float32))
+    np.testing.assert_allclose(probabilities, [np.divide(powers, sum(powers))], rtol=1e-5)
+    classify = classifier_of([0.1, 0.7, 0.1, 0.1], [0.4, 0.1, 0.1, 0.4], np.float32([1, 0.5]))
+    assert classify(seen) == Gesture("Palm", pytest.approx(0.5 / 0.8))
+
+
+@pytest.mark.parametrize(
+    ("name", "taken", "refused"),
+    [
+        ("bias_0", 65504, 65536),
+        ("bias_0", -65504, -65536),
+        ("with_image.calibration", 99.9, 100),
+        ("with_image.calibration", 0.01, 0),
+    ],
+)
+def test_weights_up_to_their_limits_are_taken(name, taken, refused):
+    with resources.as_file(resources.files("sonjit") / "_util" / "assets" / "gestures.npz") as shipped:
+        arrays = dict(np.load(shipped))
+    for value in (taken, refused):
+        arrays[name] = arrays[name] * 0 + np.float32(value)
+        if value == taken:
+            classifier.GestureClassifier.from_arrays(arrays, "made")
+        else:
+            with pytest.raises(InputError, match="made: not a classifier"):
+                classifier.GestureClassifier.from_arrays(arrays, "made")

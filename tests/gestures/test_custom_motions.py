@@ -1,12 +1,14 @@
 """Motions that are learned from examples and found in streams of tracked hands at any speed and size."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from sonjit import gestures
 from sonjit._util.errors import InputError
 from sonjit.gestures import control, custom, custom_motions
-from sonjit.results import Hand
+from sonjit.results import Frame, Hand
 
 
 def spotted(motions, frames):
@@ -122,3 +124,131 @@ def test_the_score_of_a_path_falls_with_its_cost_to_one_half_at_the_reach():
         assert cost > 0.01
         assert classified(moved, cost * 1.001) == ("tick", pytest.approx(0.5, abs=0.001))
         assert classified(moved, cost * 0.999) is None
+
+
+def example(cost=0.0, count=5):
+    """Return an example of equal steps. Two of them have the mean step cost by which their `cost` differs."""
+    way = np.zeros((count, 24), np.float16)
+    way[:, :12], way[:, 12:] = 0.5**0.5, 2**0.5 * cost
+    return way
+
+
+@pytest.mark.parametrize(
+    ("costs", "reaches"),
+    [
+        ([[0]], [0.12]),
+        ([[0, 0.02]], [0.1]),  # at least 0.3 / 2, but at most 0.1
+        ([[0] * 4], [0.075]),  # at least 0.3 / 4
+        ([[0] * 6], [0.06]),
+        ([[0, 0.07]], [0.14]),  # twice the cost to the nearest
+        ([[0, 0.05, 0.13]], [2 * (0.05 + 0.8 * 0.03)]),  # of which a tenth is left out
+        ([[0, 0.2]], [0.2]),
+        ([[0], [0.1]], [0.08, 0.08]),  # four fifths of the cost to another motion
+        ([[0], [0.01]], [0.03, 0.03]),
+        ([[0, 0.02], [0.5, 0.59]], [0.1, 0.18]),
+    ],
+)
+def test_the_reach_of_a_motion_comes_from_its_examples_and_those_of_others(costs, reaches):
+    recordings = [gestures.MotionRecording(f"m{n}", tuple(map(example, own))) for n, own in enumerate(costs)]
+    learned = gestures.CustomMotions.learn(recordings)
+    assert learned.reaches.tolist() == pytest.approx(reaches, rel=0.01)
+    assert learned.names == tuple(f"m{n}" for n in range(len(costs)))
+    assert learned.motion.tolist() == [n for n, own in enumerate(costs) for _ in own]
+
+
+def test_an_example_may_be_slower_and_skip_steps_at_twice_their_cost():
+    """Let the third step differ by 0.1, and leave it out, repeat it, or put other steps around."""
+    way = example()
+    way[2] = example(0.1)[0]
+    motions = custom_motions.CustomMotions(("m",), (way,), np.zeros(1, int), np.ones(1))
+    cost = lambda *rows: 2 * (1 - motions.classify(np.stack(rows))[1])  # noqa: E731
+    plain, other = way[0], way[2]
+    assert cost(*way) == pytest.approx(0, abs=1e-3)
+    assert cost(plain, plain, *[other] * 4, plain, plain) == pytest.approx(0, abs=1e-3)
+    assert cost(plain, plain, plain, plain) == pytest.approx(0, abs=1e-3)  # the third step is skipped
+    assert cost(*[plain] * 3, other) == pytest.approx(0.1 / 5, abs=1e-3)  # a skipped step counts twice
+    far = example(0.3)[0]
+    assert cost(far, *way, far) == pytest.approx(0, abs=1e-3)
+    assert cost(*way[:3], far, *way[3:]) == pytest.approx(0.2 / 6, abs=1e-3)  # it repeats the third step
+    assert motions.classify(way[:0]) is None
+    assert motions.classify(example(1.1)) is None
+    way = np.stack([plain, example(0.9)[0], plain])
+    motions = custom_motions.CustomMotions(("m",), (way,), np.zeros(1, int), np.ones(1))
+    assert cost(plain, other) == pytest.approx(2 * 0.1 / 3, abs=1e-3)  # it skips the second step
+
+
+GOOD = {
+    "motion_names": np.array(["a", "b"]), "motion_steps": np.zeros((7, 24)), "motion_lengths": np.array([3, 4]),
+    "motion_of": np.array([0, 1]), "motion_reaches": np.array([0.1, 0.2]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"motion_steps": np.zeros(7)}, {"motion_steps": np.zeros((7, 24, 1))}, {"motion_steps": np.zeros((7, 23))},
+        {"motion_steps": np.zeros((7, 24), int)}, {"motion_lengths": np.array([[3, 4]])},
+        {"motion_lengths": np.array([3.0, 4.0])}, {"motion_lengths": np.array([0, 7])},
+        {"motion_lengths": np.array([-1, 8])}, {"motion_lengths": np.array([3, 5])},
+        {"motion_lengths": np.array([3, 3])}, {"motion_of": np.array([0, 2])}, {"motion_of": np.array([-1, 1])},
+        {"motion_of": np.array([1, 1])}, {"motion_of": np.array([0])}, {"motion_of": np.array([0, 1, 0])},
+        {"motion_reaches": np.array([0.1, 0.0])}, {"motion_reaches": np.array([0.1, np.nan])},
+        {"motion_reaches": np.array([0.1])}, {"motion_names": np.array(["a", "b", "c"])},
+        {"motion_names": np.array("a"), "motion_reaches": np.array(0.1)},
+        {"motion_names": np.array([["a"], ["b"]]), "motion_reaches": np.ones((2, 1))},
+        {"motion_steps": np.zeros((0, 24)), "motion_lengths": np.zeros(0, int), "motion_of": np.zeros(0, int)},
+    ],
+)  # fmt: skip
+def test_arrays_of_motions_that_do_not_fit_are_refused(changes):
+    learned = gestures.CustomMotions.from_arrays(GOOD, Path("x"))
+    assert [len(way) for way in learned.ways] == [3, 4]
+    with pytest.raises(InputError, match="x: "):
+        gestures.CustomMotions.from_arrays(GOOD | changes, Path("x"))
+
+
+def test_motions_and_recordings_are_the_same_after_a_file(motions, moved, tmp_path):
+    again = gestures.CustomMotions.from_arrays(motions.arrays(), Path("x"))
+    assert again.names == motions.names
+    np.testing.assert_array_equal(again.motion, motions.motion)
+    np.testing.assert_allclose(again.reaches, motions.reaches)
+    for way, kept in zip(motions.ways, again.ways, strict=True):
+        np.testing.assert_array_equal(way, kept)
+    recording = gestures.MotionRecording.of("tick", moved("tick", "zigzag"))
+    recording.save(tmp_path / "tick.npz")
+    read = custom.load_recording(tmp_path / "tick.npz")
+    assert (read.name, len(read), len(recording)) == ("tick", 2, 2)
+    for way, kept in zip(recording.ways, read.ways, strict=True):
+        np.testing.assert_array_equal(way, kept)
+
+
+def shown(posed, places, times_s, side="Right"):
+    """Return frames of a hand at places, in hand lengths, and times."""
+    hand = posed("open", side)
+    length = float(np.linalg.norm(hand.keypoints[9, :2] - hand.keypoints[0, :2]))
+    points = [hand.keypoints + np.float32([*place, 0]) * length for place in places]
+    return [
+        Frame(n, time_s, [Hand(side, 1.0, own, hand.keypoints_3d, id=3)])
+        for n, (own, time_s) in enumerate(zip(points, times_s, strict=True))
+    ]
+
+
+@pytest.mark.parametrize(("gap_s", "count"), [(0.25, 1), (0.26, 2)])
+def test_a_path_restarts_after_a_gap(posed, gap_s, count):
+    times_s = [k / 32 + (k > 15) * (gap_s - 1 / 32) for k in range(32)]
+    frames = shown(posed, [(0.2 * k, 0) for k in range(32)], times_s)
+    assert len(gestures.MotionRecording.of("a", frames)) == count
+
+
+def test_an_unknown_fingertip_leaves_a_frame_out(posed, motions):
+    frames = shown(posed, [(0.2 * k, 0) for k in range(20)], [k / 30 for k in range(20)])
+    frames[9].hands[0].keypoints[8] = np.nan
+    assert len(gestures.MotionRecording.of("a", frames)) == 1
+    assert spotted(motions, frames) == []
+    frames[9].hands[0].keypoints[:] = 0
+    assert len(gestures.MotionRecording.of("a", frames)) == 1
+
+
+def test_a_segment_is_written_with_few_digits():
+    segment = gestures.GestureSegment("a", 0.123456, 1.234567, 0.87654, 4, "Left", moving=True)
+    expected = {"name": "a", "start": 0.1235, "end": 1.2346, "score": 0.877, "id": 4, "handedness": "Left"}
+    assert segment.to_dict() == expected | {"moving": True}

@@ -1,5 +1,7 @@
 """Gestures change only after another gesture has been clearly more probable for some time."""
 
+import math
+
 import numpy as np
 import pytest
 
@@ -60,12 +62,80 @@ def test_no_gesture_has_less_than_the_least_score():
 
 
 def test_wrong_calls_are_refused():
-    with pytest.raises(InputError, match="settle_s"):
-        GestureSmoother(settle_s=0)
+    for wrong in ({"settle_s": 0}, {"forget_s": 0}, {"margin": 1}, {"margin": -0.01}):
+        with pytest.raises(InputError, match="GestureSmoother needs settle_s"):
+            GestureSmoother(**wrong)
+    GestureSmoother(settle_s=0.01, forget_s=0.01, margin=0)
     smoother = GestureSmoother()
     smoother.update(1, Gesture("open", 1.0), 1.0)
     with pytest.raises(InputError, match="backwards"):
         smoother.update(1, Gesture("open", 1.0), 0.5)
+
+
+def test_shares_follow_the_scores_with_a_time_constant():
+    smoother = GestureSmoother(settle_s=math.log(2 / 0.9), forget_s=9)  # the time constant is a second
+    keep = {seconds: math.exp(-seconds) for seconds in (0.2, 0.5, 1.0, 1.5)}
+    opened = 0.6 * (1 - keep[0.5]) * keep[1.0] + 0.8 * (1 - keep[1.0])
+    last = opened * keep[1.5] + 0.7 * (1 - keep[1.0])
+    seen = [
+        ((0.0, "fist", 0.9), ("fist", 0.9)),
+        ((0.5, "open", 0.6), ("fist", 0.9 * keep[0.5])),
+        ((1.5, "open", 0.8), ("open", opened)),
+        ((1.7, None, 1.0), ("open", opened * keep[0.2])),
+        ((2.0, None, 1.0), None),  # "no gesture" leads by less than the margin
+        ((3.0, "open", 0.7), ("open", last)),
+    ]
+    for (time_s, name, score), shown in seen:
+        given = smoother.update(5, name and Gesture(name, score), time_s)
+        assert given == (shown and Gesture(shown[0], pytest.approx(shown[1])))
+
+
+@pytest.mark.parametrize(("margin", "is_changed"), [(0.54, True), (0.56, False)])
+def test_another_gesture_leads_by_the_margin(margin, is_changed):
+    smoother = GestureSmoother(settle_s=math.log(2 / (1 - margin)), margin=margin, forget_s=9, least_score=0)
+    smoother.update(1, Gesture("fist", 1.0), 0.0)
+    found = smoother.update(1, Gesture("open", 1.0), 1.5)  # shares 0.223 and 0.777, a lead of 0.554
+    assert found.name == ("open" if is_changed else "fist")
+    assert found.score == pytest.approx(1 - math.exp(-1.5) if is_changed else math.exp(-1.5))
+
+
+@pytest.mark.parametrize(("score", "is_reported"), [(0.25, True), (0.24, False)])
+def test_the_least_score_is_still_reported(score, is_reported):
+    smoother = GestureSmoother(least_score=0.25)
+    for time_s in (0.0, 0.1):
+        given = smoother.update(1, Gesture("fist", score), time_s)
+    assert given == (Gesture("fist", score) if is_reported else None)
+
+
+@pytest.mark.parametrize(("pause_s", "is_remembered"), [(1.0, True), (1.01, False)])
+def test_a_hand_is_forgotten_after_a_second(pause_s, is_remembered):
+    smoother = GestureSmoother()
+    for time_s in (0.0, 4.0):
+        smoother.update(1, Gesture("fist", 0.9), time_s)
+    smoother.update(2, Gesture("fist", 0.9), 4.0 + pause_s)
+    assert len(smoother) == 1 + is_remembered
+
+
+def test_hands_without_an_id_are_not_smoothed():
+    smoother = GestureSmoother(classify=lambda one: Gesture("fist", one.score))
+    assert [smoother([hand()], time_s)[0].score for time_s in (0.0, 0.0, 0.1)] == [1, 1, 1]
+    assert len(smoother) == 0
+
+
+def test_a_frame_at_the_same_time_changes_nothing():
+    smoother = GestureSmoother()
+    smoother.update(1, Gesture("fist", 0.9), 1.0)
+    assert smoother.update(1, Gesture("open", 1.0), 1.0) == Gesture("fist", 0.9)
+
+
+def test_sides_and_ids_are_apart():
+    """Let hands with neighbouring ids make a gesture of their own each."""
+    points = np.zeros((21, 3), np.float32)
+    hands = [Hand(side, 0.9, points, points, id=id) for id in range(4) for side in ("Left", "Right")]
+    smoother = GestureSmoother(classify=lambda one: Gesture(f"{one.handedness}{one.id}", 1.0))
+    for time_s in (0.0, 0.1):
+        assert [given.name for given in smoother(hands, time_s)] == [f"{one.handedness}{one.id}" for one in hands]
+    assert len(smoother) == 8
 
 
 @pytest.mark.slow

@@ -148,10 +148,12 @@ class CustomMotions:
             is_of_motion = motion == number
             nearest = costs[is_of_motion][:, is_of_motion].min(1, initial=np.inf)
             nearest = nearest[np.isfinite(nearest)]
-            reach = _LOOSE * float(np.quantile(nearest, 0.9)) if len(nearest) else _REACH[1]
-            least = max(_REACH[0], min(_FEW / max(len(nearest), 1), _FEW_REACH))
+            reach = _REACH[1]
+            if len(nearest):
+                least = max(_REACH[0], min(_FEW / len(nearest), _FEW_REACH))
+                reach = max(_LOOSE * float(np.quantile(nearest, 0.9)), least)
             others = float(costs[~is_of_motion][:, is_of_motion].min(initial=np.inf))
-            reaches.append(max(0.5 * _REACH[0], min(max(reach, least), _REACH[2], _APART * others)))
+            reaches.append(max(0.5 * _REACH[0], min(reach, _REACH[2], _APART * others)))
         return cls(names, tuple(path for _, path in ways), motion, np.array(reaches))
 
     @classmethod
@@ -169,10 +171,11 @@ class CustomMotions:
             raise InputError(f"{path}: its motions are not of names and numbers. Train again from the recordings")
         ways = _ways(steps, lengths, path)
         if (
-            reaches.shape != names.shape
+            names.ndim != 1
+            or reaches.shape != names.shape
             or not (reaches > 0).all()
             or motion.shape != (len(ways),)
-            or not set(motion.tolist()) <= {*range(len(names))}
+            or set(motion.tolist()) != {*range(len(names))}
         ):
             raise InputError(f"{path}: its motions do not fit each other. Train again from the recordings")
         return cls(tuple(map(str, names)), ways, motion.astype(np.int64), reaches.astype(np.float64))
@@ -261,26 +264,27 @@ class _Step(NamedTuple):
 class _Path:
     """Path of one hand, cut into steps."""
 
+    _length: float  # of the hand
+    _last: FloatArray  # points at the last step
+    _last_s: float
+    _smooth: FloatArray
+
     def __init__(self) -> None:
         self.time_s = -math.inf
         self.was_lost = True
-        self._length = 0.0
-        self._last: FloatArray | None = None  # points at the last step
-        self._last_s = 0.0
-        self._smooth: FloatArray | None = None
 
     def follow(self, hand: Hand, time_s: float) -> list[_Step]:
-        """Return the steps that end with this frame, none while the hand rests."""
+        """Return the steps that end with this frame, none while the hand rests or a fingertip is unknown."""
         points = hand.gesture_points.keypoints.astype(np.float64)
         flat = np.concatenate([points[PALM, :2].mean(0, keepdims=True), points[_TIPS, :2]])
         length, elapsed = float(hand_length_m(points)), time_s - self.time_s
-        if not length > 0 or not elapsed > 0:
+        if not (length > 0 and elapsed > 0 and np.isfinite(flat).all()):
             return []
         if hand.handedness == "Left":
             flat = flat * [-1, 1]
         self.time_s = time_s
         self.was_lost = elapsed > _GAP_S
-        if self._smooth is None or self._last is None or self.was_lost:
+        if self.was_lost:  # or seen for the first time
             self._length = length
             self._smooth = flat
             self._last = flat
@@ -307,8 +311,7 @@ class _Warping:
 
     def __init__(self, ways: Sequence[NDArray[np.float16]]) -> None:
         self._lengths = np.array([len(path) for path in ways])
-        longest = int(self._lengths.max(initial=1))
-        self._steps = np.zeros((len(ways), longest, STEP_FEATURES), np.float32)
+        self._steps = np.zeros((len(ways), self._lengths.max(), STEP_FEATURES), np.float32)
         for row, path in zip(self._steps, ways, strict=True):
             row[: len(path)] = path
         self._rows = np.arange(len(ways))
@@ -335,8 +338,7 @@ class _Warping:
         self._counts = np.take_along_axis(counts, best, 0)[0]
         self._starts = np.take_along_axis(starts, best, 0)[0]
         ends = self._lengths - 1
-        mean_costs = self._costs[self._rows, ends] / np.maximum(self._counts[self._rows, ends], 1)
-        return mean_costs, self._starts[self._rows, ends]
+        return (self._costs / self._counts)[self._rows, ends], self._starts[self._rows, ends]
 
     def lowest_costs(self, path: NDArray[np.float16]) -> FloatArray:
         """Return the lowest mean step cost (W,) of each example anywhere in steps (T, 24), in hand lengths."""
@@ -388,8 +390,8 @@ class _HandSearch:
 def _ways(steps: NDArray[Any], lengths: NDArray[Any], path: Path) -> tuple[NDArray[np.float16], ...]:
     """Return the steps of each example."""
     is_valid = steps.ndim == 2 and steps.shape[1] == STEP_FEATURES and lengths.ndim == 1
-    is_valid = is_valid and steps.dtype.kind == "f" and lengths.dtype.kind == "i" and (lengths > 0).all()
-    if not is_valid or lengths.sum() != len(steps):
+    is_valid = is_valid and steps.dtype.kind == "f" and lengths.dtype.kind == "i" and len(lengths) > 0
+    if not is_valid or not (lengths > 0).all() or lengths.sum() != len(steps):
         raise InputError(f"{path}: contains steps {steps.shape} of {lengths.shape} examples, not (T, {STEP_FEATURES})")
     ends = lengths.cumsum().tolist()
     return tuple(
