@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,12 +12,25 @@ from sonjit import create_detector
 from sonjit.detectors.kinds.body import BodyObservation
 from sonjit.detectors.kinds.face import FaceObservation
 from sonjit.detectors.kinds.hands import HandObservation
-from sonjit.detectors.kinds.holistic import _HAND_AGREEMENT, _HAND_SHIFT, Holistic, head_box, recropped_box
+from sonjit.detectors.kinds.holistic import (
+    _FACE_AGREEMENT,
+    _HAND_AGREEMENT,
+    _HAND_SHIFT,
+    Holistic,
+    PersonObservation,
+    hand_box,
+    hands_of_bodies,
+    head_box,
+    recropped_box,
+    wrist_distance,
+)
 from sonjit.detectors.options import GraphThresholds
 from sonjit.detectors.tracking import Track
 from sonjit.geometry.boxes import RotatedBox, wrap_angle
 from sonjit.media import open_source, rgb_from
 from sonjit.results import Face
+
+from ..support.stored import assert_as_stored  # noqa: TID252  # one helper for all packages
 
 STILLS = pytest.mark.files("goldens/mediapipe/pose.*.static.full.json")
 VIDEOS = pytest.mark.files("goldens/mediapipe/pose.*.track.full.json")
@@ -356,3 +370,99 @@ def test_with_the_search_of_mediapipes_graph_hands_are_searched_in_each_frame(fo
     one.see(body_at(*WRISTS), *WRISTS)
     assert one.see(body_at(*WRISTS), *WRISTS) == (["left", "right"], 2)
     assert abs(one.hands.boxes[0].cx - 100) < 30  # the found box, not the tracked one
+
+
+def random_body(rng, **changes):
+    """Return a body of random keypoints with hidden ones."""
+    points = rng.uniform(50, 550, (33, 3)).astype(np.float32)
+    points[:11, :2] = rng.uniform(-60, 60, (11, 2)) + rng.uniform(100, 400, 2)
+    seen = rng.choice([0.05, 0.3, 1.0], 33, p=[0.3, 0.3, 0.4]).astype(np.float32)
+    return BodyObservation(0.9, points, points / 300, seen, seen, np.zeros((2, 2), np.float32), **changes)
+
+
+def random_hand(rng, wrist):
+    points = np.zeros((21, 3), np.float32)
+    points[:, :2] = wrist + rng.normal(0, 15, 2) + np.vstack([(0, 0), rng.normal(0, 40, (20, 2))])
+    return HandObservation(rng.uniform(0.4, 1), points, points / 500, rng.uniform(0, 1))
+
+
+def test_boxes_of_parts_and_the_hands_of_bodies_are_those_stored():
+    rng, found = np.random.default_rng(6), []
+    for _ in range(12):
+        bodies = [random_body(rng) for _ in range(2)]
+        hands = [random_hand(rng, rng.choice(bodies).keypoints[rng.choice([15, 16]), :2]) for _ in range(5)]
+        owned = {f"{arm}": hands.index(hand) for arm, hand in hands_of_bodies(bodies, hands).items()}
+        boxes = [[hand_box(body, 0), hand_box(body, 1), head_box(body)] for body in bodies]
+        far = [wrist_distance(body, side, hand) for body in bodies for side in (0, 1) for hand in hands]
+        output = rng.uniform(20, 230, 4).astype(np.float32)
+        network = SimpleNamespace(input=np.zeros((1, 256, 200, 3), np.uint8), run=lambda output=output: [output])
+        again = recropped_box(BLANK, RotatedBox(200, 150, 90, 90, 0.4), network)
+        near = [
+            [
+                agreement.accepts(
+                    RotatedBox(*rng.normal((200, 150), 14), 90 + rng.normal(0, 18), 90, 0.4 + rng.normal(0, 0.3)),
+                    hands[0].keypoints[:, :2] * 0.1 + rng.uniform((140, 90), (200, 150)),
+                    RotatedBox(200, 150, 90, 90, 0.4),
+                )
+                for _ in range(25)
+            ]
+            for agreement in (_HAND_AGREEMENT, _FACE_AGREEMENT)
+        ]
+        found.append([owned, boxes, far, again, near])
+    assert_as_stored("people.boxes", found)
+
+
+@pytest.mark.parametrize("searches_parts", [False, True])
+def test_parts_of_a_person_are_followed_as_stored(follower, searches_parts):
+    limits = GraphThresholds(searches_parts=searches_parts, face_presence=0.6, face_detection=0.3)
+    one, rng, found = follower(thresholds=limits, search_interval=3), np.random.default_rng(2), []
+    for index in range(60):
+        wrists = [(100 + 4 * index + x, 300 + 20 * math.sin(index / 5)) for x in (0, 150 - 2 * index)]
+        visibility = 0.05 if index % 17 == 16 else 1.0
+        one.hands.drift = float(rng.choice([0, 0, 0, 30, 70]))
+        shown = [wrist for wrist in wrists if rng.random() < 0.85]
+        one.track.occluded_s = 0.1 if index == 40 else None
+        one.track.seen_s = index / 30
+        observe = one.faces.observe
+        score = 0.9 if rng.random() < 0.8 else 0.55
+        one.faces.observe = lambda rgb, box, observe=observe, score=score: replace(observe(rgb, box), score=score)
+        sides, looks = one.see(body_at(*wrists, visibility=visibility), *shown)
+        one.faces.observe = observe
+        found.append([sides, looks, [box[:3] for box in one.hands.boxes], [box[:3] for box in one.faces.boxes]])
+    assert_as_stored(f"people.parts.{searches_parts}", [found, one.faces.heads])
+
+
+@pytest.mark.parametrize("refined", [False, True])
+def test_a_person_has_the_results_of_its_parts(follower, refined):
+    one = follower()
+    one.hands.wrists = list(WRISTS)
+    if refined:
+        one.hands.refine = lambda hand: replace(
+            hand, keypoints=hand.keypoints + 1, error_px=np.full(21, 2, np.float32), published=hand
+        )
+    for track in (None, one.track):
+        person = one.kind.result(BLANK, body_at(*WRISTS), track)
+        assert (person.left_hand.handedness, person.right_hand.handedness) == ("Left", "Right")
+        assert (person.left_hand.handedness_score, person.right_hand.handedness_score) == pytest.approx((0.9, 0.9))
+        assert [part.id for part in (person.left_hand, person.right_hand, person.face)] == [track and 1] * 3
+        np.testing.assert_array_equal(person.left_hand.keypoints[0, :2], np.add(WRISTS[0], refined))
+        np.testing.assert_array_equal(person.right_hand.keypoints_3d[0, :2], WRISTS[1])
+        assert (person.left_hand.error_px is None) == (person.left_hand.published is None) == (not refined)
+    still = PersonObservation(
+        **vars(body_at(*WRISTS)), hands=(None, one.hands.observe(BLANK, RotatedBox(500, 340, 9, 9))), face=None
+    )
+    person = one.kind.result(BLANK, still, None)
+    assert (person.left_hand, person.face) == (None, None)
+    assert person.right_hand.score == 0.9
+
+
+@pytest.mark.parametrize(("score", "found"), [(0.51, True), (0.5, False)])
+def test_a_face_in_the_head_of_a_body_has_a_minimum_score(follower, score, found):
+    one = follower()
+    one.faces.observe = lambda rgb, box: FaceObservation(score, np.full((468, 3), 100, np.float32))
+    assert (one.kind.face_in(BLANK, body_at(*WRISTS)) is not None) == found
+    assert one.kind.face_in(BLANK, body_at(*WRISTS, visibility=0.05)) is None
+    one.faces.mirrored = True
+    one.kind.face_in(BLANK, body_at(*WRISTS))
+    (upright, _), (turned, _) = one.faces.heads
+    assert wrap_angle(turned.rotation - upright.rotation) == pytest.approx(-math.pi)

@@ -1,0 +1,223 @@
+"""The loop of streams and stills is stored: what is searched, looked at, tracked and counted. No network is needed."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import cv2
+import numpy as np
+import pytest
+
+from sonjit import InputError
+from sonjit.detectors import Detector, interfaces, tracking
+from sonjit.detectors.options import CommonOptions, GraphThresholds
+from sonjit.detectors.pipeline import check_region, check_shapes, crop_for
+from sonjit.geometry.boxes import RotatedBox
+from sonjit.results import Hand
+
+from ..support.stored import assert_as_stored  # noqa: TID252  # one helper for all packages
+from .fakes import Scene, seen_at
+
+IMAGE = np.zeros((100, 1000, 3), np.uint8)
+
+
+class Street(Scene):
+    """Scene whose instances have scores, and whose boxes of two instances overlap from a distance of 50 px."""
+
+    scores = (0.95, 0.8, 0.6, 0.4)
+
+    def find(self, rgb, min_score):
+        boxes = super().find(rgb, min_score)
+        return [*boxes, *(box._replace(cx=box.cx + 30) for box in boxes[::2])]
+
+    def observe(self, rgb, box):
+        seen = super().observe(rgb, box)
+        if seen.score < 0.5:
+            return seen
+        x = seen.keypoints[:, 0].mean()
+        return replace(seen, score=self.scores[round(float(x)) // 90 % 4], keypoints=seen.keypoints + np.float32(0.5))
+
+
+class Handed(Scene):
+    """Scene whose results are hands."""
+
+    def result(self, rgb, observation, track):
+        return Hand("Left", observation.score, observation.keypoints, observation.keypoints_3d)
+
+
+class SearchedStreet(interfaces.SearchedKind):
+    """Scene whose search gives the observations, best first."""
+
+    refusal = "no boxes"
+
+    def __init__(self):
+        self.places, self.searches, self.looks = [], [], []
+
+    def show(self, *places):
+        self.places = places
+
+    def search(self, rgb, min_score):
+        self.searches.append(min_score)
+        return [seen_at(x, 50) for x in self.places]
+
+    def box_after(self, observation):
+        return RotatedBox(float(observation.keypoints[:, 0].mean()), 50, 100, 100)
+
+    result = Scene.result
+
+
+class Strict(interfaces.Verifier):
+    """Verifier that refuses what is in the last third of the image, and every ninth look at a track."""
+
+    verifies = True
+    looks = 0
+
+    def accepts_new(self, rgb, observation):
+        return observation.keypoints[0, 0] < 660
+
+    def verify(self, rgb, track, observation, tracked):
+        self.looks += 1
+        return None if self.looks % 9 == 0 else observation
+
+
+class Recorded:
+    """Search of a stream that keeps the arguments of its steps, and now and then finds an instance."""
+
+    def __init__(self, scene, seed):
+        self.scene, self.rng, self.steps, self.check = scene, np.random.default_rng(seed), [], Strict()
+
+    @property
+    def is_verifying(self):
+        return len(self.steps) % 50 > 40
+
+    @property
+    def is_first_pass(self):
+        return len(self.steps) % 70 < 5
+
+    def is_changed(self, rgb):
+        self.steps.append("changed?")
+        return self.rng.random() < 0.3
+
+    def step(self, rgb, active, new, lost, *, spent, room):
+        self.steps.append([len(active), len(new), [box.cx for box in lost], spent, room])
+        places = self.scene.places
+        return [*new, *(seen_at(places[-1], 50, score=0.7) for _ in range(self.rng.random() < 0.2 and len(places)))]
+
+    def reset(self):
+        self.steps.append("reset")
+
+
+def walks(seed, frames):
+    """Yield the places of each frame: up to five instances that move, leave and return."""
+    rng = np.random.default_rng(seed)
+    middle, reach, speed, phase = rng.uniform((100, 30, 0.005, 0), (900, 90, 0.03, 6), (5, 4)).T
+    absent = np.zeros(5, int)
+    for index in range(frames):
+        absent = np.where((absent <= 0) & (rng.random(5) < 0.015), rng.choice([1, 2, 4, 30], 5), absent - 1)
+        shown = (absent <= 0) & (np.arange(5) <= (1, 4, 2, 0, 3)[index // 66])
+        yield [round(x) for x in (middle + reach * np.sin(speed * index + phase))[shown].tolist()]
+
+
+LOOPS = {
+    "fast": (Street, {"search": "fast", "max_instances": 3}, False),
+    "one": (Street, {"max_instances": 1, "search_interval": 3}, True),
+    "some": (Street, {"max_instances": 3, "min_presence_score": 0.5}, True),
+    "sparse": (Street, {"max_instances": 4, "sparse_from": 2, "search_interval": 2}, True),
+    "same": (Street, {"max_instances": 4, "thresholds": GraphThresholds(same_overlap=0.2)}, False),
+    "searched": (SearchedStreet, {"max_instances": 2}, False),
+    "searched-stills": (SearchedStreet, {"max_instances": 2, "static_image": True}, False),
+    "stills": (Street, {"max_instances": 3, "static_image": True}, False),
+    "blended-stills": (
+        Street,
+        {"max_instances": 3, "static_image": True, "thresholds": GraphThresholds(overlap=0.5)},
+        False,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LOOPS)
+def test_streams_are_searched_and_tracked_as_stored(name):
+    kind, options, searches = LOOPS[name]
+    scene = kind()
+    options = CommonOptions(min_detection_score=0.45, **options)
+    search = Recorded(scene, 2) if searches else None
+    fast = {"merge_nested": True, "propagate": scene.propagate, "max_tracks": options.max_instances}
+    tracker = tracking.Tracker(**({} if options.search == "fast" else fast))
+    rows = []
+    with Detector(scene, tracker, options, stream_search=search) as detector:
+        for index, places in enumerate(walks(7, 330)):
+            scene.show(*places)
+            found = detector.detect(IMAGE, time=None if index < 9 else index / 25 - 20 * (index > 250))
+            rows.append(
+                [[list(one) for one in found], found.total, found.complete, scene.looks[-1:], len(scene.searches)]
+            )
+            if index == 300:
+                detector.reset()
+    assert_as_stored(f"loops.{name}", [rows, search.steps if search else []])
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_results_of_a_region_have_coordinates_of_the_image(flip):
+    scene = Handed()
+    detector = Detector(scene, tracking.Tracker(), CommonOptions(static_image=True, flip_horizontal=flip))
+    scene.show(100)
+    (plain,), (moved,) = detector.detect(IMAGE[:, :400]), detector.detect(IMAGE, roi=(300, 20, 400, 80))
+    shift = (1000 - 300 - 400 if flip else 300, 20)
+    np.testing.assert_allclose(moved.keypoints[:, :2], plain.keypoints[:, :2] + shift, atol=1e-3)
+
+
+@pytest.mark.parametrize("roi", [(-1, 0, 9, 9), (0, -1, 9, 9), (0, 0, 0, 9), (0, 0, 9, 0)])
+def test_a_region_has_a_place_and_a_size(roi):
+    with pytest.raises(InputError, match="give x and y of at least 0, and width and height of at least 1"):
+        check_region(roi, CommonOptions())
+    check_region((0, 0, 1, 1), CommonOptions())
+    for option in ("distance", "transform"):
+        with pytest.raises(InputError, match=f"roi 0,0,1,1: cannot be combined with {option}"):
+            check_region((0, 0, 1, 1), SimpleNamespace(**{option: True}))
+
+
+@pytest.mark.parametrize(
+    ("size", "outputs", "message"),
+    [
+        (None, (3, 1), None),
+        (8, (1, 3), None),
+        (9, (1, 3), "it takes 8 x 8 px and gives 1 + 3 numbers, not 9 x 9 px and 1 + 3"),
+        (None, (1, 4), "it takes 8 x 8 px and gives 1 + 3 numbers, not any square and 1 + 4"),
+        (None, (1, 3, 1), "gives 1 + 3 numbers, not any square and 1 + 3 + 1"),
+    ],
+)
+def test_a_network_of_another_shape_is_described_in_one_line(size, outputs, message):
+    engine = SimpleNamespace(input=np.zeros((1, 8, 8, 3), np.uint8), output_sizes=[1, 3])
+    if message is None:
+        check_shapes(engine, Path("own.onnx"), "palm detector", size=size, outputs=outputs)
+        return
+    with pytest.raises(InputError, match=re.escape(message)):
+        check_shapes(engine, Path("own.onnx"), "palm detector", size=size, outputs=outputs)
+
+
+def test_a_network_of_another_aspect_is_described_in_one_line():
+    engine = SimpleNamespace(input=np.zeros((1, 6, 8, 3), np.uint8), output_sizes=[1])
+    with pytest.raises(InputError, match=r"own\.onnx is not a palm detector: it takes 8 x 6 px"):
+        check_shapes(engine, Path("own.onnx"), "palm detector", size=None, outputs=(1,))
+
+
+@pytest.mark.parametrize("precision", ["f32", "bf16"])
+def test_a_crop_fills_the_input_of_a_network(precision):
+    rgb = cv2.GaussianBlur(np.random.default_rng(1).integers(0, 256, (90, 120, 3), np.uint8), (0, 0), 4)
+    network = SimpleNamespace(input=np.zeros((1, 40, 40, 3), np.uint8), precision=precision)
+    crop_for(network, rgb, RotatedBox(50, 40, 40, 40))
+    assert np.abs(network.input[0].astype(int) - rgb[20:60, 30:70]).max() < 8
+    assert_as_stored(f"crops.{precision}", network.input[0], absolute=1.5)
+
+
+@pytest.mark.parametrize("name", LOOPS)
+def test_graphs_show_the_steps_that_are_stored(name):
+    kind, options, searches = LOOPS[name]
+    scene, options = kind(), CommonOptions(smoothing="none" if "min_presence_score" in options else "auto", **options)
+    search = Recorded(scene, 2) if searches else None
+    still = (lambda rgb: ([], True)) if options.static_image else None
+    used = {} if name == "fast" else {"detector": "found.onnx", "landmark": "points.onnx", "recrop": "again.onnx"}
+    with Detector(scene, tracking.Tracker(), options, search=still, stream_search=search, networks=used) as detector:
+        graph = detector.graph
+        assert_as_stored(f"graphs.{name}", [graph.nodes, str(graph), graph.mermaid()])
