@@ -15,6 +15,7 @@ import cv2
 import hypothesis
 import numpy as np
 import pytest
+from tests.support.registered import REGISTRIES, restored
 
 import sonjit
 from sonjit._util.errors import SonjitError
@@ -89,6 +90,13 @@ def _networks_loaded_once():
     again = lru_cache(32)(load)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(openvino, "_load", lambda n: (load if n.options.shared or n.options.cache != usual else again)(n))
+        yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def registries():
+    """Remove what the tests of a file register, because tests of every kind and format are in other files."""
+    with restored(*REGISTRIES):
         yield
 
 
