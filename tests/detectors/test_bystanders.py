@@ -6,10 +6,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from sonjit import InputError
 from sonjit.detectors import bystanders
 from sonjit.detectors.bystanders import BystanderSearch
 from sonjit.detectors.search.network import PersonBox
 from sonjit.detectors.ssd import Detection
+
+from ..support.stored import assert_as_stored  # noqa: TID252  # one helper for all packages
 
 IMAGE = np.full((600, 600, 3), (200, 120, 90), np.uint8)
 
@@ -127,3 +130,46 @@ def test_meshes_count_from_a_low_score_also_in_an_image_whose_people_are_hidden(
 def test_people_of_a_frame_of_a_video_count_from_a_higher_score_than_those_of_stills(search, score, thorough, hidden):
     found = search(Faces(0.1), people=[(score, (100, 100, 200, 400))]).find(IMAGE, thorough=thorough)
     assert (len(found.people), len(found.faces)) == (hidden, hidden)
+
+
+@pytest.mark.parametrize("shape", [(600, 600), (300, 900), (240, 500), (1100, 700), (90, 60)], ids=str)
+def test_windows_are_searched_as_stored(search, shape):
+    """Keep the shapes of the parts, the squares in them, the minimum scores, and the faces in pixels of the image."""
+    rgb, found = np.full((*shape, 3), (200, 120, 90), np.uint8), []
+    for parts in (1, 2, 3, 4, 6, 8):
+        faces = Faces()
+        seen = search(faces).glance(rgb, parts, 0.3 + 0.05 * parts)
+        again = search(Faces(turn=1.5)).glance(rgb, parts, turn=1.5, number=7)
+        found.append([parts, seen, again, [[part, *area[:5], least] for part, area, least in faces.calls]])
+    assert_as_stored(f"bystanders.windows.{shape[0]}", found)
+
+
+@pytest.mark.parametrize("thorough", [False, True])
+def test_bodies_faces_and_people_of_all_searches_are_hidden(search, monkeypatch, thorough):
+    hidden, calls = search(Faces(0.1), meshes=[(0.9, (1, 2, 3, 4))]), []
+    faces, points = bystanders.FaceSearch, np.random.default_rng(3).uniform(100, 300, (33, 3)).astype(np.float32)
+    scores = (0.9, 0.21, 0.19)
+    bodies = [SimpleNamespace(score=score, last=SimpleNamespace(keypoints=points + 9 * score)) for score in scores]
+
+    def face_search(rgb, detector, meshes, extent, *, network, hides):
+        calls.append((extent.thorough, hides))
+        return faces(rgb)
+
+    def body_search(rgb, network, detector, kind, extent):
+        calls.append((extent.thorough, "bodies"))
+        return SimpleNamespace(search=lambda: bodies, people=[PersonBox(0.9, (400, 100, 500, 400))])
+
+    monkeypatch.setattr(bystanders, "FaceSearch", face_search)
+    monkeypatch.setattr(bystanders, "BodySearch", body_search)
+    monkeypatch.setattr(bystanders, "clipped", lambda body, rgb: tuple(body.keypoints[0].tolist()))
+    found = hidden.find(IMAGE, thorough=thorough)
+    assert calls == [(thorough, True), (thorough, "bodies")]
+    assert len(found.people) == 3
+    assert len(found.faces) == 4  # the mesh, the heads of two bodies, and that of the person
+    hidden.find_again(IMAGE)
+    assert calls[2:] == [(True, True)] * 2
+
+
+def test_the_search_needs_all_its_networks(tmp_path):
+    with pytest.raises(InputError, match=r"face-short.*\(hiding people needs it: sonjit models pull face body\)"):
+        BystanderSearch(tmp_path)

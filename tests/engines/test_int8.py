@@ -272,3 +272,99 @@ def test_every_image_of_a_folder_is_taken_for_a_network(tmp_path):
     for number in range(3):
         cv2.imwrite(str(tmp_path / f"{number}.png"), np.full((8, 8, 3), 10 * number, np.uint8))
     assert [rgb[0, 0, 0] for rgb in quantization._images(tmp_path)] == [0, 10, 20]
+
+
+@pytest.mark.parametrize(("count", "taken"), [(5, [0, 1, 2, 3, 4]), (239, range(120)), (250, range(0, 240, 2))])
+def test_a_network_is_quantized_with_some_of_its_inputs_and_measured_with_others(monkeypatch, count, taken):
+    calls, lines = [], []
+
+    def record(name, images, *, progress):
+        progress(f"{name} {images}")
+        return [[sign * number for number in range(count)] for sign in (1, -1)]
+
+    monkeypatch.setattr(quantization, "record_crops", record)
+    monkeypatch.setattr(quantization, "find_weight", lambda name: f"{name}.tflite")
+    monkeypatch.setattr(quantization, "quantize", lambda *values, **more: calls.append((values, more)) or "accuracy")
+    found = quantization.quantize_networks(["hand-lite", "palm-full"], "folder", progress=lines.append)
+    assert list(found) == [("hand-lite", "accuracy"), ("palm-full", "accuracy")]
+    assert lines == ["hand-lite folder", "palm-full folder"]
+    for (path, landmarks, first, second), more in calls:
+        assert landmarks == quantization.NETWORKS[path.removesuffix(".tflite")][2]
+        assert (first, second) == (list(taken), [-number for number in taken])
+        assert more == {"shift_px": 0.3, "progress": lines.append}
+
+
+def test_a_refusal_of_the_bundled_clip_names_the_option_of_your_own_images(monkeypatch):
+    def refuse(*_, **__):
+        raise InputError("finds nothing")
+
+    monkeypatch.setattr(quantization, "record_crops", lambda *_, **__: ([], []))
+    monkeypatch.setattr(quantization, "find_weight", lambda name: name)
+    monkeypatch.setattr(quantization, "quantize", refuse)
+    with pytest.raises(InputError, match=r"^finds nothing; --images FOLDER takes your own"):
+        list(quantization.quantize_networks(["hand-lite"]))
+    with pytest.raises(InputError, match=r"^finds nothing$"):
+        list(quantization.quantize_networks(["hand-lite"], "folder"))
+
+
+def test_even_and_odd_images_have_detectors_of_their_own_in_f32(monkeypatch):
+    made, lines = [], []
+
+    class Detector:
+        def __init__(self, options):
+            self.options, self.seen = options, []
+            made.append(self)
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            pass
+
+        def detect(self, rgb):
+            self.seen.append(rgb)
+
+    monkeypatch.setattr(quantization, "detector_from", Detector)
+    monkeypatch.setattr(quantization, "find_weight", lambda name: SimpleNamespace(name=f"{name}.tflite"))
+    monkeypatch.setattr(quantization, "_images", lambda images: range(5))
+    assert record_crops("body-lite", "folder", progress=lines.append) == ([], [])
+    assert [one.seen for one in made] == [[0, 2, 4], [1, 3]]
+    for one in made:
+        chosen = one.options
+        assert (chosen.kind, chosen.model, chosen.precision, chosen.search) == ("body", "lite", "f32", "auto")
+        assert (chosen.static_image, chosen.max_instances) == (True, 4)
+    assert lines == [f"body-lite.tflite: image {number}" for number in range(1, 6)]
+
+
+def test_every_sixth_frame_of_the_bundled_clip_is_taken(demo_clip):
+    assert len(list(quantization._images(None))) == -(-len(demo_clip[1]) // 6)
+
+
+def test_keypoints_and_scores_of_a_network_are_its_outputs_of_their_sizes(monkeypatch):
+    outputs = [np.float32([[0.75]]), np.arange(10, dtype=np.float32)[None], np.float32([[0.25]]), np.zeros((1, 4, 4))]
+    engine = SimpleNamespace(input=np.zeros((1, 2, 2, 3), np.uint8), precision="f32", run=lambda: outputs)
+    monkeypatch.setattr(quantization, "find_weight", lambda name: name)
+    monkeypatch.setattr(quantization, "load_engine", lambda *_: engine)
+    monkeypatch.setitem(quantization.NETWORKS, "own", ("hands", "full", Landmarks(10, step=5)))
+    crop = np.full((1, 2, 2, 3), 7, np.uint8)
+    found = measure_agreement("own", [crop], "f32")
+    assert (found.crops, found.shift_px, found.shift_p90, found.presence, found.side) == (1, 0, 0, 1, 1)
+    np.testing.assert_array_equal(engine.input, crop)
+    points, scores = quantization._run(engine, crop, 10, 5)
+    np.testing.assert_array_equal(points, [[0, 1], [5, 6]])
+    assert scores == [0.75, 0.25]
+
+
+@pytest.mark.parametrize(
+    ("name", "count", "keypoints"),
+    [("palm-lite", 2016, 9), ("hand-lite", 1, 21), ("body-lite", 1, 39), ("face-mesh", 1, 468)],
+)
+def test_the_layout_of_a_network_fits_its_outputs(need, name, count, keypoints):
+    _, model, landmarks = quantization.NETWORKS[name]
+    assert model == name.partition("-")[2]
+    assert (landmarks.candidates, landmarks.size / landmarks.step) == (count, keypoints)
+    sizes = load_engine(need(name)[name], EngineOptions(threads=1)).output_sizes
+    assert {landmarks.size * count, count} <= set(sizes)
+    assert landmarks.least_presence == (
+        0.0 if name in ("palm-lite", "face-mesh") else 0.5
+    )  # of logits or probabilities
