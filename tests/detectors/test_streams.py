@@ -4,6 +4,7 @@ import os
 from itertools import islice
 from pathlib import Path
 from types import SimpleNamespace
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -215,3 +216,278 @@ def test_a_detection_that_is_not_tracked_is_returned_in_three_frames():
     for finder.frame in range(1, 10):
         counts.append(len(step(grey(100), [], [])))
     assert counts == [0, 1, 1, 1, 0, 0, 0, 0, 0]
+
+
+class Scripted(Finder):
+    """Finder of given proposals, each in the first window only, which notes windows and observed boxes.
+
+    `scores` are those of the observations of a box by its x, 0.9 otherwise.
+    """
+
+    parts = (1,)
+
+    def __init__(self, *proposals, **scores):
+        super().__init__(SimpleNamespace(box_after=around))
+        self.waiting, self.windows, self.boxes, self.refused = list(proposals), [], [], ()
+        self.scores = {int(name[1:]): score for name, score in scores.items()}
+        self.confirmed = 0.8
+
+    @property
+    def sources(self):
+        return (Source(self._proposals, self.parts),)
+
+    def _proposals(self, rgb, window):
+        self.windows.append(window)
+        found, self.waiting = self.waiting, []
+        return found
+
+    def observe(self, rgb, box, proposal, tracked):
+        self.boxes.append(round(box.cx))
+        return seen_at(box.cx, box.cy, size=50.0, score=self.scores.get(round(box.cx), 0.9))
+
+    def score(self, rgb, proposal, first, second):
+        return self.confirmed
+
+    def accepts_new(self, rgb, observation, detections=1, proposal=None):
+        return round(around(observation).cx) not in self.refused
+
+
+def proposal_at(x, score=0.5, otherwise=None):
+    return Proposal(RotatedBox(float(x), 300.0, 60, 60), score, "given", otherwise=otherwise)
+
+
+BLANK = np.zeros((SIZE, SIZE, 3), np.uint8)
+X = range(40, 600, 70)  # places that are apart
+
+
+def step(search, tracked=(), new=(), lost=(), *, spent=0, room=9):
+    return [
+        round(around(one).cx)
+        for one in search.step(BLANK, list(tracked), list(new), list(lost), spent=spent, room=room)
+    ]
+
+
+def seen(*places):
+    return [seen_at(x, 300, size=50.0) for x in places]
+
+
+@pytest.mark.parametrize(
+    ("tracked", "new", "spent", "counts"),
+    [
+        (0, 0, 0, [1, 2]),
+        (1, 0, 0, [1, 2]),
+        (2, 0, 0, [2, 2]),  # also a window in the second frame
+        (2, 1, 0, [3, 3]),
+        (2, 1, 1, [2, 2]),
+        (0, 0, 1, [0, 1]),
+        (0, 0, 2, [0, 0]),
+    ],
+)
+def test_proposals_are_observed_with_the_inferences_that_a_frame_has_left(tracked, new, spent, counts):
+    """The first frame also searches a window, which is one of the inferences."""
+    finder = Scripted(*(proposal_at(x) for x in range(300, 600, 33)))
+    search, places = StreamSearch(finder), seen(*X[: tracked + new])
+    for count in counts:
+        step(search, places[:tracked], places[tracked:], spent=spent)
+        assert len(finder.boxes) == count
+        search._candidates = []
+        finder.boxes.clear()
+
+
+def test_new_detections_are_returned_if_they_are_accepted():
+    finder = Scripted()
+    finder.refused = (X[1],)
+    search = StreamSearch(finder)
+    assert step(search, new=seen(X[0], X[1], X[2])) == [X[0], X[2]]
+    assert step(search, new=seen(X[1], X[2]), room=1) == [X[2]]
+    assert not search.is_verifying
+
+
+@pytest.mark.parametrize(("room", "new", "windows"), [(1, 0, 1), (0, 0, 0), (1, 1, 1), (2, 1, 1)])
+def test_windows_are_searched_while_instances_may_be_added(room, new, windows):
+    finder = Scripted(proposal_at(X[3]), proposal_at(X[4]))
+    search = StreamSearch(finder)
+    assert step(search, new=seen(*X[:new]), room=room) == list(X[:new])
+    assert len(finder.windows) == windows
+    assert len(finder.boxes) == (room > new)
+    assert len(search._proposals) == (room > new)  # outdated without room
+
+
+@pytest.mark.parametrize(("room", "kept"), [(1, 3), (2, 4), (3, 6)])
+def test_as_many_proposals_are_kept_as_may_be_needed_best_first(room, kept):
+    finder = Scripted(*(proposal_at(x, 0.1 + k / 10) for k, x in enumerate(X)))
+    search = StreamSearch(finder)
+    step(search, room=room)
+    assert [round(one.box.cx) for one in search._proposals] == list(X[::-1][1:kept])
+    assert finder.boxes == [X[-1]]
+
+
+def test_a_proposal_of_a_tracked_instance_is_left_out():
+    finder = Scripted(proposal_at(X[0] + 31), proposal_at(X[1] + 33))  # IoU of 0.318 and 0.29
+    search = StreamSearch(finder)
+    step(search, seen(X[0], X[1]))
+    assert finder.boxes == [X[1] + 33]
+
+
+@pytest.mark.parametrize(
+    ("presence", "again", "confirmed", "boxes", "found"),
+    [
+        (0.21, 0.9, 0.51, ["own", "own"], 1),
+        (0.19, 0.9, 0.9, ["own", "other"], 0),  # not observed again
+        (0.9, 0.19, 0.9, ["own", "own", "other"], 0),
+        (0.9, 0.21, 0.51, ["own", "own"], 1),
+        (0.9, 0.9, 0.5, ["own", "own", "other"], 0),
+    ],
+)
+def test_a_proposal_is_replaced_by_its_alternative_if_it_is_not_verified(presence, again, confirmed, boxes, found):
+    finder = Scripted(proposal_at(X[0], otherwise=proposal_at(X[4])))
+    finder.confirmed, search = confirmed, StreamSearch(finder)
+    finder.scores[X[0]] = presence
+    assert step(search) == []
+    finder.scores[X[0]] = again
+    assert step(search) == [X[0]] * found
+    assert finder.boxes == [X[0] if one == "own" else X[4] for one in boxes]
+    assert search.is_verifying == bool(found)
+
+
+def test_a_detection_has_the_score_of_both_observations_and_repeats_in_three_frames():
+    search = StreamSearch(Scripted(proposal_at(X[0])))
+    found = [search.step(BLANK, [], [], [], spent=0, room=9) for _ in range(6)]
+    assert [[one.score for one in frame] for frame in found] == [[], [0.8], [0.8], [0.8], [], []]
+
+
+def test_a_refused_detection_is_tried_again_in_the_next_frames():
+    finder = Scripted(proposal_at(X[0]))
+    finder.refused, search = (X[0],), StreamSearch(finder)
+    assert [step(search), step(search)] == [[], []]
+    finder.refused = ()
+    assert [step(search), step(search), step(search)] == [[X[0]], [X[0]], []]
+
+
+def test_a_candidate_waits_for_enough_inferences():
+    class Thorough(Scripted):
+        inferences = 3
+
+    finder = Thorough(proposal_at(X[0]))
+    search = StreamSearch(finder)
+    assert [step(search), step(search)] == [[], []]  # two inferences
+    assert finder.boxes == [X[0]]
+    assert step(search, seen(X[4], X[6])) == [X[0]]
+    assert finder.boxes == [X[0], X[0]]
+
+
+def test_a_candidate_that_is_tracked_or_found_meanwhile_is_forgotten():
+    finder = Scripted(proposal_at(X[0]))
+    search = StreamSearch(finder)
+    step(search)
+    assert step(search, seen(X[0])) == []
+    assert finder.boxes == [X[0]]  # it is not observed again
+    finder.waiting, finder.boxes = [proposal_at(X[2])], []
+    search.reset()
+    step(search)
+    assert step(search, new=seen(X[2])) == [X[2]]
+    assert (finder.boxes, search.is_verifying) == ([X[2]], False)
+
+
+def test_two_candidates_of_an_instance_become_one():
+    finder = Scripted(proposal_at(X[0]), proposal_at(X[0] + 30))
+    search = StreamSearch(finder)
+    step(search, seen(X[5], X[7]))
+    assert finder.boxes == [X[0], X[0] + 30]
+    finder.is_same = lambda one, other: abs(around(one).cx - around(other).cx) < 31
+    assert step(search, seen(X[5], X[7])) == [X[0]]
+
+
+def test_every_second_search_is_around_the_next_lost_instance():
+    class Parts(Scripted):
+        parts = (2,)
+
+    finder = Parts()
+    search = StreamSearch(finder)
+    lost = [RotatedBox(100, 100, 60, 60), RotatedBox(400, 300, 50, 50), RotatedBox(-500, 300, 60, 60)]
+    for _ in range(8):
+        step(search, lost=lost)
+    around_lost = [(40, 40, 160, 160), (350, 250, 450, 350)]
+    assert [*finder.windows[::2]][:2] == around_lost
+    every = {one.window for one in [SimpleNamespace(window=window) for window in finder.windows]}
+    assert len(every) == 2 + 4  # windows in quarters of the image
+    assert finder.windows[4] not in around_lost  # the third one is outside the image
+    assert finder.windows[6] == around_lost[0]
+
+
+def test_proposals_around_a_lost_instance_are_observed():
+    finder = Scripted(proposal_at(X[0]))
+    step(StreamSearch(finder), lost=[RotatedBox(300, 300, 60, 60)])
+    assert finder.windows == [(240, 240, 360, 360)]
+    assert finder.boxes == [X[0]]
+
+
+def test_a_costly_window_is_followed_by_frames_without_a_search():
+    class Costly(Scripted):
+        searched: ClassVar = []
+
+        @property
+        def sources(self):
+            return Source(self._proposals, (1,), 3.0), Source(self._others, (1, 2), 0.25)
+
+        def _others(self, rgb, window):
+            self.searched[-1] += 1
+            return []
+
+    finder = Costly()
+    search, costly = StreamSearch(finder), []
+    for _ in range(8):
+        finder.searched.append(0)
+        step(search)
+        costly.append(len(finder.windows))
+    assert costly == [1] * 8
+    assert finder.searched == [0, 0, 0, 4, 1, 0, 0, 0]
+
+
+def test_a_search_that_starts_again_has_forgotten_the_stream():
+    finder, resets = Scripted(*(proposal_at(x) for x in X[:4])), []
+    finder.reset = lambda: resets.append(True)
+    search = StreamSearch(finder)
+    for _ in range(3):
+        step(search)
+    assert search.is_verifying
+    assert search.is_changed(BLANK)
+    assert not search.is_changed(BLANK)
+    search.reset()
+    assert (search.is_verifying, len(resets)) == (False, 2)
+    assert search.is_changed(BLANK)
+    windows, boxes = len(finder.windows), len(finder.boxes)
+    assert step(search) == []
+    assert (len(finder.windows), len(finder.boxes)) == (windows + 1, boxes)  # without the earlier proposals
+
+
+def test_the_first_pass_ends_when_all_windows_are_searched():
+    class Parts(Scripted):
+        parts = (1, 2)
+
+    search, first = StreamSearch(Parts()), []
+    for _ in range(8):
+        first.append(search.is_first_pass)
+        step(search)
+    assert first == [True] * 6 + [False] * 2
+    search.reset()
+    assert search.is_first_pass
+
+
+@pytest.mark.parametrize(("level", "is_changed"), [(106, False), (107, True), (93, True), (94, False)])
+def test_an_image_has_changed_by_more_than_six_grey_levels(level, is_changed):
+    search = StreamSearch(Scripted())
+    assert search.is_changed(grey(100))
+    assert search.is_changed(grey(level)) == is_changed
+    assert search.is_changed(grey(2 * level - 100)) == (level not in (100,))
+    assert search.is_changed(grey(2 * level - 100)[:300])  # another size
+
+
+def test_instances_of_a_finder_are_compared_by_boxes_and_keypoints():
+    finder = Scripted()
+    for away, tracked in ((31, True), (33, False)):  # IoU of 0.32 and 0.29
+        assert Finder.is_tracked(finder, proposal_at(300 + away), seen(300)[0]) == tracked
+    points = seen(300)[0]
+    assert Finder.is_same(finder, points, points)
+    assert not Finder.is_same(finder, points, seen(500)[0])
+    assert Finder.accepts_new(finder, BLANK, points) is True
