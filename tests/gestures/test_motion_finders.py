@@ -159,7 +159,7 @@ def test_a_pinch_that_turns_by_20_degrees_is_a_rotation(sign):
     pinch = Holds("Pinch")
     finder, frames = Rotations(pinch), []
     for k in range(60):  # turn by a degree per frame, past the angle of half a turn
-        angle = math.remainder(math.radians(170 + k) * sign, 2 * math.pi)
+        angle = math.remainder(math.radians(155 + k) * sign, 2 * math.pi)
         state = HandState(0.01 * k, **OPEN | {"pinch": 0.06 if k else 0.5, "angle_rad": angle, "palm": complex(k)})
         list(pinch(state))
         frames.append([(step.phase, step.rounds * 360, step.strength * 180) for step in finder(state)])

@@ -92,11 +92,12 @@ class Holds(MotionFinder):
     INDEX = 0.6  # minimum reach of a pinching index finger; in a fist it is smaller
     FIST = (0.85, 0.5)  # mean reach of the four fingers: open, closed
     OUT = 0.75  # minimum reach of an extended finger; an open hand extends all fingers, a fist none
+    _closed: float  # how far the hand is closed
 
     def __init__(self, name: Literal["Pinch", "Drag"]) -> None:
         self._name: Literal["Pinch", "Drag"] = name
         self._since_s: float | None = None
-        self._closed, self._open_s = 0.0, -math.inf  # how far the hand is closed, and last time at which it was open
+        self._open_s = -math.inf  # last time at which the hand was open
 
     def __call__(self, now: HandState) -> Iterator[Step]:
         is_active, (smallest, mean, greatest) = self.is_active, now.reach
@@ -172,10 +173,11 @@ class Pushes(MotionFinder):
     FAST, STRONGEST = 0.7, 4.0  # logarithmic growth per second: minimum, and the value of strength 1
     BEFORE_S = 0.09  # minimum time between two sizes for a speed
     BACK = 1.1  # maximum ratio to the smallest recent size before the next push
+    _size: float  # size at the begin
+    _peak: float  # highest speed
 
     def __init__(self) -> None:
         self._recent: deque[HandState] = deque()
-        self._size = self._peak = 0.0  # at the begin; highest speed
         self._is_done = False
 
     def __call__(self, now: HandState) -> Iterator[Step]:
@@ -225,11 +227,12 @@ class Swipes(MotionFinder):
     BENT = 0.18  # maximum distance from the straight line as a fraction of its length
     ASIDE_RAD = math.radians(30)  # maximum angle to an image axis
     ENDS, STRONGEST = 0.4, 14.0  # fraction of the peak speed at which it ends; speed of strength 1
+    _peak: float  # highest speed since the last rest
+    _name: str
 
     def __init__(self) -> None:
         self._still_s: float | None = None
         self._path: list[tuple[float, complex]] = []  # path since the last rest
-        self._peak, self._name = 0.0, ""
         self._last: tuple[float, str] | None = None
 
     def __call__(self, now: HandState) -> Iterator[Step]:
@@ -312,6 +315,10 @@ class Waves(MotionFinder):
     WITHIN_S, STILL_S = 0.6, 0.35  # maximum duration of a swing, and of rest after the last one
     FLAT = 0.35  # maximum height of a swing as a fraction of its length
     TURNS = 3  # reversals until a wave begins
+    _low: float  # range of y since the last reversal
+    _high: float
+    _is_up: bool  # whether the hand was raised since the last reversal
+    _swings: int
 
     def __init__(self) -> None:
         self._reset()
@@ -319,16 +326,14 @@ class Waves(MotionFinder):
     def _reset(self) -> None:
         self._sign = 0
         self._extreme: tuple[float, complex] | None = None
-        self._low = self._high = 0.0
-        self._is_up = True
         self._turns: list[_Turn] = []
         self._start = None
-        self._swings = 0
 
     def __call__(self, now: HandState) -> Iterator[Step]:
         if self._extreme is None:
             self._extreme = now.time_s, now.tips
             self._low = self._high = now.tips.imag
+            self._is_up = now.is_up
         self._low, self._high = min(self._low, now.tips.imag), max(self._high, now.tips.imag)
         self._is_up &= now.is_up
         ahead = (now.tips - self._extreme[1]).real
@@ -388,12 +393,12 @@ class Circles(MotionFinder):
     LONG = 0.6  # maximum elongation, 0 for a circle and 1 for a line; an ellipse with axes 2:1 has 0.6
     RING = (0.4, 1.8)  # range of distances from the centre, in radii, in which the circle continues
     TURN_RAD = 2 * math.pi * 0.95
+    _middle: complex
+    _radius: float
+    _turned: float  # angle in radians
 
     def __init__(self) -> None:
         self._path: deque[tuple[float, complex]] = deque()
-        self._middle = 0j
-        self._radius = 0.0
-        self._turned = 0.0
 
     def __call__(self, now: HandState) -> Iterator[Step]:
         path = self._path

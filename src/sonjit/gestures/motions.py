@@ -29,9 +29,10 @@ _Key: TypeAlias = "tuple[int, Handedness]"
 class HandTrack:
     """Path and motions of one hand."""
 
+    palm: complex
+
     def __init__(self) -> None:
         self.time_s = -math.inf
-        self.palm = 0j
         self.pinch, self.swipes = Holds("Pinch"), Swipes()
         self._length = 0.0
         self._pixels = np.zeros(3, np.complex128)
@@ -88,9 +89,9 @@ class HandTrack:
 
     def _velocity(self, time_s: float, palm: complex) -> complex:
         recent = self._recent
-        recent.append((time_s, palm))
-        while len(recent) > 2 and time_s - recent[1][0] >= _VELOCITY_S:
+        while len(recent) > 1 and time_s - recent[1][0] >= _VELOCITY_S:
             recent.popleft()
+        recent.append((time_s, palm))
         then_s, then = recent[0]
         return (palm - then) / (time_s - then_s) if time_s > then_s else 0j
 
@@ -104,12 +105,13 @@ class HandPair:
     CLOSED = 0.4  # minimum decrease of the distance
     LEAST_APART = 0.1  # minimum distance from which a zoom is measured
     HIDDEN = 1.5  # maximum distance at which a quick hand is lost because the other occludes it
+    _start: complex  # position of the first palm
+    _distance: float  # distance of the palms
 
     def __init__(self) -> None:
         self._zoom: tuple[complex, float] | None = None
         self._clap: complex | None = None
         self._recent: deque[tuple[float, float, float]] = deque()  # time, distance, speed
-        self._start, self._distance = 0j, 0.0
 
     def __call__(self, one: HandTrack, other: HandTrack) -> Iterator[Step]:
         self._start, distance = one.palm, one.distance_to(other)
