@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from importlib.machinery import ModuleSpec
 from pathlib import Path
@@ -19,7 +20,7 @@ from sonjit._util.errors import InputError, MissingExtraError
 from sonjit.gestures.control import Command, Controller, ControlMap, Rule, load_map
 from sonjit.gestures.outlets import Outlets
 from sonjit.gestures.outlets.osc import osc_message
-from sonjit.results import MotionEvent
+from sonjit.results import Gesture, Hand, MotionEvent
 
 OSC = "127.0.0.1:9000/hand"
 
@@ -389,3 +390,158 @@ def test_keys_without_a_screen_are_refused_in_a_line(tmp_path, monkeypatch):
     monkeypatch.delitem(sys.modules, "pynput", raising=False)
     with pytest.raises(InputError, match="a key or pointer is not available: this platform is not supported"):
         Outlets([rule(on="Clap", key="a")])
+
+
+def made_up(gestures, seconds=1 / 64, hands=1):
+    """Return a function that gives a controller's commands for hands that make gestures by name, one per frame."""
+
+    def run(control_map):
+        classify = SimpleNamespace(motions=None, or_shipped=lambda hand: hand.gesture)
+        controller, points, found = Controller(control_map, classify), np.ones((21, 3), np.float32), []
+        for index, name in enumerate(gestures):
+            names = name if isinstance(name, tuple) else (name,) * hands
+            shown = [
+                Hand("Right", 1.0, points * index, points, id=id, gesture=Gesture(one, 0.9))
+                for id, one in enumerate(names)
+                if one is not None
+            ]
+            found += [(index, one) for one in controller(shown, index * seconds, (1000, 200), [])]
+        return found
+
+    return run
+
+
+def test_a_rule_has_its_stated_defaults_and_values():
+    given = vars(rule(measure="x", osc=OSC))
+    assert given == {
+        "on": None, "phase": None, "measure": "x", "hand": None, "low": 0, "high": 1, "to": (0, 1), "smooth_s": 0,
+        "dead_zone": 0, "action": "osc", "target": OSC,
+    }  # fmt: skip
+    given = vars(
+        rule(measure="y", hand="Left", from_=[3, -2.5], to=[7, 6], smooth_s=0.25, dead_zone=0.5, post="http://h")
+    )
+    assert given == {
+        "on": None, "phase": None, "measure": "y", "hand": "Left", "low": 3, "high": -2.5, "to": (7, 6),
+        "smooth_s": 0.25, "dead_zone": 0.5, "action": "post", "target": "http://h",
+    }  # fmt: skip
+    phases = {name: rule(on=name, osc=OSC).phase for name in ("Swipe_Up", "Wave", "Zoom", "Victory")}
+    assert phases == {"Swipe_Up": "end", "Wave": "begin", "Zoom": "begin", "Victory": None}
+    assert rule(on="Swipe_Up", phase="progress", osc=OSC).phase == "progress"
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        {"from": [0, 1, 2]}, {"from": [0]}, {"from": 0}, {"to": [True, 1]}, {"to": [0, float("inf")]},
+        {"smooth_s": [0.1, 0.2]}, {"smooth_s": "1"}, {"smooth_s": True}, {"dead_zone": -0.01},
+        {"smooth_s": float("nan")},
+    ],
+)  # fmt: skip
+def test_numbers_of_a_rule_are_finite_and_as_many_as_needed(table):
+    with pytest.raises(InputError, match=r"give (2 numbers|a number|0 or more)"):
+        Rule.from_table({"measure": "x", "osc": OSC} | table)
+
+
+@pytest.mark.parametrize(("place", "value"), [(0.1, 10), (0.2, 10), (0.35, 15), (0.5, 20), (0.6, 20)])
+def test_a_measure_is_sent_within_its_range(place, value):
+    points, sent = np.ones((21, 3), np.float32) * np.float32([640 * place, 480 * place, 0]), []
+    rules = [rule(measure=axis, from_=[0.2, 0.5], to=[10, 20], osc=OSC) for axis in ("x", "y")]
+    rules.append(rule(measure="x", from_=[0.5, 0.2], to=[20, 10], osc=OSC))
+    hand = Hand("Left", 1.0, points, points, id=4)
+    sent = [one.to_dict() for one in Controller(ControlMap(rules))([hand], 0.123456, (640, 480), [])]
+    axes = ("x", "y", "x")
+    assert sent == [
+        {
+            "osc": OSC,
+            "value": pytest.approx(value, abs=1e-4),
+            "measure": axis,
+            "id": 4,
+            "handedness": "Left",
+            "time": 0.1235,
+        }
+        for axis in axes
+    ]
+
+
+def test_an_unknown_measure_is_not_sent():
+    points = np.full((21, 3), np.nan, np.float32)
+    controller = Controller(ControlMap([rule(measure="x", osc=OSC), rule(measure="palm_facing", osc=OSC)]))
+    assert list(controller([Hand("Left", 1.0, points, points, id=4)], 0.0, (640, 480), [])) == []
+
+
+def test_a_measure_is_of_the_first_hand_of_its_side():
+    points = np.ones((21, 3), np.float32)
+    hands = [
+        Hand(side, 1.0, points * k, points, id=id)
+        for k, (side, id) in enumerate([("Left", 5), ("Right", 2), ("Left", 3)])
+    ]
+    rules = [rule(measure="x", hand=side, osc=OSC) for side in (None, "Left", "Right") if side] + [
+        rule(measure="x", osc=OSC)
+    ]
+    sent = list(Controller(ControlMap(rules))(hands, 0.0, (10, 10), []))
+    assert [(one.content["id"], one.value) for one in sent] == [
+        (3, pytest.approx(0.2)),
+        (2, pytest.approx(0.1)),
+        (2, pytest.approx(0.1)),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("dead_zone", "sent"), [(0, [0, 0.25, 0.5, 0.25]), (0.25, [0, 0.25, 0.5, 0.25]), (0.26, [0, 0.5]), (0.51, [0])]
+)
+def test_a_number_is_sent_when_it_leaves_the_dead_zone(dead_zone, sent):
+    controller, points, found = (
+        Controller(ControlMap([rule(measure="x", dead_zone=dead_zone, osc=OSC)])),
+        np.ones((21, 3)),
+        [],
+    )
+    for index, place in enumerate([0, 0, 0.25, 0.25, 0.5, 0.25, 0.25]):
+        hand = Hand("Left", 1.0, points * place * 100, points, id=4)
+        found += [one.value for one in controller([hand], float(index), (100, 100), [])]
+    assert found == sent
+
+
+def test_smoothing_starts_at_the_first_number_and_covers_frames_without_a_hand():
+    controller, points, found = Controller(ControlMap([rule(measure="x", smooth_s=2, osc=OSC)])), np.ones((21, 3)), []
+    for time_s, place in ((5.0, 0.5), (6.0, 1.0), (7.0, None), (8.0, 0.0)):
+        hands = [] if place is None else [Hand("Left", 1.0, points * place * 100, points, id=4)]
+        found += [one.value for one in controller(hands, time_s, (100, 100), [])]
+    second = 1 - 0.5 * np.exp(-0.5)
+    assert found == pytest.approx([0.5, second, second * np.exp(-1)])
+
+
+@pytest.mark.parametrize(("name", "value"), [("Rotate", 0.3), ("Zoom", 0.3), ("Pinch", 0.7), ("tick", 0.7)])
+def test_the_value_of_a_motion_is_its_count_or_strength(name, value):
+    rules = [rule(on=name, osc=OSC)] if name != "tick" else [Rule.from_table({"on": "tick", "osc": OSC}, ["tick"])]
+    rules += [rule(on=name, hand=side, osc=OSC) for side in ("Left", "Right") if name != "tick"]
+    event = MotionEvent(name, "begin" if name != "tick" else "end", 1, "Left", 0.5, 0.7, (1.0, 2.0), 0.3)
+    sent = list(
+        Controller(ControlMap(rules))(
+            [], 0.5, (10, 10), [event, replace(event, phase="cancel")][: 2 - (name == "tick")]
+        )
+    )
+    assert [one.rule for one in sent] == rules[:2]
+    assert {one.value for one in sent} == {value}
+    assert sent[0].content == event.to_dict()
+
+
+def test_a_new_gesture_is_a_command_with_its_time():
+    (found,) = made_up(["A"] * 18 + [None] * 2 + ["A"] * 60)(
+        ControlMap([Rule.from_table({"on": "A", "osc": OSC}, ["A"])])
+    )
+    index, command = found
+    assert (index, command.value) == (16, 0.9)
+    assert command.content == {"name": "A", "id": 0, "handedness": "Right", "time": 0.25}
+    ((_, command),) = made_up(["A"] * 30, seconds=0.0123456)(
+        ControlMap([Rule.from_table({"on": "A", "osc": OSC}, ["A"])])
+    )
+    assert command.content["time"] == 0.2593
+
+
+@pytest.mark.parametrize(("away", "is_paused"), [(9, True), (10, False)])
+def test_hands_that_make_the_pause_gesture_within_three_tenths_of_a_second_count_once(away, is_paused):
+    """Let another hand change to the gesture a while after the first one has left, which takes ten frames."""
+    shown = [("B", "B")] * 20 + [("A", "B")] * 30 + [(None, "B")] * away + [(None, "A")] * 40
+    sent = [index for index, _ in made_up(shown)(ControlMap([rule(measure="x", osc=OSC)], "A"))]
+    paused = sorted({*range(len(shown))} - {*sent})
+    assert paused == [*range(29, len(shown) if is_paused else 59 + away)]

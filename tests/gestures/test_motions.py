@@ -187,8 +187,8 @@ def test_an_event_has_the_movement_since_the_begin(recognizer):
 
 @pytest.mark.parametrize(("pause_s", "is_lost"), [(0.5, False), (0.51, True)])
 def test_a_hand_is_forgotten_after_half_a_second(recognizer, monkeypatch, pause_s, is_lost):
-    monkeypatch.setattr(motions.HandTrack, "stop", lambda _: iter([Step("Lost", "cancel", 0.1, 0j)]))
     recognizer(hands((1, "Left")), 2.0)
+    monkeypatch.setattr(motions.HandTrack, "stop", lambda _: iter([Step("Lost", "cancel", 0.1, 0j)]))
     events = recognizer([], 2.0 + pause_s)
     assert told(events, "Lost") == [("Lost", "cancel", 1, "Left")] * is_lost
     assert {event.time for event in events} == {2.0 + pause_s} if is_lost else events == []

@@ -227,23 +227,30 @@ def _numbers(name: str, values: object, count: int) -> list[float]:
     return numbers
 
 
+class _Number(NamedTuple):
+    """Number of a rule in the last frame."""
+
+    time_s: float
+    value: float  # smoothed
+    sent: float
+
+
 @dataclass(slots=True)
 class _Follower:
     """Smoothing and dead zone of one rule's number."""
 
-    time_s: float = -math.inf
-    value: float = 0.0
-    sent: float | None = None
+    last: _Number | None = None
 
     def follow(self, rule: Rule, value: float, time_s: float) -> float | None:
         """Return the next number to send, or None."""
-        elapsed = time_s - self.time_s
-        keep = math.exp(-elapsed / rule.smooth_s) if rule.smooth_s > 0 and self.sent is not None else 0.0
-        self.value, self.time_s = value + (self.value - value) * keep, time_s
-        if self.sent is not None and (abs(self.value - self.sent) < rule.dead_zone or self.value == self.sent):
-            return None
-        self.sent = self.value
-        return self.value
+        if self.last is None:
+            self.last = _Number(time_s, value, value)
+            return value
+        keep = math.exp((self.last.time_s - time_s) / rule.smooth_s) if rule.smooth_s > 0 else 0.0
+        value += (self.last.value - value) * keep
+        is_sent = abs(value - self.last.sent) >= rule.dead_zone and value != self.last.sent
+        self.last = _Number(time_s, value, value if is_sent else self.last.sent)
+        return value if is_sent else None
 
 
 class _RecentHand(NamedTuple):
