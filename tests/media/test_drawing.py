@@ -9,11 +9,21 @@ from hypothesis.extra.numpy import arrays
 
 from sonjit import InputError
 from sonjit.media import draw_frame
-from sonjit.media.drawing import USUAL, DrawingStyle, draw_regions, labels
-from sonjit.media.drawing.instances import add_margin, cover, head_of_keypoints
-from sonjit.media.drawing.strokes import INK, LEFT, RIGHT
+from sonjit.media.drawing import USUAL, DrawingStyle, draw_regions, labels, strokes
+from sonjit.media.drawing.instances import (
+    add_margin,
+    body_label,
+    cover,
+    face_label,
+    hand_label,
+    head_box,
+    head_of_keypoints,
+)
+from sonjit.media.drawing.strokes import INK, LEFT, NEUTRAL, RIGHT, Strokes
 from sonjit.results import Body, Face, Frame, Hand, Person
 from sonjit_lab.hand_models.drawing import draw_mesh
+
+from ..support.stored import assert_as_stored  # noqa: TID252  # one helper for all packages
 
 WILD = st.floats(width=32) | st.floats(-1000, 1000, width=32)
 SIZES = st.tuples(st.integers(1, 60), st.integers(1, 200))
@@ -72,6 +82,17 @@ def test_a_covered_face_of_any_size_has_the_detail_of_three_cells(side):
         cv2.resize(rgb[top:bottom, left:right], (3, 3), interpolation=cv2.INTER_AREA), shown.shape[1::-1]
     )
     np.testing.assert_array_equal(shown, again)
+
+
+def test_faces_outside_the_image_are_skipped_and_those_of_a_pixel_are_covered():
+    rgb = np.random.default_rng(0).integers(0, 255, (60, 80, 3), np.uint8)
+    outside = [(-40, 5, -20, 9), (90, 5, 99, 9), (5, -40, 9, -20), (5, 70, 9, 90), (20, 30, 20, 30)]
+    np.testing.assert_array_equal(cover(rgb, outside, outside, outside), rgb)
+    inside = cover(rgb, [*outside, (30, 20, 40, 30)], [])
+    assert (inside[20:30, 30:40] != rgb[20:30, 30:40]).any()
+    edges = cover(rgb, [], [], [(-20, 10, 0.9, 21), (10, 55, 21, 90)])
+    left = edges[:, :1].reshape(-1, 3)
+    assert len(np.unique(left[7:24], axis=0)) == 1
 
 
 def test_the_head_of_a_body_in_profile_is_as_large_as_the_torso_requires(body):
@@ -355,3 +376,107 @@ def test_a_label_is_hidden_by_the_area_that_boxes_cover():
         ([(0, 0, 30, 15), (35, 12, 40, 15)], 10 * 5 + 5 * 3),
     ):
         assert labels._hidden(20, 10, plate, boxes) == pytest.approx(covered / area)
+
+
+@pytest.mark.parametrize(
+    ("knuckle", "thumb", "away", "aside"),
+    [
+        ((100, 60), (120, 90), (0, 1), (-1, 0)),
+        ((100, 60), (80, 90), (0, 1), (1, 0)),
+        ((100, 60), (100.5, 90), (0, 1), (-1, 0)),
+        ((100, 60), (99.5, 90), (0, 1), (1, 0)),
+        ((100, 60), (100, 90), (0, 1), (-1, 0)),
+        ((100.5, 100), (100, 40), (-1, 0), (0, 1)),
+        ((70, 140), (100, 200), (0.6, -0.8), (-0.8, -0.6)),
+        ((100, 100), (80, 90), (0, 1), (1, 0)),  # no direction
+        ((np.nan, 60), (120, 90), (0, 1), (-1, 0)),
+        ((np.inf, 60), (120, 90), (0, 1), (-1, 0)),
+    ],
+)
+def test_the_label_of_a_hand_is_below_its_wrist_or_on_the_side_of_the_little_finger(knuckle, thumb, away, aside):
+    points = np.full((21, 3), 100, np.float32)
+    points[9, :2], points[1, :2], points[2, :2] = knuckle, thumb, (80, 120)
+    label = hand_label(Hand("Left", 0.75, points, points, id=3))
+    np.testing.assert_allclose(label.directions, [away, aside, np.negative(aside)], atol=1e-9)
+    np.testing.assert_allclose(label.anchor, [100, 100])
+    assert (label.text, label.accent) == ("Left 0.75 #3", LEFT)
+
+
+def test_labels_and_heads_of_all_kinds_are_as_stored(body, face, hand):
+    found = [
+        *(label(one())[:4] for label, one in ((body_label, body), (face_label, face), (hand_label, hand))),
+        hand_label(replace(hand(), handedness="Right")).accent == RIGHT,
+        hand_label(replace(hand(), handedness=None)).accent == NEUTRAL,
+        [head_box(one()) for one in (body, face, hand)],
+        head_of_keypoints(body().keypoints),
+        head_of_keypoints(body().keypoints * (0.1, 1, 1)),
+        [
+            add_margin(box, np.zeros((300, 400, 3)), 0.1)
+            for box in ((10, 20, 60, 50), (-5, 3, 500, 299), (200.5, 90, 203, 140))
+        ],
+    ]
+    assert_as_stored("heads", found)
+
+
+def test_pens_are_as_stored(body, hand):
+    """Sizes, depths and extents of instances that are flat, small, partly unknown, far away or empty."""
+    points, found = hand().keypoints, []
+    unknown, far = points.copy(), points.copy()
+    unknown[::2], far[3, :2] = np.nan, (99_999.5, 1e5)
+    flat = np.where(np.arange(3) == 2, np.float32(7), points)
+    for keypoints in (points, unknown, far, flat, points / 300, points[:0], points[:1], body().keypoints, far + 99_000):
+        pen = Strokes(np.zeros((300, 400, 3), np.uint8), keypoints)
+        widths = [(pen.width(share), pen.edge(pen.width(share))) for share in (0.001, 0.02, 0.5)]
+        found.append([pen.size, pen.near, pen.drawable, pen.region(2.5), pen.extent, widths])
+    assert_as_stored("pens", found)
+
+
+def test_points_are_drawn_up_to_a_distance():
+    pen = Strokes(np.zeros((9, 9, 3), np.uint8), np.array([(99_999.9, 0, 0), (0, -1e5, 0), (-99_999.9, 5, 0)]))
+    assert pen.drawable.tolist() == [True, False, True]
+    assert Strokes(pen.canvas, np.full((2, 3), np.nan)).region(5) == (0, 0, 0, 0)
+    assert Strokes(pen.canvas, np.full((2, 3), np.nan)).size == 0
+
+
+@pytest.mark.parametrize(
+    ("centre", "radius", "is_drawn"),
+    [((20, 15), 5, True), ((0, 0), 40, True), ((0, 0), 40.1, False), ((0, 0), 99, False), ((1e5, 15), 5, False)],
+)
+def test_rings_are_drawn_unless_they_are_larger_than_the_image(centre, radius, is_drawn, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(strokes.cv2, "circle", lambda *given: drawn.append(given[1:]))
+    strokes.draw_ring(np.zeros((30, 40, 3), np.uint8), np.array(centre, float), radius, (1, 2, 3), 1.4)
+    x, y = (round((value - 0.5) * 16) for value in centre)
+    assert drawn == [([x, y], 16 * radius, (1, 2, 3), 1, cv2.LINE_AA, 4)] * is_drawn
+
+
+def test_paths_with_an_unknown_point_are_not_drawn():
+    canvas = np.zeros((30, 40, 3), np.uint8)
+    for point in ((1e5, 10), (10, -1e5), (np.nan, 10)):
+        strokes.draw_path(canvas, np.array([(5, 5), point, (5, 20)], float), (1, 2, 3), 2)
+    assert not canvas.any()
+    strokes.draw_path(canvas, np.array([(5, 5), (20, 5), (5, 20)], float), (1, 2, 3), 2)
+    assert canvas.any()
+
+
+@pytest.mark.parametrize("region", [(-5.4, 2.6, 9.5, 99.0), (0.4, 0.6, 19.4, 14.6), (30, 3, 40, 5), (3, 3, 3.2, 9)])
+def test_only_a_region_is_translucent(region):
+    canvas = np.full((15, 20, 3), 40, np.uint8)
+    with strokes.translucent(canvas, region, 0.25):
+        canvas[:] = 240
+    left, right = (round(min(max(edge, 0), 20)) for edge in region[::2])
+    top, bottom = (round(min(max(edge, 0), 15)) for edge in region[1::2])
+    expected = np.full((15, 20, 3), 240)
+    expected[top:bottom, left:right] = 90
+    np.testing.assert_array_equal(canvas, expected)
+
+
+@pytest.mark.parametrize(
+    ("near", "expected"),
+    [
+        (-1.0, (100, 50, 0)), (0.0, (100, 50, 0)), (0.25, (150, 75, 0)), (0.499, (199, 99, 0)), (0.5, (200, 100, 0)),
+        (0.75, (212, 134, 57)), (1.0, (224, 169, 114)), (2.0, (224, 169, 114)),
+    ],
+)  # fmt: skip
+def test_colours_are_darker_far_away_and_lighter_near(near, expected):
+    assert strokes.shade((200, 100, 0), near) == expected

@@ -1,3 +1,4 @@
+import errno
 import itertools
 import threading
 from fractions import Fraction
@@ -8,11 +9,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sonjit._util.errors import InputError
-from sonjit.media import open_drawing_writer, open_source
-from sonjit.media.annotated.videos import changed_regions
+from sonjit._util.errors import InputError, JobError
+from sonjit.media import BestEffortDrawing, DrawingWriter, open_drawing_writer, open_source
+from sonjit.media.annotated.videos import changed_regions, failing_as_drawing
+from sonjit.media.annotated.writers import DrawingError
 from sonjit.media.drawing.regions import Region, merge_regions
 from sonjit.media.sources import Reading
+
+from ..support.stored import assert_as_stored  # noqa: TID252  # one helper for all packages
 
 TIMES = (0, 0.04, 0.08, 0.2, 0.24, 0.5, 0.9, 1.3)
 
@@ -258,26 +262,152 @@ def test_the_same_images_make_the_same_bytes(ending, tmp_path, demo_clip):
     assert (tmp_path / f"one{ending}").read_bytes() == (tmp_path / f"other{ending}").read_bytes()
 
 
-def test_h264_is_encoded_without_code_that_reads_unset_memory(tmp_path, demo_clip):
+class Container:
+    """Container of a writer that keeps the arguments of its tracks, and the packets written."""
+
+    def __init__(self, container):
+        self._container, self.given, self.packets = container, [], []
+
+    def add_stream(self, *arguments, **more):
+        self.given.append((*arguments, more))
+        return self._container.add_stream(*arguments, **more)
+
+    def mux(self, packets):
+        for packet in packets if isinstance(packets, list) else [packets]:
+            clock = packet.time_base
+            self.packets.append((packet.stream.index, packet.pts, packet.duration, clock.numerator, clock.denominator))
+        self._container.mux(packets)
+
+    def __getattr__(self, name):
+        return getattr(self._container, name)
+
+
+@pytest.mark.parametrize("supported", [False, True])
+def test_h264_is_encoded_without_code_that_reads_unset_memory(tmp_path, demo_clip, monkeypatch, supported):
     """With AVX-512, x264 gives some videos other bytes in each process."""
-    given = []
-
-    class Container:
-        def __init__(self, container):
-            self._container = container
-
-        def add_stream(self, *arguments, options, **more):
-            given.append(options)
-            return self._container.add_stream(*arguments, options=options, **more)
-
-        def __getattr__(self, name):
-            return getattr(self._container, name)
-
+    monkeypatch.setattr(cv2, "checkHardwareSupport", lambda number: supported and number == 256)
     with open_source(demo_clip[0]) as source, open_drawing_writer(tmp_path / "a.mp4", source) as writer:
-        writer._container = Container(writer._container)
+        writer._container = container = Container(writer._container)
         writer.write(np.zeros((32, 32, 3), np.uint8), 0.0)
     assert cv2.getHardwareFeatureName(256) == "AVX512-SKX"
-    assert [one.get("x264-params") == "asm=AVX2" for one in given] == [cv2.checkHardwareSupport(256)]
+    ((_, more),) = container.given[:1]
+    assert (more["options"].get("x264-params") == "asm=AVX2") == supported
+
+
+VIDEOS = {
+    # ending, channels and size of the images, sound of the source, its layout and rate of images
+    "copied": (".mp4", 3, (64, 48), ".mp4", "aac", {}),
+    "encoded": (".mp4", 3, (65, 49), ".mkv", "pcm_s16le", {"start_s": 0.6}),
+    "late": (".mkv", 3, (64, 48), ".mkv", "aac", {"start_s": 0.3, "delay_s": 0.4}),
+    "webm": (".webm", 3, (64, 48), ".mp4", "aac", {}),
+    "avi": (".avi", 3, (64, 48), ".mkv", None, {}),
+    "large": (".mov", 3, (1282, 720), ".mkv", None, {}),
+    "clear-webm": (".webm", 4, (65, 49), ".webm", "libopus", {}),
+    "clear-mov": (".mov", 4, (64, 48), ".mkv", None, {}),
+    "gif": (".gif", 3, (65, 49), ".mkv", None, {}),
+    "webp": (".webp", 4, (64, 48), ".mkv", None, {}),
+}
+
+
+@pytest.mark.parametrize("name", VIDEOS)
+def test_settings_and_times_of_videos_are_as_stored(tmp_path, clip, monkeypatch, name):
+    ending, channels, size, origin, sound, more = VIDEOS[name]
+    monkeypatch.setattr(cv2, "checkHardwareSupport", lambda _: False)
+    path, out = clip(f"v{origin}", TIMES[:5], sound=sound, **more), tmp_path / f"drawn{ending}"
+    with open_source(path) as source, open_drawing_writer(out, source) as writer:
+        writer._container = container = Container(writer._container)
+        for frame in source:
+            writer.write(np.full((*size[::-1], channels), 40 * frame.index, np.uint8), frame.time)
+        stream = writer._stream
+        context, known = stream.codec_context, ("colorspace", "color_primaries", "color_trc", "color_range")
+        settings = [stream.width, stream.height, stream.pix_fmt, *map(str, (context.time_base, context.thread_type))]
+        settings += [getattr(context, one) for one in known]
+    given = [[str(value) for value in arguments] for arguments in container.given]
+    assert_as_stored(f"videos.{name}", [given, settings, sorted(container.packets)])
+
+
+@pytest.mark.parametrize("rate", [0.009, 0.01, 7.5, 1000, 1001, None])
+@pytest.mark.parametrize("clock", [None, (1, 1000), (1, 5), (0, 1), (1, 10**9), (1, 10**9 + 1)])
+def test_clocks_of_sources_are_kept_where_they_are_plausible(tmp_path, demo_clip, rate, clock):
+    with open_source(demo_clip[0]) as source:
+        source.fps, source.time_base = rate, clock and Fraction(*clock)
+        clocks = []
+        for ending in (".mkv", ".avi"):
+            writer = open_drawing_writer(tmp_path / f"a{ending}", source, sound=False)
+            clocks.append(writer._clock)
+            writer.discard()
+    step_s = 1 / rate if rate in (0.01, 7.5, 1000) else 1 / 30
+    is_kept = clock in ((1, 1000), (1, 5), (1, 10**9)) and Fraction(*clock) <= step_s
+    assert clocks[0] == (Fraction(*clock) if is_kept else Fraction(1, 90_000))
+    assert clocks[1] == Fraction(step_s).limit_denominator(1001)
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (OSError(errno.ENOSPC, "full"), JobError),
+        (OSError(errno.EACCES, "denied"), JobError),
+        (OSError(errno.EINVAL, "wrong"), DrawingError),
+        (av.error.InvalidDataError(1094995529, "damaged"), DrawingError),
+        (ValueError("size"), DrawingError),
+        (OverflowError("size"), DrawingError),
+        (KeyError("size"), KeyError),
+    ],
+)
+def test_errors_of_disks_fail_and_those_of_encoders_drop_the_drawing(tmp_path, error, expected):
+    with pytest.raises(expected) as raised, failing_as_drawing(tmp_path / "o.mp4"):
+        raise error
+    assert type(raised.value) is expected
+    reason = getattr(error, "strerror", None) or str(error)
+    assert expected is KeyError or reason in str(raised.value)
+
+
+class Failing(DrawingWriter):
+    """Drawing that fails at one of its steps."""
+
+    def __init__(self, fails):
+        super().__init__()
+        self.fails, self.steps = fails, []
+
+    def _step(self, name):
+        self.steps.append(name)
+        if self.fails == name:
+            raise DrawingError(f"{name} failed")
+
+    def _append(self, image):
+        self._step(f"write {image.time}")
+
+    def _finish(self):
+        self._step("close")
+
+    def _abort(self):
+        self._step("discard")
+
+    def keeps_pixels(self, under):
+        return under == "kept"
+
+
+@pytest.mark.parametrize(
+    ("fails", "steps"),
+    [
+        ("", ["write 0.0", "write 1.0", "close"]),
+        ("write 0.0", ["write 0.0", "discard"]),
+        ("write 1.0", ["write 0.0", "write 1.0", "discard"]),
+        ("close", ["write 0.0", "write 1.0", "close"]),
+    ],
+)
+def test_a_drawing_that_cannot_be_encoded_is_dropped_with_its_problem(fails, steps):
+    failing = Failing(fails)
+    with BestEffortDrawing(failing) as drawing:
+        for time in (0.0, 1.0):
+            drawing.write(np.zeros((8, 8, 3), np.uint8), time)
+        assert [drawing.keeps_pixels(under) for under in ("kept", "other")] == [True, False]
+    assert failing.steps[: len(steps)] == steps
+    assert drawing.problem == (f"{fails} failed" if fails else None)
+    other = Failing("")
+    with pytest.raises(ZeroDivisionError), BestEffortDrawing(other):
+        raise ZeroDivisionError
+    assert other.steps == ["discard"]
 
 
 def test_a_drawing_that_is_refused_leaves_no_sound_track_open(tmp_path, clip, monkeypatch):

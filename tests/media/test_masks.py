@@ -76,7 +76,7 @@ def test_without_alpha_a_video_contains_the_mask_in_grey(tmp_path, clip, ending,
 def test_a_still(tmp_path, noise, ending):
     cv2.imwrite(str(tmp_path / "in.png"), noise[..., ::-1])
     mask = ramp(40, 60)
-    mask[:, 20] = np.nan
+    mask[:, 20], mask[:, 2] = np.nan, 1 / 255  # the least alpha keeps a pixel
     alpha = np.round(np.nan_to_num(mask) * 255)
     for cutout in (True, False):
         out = tmp_path / f"out{ending}"

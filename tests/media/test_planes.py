@@ -1,3 +1,5 @@
+from fractions import Fraction
+
 import av
 import cv2
 import numpy as np
@@ -7,7 +9,8 @@ from PIL import Image
 
 from sonjit.media import open_drawing_writer, open_source
 from sonjit.media.annotated.videos import drawn_on_planes, frame_of, has_planes
-from sonjit.media.sources.video import upright_rgb
+from sonjit.media.sources.geometry import Geometry
+from sonjit.media.sources.video import DecodedFrame, upright_rgb
 
 RED = (230, 40, 30)
 
@@ -139,3 +142,60 @@ def test_images_of_an_animation_at_one_time_follow_each_other(tmp_path, ending, 
             made.load()
             durations.append(made.info["duration"])
     assert durations[:3] == pytest.approx([1000 * tick_s, 1000 * tick_s, 500 - 2000 * tick_s], abs=0.1)
+
+
+def decoded(width, height, *, pix_fmt="yuv420p", value_range=1, matrix=1, shown=None, geometry=Geometry()):  # noqa: B008
+    """Return a decoded frame with an image of its size, or of another one."""
+    frame = av.VideoFrame(width, height, pix_fmt)
+    frame.color_range, frame.colorspace = value_range, matrix
+    made = DecodedFrame(0, 0.0, np.zeros((*(shown or (height, width)), 3), np.uint8))
+    made.decoded, made.geometry = frame, geometry
+    return made
+
+
+@pytest.mark.parametrize(
+    ("frame", "expected"),
+    [
+        (decoded(64, 48), True),
+        (decoded(64, 48, value_range=0), True),
+        (decoded(64, 48, value_range=2), False),
+        (decoded(64, 48, pix_fmt="yuv444p"), False),
+        (decoded(65, 48), False),
+        (decoded(64, 49), False),
+        (decoded(65, 49), False),
+        (decoded(64, 48, shown=(64, 48)), False),
+        (decoded(64, 48, shown=(48, 62)), False),
+        (decoded(64, 48, shown=(64, 48), geometry=Geometry(transposed=True)), True),
+        (decoded(64, 48, geometry=Geometry(aspect=Fraction(4, 3)), shown=(48, 86)), False),
+        (None, False),
+    ],
+)
+def test_a_drawing_needs_whole_pixels_of_all_planes_to_keep_them(frame, expected):
+    assert has_planes(frame) == expected
+
+
+@pytest.mark.parametrize(
+    ("frame", "expected"),
+    [
+        (decoded(160, 96, matrix=6), True),
+        (decoded(160, 96, matrix=1), False),
+        (decoded(160, 94, matrix=6), False),
+        (decoded(158, 96, matrix=6), False),
+        (decoded(160, 96, matrix=6, pix_fmt="yuv444p"), False),
+    ],
+)
+def test_a_video_keeps_the_pixels_of_frames_like_its_first_one(tmp_path, frame, expected):
+    frame.decoded.color_primaries = frame.decoded.color_trc = 2
+    with (
+        open_source(coloured_clip(tmp_path / "v.mp4", matrix=6)) as source,
+        open_drawing_writer(tmp_path / "drawn.mp4", source) as writer,
+    ):
+        assert writer.keeps_pixels(frame) == (frame.decoded.format.name == "yuv420p")
+        first = next(iter(source))
+        frame.decoded.color_range = first.decoded.color_range
+        writer.write(first.rgb, first.time, under=first)
+        assert writer.keeps_pixels(first)
+        assert writer.keeps_pixels(frame) == expected
+    with open_drawing_writer(tmp_path / "cut.mov", source) as writer:
+        writer.write(np.zeros((96, 160, 4), np.uint8), 0.0)
+        assert not writer.keeps_pixels(first)
