@@ -557,23 +557,6 @@ def test_notes_of_a_run_are_in_its_report_and_table(tmp_path, weights):
         )
 
 
-HEADS = {
-    "MP4": b"\0\0\0\x18ftypisom", "MOV": b"\0\0\0\x08moov", "MOV with data first": b"\0\0\0\x08mdat",
-    "old MOV": b"\0\0\0\x08wide", "Matroska": b"\x1aE\xdf\xa3", "Flash": b"FLV\x01", "Ogg": b"OggS\0",
-    "Windows Media": b"\x30\x26\xb2\x75\x8e\x66", "GIF": b"GIF89a", "raw frames": b"YUV4MPEG2 W4 H4",
-    "AVI": b"RIFF\0\0\0\0AVI LIST", "MPEG programme": b"\0\0\x01\xba", "MPEG video": b"\0\0\x01\xb3",
-    "H.264": b"\0\0\0\x01\x67", "H.264 with delimiters": b"\0\0\0\x01\x09", "H.265": b"\0\0\0\x01\x40\x01",
-    "MXF": b"\x06\x0e\x2b\x34", "Dahua": b"DHAV\xfd", "transport stream": (b"G" + bytes(187)) * 2,
-    "transport stream of a disc": (bytes(4) + b"G" + bytes(187)) * 2,
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("name", HEADS)
-def test_the_start_of_each_container_is_that_of_media(name):
-    head = HEADS[name]
-    assert is_media(head + bytes(512 - len(head)))
-
-
 @pytest.mark.parametrize(
     "crop", [(0, 0, 0, 0), (3, 2, 4, 5), (8, 0, 7, 0), (8, 0, 8, 0), (0, 9, 0, 3), (99, 99, 99, 99)]
 )

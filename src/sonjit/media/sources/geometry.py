@@ -356,4 +356,4 @@ def tone_curve(transfer: int) -> Image:
         light = 1000 / _WHITE_NITS * scene**1.2
     light = np.where(light <= _KNEE, light, _KNEE + (1 - _KNEE) * (1 - np.exp((_KNEE - light) / (1 - _KNEE))))
     srgb = np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
-    return np.round(255 * srgb).clip(0, 255).astype(np.uint8)
+    return np.round(255 * srgb).astype(np.uint8)

@@ -178,7 +178,7 @@ def _colours(data: bytes, image_format: str | None) -> tuple[int, int]:
 
 def _has_more_images(data: bytes, image_format: str | None) -> bool:
     """Check whether a file has further frames or pages."""
-    if image_format == "webp" and data[12:16] == b"VP8X" and data[20] & 2 > 0:
+    if image_format == "webp" and data[12:16] == b"VP8X" and data[20] & 2:
         return True
     if image_format in ("avif", "heic"):
         return not {b"avis", b"hevc", b"msf1"}.isdisjoint(data[at : at + 4] for at in range(8, data[3], 4))

@@ -1,0 +1,419 @@
+"""Decoding and encoding of image files, with values and bytes that are made here."""
+
+import io
+import struct
+import threading
+import zlib
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from sonjit._util.errors import InputError
+from sonjit.media.sources import images
+from sonjit.media.sources.geometry import Geometry
+from sonjit.media.sources.images import (
+    decode_channels,
+    decode_image,
+    encode_image,
+    load_image,
+    quiet_opencv,
+    rgb_from,
+    still_geometry,
+    tone_mapped,
+)
+
+MORE = "a: only the first image of the file is read"
+
+
+def encoded(image, ending, *options):
+    return cv2.imencode(ending, image[..., ::-1] if image.ndim == 3 else image, options)[1].tobytes()
+
+
+def notes_of(data, name="a"):
+    notes = []
+    decode_image(data, name, notes=notes)
+    return notes
+
+
+def png_with(data, *parts):
+    """Insert parts, a kind and content each, after the header of a PNG file."""
+    for part in parts:
+        data = data[:33] + struct.pack(">I", len(part) - 4) + part + struct.pack(">I", zlib.crc32(part)) + data[33:]
+    return data
+
+
+def exif(orientation, order="<"):
+    mark = {"<": b"II", ">": b"MM"}[order]
+    return struct.pack(f"{order}2sHIHHHIH2xI", mark, 42, 8, 1, 274, 3, 1, orientation, 0)
+
+
+def test_the_log_level_of_opencv_is_restored_by_the_last_thread(monkeypatch):
+    logging = cv2.utils.logging
+    before = logging.setLogLevel(3)
+    entered, leave = threading.Event(), threading.Event()
+
+    def other():
+        with quiet_opencv():
+            entered.set()
+            leave.wait(20)
+
+    try:
+        for _ in range(2):
+            entered.clear(), leave.clear()
+            with quiet_opencv():
+                assert logging.getLogLevel() == 0
+                with pytest.raises(ZeroDivisionError), quiet_opencv():
+                    _ = 1 / 0
+                assert logging.getLogLevel() == 0
+                thread = threading.Thread(target=other)
+                thread.start()
+                entered.wait(20)
+            assert logging.getLogLevel() == 0
+            leave.set()
+            thread.join()
+            assert logging.getLogLevel() == 3
+    finally:
+        leave.set()
+        logging.setLogLevel(before)
+
+
+def test_a_file_is_loaded_upright_unless_its_stored_pixels_are_wanted(tmp_path, noise):
+    path = tmp_path / "a.png"
+    path.write_bytes(png_with(encoded(noise, ".png"), b"eXIf" + exif(6)))
+    np.testing.assert_array_equal(load_image(path), np.rot90(noise, -1))
+    np.testing.assert_array_equal(load_image(path, upright=False), noise)
+    for upright in (True, False):
+        Image.fromarray(noise).save(tmp_path / "a.tiff", exif=exif_of(6))
+        shown = load_image(tmp_path / "a.tiff", upright=upright)
+        np.testing.assert_array_equal(shown, np.rot90(noise, -1) if upright else noise)
+
+
+def exif_of(orientation):
+    data = Image.Exif()
+    data[274] = orientation
+    return data
+
+
+def webp_with(*parts):
+    body = b"".join(kind + struct.pack("<I", len(part)) + part + bytes(len(part) % 2) for kind, part in parts)
+    return b"RIFF" + struct.pack("<I", 4 + len(body)) + b"WEBP" + body
+
+
+def jpeg_with(*segments):
+    return b"\xff\xd8" + b"".join(b"\xff\xe1" + struct.pack(">H", 2 + len(s)) + s for s in segments) + b"\xff\xda\0\2"
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_the_orientation_of_each_format_is_found_between_other_parts(order, orientation):
+    data, other = exif(orientation, order), exif(3 if orientation == 8 else 8, order)
+    png = encoded(np.zeros((1, 1), np.uint8), ".png")
+    expected = Geometry.of_orientation(orientation)
+    for prefix in (b"", b"Exif\0\0"):
+        assert still_geometry(png_with(png, b"eXIf" + prefix + data, b"tEXt" + other), "png") == expected
+        webp = webp_with((b"VP8X", bytes(10)), (b"odd ", b"abc"), (b"EXIF", prefix + data), (b"EXIF", other))
+        assert still_geometry(webp, "webp") == expected
+    xmp, flash = b"http" + other, b"ExiF\0\0" + other
+    assert still_geometry(jpeg_with(xmp, flash, b"Exif\0\0" + data, b"Exif\0\0" + other), "jpeg") == expected
+    assert still_geometry(data, "tiff") == expected
+    for name in ("bmp", "gif", "pnm", "jpeg2000", "jpeg", "png", "webp", None):  # none is stated
+        assert still_geometry(data, name) == Geometry()
+
+
+def test_channels_and_depth_of_an_image_are_kept(noise):
+    rgba = np.dstack([noise, noise[::-1, :, 0]])
+    deep = noise.astype(np.uint16) * 257 + 3
+    for image in (noise[..., 0], noise, deep, deep[..., 2]):
+        np.testing.assert_array_equal(decode_channels(encoded(image, ".png"), "a"), image)
+    buffer = io.BytesIO()
+    Image.fromarray(rgba).save(buffer, "PNG")
+    np.testing.assert_array_equal(decode_channels(buffer.getvalue(), "a"), rgba)
+    turned = png_with(encoded(noise, ".png"), b"eXIf" + exif(6))
+    np.testing.assert_array_equal(decode_channels(turned, "a"), noise)
+    with pytest.raises(InputError, match="is empty"):
+        decode_channels(b"", "a")
+
+
+@pytest.mark.parametrize(
+    ("ending", "options"),
+    [
+        (".jpg", [cv2.IMWRITE_JPEG_QUALITY, 95]), (".jpeg", [cv2.IMWRITE_JPEG_QUALITY, 95]),
+        (".webp", [cv2.IMWRITE_WEBP_QUALITY, 95]), (".png", []), (".tiff", []),
+    ],
+)  # fmt: skip
+def test_images_are_encoded_with_quality_95_or_given_options(noise, ending, options):
+    for image in (noise, noise[..., 0]):
+        assert encode_image(image, ending) == encoded(image, ending, *options)
+    rgba = np.dstack([noise, noise[..., 0]])
+    if ending in (".png", ".tiff"):
+        np.testing.assert_array_equal(decode_channels(encode_image(rgba, ending), "a"), rgba)
+        deep = noise.astype(np.uint16) * 257
+        np.testing.assert_array_equal(decode_channels(encode_image(deep, ending), "a"), deep)
+    else:
+        own = [options[0], 20]
+        assert encode_image(noise, ending, own) == encoded(noise, ending, *own)
+    if ending == ".png":
+        own = [cv2.IMWRITE_PNG_COMPRESSION, 0]
+        assert encode_image(noise, ending, own) == encoded(noise, ending, *own)
+        assert encode_image(noise, ending, []) == encoded(noise, ending)
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype", "message"),
+    [
+        ((4, 5, 3), bool, "bool array is a mask, no image: pass uint8 RGB, (H, W, 3), 0..255"),
+        ((4, 5, 3), "f4", "float32 array: scale to uint8 yourself, 0..255"),
+        *(((4, 5, 3), kind, f"{np.dtype(kind)} array: an image is uint8 (or uint16); convert it with .astype('uint8') "
+           "if it is 0..255") for kind in ("i2", "u4", "u8", "i1")),
+        *(
+            ((high, 40, 50), "u1", f"array of shape ({high}, 40, 50) looks channels-first: pass "
+             "image.transpose(1, 2, 0), (H, W, 3)") for high in (1, 3, 4)
+        ),
+        *(((high, 6, wide), "u1", f"array of shape ({high}, 6, {wide}) has {wide} channels (6 wide): pass RGB, "
+           "(H, W, 3)") for high in (2, 5) for wide in (2, 5)),
+        ((2, 3, 4, 3), "u1", "array of shape (2, 3, 4, 3): one image has 2 or 3 axes, (H, W) or (H, W, 3); pass the "
+         "images of a batch one by one"),
+        ((0, 5), "u1", "array of shape (0, 5, 1) is empty: an image needs at least one pixel"),
+        ((4, 5, 0), "u2", "array of shape (4, 5, 0) is empty: an image needs at least one pixel"),
+    ],
+)  # fmt: skip
+def test_what_is_no_image_is_named(shape, dtype, message):
+    with pytest.raises(InputError) as caught:
+        rgb_from(np.zeros(shape, dtype))
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize("dtype", ["u1", "u2", ">u2"])
+@pytest.mark.parametrize("channels", [None, 1, 3, 4])
+def test_arrays_of_each_depth_and_number_of_channels_are_images(dtype, channels):
+    shape = (3, 5) if channels is None else (3, 5, channels)
+    values = np.arange(np.prod(shape)).reshape(shape) + 60
+    image = (values * (1 if dtype == "u1" else 256) + (dtype != "u1") * 255).astype(dtype)
+    expected = values.reshape(3, 5, -1)
+    expected = expected.repeat(3, axis=2) if channels in (None, 1) else expected[..., :3]
+    shown = rgb_from(image)
+    np.testing.assert_array_equal(shown, expected)
+    assert shown.flags.c_contiguous
+    assert (shown is image) == (dtype == "u1" and channels == 3)
+
+
+def test_a_mode_of_pil_with_more_than_eight_bits_is_not_clipped():
+    deep = Image.fromarray(np.full((2, 3), 40_000, np.uint16))
+    assert rgb_from(deep).tolist() == np.full((2, 3, 3), 40_000 >> 8).tolist()
+    for mode, words in (("F", "float32 array"), ("I", "int32 array")):
+        with pytest.raises(InputError, match=words):
+            rgb_from(Image.new(mode, (3, 2)))
+    for mode in ("1", "L", "P", "RGBA", "CMYK", "HSV"):
+        image = Image.new(mode, (3, 2), 1)
+        np.testing.assert_array_equal(rgb_from(image), np.asarray(image.convert("RGB")))
+
+
+def test_what_is_neither_an_array_nor_a_file_is_named():
+    class Tensor:
+        def numpy(self):
+            return None
+
+    for value, advice in (
+        (3, "give a (H, W, 3) uint8 RGB array, a path, encoded bytes or a PIL image"),
+        (Tensor(), "convert it, such as image.cpu().numpy(), to a (H, W, 3) uint8 RGB array"),
+    ):
+        with pytest.raises(InputError) as caught:
+            rgb_from(value)
+        assert str(caught.value) == f"a {type(value).__name__} is not an image: {advice}"
+
+
+@pytest.mark.parametrize("ending", [".png", ".jp2", ".tiff", ".pgm", ".avif"])
+def test_white_of_a_deep_file_is_white(ending):
+    bits = 12 if ending == ".avif" else 16
+    values = np.array([[0, 1 << (bits - 1), (1 << bits) - 1]] * 2, np.uint16).repeat(20, 0).repeat(20, 1)
+    options = [cv2.IMWRITE_AVIF_DEPTH, 12, cv2.IMWRITE_AVIF_QUALITY, 100] if ending == ".avif" else []
+    image = np.dstack([values] * 3) if ending == ".avif" else values
+    shown = decode_image(encoded(image, ending, *options), "a")
+    np.testing.assert_allclose(shown[9, 9::20, 1].astype(int), [0, 128, 255], atol=2 if ending == ".avif" else 0)
+
+
+@pytest.mark.parametrize(
+    ("stated", "largest", "bits"),
+    [
+        ((10, 12, 14), 1023, 10), ((12, 10, 9), 1023, 12), ((10, 10, 10), 1024, 12), ((5, 5, 5), 31, 8),
+        ((8, 8, 8), 255, 8),
+        ((5, 5, 5), 32, 8), ((16, 16, 16), 300, 10), ((15, 15, 15), 300, 15), ((17, 17, 17), 300, 10), (None, 300, 10),
+        (None, 0, 16), ((12, 12, 12), 0, 12),
+    ],
+)  # fmt: skip
+def test_significant_bits_of_a_deep_png_are_those_stated_or_of_its_range(stated, largest, bits):
+    values = np.zeros((2, 3, 3), np.uint16)
+    values[0, 0] = largest, largest // 2, largest // 3
+    data = encoded(values, ".png")
+    data = data if stated is None else png_with(data, b"sBIT" + bytes(stated))
+    notes = []
+    shown = decode_image(data, "a", notes=notes)
+    assert shown[0, 0].tolist() == [value >> (bits - 8) for value in values[0, 0].tolist()]
+    text = f"a: 16-bit file with values up to {largest}. They are taken as {bits}-bit values"
+    assert notes == ([text] if bits < 16 else [])
+
+
+@pytest.mark.parametrize(("stated", "shown", "lines"), [(12, [62, 187], 0), (16, [250, 255], 1)])
+def test_bits_of_a_jpeg_2000_file_are_those_of_its_header(stated, shown, lines):
+    centre = 0 if stated == 16 else (1 << 15) - (1 << 11)  # the middle of its values is stored as 0
+    values = np.full((64, 64), 1000 + centre, np.uint16)
+    values[:32] = (3000 if stated == 12 else 1023) + centre
+    data = bytearray(encoded(values, ".jp2", cv2.IMWRITE_JPEG2000_COMPRESSION_X1000, 1000))
+    data[data.index(b"\xff\x4f\xff\x51") + 42] = stated - 1
+    image = decode_image(bytes(data), "a", notes=(notes := []))
+    assert np.unique(image).tolist() == shown
+    assert len(notes) == lines
+
+
+@pytest.mark.parametrize(("maximum", "shown"), [(255, 200), (511, 100), (1023, 50), (4095, 12), (65535, 200)])
+def test_bits_of_a_pnm_file_are_those_of_its_maximum(maximum, shown):
+    kind = "u1" if maximum < 256 else ">u2"
+    data = f"P5 2 2 {maximum}\n".encode() + np.full(4, 200, kind).tobytes()
+    notes = []
+    assert decode_image(data, "a", notes=notes).max() == shown
+    assert len(notes) == (maximum == 65535)
+
+
+def tiff_entry(count, first, kind, *, order="<", big=False, at=None):
+    mark, (address, number) = (b"II" if order == "<" else b"MM"), ("Q", "Q") if big else ("I", "H")
+    head = mark + struct.pack(order + "H", 43 if big else 42) + (struct.pack(order + "HH", 8, 0) if big else b"")
+    start = len(head) + struct.calcsize(address) if at is None else at
+    return head + struct.pack(order + address, start) + struct.pack(order + number + "HH", count, first, kind)
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("big", [False, True])
+@pytest.mark.parametrize(
+    ("entry", "is_file"),
+    [
+        ((1, 254, 3), True), ((199, 256, 4), True), ((9, 255, 4), True), ((0, 254, 3), False), ((200, 254, 3), False),
+        ((9, 253, 3), False), ((9, 257, 3), False), ((9, 256, 2), False), ((9, 256, 5), False),
+    ],
+)  # fmt: skip
+def test_a_second_tiff_file_is_known_by_its_first_entry(noise, order, big, entry, is_file):
+    buffer = io.BytesIO()
+    Image.fromarray(noise[:2, :2]).save(buffer, "TIFF")
+    data = buffer.getvalue() + tiff_entry(*entry, order=order, big=big)
+    assert notes_of(data) == ([MORE] if is_file else [])
+    assert notes_of(data[:-1]) == []
+    assert notes_of(buffer.getvalue() + tiff_entry(*entry, order=order, big=big, at=1000)) == []
+
+
+@pytest.mark.parametrize(
+    ("tag", "value", "is_more"), [(254, 1, True), (254, 0, False), (330, 8, True), (330, 0, False)]
+)
+def test_previews_and_further_directories_of_a_tiff_are_named(tag, value, is_more):
+    pixels = np.full(4, 77, np.uint8).tobytes()
+    tags = {tag: value} | {256: 2, 257: 2, 258: 8, 259: 1, 262: 1, 273: 8, 277: 1, 278: 2, 279: 4}
+    for following in (0, 500):
+        entries = b"".join(struct.pack("<HHII", one, 4, 1, number) for one, number in sorted(tags.items()))
+        data = struct.pack("<2sHI", b"II", 42, 12) + pixels + struct.pack("<H", len(tags)) + entries
+        data += struct.pack("<I", following)
+        shown = decode_image(data, "a", notes=(notes := []))
+        assert shown.tolist() == np.full((2, 2, 3), 77).tolist()
+        assert notes == ([MORE] if is_more or following else [])
+
+
+@pytest.mark.parametrize(("colours", "is_lab"), [(8, True), (9, True), (10, True), (1, False)])
+def test_lab_colours_of_a_tiff_are_named(colours, is_lab, monkeypatch):
+    buffer = io.BytesIO()
+    Image.new("L", (3, 2), 90).save(buffer, "TIFF")
+    entry = struct.pack("<HHIH", 262, 3, 1, 1)
+    data = buffer.getvalue()
+    assert data.count(entry) == 1
+    monkeypatch.setattr(images, "_decode_opencv", lambda *_: np.zeros((2, 3, 3), np.uint8))
+    lines = notes_of(data.replace(entry, entry[:-2] + struct.pack("<H", colours)))
+    assert lines == (["a: its Lab colours are converted approximately"] if is_lab else [])
+
+
+@pytest.mark.parametrize("flags", range(64))
+def test_a_webp_file_with_the_flag_of_animations_has_more_images(noise, flags):
+    buffer = io.BytesIO()
+    Image.fromarray(noise).save(buffer, "WEBP")
+    still = buffer.getvalue()[12:]
+    size = struct.pack("<I", noise.shape[1] - 1)[:3] + struct.pack("<I", noise.shape[0] - 1)[:3]
+    body = b"WEBPVP8X" + struct.pack("<IB3x", 10, flags) + size + still
+    data = b"RIFF" + struct.pack("<I", len(body)) + body
+    if flags & 2:  # the image is not in a frame
+        with pytest.raises(InputError):
+            decode_image(data, "a", notes=(notes := []))
+        assert notes == [MORE]
+    else:
+        assert notes_of(data) == []
+
+
+def test_names_of_multi_picture_files_and_animations_have_more_images(noise):
+    data = encoded(noise, ".jpg")
+    assert [notes_of(data, name) for name in ("a.mpo", "a.MPO", "a.jpg", "mpo")] == [
+        ["a.mpo: only the first image of the file is read"],
+        ["a.MPO: only the first image of the file is read"], [], [],
+    ]  # fmt: skip
+    png = encoded(noise, ".png")
+    assert notes_of(png_with(png, b"acTL" + struct.pack(">2I", 1, 0))) == [MORE]
+    assert notes_of(png + png) == [MORE]
+    assert notes_of(png + b"\x89QNG") == []
+
+
+GAMMA = "a: its gamma or primaries are not those of sRGB and are not applied"
+WHITE, PRIMARIES = (31270, 32900), (64000, 33000, 30000, 60000, 15000, 6000)
+
+
+@pytest.mark.parametrize(
+    ("parts", "is_noted"),
+    [
+        ([(b"gAMA", 45455)], False), ([(b"gAMA", 47700)], False), ([(b"gAMA", 47800)], True),
+        ([(b"gAMA", 43200)], False),
+        ([(b"gAMA", 43100)], True), ([(b"cHRM", *WHITE, *PRIMARIES)], False),
+        *(([(b"cHRM", *[v * (factor if k == n else 1) for k, v in enumerate(WHITE + PRIMARIES)])], factor == 1.06)
+          for n in range(8) for factor in (1.04, 1.06)),
+        ([(b"gAMA", 100_000), (b"cHRM", *WHITE, *PRIMARIES)], True),
+        ([(b"gAMA", 45455), (b"cHRM", *8 * [30000])], True),
+        ([(b"gAMA", 100_000, 1)], False), ([(b"gAMA", 100_000), (b"sRGB",)], False), ([(b"tEXt", 5)], False),
+    ],
+)  # fmt: skip
+def test_gamma_and_primaries_of_a_png_are_noted_unless_they_are_those_of_srgb(noise, parts, is_noted):
+    made = [kind + struct.pack(f">{len(numbers)}I", *map(round, numbers)) for kind, *numbers in parts]
+    made = [part + b"\0" if part == b"sRGB" else part for part in made]
+    assert notes_of(png_with(encoded(noise, ".png"), *made)) == ([GAMMA] if is_noted else [])
+
+
+@pytest.mark.parametrize(
+    ("cicp", "is_noted"),
+    [
+        ((9, 1), True), ((11, 1), True), ((12, 13), True), ((1, 1), False), ((10, 1), False), ((9, 16), False),
+        ((9, 18), False), ((9, 17), True),
+    ],
+)  # fmt: skip
+def test_a_wide_gamut_of_a_png_is_noted_unless_it_is_hdr(noise, cicp, is_noted):
+    lines = notes_of(png_with(encoded(noise, ".png"), b"cICP" + bytes([*cicp, 0, 1])))
+    assert [line for line in lines if "HDR" not in line] == (
+        ["a: its colour profile is not sRGB and is not applied"] if is_noted else []
+    )
+    assert any("HDR" in line for line in lines) == (cicp[1] in (16, 18))
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_the_transparency_of_a_tiff_changes_no_colour(noise, order):
+    rgba = np.dstack([noise, noise[..., 0] // 2])[:4, :4]
+    tags = {256: 4, 257: 4, 258: 200, 259: 1, 262: 2, 273: 8, 277: 4, 278: 4, 279: 64, 338: 2}
+    mark, at = {"<": b"II", ">": b"MM"}[order], 8 + 64
+    counts = {258: 4}
+    entries = b"".join(
+        struct.pack(f"{order}HHI", tag, 3, counts.get(tag, 1))
+        + (struct.pack(f"{order}I", at) if tag == 258 else struct.pack(f"{order}H2x", value))
+        for tag, value in tags.items()
+    )
+    data = struct.pack(f"{order}2sHI", mark, 42, at + 8) + rgba.tobytes() + struct.pack(f"{order}4H", 8, 8, 8, 8)
+    data += struct.pack(f"{order}H", len(tags)) + entries + bytes(4)
+    np.testing.assert_array_equal(decode_image(data, "a"), rgba[..., :3])
+
+
+@pytest.mark.parametrize(("bits", "used"), [(7, 16), (8, 8), (9, 9), (16, 16), (17, 16)])
+def test_levels_of_hdr_span_the_bits_that_are_possible(bits, used):
+    values = np.arange(1 << used, dtype=np.uint16).reshape(1, -1, 1)
+    expected = tone_mapped(
+        (np.arange(1 << used) * 65535 // ((1 << used) - 1)).astype(np.uint16).reshape(1, -1, 1), 18, 16
+    )
+    np.testing.assert_array_equal(tone_mapped(values, 18, bits), expected)
