@@ -1,16 +1,21 @@
 """Sources of the search for hands in stills: windows of the network, its hands, ends of arms, and closer crops."""
 
+import math
+from dataclasses import replace
 from types import SimpleNamespace
+from typing import ClassVar
 
 import numpy as np
 import pytest
 
 from sonjit.detectors.kinds.body import BodyObservation
 from sonjit.detectors.kinds.hands import HandObservation, box_around_hand
+from sonjit.detectors.search import hands
 from sonjit.detectors.search.geometry import Proposal
-from sonjit.detectors.search.hands import HandSearch
+from sonjit.detectors.search.hands import HandSearch, foot_nearness
 from sonjit.detectors.search.network import HandBox, PersonBox
-from sonjit.detectors.search.stills import AUTO, Extent
+from sonjit.detectors.search.score import LIMITS, probability
+from sonjit.detectors.search.stills import AUTO, Candidate, Extent
 from sonjit.detectors.ssd import Detection
 from sonjit.geometry.boxes import RotatedBox
 from sonjit.geometry.windows import Window
@@ -195,3 +200,178 @@ def test_windows_of_palms_are_placed_in_the_image():
 def test_the_published_search_has_no_palms_of_low_scores():
     search = new((0.9, 0.6, 0.4))
     assert [(one.score, one.source) for one in search._published()] == [(0.9, "published"), (0.6, "published")]
+
+
+def test_sources_are_searched_from_the_published_palms_to_the_places_near_loose_hands():
+    """Two hands of the network are likely enough, and a third one is loose. A small person leads to finer windows."""
+
+    class Finding(Network):
+        limits: ClassVar = set()
+
+        def find(self, rgb, window, *limits):
+            self.limits.add(limits)
+            return super().find(rgb, window, *limits)
+
+    seen = [HandBox(0.9, box(330, 400)), HandBox(0.26, box(200)), HandBox(0.2, box(120, 500)), HandBox(0.1, box(500))]
+    network = Finding([PersonBox(0.9, (200, 100, 250, 200))], seen)
+    search = new(
+        (0.9, 0.6, 0.11, 0.09), score=0.4, network=network, bodies=SimpleNamespace(observe=lambda *_: body(size=100))
+    )
+    sources = [[(one.source, one.score) for one in source] for source in search.propose()]
+    assert sources[0] == [("published", 0.9), ("published", 0.6)]
+    names = ["hand1"] * 2 + ["palm"] + ["arm"] * 2 + ["hand2"] * 4 * 2  # 0.6 is too low where the network has no hand
+    assert sources[1:14] == [[(name, 0.9)] for name in names]
+    assert sources[14:] == [[("closer", 0.9)], [("closer", 0.6)]] * 3
+    assert network.limits == {(LIMITS["arm_person"], LIMITS["faint_hand"])}
+
+
+@pytest.mark.parametrize(("extent", "count"), [(AUTO, 1), (THOROUGH, 2)])
+def test_hands_of_the_network_have_a_lower_limit_in_thorough_searches(extent, count):
+    network = Network(hands=[HandBox(0.26, box(100)), HandBox(0.24, box(300)), HandBox(0.09, box(500))])
+    search = new((0.9,), network=network, extent=extent)
+    assert len(list(search._network_in(1))) == count
+    assert search._network_hands == network.hands
+
+
+@pytest.mark.parametrize(("width", "shown"), [(39, False), (41, True)])
+def test_a_proposal_shows_a_hand_whose_crop_overlaps_it(width, shown):
+    """A part of the crop with 39 or 41 hundredths of its area."""
+    search, hand = new(), hand_at(box(300), 0.9)
+    crop = box_around_hand(hand.keypoints)
+    assert search.shows(Proposal(crop._replace(width=crop.width * width / 100), 0.9, "palm"), hand) == shown
+
+
+def test_a_box_is_verified_once():
+    search, proposal = new((0.9,), score=0.4), Proposal(box(300), 0.9, "palm")
+    assert not search.is_known(proposal)
+    assert search.verify(proposal)
+    assert search.is_known(proposal)
+    assert search.is_known(replace(proposal, box=box(304)))
+    assert not search.is_known(replace(proposal, box=box(306)))
+
+
+def arms_of(left, right, elbows=((300, 300), (300, 300))):
+    """Return a body with these wrists and elbows, and a face of 52 px."""
+    points = np.full((33, 3), 5000, np.float32)
+    points[[2, 5], :2], points[[9, 10], :2] = (300, 100), (300, 120)
+    points[[11, 12], :2] = (320, 200), (280, 200)
+    points[[13, 14], :2], points[[15, 16], :2] = elbows, (left, right)
+    ones = np.ones(33, np.float32)
+    return BodyObservation(0.9, points, points, ones, ones, np.zeros((2, 2), np.float32))
+
+
+@pytest.mark.parametrize(
+    ("wrist", "inside"),
+    [
+        ((-29, 300), True), ((-31, 300), False), ((629, 300), True), ((631, 300), False),
+        ((300, -29), True), ((300, -31), False), ((300, 629), True), ((300, 631), False),
+    ],
+)  # fmt: skip
+def test_hands_are_searched_at_wrists_that_are_hardly_outside_the_image(wrist, inside):
+    elbow = tuple(300 + (at - 300) * 2 for at in wrist)  # so that the hand is in the image
+    assert len(list(new()._ends_of([arms_of(wrist, (9000, 0), (elbow, elbow))]))) == inside
+
+
+@pytest.mark.parametrize(("away", "searched"), [(19, False), (21, True)])
+def test_an_arm_whose_wrist_is_at_a_hand_is_not_searched(away, searched):
+    """The hand has a size of 20 px, from its wrist."""
+    search = new()
+    search.candidates = [Candidate([hand_at(box(400), 0.9)], Proposal(box(0), 0.5, "palm"))]
+    arms = arms_of((400 + away, 300), (9000, 0))
+    assert len(list(search._ends_of([arms]))) == searched
+
+
+def test_a_window_at_an_arm_has_three_faces_beyond_the_wrist():
+    left, right = new()._ends_of([arms_of((420, 300), (300, 450))])
+    face = 2.6 * 20
+    for window, centre in ((left, (420 + 0.3 * face, 300)), (right, (300, 450 + 0.3 * face))):
+        assert ((window.left + window.right) / 2, (window.top + window.bottom) / 2) == pytest.approx(centre, abs=1)
+        assert window.right - window.left == pytest.approx(3 * face, abs=1)
+    (still,) = new()._ends_of([arms_of((300, 300), (9000, 0))])  # an arm without a length
+    assert (still.left + still.right) / 2 == pytest.approx(300, abs=1)
+
+
+def candidate_of(*views, score=0.3, published=False):
+    return Candidate(list(views), Proposal(box(300), score, "palm"), agreement=0.6, published=published)
+
+
+def test_the_features_of_a_hand_are_those_of_its_views_and_surroundings():
+    first, second = hand_at(box(300), 0.6), replace(hand_at(box(300), 0.8), left=0.75)
+    crop = box_around_hand(second.keypoints)
+    search, candidate = new(), candidate_of(first, second)
+    search._network_hands = [HandBox(0.4, crop), HandBox(0.9, box(30))]
+    search.score(candidate)
+    expected = {
+        "maps": 0, "lower": math.log(0.6 / 0.4), "presence": (math.log(0.6 / 0.4) + math.log(0.8 / 0.2)) / 2,
+        "agreement": math.log(0.6 / 0.4), "detection": math.log(0.3 / 0.7), "network": math.log(0.4 / 0.6),
+        "wrist": 0, "people": 0, "foot": 0, "published": 0, "seen": 0.5, "small": math.log(20 / 48),
+        "side": math.log(3) / 2, "arm": 0,
+    }  # fmt: skip
+    assert candidate.features == pytest.approx(expected)
+
+    seen = replace(second, visibility=np.linspace(0, 1, 21, dtype=np.float32) ** 2, keypoints=second.keypoints * 4)
+    candidate, search.bodies = candidate_of(seen, published=True), [arms_of((1216, 1200), (9000, 0))]
+    search._network_hands = None
+    score = search.score(candidate)
+    changes = {
+        "lower": math.log(4), "presence": math.log(4), "network": 0, "wrist": 1 - 16 / 80, "people": 1, "published": 1,
+        "seen": float(np.mean(np.linspace(0, 1, 21) ** 2)), "small": 0, "side": math.log(3), "arm": 1.5,
+    }  # fmt: skip
+    assert candidate.features == pytest.approx(expected | changes, abs=1e-6)
+    assert score == probability("hand", candidate.features)
+
+
+@pytest.mark.parametrize("odds", [0.0, 2.0])
+def test_the_maps_of_a_hand_are_a_feature_of_another_score(monkeypatch, odds):
+    monkeypatch.setattr(hands, "map_odds", lambda views: odds if len(list(views)) == 2 else None)
+    candidate = candidate_of(hand_at(box(300), 0.6), hand_at(box(300), 0.8))
+    assert new().score(candidate) == probability("verified_hand", candidate.features)
+    assert candidate.features["maps"] == odds
+
+
+def test_the_side_of_a_hand_is_calibrated_from_its_views_and_arm():
+    search, hand = new(score=0.8), replace(hand_at(box(300), 0.8), left=0.75)
+    search._ahead._networks.hands.observe = search._ahead._networks.hands.observe_mirrored = lambda rgb, box: hand
+    (found,) = search.run([[Proposal(box(300), 0.9, "published")]])
+    assert found.result.left == pytest.approx(1 / (1 + 3**-0.72))
+    assert search._ahead.ended
+    with pytest.raises(ZeroDivisionError):
+        search.run(1 / 0 for _ in range(1))
+
+
+def test_hands_around_bodies_are_those_of_their_crops_and_ends_of_arms():
+    search, bodies = new((0.9,), score=0.8), [arms_of((100, 300), (500, 450))]
+    found = search.around(bodies, [box(200), box(400)])
+    assert search.bodies == bodies
+    assert sorted((one.proposal.source, one.proposal.score) for one in found)[-2:] == [("crop", 0.5)] * 2
+    assert {one.proposal.source for one in found} == {"arm", "crop"}
+    boxes = [one.proposal.box for one in found if one.proposal.source == "crop"]
+    assert sorted(boxes) == [box(200), box(400)]
+
+
+@pytest.mark.parametrize(
+    ("presence", "score", "network", "views"),
+    [
+        (0.951, 0.51, 0.02, 1), (0.949, 0.51, 0.02, 2), (0.951, 0.49, 0.02, 2), (0.951, 0.49, 0.28, 1),
+        (0.951, 0.49, 0.26, 2), (0.051, 0.9, 0.02, 2), (0.049, 0.9, 0.02, None),
+    ],
+)  # fmt: skip
+def test_a_hand_is_sure_by_its_presence_and_by_its_detection_or_the_network(presence, score, network, views):
+    search = new(score=presence)
+    search._network_hands = [HandBox(network, box_around_hand(hand_at(box(300), 0.9).keypoints))]
+    candidate = search.verify(Proposal(box(300), score, "palm"))
+    assert (candidate and len(candidate.views)) == views
+
+
+@pytest.mark.parametrize(("visibility", "nearness"), [(0.31, 0.5), (0.29, 0.0)])
+@pytest.mark.parametrize("foot", [(27, 29, 31), (28, 30, 32)])
+def test_a_hand_is_near_each_part_of_a_visible_foot(foot, visibility, nearness):
+    """The hand has 20 px around (300, 300)."""
+    for places in ([310, 400, 400], [400, 310, 400], [400, 400, 310], [350, 330, 250]):
+        points = np.full((33, 3), 5000, np.float32)
+        points[list(foot), 0], points[list(foot), 1] = places, 300
+        seen = np.ones(33, np.float32)
+        seen[foot[0]] = visibility
+        feet = BodyObservation(0.9, points, points, seen, seen, np.zeros((2, 2), np.float32))
+        hand = hand_at(box(300, 310), 0.9)
+        assert foot_nearness(hand, [feet]) == pytest.approx(nearness)
