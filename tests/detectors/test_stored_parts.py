@@ -1,21 +1,43 @@
-"""What kinds read from outputs of networks is stored: hands, bodies and faces in boxes, their results and next boxes.
+"""What kinds load and read is stored: the files, how their networks run, observations of boxes, results and next boxes.
 
 The networks are fakes with random outputs, so that every number counts and no weights are needed.
 """
 
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import cv2
 import numpy as np
 import pytest
 
-from sonjit.detectors.kinds.body import PERSON_GRID, Bodies, BodySmoother, MaskSmoother
+import sonjit
+from sonjit.detectors import options, ssd
+from sonjit.detectors.kinds import body, face, face_boxes, face_networks, hand_heads, hands, holistic, options_for
+from sonjit.detectors.kinds.body import (
+    PERSON_GRID,
+    Bodies,
+    BodyObservation,
+    BodySmoother,
+    MaskSmoother,
+    body_smoothers,
+    load_bodies,
+)
 from sonjit.detectors.kinds.face import FaceMeshes, FaceObservation
 from sonjit.detectors.kinds.face_boxes import FaceBoxes
-from sonjit.detectors.kinds.face_networks import FULL_GRID, SHORT_GRID
+from sonjit.detectors.kinds.face_networks import FULL_GRID, SHORT_GRID, face_smoothers, load_faces
 from sonjit.detectors.kinds.hand_heads import TAPS, load_hand_heads, load_hand_refinement
-from sonjit.detectors.kinds.hands import PALM_GRID, Hands, HandSizes, HandSmoother, palm_squares
+from sonjit.detectors.kinds.hands import (
+    PALM_GRID,
+    Hands,
+    HandSizes,
+    HandSmoother,
+    hand_smoothers,
+    load_hands,
+    palm_squares,
+)
+from sonjit.detectors.kinds.holistic import load_holistic
+from sonjit.detectors.options import GraphThresholds
 from sonjit.detectors.smoothing import KeypointSmoother, OneEuro
 from sonjit.detectors.ssd import SingleShotDetector
 from sonjit.detectors.tracking import Track
@@ -249,3 +271,237 @@ def test_sizes_of_instances_smooth_them_as_stored():
         seen = FaceObservation(0.9, one)
         found.append([smoother(seen, (index + index // 5) / 30).keypoints[:5] for smoother in (smooth, other)])
     assert_as_stored("parts.smoothed", found, absolute=1e-3)
+
+
+OUTPUTS = {
+    "palm": (192, [2016 * 18, 2016]),
+    "hand": (224, [63, 1, 1, 63]),
+    "hand-recrop": (256, [4]),
+    "pose-detector": (224, [2254 * 12, 2254]),
+    "body": (256, [195, 1, 256 * 256, 64 * 64 * 39, 117]),
+    "face-short": (128, [896 * 16, 896]),
+    "face-full": (192, [2304 * 16, 2304]),
+    "face-mesh": (192, [1404, 1]),
+    "face-attention": (192, [1404, 160, 142, 142, 10, 10, 1]),
+    # of bundles
+    "hand_detector": (192, [2016 * 18, 2016]),
+    "hand_landmarks_detector": (224, [63, 1, 1, 63]),
+    "hand_roi_refinement": (256, [4]),
+    "face_detector": (128, [896 * 16, 896]),
+    "face_landmarks_detector": (256, [478 * 3, 1, 1]),
+    "pose_detector": (224, [2254 * 12, 2254]),
+    "pose_landmarks_detector": (256, [195, 1, 256 * 256, 64 * 64 * 39, 117]),
+    # of the user: an input and outputs that fit, and some that do not
+    "more-points": (224, [63 + 30, 1, 1, 63 + 30]),
+    "no-hand": (224, [64, 1, 1, 64]),
+    "no-palm": (128, [2016 * 18, 2016]),
+    "no-face": (192, [1404, 2]),
+    "no-body": (224, [195, 1, 256 * 256, 64 * 64 * 39, 117]),
+}
+
+
+class Loaded:
+    """Engine with the sizes of a file."""
+
+    def __init__(self, path, chosen, taps):
+        names = [name for name in OUTPUTS if path.stem.startswith(name)]
+        side, sizes = OUTPUTS[max(names, key=len)]
+        self.name, self.input = path.name, np.zeros((1, side, side, 3), np.uint8)
+        self.output_sizes = [*([sizes[index] for index in chosen] if chosen else sizes), *range(1, 1 + 2 * len(taps))]
+
+
+class Bundle:
+    """Task bundle with any file."""
+
+    def __init__(self, path):
+        self.name, self.task = path.name, path.stem
+
+    def file(self, member):
+        return Path(member)
+
+    def read(self, member):
+        return b""
+
+
+def described(value):
+    """Return a part of a kind in types of JSON."""
+    if isinstance(value, Loaded | Path):
+        return value.name
+    if isinstance(value, list | tuple):
+        return [described(one) for one in value]
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    return getattr(value, "__name__", type(value).__name__)
+
+
+@pytest.fixture
+def loaded(monkeypatch):
+    """Replace the loading of networks, and return what is loaded and made."""
+    found = []
+
+    def load(path, running, *, value_range=(0.0, 1.0), outputs=None, taps=()):
+        how = [running.precision, running.threads, running.device, running.engine]
+        found.append([path.name, *how, value_range, outputs, taps])
+        return Loaded(path, outputs, taps)
+
+    def record(owner, name):
+        make = getattr(owner, name)
+
+        def made(*parts, **more):
+            found.append([name, described(parts), {key: described(value) for key, value in more.items()}])
+            return make(*parts, **more)
+
+        monkeypatch.setattr(owner, name, made)
+
+    for module in (hands, body, face_networks, holistic):
+        monkeypatch.setattr(module, "load_engine", load)
+    monkeypatch.setattr(
+        hands, "available_precision", lambda precision, path: "f32" if precision == "int8" else precision
+    )
+    monkeypatch.setattr(hands, "loaded_ahead", lambda load: load)  # without a thread
+    monkeypatch.setattr(options, "find_weight", lambda name, folder: Path(f"{name}.tflite"))
+    monkeypatch.setattr(options, "has_bundle", lambda name, folder: False)
+    monkeypatch.setattr(options, "load_bundle", lambda path, folder: Bundle(path))
+    monkeypatch.setattr(
+        face_networks, "load_blendshapes", lambda bundle, running: face_networks.BlendshapeNetwork(None)
+    )
+    monkeypatch.setattr(face_networks, "load_canonical_face", lambda bundle: face_networks._average_face())
+    for owner, name in (
+        (hands, "Hands"), (hands, "HandSizes"), (body, "Bodies"), (face, "FaceMeshes"), (face_boxes, "FaceBoxes"),
+        (holistic, "Holistic"), (ssd, "SingleShotDetector"), (hand_heads, "load_hand_heads"),
+        (hand_heads, "load_hand_refinement"),
+    ):  # fmt: skip
+        record(owner, name)
+    monkeypatch.delenv("SONJIT_THREADS", raising=False)
+    return found
+
+
+GRAPH = GraphThresholds(
+    overlap=0.45, blended=0.4, face_detection=0.35, face_overlap=0.25, face_presence=0.6, hand_presence=0.7,
+    searches_parts=True,
+)  # fmt: skip
+COMMON = (
+    {}, {"precision": "f32"}, {"precision": "bf16"}, {"precision": "int8"}, {"threads": 3},
+    {"engine": "onnxruntime", "device": "cuda", "precision": "bf16"}, {"mirrored": True}, {"thresholds": GRAPH},
+    {"search": "fast"}, {"search": "thorough"}, {"static_image": True}, {"detector_model": Path("palm-own.tflite")},
+    {"landmark_model": Path("own.task"), "search": "fast"}, {"landmark_model": Path("own.task")},
+    {"detector_model": Path("no-palm.tflite")},
+)  # fmt: skip
+CASES = {
+    "hands": (
+        *COMMON, {"model": "lite"}, {"visibility": True}, {"keypoints": "refined"}, {"distance": True},
+        {"distance": True, "hand_length": 0.2, "camera": "500,510,200,150"},
+        {"camera": "1,1,1,1"}, {"hand_length": 0.2},
+        {"landmark_model": Path("hand-own.tflite")}, {"landmark_model": Path("hand-own.tflite"), "search": "thorough"},
+        {"landmark_model": Path("more-points.tflite")}, {"landmark_model": Path("no-hand.tflite")},
+        {"landmark_model": Path("hand-own.tflite"), "visibility": True},
+        {"landmark_model": Path("hand-own.tflite"), "keypoints": "refined"},
+        {"landmark_model": Path("hand-own.tflite"), "distance": True},
+        {"landmark_model": Path("hand-own.tflite"), "distance": True, "visibility": True},
+    ),
+    "face": (
+        *COMMON, *({"model": model, **more} for model in ("mesh", "box", "box-full")
+                   for more in ({}, {"precision": "int8"}, {"blendshapes": True}, {"transform": True},
+                                {"precision": "bf16", "mirrored": True}, {"thresholds": GRAPH},
+                                {"landmark_model": Path("no-face.tflite")}, {"landmark_model": Path("own.task")})),
+        {"blendshapes": True}, {"transform": True}, {"detector_model": Path("face-short-own.tflite")},
+        {"landmark_model": Path("own.task"), "blendshapes": True, "transform": True, "mirrored": True},
+        {"landmark_model": Path("own.task"), "thresholds": GRAPH, "detector_model": Path("face-short-own.tflite")},
+    ),
+    "body": (
+        *COMMON, {"model": "lite"}, {"model": "heavy", "segmentation": True}, {"averages_mirrored": True},
+        {"detector_model": Path("pose-detector-own.tflite")}, {"landmark_model": Path("no-body.tflite")},
+        {"landmark_model": Path("own.task"), "search": "fast", "thresholds": GRAPH},
+    ),
+    "holistic": (
+        *COMMON, {"model": "lite"}, {"model": "heavy"}, {"hand_model": "lite"}, {"face_model": "mesh"},
+        {"keypoints": "refined"}, {"blendshapes": True}, {"segmentation": True}, {"min_presence_score": 0.3},
+        {"search_interval": 1}, {"search_interval": 9}, {"landmark_model": Path("body-own.tflite")},
+        *({"landmark_model": Path("holistic_landmarker.task"), **more}
+          for more in ({}, {"search": "fast"}, {"hand_model": "lite"}, {"face_model": "mesh"}, {"keypoints": "refined"},
+                       {"blendshapes": True, "mirrored": True}, {"thresholds": GRAPH})),
+    ),
+}  # fmt: skip
+
+
+LOAD = {"hands": load_hands, "face": load_faces, "body": load_bodies, "holistic": load_holistic}
+SMOOTHERS = {"hands": hand_smoothers, "face": face_smoothers, "body": body_smoothers, "holistic": body_smoothers}
+
+
+def chosen(kind, given):
+    """Return options of a kind, also those that `create_detector` does not have."""
+    inner = {name: value for name, value in given.items() if name in ("thresholds", "averages_mirrored")}
+    return replace(options_for(kind, **{name: given[name] for name in given if name not in inner}), **inner)
+
+
+@pytest.mark.parametrize("kind", CASES)
+def test_kinds_load_what_is_stored(loaded, kind):
+    rows = {}
+    for given in CASES[kind]:
+        loaded.clear()
+        try:
+            made = LOAD[kind](chosen(kind, given))
+        except sonjit.InputError as error:
+            loaded.append(str(error))
+        else:
+            made.at_close.close()
+        rows[str({name: described(value) for name, value in given.items()}) + f" {len(rows)}"] = sorted(loaded, key=str)
+    assert_as_stored(f"loads.{kind}", rows)
+
+
+def frames_of(kind):
+    """Return three observations of one instance that moves."""
+    rng = np.random.default_rng(3)
+    start, found = rng.uniform(50, 250, (33, 3)), []
+    for shift in (0, 3, 20):
+        points = (start + shift + rng.normal(0, 0.5, (33, 3))).astype(np.float32)
+        if kind in ("hands", "face"):
+            found.append(FaceObservation(0.9, points))
+            continue
+        seen, mask = rng.uniform(0, 1, 33).astype(np.float32), rng.uniform(0, 1, (2, 3)).astype(np.float32)
+        found.append(BodyObservation(0.9, points, points / 100, seen, seen, points[:2, :2], mask))
+    return found
+
+
+@pytest.mark.parametrize("kind", CASES)
+def test_tracks_are_smoothed_as_stored(loaded, kind):
+    rows, bundle = {}, {"landmark_model": Path("own.task"), "search": "fast"}
+    choices = (
+        {}, {"static_image": True}, {"max_instances": 1}, {"search": "fast"}, bundle, {**bundle, "max_instances": 1},
+        {**bundle, "max_instances": 2}, {"segmentation": True}, {"segmentation": True, "smooth_segmentation": False},
+    )  # fmt: skip
+    names = ("keypoints", "keypoints_3d", "alignment", "visibility", "mask")
+    for smoothing in ("auto", "none", "published", "one_euro", None, OneEuro(1.0, 2.0, 3.0, 4.0)):
+        for more in choices:
+            if kind in ("hands", "face") and "segmentation" in more:
+                continue
+            smoother = SMOOTHERS[kind](options_for(kind, smoothing=smoothing, **more))()
+            seen = [smoother and smoother(one, index / 30) for index, one in enumerate(frames_of(kind))]
+            key = f"{described(smoothing)} { {name: described(value) for name, value in more.items()} }"
+            values = [getattr(seen[2], name, None) for name in names]
+            rows[key] = [None if value is None else value[:2] for value in values]
+    assert_as_stored(f"smoothers.{kind}", rows)
+
+
+def test_heads_and_refinements_are_loaded_once():
+    for model in ("full", "lite"):
+        assert hand_heads.load_hand_heads(model) is hand_heads.load_hand_heads(model)
+        assert hand_heads.load_hand_refinement(model) is hand_heads.load_hand_refinement(model)
+
+
+def test_an_average_face_has_the_distance_of_the_eyes_of_an_adult():
+    average = face_networks._average_face()
+    assert average.points.shape == (468, 3)
+    used = np.flatnonzero(average.weights)
+    assert set(average.weights[used]) == {1.0}
+    assert np.linalg.norm(average.points[33] - average.points[263]) == pytest.approx(8.9, abs=0.2)
+    assert_as_stored("average-face", [used, average.points[used]])
+
+
+@pytest.mark.parametrize("threads", [None, 3])
+def test_small_networks_have_one_thread_unless_a_number_is_given(loaded, monkeypatch, threads):
+    face_networks.load_face_detector(options_for("face", threads=threads), "face-short")
+    monkeypatch.setenv("SONJIT_THREADS", "2")
+    face_networks.load_face_detector(options_for("face", threads=threads), "face-short")
+    engines = [row for row in loaded if row[0] == "face-short.tflite"]
+    assert [row[2] for row in engines] == [threads or 1, threads]
