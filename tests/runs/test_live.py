@@ -2,19 +2,26 @@ import json
 import queue
 import socket
 import threading
+from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from pythonosc.dispatcher import Dispatcher
+from pythonosc.osc_bundle import OscBundle
 from pythonosc.osc_server import ThreadingOSCUDPServer
 
 from sonjit import Body, Event, Face, Hand, InputError
 from sonjit.results import Frame, Gesture
 from sonjit.results.skeletons.faces import BLENDSHAPES
+from sonjit.runs import live
 from sonjit.runs.live import LiveOutput
 
 from ..media.characters.actors import SIZE, actor, body_of  # noqa: TID252  # one actor for files and streams
 from ..support.gltf import rotation_of  # noqa: TID252
+from ..support.scripted import face as face_of  # noqa: TID252
+from ..support.scripted import hand as hand_of  # noqa: TID252
+from ..support.stored import assert_as_stored  # noqa: TID252
 
 UNITY_BONES = {
     *("Hips", "Spine", "Chest", "UpperChest", "Neck", "Head"),
@@ -139,3 +146,50 @@ def test_websocket_without_an_answer():
         taken.bind(("127.0.0.1", 0))
         with pytest.raises(InputError, match="--to ws://"):
             LiveOutput(f"ws://127.0.0.1:{taken.getsockname()[1]}", "hands")
+
+
+def stored_frames():
+    """Return frames of each kind, with unknown values and points."""
+    left, right = hand_of("Left", id=None, seed=2), hand_of(gesture=("Fist", 0.625))
+    right.keypoints[3, 1], right.keypoints_3d[5, 2] = np.nan, np.inf
+    turned = np.float32([[0, -2, 0, 5], [2, 0, 0, 6], [0, 0, 2, 7], [0, 0, 0, 1]])
+    faces = [face_of(transform=turned), face_of(id=None, seed=4)]
+    plain = Face(0.5, np.zeros((6, 3), np.float32), (0.0, 0.0, 1.0, 1.0))
+    events = [
+        Event("Wave", "motion", "end", 0.1, 0.5, 3, "Left", 0.25),
+        Event("m", "measure", "begin", 0.2, None, 7, None, 2.5),
+    ]
+    return [
+        Frame(3, None, [left, right], events=events),
+        Frame(4, 1.25, faces=faces, bodies=[body_of(actor(0.5))]),
+        Frame(5, 0.5, faces=[plain]),
+    ]
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+@pytest.mark.parametrize("scheme", ["osc", "vmc"])
+def test_the_messages_of_frames_are_as_stored(monkeypatch, scheme, mirrored):
+    found = []
+    for frame in stored_frames():
+        packets = []
+        monkeypatch.setattr(
+            live, "open_udp", lambda *given, packets=packets: packets.append(given[:2]) or packets.append
+        )
+        with LiveOutput(f"{scheme}://localhost:9876", "hands", mirrored=mirrored) as output:
+            output.send(frame, SIZE)
+        assert packets.pop(0) == ("localhost", 9876)
+        found += [[[message.address, *message.params] for message in OscBundle(packet)] for packet in packets]
+    name = f"live.{scheme}{'.mirrored' * (mirrored and scheme == 'vmc')}"
+    assert_as_stored(name, found, relative=1e-3, absolute=1e-3)
+
+
+def test_a_websocket_is_closed_at_the_end_and_sends_its_list_even_if_empty(monkeypatch):
+    calls, sent = [], []
+    client = SimpleNamespace(
+        send=sent.append, **{name: partial(calls.append, name) for name in ("connect", "close", "abort")}
+    )
+    monkeypatch.setattr(live, "WebSocketClient", lambda address: calls.append(address) or client)
+    with LiveOutput("wss://localhost:1/p", "faces") as output:
+        output.send(Frame(1, 0.5), (8, 6))
+    assert calls == ["wss://localhost:1/p", "connect", "close"]
+    assert [json.loads(text) for text in sent] == [{"width": 8, "height": 6, "index": 1, "time": 0.5, "faces": []}]

@@ -1,10 +1,19 @@
+from contextlib import contextmanager
+from inspect import signature
+from typing import Literal, get_overloads
+
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 import sonjit
 from sonjit import InputError
+from sonjit._util import InputNote, InputWarning
 from sonjit.media.found import Results
+from sonjit.runs import tracked_frames
+
+from ..support.scripted import Clip, Script, body  # noqa: TID252  # one helper for all packages
 
 
 class Finds:
@@ -105,3 +114,142 @@ def test_measures_of_frames_become_columns(folder, monkeypatch):
     table = sonjit.to_dataframe(frames, rows="instance")
     assert len(table) == 3
     assert "palm_facing" in table
+
+
+def test_each_built_in_detector_has_typed_options():
+    kinds = [signature(one).parameters["detector"].annotation for one in get_overloads(sonjit.track)]
+    assert kinds[:4] == [Literal["hands"], Literal["face"], Literal["body"], Literal["holistic"]]
+    assert len(kinds) == 6
+
+
+@pytest.fixture
+def opened(monkeypatch):
+    """Let names of detectors open those of a script, and return name, options, kind of input and script of each."""
+    found = []
+
+    @contextmanager
+    def open_detector(name, options, source):
+        script = Script(name, lambda _: [body(45)] if name == "body" else [])
+        found.append((name, {**options}, source, script))
+        try:
+            yield script
+        finally:
+            script.close()
+
+    monkeypatch.setattr(tracked_frames, "detector_for_input", open_detector)
+    return found
+
+
+@pytest.fixture
+def mixed(tmp_path, write_video):
+    """Return a folder with two videos of 4 and 3 frames between images."""
+    for name in ("a.png", "c.png"):
+        cv2.imwrite(str(tmp_path / name), np.zeros((16, 16, 3), np.uint8))
+    for name, count in (("b.mp4", 4), ("d.mp4", 3)):
+        write_video(tmp_path / name, [np.full((16, 16, 3), 40 * k, np.uint8) for k in range(count)], fps=10)
+    return tmp_path
+
+
+def test_files_of_a_folder_share_a_detector_for_their_kind_which_begins_anew_with_each_video(opened, mixed):
+    frames = list(sonjit.track(mixed, "body", search="fast"))
+    assert [(name, options, source) for name, options, source, _ in opened] == [
+        ("body", {"search": "fast"}, "image"), ("body", {"search": "fast"}, "video")
+    ]  # fmt: skip
+    assert [(script.resets, script.closes) for *_, script in opened] == [(0, 1), (2, 1)]
+    videos = [("b.mp4", k) for k in range(4)], [("d.mp4", k) for k in range(3)]
+    assert [(frame.source, frame.index) for frame in frames] == [("a.png", 0), *videos[0], ("c.png", 2), *videos[1]]
+
+
+def test_one_video_is_read_in_part_and_its_detector_is_not_reset(opened, mixed):
+    frames = list(sonjit.track(mixed / "b.mp4", "body", start_s=0.1, end_s=0.3, every=2, roi=(1, 2, 3, 4)))
+    assert [(frame.index, frame.source) for frame in frames] == [(2, None)]
+    ((_, options, _, script),) = opened
+    assert (options, script.resets, script.calls) == ({}, 0, [(0.2, (1, 2, 3, 4))])
+    with pytest.warns(InputNote, match="Gaps are not visible"):
+        recording = list(sonjit.track(str(mixed / "*.png"), "body", fps=4))
+    assert [(frame.index, frame.time) for frame in recording] == [(0, 0.0), (1, 0.25)]
+
+
+def test_a_detector_is_closed_where_a_program_leaves_the_loop(opened, mixed):
+    frames = sonjit.track(mixed, "body")
+    next(frames)
+    frames.close()
+    assert [script.closes for *_, script in opened] == [1]
+
+
+@pytest.mark.parametrize(
+    ("kind", "given", "expected"),
+    [
+        ("hands", {}, {}),
+        ("hands", {"measures": True}, {"gestures": "canned"}),
+        ("hands", {"measures": True, "gestures": None}, {"gestures": None}),
+        ("hands", {"count": "index_curl"}, {}),
+        ("face", {"measures": True}, {}),
+        ("holistic", {"measures": True}, {"gestures": "canned"}),
+    ],
+)
+def test_measures_of_hands_include_gestures(opened, mixed, kind, given, expected):
+    list(sonjit.track(mixed / "a.png", kind, **given))
+    assert [options for _, options, *_ in opened] == [expected]
+
+
+def test_frames_have_measures_where_they_or_counts_are_requested(opened, mixed):
+    found = {}
+    for name, given in (("none", {}), ("all", {"measures": True}), ("one", {"count": "left_elbow"})):
+        *_, frame = sonjit.track(mixed / "b.mp4", "body", **given)
+        found[name] = frame.measures
+    assert found["none"] == []
+    assert found["one"][0].keys() - found["all"][0].keys() == {"repetitions"}
+    *_, frame = sonjit.track(mixed / "b.mp4", "body", count=["left_elbow", "left_knee"])
+    assert {"repetitions_left_elbow_angle", "repetitions_left_knee_angle"} <= frame.measures[0].keys()
+    with pytest.raises(InputError, match="name each angle once"):
+        sonjit.track(mixed / "b.mp4", "body", count=["left_elbow", "left_elbow"])
+
+
+def test_events_end_with_the_last_frame_of_each_video(opened, tmp_path, write_video):
+    for name in ("a.mp4", "b.mp4"):
+        write_video(tmp_path / name, [np.full((16, 16, 3), 40 * k, np.uint8) for k in range(5)], fps=10)
+    frames = sonjit.track(tmp_path, "body", events=["left_elbow:60:90"])
+    events = [(frame.source, frame.index, event.phase) for frame in frames for event in frame.events]
+    assert events == [(name, *rest) for name in ("a.mp4", "b.mp4") for rest in ((1, "begin"), (4, "cancel"))]
+
+
+def test_notes_and_problems_of_a_source_are_warnings_once(monkeypatch):
+    monkeypatch.setattr(tracked_frames, "Detector", Script)
+
+    class Damaged(Clip):
+        def _frames(self):
+            self.problems += ["frame 3 is damaged"]
+            self.notes += ["turned", "cut", "turned"]
+            yield from super()._frames()
+
+    with pytest.warns() as warned:
+        frames = list(sonjit.track(Damaged(3), Script("body", lambda _: [])))
+    assert [(str(one.message), one.category) for one in warned] == [
+        ("turned", InputNote), ("cut", InputNote), ("frame 3 is damaged", InputWarning)
+    ]  # fmt: skip
+    assert [frame.index for frame in frames] == [0, 1, 2]
+
+
+def test_images_in_memory_are_one_input_or_several(opened):
+    rgb = np.zeros((4, 6, 3), np.uint8)
+    image = Image.fromarray(rgb)
+    png = cv2.imencode(".png", rgb)[1].tobytes()
+    one = (rgb, rgb[..., 0], image, png, bytearray(png), memoryview(png))
+    assert [[frame.source for frame in sonjit.track(source, "body")] for source in one] == [["image 0"]] * len(one)
+    several = np.stack([rgb, rgb]), [image, png], iter([rgb, rgb])
+    found = [[frame.source for frame in sonjit.track(source, "body")] for source in several]
+    assert found == [["image 0", "image 1"]] * len(several)
+    with pytest.raises(InputError, match="name an INPUT"):
+        list(sonjit.track([], "body"))
+
+
+def test_a_list_of_files_goes_on_after_one_that_cannot_be_read(opened, mixed):
+    (mixed / "b.mp4").write_bytes(b"no video")
+    with pytest.warns(InputWarning, match=r"b\.mp4"):
+        found = [frame.source for frame in sonjit.track(mixed, "body")]
+    assert found == ["a.png", "c.png", *["d.mp4"] * 3]
+    for name in ("a.png", "c.png", "d.mp4"):
+        (mixed / name).write_bytes(b"no image")
+    with pytest.warns(InputWarning), pytest.raises(InputError, match="none of the 4 files can be read"):
+        list(sonjit.track(mixed, "body"))
