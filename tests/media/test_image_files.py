@@ -417,3 +417,15 @@ def test_levels_of_hdr_span_the_bits_that_are_possible(bits, used):
         (np.arange(1 << used) * 65535 // ((1 << used) - 1)).astype(np.uint16).reshape(1, -1, 1), 18, 16
     )
     np.testing.assert_array_equal(tone_mapped(values, 18, bits), expected)
+
+
+@pytest.mark.parametrize("brand", [b"avif", b"heic"])
+@pytest.mark.parametrize(
+    "rest", [b"", bytes(8), struct.pack(">I", 16) + b"meta" + bytes(8), struct.pack(">I", 7) + b"meta"]
+)
+def test_an_avif_file_without_its_properties_is_damaged(brand, rest):
+    if brand == b"heic":
+        pytest.importorskip("pillow_heif")
+    with pytest.raises(InputError, match="a") as caught:
+        decode_image(struct.pack(">I", 16) + b"ftyp" + brand + bytes(4) + rest, "a")
+    assert "\n" not in str(caught.value)

@@ -211,7 +211,7 @@ def avif_colours(data: bytes) -> tuple[int, int]:
                 bits = 8 if not content[2] & 0x40 else 12 if content[2] & 0x20 else 10
             elif kind == b"colr" and content[:4] == b"nclx":
                 transfer = int.from_bytes(content[6:8])
-    except (struct.error, IndexError, KeyError, StopIteration):
+    except (struct.error, IndexError, KeyError):
         return 16, 0
     return bits, transfer
 
@@ -247,8 +247,8 @@ def crop_of_aperture(
 
 def _primary_properties(data: bytes) -> Iterator[tuple[bytes, bytes]]:
     """Yield the type and content of each property of the primary image, in the order in which they apply."""
-    meta = next(content for kind, content in boxes(data) if kind == b"meta")[4:]
-    inner = dict(boxes(meta))
+    meta = next((content for kind, content in boxes(data) if kind == b"meta"), b"")
+    inner = dict(boxes(meta[4:]))
     primary = int.from_bytes(inner[b"pitm"][4 : 6 if inner[b"pitm"][0] == 0 else 8])
     properties = dict(boxes(inner[b"iprp"]))
     items = list(boxes(properties[b"ipco"]))
