@@ -35,7 +35,8 @@ class GestureRecording:
 
     @classmethod
     def of(cls, name: str, hands: Sequence[Hand]) -> Self:
-        """Create a recording from detected hands. Raise InputError if there are none."""
+        """Create a recording from detected hands with known keypoints. Raise InputError if there are none."""
+        hands = [hand for hand in hands if all(np.isfinite(points).all() for points in hand.gesture_points)]
         if not hands:
             raise InputError(f"{name}: no hand found. Use an image or video that shows one")
         points = np.stack([np.stack(hand.gesture_points) for hand in hands]).astype(np.float32)
@@ -52,8 +53,11 @@ class GestureRecording:
         if not arrays.keys() >= {"name", "points"}:
             raise InputError(f"{path}: not a recording of a gesture. Use sonjit gestures record")
         name, points = str(arrays["name"]), arrays["points"]
-        if points.ndim != 4 or points.shape[1:] != (2, classifier.KEYPOINTS, 3) or not len(points):
-            raise InputError(f"{path}: contains points {points.shape}, not (N, 2, {classifier.KEYPOINTS}, 3)")
+        if points.shape[1:] != (2, classifier.KEYPOINTS, 3) or not len(points) or points.dtype.kind != "f":
+            given = f"{points.dtype} points {points.shape}"
+            raise InputError(f"{path}: contains {given}, not numbers (N, 2, {classifier.KEYPOINTS}, 3)")
+        if not np.isfinite(points).all():
+            raise InputError(f"{path}: contains points that are not finite. Record again")
         return cls(name, points)
 
     def save(self, path: Path) -> None:
