@@ -264,7 +264,7 @@ def test_segments_are_from_the_first_to_the_last_frame_of_a_steady_gesture():
     assert second[:2] == ("B", 0)
     assert second[2] - first[3] == 4 / 64  # between them no gesture has enough of a share
     assert 0.1 < second[2] - 40 / 64 < 0.2
-    assert 0.1 < second[3] - 80 / 64 < 0.2
+    assert second[3] == 85 / 64
     assert third == ("B", 0, pytest.approx(third[2]), 159 / 64)
     assert {one.handedness for one in custom.segments_of(shown(*names), SEEN)} == {"Right"}
     assert not any(one.moving for one in custom.segments_of(shown(*names), SEEN))
