@@ -10,7 +10,8 @@ import pytest
 
 from sonjit._util.errors import InputError
 from sonjit.gestures import GestureSegment, exports, segments_of
-from sonjit.results import Body, Frame, Person
+from sonjit.results import Body, Face, Frame, Hand, Person
+from sonjit.results.skeletons import load_skeleton
 
 SEGMENTS = [
     GestureSegment("I & J", 0.5, 1.25, 0.9, 0, "Right", moving=False),
@@ -160,3 +161,82 @@ def test_the_formats_own_package_reads_the_same(frames, tmp_path):
     np.testing.assert_array_equal(pose.body.data.filled(0), points)
     np.testing.assert_array_equal(pose.body.confidence, scores)
     assert pose.header.get_point_index("RIGHT_HAND_LANDMARKS", "INDEX_FINGER_TIP") == 29
+
+
+@pytest.mark.parametrize(
+    ("media", "name", "mime"),
+    [
+        ("a/clip.MP4", "clip.MP4", "video/mp4"), ("b.mov", "b.mov", "video/quicktime"),
+        ("c.mpg", "c.mpg", "video/mpeg"), ("d.avi", "d.avi", "video/x-msvideo"), ("e.mkv", "e.mkv", "unknown"),
+    ],
+)  # fmt: skip
+def test_elan_gets_the_name_and_type_of_the_video(tmp_path, media, name, mime):
+    exports.save_segments_eaf(tmp_path / "clip.eaf", SEGMENTS, media)
+    root = ElementTree.parse(tmp_path / "clip.eaf").getroot()
+    found = root.find("HEADER/MEDIA_DESCRIPTOR").attrib
+    assert found == {"MEDIA_URL": name, "MIME_TYPE": mime, "RELATIVE_MEDIA_URL": f"./{name}"}
+    slots = [(one.get("TIME_SLOT_ID"), one.get("TIME_VALUE")) for one in root.iter("TIME_SLOT")]
+    assert slots == [(f"ts{k}", str(time)) for k, time in enumerate((500, 750, 1250, 1500, 1500, 2000), 1)]
+    spans = [tuple(one.attrib.values()) for one in root.iter("ALIGNABLE_ANNOTATION")]
+    assert spans == [("a1", "ts1", "ts3"), ("a2", "ts2", "ts4"), ("a3", "ts5", "ts6")]
+    assert root.get("FORMAT") == root.get("VERSION") == "3.0"
+    assert root.find("HEADER").attrib == {"MEDIA_FILE": "", "TIME_UNITS": "milliseconds"}
+    kind = {"GRAPHIC_REFERENCES": "false", "LINGUISTIC_TYPE_ID": "gestures", "TIME_ALIGNABLE": "true"}
+    assert root.find("LINGUISTIC_TYPE").attrib == kind
+
+
+def hand_at(place, id=None, side="Right"):
+    points = np.full((21, 3), place, np.float32)
+    return Hand(side, 0.75, points, points, id=id)
+
+
+@pytest.mark.parametrize(
+    ("ids", "people"),
+    [
+        ([[7, 3], [3], [3, 7]], [[1, 2], [0, 1], [2, 1]]),
+        ([[None, None], [None]], [[1, 2], [1]]),
+        ([[7, None], [None, 7], [None]], [[1, 2], [2, 1], [1]]),
+        ([[7, 8, 9], [9, 5], [5, 7]], [[1, 2, 3], [2, 0, 1], [1, 2]]),  # 5 took the number of 7
+        ([[7], [8], [8, 7]], [[1], [1], [1, 2]]),  # both had the first number
+    ],
+)
+def test_a_hand_stays_the_person_of_its_track(tmp_path, ids, people):
+    frames = [
+        Frame(row, row / 10, [hand_at(number, id) for number, id in enumerate(own, 1)]) for row, own in enumerate(ids)
+    ]
+    exports.save_pose(tmp_path / "a.pose", frames, (640, 480))
+    _, _, fps, points, scores = read_pose(tmp_path / "a.pose")
+    count = max(map(len, people))
+    assert fps == pytest.approx(10)
+    assert points[:, :, 20, 2].tolist() == [own + [0] * (count - len(own)) for own in people]
+    assert set(np.unique(scores)) <= {0, 0.75}
+
+
+@pytest.mark.parametrize("times_s", [(0.0,), (0.5, 0.5), (None, 0.5), (0.5, None), (0.5, 0.4)])
+def test_pose_files_need_times_that_increase(tmp_path, times_s):
+    frames = [Frame(index, time_s, [hand_at(1)]) for index, time_s in enumerate(times_s)]
+    with pytest.raises(InputError, match="requires a video with at least two frames"):
+        exports.save_pose(tmp_path / "a.pose", frames, (640, 480))
+
+
+def test_pose_files_have_the_lines_and_colours_of_every_part(tmp_path):
+    names = {"POSE": "body_blazepose33", "FACE": "face_mediapipe478"}
+    body = Body(0.9, np.full((33, 3), 5, np.float32), np.zeros((33, 3), np.float32), np.ones(33), np.ones(33), id=0)
+    face = Face(0.25, np.full((478, 3), 6, np.float32), (0, 0, 1, 1), id=0)
+    person = Person(body, hand_at(7, 0, "Left"), hand_at(8, 0), face)
+    exports.save_pose(tmp_path / "a.pose", [Frame(0, 1.0, people=[person]), Frame(1, 3.0)], (64, 48))
+    (width, height), named, fps, points, scores = read_pose(tmp_path / "a.pose")
+    order = ["POSE", "FACE", "LEFT_HAND", "RIGHT_HAND"]
+    assert (width, height, fps, [*named]) == (64, 48, 0.5, [f"{part}_LANDMARKS" for part in order])
+    assert named["FACE_LANDMARKS"] == [str(number) for number in range(478)]
+    assert points[0, 0, :, 1].tolist() == [5] * 33 + [6] * 478 + [7] * 21 + [8] * 21
+    assert scores[0, 0].tolist() == [1] * 33 + [0.25] * 478 + [0.75] * 42
+    assert not points[1].any()
+    data = (tmp_path / "a.pose").read_bytes()
+    assert struct.unpack_from("<fHHHH", data) == (pytest.approx(0.2), 64, 48, 64, 4)
+    for part, colour in zip(order, [(255,) * 3, (128,) * 3, (255, 160, 60), (60, 160, 255)], strict=True):
+        lines = load_skeleton(names.get(part, "hand_mediapipe21")).connections
+        ends = b"".join(struct.pack("<HH", *line) for line in lines)
+        assert ends + struct.pack("<HHH", *colour) * len(lines) in data
+        start = data.index(f"{part}_LANDMARKS".encode()) + len(f"{part}_LANDMARKS") + 6
+        assert struct.unpack_from("<HHH", data, start) == (len(named[f"{part}_LANDMARKS"]), len(lines), len(lines))

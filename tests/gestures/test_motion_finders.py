@@ -57,7 +57,7 @@ SWIPE = [("Swipe_Right", "begin"), ("Swipe_Right", "end")]
         ({"degrees": 29}, {"degrees": 31}),
         ({"degrees": -29}, {"degrees": -31}),
         ({"bend": 0.17, "distance": 1.3}, {"bend": 0.2, "distance": 1.3}),
-        ({"slow_s": 0.3, "distance": 2.2}, {"slow_s": 0.62, "distance": 2.2}),
+        ({"slow_s": 0.58, "distance": 2.2}, {"slow_s": 0.6, "distance": 2.2}),
     ],
 )
 def test_a_swipe_is_quick_straight_and_comes_from_rest(inside, outside):
@@ -208,6 +208,7 @@ def test_a_push_states_its_growth_and_its_highest_speed():
     assert found[-1].strength == pytest.approx(math.log(1.6) / 0.24 / 4)
     assert found[0].rounds == pytest.approx(1.3, abs=0.03)
     assert found[0].start == 0
+    assert phases(steps(Pushes(), push(before=1, rate=6)[:8])) == PUSH[:1]  # at once
     # it ends when the growth of the last 0.09 s is below 0.7 per second
     assert phases(steps(Pushes(), push(growth=1.6, rate=2.0)[: 20 + 24 + 5])) == PUSH[:1]
     assert phases(steps(Pushes(), push(growth=1.6, rate=2.0)[: 20 + 24 + 7])) == PUSH

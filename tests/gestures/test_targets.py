@@ -9,7 +9,7 @@ from contextlib import suppress
 from functools import partial
 from importlib.machinery import ModuleSpec
 from queue import Queue
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from unittest.mock import Mock
 
 import pytest
@@ -397,3 +397,80 @@ def test_a_desktop_that_stops_gets_the_newest_position_and_every_key(monkeypatch
             outlets.send(Command(one, 3, {}))
         receiver.permit.release(9)
     assert receiver.got == [(1, 0), (3, 0), "free", ("press", "LEFT"), "free"]  # the last one at the end
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """Return a list with the time of receivers, whose limits are those of users."""
+    monkeypatch.undo()
+    now = [50.0]
+    monkeypatch.setattr(targets, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    return now
+
+
+def test_a_receiver_is_reported_after_a_second_and_aborted_after_ten(clock, caplog):
+    receiver, aborted = Receiver(), []
+    with Target("x", receiver.send, abort=lambda: aborted.append(clock[0])) as target:
+        target.put(0)
+        receiver.began.acquire()
+        reports = []
+        for seconds in (0.5, 1.0, 1.01, 5.0, 10.0, 10.01):
+            clock[0] = 50 + seconds
+            target.put(1)
+            reports.append(len(lines(caplog)))
+        assert reports == [0, 0, 1, 1, 1, 1]
+        assert aborted == [60.01]
+        receiver.permit.release(9)
+
+
+def test_a_receiver_that_failed_is_tried_again_after_two_seconds(clock, caplog):
+    receiver = Receiver()
+    receiver.permit.release(9)
+    with Target("x", receiver.send) as target:
+        target.put(OSError())
+        wait_for(lambda: lines(caplog))
+        for seconds in (1.0, 1.99):
+            clock[0] = 50 + seconds
+            target.put(seconds)
+            time.sleep(0.05)  # the thread could send it
+        assert receiver.got == []
+        clock[0] = 52.0
+        target.put("last")
+        wait_for(lambda: receiver.got == ["last"])
+    assert lines(caplog) == ["x: OSError", "x: receives again; left out 3 messages"]
+
+
+def test_the_end_of_a_receiver_is_called_once_and_its_failure_is_a_line(caplog):
+    calls = []
+
+    def fail():
+        calls.append("end")
+        raise OSError("cannot be closed")
+
+    with Target("x", calls.append, end=fail) as target:
+        target.put("a")
+    assert calls == ["a", "end"]
+    assert lines(caplog) == ["x: cannot be closed"]
+
+
+@pytest.mark.parametrize(("length", "count"), [(8192 - 16 - 4, 1), (8192 - 16, 2)])
+def test_a_bundle_has_up_to_8192_bytes(length, count):
+    first = osc_message("/a" + "b" * 93)
+    assert len(first) == 100
+    messages = [first, bytes(length - 104)]
+    packets = list(osc_bundles(messages))
+    assert len(packets) == count
+    assert sum(map(len, packets)) == length + 4 + 16 * count
+    assert [len(one) for one in osc_bundles([bytes(9000), first])] == [9020, 120]
+    assert list(osc_bundles([])) == []
+
+
+@pytest.mark.parametrize(
+    ("address", "values", "message"),
+    [
+        ("/ab", (), b"/ab\0,\0\0\0"),
+        ("/abc", (1.0, "xyz", "wxyz"), b"/abc\0\0\0\0,fss\0\0\0\0?\x80\0\0xyz\0wxyz\0\0\0\0"),
+    ],
+)
+def test_a_message_is_padded_to_four_bytes(address, values, message):
+    assert osc_message(address, *values) == message

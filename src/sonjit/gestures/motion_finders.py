@@ -211,7 +211,7 @@ class Pushes(MotionFinder):
             yield self._begin(smallest.palm)
 
     def _reset(self) -> None:
-        self._start, self._is_done = None, False
+        self._start = None
         self._recent.clear()
 
     def _values(self) -> tuple[str, float, float]:

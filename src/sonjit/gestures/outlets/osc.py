@@ -35,10 +35,11 @@ def osc_bundles(messages: Iterable[bytes]) -> Iterator[bytes]:
     """
     packet = _BUNDLE
     for message in messages:
-        if len(packet) + len(message) > _MAX_BUNDLE_BYTES and packet != _BUNDLE:
+        element = struct.pack(">i", len(message)) + message
+        if len(packet) + len(element) > _MAX_BUNDLE_BYTES and packet != _BUNDLE:
             yield packet
             packet = _BUNDLE
-        packet += struct.pack(">i", len(message)) + message
+        packet += element
     if packet != _BUNDLE:
         yield packet
 
