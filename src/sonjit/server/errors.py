@@ -1,8 +1,10 @@
 """Errors of endpoints: a code, an HTTP status and one line with the reason and the remedy."""
 
 import logging
+from typing import cast
 
 from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
@@ -71,10 +73,15 @@ def answer_errors(app: FastAPI) -> None:
             "not_found", f"no endpoint {request.method} {request.url.path}; /docs lists them"
         ).response()
 
+    async def wrong_parameter(_: Request, error: Exception) -> Response:
+        first = cast("RequestValidationError", error).errors()[0]
+        return RefusedError("bad_option", f"{first['loc'][-1]}: {first['msg']}").response()
+
     async def left(_: Request, __: Exception) -> Response:
         return Response(status_code=400)  # the client has left
 
     app.add_exception_handler(SonjitError, refuse)
     app.add_exception_handler(HTTPException, no_endpoint)
+    app.add_exception_handler(RequestValidationError, wrong_parameter)
     app.add_exception_handler(ClientDisconnect, left)
     app.add_exception_handler(Exception, refuse)
