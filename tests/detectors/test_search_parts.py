@@ -10,15 +10,16 @@ import pytest
 from sonjit.detectors.kinds.body import BodyObservation
 from sonjit.detectors.kinds.hands import HandObservation
 from sonjit.detectors.search import geometry
+from sonjit.detectors.search import score as scores
 from sonjit.detectors.search.bodies import PLACEMENTS, box_below, clipped, crop_of, only_box
 from sonjit.detectors.search.geometry import Proposal, is_near, is_same_instance, merge_proposals, oks
 from sonjit.detectors.search.hands import arm_side, face_height, is_near_crop, wrist_distance
 from sonjit.detectors.search.network import SIDE, VALUES, PeopleNetwork, PersonBox, has_small, new_people
-from sonjit.detectors.search.score import LIMITS
+from sonjit.detectors.search.score import CONSTANTS, LIMITS, map_odds, probability
 from sonjit.detectors.search.stream_finders import BodyFinder
-from sonjit.detectors.ssd import Detection
+from sonjit.detectors.ssd import AnchorGrid, Detection
 from sonjit.detectors.tracking import Track
-from sonjit.geometry.boxes import RotatedBox
+from sonjit.geometry.boxes import RotatedBox, letterbox
 from sonjit.geometry.windows import Window
 
 BOX = RotatedBox(200, 100, 100, 100, 0.2)
@@ -415,3 +416,128 @@ def test_people_of_a_window_are_proposed_with_their_boxes():
     assert not finder.is_tracked(proposal, body_of(torso=((400, 100), (500, 100), (400, 300), (500, 300))))
     assert finder.is_tracked(replace(proposal, head=geometry.head_of_body(shown)), shown)
     assert not finder.is_tracked(replace(proposal, person=None), shown)
+
+
+def test_published_people_are_decoded_from_the_anchors_of_the_grid():
+    """Centre codes are tenths of an anchor and size codes fifths of the log of its size, from y to x and h to w."""
+    grid = AnchorGrid(
+        300, (16, 32, 64, 100, 150, 300), (1.0, 2.0, 0.5, 3.0, 1 / 3), min_scale=0.2, max_scale=0.95, fixed_size=False,
+        reduce_lowest_layer=True,
+    ).anchors()  # fmt: skip
+    codes, logits = np.zeros((1917, 4), np.float32), np.full(1917, -9.0, np.float32)
+    chosen = {1500: (1.0, (1.0, -2.0, 0.5, -0.25)), 1910: (2.0, (-1.0, 0.5, 1.0, 0.5)), 300: (0.5, (0, 0, 2.0, 1.0))}
+    for anchor, (logit, code) in chosen.items():
+        logits[anchor], codes[anchor] = logit, code
+    window, shift = Window(40, 60, 340, 360), np.array([40, 60, 40, 60])
+    engine = SimpleNamespace(
+        input=np.zeros((1, 300, 300, 3), np.uint8),
+        run=lambda: [codes[None], np.tile(logits[None, :, None], 24), np.zeros((1, 32, SIDE, SIDE), np.float32)],
+    )
+    own = SimpleNamespace(
+        input=np.zeros((1, SIDE, SIDE, 32), np.float32), run=lambda: [np.full((1, SIDE, SIDE, VALUES), -9, np.float32)]
+    )
+    network = PeopleNetwork(engine, own)
+    expected = []
+    for anchor in (1910, 1500, 300):
+        logit, (y, x, h, w) = chosen[anchor]
+        cx, cy, width, height = grid[anchor]
+        cx, cy = cx + x / 10 * width, cy + y / 10 * height
+        width, height = width * math.exp(w / 5), height * math.exp(h / 5)
+        box = 300 * np.array([cx - width / 2, cy - height / 2, cx + width / 2, cy + height / 2]) + shift
+        expected.append((1 / (1 + math.exp(-logit)), box))
+    rgb = np.zeros((400, 380, 3), np.uint8)
+    inside = [
+        (score, window.clipped(box)) for score, box in expected
+        if not window.cuts(box, rgb) and box[3] - box[1] > 0.8 * (box[2] - box[0])
+    ]  # fmt: skip
+    found, _ = network.find(rgb, window, 0.2)
+    assert len(found) == len(inside) > 0
+    for person, (score, box) in zip(found, inside, strict=True):
+        assert person.score == pytest.approx(score)
+        np.testing.assert_allclose(person.box, box, atol=0.01)
+
+
+@pytest.mark.parametrize(("least", "count"), [(0.72, 1), (0.74, 0)])
+def test_published_people_have_the_given_limit(least, count):
+    """The score is 0.731."""
+    assert len(people_network(logits={-1: 1.0}).find(IMAGE, COMPLETE, least)[0]) == count
+
+
+@pytest.mark.parametrize(("score", "count"), [(0.081, 1), (0.079, 0)])
+def test_people_of_the_own_map_have_a_limit_of_their_own_with_published_ones(score, count):
+    peaks = [person_at(10, 20, logit=math.log(score / (1 - score)))]
+    assert len(people_network(peaks=peaks).find(IMAGE, COMPLETE, 0.9)[0]) == count
+
+
+@pytest.mark.parametrize(
+    ("neighbour", "count"), [((18, 18), 1), ((18, 20), 1), ((20, 19), 1), ((19, 21), 2), ((17, 19), 2)]
+)
+def test_a_peak_is_the_highest_of_its_neighbours(neighbour, count):
+    row, column = neighbour
+    peaks = [(19, 19, 0, (2.0, 0, 0, 0, 0, 1)), (row, column, 0, (1.0, 0, 0, 0, 0, 1))]
+    found = people_network(peaks=peaks).find(IMAGE, COMPLETE, 0.2, 0.3)[1]
+    assert [one.score for one in found] == pytest.approx([1 / (1 + math.exp(-logit)) for logit in (2, 1)][:count])
+
+
+def test_the_networks_see_the_letterboxed_window_and_the_map_of_its_cells():
+    shared = np.arange(32 * SIDE * SIDE, dtype=np.float32).reshape(1, 32, SIDE, SIDE)
+    for boxes in (True, False):
+        network = people_network(boxes=boxes)
+        before = network._engine.run()
+        network._engine.run = lambda before=before: [*before[:-1], shared]
+        rgb = np.random.default_rng(0).integers(0, 255, (200, 300, 3), np.uint8)
+        window = Window(100, 20, 250, 120)
+        network.find(rgb, window, 0.2)
+        np.testing.assert_array_equal(network._engine.input[0], letterbox(window.cut(rgb), 300, 300))
+        np.testing.assert_array_equal(network._own.input[0], np.moveaxis(shared[0], 0, -1))
+
+
+def test_people_of_the_own_map_lie_in_wide_windows_and_have_a_largest_size():
+    network = people_network(peaks=[(19, 10, 6, (2.0, 0.25, -0.5, math.log(4), 9.0))], boxes=False)
+    rgb = np.zeros((150, 300, 3), np.uint8)
+    ((score, box),), hands = network.find(rgb, Window(0, 0, 300, 150), 0.2)
+    assert score == pytest.approx(1 / (1 + math.exp(-2)))
+    assert box == pytest.approx(((10.75 - 2) * CELL, 0, (10.75 + 2) * CELL, 150), abs=1e-3)
+    assert hands == []
+    small = people_network(peaks=[(19, 19, 6, (2.0, -0.5, -0.5, math.log(2), math.log(10)))], boxes=False)
+    ((_, box),) = small.find(rgb, Window(0, 0, 300, 150), 0.2)[0]
+    assert box == pytest.approx((150 - CELL, 75 - 5 * CELL, 150 + CELL, 75 + 5 * CELL), abs=1e-3)
+
+
+@pytest.mark.parametrize(("least", "count"), [(0.999, 1), (1.0, 0), (1.1, 0)])
+def test_hands_are_decoded_if_they_have_a_limit_below_1(least, count):
+    network = people_network(peaks=[(10, 12, 0, (9.0, 0, 0, 0, 0, 1))])
+    assert len(network.find(IMAGE, COMPLETE, 0.2, least)[1]) == count
+
+
+@pytest.mark.parametrize(("width", "joined"), [(56, True), (54, False)])
+def test_a_person_of_both_networks_is_one_by_their_overlap(width, joined):
+    """The own box is that part of the published one, which spans 292.4 px."""
+    full = 292.4 / CELL
+    network = people_network(logits={-1: 3.0}, peaks=[person_at(full * width / 100, full, logit=4.0)])
+    people, _ = network.find(IMAGE, COMPLETE, 0.2)
+    assert len(people) == (1 if joined else 2)
+    assert people[0].score == pytest.approx(1 / (1 + math.exp(-4)))
+    assert people[0].box[2] - people[0].box[0] == pytest.approx(292.4 * width / 100, abs=0.1)
+
+
+@pytest.mark.parametrize("odds", [(2.0,), (2.0, -1.0)])
+def test_odds_of_maps_are_the_means_of_keypoints_and_views(odds):
+    weights = np.array(CONSTANTS["hand_maps"]["weights"], np.float32)
+    unit = weights / (weights @ weights)
+    spread = np.linspace(-1, 1, 21)[:, None]
+    views = [((value + spread) * unit).astype(np.float32) for value in odds]
+    assert map_odds(views) == pytest.approx(CONSTANTS["hand_maps"]["bias"] + np.mean(odds), abs=1e-4)
+    assert map_odds([*views, None]) is None
+    assert map_odds([views[0][:, 1:]]) is None
+
+
+@pytest.mark.parametrize(("given", "odds"), [(0.7, math.log(7 / 3)), (0.0, -math.log(999)), (1.0, math.log(999))])
+def test_log_odds_are_those_of_probabilities_up_to_a_thousandth(given, odds):
+    assert scores.logit(given) == pytest.approx(odds)
+
+
+def test_a_probability_is_the_logistic_function_of_the_weighted_features():
+    features = {"presence": 1.5, "mirrored": -0.5, "unused": 99.0}
+    value = -1.95 + 0.212 * 1.5 - 0.672 * 0.5
+    assert probability("stream_hand", features) == pytest.approx(1 / (1 + math.exp(-value)))
