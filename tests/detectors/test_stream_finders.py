@@ -9,6 +9,7 @@ import pytest
 
 from sonjit.detectors.kinds.body import BodyObservation
 from sonjit.detectors.kinds.face import FaceObservation
+from sonjit.detectors.kinds.hands import box_from_palm
 from sonjit.detectors.search import stream_finders
 from sonjit.detectors.search.geometry import Head, Proposal, head_of_body
 from sonjit.detectors.search.network import HandBox, PersonBox
@@ -266,3 +267,196 @@ def test_faces_of_bodies_are_searched_more_often_than_people():
     assert faces.cost < 1 < people.cost
     assert people.parts == (1, 2)
     assert people.fewer
+
+
+def test_hands_of_a_window_are_proposed_by_their_palms_from_a_score_on():
+    points = np.array([(30, 60), (0, 0), (30, 50), *[(0, 0)] * 4], float)
+    palms = [Detection(score, np.array([20, 40, 40, 60], float), points) for score in (0.8, 0.4)]
+    finder = HandFinder(Detector(palms), SimpleNamespace(box_after=None), 0.45)
+    (source,) = finder.sources
+    (proposal,) = source.find(IMAGE, Window(100, 50, 200, 150))
+    expected = box_from_palm(palms[0])
+    assert proposal.box == expected._replace(cx=expected.cx + 100, cy=expected.cy + 50)
+    assert (proposal.score, proposal.source) == (0.8, "palm")
+    assert (source.parts, source.cost, source.fewer) == ((2, 3), 1, False)
+    assert (finder.inferences, finder.verifies, finder.min_presence, finder.refresh_frames) == (2, False, 0.2, math.inf)
+
+
+def test_faces_and_bodies_are_verified_while_they_are_tracked():
+    kind = SimpleNamespace(box_after=None)
+    faces, bodies = FaceFinder(None, kind, None, 0.5), BodyFinder(None, None, kind)
+    assert (faces.verifies, faces.inferences, faces.min_presence, faces.refresh_frames) == (True, 1, 0.2, math.inf)
+    assert (bodies.verifies, bodies.inferences, bodies.min_presence, bodies.refresh_frames) == (True, 1, 0.02, 30)
+    upright, turned, windows, turned_windows = faces.sources
+    assert [source.parts for source in faces.sources] == [(1,), (1,), (2, 3), (2,)]
+    assert (upright.find, turned.find) == (windows.find, turned_windows.find)
+    assert upright.find != turned.find
+    below_faces, people = bodies.sources
+    assert (below_faces.parts, below_faces.cost, below_faces.fewer) == ((2, 3), 0.25, False)
+    assert (people.parts, people.cost, people.fewer) == ((1, 2), 3.0, True)
+
+
+def test_people_of_a_window_have_their_own_limit():
+    limits = []
+    network = SimpleNamespace(find=lambda rgb, window, least: limits.append((window, least)) or ([], []))
+    people = BodyFinder(None, lambda: network, SimpleNamespace(box_after=None)).sources[1]
+    assert people.find(IMAGE, Window(0, 0, 200, 400)) == []
+    assert limits == [((0, 0, 200, 400), 0.4)]
+
+
+def test_heads_are_those_of_the_last_search_of_each_window():
+    points = np.array([(90, 100), (110, 100), (100, 120), (100, 140), (0, 0), (0, 0)], float)
+    detector = Detector([Detection(0.8, np.zeros(4), points)])
+    finder = BodyFinder(detector, None, SimpleNamespace(box_after=None))
+    first, second = Window(0, 0, 200, 400), Window(200, 0, 400, 400)
+    below, _ = finder.sources
+    finder.begin_frame([])
+    below.find(IMAGE, first)
+    below.find(IMAGE, second)
+    finder.begin_frame([])
+    below.find(IMAGE, first)
+    assert [(window, frame) for _, window, frame in finder._heads] == [(second, 1), (first, 2)]
+    assert [head.middle.tolist() for head, *_ in finder._heads] == [[300, 115.6], [100, 115.6]]
+    detector.found = []
+    below.find(IMAGE, second)
+    assert [window for _, window, _ in finder._heads] == [first]
+    assert detector.limits == [0.5] * 4
+    finder.reset()
+    finder.begin_frame([])
+    assert (finder._heads, finder._frame) == ([], 1)
+
+
+def test_a_person_without_a_head_is_observed_with_all_but_its_box_covered():
+    looks = []
+    kind = SimpleNamespace(box_after=None, observe=lambda rgb, box: looks.append(rgb) or "seen")
+    finder = BodyFinder(None, None, kind)
+    finder._heads = [(Head(0.9, np.array([200.0, 150.0]), np.array([0.0, 40.0])), Window(0, 0, 400, 400), 0)]
+    assert finder.observe(IMAGE, CROP, replace(PROPOSAL, person=(150, 100, 250, 300)), [body(200)]) == "seen"
+    ((covered,)) = looks
+    assert [int(covered[y, x, 0]) for x, y in ((200, 150), (141, 90), (139, 90), (200, 330))] == [200, 200, 128, 128]
+
+
+def test_a_person_without_a_head_is_scored_as_a_body_without_a_face():
+    first, second = body(score=0.9), body(210, score=0.6)
+    seen = []
+
+    def given(name, features):
+        seen.append((name, features))
+        return 0.3
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stream_finders, "probability", given)
+        finder = BodyFinder(None, None, SimpleNamespace(box_after=None))
+        assert finder.score(IMAGE, PROPOSAL, first, second) == 0.3
+    ((name, features),) = seen
+    expected = {"lower": logit(0.6), "agreement": logit(1), "core": 1, "visible": 1, "faced": 0, "overlap": 0}
+    expected["size"] = math.log(200 / 400)
+    assert name == "faceless"
+    assert {key: features[key] for key in expected} == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("agreement", "seen", "score"), [(1.0, 0.8, 0.9), (0.5, 0.8, 0.9 * 0.5), (0.5, 0.95, 0.95 * 0.5)]
+)
+def test_a_body_below_a_face_is_scored_by_its_higher_presence_and_the_agreement(monkeypatch, agreement, seen, score):
+    monkeypatch.setattr(stream_finders.bodies, "body_oks", lambda *_, moved: agreement if moved else 0.0)
+    given = BodyFinder(None, None, SimpleNamespace(box_after=None)).score(
+        IMAGE, replace(PROPOSAL, head=head_of_body(body())), body(), body(score=seen)
+    )
+    assert given == probability("stream_body", {"score": logit(score)})
+
+
+def test_heads_of_other_visible_people_are_covered_for_a_track():
+    finder = BodyFinder(None, None, SimpleNamespace(box_after=None))
+    tracks = [Track(number, body(x), body(x), None, 0.0) for number, x in enumerate((200, 290, 110))]
+    tracks[2].occluded_s = 0.1
+    tracks[0].box = RotatedBox(200, 200, 300, 300)
+    covered = finder.image_for_track(IMAGE, tracks[0], tracks)
+    assert [int(covered[110, x, 0]) for x in (290, 200, 110)] == [128, 200, 200]
+    assert finder.image_for_track(IMAGE, tracks[0], tracks[:1]) is IMAGE
+
+
+@pytest.mark.parametrize(("score", "is_covered"), [(0.76, True), (0.74, False)])
+def test_only_certain_faces_of_windows_are_covered_for_a_track(score, is_covered):
+    finder = BodyFinder(None, None, SimpleNamespace(box_after=None))
+    finder._heads = [(Head(score, np.array([290.0, 150.0]), np.array([0.0, 40.0])), Window(0, 0, 400, 400), 0)]
+    track = Track(1, body(), body(), None, 0.0)
+    track.box = RotatedBox(200, 200, 300, 300)
+    assert (finder.image_for_track(IMAGE, track, [track])[150, 290, 0] == 128) == is_covered
+
+
+@pytest.mark.parametrize(("person", "successes"), [(0.86, 1), (0.84, 0)])
+def test_a_body_without_a_face_is_sure_from_a_higher_score(monkeypatch, person, successes):
+    finder = BodyFinder(None, None, SimpleNamespace(box_after=None))
+    monkeypatch.setattr(finder, "_face_score", lambda *_: 0.0)
+    monkeypatch.setattr(finder, "_person_score", lambda *_: person)
+    track = Track(1, body(), body(), None, 0.0)
+    for _ in range(3):
+        assert finder.verify(IMAGE, track, track.observation, [track])
+    record = finder._records[track]
+    assert (record.successes, record.failures) == (successes, 0)
+
+
+def test_the_confidence_of_a_body_is_the_mean_of_its_scores_and_agreements(monkeypatch):
+    agreements = iter([0.5, 1.0])
+    monkeypatch.setattr(stream_finders.bodies, "body_oks", lambda *_: next(agreements))
+    finder = BodyFinder(None, None, SimpleNamespace(box_after=None))
+    track = Track(1, body(score=0.8), body(), None, 0.0)
+    for score, confidence in ((0.6, 0.8 + 0.15 * (0.3 - 0.8)), (0.9, 0.725 + 0.15 * (0.9 - 0.725))):
+        finder.verify(IMAGE, track, body(score=score), [track])
+        assert finder._records[track].confidence == pytest.approx(confidence)
+
+
+@pytest.mark.parametrize("face", [0.0, 0.1])
+def test_a_faint_body_without_a_face_stays_until_it_is_checked(monkeypatch, face):
+    """A face that is detected makes the check unnecessary."""
+    finder = BodyFinder(None, None, SimpleNamespace(box_after=None))
+    monkeypatch.setattr(finder, "_face_score", lambda *_: face)
+    monkeypatch.setattr(finder, "_person_score", lambda *_: pytest.fail("checked"))
+    track, faint = Track(1, body(score=0.4), body(), None, 0.0), body(score=0.4)
+    for _ in range(5):
+        kept = finder.verify(IMAGE, track, faint, [track])
+        assert (kept is faint) == (face == 0)
+    assert kept.score == pytest.approx(0.4 if face == 0 else probability("stream_body", {"score": logit(0.4)}))
+    if face:
+        assert finder._records[track].successes == 1
+
+
+@pytest.mark.parametrize(
+    ("detections", "score"),
+    [
+        ([(0.7, 0, 0, 60), (0.9, 0, 0, 60)], 0.7),  # the first one
+        ([(0.9, 25, 0, 60), (0.6, 0, 0, 60)], 0.6),
+        ([(0.9, 0, -25, 60), (0.6, 24, 0, 60)], 0.6),
+        ([(0.9, 0, 0, 30), (0.6, 0, 0, 90)], 0.6),
+        ([(0.39, 0, 0, 60)], 0.0),
+    ],
+)
+def test_the_score_of_a_face_is_that_of_the_first_detection_that_fits_the_head(detections, score):
+    """The head has 60 px around (200, 150). Its window starts at (110, 60)."""
+    found = [
+        detected(one, (90 + dx - width / 2, 90 + dy - 20, 90 + dx + width / 2, 90 + dy + 20))
+        for one, dx, dy, width in detections
+    ]
+    detector = Detector(found)
+    assert stream_finders.face_score(detector, IMAGE, (200, 150), 60, (0.41, (0.6, 1.6), 0.4)) == score
+    assert detector.limits == [0.4]
+
+
+def test_a_small_head_is_searched_in_a_window_of_some_pixels():
+    """A head of less than 8 px counts as one of 8 px."""
+    seen = []
+    detector = SimpleNamespace(find=lambda rgb, least: seen.append((rgb.shape, least)) or [])
+    finder = BodyFinder(detector, None, SimpleNamespace(box_after=None))
+    tiny = body()
+    tiny.keypoints[:11, :2] = 200, 150
+    assert finder._face_score(IMAGE, tiny) == 0
+    assert seen == [((24, 24, 3), 0.45)]
+
+
+@pytest.mark.parametrize(("turn", "is_searched"), [(0.79, True), (0.78, False), (-0.79, True)])
+def test_a_turned_mesh_is_detected_in_its_crop(turn, is_searched):
+    detector, crop = Detector(in_box=[detected(0.51)]), CROP._replace(rotation=turn)
+    finder = FaceFinder(detector, SimpleNamespace(box_after=lambda _: crop), None, 0.9)
+    assert finder.accepts_new(IMAGE, mesh()) == is_searched  # upright, a score of 0.9 is needed
+    assert detector.boxes[0] == (crop if is_searched else crop._replace(width=240, height=240))
