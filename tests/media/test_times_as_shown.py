@@ -14,7 +14,7 @@ import sonjit
 from sonjit import InputError
 from sonjit.media import Header
 from sonjit.media.sources import _source_from_stream
-from sonjit.media.sources.video import _Clock, _Shape, find_joints
+from sonjit.media.sources.video import Clock, Shape, find_joints
 
 from .test_as_shown import close_to, picture, read, write_video
 
@@ -150,7 +150,7 @@ def test_the_pixel_aspect_of_a_video_may_change(tmp_path):
     ],
 )
 def test_an_aspect_that_only_the_container_states_stays(stated, first, second, shown):
-    shape = _Shape(stated, (0, 0, 0, 0))
+    shape = Shape(stated, (0, 0, 0, 0))
     frame = SimpleNamespace(width=96, height=64, key_frame=True, rotation=0, side_data={})
     assert shape.changes(frame, SimpleNamespace(sample_aspect_ratio=first))
     assert shape.geometry.aspect == (stated or 1)
@@ -192,7 +192,7 @@ def test_a_clock_continues_where_a_stream_has_another_time_base():
     clock, times = None, []
     for rate, first in ((25, 10), (1000, 520)):
         base = Fraction(1, rate)
-        clock = clock or _Clock(stream(base), 0.04)
+        clock = clock or Clock(stream(base), 0.04)
         clock.begin(stream(base))
         for index in range(3):
             pts = first + index * rate // 25

@@ -105,7 +105,7 @@ class VideoSource(Source):
         self.time_base: Fraction | None = None if self._counts_frames else stream.time_base  # seconds per tick
         self.start_s = float((stream.start_time or 0) * (stream.time_base or 0))  # origin of `time` in the container
         self._origin_s = (container.start_time or 0) / 1_000_000 if container.streams.audio else None
-        self._length_s = None if self._counts_frames else _stated_length_s(container, stream)
+        self._length_s = None if self._counts_frames else stated_length_s(container, stream)
         self._slack_s = 0.1 if stream.frames else 0.75  # containers that do not count frames state rough lengths
         self.count = stream.frames or (round(self._length_s * self.fps) if self._length_s and self.fps else None)
         self._is_gif = container.format.name == "gif"
@@ -147,10 +147,10 @@ class VideoSource(Source):
         assert stream is not None
         reformatter = VideoReformatter()  # one for all frames: it keeps its tables
         step_s = 1 / self.fps if self.fps else 0.0
-        done, clock = _Decoded(step_s), _Clock(stream, step_s)
+        done, clock = Decoded(step_s), Clock(stream, step_s)
         aspect = None if self._is_gif else stream.sample_aspect_ratio  # browsers ignore the ratio of a GIF
         crop = container_crop(self.path, container.format.name) if self.path is not None else (0, 0, 0, 0)
-        shape = _Shape(aspect, crop)
+        shape = Shape(aspect, crop)
         with container:
             for frame, context in self._parts(container, stream, clock, done.damage):
                 restarts = clock.restarts
@@ -185,7 +185,7 @@ class VideoSource(Source):
         if "f32" in frame.format.name or "f16" in frame.format.name:
             self._note(f"{self.name}: values above 1 of floating-point images are cut off")
 
-    def _report(self, container: InputContainer, stream: av.VideoStream, done: _Decoded, clock: _Clock) -> None:
+    def _report(self, container: InputContainer, stream: av.VideoStream, done: Decoded, clock: Clock) -> None:
         """Add notes and problems after the last frame."""
         name, pause_s = self.name, done.longest_s
         if done.resized:
@@ -219,7 +219,7 @@ class VideoSource(Source):
             self._note(f"{name}: {done.count} of {stream.frames} frames contain an image")
 
     def _parts(
-        self, container: InputContainer, stream: av.VideoStream, clock: _Clock, damage: Counter[str]
+        self, container: InputContainer, stream: av.VideoStream, clock: Clock, damage: Counter[str]
     ) -> Generator[tuple[av.VideoFrame, av.VideoCodecContext]]:
         """Yield the frames with their decoder. Each joined part has its own one: FFmpeg reads only the first."""
         joints = [] if self.path is None else find_joints(self.path, container.format.name)
@@ -255,7 +255,7 @@ class VideoSource(Source):
             self.notes.append(note)
 
 
-class _Decoded:
+class Decoded:
     """What the decoding of a video has met so far, with times in seconds."""
 
     def __init__(self, step_s: float) -> None:
@@ -274,7 +274,7 @@ class _Decoded:
         self.time_s = time_s
 
 
-class _Shape:
+class Shape:
     """Geometry of the frames of a video, which may change at any frame.
 
     Attributes:
@@ -307,7 +307,7 @@ class _Shape:
         return True
 
 
-class _Clock:
+class Clock:
     """Times of the frames of one stream from the first one, which never run backwards.
 
     AVI and ASF state only the order of decoding, and other files may state wrong times. The decoder's times then
@@ -453,7 +453,7 @@ def video_stream(container: InputContainer) -> av.VideoStream | None:
     return stream
 
 
-def _stated_length_s(container: InputContainer, stream: av.VideoStream) -> float | None:
+def stated_length_s(container: InputContainer, stream: av.VideoStream) -> float | None:
     """Return the length in the header, the shorter one if stream and container differ (trimmed clips)."""
     lengths: list[float] = []
     if container.duration:
@@ -480,7 +480,7 @@ def upright_rgb(
 
     scaler, geometry = reformatter or VideoReformatter(), geometry or Geometry.of_frame(frame)
     is_plain = size is None and geometry.is_turn
-    shown = (0, 0) if is_plain else geometry.shown_size(frame.width, frame.height)
+    shown = geometry.shown_size(frame.width, frame.height)
     inner = fitted(shown, size) if size else shown
     width, height = inner[::-1] if geometry.transposed else inner
     is_hdr, is_cropped = frame.color_trc in HDR, any(geometry.crop)
