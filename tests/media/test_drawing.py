@@ -480,3 +480,11 @@ def test_only_a_region_is_translucent(region):
 )  # fmt: skip
 def test_colours_are_darker_far_away_and_lighter_near(near, expected):
     assert strokes.shade((200, 100, 0), near) == expected
+
+
+@pytest.mark.parametrize(("size", "scale"), [(150.0, 0.36), (160.0, 160 / 420), (300.0, 300 / 420), (900.0, 1.4)])
+def test_the_scale_of_letters_is_that_of_the_instance_within_limits(size, scale, monkeypatch):
+    scales, canvas = [], np.zeros((1540, 1600, 3), np.uint8)
+    monkeypatch.setattr(labels.cv2, "putText", lambda *given: scales.append(given[4]))
+    labels.draw_labels(canvas, [labels.Label("Left", np.array([800.0, 800]), [np.array([1.0, 0])], (1, 2, 3), size)])
+    assert scales == [pytest.approx(scale)]

@@ -13,6 +13,9 @@ import pytest
 import sonjit
 from sonjit import Frame, Hand, InputError, MissingExtraError, Results
 from sonjit.media.found import TrackedFrame
+from sonjit.results import Gesture, MotionEvent
+
+from ..support.stored import assert_as_stored  # noqa: TID252  # one helper for all packages
 
 
 @pytest.fixture
@@ -82,7 +85,7 @@ def test_a_notebook_shows_small_images_in_their_size_and_large_ones_smaller(imag
         page = Results([hand], shown := np.tile(image, (factor, factor, 1)))._repr_html_()
         data = base64.b64decode(page.partition("base64,")[2].partition('"')[0])
         height, width = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR).shape[:2]
-        assert (max(height, width) == max(shown.shape[:2])) == (factor == 1)
+        assert max(height, width) == (160 if factor == 1 else 480)
         assert width / height == pytest.approx(shown.shape[1] / shown.shape[0], abs=0.02)
 
 
@@ -142,3 +145,64 @@ def test_a_data_frame_requires_a_known_and_installed_library(monkeypatch, hand):
         MissingExtraError, match=r"a data frame needs an optional dependency: pip install 'sonjit\[polars\]'"
     ):
         sonjit.to_dataframe([hand], "polars")
+
+
+def test_a_notebook_shows_a_table_of_all_results(image, hand):
+    found = [hand, replace(hand, id=None, score=0.126, handedness="Right")]
+    assert Results(found, image)._repr_html_().partition(">")[2] == (
+        "<table><tr><th>found</th><th>score</th><th>id</th><th>box (px)</th></tr>"
+        "<tr><td>Left hand</td><td>0.75</td><td>4</td><td>20, 40, 120, 100</td></tr>"
+        "<tr><td>Right hand</td><td>0.13</td><td></td><td>20, 40, 120, 100</td></tr></table>"
+    )
+
+
+def test_results_have_totals_and_keep_them_when_some_are_selected(image, hand):
+    plain = Results([hand, hand], image)
+    assert (plain.total, plain.complete, plain.motions) == (2, True, [])
+    motions = [MotionEvent("wave", "begin", 4, "Left", 0.5, 1.0, (0, 0), 2)]
+    cut = Results([hand, replace(hand, score=0.1)], image, motions, 0, False, keypoint_count=21)
+    for one in (cut, cut[cut.scores > 0.5], pickle.loads(pickle.dumps(cut))):
+        assert (one.total, one.complete, one.motions) == (0, False, motions)
+    assert cut[cut.scores > 0.5].image is image
+    empty = pickle.loads(pickle.dumps(Results([], image, keypoint_count=21)))
+    assert empty.keypoints.shape == Results([], image, keypoint_count=21).keypoints.shape
+    with pytest.raises(InputError, match="not in memory"):
+        Results([hand], b"bytes").draw()
+
+
+def test_tracked_frames_count_the_hidden_instances(image, hand):
+    assert TrackedFrame.of(Frame(0, 0.0, [hand, hand]), image).total == 2
+    tracked = TrackedFrame.of(Frame(3, 0.5, [hand], source="a.png"), image, 4)
+    assert (tracked.total, tracked.index, tracked.time, tracked.source) == (5, 3, 0.5, "a.png")
+    np.testing.assert_array_equal(tracked.draw(), sonjit.draw(image, hand))
+
+
+def frames_of(hand, body, face):
+    """Return frames of photographs with hands, a body and a face, and one without results."""
+    hand.gesture = Gesture("Victory", 0.5)
+    unknown = replace(hand, id=None, handedness="Right", error_px=np.linspace(1, 5, 21, dtype=np.float32))
+    unknown.keypoints = np.where(np.arange(21)[:, None] == 3, np.float32(np.nan), hand.keypoints)
+    return [
+        Frame(0, 0.5, [hand, unknown], source="a.png"),
+        Frame(1, None, source="b.png"),
+        Frame(4, 0.75, bodies=[body(id=2)]),
+        Frame(5, 1.0, faces=[face(6)], source="c.png"),
+    ]
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+@pytest.mark.parametrize("rows", ["keypoint", "instance", "wide"])
+@pytest.mark.parametrize("options", [{}, {"measures": True}, {"measures": True, "degrees": True}], ids=str)
+def test_data_frames_are_as_stored(library, rows, options, hand, body, face):
+    module = pytest.importorskip(library)
+    table = sonjit.to_dataframe(frames_of(hand, body, face), library, rows=rows, **options)
+    shown, kinds = {}, {}
+    for name in list(table.columns):
+        values = table[name].to_list()
+        is_known = [value is not None and (library == "polars" or not module.isna(value)) for value in values]
+        kept = [value if known else None for value, known in zip(values, is_known, strict=True)]
+        shown[name], kinds[name] = kept, str(table[name].dtype)
+    assert_as_stored(f"frames.{rows}.{len(options)}", shown)
+    if library == "pandas":
+        kinds = {name: kind for name, kind in kinds.items() if kind in ("Int64", "category")}
+        assert_as_stored(f"frames.{rows}.{len(options)}.kinds", kinds)

@@ -15,6 +15,8 @@ from sonjit.media.tables import labels
 from sonjit.results import Frame
 from sonjit_lab.datasets import open_dataset
 
+from ..support.stored import assert_as_stored  # noqa: TID252  # one helper for all packages
+
 RNG = np.random.default_rng(1)
 POINTS = RNG.uniform(20, 200, (478, 3)).astype(np.float32)
 POINTS[3, :2] = -40, 700  # outside the image
@@ -197,3 +199,60 @@ def test_labels_need_the_size_of_their_image(tmp_path, width, height):
         write_plain(tmp_path / "x.coco.json", width=width, height=height)
     sizes = {name: {"width": 9, "height": 9} for name in ("a.jpg", "b.jpg")}
     write_plain(tmp_path / "y.coco.json", width=width, height=height, sizes=sizes)
+
+
+def corner_hand(x_min, y_min, x_max, y_max, **more):
+    """Return a hand with a box and its keypoints on the way from one corner to the other."""
+    share = np.linspace(0, 1, 21)[:, None]
+    points = (np.array([[x_min, y_min, 0]]) * (1 - share) + np.array([[x_max, y_max, 0]]) * share).astype(np.float32)
+    return Hand("Left", 0.5, points, points, **more)
+
+
+@pytest.mark.parametrize(
+    ("box", "expected"),
+    [
+        ((20, 30, 80, 70), [20, 30, 60, 40]),
+        ((-20, -30, 80, 70), [0, 0, 80, 70]),
+        ((120, 30, 280, 170), [120, 30, 80, 70]),
+        ((200, 30, 280, 70), None),
+        ((-50, 30, 0, 70), None),
+        ((20, 100, 80, 170), None),
+        ((20, -70, 80, 0), None),
+        ((20, -70, 20, 50), None),
+        ((199, 99, 280, 170), [199, 99, 1, 1]),
+        ((-50, -50, 1, 1), [0, 0, 1, 1]),
+        ((220, 130, 280, 170), None),
+    ],
+)
+def test_instances_are_cut_at_the_image_and_left_out_outside(tmp_path, box, expected):
+    path = tmp_path / "x.coco.json"
+    with open_writer(path, Header("folder", 200, 100, None, "hands-full", "hands")) as writer:
+        writer.write(Frame(0, None, [corner_hand(*box), corner_hand(10, 20, 40, 90, id=1)], source="a.jpg"))
+    annotations = json.loads(path.read_text())["annotations"]
+    assert [one["bbox"] for one in annotations] == [expected, [10, 20, 30, 70]][expected is None :]
+    assert [one["area"] for one in annotations] == [
+        width * height for *_, width, height in (one["bbox"] for one in annotations)
+    ]
+
+
+@pytest.mark.parametrize("ending", labels.LABEL_FORMATS)
+def test_labels_of_several_videos_and_images_are_as_stored(tmp_path, ending):
+    """Frames of two videos, one of which shares its name with another, and images with and without a size of their own."""
+    path = tmp_path / f"x{ending}"
+    first, second = corner_hand(20, 30, 80, 70, id=3), corner_hand(-10, 5, 30, 95)
+    second.handedness = "Right"
+    body = Body(0.25, POINTS[:33] / 3, POINTS[:33], SEEN, SEEN, 7)
+    writer = open_writer(path, Header("many", 200, 100, None, None, "bodies" if ending == ".yolo.yaml" else "people"))
+    writer.sources = {"b/c.mp4": {"width": 300, "height": 150}, "d.jpg": {"width": 90, "height": None}}
+    with writer:
+        writer.write(Frame(0, 0.0, [first], source="b/c.mp4"))
+        writer.write(Frame(12, 0.5, [first, second], bodies=[body], source="b/c.mp4"))
+        writer.write(Frame(3, 0.1, source="e.mp4"))
+        writer.write(Frame(3, 0.1, [second], source="e.mov"))
+        writer.write(Frame(5, None, [second], source="d.jpg"))
+    texts = {
+        file.relative_to(tmp_path).as_posix(): file.read_text()
+        for file in sorted(tmp_path.rglob("*.*"))
+        if file.is_file()
+    }
+    assert_as_stored(f"labels{ending}", texts)

@@ -191,6 +191,11 @@ def test_bodies_without_bones_are_missing_and_times_rise(tmp_path, ending, value
     assert all(np.isfinite(list(read.positions(row).values())).all() for row in range(20))
 
 
+def test_times_of_equal_frames_rise_by_a_millisecond(tmp_path):
+    write(tmp_path / "x.glb", frames_of([0.5, 0.5, 0.4, 0.6]))
+    assert Gltf(tmp_path / "x.glb").times == pytest.approx([0, 0.001, 0.002, 0.1], abs=1e-6)
+
+
 def two_people():
     frames = []
     for index, time in enumerate(TIMES):
@@ -289,6 +294,8 @@ def test_failed_runs_leave_an_older_file(tmp_path):
         (Header("c.mp4", 640, 480, 30.0, "hands-full"), "requires sonjit body or sonjit holistic"),
         (Header("c.mp4", 640, 480, 30.0, "face", "faces"), "requires sonjit body or sonjit holistic"),
         (Header("photos", None, None, None, "body-full", "bodies"), "requires images of one size"),
+        (Header("photos", 640, None, None, "body-full", "bodies"), "requires images of one size"),
+        (Header("photos", None, 480, None, "body-full", "bodies"), "requires images of one size"),
     ],
 )
 def test_other_headers_are_refused(tmp_path, header, message):

@@ -399,8 +399,8 @@ def test_a_noisy_motion_is_as_stored(name, step_m, noise_m):
 
 def test_poses_of_a_wild_stream_are_as_stored(wild):
     live = LiveCharacter(mirrored=True)
-    poses = [live.pose(frame, SIZE) for frame in wild[6:24]]
-    shown = [pose and {"hips": pose.hips, "turns": pose.rotations} for pose in poses[::4]]
+    poses = [live.pose(frame, SIZE) for frame in wild[6:36]]
+    shown = [pose and {"hips": pose.hips, "turns": pose.rotations} for pose in (*poses[::4], *poses[-3:])]
     assert_as_stored("characters.stream", shown, absolute=1e-3)
 
 
@@ -450,3 +450,51 @@ def test_a_foot_is_planted_while_it_is_low_slow_and_in_the_image_for_a_time():
         middle = slice(10, 50) if count == 60 else slice(20, 20 + count)
         is_moved = np.abs(planted[middle] - ankle[middle]).max() > 1e-3
         assert is_moved == is_planted, (height, speed, count)
+
+
+def test_a_stream_that_repeats_begins_anew():
+    frames = frames_of([0.0, 0.1, 0.2])
+    for time_s, begins in ((0.2, True), (0.1, True), (0.21, False)):
+        live, fresh = LiveCharacter(), LiveCharacter()
+        for frame in frames:
+            live.pose(frame, SIZE)
+        again = Frame(3, time_s, bodies=[body_of(actor(0.6))])
+        turns = [character.pose(again, SIZE).rotations for character in (live, fresh)]
+        assert np.allclose(*turns, atol=1e-9) == begins
+
+
+@pytest.mark.parametrize(("size_m", "is_known"), [(0.0099, False), (0.0101, True), (99.0, True), (101.0, False)])
+def test_only_bodies_of_plausible_sizes_are_people(truth, size_m, is_known):
+    body = body_of(truth[0], number=None)
+    body.keypoints_3d = (body.keypoints_3d / np.ptp(body.keypoints_3d) * size_m).astype(np.float32)
+    found = dict(people_of_frame(Frame(0, None, bodies=[body, body_of(truth[0], None), body_of(truth[0], 7)]), 3))
+    assert [*found] == [-1, -2, 7][not is_known :]
+    assert {person.row for person in found.values()} == {3}
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_bodies_with_unknown_keypoints_are_no_people(truth, axis):
+    for name, value in (("keypoints", np.nan), ("keypoints_3d", np.inf)):
+        body = body_of(truth[0])
+        getattr(body, name)[4, axis] = value
+        assert not list(people_of_frame(Frame(0, 0.0, bodies=[body]), 0))
+    body = body_of(truth[0])
+    body.keypoints[4, 2] = np.nan
+    assert len(list(people_of_frame(Frame(0, 0.0, bodies=[body]), 0))) == 1
+
+
+@pytest.mark.parametrize(("score", "first", "last"), [(0.89, 3, 7), (0.9, 5, 5), (0.91, 5, 5)])
+def test_weak_hands_near_a_gap_are_unknown(truth, score, first, last):
+    times, people = np.arange(14) * 0.14, []
+    for row in range(14):
+        hand, _ = hand_of(truth[0][15], 0.5, "Left")
+        hand.score = score
+        hand.keypoints_3d = hand.keypoints_3d * np.float32(np.nan if row == 5 else 1)
+        strong = replace(hand, score=0.95)
+        given = {5: None, 9: strong, 11: hand, 13: strong}.get(row, hand)
+        frame = Frame(row, times[row], people=[Person(body_of(truth[0]), left_hand=given)])
+        people += [person for _, person in people_of_frame(frame, row)]
+    left, right = track_from_people(people, times, None).hands
+    assert np.flatnonzero(np.isnan(left).all((1, 2))).tolist() == [*range(first, last + 1)]
+    assert np.isnan(left).any((1, 2)).sum() == last + 1 - first
+    assert np.isnan(right).all()

@@ -153,7 +153,8 @@ def _coco(path: Path, header: Header, images: list[_Image]) -> dict[Path, str]:
         | ({} if image.frame is None else {"frame": image.frame})
         for number, image in enumerate(images, 1)
     ]
-    info = {"description": f"Found by Sonjit {header.version or ''} with {header.model}. Not checked by people."}
+    maker = " ".join(filter(None, ("Sonjit", header.version, header.model and f"with {header.model}")))
+    info = {"description": f"Found by {maker}. Not checked by people."}
     data = {"info": info, "images": records, "annotations": annotations, "categories": list(categories.values())}
     return {path: json_from(data, spaced=True) + "\n"}
 
