@@ -237,7 +237,7 @@ def test_instances_are_cut_at_the_image_and_left_out_outside(tmp_path, box, expe
 
 @pytest.mark.parametrize("ending", labels.LABEL_FORMATS)
 def test_labels_of_several_videos_and_images_are_as_stored(tmp_path, ending):
-    """Frames of two videos, one of which shares its name with another, and images with and without a size of their own."""
+    """Two videos share their name but not their ending, and some files have a size of their own."""
     path = tmp_path / f"x{ending}"
     first, second = corner_hand(20, 30, 80, 70, id=3), corner_hand(-10, 5, 30, 95)
     second.handedness = "Right"
