@@ -327,3 +327,10 @@ def test_the_colours_of_a_torso_are_those_of_its_rows_in_the_image(left, top):
     x = (left + 60 * np.linspace(0.2, 0.8, 7)).clip(0, 179).astype(int).mean()
     colours = body_kind._torso_colours(rgb, points).reshape(3, 3)
     np.testing.assert_allclose(colours, [(y, x, 0) for y in ys], rtol=1e-5)
+
+
+def test_bodies_overlap_by_their_heads_shoulders_and_hips():
+    names = [name for name in load_skeleton("body_blazepose33").keypoints if name]
+    limbs = ("elbow", "wrist", "pinky", "index", "thumb", "knee", "ankle", "heel")
+    core = [index for index, name in enumerate(names) if not any(word in name for word in limbs)]
+    assert list(Bodies.overlap_keypoints) == core

@@ -265,3 +265,10 @@ def test_smoothers_are_made_for_each_track_of_filters_only():
     new = kinds.usual_smoothers(SimpleNamespace(filter=OWN))
     assert isinstance(new(), KeypointSmoother)
     assert new() is not new()
+
+
+@pytest.mark.parametrize("kind", [*NAMES, "common", "sided"])
+def test_options_are_given_by_their_names(kind):
+    own = {"common": CommonOptions, "sided": options.SidedOptions}
+    with pytest.raises(TypeError, match="positional argument"):
+        (own.get(kind) or KINDS[kind].options)("full")
