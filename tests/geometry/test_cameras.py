@@ -5,7 +5,15 @@ import numpy as np
 import pytest
 
 from sonjit import InputError
-from sonjit.geometry.cameras import CalibratedCamera, distort, distortion_jacobian, fold_radius, undistort
+from sonjit.geometry.cameras import (
+    CalibratedCamera,
+    Intrinsics,
+    distort,
+    distortion_jacobian,
+    fold_radius,
+    translation_to_view,
+    undistort,
+)
 
 LENSES = {
     "k1": [-0.3, 0, 0, 0, 0],
@@ -135,3 +143,98 @@ def test_a_camera_without_a_pose_refuses_points_of_the_world(missing):
     pose = {"R": np.eye(3), "t": np.zeros(3)} | {missing: None}
     with pytest.raises(InputError, match="place in the world is not known"):
         CalibratedCamera(np.eye(3), **pose).from_world(np.zeros((1, 3)))
+
+
+@pytest.mark.parametrize(
+    ("lens", "fold"),
+    [
+        ([-1 / 12, 0, 0, 0], np.inf),  # at an angle of 2 rad, behind the camera
+        ([-1 / 3, 0, 0, 0], np.tan(1.0)),
+        ([0, -1 / 5, 0, 0], np.tan(1.0)),
+        ([0, 0, -1 / 7, 0], np.tan(1.0)),
+        ([0, 0, 0, -1 / 9], np.tan(1.0)),
+        ([0, 0, 0, 0, -1 / 7], 1.0),
+        ([0, -1 / 5, 0, 0, 0], 1.0),
+        ([-1 / 3, 0, 0, 0, 0, 0, 0, 0], 1.0),
+        ([0, 0, 0, 0, 0, 1, 0, 0], 1.0),  # r / (1 + r²)
+        ([0, 0, 0, 0, 0, 0, 0, -1 / 64], 2.0),
+        ([0, 0, 0, 0, 0, 0, -1 / 16, 0], 2.0),
+        ([1, 0, 0, 0, 0, 0.5, 0, 0], np.inf),
+    ],
+)
+def test_the_fold_is_where_a_lens_turns_inwards(lens, fold):
+    """A radius grows by d(r radial)/dr, a fisheye's angle by d(shown angle)/d(angle)."""
+    assert fold_radius(np.array(lens, float)) == pytest.approx(fold)
+
+
+@pytest.mark.parametrize("name", [*LENSES, "wide"])
+def test_rays_of_lenses_with_tangential_distortion_are_found_again(name):
+    """Also where the first steps of Newton's method leave the range of the lens."""
+    lens = np.array([-0.45, 0.25, 0.01, -0.02, -0.06]) if name == "wide" else skewed(name)
+    edge = 0.93 * min(fold_radius(lens), 2.0)
+    angles = np.random.default_rng(2).uniform(-np.pi, np.pi, (3, 100))
+    rays = edge * np.linspace(0.01, 1, 100)[:, None] * np.stack([np.cos(angles), np.sin(angles)], -1)
+    shown = distort(rays, lens)
+    found = undistort(shown, lens)
+    again = distort(found, lens)
+    np.testing.assert_allclose(again[np.isfinite(found)], shown[np.isfinite(found)], atol=1e-9)
+    assert np.isfinite(found).all(-1).mean() > 0.97
+    np.testing.assert_allclose(found, undistort(shown, lens, fold_radius(lens)), atol=0, equal_nan=True)
+    near = np.linalg.norm(rays, axis=-1) < 0.7 * edge
+    np.testing.assert_allclose(found[near], rays[near], atol=1e-8)
+
+
+def test_no_ray_is_found_beyond_a_given_reach():
+    lens, rays = np.array([0.1, 0, 0, 0, 0]), np.array([[0.3, 0.4], [0.6, -0.8], [-0.9, 0], [0.7, 0]])
+    found = undistort(distort(rays, lens), lens, 0.8)
+    assert np.isfinite(found).all(-1).tolist() == [True, False, False, True]
+    every = undistort(np.stack([distort(rays, lens)] * 2), np.stack([lens[None]] * 2), np.array([[0.8], [2.0]]))
+    np.testing.assert_allclose(every[0], found, atol=1e-12)
+    np.testing.assert_allclose(every[1], rays, atol=1e-9)
+
+
+def test_a_camera_whose_axes_are_skewed_projects_and_back():
+    K = np.array([[600, 4.0, 310], [0, 580, 250], [0, 0, 1.0]])
+    points = np.random.default_rng(1).uniform(-1, 1, (5, 4, 3)) + np.array([0, 0, 3])
+    camera, homogeneous = CalibratedCamera(K), points @ K.T
+    expected = homogeneous[..., :2] / homogeneous[..., 2:]
+    np.testing.assert_allclose(camera.project(points), expected)
+    np.testing.assert_allclose(camera.undistorted_rays(expected), points[..., :2] / points[..., 2:], atol=1e-12)
+
+
+def test_pixels_of_an_unequal_camera_belong_to_points_at_their_depths():
+    camera, points = Intrinsics(600, 400, 310, 250), np.array([[[0.3, -0.4, 2.0], [1.0, 0.5, 4.0]]])
+    shown = np.array([[[400, 170], [460, 300]]])
+    np.testing.assert_allclose(camera.project(points), shown)
+    np.testing.assert_allclose(camera.back_project(shown, points[..., 2]), points)
+
+
+@pytest.mark.parametrize(("depth", "is_seen"), [(0.051, True), (0.049, False)])
+def test_points_are_placed_in_front_of_the_camera_or_nowhere(depth, is_seen):
+    """The nearest point is 0.05 nearer than the origin of the points."""
+    camera = Intrinsics(600, 400, 310, 250)
+    points = np.array([[0.02, 0.01, 0.0], [-0.02, 0.03, 0.01], [0.01, -0.02, 0.03], [0.0, 0.02, -0.05]])
+    place = np.array([0.001, -0.002, depth])
+    shift = translation_to_view(points, camera.project(points + place), camera)
+    if is_seen:
+        np.testing.assert_allclose(shift, place, atol=1e-9)
+    else:
+        assert shift is None
+
+
+def test_points_that_fit_no_place_have_the_translation_of_least_squares():
+    """The misfit is that of rays at depth 1, times the depth of each point."""
+    camera, rng = Intrinsics(600, 400, 310, 250), np.random.default_rng(4)
+    points = rng.normal(0, 0.1, (9, 3))
+    shown = camera.project(points + np.array([0.1, -0.2, 1.5])) + rng.normal(0, 20, (9, 2))
+    rays = (shown - (310, 250)) / (600, 400)
+
+    def misfit(place):
+        x, y, z = (points + place).T
+        return np.sum((x - rays[:, 0] * z) ** 2 + (y - rays[:, 1] * z) ** 2)
+
+    place = translation_to_view(points, shown, camera)
+    for step in (*(1e-3 * np.eye(3)), *(-1e-3 * np.eye(3))):
+        assert misfit(place) < misfit(place + step)
+    assert translation_to_view(points, np.where(np.arange(18).reshape(9, 2) == 5, np.inf, shown), camera) is None
+    assert translation_to_view(np.where(np.arange(27).reshape(9, 3) == 5, np.nan, points), shown, camera) is None

@@ -1,9 +1,12 @@
 """Rotations convert between forms without loss, and cameras project and are read from text."""
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.spatial.transform import Rotation
 
 from sonjit import InputError
 from sonjit.geometry import rotations
@@ -201,3 +204,91 @@ def test_normals_of_any_mesh_are_sums_of_cross_products():
         sums[[a, b, c]] += np.cross(vertices[b] - vertices[a], vertices[c] - vertices[a])
     expected = sums / np.linalg.norm(sums, axis=1, keepdims=True)
     np.testing.assert_allclose(rotations.vertex_normals(vertices, faces), expected, atol=1e-9)
+
+
+def fitted(source, target, weights):
+    """Return scale, rotation (3, 3) and translation (3,) of the weighted fit, with the rotation of SciPy."""
+    share = weights / weights.sum()
+    from_mean, to_mean = share @ source, share @ target
+    turn = Rotation.align_vectors(target - to_mean, source - from_mean, share)[0].as_matrix()
+    spread = share @ np.square(source - from_mean).sum(1)
+    scale = share @ ((source - from_mean) @ turn.T * (target - to_mean)).sum(1) / spread
+    return scale, turn, to_mean - scale * turn @ from_mean
+
+
+def test_a_similar_fit_of_points_that_do_not_fit_is_that_of_scipy():
+    for mirrored in (1, -1):
+        points, weights = SOME.normal(size=(11, 3)), SOME.uniform(0.1, 2, 11)
+        target = points * (mirrored, 1, 1) + SOME.normal(0, 0.4, (11, 3)) + (3, 4, 5)
+        scale, turn, shift = fitted(points, target, weights)
+        matrix = rotations.SimilarFit(points, weights).matrix(target)
+        np.testing.assert_allclose(matrix[:3], np.column_stack([scale * turn, shift]), atol=1e-9)
+        np.testing.assert_array_equal(matrix[3], (0, 0, 0, 1))
+        assert rotations.SimilarFit(points, weights).scale(target) == pytest.approx(scale)
+        rotation, translation = rotations.align_rigidly(np.stack([points, -points]), np.stack([target, target]))
+        for one, sign in zip(range(2), (1, -1), strict=True):
+            expected = fitted(sign * points, target, np.ones(11))[1]
+            np.testing.assert_allclose(rotation[one], expected, atol=1e-9)
+            np.testing.assert_allclose(translation[one], target.mean(0) - expected @ (sign * points.mean(0)), atol=1e-9)
+
+
+@pytest.mark.parametrize(("width", "height"), [(640, 480), (300, 900)])
+def test_the_pose_of_a_face_that_does_not_fit_is_found_in_the_steps_of_mediapipe(width, height):
+    """Scale on the near plane, scale in space for its depths, and then the fit for the product of both."""
+    points, weights = SOME.normal(0, 5, (468, 3)), np.zeros(468)
+    weights[::30] = SOME.uniform(0.5, 2, 16)
+    used, own = weights > 0, weights[weights > 0]
+    seen = points * (3, -3, -3) + SOME.normal(0, 1, (468, 3)) + (width / 3, height / 2, 11)
+    high = math.tan(math.radians(31.5))  # half the height of the near plane, at a depth of 1
+    plane = (seen * (1, -1, 1) + (-width / 2, height / 2, 0)) * 2 * high / height
+    level = plane[:, 2].mean()
+
+    def in_space(scale):
+        depth = (plane[used, 2] - level + 1) / scale
+        return np.column_stack([plane[used, 0] * depth, plane[used, 1] * depth, -depth])
+
+    flat = fitted(points[used], plane[used] * (1, 1, -1), own)[0]
+    scale = flat * fitted(points[used], in_space(flat), own)[0]
+    size, turn, shift = fitted(points[used], in_space(scale), own)
+    found = rotations.face_transform(seen, rotations.CanonicalFace(points, weights), width, height)
+    np.testing.assert_allclose(found[:3], np.column_stack([size * turn, shift]), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(), (4,), (2, 3)])
+def test_rotations_convert_as_those_of_scipy(shape):
+    turns = Rotation.random(math.prod(shape), random_state=3)
+    matrices = turns.as_matrix().reshape(*shape, 3, 3)
+    vectors = turns.as_rotvec().reshape(*shape, 3)
+    np.testing.assert_allclose(rotations.matrix_from_rotation_vector(vectors), matrices, atol=1e-12)
+    np.testing.assert_allclose(rotations.rotation_vector_from_matrix(matrices), vectors, atol=1e-9)
+    quaternions = rotations.quaternion_wxyz_from_matrix(matrices)
+    expected = np.roll(turns.as_quat(), 1, -1).reshape(*shape, 4)
+    assert quaternions.shape == expected.shape
+    np.testing.assert_allclose(np.abs((quaternions * expected).sum(-1)), 1)
+    angles = turns.as_euler("ZXY").reshape(*shape, 3)
+    np.testing.assert_allclose(rotations.zxy_angles_from_matrix(matrices), angles, atol=1e-9)
+    for quaternion, matrix in zip(quaternions.reshape(-1, 4), matrices.reshape(-1, 3, 3), strict=True):
+        np.testing.assert_allclose(rotations.matrix_from_quaternion_wxyz(quaternion), matrix, atol=1e-12)
+
+
+@pytest.mark.parametrize("axis", [(1, 0, 0), (0, 1, 0), (0, 0, 1), (0.6, 0, 0.8), (2 / 3, -1 / 3, 2 / 3)])
+@pytest.mark.parametrize("angle", [0.0, 1e-9, 1e-4, 2.0, 3.0, math.pi - 1e-5, math.pi])
+def test_small_and_half_turns_convert_without_loss(axis, angle):
+    vector = angle * np.array(axis)
+    matrix = Rotation.from_rotvec(vector).as_matrix()
+    np.testing.assert_allclose(rotations.matrix_from_rotation_vector(vector), matrix, atol=1e-12)
+    found = rotations.rotation_vector_from_matrix(matrix)
+    assert min(np.abs(found - vector).max(), np.abs(found + vector).max() + (angle < 3.14159265)) < 1e-7
+    assert np.linalg.norm(found) <= math.pi + 1e-9
+
+
+@pytest.mark.parametrize("x", [math.pi / 2, -math.pi / 2, math.pi / 2 - 2e-7, -math.pi / 2 + 2e-7, math.pi / 2 - 5e-8])
+def test_z_has_the_full_angle_where_z_and_y_share_an_axis(x):
+    given = np.array([0.4, x, 0.3])
+    matrix = Rotation.from_euler("ZXY", given).as_matrix()
+    z, found_x, y = rotations.zxy_angles_from_matrix(matrix)
+    is_locked = abs(abs(x) - math.pi / 2) < 1e-7
+    expected = (0.4 + math.copysign(0.3, x), 0) if is_locked else (0.4, 0.3)
+    assert (z, y) == pytest.approx(expected, abs=2e-7 if is_locked else 1e-6)
+    assert found_x == pytest.approx(x, abs=1e-7)
+    assert rotations.zxy_angles_from_matrix(np.diag([1.0, 1, 1]) * 1.0000001).tolist() == [0, 0, 0]
