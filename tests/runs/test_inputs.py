@@ -1,6 +1,8 @@
 """Inputs as users name them, the outputs of each file, and the log of finished files. No file is decoded."""
 
+import json
 import os
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -10,7 +12,7 @@ import pytest
 from sonjit import InputError
 from sonjit.detectors.kinds import options_for
 from sonjit.media.sources import Reading
-from sonjit.runs import Detect, Inputs, Outputs
+from sonjit.runs import Detect, Inputs, Outputs, Task
 from sonjit.runs.inputs import (
     LOG,
     FinishedFiles,
@@ -220,3 +222,110 @@ def test_finished_files_are_removed_unless_they_have_changed(folder):
     written[2].parent.rmdir()
     remove_finished(out)
     assert not out.exists()
+
+
+def test_the_first_unknown_option_and_notes_of_all_inputs_are_named(folder):
+    with pytest.raises(InputError, match="unknown option --fas"):
+        Inputs.find(["--fas", "--slow"])
+    (folder / "deep").mkdir()
+    (folder / "deep" / "a.png").write_bytes((folder / "b9.png").read_bytes())
+    (folder / "other").mkdir()
+    for name in ("a.png", "b.txt"):
+        (folder / "other" / name).write_bytes(b"")
+    each = [Inputs.find([str(folder / name)]) for name in ("deep", "other")]
+    both = Inputs.find([str(folder / name) for name in ("deep", "other")])
+    assert both.notes == each[0].notes + each[1].notes
+    assert len(both.files) == sum(len(one.files) for one in each)
+    assert both.labels == tuple(map(str, both.files))
+    with both.open_all(videos=True) as source:
+        assert (source.name, source.notes[: len(both.notes)]) == (both.name, list(both.notes))
+
+
+def test_stills_note_what_applies_only_to_videos(folder):
+    with Inputs.find([str(folder)], Reading(every=2)).open_all(videos=False) as source:
+        assert source.notes[-1] == "start, end and every apply to videos, not to still images"
+
+
+def test_names_count_on_where_names_are_used():
+    files = [Path(name) for name in ("/x/a.png", "/x/a.png", "/x/a.png", "/x/a_2.png")]
+    placed = output_paths(Outputs("out/"), files, TASK)
+    assert [Path(one.save).name for one in placed] == ["a.json", "a_2.json", "a_3.json", "a_2.png.json"]
+
+
+@dataclass(frozen=True)
+class Settings(Task):
+    """Task with a setting of any type, and files."""
+
+    value: object = None
+    given: tuple[str, ...] = ()
+
+    @property
+    def files(self):
+        return self.given
+
+    def count_text(self, count):
+        return str(count)
+
+    def open(self, source):
+        raise NotImplementedError
+
+
+def key_of(file, outputs=Outputs("out/t.csv"), limit=None, **settings):  # noqa: B008  # unchanging
+    return FinishedFiles(Settings(**settings), limit).key(file, outputs)
+
+
+def test_keys_differ_by_each_setting_that_changes_results(folder):
+    image = folder / "b9.png"
+    inner = Settings(value=1)
+    values = [None, 1, 2, 1.5, "1", True, [1], [1, 2], (2, 1), {"a": 1}, {"a": 2}, {"b": 1}]
+    values += [inner, replace(inner, value=2)]
+    values += [Path("a"), Path("b"), {1}, Settings, TASK, replace(TASK, measures=True)]
+    keys = [key_of(image, value=value) for value in values]
+    assert [key_of(image, value=value) for value in values] == keys
+    assert len(set(keys)) == len(values)
+    assert key_of(image, value={"threads": 1, "a": 2}) == key_of(image, value={"threads": 2, "a": 2})
+    assert len({len(key) for key in keys}) == 1
+
+
+def test_keys_differ_by_files_outputs_and_limits(folder):
+    image, weights = folder / "b9.png", folder / "weights"
+    weights.mkdir()
+    (weights / "a.onnx").write_bytes(b"1")
+    keys = [
+        key_of(image), key_of(folder / "b10.png"), key_of(image, limit=2), key_of(image, outputs=Outputs("out/u.csv")),
+        key_of(image, outputs=Outputs("out/t.csv", "out/d.png")), key_of(image, outputs=Outputs("out/t.csv", "d.png")),
+        key_of(image, given=(str(weights),)), key_of(image, given=(str(weights / "a.onnx"),)),
+    ]  # fmt: skip
+    assert key_of(image, outputs=Outputs("other/t.csv")) == keys[0]  # a folder of results may be moved
+    (weights / "a.onnx").write_bytes(b"22")
+    keys += [key_of(image, given=(str(weights),)), key_of(image, given=(str(weights / "a.onnx"),))]
+    (weights / "b.onnx").write_bytes(b"3")
+    (weights / "deep").mkdir()
+    keys.append(key_of(image, given=(str(weights),)))
+    assert len(set(keys)) == len(keys)
+
+
+def test_a_file_is_finished_only_with_all_its_outputs(folder):
+    outputs = Outputs(str(folder / "t.csv"), str(folder / "drawn" / "d.png"))
+    (folder / "drawn").mkdir()
+    for path in outputs.paths:
+        Path(path).write_text("1")
+    files = FinishedFiles(TASK, None)
+    files.add("key", outputs, outputs.paths)
+    (entry,) = [json.loads(line) for line in (folder / LOG).read_text("utf-8").splitlines()]
+    assert (entry["key"], list(entry["files"])) == ("key", ["t.csv", str(Path("drawn") / "d.png")])
+    assert [FinishedFiles(TASK, None).is_finished(key, outputs) for key in ("key", "other")] == [True, False]
+    (folder / "drawn" / "d.png").unlink()
+    assert not FinishedFiles(TASK, None).is_finished("key", outputs)
+
+
+def test_a_log_is_read_once_and_its_damaged_lines_are_left_out(folder):
+    outputs, path = Outputs(str(folder / "t.csv")), folder / LOG
+    (folder / "t.csv").write_text("1")
+    reader = FinishedFiles(TASK, None)
+    assert not reader.is_finished("a", outputs)
+    FinishedFiles(TASK, None).add("a", outputs, outputs.paths)
+    assert not reader.is_finished("a", outputs)
+    lines = path.read_text("utf-8")
+    path.write_text(f'[1]\n{{"key": "b"}}\n{{"files": {{}}}}\nnull\n{{"key": "c", "files": 3}}\n\n{lines}', "utf-8")
+    assert FinishedFiles(TASK, None).is_finished("a", outputs)

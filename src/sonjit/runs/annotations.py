@@ -184,7 +184,8 @@ class EventTracker:
 def _begun(
     name: str, type: Literal["gesture", "motion", "measure"], begin_s: float, of: Instance | MotionEvent, value: float
 ) -> Event:
-    return Event(name, type, "begin", begin_s, None, of.id or 0, of.handedness, value)
+    assert of.id is not None  # frames without IDs have no events
+    return Event(name, type, "begin", begin_s, None, of.id, of.handedness, value)
 
 
 def _follow_measure(
@@ -318,8 +319,10 @@ class RepetitionCounts:
 
     def counts(self, instance: Instance) -> dict[str, int]:
         """Return the numbers of repetitions of an instance so far by column; none without the angle or a track ID."""
-        key = instance.kind, instance.id or 0, instance.handedness
-        found = {column: counters.get(key) for column, counters in self._counters.items() if instance.id is not None}
+        if instance.id is None:
+            return {}
+        key = instance.kind, instance.id, instance.handedness
+        found = {column: counters.get(key) for column, counters in self._counters.items()}
         return {column: counter.count for column, counter in found.items() if counter is not None}
 
     def summary(self) -> list[str]:

@@ -62,16 +62,17 @@ class Inputs:
             raise InputError("name an INPUT: an image, a folder, a glob, a video, camera:0, rtsp://..., or -")
         if unknown := [name for name in named if name.startswith("--")]:
             raise InputError(f"unknown option {unknown[0]}. --help lists the options")
-        if len(named) == 1:
-            found = None if is_stream(named[0]) else find_files(named[0], videos=True)
-            if found is None:
-                return cls(named, reading=reading)
-            files, notes = found
-            if reading.fps is not None and not any(map(is_video, files)):
-                return cls(named, reading=reading)
-            return cls(named, tuple(files), tuple(file_labels(named[0], files)), tuple(notes), reading)
-        files, notes = _distinct_files(named)
-        return cls(named, files, tuple(map(str, files)), tuple(notes), reading)
+        name, *others = named
+        if others:
+            files, notes = _distinct_files(named)
+            return cls(named, files, tuple(map(str, files)), tuple(notes), reading)
+        found = None if is_stream(name) else find_files(name, videos=True)
+        if found is None:
+            return cls(named, reading=reading)
+        files, notes = found
+        if reading.fps is not None and not any(map(is_video, files)):
+            return cls(named, reading=reading)
+        return cls(named, tuple(files), tuple(file_labels(name, files)), tuple(notes), reading)
 
     @property
     def name(self) -> str:
@@ -110,7 +111,8 @@ class Inputs:
 
     def open_one(self) -> Source:
         """Open the single input."""
-        return self.reading.open(self.named[0])
+        (name,) = self.named
+        return self.reading.open(name)
 
 
 def is_video(file: File) -> bool:
@@ -261,7 +263,7 @@ class FinishedFiles:
         """Add a finished file to the log."""
         folder = Path(outputs.paths[0]).parent
         stamps = {_relative(path, folder): file_stamp(Path(path)) for path in written}
-        append_line(folder / LOG, json_from({"key": key, "files": stamps}, spaced=True))
+        append_line(folder / LOG, json_from({"key": key, "files": stamps}))
 
 
 def _relative(path: str, folder: Path) -> str:

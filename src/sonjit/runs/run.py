@@ -181,7 +181,7 @@ def _run_files(
     files = inputs.files or ()
     placed = output_paths(outputs, files, task)
     check_distinct(placed)
-    log = FinishedFiles(task, limit if inputs.reading == Reading() else [limit, *inputs.reading])
+    log = FinishedFiles(task, [limit, *inputs.reading])
     progress.start(len(files))
     with sole_writer(*{Path(path).parent for item in placed for path in item.paths}):
         unfinished = list[int]()
