@@ -226,7 +226,10 @@ def test_weights_up_to_their_limits_are_taken(name, taken, refused):
     for value in (taken, refused):
         arrays[name] = arrays[name] * 0 + np.float32(value)
         if value == taken:
-            classifier.GestureClassifier.from_arrays(arrays, "made")
+            vocabulary = classifier.GestureClassifier.from_arrays(arrays, "made").vocabulary
+            points = np.zeros((21, 3), np.float32)  # both fingers point up by their own keypoints only
+            points[[2, 4, 5, 8], :2] = (9, 9), (9, 0), (-9, 5), (-9, 0)
+            assert [vocabulary.name(shape, points) for shape in ("Thumb", "Pointing")] == ["Thumb_Up", "Pointing_Up"]
         else:
             with pytest.raises(InputError, match="made: not a classifier"):
                 classifier.GestureClassifier.from_arrays(arrays, "made")

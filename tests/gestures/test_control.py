@@ -545,3 +545,20 @@ def test_hands_that_make_the_pause_gesture_within_three_tenths_of_a_second_count
     sent = [index for index, _ in made_up(shown)(ControlMap([rule(measure="x", osc=OSC)], "A"))]
     paused = sorted({*range(len(shown))} - {*sent})
     assert paused == [*range(29, len(shown) if is_paused else 59 + away)]
+
+
+def test_each_hand_starts_its_own_gesture_once():
+    """Let hands with neighbouring ids make a gesture of their own each, and another one later."""
+    points, sides = np.ones((21, 3), np.float32), ("Left", "Right")
+    classify = SimpleNamespace(motions=None, or_shipped=lambda hand: hand.gesture)
+    names = [f"{side}{id}{part}" for part in "ab" for id in range(5) for side in sides]
+    rules = [Rule.from_table({"on": name, "osc": OSC}, names) for name in names]
+    controller, found = Controller(ControlMap(rules), classify), []
+    for index in range(60):
+        part = "a" if index < 30 else "b"
+        hands = [
+            Hand(side, 1.0, points, points, id=id, gesture=Gesture(f"{side}{id}{part}", 0.9))
+            for id in range(5) for side in sides
+        ]  # fmt: skip
+        found += [one.content["name"] for one in controller(hands, index / 30, (10, 10), [])]
+    assert found == names

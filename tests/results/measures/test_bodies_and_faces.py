@@ -6,8 +6,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sonjit import Face, InputError, Person
-from sonjit.results.measures import BODY_ANGLES, BODY_ANGLES_2D, MEASURE_NAMES, measures
+from sonjit import Face, Frame, InputError, Person
+from sonjit.results import Gesture
+from sonjit.results.measures import (
+    BODY_ANGLES,
+    BODY_ANGLES_2D,
+    MEASURE_NAMES,
+    in_degrees,
+    instance_values,
+    measure_names,
+    measures,
+    with_owners,
+)
 from sonjit.results.measures.bodies import body_angles_2d_rad, body_angles_rad
 from sonjit.results.measures.faces import STABLE_POINTS, eye_openness, head_pose_rad, mouth_openness
 
@@ -141,3 +151,45 @@ def test_an_opening_is_the_mean_of_three_gaps_over_the_width(measure, gaps, corn
     for number, (upper, lower) in enumerate(gaps):
         points[upper], points[lower] = (1, -number, 0), (1, 1, 0)  # gaps of 1, 2 and 3
     assert measure(points) == pytest.approx(2 / 5)
+
+
+@pytest.mark.parametrize(("visibility", "is_known"), [(0.5, True), (0.4999, False)])
+def test_a_keypoint_is_visible_from_one_half(body, visibility, is_known):
+    body.visibility = np.full(33, visibility, np.float32)
+    assert math.isfinite(measures(body)["left_knee_angle_rad"]) is is_known
+
+
+def test_a_mesh_has_at_least_468_points():
+    for count, is_known in ((478, True), (468, True), (467, False)):
+        points = np.random.default_rng(0).normal(size=(count, 3)).astype(np.float32)
+        values = measures(Face(1.0, points, (0.0, 0.0, 1.0, 1.0)))
+        assert {math.isfinite(value) for value in values.values()} == {is_known}
+
+
+def test_angles_are_given_in_degrees():
+    values = {"a_rad": math.pi, "b_m": 2.0, "rad_c": 1.0, "gesture": "fist", "d_rad": None}
+    assert in_degrees(values) == {"a_deg": 180.0, "b_m": 2.0, "rad_c": 1.0, "gesture": "fist", "d_deg": None}
+
+
+def test_values_of_an_instance_have_its_gesture_distance_and_transform(body, made):
+    hand = made.hand_with("11111")
+    assert instance_values(hand).items() >= {"gesture": None, "gesture_score": None}.items()
+    assert "distance_m" not in instance_values(hand)
+    hand.gesture, hand.distance_m = Gesture("fist", 0.5), 0.75
+    found = instance_values(hand)
+    assert [found[name] for name in ("gesture", "gesture_score", "distance_m", "distance_error_m")] == [
+        "fist",
+        0.5,
+        0.75,
+        None,
+    ]
+    face = Face(1.0, np.ones((478, 3), np.float32), (0.0, 0.0, 1.0, 1.0), transform=np.arange(16.0).reshape(4, 4))
+    found = instance_values(face)
+    assert [found[f"transform_{row}{column}"] for row in range(4) for column in range(4)] == list(range(16))
+    frame = Frame(0, None, [hand], faces=[face], people=[Person(body, hand)])
+    owners = [(part.kind, owner.kind) for part, owner in with_owners(frame)]
+    assert owners == [("hand", "hand"), ("face", "face"), ("body", "person"), ("hand", "hand")]
+    assert math.isfinite(instance_values(body, frame.people[0])["left_wrist_flexion_rad"])
+    assert math.isnan(instance_values(body)["left_wrist_flexion_rad"])
+    assert measure_names("hand") == MEASURE_NAMES["hand"]
+    assert measure_names("nothing") == ()

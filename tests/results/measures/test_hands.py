@@ -106,3 +106,53 @@ def test_pinch_distances_are_those_from_the_thumb_to_each_fingertip():
     tips = [points[index] for index, name in enumerate(names) if name.endswith("_tip")]
     assert len(tips) == 5
     np.testing.assert_allclose(measures.pinch_distance_m(points), [math.dist(tips[0], tip) for tip in tips[1:]])
+
+
+@pytest.mark.parametrize(("bend_deg", "is_known"), [(59, True), (61, False), (119, False), (121, True)])
+def test_a_spread_is_known_up_to_60_degrees_from_the_palm(made, bend_deg, is_known):
+    bends = np.zeros((5, 3))
+    bends[1, 0] = math.radians(bend_deg)
+    spreads = measures.finger_spread_rad(made.build_hand(bends))
+    assert np.isfinite(spreads).tolist() == [True, is_known, True, True]
+
+
+@pytest.mark.parametrize(("share", "is_up"), [(0.76, True), (0.74, False)])
+def test_a_finger_is_up_from_three_quarters_of_its_reach(made, share, is_up):
+    hand = made.hand_with("11111")
+    points = hand.keypoints_3d.astype(float)
+    for mcp in (5, 9, 13, 17):  # the bones stay on a line from the wrist, there and back
+        along = points[mcp] / np.linalg.norm(points[mcp])
+        for number, place in enumerate((0.08, 0.12, 0.12 + (share - 1) * 0.12 / (1 + share))):
+            points[mcp + number + 1] = along * place
+        points[mcp] = along * 0.04
+    hand.keypoints_3d = points
+    assert measures.finger_reach(points)[1:] == pytest.approx([share] * 4)
+    assert list(measures.fingers_up(hand).values())[1:] == [is_up] * 4
+
+
+@pytest.mark.parametrize(("spread_rad", "is_up"), [(-0.29, True), (-0.31, False)])
+def test_a_thumb_is_up_from_a_spread(made, spread_rad, is_up):
+    index = math.atan2(made.AT[1, 0], -made.AT[1, 1])
+    angle = index + spread_rad
+    points = made.build_hand(np.zeros((5, 3)), (math.sin(angle), -math.cos(angle), 0))
+    assert measures.thumb_spread_rad(points) == pytest.approx(spread_rad)
+    hand = made.hand_with("11111")
+    hand.keypoints_3d = points
+    assert measures.fingers_up(hand)["thumb"] is is_up
+
+
+def test_a_curl_is_a_share_of_that_of_a_fist(made):
+    bends = np.tile([[0.9], [1.3], [1.3], [2.0], [0.0]], 3) / 3 * [1, 1, 1]
+    bends[0] = 0.3
+    curls = measures.finger_curls(made.build_hand(bends))
+    np.testing.assert_allclose(curls, np.clip(bends.sum(1) / [1.8, 3.9, 3.9, 3.9, 3.9], 0, 1), atol=1e-6)
+    assert measures.finger_curls(made.build_hand(np.full((5, 3), 1.4)))[0] == 1
+
+
+def test_axes_of_the_palm_are_towards_the_thumb_the_fingers_and_the_palm(made):
+    frame = measures.hands.palm_frame(made.build_hand([made.OUT] * 5))
+    np.testing.assert_allclose(frame.T @ frame, np.eye(3), atol=1e-9)
+    across, along, normal = frame.T
+    assert across[0] > 0.9
+    assert along[1] < -0.9
+    np.testing.assert_allclose(normal, (0, 0, -1), atol=1e-9)

@@ -15,6 +15,12 @@ from ...support.stored import assert_as_stored  # noqa: TID252  # one helper for
 from .test_expressions import mesh
 
 POSES = 5
+MOVED = {  # points of a mesh, and how an expression moves them
+    "285": (0, -0.07, 0), "55": (0, -0.06, 0), "300": (0, -0.1, 0), "70": (0, -0.12, 0), "14_17": (0, 0.4, 0),
+    "291": (0.08, -0.04, 0.09), "61": (-0.09, -0.05, 0.08), "402": (0, 0.2, 0), "178": (0, 0.15, 0),
+    "311": (0, -0.08, 0), "81": (0, -0.1, 0), "308": (-0.08, 0, 0), "78": (0.09, 0, 0), "473": (0.06, 0.05, 0),
+    "468": (-0.03, 0.04, 0),
+}  # fmt: skip
 
 
 def functions_of_points(module):
@@ -48,6 +54,20 @@ def test_each_measure_of_points_is_as_stored(shapes, module):
     assert len(names) > 4
     measured = {name: [getattr(module, name)(points) for points in shapes[module]] for name in names}
     assert_as_stored(f"measures.{module.__name__.rpartition('.')[2]}", measured)
+
+
+def test_partial_expressions_are_as_stored():
+    """Move points on both sides of the face by several lengths, so that no blendshape is always 0 or 1."""
+    rng, found = np.random.default_rng(8), []
+    for number in range(16):
+        share = number // 2 / 7
+        steps = {f"at_{index}": np.array(way) * share * rng.uniform(0.6, 1.2) for index, way in MOVED.items()}
+        if number % 2:  # a funnel in place of a smile, and eyes to the other side
+            steps |= {f"at_{index}": steps[f"at_{index}"] * (-1, -1, 1) for index in (291, 61, 473, 468)}
+        found.append(faces.blendshapes_from_mesh(mesh(0.09 - 0.08 * share, **steps)))
+    for name in found[0]:
+        assert any(0.02 < one[name] < 0.98 for one in found), name
+    assert_as_stored("measures.expressions", found)
 
 
 def test_each_column_of_people_is_as_stored(shapes, body):
