@@ -1,14 +1,15 @@
+import json
 import os
 import shutil
+import tempfile
 import threading
+from unittest.mock import Mock
 
 import pytest
 
 from sonjit._util.errors import InputError, JobError
 from sonjit.server import errors, job_files, job_store, processes
 from sonjit.server.job_store import MARKER, JobStore, UploadJob
-from sonjit.server.options import SessionOptions
-from sonjit.server.service import DetectorPool
 from sonjit.server.settings import Settings
 
 from ..support.waiting import wait_until  # noqa: TID252  # one polling helper for all packages
@@ -94,16 +95,6 @@ def add(jobs, name="a.mp4", address="10.0.0.1"):
     jobs.reserve(job, 1)
     jobs.submit(job, job_files.JobInput(job.input_folder / name, name, ".mp4"))
     return job
-
-
-@pytest.mark.parametrize("style", [{}, {"anonymise": "blur"}])
-def test_the_report_of_a_job_hides_the_name_of_the_video_where_the_drawing_hides_people(style, tmp_path, monkeypatch):
-    job = UploadJob((("body", {"model": "full"}),), OWNER, style=style)
-    job.folder, job.input = tmp_path, job_files.JobInput(tmp_path / "a.mp4", "a.mp4", ".mp4")
-    calls = []
-    monkeypatch.setattr(job_store.joint_angles, "write_report", lambda *_, **options: calls.append(options))
-    job.file("report.ko.pdf")
-    assert calls == [{"language": "ko", "anonymise": style.get("anonymise", "none")}]
 
 
 def test_a_deleted_job_is_gone_whatever_it_was_doing(jobs, runs):
@@ -310,36 +301,6 @@ def test_a_clock_that_steps_back_keeps_the_order_of_jobs(jobs, runs, tmp_path):
     assert [job.id for job in jobs(jobs_folder=tmp_path / "jobs").newest_first(OWNER)] == ids[::-1]
 
 
-class Idle:
-    """A detector that counts what a pool does to it."""
-
-    resets = closes = 0
-
-    def reset(self):
-        self.resets += 1
-
-    def close(self):
-        self.closes += 1
-
-
-def test_a_pool_closes_what_exceeds_its_size_and_keeps_nothing_once_it_is_closed():
-    pool, made = DetectorPool(2), [Idle() for _ in range(5)]
-    kinds = [SessionOptions.from_values(kind, {}, still=False) for kind in ("hands", "face", "body")]
-    pool.in_use = 5
-    for options, detector in zip(kinds, made, strict=False):
-        pool.give_back(options, detector)
-    assert [pool.has(options) for options in kinds] == [False, True, True]
-    pool.give_back(kinds[2], made[3])
-    assert [detector.closes for detector in made] == [1, 0, 1, 0, 0]
-    assert pool.take(kinds[1]) is made[1]
-    pool.close()
-    pool.give_back(kinds[0], made[4])
-    pool.give_back(kinds[1], made[1])
-    assert [detector.closes for detector in made] == [1] * 5
-    assert [detector.resets for detector in made] == [1, 2, 1, 1, 1]
-    assert pool.in_use == 0
-
-
 def test_a_job_that_starts_again_has_only_its_input(jobs, runs, tmp_path):
     store = jobs(jobs_folder=tmp_path / "jobs")
     job = add(store)
@@ -353,81 +314,6 @@ def test_a_job_that_starts_again_has_only_its_input(jobs, runs, tmp_path):
     assert (again.state, again.frames, again.instances) == ("waiting", 0, 0)
     assert sorted(path.name for path in left.iterdir()) == sorted([job_store.INPUT, job_store.RECORD])
     assert again.input.source.read_bytes() == b"x"
-
-
-@pytest.mark.parametrize(
-    ("kinds", "ending", "draws", "keys"),
-    [
-        (["hands"], ".png", False, ["instances.csv", "wide.csv"]),
-        (["hands"], ".mp4", True, ["instances.csv", "wide.csv", "drawn"]),
-        (["hands", "face"], ".png", True, ["instances.csv", "drawn"]),
-        (["body"], ".mp4", False, ["instances.csv", "wide.csv", "report.html", "report.ko.pdf"]),
-        (["face", "holistic"], ".mp4", False, ["instances.csv", "report.html", "report.ko.pdf"]),
-        (["body"], ".png", False, ["instances.csv", "wide.csv"]),
-    ],
-)
-def test_a_finished_job_offers_the_files_of_its_detectors_and_input(tmp_path, kinds, ending, draws, keys):
-    models = {"hands": "full", "face": "mesh", "body": "full", "holistic": "full"}
-    detectors = tuple((kind, {"model": models[kind]}) for kind in kinds)
-    job = UploadJob(detectors, OWNER, draw=draws, id="7", state="done")
-    job.folder, job.input = tmp_path, job_files.JobInput(tmp_path / "a", "a.mov", ending)
-    (tmp_path / f"drawn{ending}").write_bytes(b"x")
-    shown = job.to_dict()
-    optional = {"instances.csv", "wide.csv", "report.html", "report.ko.pdf", "drawn"}
-    assert sorted(optional.intersection(shown["downloads"])) == sorted(keys)
-    assert shown["downloads"]["instances.csv"] == "/v1/jobs/7/result.instances.csv"
-    assert shown["downloads"].get("drawn") == (f"/v1/jobs/7/drawn{ending}" if draws else None)
-    assert (shown["kind"], shown["name"]) == ("+".join(kinds), "a.mov")
-    assert shown["model"] == "+".join(f"{kind}-{models[kind]}" for kind in kinds)
-    job.state = "running"
-    assert job.to_dict()["downloads"] == {}
-
-
-def test_a_new_job_has_drawn_nothing_found_nothing_and_belongs_to_any_who_know_it():
-    first, second = (UploadJob((("hands", {"model": "full"}),), OWNER) for _ in range(2))
-    assert (first.state, first.frames, first.of, first.instances) == ("uploading", 0, None, 0)
-    assert (first.disk_bytes, first.seconds, first.problems, first.message) == (0, 0.0, [], None)
-    assert first.draw
-    assert (first.is_private, first.is_suspended) == (False, False)
-    assert first.number <= second.number
-    assert first.id != second.id
-    assert len(first.id) == 32
-
-
-def test_a_job_runs_until_its_end_and_an_earlier_run_counts(monkeypatch):
-    job = UploadJob((("hands", {"model": "full"}),), OWNER, ran_s=3.5)
-    assert job.seconds == 3.5
-    monkeypatch.setattr(job_store.time, "monotonic", lambda: 110.0)
-    job.started_s = 100.0
-    assert job.seconds == 10.0
-    job.ended_s = 104.0
-    assert job.seconds == 4.0
-
-
-def test_a_saved_job_is_the_same_for_the_next_server(tmp_path):
-    detectors = (("hands", {"model": "lite", "max_instances": 3}), ("face", {"model": "box"}))
-    job = UploadJob(detectors, OWNER, draw=False, is_private=True, address="10.0.0.9", state="failed")
-    job.folder = tmp_path
-    job.input_folder.mkdir()
-    job.input = job_files.JobInput(job.input_folder / "a.mp4", "a.mp4", ".mp4")
-    job.frames, job.of, job.instances, job.disk_bytes, job.ran_s = 4, 9, 7, 88, 2.25
-    job.message, job.problems = "broken", ["1.png is damaged"]
-    job.save()
-    again = job_store.load_job(tmp_path)
-    assert again.to_dict() == job.to_dict()
-    for name in ("detectors", "owner", "draw", "style", "is_private", "address", "number", "disk_bytes"):
-        assert getattr(again, name) == getattr(job, name)
-    assert again.input == job.input
-
-
-def test_the_size_of_a_job_is_that_of_its_files(tmp_path):
-    job = UploadJob((("hands", {"model": "full"}),), OWNER)
-    job.folder = tmp_path
-    (tmp_path / "input").mkdir()
-    (tmp_path / "job.json").write_bytes(b"12345")
-    (tmp_path / "input" / "a.mp4").write_bytes(b"123")
-    job.measure()
-    assert job.disk_bytes == 8
 
 
 def test_as_many_jobs_are_accepted_as_the_limit_until_one_ends(jobs, runs):
@@ -460,3 +346,140 @@ def test_a_private_job_belongs_to_its_owner(jobs, runs, is_private, is_found):
     else:
         with pytest.raises(errors.RefusedError, match="no job"):
             store.find(job.id, "other")
+
+
+def test_jobs_that_cannot_be_read_are_named_and_stay(jobs, runs, tmp_path, caplog):
+    folder = tmp_path / "deep" / "jobs"
+    store = jobs(jobs_folder=folder)
+    if os.name == "posix":
+        assert folder.stat().st_mode & 0o777 == 0o700
+    runs.steps.release(3)
+    job = add(store)
+    wait_until(lambda: job.state == "done")
+    wait_until(lambda: not job.input_folder.exists())
+    store.close()
+    record = json.loads((job.folder / "job.json").read_text())
+    damaged = {
+        "1" * 16: "{",
+        "2" * 16: "{}",
+        "3" * 16: "[]",
+        "4" * 16: json.dumps(record | {"detectors": [{"kind": "tails"}]}),
+        "5" * 16: json.dumps(record | {"state": "dreaming"}),
+        "6" * 16: None,
+    }
+    for name, text in damaged.items():
+        (folder / name).mkdir()
+        if text is None:
+            (folder / name / "job.json").mkdir()
+        else:
+            (folder / name / "job.json").write_text(text)
+    others = [folder / ".a", folder / ("a" * 15), folder / ("a" * 17), folder / ("b" * 16)]
+    others[0].write_text("x")
+    others[1].mkdir()
+    others[2].mkdir()
+    others[3].write_text("x")
+    assert [one.id for one in jobs(jobs_folder=folder).newest_first()] == [job.id]
+    assert caplog.text.count("this job cannot be read") == len(damaged)
+    for other in others:
+        assert f"{other}: this is not a job. Sonjit does not change it." in caplog.text
+        assert other.exists()
+    assert caplog.text.count("this is not a job") == len(others)
+
+
+@pytest.mark.parametrize("state", ["waiting", "running", "done", "failed", "cancelled"])
+def test_a_job_is_found_in_each_state_by_its_owner(jobs, runs, state):
+    store = jobs()
+    job = create(store, is_private=True)
+    job.state = state
+    assert store.find(job.id, OWNER) is job
+    assert store.newest_first() == store.newest_first(OWNER) == [job]
+    for other in ("", "0" * 31, "1" * 32):
+        assert store.newest_first(other) == []
+        with pytest.raises(errors.RefusedError, match=r"^no job '[0-9a-f]{32}': it was deleted") as refused:
+            store.find(job.id, other)
+        assert refused.value.code == "not_found"
+
+
+def test_a_disk_error_before_an_upload_is_named(jobs, runs, tmp_path, monkeypatch, caplog):
+    store = jobs(jobs_folder=tmp_path / "jobs")
+    (tmp_path / "jobs" / "taken").write_text("x")
+    monkeypatch.setattr(job_store.secrets, "token_hex", lambda _: "taken")
+    with pytest.raises(errors.RefusedError, match=r"cannot take the upload: .*give another --jobs-folder") as refused:
+        store.add(UploadJob((("hands", {"model": "full"}),), OWNER, id="7"))
+    assert (refused.value.code, store.active) == ("failed", 0)
+    assert f"{tmp_path / 'jobs'}: " in caplog.text
+    monkeypatch.setattr(job_store, "WorkFolder", Mock(side_effect=OSError("unknown")))
+    with pytest.raises(errors.RefusedError, match="cannot take the upload: OSError; make room or set TMPDIR"):
+        jobs().prepare()
+    assert f"{tempfile.gettempdir()}: OSError" in caplog.text
+
+
+def test_a_cancelled_or_deleted_job_leaves_no_files(jobs, runs):
+    store = jobs()
+    running, waiting = add(store), add(store, "b.mp4")
+    wait_until(lambda: running.state == "running")
+    assert runs.begun == ["a.mp4"]  # one at a time
+    store.cancel(waiting)
+    assert (waiting.state, waiting.folder.exists()) == ("cancelled", False)
+    store.cancel(running)
+    wait_until(lambda: not running.folder.exists())
+    store.cancel(running)
+    assert store.newest_first() == [waiting, running]
+    runs.steps.release(3)
+    done = add(store)
+    wait_until(lambda: done.state == "done" and not done.input_folder.exists())
+    store.cancel(done)
+    assert (done.state, done.folder.exists()) == ("done", True)
+    store.delete(done)
+    assert not done.folder.exists()
+    store.delete(done)
+    assert runs.begun == ["a.mp4", "a.mp4"]
+
+
+@pytest.mark.parametrize(
+    ("failure", "state", "message"),
+    [
+        (None, "done", None),
+        (JobError("cut"), "waiting", None),
+        (processes.CrashError("ended its process"), "waiting", None),
+    ],
+)
+def test_a_suspended_job_starts_again_unless_it_is_done(jobs, runs, failure, state, message):
+    job = add(jobs())
+    wait_until(lambda: job.state == "running")
+    job.is_suspended, runs.failure = True, failure
+    runs.steps.release(3)
+    wait_until(lambda: job.state == state)
+    assert job.message == message
+    assert (job.folder / "input" / "a.mp4").exists() or state == "done"
+
+
+def test_a_crash_is_named_and_progress_stays(jobs, runs):
+    job = add(jobs())
+    runs.steps.release(2)
+    wait_until(lambda: job.frames == 2)
+    runs.failure = processes.CrashError("ended its process")
+    runs.steps.release(1)
+    wait_until(lambda: job.state == "failed")
+    assert job.message == "a.mp4 cannot be read: it ended its process; export it again"
+    assert (job.frames, job.of, job.instances) == (2, 3, 0)
+
+
+def test_a_job_has_a_process_with_its_limits(jobs, runs, monkeypatch):
+    asked, found = [], {"of": None, "frames": 5, "instances": "6", "problems": 7}
+
+    class Process(job_store.Worker):
+        def __init__(self, *arguments):
+            asked.append(arguments)
+
+        def call(self, function, *arguments, seconds, report_progress):
+            asked.append((function, seconds))
+            report_progress(found)
+            raise processes.TooSlowError
+
+    monkeypatch.setattr(job_store, "Worker", Process)
+    job = add(jobs(max_job_minutes=1.5, max_megapixels=2))
+    wait_until(lambda: job.state == "failed")
+    assert asked == [(2_000_000, 4_000_000_000, job.folder), (job_store.run_detectors, 90.0)]
+    assert (job.frames, job.of, job.instances) == (5, None, 0)
+    assert job.message.startswith("a.mp4 ran for 1.5 minutes and was stopped after 5 images: send less")
