@@ -145,10 +145,10 @@ def input_from_files(files: Sequence[Path], folder: str | None, *, max_pixels: i
     """Inspect uploaded files without decoding them."""
     if not files:
         raise RefusedError("bad_image", "no file came: send one as the body, or as `file` of a multipart form")
+    first, *others = files
     with Worker(max_pixels, NETWORK_BYTES) as process:  # starts only if a file may be a video
-        if len(files) == 1:
-            (file,) = files
-            return JobInput(file, file.name, ".mp4" if _is_video(file, process, max_pixels) else ".jpg")
+        if not others:
+            return JobInput(first, first.name, ".mp4" if _is_video(first, process, max_pixels) else ".jpg")
         for file in files:
             if _is_video(file, process, max_pixels, accept_broken_image=True):
                 raise RefusedError(
@@ -158,7 +158,7 @@ def input_from_files(files: Sequence[Path], folder: str | None, *, max_pixels: i
     for file in files:
         if file.suffix.lower() not in IMAGE_ENDINGS:  # a folder source skips other endings
             file.rename(file.with_name(free_name(f"{file.name}.jpg", used)))
-    return JobInput(files[0].parent, folder or "images", ".zip")
+    return JobInput(first.parent, folder or "images", ".zip")
 
 
 def _is_video(file: Path, process: Worker, max_pixels: int, *, accept_broken_image: bool = False) -> bool:
