@@ -16,6 +16,8 @@ from sonjit.media.tables import base, columns, open_row_writer
 from sonjit.results import Frame
 from sonjit.results.measures import instance_values
 
+from ..support.stored import assert_as_stored  # noqa: TID252  # one helper for all packages
+
 HEADER = Header("clip.mp4", 640, 480, 30.0, "hands-full", version="1.2", options={"max_instances": 3})
 
 
@@ -107,6 +109,27 @@ def test_excel_workbook_has_three_sheets(tmp_path, frames):
     assert (run["version"], run["max_instances"], run["=Müller.mp4"]) == ("1.2", 3, "source")
     with pytest.raises(InputError, match="cannot be read back"):
         load_frames(path)
+
+
+@pytest.mark.parametrize("rows", [None, "keypoint", "wide"])
+def test_a_workbook_is_as_stored(tmp_path, frames, person, rows):
+    path, options = tmp_path / "t.xlsx", {"search": "fast", "none": None, "list": [1, 2]}
+    header = replace(HEADER, kind="people", options=options, start_s=0.25)
+    types = {"curl_rad": float, "fingers": int, "gesture": str}
+    with open_writer(path, header, types, rows=rows) as writer:
+        one = person(left_hand=None, face=None)
+        values = {"curl_rad": 1.5, "fingers": 3, "gesture": "=Fist"}
+        writer.write(Frame(0, 0.5, people=[one], source="a.mp4"), [values, {}])
+        writer.write(Frame(2, None))
+        writer.write_event({"name": "Fist", "begin": 0.25, "end": None})
+        writer.write_event({"name": "Palm", "begin": 0.5, "end": 1.0})
+        writer.sources["a.mp4"] = {"width": 640, "fps": 30.0}
+        writer.remarks = ["one line"]
+    book = openpyxl.load_workbook(path)
+    cells = {sheet.title: [[cell.value for cell in row] for row in sheet] for sheet in book}
+    bold = {sheet.title: [row[0].font.bold for row in sheet] for sheet in book}
+    frozen = {sheet.title: sheet.freeze_panes for sheet in book}
+    assert_as_stored(f"workbook.{rows}", [cells, bold, frozen, book.properties.created.isoformat()])
 
 
 @pytest.mark.parametrize("rows", ["instance", "keypoint"])
@@ -230,3 +253,36 @@ def test_errors_of_keypoints_have_a_column_also_if_the_first_frame_has_no_hand(t
 )
 def test_bytes_of_names_that_are_not_utf_8_are_escaped(name, text):
     assert name.encode("utf-8", base._ESCAPED).decode() == text
+
+
+@pytest.mark.parametrize("rows", ["keypoint", "instance", "wide"])
+def test_parquet_is_as_stored(tmp_path, frames, person, rows):
+    path = tmp_path / "t.parquet"
+    with open_writer(path, replace(HEADER, kind="people"), {"fingers": int, "gesture": str}, rows=rows) as writer:
+        writer.write(
+            Frame(0, 0.5, people=[person(face=None)], source="a.mp4"), [{"fingers": 3, "gesture": "Fist"}, {}, {}]
+        )
+        writer.write(Frame(2, None, source="b.mp4"))
+        writer.sources["a.mp4"] = {"width": 640}
+        writer.remarks = ["one line"]
+    with pyarrow.parquet.ParquetFile(path) as file:
+        fields = [(field.name, str(field.type), field.nullable) for field in file.schema_arrow]
+        metadata = {key.decode(): value.decode() for key, value in file.metadata.metadata.items() if b"sonjit" in key}
+        values = file.read().to_pydict()
+    assert_as_stored(f"parquet.{rows}", [fields, metadata, values])
+
+
+def test_headers_leave_out_what_is_unknown_and_ignore_other_keys():
+    full = Header(
+        *("a.mp4", 640, 480, 30.0, "net", "faces", "1.0"),
+        {"search": "fast"},
+        {"a": {"width": 2}},
+        0.5,
+        {"crop": [1]},
+        ("x",),
+    )
+    assert_as_stored("headers", [full.to_dict(), Header().to_dict(), Header(kind="bodies").to_dict()])
+    for header in (full, Header(), Header(kind="bodies", start_s=0.0)):
+        assert Header.from_dict(header.to_dict() | {"more": 1}) == header or header.start_s == 0
+    with pytest.raises(InputError):
+        Header(kind="paws")

@@ -230,6 +230,17 @@ def test_glb_has_all_people(tmp_path):
     assert materials[0] != materials[1]
 
 
+def test_people_have_four_colours_in_turn(tmp_path):
+    bodies = [body_of(actor(0, 0.4 * number), number + 1) for number in range(5)]
+    write(tmp_path / "x.glb", [Frame(0, 0.0, bodies=bodies)])
+    glb = Gltf(tmp_path / "x.glb")
+    materials = [glb.g["materials"][mesh["primitives"][0]["material"]] for mesh in glb.g["meshes"]]
+    colours = [material["pbrMetallicRoughness"]["baseColorFactor"] for material in materials]
+    assert len({tuple(colour) for colour in colours}) == 4
+    assert colours[4] == colours[0]
+    assert_as_stored("characters.colours", colours)
+
+
 def test_bvh_has_constant_steps_where_the_video_has_none(tmp_path):
     times = np.array([0, 0.1, 0.2, 0.4, 0.5, 0.6])
     write(tmp_path / "x.bvh", frames_of(times), Header("camera:0", 640, 480, None, "body-full", "bodies"))

@@ -247,6 +247,7 @@ def test_bends_stay_in_the_limits_of_each_joint():
         aside = np.rad2deg(sign * fit._within(np.full((1, 5, 3, 3), sign * 3.0))[0, ..., :2])
         np.testing.assert_allclose(aside[1:], 60)
         np.testing.assert_allclose(aside[0], np.array(FINGER_LIMITS)[0, :, 1, 1:2].repeat(2, 1))  # as far as it bends
+    assert_as_stored("characters.limits", FINGER_LIMITS)
 
 
 def test_the_place_of_a_person_comes_from_keypoints_in_the_image():
@@ -346,6 +347,9 @@ def test_assumed_bones_of_hands_have_human_lengths():
     assert (np.abs(np.diff(palm[2:], axis=0)) < 0.026).all()
     assert (np.diff(palm[2:, 2]) < 0).all()  # from the index to the little finger, backwards
     assert 0.03 < np.linalg.norm(palm[1]) < 0.05
+    unknown = np.full((4, 21, 3), np.nan)
+    assumed = [fit._palm([unknown, unknown], 0), fit._palm([unknown, unknown], 1), fit._finger_lengths([unknown] * 2)]
+    assert_as_stored("characters.assumed-hands", assumed)
 
 
 def test_only_keypoints_in_the_image_and_in_front_of_the_camera_move_to_their_rays():
