@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 import sonjit
+from sonjit.detectors.search import ahead
 from sonjit.detectors.search.ahead import Ahead, Helpers, new_helpers
 from sonjit.detectors.search.hands import HandNetworks, HandSearch
 from sonjit.detectors.search.network import HandBox
@@ -19,42 +20,42 @@ from .test_search import Landmarks, Network, an_image
 
 
 def test_a_result_is_computed_once_and_by_the_networks_of_the_thread():
-    ahead = Ahead("own", Helpers(lambda: "helper", 2))
+    one = Ahead("own", Helpers(lambda: "helper", 2))
     seen = threading.Event()
 
     def look():
-        ahead.once("a", lambda network: network)
+        one.once("a", lambda network: network)
         seen.set()
 
-    ahead.start([look], single=True)
+    one.start([look], single=True)
     assert seen.wait(60)
-    assert ahead.once("a", lambda network: network) == "helper"
-    assert ahead.once("b", lambda network: network) == "own"
+    assert one.once("a", lambda network: network) == "helper"
+    assert one.once("b", lambda network: network) == "own"
 
 
 def test_a_single_call_is_left_to_the_search():
-    ahead = Ahead("own", Helpers(lambda: pytest.fail("loaded"), 2))
-    ahead.start([lambda: pytest.fail("started")])
-    assert ahead.once("a", lambda network: network) == "own"
+    one = Ahead("own", Helpers(lambda: pytest.fail("loaded"), 2))
+    one.start([lambda: pytest.fail("started")])
+    assert one.once("a", lambda network: network) == "own"
 
 
 def test_an_error_ahead_reaches_the_search():
     def fail(_):
         raise ValueError("no memory")
 
-    ahead = Ahead("own", Helpers(lambda: "helper", 2))
+    one = Ahead("own", Helpers(lambda: "helper", 2))
     seen = threading.Event()
 
     def look():
         try:
-            ahead.once("a", fail)
+            one.once("a", fail)
         finally:
             seen.set()
 
-    ahead.start([look], single=True)
+    one.start([look], single=True)
     assert seen.wait(60)
     with pytest.raises(ValueError, match="no memory"):
-        ahead.once("a", lambda network: network)
+        one.once("a", lambda network: network)
 
 
 def test_helpers_observe_crops_near_several_boxes_with_the_same_result_until_the_search_ends():
@@ -83,6 +84,68 @@ def test_detectors_on_one_core_or_with_shared_networks_have_no_helpers(monkeypat
     monkeypatch.setattr("os.cpu_count", lambda: 2)
     monkeypatch.delenv("SONJIT_THREADS", raising=False)
     assert (new_helpers(SimpleNamespace, EngineOptions(**running)) is not None) is helps
+
+
+@pytest.mark.parametrize(
+    ("running", "cpus", "count"),
+    [
+        ({}, 2, 2), ({}, 3, 3), ({}, 16, 4), ({}, 1, None), ({}, None, None), ({"threads": 3}, 8, 3),
+        ({"threads": 8}, 8, 4), ({"threads": 3}, 2, 2), ({"device": "GPU"}, 8, None), ({"shared": True}, 8, None),
+    ],
+)  # fmt: skip
+def test_helpers_are_as_many_as_the_threads_of_a_detector_and_the_cores_at_most_four(monkeypatch, running, cpus, count):
+    monkeypatch.setattr("os.cpu_count", lambda: cpus)
+    monkeypatch.setattr(ahead, "Helpers", lambda load, count: (load, count))
+    given = SimpleNamespace(**{"thread_count": running.get("threads"), "device": "CPU", "shared": False} | running)
+    assert new_helpers(SimpleNamespace, given) == (None if count is None else (SimpleNamespace, count))
+
+
+def test_calls_that_have_not_begun_are_left_out_at_the_end():
+    first, go_on, done, helpers = threading.Event(), threading.Event(), [], Helpers(lambda: "helper", 1)
+    one = Ahead("own", helpers)
+
+    def wait():
+        first.set()
+        assert go_on.wait(60)
+        done.append("first")
+
+    assert not one.ended
+    one.start([wait, lambda: done.append("second")])
+    assert first.wait(60)
+    one.end()
+    go_on.set()
+    helpers.submit(lambda: done.append("third")).result(60)
+    assert one.ended
+    assert done == ["first", "third"]
+    helpers.close()
+    assert not any(thread.is_alive() for thread in helpers._threads._threads)
+
+
+def test_a_single_call_starts_on_request_and_none_without_helpers():
+    helpers, done = Helpers(lambda: "helper", 1), []
+    for calls, single, count in (([1], False, 0), ([2], True, 1), ([3, 4], False, 3), ([], True, 3)):
+        Ahead("own", helpers).start([lambda call=call: done.append(call) for call in calls], single=single)
+        helpers.submit(lambda: None).result(60)
+        assert len(done) == count
+    Ahead("own", None).start([lambda: done.append(5)] * 2, single=True)
+    helpers.close()
+    assert done == [2, 3, 4]
+
+
+def test_each_thread_loads_its_networks_once():
+    loads, both, seen = [], threading.Barrier(2, timeout=60), []
+    helpers = Helpers(lambda: loads.append(threading.current_thread().name) or len(loads), 2)
+
+    def look():
+        both.wait()
+        seen.append(helpers.networks(None))
+
+    for _ in range(3):
+        for call in [helpers.submit(look) for _ in range(2)]:
+            call.result(60)
+    helpers.close()
+    assert (len(loads), len(set(loads)), sorted(seen)) == (2, 2, [1, 1, 1, 2, 2, 2])
+    assert helpers.networks("own") == "own"
 
 
 @pytest.mark.slow
