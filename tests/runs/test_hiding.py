@@ -16,8 +16,9 @@ from sonjit.detectors.search.network import PersonBox
 from sonjit.media import DrawingStyle, SourceFrame, open_source
 from sonjit.runs import Detect, Outputs, hiding, run_input
 from sonjit.runs.detect import DetectWorker
-from sonjit.runs.hiding import Anonymiser
+from sonjit.runs.hiding import Anonymiser, Hidden
 
+from ..support.progress_log import ProgressLog  # noqa: TID252  # one helper for all packages
 from ..support.stored import assert_as_stored  # noqa: TID252  # one helper for all packages
 
 SIDE, FRAMES, FPS = 24, 60, 10
@@ -26,26 +27,29 @@ SIDE, FRAMES, FPS = 24, 60, 10
 class Search:
     """Search that finds what a test states, by the number of the call."""
 
-    def __init__(self, find, glance=lambda _: ()):
-        self._find, self._glance, self.calls, self.thorough = find, glance, 0, []
+    def __init__(self, find, glance=lambda _: (), people=lambda _: ()):
+        self._find, self._glance, self._people, self.calls, self.thorough = find, glance, people, 0, []
+        self.log = []
 
     def find(self, rgb, *, thorough=True):
         self.calls += 1
         self.thorough.append(thorough)
-        faces, people = self._find(rgb), []
-        return Bystanders(list(faces), people)
+        self.log.append("find")
+        return Bystanders(list(self._find(rgb)), list(self._people(rgb)))
 
     def find_again(self, rgb):
+        self.log.append("again")
         return list(self._find(rgb))
 
     def glance(self, rgb, parts, min_score=0.6, *, turn=0.0, number=None):
+        self.log.append((parts, number))
         return list(self._glance(rgb)) if parts == 1 else []
 
 
 @pytest.fixture
 def hider(monkeypatch):
-    def make(*arguments, how="blur"):
-        search = Search(*arguments)
+    def make(*arguments, how="blur", **more):
+        search = Search(*arguments, **more)
         monkeypatch.setattr(bystanders, "BystanderSearch", lambda _: search)
         return Anonymiser(how)
 
@@ -328,26 +332,162 @@ def test_the_notes_of_a_source_and_the_last_events_reach_every_table():
         assert table.events == [(7, "a.mp4", "end"), (7, "a.mp4", "cancel")]
 
 
-@pytest.mark.parametrize("is_live", [True, False])
-def test_followed_boxes_are_as_stored(hider, tmp_path, is_live):
+@pytest.mark.parametrize(("is_live", "how"), [(True, "blur"), (False, "blur"), (True, "persons"), (False, "persons")])
+def test_followed_boxes_are_as_stored(hider, tmp_path, is_live, how):
     """Follow a square that grows, is found with errors in few frames, and leaves before another scene."""
     frames, boxes = moving()
     parts = [f.rgb[: 120 - f.index // 6, : 160 - f.index // 4] for f in frames]
     parts = [cv2.resize(255 - part if index > 44 else part, (400, 300)) for index, part in enumerate(parts)]
+    if how == "persons":
+        parts = [np.ascontiguousarray(part.transpose(1, 0, 2)) for part in parts]
     frames = [SourceFrame(f.index, f.time, part) for f, part in zip(frames, parts, strict=True)]
     shapes = {frame.rgb.tobytes(): frame.index for frame in frames}
 
     def find(rgb):
         number = shapes.get(rgb.tobytes(), 0)
         left, top, right, bottom = (2.6 * edge for edge in boxes[number])
+        left, top, right, bottom = (top, left, bottom, right) if how == "persons" else (left, top, right, bottom)
         shift = number % 7
         return [(left + shift, top - shift, right + 2 * shift, bottom)] if number % 5 == 0 and number > 8 else []
 
-    anonymiser = hider(find, lambda rgb: find(rgb)[:1])
+    def find_people(rgb):
+        return [(left - 20, top - 9, right + 14, bottom + 40) for left, top, right, bottom in find(rgb)[:1]]
+
+    anonymiser = hider(find, lambda rgb: find(rgb)[:1], find_people, how=how)
     if not is_live:
         (tmp_path / "clip.mp4").write_bytes(b"")
         anonymiser.scan(Recording(frames, tmp_path / "clip.mp4"), None, Progress())
     covered = [anonymiser.boxes(frame) for frame in frames]
     shown = [np.round(anonymiser.below(frame)[::40, ::40].astype(float)) for frame in frames[::9]]
     assert any(some.faces for some in covered)
-    assert_as_stored(f"hiding.{'live' if is_live else 'file'}", [covered, shown], relative=0, absolute=1.5)
+    assert any(some.people for some in covered) == (how == "persons")
+    name = f"hiding.{'persons.' * (how == 'persons')}{'live' if is_live else 'file'}"
+    assert_as_stored(name, [covered, shown], relative=0, absolute=1.5)
+
+
+def test_a_video_is_searched_as_stills_twice_a_second_and_otherwise_in_one_window_of_each_size(hider):
+    anonymiser, expected = hider(lambda _: []), []
+    for frame in moving()[0][:12]:
+        anonymiser.below(frame)
+        number = frame.index + 1
+        expected += ["find"] if frame.index % 5 == 0 else [(1, None), (2, number), (3, number)]
+    assert anonymiser._hider._search.log == expected
+
+
+@pytest.mark.parametrize("how", ["blur", "persons"])
+def test_a_still_is_searched_again_at_most_six_times(hider, how):
+    anonymiser = hider(lambda _: [(10, 10, 30, 30)], people=lambda _: [(5, 5, 85, 85), (60, 10, 80, 30)], how=how)
+    boxes = anonymiser.boxes(SourceFrame(0, None, np.zeros((90, 90, 3), np.uint8)))
+    assert anonymiser._hider._search.log == ["find", *["again"] * 6]
+    assert (boxes.faces, boxes.again) == ([(10, 10, 30, 30)], [(10, 10, 30, 30)] * 6)
+    assert boxes.people == [(5, 5, 85, 85), (60, 10, 80, 30)] * (how == "persons")
+    anonymiser.below(SourceFrame(1, None, np.zeros((90, 90, 3), np.uint8)))
+    assert (anonymiser.hidden.faces, anonymiser.hidden.is_live) == (1, False)
+
+
+@pytest.mark.parametrize(
+    ("cells", "change", "is_cut"),
+    [(31, 25, True), (30, 25, False), (31, 24, False), (31, -25, True), (31, -24, False), (256, 24, False)],
+)
+def test_a_cut_changes_an_eighth_of_the_image(hider, cells, change, is_cut):
+    first = np.full((160, 160, 3), 100, np.uint8)
+    second = first.copy()
+    for cell in range(cells):
+        row, column = divmod(cell, 16)
+        second[10 * row : 10 * row + 10, 10 * column : 10 * column + 10] = 100 + change
+    anonymiser = hider(lambda _: [])
+    for index, rgb in enumerate((first, second)):
+        anonymiser.below(SourceFrame(index, index / 10, rgb))
+    assert anonymiser._hider._search.calls == 1 + is_cut
+
+
+@pytest.mark.parametrize(
+    ("time", "shape", "begins_anew"),
+    [
+        (1.1, (90, 120), False),
+        (1.0, (90, 120), False),
+        (0.9, (90, 120), True),
+        (1.1, (90, 121), True),
+        (1.1, (91, 120), True),
+    ],
+)
+def test_faces_are_followed_until_the_clock_steps_back_or_the_size_changes(hider, time, shape, begins_anew):
+    rgb = np.random.default_rng(0).integers(0, 255, (91, 121, 3), np.uint8)
+    finds = iter([[(20, 20, 50, 50)], []])
+    anonymiser = hider(lambda _: next(finds))
+    anonymiser.boxes(SourceFrame(0, 1.0, rgb[:90, :120]))
+    covered = anonymiser.boxes(SourceFrame(1, time, rgb[: shape[0], : shape[1]]))
+    assert (anonymiser._hider._search.calls, len(covered.faces)) == ((2, 0) if begins_anew else (1, 1))
+
+
+@pytest.mark.parametrize("shape", [(1, 1000, 3), (1000, 1, 3), (1, 1, 3)])
+def test_the_thinnest_images_are_searched(hider, shape):
+    anonymiser = hider(lambda _: [])
+    for index in range(2):
+        assert anonymiser.below(SourceFrame(index, index / 10, np.zeros(shape, np.uint8))).shape == shape
+
+
+@pytest.mark.parametrize(
+    ("changes", "is_searched"),
+    [({}, True), ({"kind": "camera"}, False), ({"live": True}, False), ({"files": []}, False)],
+)
+def test_only_files_of_videos_are_searched_before_they_are_drawn(hider, tmp_path, changes, is_searched):
+    (tmp_path / "clip.mp4").write_bytes(b"")
+    recording = Recording(moving()[0][:3], tmp_path / "clip.mp4")
+    vars(recording).update(changes)
+    anonymiser, log = hider(lambda _: []), ProgressLog()
+    anonymiser.scan(recording, None, log)
+    assert (anonymiser._hider._search.calls, log.totals) == (is_searched, [FRAMES] * is_searched)
+    assert log.steps == [1] * 3 * is_searched
+    shown = Anonymiser("none")
+    shown.scan(recording, None, log)
+    assert len(log.totals) == is_searched
+    with_missing = Recording(moving()[0][:3], tmp_path / "clip.mp4")
+    with_missing.files.append(tmp_path / "missing.mp4")
+    hider(lambda _: []).scan(with_missing, None, log)
+    assert len(log.totals) == is_searched
+
+
+@pytest.mark.parametrize(
+    ("count", "limit", "total"), [(8, None, 8), (8, 3, 3), (8, 20, 8), (None, 5, 5), (None, None, None)]
+)
+def test_a_search_before_drawing_shows_progress_up_to_the_limit(hider, tmp_path, count, limit, total):
+    (tmp_path / "clip.mp4").write_bytes(b"")
+    recording, log = Recording(moving()[0][:8], tmp_path / "clip.mp4"), ProgressLog()
+    recording.count = count
+    hider(lambda _: []).scan(recording, limit, log)
+    assert (log.totals, len(log.steps)) == ([total], min(limit or 8, 8))
+
+
+def test_hidden_faces_of_several_inputs_are_added():
+    both = Hidden(1, 2, 3)
+    both.add(Hidden(10, 20, 30))
+    assert both == Hidden(11, 22, 33, is_live=False)
+    both.add(Hidden(0, 0, 0, is_live=True))
+    both.add(Hidden.of_image(4))
+    both.add(Hidden.of_image(0))
+    assert both == Hidden(15, 23, 35, is_live=True)
+    assert str(Hidden(1, 1, 1)).startswith("hid 1 face in 1 of 1 frame. Faces under 16 px, ")
+    assert [("until it is first found" in str(Hidden(is_live=live))) for live in (False, True)] == [False, True]
+
+
+def test_the_input_before_is_forgotten(hider, tmp_path):
+    (tmp_path / "clip.mp4").write_bytes(b"")
+    frames, boxes = moving()
+    anonymiser = hider(lambda _: [boxes[0]])
+    anonymiser.scan(Recording(frames[:5], tmp_path / "clip.mp4"), None, Progress())
+    anonymiser.below(frames[0])
+    assert anonymiser.hidden == Hidden(1, 1, 1)
+    anonymiser.reset()
+    assert anonymiser.hidden == Hidden()
+    anonymiser.below(frames[0])
+    assert anonymiser.hidden.is_live
+
+
+def test_a_person_is_hidden_in_addition_to_the_face_inside(hider):
+    rgb = np.random.default_rng(0).integers(0, 255, (120, 160, 3), np.uint8)
+    anonymiser = hider(lambda _: [(40, 20, 60, 40)], people=lambda _: [(38, 18, 62, 44)], how="persons")
+    for index in range(2):
+        covered = anonymiser.boxes(SourceFrame(index, index / 2, rgb))
+        assert covered.faces[-1:] == [(40, 20, 60, 40)]
+        assert covered.people[-1:] == [(38, 18, 62, 44)]
