@@ -19,19 +19,19 @@ def fixed(*values):
 
 
 def xyz(values):
-    return b"XYZ \0\0\0\0" + fixed(*values)
+    return b"XYZ \1\1\1\1" + fixed(*values)
 
 
 def power(value):
-    return b"curv\0\0\0\0\0\0\0\1" + struct.pack(">H", round(256 * value))
+    return b"curv\1\1\1\1\0\0\0\1" + struct.pack(">H", round(256 * value))
 
 
 def table(*values):
-    return b"curv\0\0\0\0" + struct.pack(f">I{len(values)}H", len(values), *(round(65535 * value) for value in values))
+    return b"curv\1\1\1\1" + struct.pack(f">I{len(values)}H", len(values), *(round(65535 * value) for value in values))
 
 
 def parametric(kind, *values):
-    return b"para\0\0\0\0" + struct.pack(">H2x", kind) + fixed(*values)
+    return b"para\1\1\1\1" + struct.pack(">H2x", kind) + fixed(*values)
 
 
 def profile_of(tags, space=b"RGB ", values=b"XYZ "):
@@ -66,7 +66,7 @@ def test_each_channel_has_its_curve_and_its_primary(noise):
     assert np.abs(shown - expected).mean() < 0.26  # of numbers that are rounded
 
 
-@pytest.mark.parametrize("shape", [(700, 500, 3), (3, 300_000, 3), (1, 1, 3)])
+@pytest.mark.parametrize("shape", [(700, 500, 3), (2, 270_000, 3), (1, 1, 3)])
 def test_large_images_are_converted_in_all_their_rows(shape):
     values = np.random.default_rng(0).integers(0, 256, (shape[0], 1, 3), np.uint8)
     shown, profile = in_srgb(np.broadcast_to(values, shape), profile_of(tags_of())), profile_of(tags_of())

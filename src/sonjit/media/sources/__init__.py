@@ -462,7 +462,7 @@ def _source_from_stream(stream: BinaryIO, name: str, fps: float | None, path: Pa
         return source
     if headers.is_text(head):
         raise InputError(f"{name} contains text. Use an image, a folder, a glob, a video or camera:0")
-    opened = path or cast("BinaryIO", _Rejoined(head, stream))
+    opened = path or cast("BinaryIO", Rejoined(head, stream))
     try:
         is_jpeg = is_sequence and headers.image_format(head) == "jpeg"
         return VideoSource(name, opened, fps=fps, container_format="mjpeg" if is_jpeg else None)
@@ -496,7 +496,7 @@ def is_mp4(head: bytes) -> bool:
     return head[4:8] in (b"ftyp", b"mdat", b"wide", b"free")
 
 
-class _Rejoined:
+class Rejoined:
     """A stream whose first bytes were read already and are given once more. It cannot seek, and counts recordings."""
 
     def __init__(self, head: bytes, stream: BinaryIO) -> None:

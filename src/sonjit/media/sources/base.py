@@ -102,15 +102,14 @@ class Source(Closing, ABC):
     def _selected(self, frames: Iterable[SourceFrame]) -> Iterator[SourceFrame]:
         last_s, is_empty = 0.0, True
         for frame in frames:
-            if frame.time is None:
-                yield frame
-                continue
-            last_s = frame.time
-            if last_s >= self._until_s:
-                break
-            if last_s >= self._from_s and frame.index % self._every == 0:
-                is_empty = False
-                yield frame
+            if frame.time is not None:
+                last_s = frame.time
+                if last_s >= self._until_s:
+                    break
+                if last_s < self._from_s or frame.index % self._every:
+                    continue
+            is_empty = False
+            yield frame
         if is_empty and self.starts_late:
             self.problems.append(f"{self.name}: no frame from {self._from_s:g} s, the last is at {last_s:.2f} s")
 
