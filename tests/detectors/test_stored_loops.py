@@ -1,5 +1,6 @@
 """The loop of streams and stills is stored: what is searched, looked at, tracked and counted. No network is needed."""
 
+import math
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -221,3 +222,87 @@ def test_graphs_show_the_steps_that_are_stored(name):
     with Detector(scene, tracking.Tracker(), options, search=still, stream_search=search, networks=used) as detector:
         graph = detector.graph
         assert_as_stored(f"graphs.{name}", [graph.nodes, str(graph), graph.mermaid()])
+
+
+class Clock(tracking.Tracker):
+    """Tracker that keeps the times of its frames, and None where they start anew."""
+
+    def __init__(self):
+        super().__init__()
+        self.times = []
+
+    def update(self, carried, new, now_s):
+        self.times.append(now_s)
+        return super().update(carried, new, now_s)
+
+    def restart_clock(self):
+        self.times.append(None)
+        super().restart_clock()
+
+
+@pytest.mark.parametrize(
+    ("given", "times"),
+    [
+        ([None] * 4, [0, 1 / 30, 2 / 30, 3 / 30]),
+        ([None, 2.5, None, 2.6], [0, 2.5, 2.5 + 1 / 30, 2.6]),
+        ([-3.0, None], [-3.0, -3 + 1 / 30]),
+        ([1.0, 1 + 2e-6, 1 + 2.5e-6], [1.0, 1 + 2e-6, None, 1 + 2.5e-6]),
+        ([1.0, 1.0, 0.5, 0.6], [1.0, None, 1.0, None, 0.5, 0.6]),
+        ([1.0, math.nan, 0.1], [1.0, None, 0, 0.1]),
+        ([math.inf, 0.1], [None, 0, 0.1]),
+    ],
+)
+def test_a_stream_has_30_frames_a_second_unless_times_are_given(given, times):
+    clock, scene = Clock(), Street()
+    scene.show(100)
+    with Detector(scene, clock, CommonOptions()) as detector:
+        for time in given:
+            detector.detect(IMAGE, time=time)
+    assert clock.times == pytest.approx(times, abs=1e-9)
+
+
+@pytest.mark.parametrize("side", [32_766, 32_767])
+def test_an_image_has_a_maximum_side(side):
+    with Detector(Street(), tracking.Tracker(), CommonOptions(static_image=True)) as detector:
+        for shape in ((1, side, 3), (side, 1, 3)):
+            if side == 32_766:
+                assert detector.detect(np.zeros(shape, np.uint8)) == []
+                continue
+            words = f"image of {shape[1]} x {shape[0]} px: shrink it to at most 32766 px a side"
+            with pytest.raises(InputError, match=words):
+                detector.detect(np.zeros(shape, np.uint8))
+
+
+def test_a_detector_ends_its_threads_searches_and_networks():
+    scene, calls = Street(), []
+    scene.at_close.callback(calls.append, "kind")
+    detector = Detector(scene, tracking.Tracker(), CommonOptions(), stream_search=Recorded(scene, 1))
+    assert detector.kind == ""
+    detector.close()
+    detector.close()
+    assert calls == ["kind"]
+    for use in (lambda: detector.graph, lambda: detector.detect_batch([IMAGE]), lambda: detector.detect(IMAGE)):
+        with pytest.raises(InputError, match="this detector is closed"):
+            use()
+
+
+@pytest.mark.parametrize(("threads", "images", "siblings"), [(2, 3, True), (1, 3, False), (2, 1, False)])
+def test_batches_of_stills_run_in_threads_with_a_detector_each(monkeypatch, threads, images, siblings):
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    scene, made, used = Street(), [], []
+    options = CommonOptions(static_image=True, max_instances=2, threads=threads)
+    scene.show(100, 500)
+
+    def sibling():
+        made.append(Detector(scene, tracking.Tracker(), options))
+        close = made[-1].close
+        made[-1].close = lambda: used.append("closed") or close()
+        return made[-1]
+
+    with Detector(scene, tracking.Tracker(), options, create_sibling=sibling) as detector:
+        found = detector.detect_batch([IMAGE] * images)
+        assert [sorted(one.x for one in each) for each in found] == [[100, 500]] * images
+        assert (0 < len(made) <= 2) == siblings
+        detector.detect_batch([IMAGE] * images)
+        assert len(made) <= 2
+    assert used == ["closed"] * len(made)
