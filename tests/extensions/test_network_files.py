@@ -178,6 +178,9 @@ def test_people_are_found_tracked_drawn_and_written(new_kind, photo, demo_clip, 
         ('[[parts]]\nprefix = "a"', "a part needs either skeleton or keypoints"),
         ('[[parts]]\nskeleton = "dog"', "dog"),
         ("std = [1, 0, 1]", "std must be positive"),
+        ("std = [1, 1, inf]", "std must be positive"),
+        ("mean = [0, nan, 0]", "std must be positive"),
+        ("parts = []  # [[", "parts must have keypoints"),
         ('boxes = "dogs"', "Choose from people, hands, image"),
         ("speed = 3", "Unknown key 'speed'"),
     ],
@@ -530,15 +533,19 @@ def test_the_next_box_is_a_quarter_larger_than_the_visible_keypoints(new_kind, v
 
 
 def outputs_of(decoder, kind, count, rng):
-    """Return outputs of a network with an input of 48 x 64 px: usual ones, reversed ones, or of another size."""
+    """Return outputs of a network with an input of 48 x 64 px: usual ones, reversed ones, of another size, or low."""
     if decoder == "simcc":
         along_x, along_y = (rng.normal(0.2, 0.3, (1, count, 2 * side)) for side in (WIDTH, HEIGHT))
-        return {"usual": [along_x, along_y], "reversed": [along_y, along_x], "other": [along_x, along_x]}[kind]
+        low = [along_x - 9, along_y]
+        reversed_, other = [along_y, along_x], [along_x, along_x]
+        return {"usual": [along_x, along_y], "reversed": reversed_, "other": other, "low": low}[kind]
     maps = cv2.GaussianBlur(rng.random((16, 12, count)), (0, 0), 1.5)
     inside = np.sin(np.linspace(0.2, 2.9, 16))[:, None] * np.sin(np.linspace(0.3, 2.8, 12))
     maps = (maps.reshape(16, 12, count) - 0.4) * 3 * inside[..., None]
     maps[:, :, 0] *= rng.choice([0, 1])
     maps[rng.choice([0, 1, 14, 15]), rng.choice([0, 1, 10, 11]), 1 % count] = 1.2  # next to the edges
+    if kind == "low":
+        maps -= 9
     if kind == "other":
         maps = maps[:, : max(count, 2)]
     return [maps[None] if kind == "reversed" else np.moveaxis(maps, -1, 0)[None]]
@@ -547,7 +554,7 @@ def outputs_of(decoder, kind, count, rng):
 @pytest.mark.parametrize("decoder", ["simcc", "heatmap", "heatmap_udp"])
 def test_outputs_are_decoded_as_stored(monkeypatch, image, decoder):
     rng, found = np.random.default_rng(9), {}
-    for count, kind, axes in product((1, 3, 12, 16), ("usual", "reversed", "other"), (None, "xy", "yx")):
+    for count, kind, axes in product((1, 3, 12, 16), ("usual", "reversed", "other", "low"), (None, "xy", "yx")):
         if axes and (decoder != "simcc" or count > 3):
             continue
         outputs = [output.astype(np.float32) for output in outputs_of(decoder, kind, count, rng)]

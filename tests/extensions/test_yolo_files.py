@@ -139,6 +139,12 @@ def test_outputs_of_other_yolo_networks_are_refused(found_by, shape, text, messa
         found_by(np.random.default_rng(1).uniform(0, 300, shape), K, text)
 
 
+@pytest.mark.parametrize("classes", [0, -1])
+def test_a_yolo_network_has_a_class(found_by, classes):
+    with pytest.raises(sonjit.InputError, match="input and classes must be positive"):
+        found_by(np.full((1, 56, 2100), 0.5), K, f"classes = {classes}")
+
+
 @pytest.mark.parametrize(("shift", "count"), [(10, 1), (11, 2)])
 def test_boxes_of_one_class_that_overlap_by_seven_tenths_are_one_instance(found_by, shift, count):
     """Boxes of 60 x 60 have an IoU of 50 / 70 or 49 / 71."""

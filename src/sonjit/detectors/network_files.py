@@ -152,7 +152,7 @@ def register_network_file(path: Path) -> kinds.KindEntry:
         raise InputError(f"{path}: classes={content.classes} has no effect with decoder={content.decoder!r}")
     if content.decoder != "simcc" and content.axes is not None:
         raise InputError(f"{path}: axes={content.axes!r} has no effect with decoder={content.decoder!r}")
-    if min(content.classes or 1, *(content.input or (1,))) < 1:
+    if min(1 if content.classes is None else content.classes, *(content.input or (1,))) < 1:
         raise InputError(f"{path}: input and classes must be positive")
     try:
         skeleton = replace(content.skeleton, name=f"{name}{len(content.skeleton.keypoints)}")
