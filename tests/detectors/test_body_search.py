@@ -315,3 +315,10 @@ def test_the_agreement_of_bodies_counts_visible_keypoints_inside_the_image():
     seen = replace(second, keypoints=second.keypoints + np.float32([10, 0, 0]))
     assert body_oks(second, seen, IMAGE) == pytest.approx(math.exp(-1 / 2), rel=1e-4)
     assert body_oks(second, seen, IMAGE, moved=True) == pytest.approx(1)
+
+
+def test_the_box_of_a_body_ends_at_each_edge_of_the_image():
+    rgb = np.zeros((300, 400, 3), np.uint8)
+    assert search_bodies.clipped(body(200, 50), rgb) == (200, 50, 300, 250)
+    assert search_bodies.clipped(body(-9, -9), rgb) == (0, 0, 91, 191)
+    assert search_bodies.clipped(body(350, 150), rgb) == (350, 150, 400, 300)

@@ -36,7 +36,7 @@ def test_thumbnails_are_those_of_python(tmp_path):
     for width, height in SIZES:
         rgb = cv2.resize(rng.integers(0, 256, (30, 40, 3), np.uint8), (width, height), interpolation=cv2.INTER_LINEAR)
         np.dstack([rgb, np.full((height, width), 255, np.uint8)]).tofile(tmp_path / f"{width}x{height}.rgba")
-        expected.append(streams._thumbnail(rgb))
+        expected.append(streams.thumbnail_of(rgb))
     (tmp_path / "sizes.json").write_text(json.dumps(SIZES))
     command = ["node", "--input-type=module", "-e", SCRIPT, str(tmp_path)]
     out = subprocess.run(command, cwd=WEB, check=True, timeout=120, capture_output=True, text=True).stdout

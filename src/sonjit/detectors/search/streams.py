@@ -132,7 +132,7 @@ class StreamSearch(Generic[O]):
 
     def is_changed(self, rgb: Image) -> bool:
         """Check whether an image (H, W, 3) changed since the last image that did."""
-        thumbnail = _thumbnail(rgb)
+        thumbnail = thumbnail_of(rgb)
         before = self._last_thumbnail
         if before is not None and before.shape == thumbnail.shape and np.abs(thumbnail - before).max() <= _CHANGE:
             return False
@@ -227,7 +227,7 @@ class StreamSearch(Generic[O]):
         A window is due if it changed after its pause, or was not searched for long.
         """
         height, width = rgb.shape[:2]
-        thumbnail, scale = _thumbnail(rgb), _THUMBNAIL / max(width, height)
+        thumbnail, scale = thumbnail_of(rgb), _THUMBNAIL / max(width, height)
         free = np.ones((*thumbnail.shape[:2], 1), np.int16)
         for box in map(self._finder.box_after, tracked):
             x, y, reach = box.cx * scale, box.cy * scale, box.width * scale / 2
@@ -268,7 +268,7 @@ class StreamSearch(Generic[O]):
         return chosen
 
 
-def _thumbnail(rgb: Image) -> NDArray[np.int16]:
+def thumbnail_of(rgb: Image) -> NDArray[np.int16]:
     """Return the means of sampled pixels of an image (H, W, 3); all pixels would take longer than an inference."""
     height, width = rgb.shape[:2]
     scale = _THUMBNAIL / max(width, height)
