@@ -114,7 +114,7 @@ class PageNetworks(NamedTuple):
 
     needed: Mapping[str, str]  # weights of the model; `search` detects faces in the windows of a stream
     # further weights for the thorough search of still images, which is fast without them. For hands `guide` detects the
-    # bodies below faces; for bodies `face` and `face_detector` detect faces.
+    # bodies below faces; for people `palms` detects further hands.
     for_stills: Mapping[str, str]
 
 
