@@ -87,7 +87,6 @@ class Worker(files.Closing):
                 elif report_progress is not None:
                     report_progress(answer["progress"])
             else:
-                self.close()
                 raise TooSlowError(f"takes more than {seconds:g} s")
         except (EOFError, OSError, ValueError, KeyError, TypeError):
             process.join(1)  # a process that crashed ends with its own status
