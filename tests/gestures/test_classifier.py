@@ -233,3 +233,7 @@ def test_weights_up_to_their_limits_are_taken(name, taken, refused):
         else:
             with pytest.raises(InputError, match="made: not a classifier"):
                 classifier.GestureClassifier.from_arrays(arrays, "made")
+
+
+def test_the_shipped_classifier_is_loaded_once():
+    assert classifier.load_gestures() is classifier.load_gestures()

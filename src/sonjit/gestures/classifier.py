@@ -4,7 +4,7 @@ import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import lru_cache
+from functools import cache
 from typing import Final, Self
 
 import numpy as np
@@ -280,7 +280,7 @@ def _softmax(logits: Float32Array) -> Float32Array:
     return np.asarray(powers / powers.sum(1, keepdims=True), np.float32)
 
 
-@lru_cache(maxsize=1)
+@cache
 def load_gestures() -> GestureClassifier:
     """Load the shipped classifier."""
     return GestureClassifier(data_files.read_npz(data_files.ASSETS / ASSET))
