@@ -134,6 +134,10 @@ class RepetitionCounter:
         InputError: The limits are not low < high, or a duration is negative.
     """
 
+    _side_since_s: float  # time of the angle before those on this side of the limits
+    _side_first_s: float  # time of the first angle on this side
+    _left_s: float  # time of the last straight angle
+
     def __init__(
         self,
         low_rad: float,
@@ -157,8 +161,7 @@ class RepetitionCounter:
         """Start again from zero."""
         self.count = 0
         self.last: Repetition | None = None
-        self._last_s = self._seen_s = -math.inf
-        self._drop()
+        self.restart_clock()
 
     def restart_clock(self) -> None:
         """Continue to count on another clock, and forget a repetition that is not complete."""
@@ -206,7 +209,6 @@ class RepetitionCounter:
 
     def _drop(self) -> None:
         self._state = self._side = "unknown"
-        self._side_since_s = self._side_first_s = self._left_s = -math.inf
         self._lowest_rad = math.inf
 
 
