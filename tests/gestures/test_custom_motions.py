@@ -1,5 +1,6 @@
 """Motions that are learned from examples and found in streams of tracked hands at any speed and size."""
 
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -252,3 +253,15 @@ def test_a_segment_is_written_with_few_digits():
     segment = gestures.GestureSegment("a", 0.123456, 1.234567, 0.87654, 4, "Left", moving=True)
     expected = {"name": "a", "start": 0.1235, "end": 1.2346, "score": 0.877, "id": 4, "handedness": "Left"}
     assert segment.to_dict() == expected | {"moving": True}
+
+
+def test_a_spotter_keeps_a_hand_for_half_a_second(motions, posed):
+    def size_after(*pauses_s):
+        spotter = gestures.MotionSpotter(motions)
+        spotter(shown(posed, [(0, 0)], [0.0])[0].hands, 0.0)
+        for pause_s in pauses_s:
+            assert spotter([], pause_s) == []
+        return len(pickle.dumps(spotter))
+
+    assert size_after(0.51) < 0.8 * size_after(0.5)
+    assert size_after(0.1, 0.5) == size_after(0.5)
