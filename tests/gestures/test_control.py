@@ -1,5 +1,6 @@
 """Control maps: their syntax, their actions for hands, and the outputs."""
 
+import copy
 import json
 import sys
 from dataclasses import replace
@@ -158,10 +159,13 @@ def test_hands_make_commands(posed):
 
 
 def test_the_pause_gesture_stops_commands_until_it_is_made_again(posed):
-    controller = Controller(ControlMap([rule(measure="x", osc=OSC)], "Closed_Fist"))
+    controller, poses = (
+        Controller(ControlMap([rule(measure="x", osc=OSC)], "Closed_Fist")),
+        (posed("open"), posed("fist")),
+    )
     sent = set()
     for index in range(75):
-        hand = posed("fist" if index // 15 % 2 else "open")
+        hand = copy.deepcopy(poses[index // 15 % 2])
         hand.id, hand.keypoints[:, 0] = 1, index
         sent |= {index for _ in controller([hand], index / 30, (100, 100))}
     paused = set(range(75)) - sent
@@ -172,8 +176,9 @@ def test_the_pause_gesture_stops_commands_until_it_is_made_again(posed):
 
 def test_a_hand_that_joins_a_held_pause_gesture_does_not_end_the_pause(posed):
     controller, sent = Controller(ControlMap([rule(measure="x", osc=OSC)], "Closed_Fist")), []
+    opened, fist = posed("open"), posed("fist")
     for index in range(90):
-        hands = [posed("open" if index < 15 else "fist"), *([posed("fist")] if index > 45 else [])]
+        hands = [copy.deepcopy(hand) for hand in (opened if index < 15 else fist, *([fist] if index > 45 else []))]
         for number, hand in enumerate(hands):
             hand.id, hand.keypoints[:, 0] = number, index
         sent += [index for _ in controller(hands, index / 30, (100, 100))]

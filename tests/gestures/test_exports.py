@@ -25,9 +25,10 @@ def frames(posed):
     """Return two seconds of a hand with two gestures and a gap, and a second hand in the last frames."""
     shown = [("victory", 20), (None, 5), ("open", 30), ("fist", 2), ("open", 3)]
     names = [name for name, count in shown for _ in range(count)]
-    made = [[posed(name)] if name else [] for name in names]
+    poses, left = {name: posed(name) for name in {*names} - {None}}, posed("fist", "Left")
+    made = [[replace(poses[name])] if name else [] for name in names]
     for hands in made[-10:]:
-        hands.append(posed("fist", "Left"))
+        hands.append(replace(left))
     for hands in made:
         for number, hand in enumerate(hands):
             hand.id = number
