@@ -11,10 +11,10 @@ import cv2
 import numpy as np
 import pytest
 
-from sonjit import InputError
+from sonjit import InputError, media
 from sonjit.detectors import create
 from sonjit.detectors.kinds import options_for
-from sonjit.media import DrawingStyle, open_source
+from sonjit.media import DrawingStyle, open_source, tables
 from sonjit.runs import AngleLimits, Detect, EventLimits, Outputs, run_input
 from sonjit.runs.detect import value_text
 from sonjit.runs.hooks import LOAD_LIFTER
@@ -121,6 +121,54 @@ def test_the_drawings_of_a_video_show_each_frame(opened, tmp_path, background):
         corners = [frame.rgb[-4:, -4:].mean((0, 1)) for frame in drawn]
     below = [image(index)[-4:, -4:].mean((0, 1)) * (background == "image") for index in range(3)]
     np.testing.assert_allclose(corners, below, atol=9)
+
+
+@pytest.mark.parametrize(("how", "keeps_people"), [("none", True), ("black", False)])
+def test_a_mask_has_the_pixels_and_the_sound_of_people_only_if_they_are_shown(opened, monkeypatch, how, keeps_people):
+    given = []
+
+    def refuse(*arguments, **settings):
+        given.append((arguments[0], settings))
+        raise InputError("no mask")
+
+    monkeypatch.setattr(media, "open_mask_writer", refuse)
+    with pytest.raises(InputError, match="no mask"):
+        run(task(style=DrawingStyle(anonymise=how)), Clip(1), None, None, "m.webm")
+    assert given == [("m.webm", {"cutout": keeps_people, "sound": keeps_people})]
+
+
+def test_a_table_of_a_folder_has_the_size_of_each_image(opened, tmp_path):
+    for name, size in (("a.png", (6, 8)), ("b.png", (10, 5))):
+        cv2.imwrite(str(tmp_path / name), np.zeros((*size, 3), np.uint8))
+    with open_source(tmp_path) as folder:
+        run(task(), folder, str(tmp_path / "t.json"))
+    sources = json.loads((tmp_path / "t.json").read_text("utf-8"))["sources"]
+    assert sources == {"a.png": {"width": 8, "height": 6}, "b.png": {"width": 5, "height": 10}}
+
+
+def test_a_summary_has_the_values_times_and_notes_of_what_is_written(opened, tmp_path, monkeypatch):
+    write = tables.JsonWriter.write
+
+    def write_and_note(self, *given):
+        self.notes.append("a note")
+        write(self, *given)
+
+    monkeypatch.setattr(tables.JsonWriter, "write", write_and_note)
+    for degrees, unit in ((True, "deg"), (False, "rad")):
+        work = task(measures=True, degrees=degrees)
+        summary = run(work, Clip(1), str(tmp_path / "t.json"), str(tmp_path / "d.mp4"))
+        assert "a note" in summary.notes
+        assert summary.times["draw"] > 0
+        assert [f"left_elbow_angle_{unit}" in values for values in summary.measured] == [False, False, True]
+
+
+def test_results_that_are_not_written_are_lines(monkeypatch, capsys):
+    monkeypatch.setattr(create, "detector_from", lambda options: Script(options.kind, bodies_at))
+    plain, line = Detect(options_for("body")), "body 0.62 #4 at 30, 10, 60, 40"
+    assert (run(plain, Still()).lines, run(plain, Still(), json=True).lines) == ([line], [])
+    assert run(replace(plain, count=(COUNTED,)), Still()).lines == [f"{line}; repetitions 0"]
+    monkeypatch.setattr(create, "detector_from", lambda options: Script(options.kind, lambda _: [body(id=None)]))
+    assert run(plain, Still()).lines == [line.replace(" #4", "")]
 
 
 def test_a_worker_of_several_inputs_starts_each_anew(opened, tmp_path):

@@ -50,6 +50,7 @@ def test_short_gap_does_not_end_a_gesture_and_a_blink_does_not_begin_one():
         ([None] * 20 + ["Fist"] * 20 + [None] * 30, [("begin", 27), ("end", 52)]),
         ([None] * 20 + ["Fist"] * 20 + ["-"] * 32 + ["Fist"] * 30, [("begin", 27)]),  # lost for 0.5 s
         ([None] * 20 + ["Fist"] * 20 + ["-"] * 33 + ["Fist"], [("begin", 27), ("end", 72)]),
+        ([None] * 20 + ["-"] + ["Fist"] * 30, [("begin", 37)]),  # lost without a gesture, and visible for 0.25 s again
         ([None] * 20 + ["Fist"] * 20 + ["Open"] * 6 + ["Fist"] * 30, [("begin", 27)]),  # not held
         ([None] * 20 + ["Fist"] * 20 + ["Open"] * 30, [("begin", 27), ("end", 47), ("begin", 47)]),
     ],
@@ -151,12 +152,13 @@ def test_frames_without_a_time_have_no_events(time):
 
 
 def test_a_stream_may_begin_at_any_time_and_a_hand_without_an_id_has_no_events():
-    for start in (0.0, 5000.0):
-        tracker, unknown = EventTracker(), hand("Fist")
-        unknown.id = None
+    tracker, unknown = EventTracker(), hand("Fist")
+    unknown.id = None
+    for start in (0.75, 0.0, 5000.0, 0.75):
         frames = [tracker(Frame(k, start + k / FPS, [hand("Fist")])) for k in range(10)]
         assert [event.begin for events in frames for event in events] == [start]
         assert [tracker(Frame(k, start + k / FPS, [unknown])) for k in range(10, 14)] == [[]] * 4
+        assert [event.phase for event in tracker.finish()] == ["end"]
 
 
 @pytest.mark.parametrize("ending", [".json", ".csv", ".xlsx"])

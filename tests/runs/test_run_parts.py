@@ -1,6 +1,8 @@
 """Parts of a run with a task that measures brightness: order, limits, workers, notes, times and failures of files."""
 
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -28,6 +30,7 @@ class Light(Task):
 
     shares: bool = True
     fails: str = ""  # part of the name of files that fail
+    doubts: str = ""  # part of the name of files with a problem
     error: type = InputError
 
     def count_text(self, count):
@@ -83,6 +86,8 @@ class LightWorker(Worker):
 
     def report(self, summary):
         summary.last = Frame(0, None)
+        if self.task.doubts and self.task.doubts in self.source.name:
+            summary.problems.append("one frame is damaged")
         summary.lines = [f"{self.source.name}: bright", "a line"]
         summary.notes += [f"note on {Path(self.source.name).name}", "common note"]
         self.times["own"] += 0.5
@@ -213,6 +218,70 @@ def test_a_file_that_fails_is_named_and_the_others_are_processed(folder, error, 
         assert text in summary.problems[0]
     with pytest.raises(RuntimeError, match="another error"):
         run(folder, task=replace(task, error=lambda _: RuntimeError("another error")))
+
+
+def test_a_file_with_a_problem_and_one_that_is_printed_are_processed_again(folder):
+    for _ in range(2):
+        summary = run(folder, task=Light(doubts="20"), outputs=Outputs(f"{folder}/t/"))
+        assert summary.problems == ["one frame is damaged"]
+    assert (summary.files, summary.skipped) == (1, 2)
+    for _ in range(2):
+        assert run(folder, outputs=Outputs(f"{folder}/u/", json=True)).skipped == 0
+
+
+def test_a_file_that_cannot_be_opened_is_named_once(folder, monkeypatch):
+    (folder / "25.png").write_bytes(b"no image")
+    (problem,) = run(folder).problems
+    assert problem.count("25.png") == 1
+
+    def fill(self, file):
+        raise MemoryError
+
+    monkeypatch.setattr(Reading, "open", fill)
+    summary = run(folder)
+    assert [problem.partition(": ")[0] for problem in summary.problems] == [
+        f"{folder}/{name}.png" for name in (10, 20, 25, 30)
+    ]
+    assert all("not enough memory" in problem for problem in summary.problems)
+
+
+@pytest.mark.parametrize("failing", [0, 3, 7])
+def test_a_frame_that_cannot_be_written_ends_the_run(monkeypatch, failing):
+    def write(self, frame, item):
+        if frame.index == failing:
+            raise InputError(f"frame {failing} cannot be written")
+
+    monkeypatch.setattr(LightWorker, "write", write)
+    with pytest.raises(InputError, match=f"frame {failing} cannot be written"):
+        run_input(LightWorker(TASK), Clip(8))
+
+
+@pytest.mark.parametrize(("error", "is_kept"), [(KeyboardInterrupt, True), (InputError, False)])
+def test_waiting_frames_are_written_after_a_stop_and_discarded_after_a_failure(monkeypatch, error, is_kept):
+    written, begins, goes_on = [], threading.Event(), threading.Event()
+
+    def write(self, frame, item):
+        begins.set()
+        goes_on.wait(10)
+        written.append(frame.index)
+
+    def process(self, frame):
+        if frame.index == 3:
+            begins.wait(10)
+            raise error("stop")
+
+    class Executor(ThreadPoolExecutor):
+        def shutdown(self, wait=True, *, cancel_futures=False):
+            super().shutdown(wait=False, cancel_futures=cancel_futures)
+            goes_on.set()
+            super().shutdown()
+
+    monkeypatch.setattr(runs, "ThreadPoolExecutor", Executor)
+    for name, function in (("write", write), ("process", process), ("count", lambda *_: 0)):
+        monkeypatch.setattr(LightWorker, name, function)
+    with pytest.raises(error):
+        run_input(LightWorker(TASK), Clip(8))
+    assert written == ([0, 1, 2] if is_kept else [0])
 
 
 def test_finished_files_depend_on_the_limit_and_on_what_is_read(folder, write_video):

@@ -12,6 +12,7 @@ from sonjit.media.sources.base import Source, SourceFrame
 from sonjit.results import Frame, MotionEvent
 from sonjit.runs import AngleLimits, EventLimits, EventTracker, Session
 from sonjit.runs.annotations import RepetitionCounts
+from sonjit.runs.session import Omitted
 
 FPS = 20
 IMAGE = np.zeros((4, 6, 3), np.uint8)
@@ -68,6 +69,32 @@ def test_a_session_joins_detectors_and_counts_what_is_hidden():
     assert (frame.index, frame.time, frame.source, len(frame.bodies), session.hidden) == (7, 0.25, "a.png", 2, 3)
     assert first.calls == second.calls == [(0.25, (1, 2, 3, 4))]
     assert frame.measures == []
+
+
+@pytest.mark.parametrize(
+    ("frames", "text"),
+    [
+        ([(2, 2, None), (1, 1, 0.5)], None),
+        ([(2, 3, None), (1, 1, None), (2, 4, None)], "5 of at least 8 shown"),
+        ([(2, 2, 0.0), (2, 3, 0.1), (1, 4, 0.2), (3, 6, 0.3), (3, 5, 0.4)], "1 of at least 4 shown"),
+        ([(8, 9, 0.0), (1, 3, 0.1)], "1 of at least 3 shown"),
+    ],
+)
+def test_omitted_instances_are_those_of_all_stills_or_of_the_fullest_frame(frames, text):
+    omitted = Omitted()
+    for shown, found, time in frames:
+        omitted.add(shown, found, time)
+    assert omitted.text == text
+
+
+@pytest.mark.parametrize("start", [0.75, 0.0])
+def test_repetitions_of_a_stream_that_begins_at_any_time_have_its_times(start):
+    counts = RepetitionCounts(AngleLimits.from_text("left_elbow:70:140", "body"))
+    frames = [Frame(k, start + k / FPS, bodies=[body(angle)]) for k, angle in enumerate(swing(2))]
+    events = [event for frame in frames for event in counts.update(frame)]
+    times = [(event.begin - start, event.end - start) for event in events]
+    np.testing.assert_allclose(times, [(0.2, 0.85), (1.2, 1.85)], atol=1 / FPS)
+    assert [event.id for event in events] == [4, 4]
 
 
 def test_frames_have_counts_or_all_measures():
