@@ -357,24 +357,27 @@ def test_names_of_multi_picture_files_and_animations_have_more_images(noise):
 
 
 GAMMA = "a: its gamma or primaries are not those of sRGB and are not applied"
-WHITE, PRIMARIES = (31270, 32900), (64000, 33000, 30000, 60000, 15000, 6000)
+SRGB = (45455, 31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000)  # gamma, white, red, green and blue
+
+
+def srgb_but(changed, limit):
+    """Return gamma and primaries of sRGB, one of them as much larger or smaller as is no difference, or by one more."""
+    off = SRGB[changed] * 5 // 100 + (limit == "over")
+    return [value + off * (number == changed) for number, value in enumerate(SRGB)]
 
 
 @pytest.mark.parametrize(
     ("parts", "is_noted"),
     [
-        ([(b"gAMA", 45455)], False), ([(b"gAMA", 47700)], False), ([(b"gAMA", 47800)], True),
-        ([(b"gAMA", 43200)], False),
-        ([(b"gAMA", 43100)], True), ([(b"cHRM", *WHITE, *PRIMARIES)], False),
-        *(([(b"cHRM", *[v * (factor if k == n else 1) for k, v in enumerate(WHITE + PRIMARIES)])], factor == 1.06)
-          for n in range(8) for factor in (1.04, 1.06)),
-        ([(b"gAMA", 100_000), (b"cHRM", *WHITE, *PRIMARIES)], True),
-        ([(b"gAMA", 45455), (b"cHRM", *8 * [30000])], True),
+        *(([(b"gAMA", *values[:1]), (b"cHRM", *values[1:])], limit == "over")
+          for limit in ("at", "over") for values in (srgb_but(changed, limit) for changed in range(9))),
+        ([(b"gAMA", 43200)], False), ([(b"gAMA", 43100)], True), ([(b"cHRM", *SRGB[1:])], False),
+        ([(b"gAMA", 100_000), (b"cHRM", *SRGB[1:])], True), ([(b"gAMA", 45455), (b"cHRM", *8 * [30000])], True),
         ([(b"gAMA", 100_000, 1)], False), ([(b"gAMA", 100_000), (b"sRGB",)], False), ([(b"tEXt", 5)], False),
     ],
 )  # fmt: skip
 def test_gamma_and_primaries_of_a_png_are_noted_unless_they_are_those_of_srgb(noise, parts, is_noted):
-    made = [kind + struct.pack(f">{len(numbers)}I", *map(round, numbers)) for kind, *numbers in parts]
+    made = [kind + struct.pack(f">{len(numbers)}I", *numbers) for kind, *numbers in parts]
     made = [part + b"\0" if part == b"sRGB" else part for part in made]
     assert notes_of(png_with(encoded(noise, ".png"), *made)) == ([GAMMA] if is_noted else [])
 

@@ -291,7 +291,10 @@ def picture(index, size=(48, 32)):
     return image
 
 
-def write_video(path, times, *, codec="mjpeg", rate=10, size=(48, 32), aspect=None, transfer=None, **options):
+def write_video(
+    path, times, *, codec="mjpeg", rate=10, size=(48, 32), aspect=None, transfer=None, sound_s=(), change=id, **options
+):
+    """Write images, and silence from a first to a second time."""
     pixels = {"mjpeg": "yuvj420p", "rawvideo": "bgr24"}.get(codec, "yuv420p")
     with av.open(str(path), "w", **options) as container:
         stream = container.add_stream(codec, rate=rate)
@@ -300,6 +303,12 @@ def write_video(path, times, *, codec="mjpeg", rate=10, size=(48, 32), aspect=No
             stream.codec_context.sample_aspect_ratio = aspect
         if transfer:
             stream.codec_context.color_trc = transfer
+        change(stream)
+        sound = container.add_stream("pcm_s16le", rate=8000, layout="mono") if sound_s else None
+        for start in range(round(8000 * sound_s[0]), round(8000 * sound_s[1]), 800) if sound_s else ():
+            frame = av.AudioFrame.from_ndarray(np.zeros((1, 800), np.int16), format="s16", layout="mono")
+            frame.sample_rate, frame.pts, frame.time_base = 8000, start, Fraction(1, 8000)
+            container.mux(sound.encode(frame))
         for index, time in enumerate(times):
             frame = av.VideoFrame.from_ndarray(picture(index, size))
             frame.pts, frame.time_base = round(time * rate), 1 / Fraction(rate)
@@ -379,6 +388,117 @@ def test_a_matroska_file_that_lacks_more_than_three_quarters_of_a_second_is_cut(
     assert len(frames) == left
     text = f"{source.name} is cut: it ends after {left} frames, {left / 10:.2f} s, of 20 frames, 2.00 s"
     assert [line for line in source.problems if "is cut" in line] == ([text] if is_cut else [])
+
+
+@pytest.mark.parametrize(("sound_s", "offset"), [((), 0), ((0, 2), 1.5), ((1, 3), 0.5), ((1.5, 2), 0), ((2, 3), 0)])
+@pytest.mark.parametrize("later", [0, 5])
+def test_the_start_of_the_images_after_the_sound_is_known(tmp_path, sound_s, offset, later):
+    options = {"container_options": {"output_ts_offset": str(later)}}
+    source, frames = read(write_video(tmp_path / "a.mkv", (1.5, 1.6, 1.8), sound_s=sound_s, **options))
+    assert [frame.time for frame in frames] == pytest.approx([0, 0.1, 0.3], abs=2e-3)
+    assert source.start_s == pytest.approx(1.5 + later, abs=0.03)
+    assert source.offset_s == pytest.approx(offset, abs=0.03)
+    assert (source.problems, source.notes) == ([], [])  # longer sound is no cut
+
+
+@pytest.mark.parametrize(("lost", "line"), [(0, None), (1, None), (2, "begins with 0.20 s that cannot be decoded")])
+def test_images_that_are_lost_at_the_start_are_noted(tmp_path, lost, line):
+    path = write_video(tmp_path / "a.mkv", 3 + np.arange(8) / 10)
+    data = bytearray(path.read_bytes())
+    for start, size in packets_of(path)[:lost]:
+        at = data.index(b"\xff\xd8\xff", start)
+        data[at : at + size - 16] = bytes(size - 16)
+    path.write_bytes(data)
+    source, frames = read(path)
+    assert source.notes == ([] if line is None else [f"{path}: {line}"])
+    assert source.start_s == pytest.approx(3 + lost / 10)
+    assert [frame.time for frame in frames] == pytest.approx(np.arange(8 - lost) / 10, abs=2e-3)
+    assert [line.partition(" could")[0] for line in source.problems] == (
+        [f"{path}: {lost} damaged part{'s' if lost > 1 else ''}"] if lost else []
+    )
+    assert read(path, fps=5)[0].notes == []
+
+
+def test_an_avi_file_whose_images_are_fewer_than_stated_is_noted(tmp_path):
+    source, frames = read(write_video(tmp_path / "a.avi", (0, 0.1, 0.4), codec="mpeg4"))
+    assert [frame.time for frame in frames] == pytest.approx([0, 0.1, 0.4])
+    assert (source.notes, source.problems) == ([f"{source.name}: 3 of 5 frames contain an image"], [])
+    assert read(write_video(tmp_path / "b.avi", (0, 0.1, 0.2)))[0].notes == []
+
+
+def test_further_videos_and_a_cover_are_noted(tmp_path):
+    two = write_video(tmp_path / "a.mkv", (0, 0.1), change=lambda stream: stream.container.add_stream("mpeg4", rate=5))
+    assert read(two)[0].notes == [f"{two}: contains 2 video streams. Only number 0 is read"]
+
+    def cover(stream):
+        stream.disposition = 1024
+
+    path = write_video(tmp_path / "b.mp4", (0,), change=cover)
+    assert read(path)[0].notes[0] == f"{path}: only its cover image is read"
+
+
+def test_the_pixels_of_a_gif_are_square_and_those_of_others_as_stated(tmp_path):
+    path = tmp_path / "a.gif"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("gif", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 48, 32, "rgb8"
+        for index in range(3):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture(index)).reformat(format="rgb8")))
+        container.mux(stream.encode(None))
+    data = bytearray(path.read_bytes())
+    data[12] = 113  # pixels twice as wide as high
+    path.write_bytes(data)
+    source, frames = read(path)
+    assert (source.width, source.height, len(frames), source.problems) == (48, 32, 3, [])
+    assert read(write_video(tmp_path / "a.mkv", (0, 0.1), aspect=Fraction(2)))[0].width == 96
+    path.write_bytes(data[:-1])
+    assert read(path)[0].problems == [f"{path} is cut: its last part, after frame 2, is not complete"]
+
+
+@pytest.mark.parametrize("ending", [".png", ".bmp", ".webp"])
+def test_images_of_other_formats_in_a_row_have_the_assumed_rate(tmp_path, ending):
+    path = tmp_path / "a"
+    path.write_bytes(b"".join(cv2.imencode(ending, picture(index))[1].tobytes() for index in range(3)))
+    source, frames = read(path)
+    assert [frame.time for frame in frames] == [0, 1 / 25, 2 / 25]
+    assert "25 frames per second, assumed" in source.notes[0]
+    assert (source.time_base, source.count) == (None, None)
+
+
+@pytest.mark.parametrize("rate", [50, Fraction(25, 2)])
+def test_a_raw_stream_has_the_rate_of_its_headers(tmp_path, rate):
+    path = write_video(tmp_path / "a.h264", np.arange(4) / float(rate), codec="libx264", rate=rate, format="h264")
+    source, frames = read(path)
+    line = f"contains no times. {float(rate):g} frames per second, its headers state. --fps sets the rate"
+    assert source.notes == [f"{path}: {line}"]
+    assert [frame.time for frame in frames] == pytest.approx(np.arange(4) / float(rate))
+    assert source.fps == rate
+
+
+def test_parts_with_their_own_turn_follow_each_other(tmp_path):
+    parts = []
+    for name, degrees in (("a", 90), ("b", 0)):
+        path = write_video(
+            tmp_path / f"{name}.mp4", (0, 0.1, 0.2), codec="mpeg4",
+            change=lambda stream, degrees=degrees: stream.set_display_rotation(degrees),
+        )  # fmt: skip
+        parts.append(path.read_bytes())
+    path = tmp_path / "joined.mp4"
+    path.write_bytes(b"".join(parts))
+    source, frames = read(path)
+    assert [frame.time for frame in frames] == pytest.approx(np.arange(6) / 10)
+    assert [frame.geometry.transposed for frame in frames] == 3 * [True] + 3 * [False]
+    assert source.notes == [
+        f"{path}: consists of 2 joined parts. All are read",
+        f"{path}: the size changes at frame 3. Images are scaled to the first size",
+        f"{path}: its clock restarts 1 time. The time continues",
+    ]
+    path.write_bytes(parts[0] + box(b"ftyp", b"isom") + box(b"free", b"no index") + parts[1])
+    source, frames = read(path)
+    assert [frame.geometry.transposed for frame in frames] == 3 * [True] + 3 * [False]
+    assert f"{path}: consists of 3 joined parts. All are read" in source.notes
+    (problem,) = source.problems
+    assert problem.startswith(f"{path} is neither an image nor a video that can be read: ")
 
 
 def test_packets_that_cannot_be_decoded_are_counted(tmp_path):
