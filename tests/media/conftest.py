@@ -13,7 +13,17 @@ RNG_SEED = 7
 
 
 def make_clip(
-    path, times, *, size=(64, 48), sound=None, codec=None, pix_fmt="yuv420p", options=None, start_s=0.0, delay_s=0.0
+    path,
+    times,
+    *,
+    size=(64, 48),
+    sound=None,
+    layout="mono",
+    codec=None,
+    pix_fmt="yuv420p",
+    options=None,
+    start_s=0.0,
+    delay_s=0.0,
 ):
     """Write frames of rising grey at the given seconds, with a tone if `sound` names a codec.
 
@@ -25,7 +35,7 @@ def make_clip(
         video.width, video.height, video.pix_fmt = *size, pix_fmt
         video.codec_context.time_base = clock
         if sound:
-            audio = container.add_stream(sound, rate=48_000, layout="mono")
+            audio = container.add_stream(sound, rate=48_000, layout=layout)
             audio.codec_context.open(strict=False)
         for i, time in enumerate(times):
             grey = np.full((size[1], size[0], 3), 20 + 200 * i // max(1, len(times)), np.uint8)
@@ -35,7 +45,7 @@ def make_clip(
         container.mux(video.encode(None))
         if sound:
             context = audio.codec_context
-            resampler = av.AudioResampler(context.format, "mono", 48_000, context.frame_size or 1024)
+            resampler = av.AudioResampler(context.format, layout, 48_000, context.frame_size or 1024)
             samples = (8000 * np.sin(np.arange(round(48_000 * (times[-1] + 0.1))) * 0.0576)).astype(np.int16)
             frame = av.AudioFrame.from_ndarray(samples[None], format="s16", layout="mono")
             frame.sample_rate, frame.pts, frame.time_base = (

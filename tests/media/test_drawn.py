@@ -98,6 +98,19 @@ def test_video_keeps_times_and_sound(tmp_path, clip, ending, origin, sound):
     assert drawn.problems == []
 
 
+@pytest.mark.parametrize("ending", [".mp4", ".mov", ".mkv", ".avi", ".webm"])
+@pytest.mark.parametrize("layout", ["mono", "stereo"])
+def test_uncompressed_sound_whose_places_are_unknown_is_kept(tmp_path, clip, ending, layout):
+    path, out = clip("v.avi", TIMES, sound="pcm_s16le", layout=layout, codec="mpeg4"), tmp_path / f"drawn{ending}"
+    with av.open(str(path)) as container:
+        assert container.streams.audio[0].layout.name in ("1 channels", "2 channels")
+    with open_source(path) as source, open_drawing_writer(out, source) as writer:
+        copy_frames(source, writer)
+    with av.open(str(out)) as container:
+        assert container.streams.audio[0].layout.nb_channels == (1 if layout == "mono" else 2)
+    assert sound_seconds(out) == pytest.approx(sound_seconds(path), abs=0.1)
+
+
 def loud_s(path):
     """Return when the tone of a video begins, in seconds after its first image."""
     with av.open(str(path)) as container:
@@ -300,6 +313,8 @@ VIDEOS = {
     "encoded": (".mp4", 3, (65, 49), ".mkv", "pcm_s16le", {"start_s": 0.6}),
     "late": (".mkv", 3, (64, 48), ".mkv", "aac", {"start_s": 0.3, "delay_s": 0.4}),
     "webm": (".webm", 3, (64, 48), ".mp4", "aac", {}),
+    "stereo": (".mp4", 3, (64, 48), ".mkv", "pcm_s16le", {"layout": "stereo"}),
+    "stereo-webm": (".webm", 3, (64, 48), ".mkv", "pcm_s16le", {"layout": "stereo", "delay_s": 0.2}),
     "avi": (".avi", 3, (64, 48), ".mkv", None, {}),
     "large": (".mov", 3, (1282, 720), ".mkv", None, {}),
     "clear-webm": (".webm", 4, (65, 49), ".webm", "libopus", {}),
@@ -322,6 +337,8 @@ def test_settings_and_times_of_videos_are_as_stored(tmp_path, clip, monkeypatch,
         context, known = stream.codec_context, ("colorspace", "color_primaries", "color_trc", "color_range")
         settings = [stream.width, stream.height, stream.pix_fmt, *map(str, (context.time_base, context.thread_type))]
         settings += [getattr(context, one) for one in known]
+        sounds = [track.codec_context for track in container.streams.audio]
+        settings += [[track.name, track.rate, track.layout.name] for track in sounds]
     given = [[str(value) for value in arguments] for arguments in container.given]
     assert_as_stored(f"videos.{name}", [given, settings, sorted(container.packets)])
 
@@ -420,11 +437,13 @@ def test_a_drawing_that_is_refused_leaves_no_sound_track_open(tmp_path, clip, mo
     assert opened == []
 
 
-@pytest.mark.parametrize(("height", "subme"), [(720, b"subme=2"), (722, b"subme=0")])
-def test_only_images_larger_than_720p_are_encoded_with_the_quickest_preset(height, subme, tmp_path, demo_clip):
+@pytest.mark.parametrize(
+    ("height", "width", "subme"), [(720, 1280, b"subme=2"), (722, 1280, b"subme=0"), (719, 1282, b"subme=0")]
+)
+def test_only_images_larger_than_720p_are_encoded_with_the_quickest_preset(height, width, subme, tmp_path, demo_clip):
     path = tmp_path / "a.mp4"
     with open_source(demo_clip[0]) as source, open_drawing_writer(path, source) as writer:
-        writer.write(np.zeros((height, 1280, 3), np.uint8), 0.0)
+        writer.write(np.zeros((height, width, 3), np.uint8), 0.0)
     assert subme in path.read_bytes()  # x264 writes its options into the stream
 
 

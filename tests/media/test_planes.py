@@ -8,7 +8,7 @@ from av.video.reformatter import VideoReformatter
 from PIL import Image
 
 from sonjit.media import open_drawing_writer, open_source
-from sonjit.media.annotated.videos import drawn_on_planes, frame_of, has_planes
+from sonjit.media.annotated.videos import Colours, drawn_on_planes, frame_of, has_planes
 from sonjit.media.sources.geometry import Geometry
 from sonjit.media.sources.video import DecodedFrame, upright_rgb
 
@@ -199,3 +199,10 @@ def test_a_video_keeps_the_pixels_of_frames_like_its_first_one(tmp_path, frame, 
     with open_drawing_writer(tmp_path / "cut.mov", source) as writer:
         writer.write(np.zeros((96, 160, 4), np.uint8), 0.0)
         assert not writer.keeps_pixels(first)
+
+
+def test_the_scaler_has_the_matrix_of_the_video_or_that_of_itu_601():
+    found = {matrix: Colours(matrix).scaling()["dst_colorspace"] for matrix in range(12)}
+    assert found == dict.fromkeys(range(12), 5) | {1: 1, 4: 4, 7: 7, 9: 9, 10: 9}
+    assert Colours()[:3] == (1, 1, 1)  # ITU 709
+    assert Colours().scaling() == {"dst_colorspace": 1, "dst_color_range": 1, "interpolation": 4 | 0x40000}

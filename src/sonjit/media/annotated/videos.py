@@ -63,8 +63,8 @@ _PIXELS = "yuv420p"
 _FULL_RANGE = 2
 _LIMITED_RANGE = 1  # FFmpeg's numbers of colour ranges
 _ITU601, _ITU709 = 5, 1  # numbers of colour matrices of FFmpeg's scaler
-_SCALER_MATRICES = {1: _ITU709, 4: 4, 5: _ITU601, 6: _ITU601, 7: 7, 9: 9, 10: 9}
-"""Map FFmpeg's numbers of colour matrices to those of its scaler, which defaults to ITU 601."""
+_SCALER_MATRICES = {1: _ITU709, 4: 4, 7: 7, 9: 9, 10: 9}
+"""Map FFmpeg's numbers of colour matrices to those of its scaler. All others are ITU 601."""
 
 
 @contextmanager
@@ -190,6 +190,8 @@ class SoundTrack:
 
 def _takes(container_format: str, stream: av.AudioStream) -> bool:
     """Check whether a container accepts the track unchanged, by writing a header into memory."""
+    if container_format == "mp4" and stream.codec_context.name.startswith("pcm_"):
+        return False  # FFmpeg refuses it at the end if the places of channels are unknown, and browsers do not play it
     try:
         with av.open(BytesIO(), "w", format=container_format) as trial:
             trial.add_stream_from_template(stream)
