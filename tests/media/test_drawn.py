@@ -2,6 +2,7 @@ import errno
 import itertools
 import threading
 from fractions import Fraction
+from types import SimpleNamespace
 
 import av
 import cv2
@@ -11,7 +12,8 @@ from PIL import Image
 
 from sonjit._util.errors import InputError, JobError
 from sonjit.media import BestEffortDrawing, DrawingWriter, open_drawing_writer, open_source
-from sonjit.media.annotated.videos import changed_regions, failing_as_drawing
+from sonjit.media.annotated import videos
+from sonjit.media.annotated.videos import SoundTrack, changed_regions, failing_as_drawing
 from sonjit.media.annotated.writers import DrawingError
 from sonjit.media.drawing.regions import Region, merge_regions
 from sonjit.media.sources import Reading
@@ -109,6 +111,78 @@ def test_uncompressed_sound_whose_places_are_unknown_is_kept(tmp_path, clip, end
     with av.open(str(out)) as container:
         assert container.streams.audio[0].layout.nb_channels == (1 if layout == "mono" else 2)
     assert sound_seconds(out) == pytest.approx(sound_seconds(path), abs=0.1)
+
+
+def sound_track(packets, start_s, monkeypatch):
+    """Return a track of packets (pts, dts, whether it is corrupt) in milliseconds, and the list that gets their times.
+
+    A packet that is an error is raised.
+    """
+    monkeypatch.setattr(videos, "_takes", lambda *_: True)
+
+    def demux(_):
+        for one in packets:
+            if isinstance(one, Exception):
+                raise one
+            yield SimpleNamespace(pts=one[0], dts=one[1], is_corrupt=one[2], time_base=Fraction(1, 1000), stream=None)
+
+    streams, written, closed = SimpleNamespace(audio=[SimpleNamespace(rate=48_000)]), [], []
+    track = SoundTrack(SimpleNamespace(streams=streams, demux=demux, close=lambda: closed.append(1)), start_s)
+    out = SimpleNamespace(
+        format=SimpleNamespace(name="matroska"),
+        add_stream_from_template=lambda _: "track",
+        mux=lambda packet: written.append((packet.pts, packet.dts, packet.stream)),
+    )
+    return track, out, written, closed
+
+
+PACKETS = [
+    (75, 75, False),
+    (None, 85, False),
+    (145, None, False),
+    (155, 140, False),
+    (165, 155, True),
+    (375, 156, False),
+]
+
+
+@pytest.mark.parametrize(("skip_s", "first"), [(None, [(-50, -50, "track")]), (0.0, [])])
+def test_packets_of_sound_are_copied_in_rising_order_up_to_a_time(monkeypatch, skip_s, first):
+    track, out, written, closed = sound_track([*PACKETS, (385, 385, False)], 0.125, monkeypatch)
+    if skip_s is not None:
+        track.skip(skip_s)
+    track.begin(out)
+    track.copy_until(0.25)
+    assert written == [*first, (20, 20, "track")]  # not before it, without a time, or damaged
+    track.copy_until(0.25)
+    track.copy_until(0.251)
+    assert written[len(first) :] == [(20, 20, "track"), (250, 31, "track")]
+    track.copy_until(None)
+    assert written[-1] == (260, 260, "track")
+    assert not closed
+    track.close()
+    assert closed == [1]
+
+
+def test_sound_begins_at_the_first_image_that_is_drawn(monkeypatch):
+    track, out, written, _ = sound_track([(50, 50, False), (350, 350, False), (400, 400, False)], 0.1, monkeypatch)
+    track.skip(0.25)
+    track.begin(out)
+    track.copy_until(None)
+    assert written == [(0, 0, "track"), (50, 50, "track")]
+
+
+def test_damaged_sound_ends_and_a_failing_disk_is_an_error(monkeypatch):
+    for error in (av.error.InvalidDataError(1094995529, "damaged"), ValueError("channels")):
+        track, out, written, _ = sound_track([(0, 0, False), error, (9, 9, False)], 0.0, monkeypatch)
+        track.begin(out)
+        for _ in range(2):
+            track.copy_until(None)
+            assert written == [(0, 0, "track")]
+    track, out, *_ = sound_track([OSError(errno.EIO, "disk")], 0.0, monkeypatch)
+    track.begin(out)
+    with pytest.raises(OSError, match="disk"):
+        track.copy_until(None)
 
 
 def loud_s(path):

@@ -404,7 +404,10 @@ def test_a_noisy_motion_is_as_stored(name, step_m, noise_m):
 def test_poses_of_a_wild_stream_are_as_stored(wild):
     live = LiveCharacter(mirrored=True)
     poses = [live.pose(frame, SIZE) for frame in wild[6:36]]
-    shown = [pose and {"hips": pose.hips, "turns": pose.rotations} for pose in (*poses[::4], *poses[-3:])]
+    shown = [
+        pose and {"hips": pose.hips, "turns": pose.rotations, "held": pose.is_held}
+        for pose in (*poses[::4], *poses[-3:])
+    ]
     assert_as_stored("characters.stream", shown, absolute=1e-3)
 
 
