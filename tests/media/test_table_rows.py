@@ -286,3 +286,49 @@ def test_headers_leave_out_what_is_unknown_and_ignore_other_keys():
         assert Header.from_dict(header.to_dict() | {"more": 1}) == header or header.start_s == 0
     with pytest.raises(InputError):
         Header(kind="paws")
+
+
+@pytest.mark.parametrize("ending", [".json", ".jsonl", ".csv", ".parquet"])
+def test_tables_of_other_rows_are_as_stored(tmp_path, ending):
+    rows = [{"name": "=a", "value": 1.5, "count": 3, "is_known": True}, {"value": None}, {"name": "b", "count": 0}]
+    types, found = {"name": str, "value": float, "count": int, "is_known": bool}, {}
+    for header in (None, {"kind": "map", "size": 2}):
+        for count in range(4):
+            path = tmp_path / f"t{ending}"
+            with open_row_writer(path, header, types) as writer:
+                writer.write(rows[:2][:count])
+                writer.write(rows[2:count])
+            if ending == ".parquet":
+                table = pyarrow.parquet.read_table(path)
+                metadata = table.schema.metadata and {str(key): str(one) for key, one in table.schema.metadata.items()}
+                content = [table.to_pydict(), [str(field.type) for field in table.schema], metadata]
+            else:
+                content = path.read_bytes().decode()
+            found[f"{header} {count}"] = content
+    assert writer.nests == (ending in (".json", ".jsonl"))
+    assert_as_stored(f"rows{ending}", found)
+
+
+@pytest.mark.parametrize("ending", [".json", ".jsonl", ".csv", ".parquet", ".xlsx"])
+def test_angles_are_in_degrees_on_request_and_in_workbooks(tmp_path, frames, ending):
+    for degrees in (None, True, False):
+        path = tmp_path / f"t{ending}"
+        with open_writer(path, HEADER, {"curl_rad": float}, degrees=degrees, rows=None) as writer:
+            writer.write(Frame(0, 0.0, frames[0].hands[:1]), [{"curl_rad": np.pi / 4}])
+        if ending == ".xlsx":
+            book = openpyxl.load_workbook(path)
+            names, *values = zip(*book["instances"].iter_rows(values_only=True), strict=True)
+            table = {column[0]: column[1] for column in (names, *values)}
+            options = {row[0].value: row[1].value for row in book["run"].iter_rows(min_row=2)}
+        elif ending in (".csv", ".parquet"):
+            table = {".csv": pandas.read_csv, ".parquet": pandas.read_parquet}[ending](path).iloc[0].to_dict()
+            options = load_frames(path)[0].options
+        else:
+            lines = path.read_text().splitlines()
+            record = json.loads(path.read_text())["frames"][0] if ending == ".json" else json.loads(lines[1])
+            table, options = record["hands"][0]["measures"], load_frames(path)[0].options
+        in_degrees = degrees or (degrees is None and ending == ".xlsx")
+        name, expected = ("curl_deg", 45) if in_degrees else ("curl_rad", np.pi / 4)
+        assert table[name] == pytest.approx(expected, rel=1e-4)
+        assert ending == ".csv" or options.get("angles") == ("degrees" if in_degrees else None)
+        assert ending == ".csv" or options["max_instances"] == 3
