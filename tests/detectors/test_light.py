@@ -130,3 +130,9 @@ def test_each_luma_has_a_colour_of_skin_up_to_white(level):
 
 def test_a_black_image_stays_black():
     assert not in_good_light(np.zeros((30, 40, 3), np.uint8)).any()
+
+
+def test_the_second_brightest_of_a_hundred_pixels_counts():
+    rgb = np.full((10, 10, 3), (10, 30, 10), np.uint8)
+    rgb[0, 0], rgb[0, 1] = 99, 80
+    np.testing.assert_allclose(in_good_light(rgb)[8, 8], np.array([10, 30, 10]) * 230 / 80, atol=1)

@@ -273,6 +273,8 @@ def arms(left=(100, 100), right=(400, 100), knuckles=0):
         (350, 0, 1, 0.5),
         (160, 30, None, 0.3),
         (90, 30, None, 0.1),
+        (160, 30, 0, 0.3),
+        (460, 30, 1, 0.3),
     ],
 )
 def test_a_hand_is_as_near_to_an_arm_as_to_its_wrist_or_its_knuckles(x, knuckles, side, distance):

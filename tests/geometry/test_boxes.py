@@ -391,3 +391,17 @@ def test_boxes_that_are_less_than_a_pixel_apart_or_large_have_exact_overlaps():
 
 def test_a_square_box_stays_in_its_place_by_default():
     assert square_box(RotatedBox(5, 6, 3, 4, 0.5), scale=2) == RotatedBox(5, 6, 8, 8, 0.5)
+
+
+@pytest.mark.parametrize("cx", [300.37, 3900.1, 4300.61, 6100.22, 9000.83])
+def test_a_crop_on_a_grid_rounds_halves_up_everywhere_in_a_wide_image(cx):
+    """Pixels of 1/1024 are rounded to 1/32, of which every 32nd is a half. Beyond 4,096 px float32 has no quarter."""
+    image, out = make_image(9300, 40), np.empty((40, 500, 3), np.uint8)
+    box = RotatedBox(cx, 20, 500.5, 33.3, 0.01)
+    crop_on_grid(image, box, out)
+    matrix = crop_matrix(box, 500, 40) * 1024
+    ends = matrix[:, 1:2] * np.arange(40) + matrix[:, 2:]  # (2, h)
+    grid = np.rint(ends).astype(int)[:, :, None] + np.rint(matrix[:, :1] * np.arange(500)).astype(int)[:, None]
+    assert (grid % 32 == 16).sum() > 200
+    x, y = (grid + 16 >> 5) / 32
+    assert np.abs(out - sample(image, x, y, "replicate")).max() <= 0.51
