@@ -11,8 +11,9 @@ import pytest
 from sonjit.detectors.kinds.body import BodyObservation
 from sonjit.detectors.kinds.hands import HandObservation, box_around_hand
 from sonjit.detectors.search import hands
+from sonjit.detectors.search.ahead import Helpers
 from sonjit.detectors.search.geometry import Proposal
-from sonjit.detectors.search.hands import HandSearch, foot_nearness
+from sonjit.detectors.search.hands import HandNetworks, HandSearch, foot_nearness
 from sonjit.detectors.search.network import HandBox, PersonBox
 from sonjit.detectors.search.score import LIMITS, probability
 from sonjit.detectors.search.stills import AUTO, Candidate, Extent
@@ -375,3 +376,45 @@ def test_a_hand_is_near_each_part_of_a_visible_foot(foot, visibility, nearness):
         feet = BodyObservation(0.9, points, points, seen, seen, np.zeros((2, 2), np.float32))
         hand = hand_at(box(300, 310), 0.9)
         assert foot_nearness(hand, [feet]) == pytest.approx(nearness)
+
+
+def test_people_and_their_bodies_are_found_before_the_palms_around_hands():
+    """Helpers observe palms meanwhile."""
+    order = []
+
+    class Noted(Network):
+        def find(self, *arguments):
+            order.append("people")
+            return super().find(*arguments)
+
+    network = Noted([PersonBox(0.9, (200, 100, 400, 500))], [HandBox(0.9, box(330, 400))])
+    search = new((0.9,), network=network, bodies=SimpleNamespace(observe=lambda *_: order.append("body") or body()))
+    find = search._ahead._networks.palms.find
+    search._ahead._networks.palms.find = lambda *arguments: order.append("palms") or find(*arguments)
+    list(search.propose())
+    assert order[:5] == ["people", "palms", "palms", "body", "palms"]  # two limits of the palms in the image
+    assert order.count("people") == order.count("body") == 1
+
+
+def test_helpers_observe_new_proposals_only():
+    seen = []
+    helpers = Helpers(
+        lambda: HandNetworks(None, SimpleNamespace(observe=lambda rgb, box: seen.append(box) or hand_at(box, 0.01))), 1
+    )
+    search = HandSearch(IMAGE, Palms(), SimpleNamespace(is_same_instance=None), None, None, AUTO, helpers)
+    search._verified_boxes = [box(100)]
+    proposals = [Proposal(box(x), 0.9, "palm") for x in (100, 300, 500)]
+    search._start(lambda proposal: [proposal], proposals)
+    search._start(lambda proposal: [proposal], [Proposal(box(200), 0.9, "palm")])  # a single one waits for the search
+    search._start(lambda proposal: [proposal], [Proposal(box(400), 0.9, "palm")], single=True)
+    for call in search._ahead._started:
+        call.result(60)
+    search._ahead.end()
+    search._start(lambda proposal: [proposal], [Proposal(box(x), 0.9, "palm") for x in (10, 590)])
+    helpers.close()
+    assert seen == [box(300), box(500), box(400)]
+
+
+def test_an_arm_of_a_pixel_and_a_half_has_a_direction():
+    (window,) = new()._ends_of([arms_of((301.5, 300), (9000, 0))])
+    assert (window.left + window.right) / 2 == pytest.approx(301.5 + 0.3 * 52, abs=1)

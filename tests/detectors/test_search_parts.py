@@ -543,3 +543,24 @@ def test_a_probability_is_the_logistic_function_of_the_weighted_features():
     features = {"presence": 1.5, "mirrored": -0.5, "unused": 99.0}
     value = -1.95 + 0.212 * 1.5 - 0.672 * 0.5
     assert probability("stream_hand", features) == pytest.approx(1 / (1 + math.exp(-value)))
+
+
+def test_the_head_of_a_body_lies_between_the_middles_of_its_eyes_and_of_its_mouth():
+    body = body_of()
+    body.keypoints[[2, 5, 9, 10], :2] = (110, 100), (90, 104), (112, 130), (92, 150)
+    head = geometry.head_of_body(body)
+    np.testing.assert_allclose(head.down, 2.41 * np.array([2, 38]))
+    np.testing.assert_allclose(head.middle, np.array([100, 102]) + 0.39 * np.array([2, 38]))
+    assert geometry.Head(0.9, np.zeros(2), np.array([0.3, 0.4])).height == 1  # at least a pixel
+
+
+def test_a_torso_is_at_least_a_pixel_and_as_long_as_from_the_middles_of_shoulders_to_hips():
+    assert geometry.torso_size(body_of(torso=[(50, 50)] * 4)) == 1
+    assert geometry.torso_size(body_of(torso=((10, 0), (30, 0), (50, 40), (50, 40)))) == 50
+
+
+def test_keypoints_that_weigh_almost_nothing_have_no_similarity():
+    points = square()
+    assert oks(points, points, weights=np.full(4, 1e-8)) == pytest.approx(0.04)
+    small = square(width=0.0, height=0.0)
+    assert oks(small, small + 1) == 0

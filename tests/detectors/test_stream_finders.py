@@ -376,7 +376,7 @@ def test_heads_of_other_visible_people_are_covered_for_a_track():
     assert finder.image_for_track(IMAGE, tracks[0], tracks[:1]) is IMAGE
 
 
-@pytest.mark.parametrize(("score", "is_covered"), [(0.76, True), (0.74, False)])
+@pytest.mark.parametrize(("score", "is_covered"), [(0.76, True), (0.75, False), (0.74, False)])
 def test_only_certain_faces_of_windows_are_covered_for_a_track(score, is_covered):
     finder = BodyFinder(None, None, SimpleNamespace(box_after=None))
     finder._heads = [(Head(score, np.array([290.0, 150.0]), np.array([0.0, 40.0])), Window(0, 0, 400, 400), 0)]
