@@ -1,19 +1,15 @@
 """Many clients of the stream: queues that drop the oldest image, fair shares, and no leftovers."""
 
-import asyncio
 import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from types import SimpleNamespace
 
 import pytest
-from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from sonjit.server import stream as messages
-from sonjit.server.protocols import WebSocketProtocol
 from sonjit.server.stream import Configure
 
 from ..support.waiting import wait_until  # noqa: TID252  # one polling helper for all packages
@@ -120,15 +116,3 @@ def test_eight_busy_clients_get_equal_shares(weights, listen, frames):
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(client, range(8)))
     assert min(answered) > 0.5 * max(answered)
-
-
-@pytest.mark.parametrize("reads", [True, False])
-def test_a_ping_is_answered_only_to_a_client_that_reads(monkeypatch, reads):
-    answers = []
-    monkeypatch.setattr(WebSocketsSansIOProtocol, "handle_ping", lambda self: answers.append(self))
-    protocol = object.__new__(WebSocketProtocol)
-    protocol.writable, protocol.conn = asyncio.Event(), SimpleNamespace(data_to_send=list)
-    if reads:
-        protocol.writable.set()
-    protocol.handle_ping()
-    assert len(answers) == reads
