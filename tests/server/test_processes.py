@@ -30,6 +30,14 @@ import signal
 def is_ignored():
     return [signal.getsignal(signal.SIGINT) == signal.SIG_IGN, signal.SIGINT in signal.pthread_sigmask(0, ())]
 
+def state():
+    import os, resource, tempfile, threading
+    import cv2
+
+    limits = [resource.getrlimit(limit)[0] for limit in (resource.RLIMIT_CORE, resource.RLIMIT_DATA)]
+    others = [thread.daemon for thread in threading.enumerate() if thread is not threading.main_thread()]
+    return [cv2.getNumThreads(), *limits, tempfile.gettempdir(), os.environ["TMPDIR"], others]
+
 def is_blocked(pipe):
     pipe.send(signal.SIGINT in signal.pthread_sigmask(0, ()))
 """
@@ -200,7 +208,7 @@ def test_a_job_has_so_much_time_and_so_much_memory(media, tmp_path, monkeypatch,
         run(worker, tmp_path / "large.png", ".jpg", 600)
 
 
-def test_ctrl_c_is_blocked_in_a_process_until_it_ignores_it(tmp_path, monkeypatch):
+def test_a_process_ignores_ctrl_c_and_has_one_thread_its_folder_and_its_memory(tmp_path, monkeypatch):
     """Its modules load first, which an interrupt would end with a traceback."""
     (tmp_path / "interrupts.py").write_text(INTERRUPTS, "utf-8")
     monkeypatch.syspath_prepend(str(tmp_path))
@@ -212,8 +220,13 @@ def test_ctrl_c_is_blocked_in_a_process_until_it_ignores_it(tmp_path, monkeypatc
     assert ours.recv()
     process.join()
     assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
-    worker = Worker(10_000, NETWORK_BYTES)
+    worker = Worker(10_000, NETWORK_BYTES, tmp_path)
     try:
         assert worker.call(module.is_ignored) == [True, False]
+        if sys.platform == "linux":
+            threads, core, memory, *folders, others = worker.call(module.state)
+            assert (threads, core, folders, others) == (1, 0, [str(tmp_path)] * 2, [True])
+            most = 48 * 10_000 + 256_000_000 + NETWORK_BYTES
+            assert most + 1_000_000 < memory < most + 2_000_000_000  # what the modules take
     finally:
         worker.close()

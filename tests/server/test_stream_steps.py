@@ -3,8 +3,10 @@
 import asyncio
 import json
 import math
+import time
 from types import SimpleNamespace
 
+import anyio
 import numpy as np
 import pytest
 from starlette.websockets import WebSocketDisconnect, WebSocketState
@@ -219,6 +221,27 @@ def test_an_error_costs_one_answer_and_waits_for_all_detectors(detecting):
     assert (client.sent[6]["frame"], client.sent[6]["face"]) == (4, [0.5])
 
 
+def test_only_one_image_is_decoded_before_its_turn(detecting, monkeypatch):
+    """While the first image is searched, the second waits decoded, and the third is decoded until there is room."""
+    decoded, decode, seen = [], StreamImage.decode, []
+
+    def count(image, *limits):
+        decoded.append(image.number)
+        return decode(image, *limits)
+
+    def answer(self, rgb, time_s):
+        time.sleep(0.05)  # for images that are decoded too early
+        seen.append(len(decoded))
+        return '"hands":[]'
+
+    monkeypatch.setattr(StreamImage, "decode", count)
+    monkeypatch.setattr(detecting, "answer", answer)
+    client = Client(setting(HANDS), 2, *map(image, range(1, 7)), 8)
+    serve(client, queue=9)
+    assert decoded == [1, 2, 3, 4, 5, 6]
+    assert seen[0] <= 3
+
+
 def test_detectors_that_do_not_load_change_nothing(detecting):
     pool = Pool(idle=("face",), broken=("holistic",))
     client = Client(setting(FACE), 1, setting(HANDS, PEOPLE), 4, image(1), 5)
@@ -346,9 +369,10 @@ def test_a_connection_that_has_ended_is_not_closed_again(detecting):
     assert client.closed == []
 
 
-def test_a_server_that_stops_closes_a_stream_and_waits_for_its_end(detecting):
-    service, client = Service(Settings(workers=2)), Client(setting(), 9)
+def test_a_server_that_stops_closes_a_stream_and_waits_for_its_end(detecting, monkeypatch):
+    service, client, limits, limit = Service(Settings(workers=2)), Client(setting(), 9), [], anyio.move_on_after
     service.detectors = Pool()
+    monkeypatch.setattr(stream.anyio, "move_on_after", lambda seconds: (limits.append(seconds), limit(seconds))[1])
 
     async def run():
         task = asyncio.create_task(Stream(client, service).run())
@@ -361,6 +385,7 @@ def test_a_server_that_stops_closes_a_stream_and_waits_for_its_end(detecting):
 
     asyncio.run(run())
     assert client.closed == [(1001, "the server stops")]
+    assert limits == [5, 2.0]  # seconds for the stream and for its close message
 
 
 @pytest.mark.parametrize(("size", "is_read"), [(23, False), (24, True), (25, True)])
