@@ -14,6 +14,7 @@ import pytest
 
 import sonjit
 from sonjit import InputError, create_detector
+from sonjit.detectors import arguments
 from sonjit.detectors.create import detector_for_input
 from sonjit.detectors.kinds import options_for
 from sonjit.detectors.options import RECORDING_INSTANCES, STILL_INSTANCES
@@ -274,3 +275,10 @@ def test_recordings_have_room_for_several_people_unless_a_maximum_is_given(kind)
     assert options_for(kind, static_image=True).for_input("video").max_instances == STILL_INSTANCES
     assert options_for(kind, max_instances=3).for_input("video").sparse_from == 3
     assert usual.for_input("camera") == replace(usual, static_image=False, has_own_limit=True)
+
+
+def test_no_argument_is_required():
+    kinds = (arguments.CommonArguments, arguments.HandArguments, arguments.FaceArguments, arguments.BodyArguments)
+    for one in (*kinds, arguments.HolisticArguments, arguments.AnyArguments):
+        assert not one.__required_keys__
+        assert "max_instances" in one.__optional_keys__
