@@ -84,7 +84,7 @@ class Bundle:
 def bundles(monkeypatch):
     """Replace the loading of bundles, and return the paths that are loaded."""
     loaded = []
-    monkeypatch.setattr(options, "has_bundle", lambda name, folder: name == "face_landmarker.task")
+    monkeypatch.setattr(options, "has_bundle", lambda name, folder: name != "holistic_landmarker.task")
     monkeypatch.setattr(options, "load_bundle", lambda path, folder: loaded.append((path, folder)) or Bundle())
     monkeypatch.setattr(options, "find_weight", lambda name, folder: Path("published") / name)
     return loaded
