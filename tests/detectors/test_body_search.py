@@ -322,3 +322,12 @@ def test_the_box_of_a_body_ends_at_each_edge_of_the_image():
     assert search_bodies.clipped(body(200, 50), rgb) == (200, 50, 300, 250)
     assert search_bodies.clipped(body(-9, -9), rgb) == (0, 0, 91, 191)
     assert search_bodies.clipped(body(350, 150), rgb) == (350, 150, 400, 300)
+
+
+def test_bodies_below_a_head_stand_or_sit():
+    """The centre is at the hips, and the side has 2.5 radii of the circle around the body."""
+    head = Head(0.9, np.array([300.0, 100.0]), np.array([0.0, 40.0]))
+    assert box_below(head, 0) == pytest.approx((300, 100 + 3.35 * 40, 2.5 * 4.5 * 40, 2.5 * 4.5 * 40, 0))
+    assert box_below(head, 1) == pytest.approx((300, 100 + 2.8 * 40, 2.5 * 3.6 * 40, 2.5 * 3.6 * 40, 0))
+    turned = box_below(head._replace(down=np.array([30.0, 0.0])), 0)
+    assert turned == pytest.approx((300 + 3.35 * 30, 100, 2.5 * 4.5 * 30, 2.5 * 4.5 * 30, -math.pi / 2))

@@ -17,7 +17,7 @@ from sonjit.detectors.search.score import logit, probability
 from sonjit.detectors.search.stream_finders import BodyFinder, FaceFinder, HandFinder, Record
 from sonjit.detectors.ssd import Detection
 from sonjit.detectors.tracking import Track
-from sonjit.geometry.boxes import RotatedBox
+from sonjit.geometry.boxes import RotatedBox, box_around
 from sonjit.geometry.windows import Window
 
 IMAGE = np.full((400, 400, 3), 200, np.uint8)
@@ -460,3 +460,13 @@ def test_a_turned_mesh_is_detected_in_its_crop(turn, is_searched):
     finder = FaceFinder(detector, SimpleNamespace(box_after=lambda _: crop), None, 0.9)
     assert finder.accepts_new(IMAGE, mesh()) == is_searched  # upright, a score of 0.9 is needed
     assert detector.boxes[0] == (crop if is_searched else crop._replace(width=240, height=240))
+
+
+@pytest.mark.parametrize(("width", "is_tracked"), [(41, True), (39, False)])
+def test_a_person_is_tracked_whose_box_overlaps_that_of_a_body(width, is_tracked):
+    """The body spans 100 by 200 px, of which the person has that part of the width."""
+    finder = BodyFinder(None, None, SimpleNamespace(box_after=None))
+    proposal = replace(PROPOSAL, person=(150, 100, 150 + width, 300))
+    bounds = box_around(body().keypoints)
+    assert bounds == (150, 100, 250, 300)
+    assert finder.is_tracked(proposal, body()) == is_tracked

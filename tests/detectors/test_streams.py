@@ -567,3 +567,24 @@ def test_a_change_of_a_small_part_of_a_large_image_may_be_missed_between_sampled
     steps = np.arange(384) * 1200 // 384
     expected = rgb[steps][:, steps].reshape(48, 8, 48, 8, 3).mean((1, 3))
     assert np.abs(sampled - expected).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("costs", "searched"), [((0.5, 1.0, 0.25), [1, 0, 0]), ((0.5, 0.5, 0.25), [1, 1, 0]), ((2.0, 0.1, 0.1), [1, 0, 0])]
+)
+def test_windows_are_searched_in_their_order_up_to_the_time_of_an_inference(costs, searched):
+    """No cheap window is searched before a costly one, and one window is always searched."""
+    counts = [0, 0, 0]
+
+    class Costly(Scripted):
+        def counted(self, number):
+            counts[number] += 1
+            return []
+
+        @property
+        def sources(self):
+            finds = (lambda *_, number=number: self.counted(number) for number in range(3))
+            return tuple(Source(find, (1,), cost) for find, cost in zip(finds, costs, strict=True))
+
+    step(StreamSearch(Costly()))
+    assert counts == searched
