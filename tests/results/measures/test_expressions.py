@@ -41,8 +41,9 @@ def changed(points):
 def test_a_mesh_and_its_mirror_image_have_the_rotation_of_the_face(turn):
     rotation = matrix_from_rotation_vector(np.array(turn, float))
     turned = (mesh() - (640, 360, 0)) @ rotation.T
-    meshes = np.stack([turned, turned + np.array([9, 5, 3]), turned * (-1, 1, 1)])
-    np.testing.assert_allclose(head_rotation(meshes), [rotation] * 3, atol=1e-9)
+    meshes = np.stack([turned, turned + np.array([9, 5, 3]), turned * (-1, 1, 1), turned / 1e6])
+    np.testing.assert_allclose(head_rotation(meshes), [rotation] * 4, atol=1e-9)
+    assert head_rotation(meshes[:0]).shape == (0, 3, 3)
 
 
 def test_a_relaxed_face_has_no_expression():

@@ -51,7 +51,7 @@ def head_rotation(points: RealArray) -> FloatArray:
     stable -= stable.mean(axis=-2, keepdims=True)
     covariance = np.einsum("...ki,kj->...ij", stable, _TEMPLATE)
     covariance[..., 0, :] *= np.where(np.linalg.det(covariance) < 0, -1, 1)[..., None]
-    valid = np.isfinite(covariance).all(axis=(-2, -1)) & (np.abs(covariance).max(axis=(-2, -1), initial=0) > 0)
+    valid = np.isfinite(covariance).all(axis=(-2, -1)) & (np.abs(covariance).max(axis=(-2, -1)) > 0)
     u, _, vt = np.linalg.svd(np.where(valid[..., None, None], covariance, np.eye(3)))
     u[..., :, 2] *= np.linalg.det(u @ vt)[..., None]  # a rotation, never a reflection
     return np.where(valid[..., None, None], u @ vt, np.nan)
