@@ -147,7 +147,8 @@ def test_an_aspect_of_up_to_twenty_is_taken(aspect, used):
     [
         ((7, 5, 8, 6), True), ((8, 5, 8, 6), False), ((7, 6, 8, 6), False), ((15, 0, 0, 0), True),
         ((0, 0, 16, 0), False),
-        ((0, 11, 0, 0), True), ((0, 0, 0, 12), False),
+        ((0, 11, 0, 0), True), ((0, 0, 0, 12), False), ((9, 0, 8, 0), False), ((0, 7, 0, 6), False),
+        ((17, 0, 0, 0), False),
     ],
 )  # fmt: skip
 def test_a_crop_leaves_at_least_a_pixel(crop, is_taken):

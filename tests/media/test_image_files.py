@@ -432,3 +432,41 @@ def test_an_avif_file_without_its_properties_is_damaged(brand, rest):
     with pytest.raises(InputError, match="a") as caught:
         decode_image(struct.pack(">I", 16) + b"ftyp" + brand + bytes(4) + rest, "a")
     assert "\n" not in str(caught.value)
+
+
+XMP_TURN = "a: the orientation in its XMP data is not applied, as in browsers"
+
+
+@pytest.mark.parametrize(
+    ("xmp", "stated", "is_noted"),
+    [
+        (b'tiff:Orientation="6"', None, True), (b"tiff:Orientation>6<", None, True),
+        (b'tiff:Orientation="6"', 6, False),
+        (b'tiff:Orientation="6"', 8, True), (b'tiff:Orientation="1"', None, False),
+        (b'tiff:Orientation="9"', None, False),
+        (b'tiff:Orientation="0"', None, False), (b'tiff:Orientation="8"', 8, False), (b'tiff:Orientation="1"', 8, True),
+    ],
+)  # fmt: skip
+def test_another_orientation_in_xmp_data_is_noted(noise, xmp, stated, is_noted):
+    lines, turn = [XMP_TURN] if is_noted else [], [] if stated is None else [exif(stated)]
+    scan = b"tEXt\xff\xda\0\2"  # bytes that begin the pixels of a JPEG only
+    png = png_with(encoded(noise, ".png"), b"iTXt" + xmp, *(b"eXIf" + one for one in turn), scan)
+    assert notes_of(png) == lines
+    jpeg = encoded(noise, ".jpg")
+    parts = b"".join(
+        b"\xff\xe1" + struct.pack(">H", 2 + len(part)) + part
+        for part in (b"http" + xmp, *(b"Exif\0\0" + one for one in turn))
+    )
+    assert notes_of(jpeg[:2] + parts + jpeg[2:]) == lines
+    later = jpeg[:2] + parts[6 + len(xmp) + 2 :] + jpeg[2:] + xmp  # after the first scan
+    assert notes_of(later) == []
+    if stated is None:
+        buffer = io.BytesIO()
+        Image.fromarray(noise).save(buffer, "TIFF", tiffinfo={270: "\xff\xda\0\2"})
+        assert notes_of(buffer.getvalue() + xmp) == lines
+        Image.fromarray(noise).save(buffer := io.BytesIO(), "AVIF")
+        assert notes_of(buffer.getvalue() + box_of(xmp)) == []
+
+
+def box_of(content):
+    return struct.pack(">I", 8 + len(content)) + b"free" + content
