@@ -240,23 +240,28 @@ def test_a_kind_without_a_thorough_search_refuses_it(monkeypatch, still, place):
 
 
 def test_the_function_has_the_parameters_and_descriptions_of_all_options():
-    signature = inspect.signature(sonjit.create_detector)
-    names = {name for kind in NAMES for name in options_of(KINDS[kind])}
-    first, *parameters, last = signature.parameters.values()
+    described = {name: one for kind in reversed(NAMES) for name, one in options_of(KINDS[kind]).items()}
+    parameters, texts = create.option_parameters()
+    first, *own, last = inspect.signature(sonjit.create_detector).parameters.values()
     assert (first.name, last.name) == ("kind", "options")
-    assert {one.name for one in parameters} == names
+    assert own == parameters
+    assert {one.name for one in parameters} == described.keys()
+    assert {one.kind for one in parameters} == {inspect.Parameter.KEYWORD_ONLY}
+    groups = [described[one.name].group for one in parameters]
+    assert groups == sorted(groups)
     defaults = {one.name: one.default for one in parameters}
     assert (defaults["smoothing"], defaults["search_interval"], defaults["gestures"]) == ("auto", 5, None)
     assert [defaults[name] for name in ("model", "max_instances", "min_detection_score")] == [None] * 3  # of the kind
-    lines = sonjit.create_detector.__doc__.splitlines()
-    start = lines.index(next(line for line in lines if line.startswith("        model: ")))
-    described = lines[start : lines.index("", start)]
-    assert {line.split(":")[0].strip() for line in described if line[8] != " "} == names
-    assert all(line.startswith(" " * 8) and len(line) <= 120 for line in described)
-    assert all(line.startswith(" " * 12) for line in described if line[8] == " ")
-    assert max(map(len, described)) > 115
-    groups = {name: one.group for kind in NAMES for name, one in options_of(KINDS[kind]).items()}
-    assert [groups[one.name] for one in parameters] == sorted(groups.values())
+    assert "\n".join(texts) in sonjit.create_detector.__doc__
+    for parameter, text in zip(parameters, texts, strict=True):
+        line, *more = text.splitlines()
+        assert line.startswith(f"        {parameter.name}: ")
+        assert all(line.startswith(" " * 12) and line[12] != " " for line in more)
+        assert max(map(len, [line, *more])) <= 120
+        assert not more or len(line) + 1 + len(more[0].split()[0]) > 120  # lines are full
+    choices = next(text for text in texts if text.startswith("        engine: "))
+    assert choices.endswith(" Choices: openvino, onnxruntime.")
+    assert "Choices" not in next(text for text in texts if text.startswith("        threads: "))
 
 
 def test_smoothers_are_made_for_each_track_of_filters_only():
@@ -270,5 +275,7 @@ def test_smoothers_are_made_for_each_track_of_filters_only():
 @pytest.mark.parametrize("kind", [*NAMES, "common", "sided"])
 def test_options_are_given_by_their_names(kind):
     own = {"common": CommonOptions, "sided": options.SidedOptions}
+    options_type = own.get(kind) or KINDS[kind].options
+    assert options_type(search="thorough").is_thorough
     with pytest.raises(TypeError, match="positional argument"):
-        (own.get(kind) or KINDS[kind].options)("full")
+        options_type("full")

@@ -327,6 +327,8 @@ def described(value):
     """Return a part of a kind in types of JSON."""
     if isinstance(value, Loaded | Path):
         return value.name
+    if isinstance(value, ssd.AnchorGrid):
+        return [value.input_size, *value.strides, len(value.anchors())]
     if isinstance(value, list | tuple):
         return [described(one) for one in value]
     if value is None or isinstance(value, bool | int | float | str):
@@ -484,6 +486,8 @@ def test_tracks_are_smoothed_as_stored(loaded, kind):
 
 
 def test_heads_and_refinements_are_loaded_once():
+    hand_heads.load_hand_heads.cache_clear()
+    hand_heads.load_hand_refinement.cache_clear()
     for model in ("full", "lite"):
         assert hand_heads.load_hand_heads(model) is hand_heads.load_hand_heads(model)
         assert hand_heads.load_hand_refinement(model) is hand_heads.load_hand_refinement(model)

@@ -148,8 +148,8 @@ def _load_search(entry: KindEntry, options: CommonOptions, kind: Kind[Any, Any])
     return search
 
 
-def _document_options() -> None:
-    """Give `create_detector` the signature and the argument descriptions of its options."""
+def option_parameters() -> tuple[list[inspect.Parameter], list[str]]:
+    """Return the parameters of all options and their descriptions, for the documentation of `create_detector`."""
     kinds = (
         CommonOptions,
         option_types.HandOptions,
@@ -166,6 +166,12 @@ def _document_options() -> None:
         parameters.append(inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default))
         choices = f" Choices: {', '.join(option.choices)}." if option.choices else ""
         texts.append(fill(f"{name}: {option.help}{choices}", 120, initial_indent=" " * 8, subsequent_indent=" " * 12))
+    return parameters, texts
+
+
+def _document_options() -> None:
+    """Give `create_detector` the signature and the argument descriptions of its options."""
+    parameters, texts = option_parameters()
     first, last = inspect.signature(create_detector).parameters.values()
     create_detector.__signature__ = inspect.Signature([first, *parameters, last])  # pyright: ignore[reportFunctionMemberAccess]
     if create_detector.__doc__:  # absent under python -OO

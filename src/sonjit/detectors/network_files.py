@@ -429,12 +429,11 @@ class CompleteNetwork(interfaces.SearchedKind[NetworkObservation, NetworkResult]
         rows = rows[rows[:, 4] > min_score]
         rows = rows[np.argsort(-rows[:, 4], kind="stable")]
         points = rows[:, 6:].reshape(len(rows), self._count, 3)
-        corners = (self._in_pixels(rows[:, :4].reshape(-1, 2, 2)) - corner) / gain
         places = (self._in_pixels(points[..., :2]) - corner) / gain
-        kept: list[tuple[Box, float]] = []  # with their classes, which do not suppress each other
+        kept: list[tuple[Box, float]] = []  # as the network gives them, with their classes, which are independent
         found: list[NetworkObservation] = []
-        for row, ends, place, own in zip(rows, corners, places, points, strict=True):
-            x_min, y_min, x_max, y_max = ends.ravel().tolist()
+        for row, place, own in zip(rows, places, points, strict=True):
+            x_min, y_min, x_max, y_max = row[:4].tolist()
             box = (x_min, y_min, x_max, y_max)
             if all(label != row[5] or box_iou(box, other) <= _SAME_BOX for other, label in kept):
                 kept.append((box, row[5]))

@@ -57,7 +57,7 @@ class SingleShotDetector:
         """Return the raw boxes with their keypoints, and the logits (N,)."""
         first, second = self._engine.run()[:2]
         raw, logits = (first, second) if second.shape[-1] == 1 else (second, first)
-        return raw, logits.reshape(-1)
+        return raw, logits.ravel()
 
     def _objects(self, raw: Float32Array, logits: Float32Array, area: RotatedBox, min_score: float) -> list[Detection]:
         chosen = np.flatnonzero(logits >= _logit(min_score))

@@ -130,7 +130,7 @@ def head_inputs(keypoints: Floats, taps: Sequence[Floats]) -> tuple[Floats, Floa
     """
     *maps, mean = taps
     shape = keypoints * 2 - np.array([1, 1, 0], np.float32)
-    return sampled_maps(maps, keypoints)[None], shape.reshape(1, -1), mean.reshape(1, -1)
+    return sampled_maps(maps, keypoints)[None], shape.ravel()[None], mean.ravel()[None]
 
 
 def _probability(logits: Floats) -> Floats:
@@ -152,7 +152,9 @@ def sampled_maps(maps: Sequence[Floats], positions: Floats) -> Floats:
     weights = np.concatenate(parts, 1).astype(np.float32)
     found: list[Floats] = []
     for each, where, weight in zip(maps, cells, weights, strict=True):
-        four = (each.reshape(each.shape[1], -1).take(where, 1) * weight).reshape(each.shape[1], 4, -1)  # (C, 4, 21)
+        four = (each.reshape(each.shape[1], -1).take(where, 1) * weight).reshape(
+            each.shape[1], 4, len(positions)
+        )  # (C, 4, 21)
         found.append(four[:, 0] + four[:, 1] + four[:, 2] + four[:, 3])
     return np.concatenate(found).T
 

@@ -207,14 +207,15 @@ class Hands(interfaces.Kind[HandObservation, Hand]):
         visibility = None
         appearance = None
         maps = None
-        keypoints = image.reshape(-1, 3) / np.float32(self._size)
+        in_crop = image.reshape(-1, 3)
+        keypoints = in_crop / np.float32(self._size)
         if self._heads is not None:
             visibility, left, appearance, maps = self._heads.read(keypoints, taps)
         refinable = None
         if self._refinement is not None:
             inputs = [each.copy() for each in taps[:-1]]  # the engine reuses its output buffers
             refinable = RefinableCrop(hand_heads.RefinementInputs(keypoints, world.reshape(-1, 3).copy(), inputs), box)
-        points = boxes.points_from_crop(image.reshape(-1, 3) * self._to_fraction, box)
+        points = boxes.points_from_crop(in_crop * self._to_fraction, box)
         return HandObservation(
             score=float(presence.flat[0]),
             keypoints=points[:_KEYPOINTS],
