@@ -196,6 +196,8 @@ def test_a_display_matrix_is_the_nearest_quarter_turn(signs):
         assert turns_of_matrix(display(0, 4 * first, 0, 5 * second)) == (False, False, second < 0)
         assert turns_of_matrix(display(4 * first, 0, 5 * second, 0)) == (True, second < 0, False)
         assert turns_of_matrix(display(0, 5 * second, 0, 4)) == (True, False, second < 0)
+    assert turns_of_matrix(display(first, 0, 0, second)) == (False, first < 0, second < 0)
+    assert turns_of_matrix(display(0, second, first, 0)) == (True, first < 0, second < 0)
     assert turns_of_matrix(display(1, first, second, 1)) == (False, False, False)  # as near to both
     default = (True, False, True)
     assert turns_of_matrix(display(-9, 0, 0, -9, b"more"), default) == default
@@ -248,6 +250,15 @@ def test_only_the_properties_of_the_primary_item_apply(version, is_wide, primary
     if version and primary_version:
         items = {70_007: (3,), 70_007 & 0xFFFF: (2,)}
         assert avif_geometry(heif([SIZE, MIRROR, TURN], items, primary=70_007, **layout)).to_dict() == QUARTER
+
+
+def test_the_lowest_bits_of_the_first_byte_are_the_turn_and_the_axis():
+    for turns in range(4):
+        found = avif_geometry(heif([box(b"irot", bytes([0xFC | turns, 3]))], {7: (1,)}))
+        assert found == Geometry.of_orientation((1, 8, 3, 6)[turns])
+    for axis in range(2):
+        found = avif_geometry(heif([box(b"imir", bytes([0xFE | axis, 1 - axis]))], {7: (1,)}))
+        assert found == Geometry.of_orientation((4, 2)[axis])
 
 
 def test_properties_of_a_damaged_file_change_nothing():

@@ -413,6 +413,16 @@ def test_the_transparency_of_a_tiff_changes_no_colour(noise, order):
     np.testing.assert_array_equal(decode_image(data, "a"), rgba[..., :3])
 
 
+@pytest.mark.parametrize("ending", ["PNG", "BMP", "WEBP", "TIFF"])
+@pytest.mark.parametrize("mode", ["1", "L", "P", "RGBA", "RGB"])
+def test_images_of_each_kind_of_pixels_are_rgb(noise, ending, mode):
+    image = Image.fromarray(noise).convert(mode)
+    image.save(buffer := io.BytesIO(), ending, **({"lossless": True, "exact": True} if ending == "WEBP" else {}))
+    shown = decode_image(buffer.getvalue(), "a", notes=(notes := []))
+    np.testing.assert_array_equal(shown, np.asarray(image.convert("RGB")))
+    assert notes == []
+
+
 @pytest.mark.parametrize(("bits", "used"), [(7, 16), (8, 8), (9, 9), (16, 16), (17, 16)])
 def test_levels_of_hdr_span_the_bits_that_are_possible(bits, used):
     values = np.arange(1 << used, dtype=np.uint16).reshape(1, -1, 1)
