@@ -203,9 +203,12 @@ def test_the_network_with_appearance_is_calibrated(posed):
     classify = classifier_of([0.1, 0.7, 0.1, 0.1], shares)
     assert classify(hand).name == "Fist"
     assert classify(seen) is None
+    appearance = np.zeros((1, 21, 66), np.float32)
+    plain = classify.probabilities(classifier.features_of([hand]), appearance)
+    np.testing.assert_allclose(plain, [[0.6, 0.1, 0.3]], rtol=1e-5)
     powers = [0.5 * 0.6**2, 0.1**2, 0.3**2]
     classify = classifier_of([0.1, 0.7, 0.1, 0.1], shares, np.float32([2, 0.5]))
-    probabilities = classify.probabilities(classifier.features_of([hand]), np.zeros((1, 21, 66), np.float32))
+    probabilities = classify.probabilities(classifier.features_of([hand]), appearance)
     np.testing.assert_allclose(probabilities, [np.divide(powers, sum(powers))], rtol=1e-5)
     classify = classifier_of([0.1, 0.7, 0.1, 0.1], [0.4, 0.1, 0.1, 0.4], np.float32([1, 0.5]))
     assert classify(seen) == Gesture("Palm", pytest.approx(0.5 / 0.8))

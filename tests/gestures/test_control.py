@@ -567,3 +567,12 @@ def test_each_hand_starts_its_own_gesture_once():
         ]  # fmt: skip
         found += [one.content["name"] for one in controller(hands, index / 30, (10, 10), [])]
     assert found == names
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"), [("victori", "Victory"), ("swipe left", "Swipe_Left"), ("hello", None), ("Ok", "OK")]
+)
+def test_a_name_like_a_known_one_gets_a_hint(name, hint):
+    with pytest.raises(InputError) as caught:
+        rule(on=name, osc=OSC)
+    assert str(caught.value).endswith(f". Did you mean {hint!r}?" if hint else "with its file (--gestures)")
