@@ -132,6 +132,8 @@ def test_a_data_frame_has_a_row_per_keypoint(library, image, hand):
     assert table.shape == (42, 16)
     assert list(table["name"][:2]) == ["wrist", "thumb_cmc"]
     assert float(table["y"][1]) == 97
+    for one in (table, sonjit.to_dataframe([hand], library)):
+        assert set(one["frame"]) == {0}
     both = sonjit.to_dataframe([Frame(0, 0.0), Frame(1, 0.1, [hand])], library)
     assert both.shape == (22, 16)
     assert sonjit.to_dataframe([], library).shape == (0, 16)
@@ -206,3 +208,20 @@ def test_data_frames_are_as_stored(library, rows, options, hand, body, face):
     if library == "pandas":
         kinds = {name: kind for name, kind in kinds.items() if kind in ("Int64", "category")}
         assert_as_stored(f"frames.{rows}.{len(options)}.kinds", kinds)
+
+
+def test_columns_of_measures_have_the_type_of_their_known_values(hand):
+    pandas = pytest.importorskip("pandas")
+    first = {"text": None, "count": 2, "share": 0.5, "unknown": None, "whole": 3}
+    second = {"text": "Fist", "count": None, "share": None, "unknown": None, "whole": 4.5}
+    for order in ([first, second], [second, first]):
+        frame = Frame(0, 0.5, [hand, replace(hand, id=5)])
+        frame.measures = order
+        for measures in (False, True):  # those of a frame are always shown
+            table = sonjit.to_dataframe(frame, rows="instance", measures=measures)
+            assert str(table["count"].dtype) == "Int64"
+            assert list(table["count"].fillna(-1)) == ([2, -1] if order[0] is first else [-1, 2])
+            assert [value for value in table["text"] if not pandas.isna(value)] == ["Fist"]
+            assert sum(table["share"].fillna(0)) == 0.5
+            assert table["unknown"].isna().all()
+            assert sorted(table["whole"]) == [3, 4.5]

@@ -60,9 +60,11 @@ def test_a_video_keeps_times_sound_and_alpha(tmp_path, clip, ending):
 
 
 @pytest.mark.parametrize(("ending", "cutout"), [(".mp4", True), (".mkv", True), (".avi", True), (".webm", False)])
-def test_without_alpha_a_video_contains_the_mask_in_grey(tmp_path, clip, ending, cutout):
+@pytest.mark.parametrize("kind", ["video", "camera"])
+def test_without_alpha_a_video_contains_the_mask_in_grey(tmp_path, clip, ending, cutout, kind):
     out = tmp_path / f"mask{ending}"
     with open_source(clip("v.mkv", TIMES)) as source:
+        source.kind = kind
         write_masks(out, source, ramp(), cutout=cutout)
     with open_source(out) as masks:
         frames = list(masks)

@@ -247,3 +247,10 @@ def test_panels_of_maps_and_maps_in_boxes_are_as_stored(marks):
     assert_as_stored("marks.maps", marks.take(), **EXACT)
     assert_as_stored("maps", image[22:40:3, ::4], relative=0, absolute=2)
     assert_as_stored("maps.placed", placed[::4, ::4], relative=0, absolute=0.02)
+
+
+def test_cuts_of_long_captions_are_as_stored(marks):
+    for size in ((200, 300), (900, 500), (600, 2000)):
+        for count in (40, 79, 80, 120, 400, 1500):
+            draw_captions(np.zeros((*size, 3), np.uint8), [("a long caption of words, " * 60)[:count]])
+    assert_as_stored("marks.cuts", marks.take(), **EXACT)

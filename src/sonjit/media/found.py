@@ -333,16 +333,14 @@ def _values(frame: Frame, *, measures: bool) -> Extras:
 
 
 def _types(values: Iterable[Mapping[str, float | str | None]]) -> dict[str, ColumnType]:
-    """Return the additional columns and their types."""
-    types: dict[str, ColumnType] = {}
+    """Return the additional columns and their types. A column of integers and other numbers has numbers."""
+    found: dict[str, set[ColumnType]] = {}
     for mapping in values:
         for name, value in mapping.items():
-            kind: ColumnType = float
-            if isinstance(value, (str, int)):
-                kind = str if isinstance(value, str) else int
-            if value is not None or name not in types:
-                types[name] = kind
-    return types
+            kinds = found.setdefault(name, set())
+            if value is not None:
+                kinds.add(str if isinstance(value, str) else int if isinstance(value, int) else float)
+    return {name: str if str in kinds else int if kinds == {int} else float for name, kinds in found.items()}
 
 
 def _named(made: Sequence[Sequence[Row]]) -> list[list[Row]]:
