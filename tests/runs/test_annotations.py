@@ -234,3 +234,10 @@ def test_repetitions_are_stated_with_their_instance_or_the_range_of_the_angle():
         bodies = [body(130 if index // 10 % 2 else 50), body(130 if index // 20 % 2 else 50, id=7), body(90, id=8)]
         other.update(Frame(index, index / 10, bodies=bodies))
     assert other.summary() == [f"4 repetitions of {name} by body #4", f"1 repetition of {name} by body #7"]
+
+
+def test_each_kind_of_instance_has_its_counted_angles():
+    counts = RepetitionCounts(AngleLimits("left_elbow_angle_rad"), AngleLimits("index_curl_rad"))
+    counts.update(Frame(0, 0.5, [hand()], bodies=[body()]))
+    assert counts.counts(hand()) == {"repetitions_index_curl": 0}
+    assert counts.counts(body()) == {"repetitions_left_elbow_angle": 0}

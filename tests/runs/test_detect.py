@@ -5,6 +5,7 @@ import json
 import math
 import pickle
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import cv2
@@ -14,8 +15,8 @@ import pytest
 from sonjit import InputError, media
 from sonjit.detectors import create
 from sonjit.detectors.kinds import options_for
-from sonjit.media import DrawingStyle, open_source, tables
-from sonjit.runs import AngleLimits, Detect, EventLimits, Outputs, run_input
+from sonjit.media import DrawingStyle, load_frames, open_source, tables
+from sonjit.runs import AngleLimits, Detect, EventLimits, Inputs, Outputs, detect, run_input, run_job
 from sonjit.runs.detect import value_text
 from sonjit.runs.hooks import LOAD_LIFTER
 from sonjit.runs.task import Lift
@@ -146,6 +147,50 @@ def test_a_table_of_a_folder_has_the_size_of_each_image(opened, tmp_path):
     assert sources == {"a.png": {"width": 8, "height": 6}, "b.png": {"width": 5, "height": 10}}
 
 
+def test_a_table_of_several_files_has_videos_and_names_what_cannot_be_read(opened, tmp_path, write_video):
+    cv2.imwrite(str(tmp_path / "a.png"), np.zeros((6, 8, 3), np.uint8))
+    write_video(tmp_path / "b.mp4", [np.zeros((16, 16, 3), np.uint8)] * 2)
+    (tmp_path / "c.png").write_bytes(b"no image")
+    summary = run_job(task(), Inputs.find([str(tmp_path)]), Outputs(str(tmp_path / "t.json")))
+    header, frames = load_frames(tmp_path / "t.json")
+    assert [(frame.source, frame.index) for frame in frames] == [("a.png", 0), ("b.mp4", 0), ("b.mp4", 1)]
+    (problem,) = summary.problems
+    assert header.notes[-1:] == [problem.replace(f"{tmp_path}/", "")]
+
+
+@pytest.mark.parametrize(("how", "background"), [("none", "image"), ("none", "black"), ("black", "image")])
+def test_drawings_over_the_frames_of_files_differ_only_where_somebody_is_drawn(
+    opened, tmp_path, write_video, how, background
+):
+    work = task(style=DrawingStyle(background=background, anonymise=how))
+    with work.open("video") as worker:
+        for size in ((64, 96), (80, 112)):
+            frames = [np.full((*size, 3), 60 + 30 * k, np.uint8) for k in range(3)]
+            path, drawn = write_video(tmp_path / f"{size[0]}.mp4", frames, fps=10), str(tmp_path / "d.mp4")
+            with open_source(path) as source:
+                summary = run_input(worker, source, Outputs(draw=drawn))
+            assert 0 < summary.times["draw"] <= summary.times["write"] <= summary.seconds
+            with open_source(drawn) as source:
+                shown = [frame.rgb.astype(float) for frame in source]
+            for index, rgb in enumerate(shown):
+                below = (60 + 30 * index) * (background == "image" and how == "none")
+                assert rgb.shape == (*size, 3)
+                np.testing.assert_allclose(rgb[-16:, -10:].mean(), below, atol=9)
+                assert np.abs(rgb[10:40, 30:60] - below).mean() > 9
+
+
+@pytest.mark.parametrize(
+    ("name", "rows", "bones"),
+    [("t.csv", "instance", None), ("t.json", None, None), ("t.bvh", None, "vrm"), ("t.unknown", None, None)],
+)
+def test_formats_take_the_rows_and_bones_that_they_have(monkeypatch, name, rows, bones):
+    monkeypatch.setattr(detect.frame_tables, "FrameTable", lambda *_, **settings: settings)
+    work = task(rows="instance", bones="vrm", degrees=True)
+    assert work.table(name, Clip(1)) == {"rows": rows, "bones": bones, "degrees": True}
+    if bones is None:
+        assert work.open_table(name, Clip(1))["limits"] == [ELBOW]
+
+
 def test_a_summary_has_the_values_times_and_notes_of_what_is_written(opened, tmp_path, monkeypatch):
     write = tables.JsonWriter.write
 
@@ -166,6 +211,7 @@ def test_results_that_are_not_written_are_lines(monkeypatch, capsys):
     monkeypatch.setattr(create, "detector_from", lambda options: Script(options.kind, bodies_at))
     plain, line = Detect(options_for("body")), "body 0.62 #4 at 30, 10, 60, 40"
     assert (run(plain, Still()).lines, run(plain, Still(), json=True).lines) == ([line], [])
+    assert run(replace(plain, degrees=True), Still()).lines == [line]
     assert run(replace(plain, count=(COUNTED,)), Still()).lines == [f"{line}; repetitions 0"]
     monkeypatch.setattr(create, "detector_from", lambda options: Script(options.kind, lambda _: [body(id=None)]))
     assert run(plain, Still()).lines == [line.replace(" #4", "")]
@@ -267,6 +313,8 @@ def test_a_table_names_counted_angles_limits_and_the_region():
     counted = [f"left_elbow_angle_rad:{math.degrees(1.25):g}:{math.degrees(2.25):g}", "right_elbow_angle_rad:110:150"]
     assert work.changed_options == {"count": counted, "events": [ELBOW.text], "lift": "internet"}
     assert Detect(options_for("body"), count=(other,)).changed_options == {"count": counted[1]}
+    given = options_for("hands", landmark_model=Path("l.onnx"), max_instances=9, threads=2)
+    assert Detect(given).changed_options == {"landmark_model": "l.onnx", "max_instances": 9}
 
 
 @pytest.mark.parametrize("roi", [(0, 0, 0, 5), (-1, 0, 5, 5)])

@@ -491,3 +491,22 @@ def test_a_person_is_hidden_in_addition_to_the_face_inside(hider):
         covered = anonymiser.boxes(SourceFrame(index, index / 2, rgb))
         assert covered.faces[-1:] == [(40, 20, 60, 40)]
         assert covered.people[-1:] == [(38, 18, 62, 44)]
+
+
+def test_a_face_inside_a_person_is_a_face_of_its_own(hider):
+    rgb = np.random.default_rng(0).integers(0, 255, (120, 160, 3), np.uint8)
+    finds = iter([[], [(40, 20, 60, 40)]])
+    anonymiser = hider(lambda _: next(finds), people=lambda _: [(38, 18, 62, 44)], how="persons")
+    first, second = (anonymiser.boxes(SourceFrame(index, index / 2, rgb)) for index in range(2))
+    assert (first.faces, second.faces, second.people[-1:]) == ([], [(40, 20, 60, 40)], [(38, 18, 62, 44)])
+
+
+def test_a_face_without_points_to_follow_stays_while_another_moves(hider):
+    face = np.random.default_rng(0).integers(0, 255, (8, 8, 3), np.uint8)
+    finds = iter([[(4, 4, 34, 34), (60, 60, 84, 84)]])
+    anonymiser = hider(lambda _: next(finds, []))
+    for index in range(4):
+        rgb = np.full((120, 160, 3), 90, np.uint8)
+        rgb[60:84, 60 + 2 * index : 84 + 2 * index] = cv2.resize(face, (24, 24))
+        covered = anonymiser.boxes(SourceFrame(index, index / 10, rgb))
+    np.testing.assert_allclose(covered.faces, [(4, 4, 34, 34), (66, 60, 90, 84)], atol=1)

@@ -5,6 +5,7 @@ import threading
 from functools import partial
 from types import SimpleNamespace
 
+import cv2
 import numpy as np
 import pytest
 from pythonosc.dispatcher import Dispatcher
@@ -152,7 +153,8 @@ def stored_frames():
     """Return frames of each kind, with unknown values and points."""
     left, right = hand_of("Left", id=None, seed=2), hand_of(gesture=("Fist", 0.625))
     right.keypoints[3, 1], right.keypoints_3d[5, 2] = np.nan, np.inf
-    turned = np.float32([[0, -2, 0, 5], [2, 0, 0, 6], [0, 0, 2, 7], [0, 0, 0, 1]])
+    turned = np.eye(4, dtype=np.float32)
+    turned[:3, :3], turned[:3, 3] = 2 * cv2.Rodrigues(np.array([0.3, -0.5, 0.9]))[0], (5, 6, 7)
     faces = [face_of(transform=turned), face_of(id=None, seed=4)]
     plain = Face(0.5, np.zeros((6, 3), np.float32), (0.0, 0.0, 1.0, 1.0))
     events = [

@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 from sonjit._util.errors import InputError
+from sonjit.media import tables
 from sonjit.media.sources import Reading
 from sonjit.results import Frame
 from sonjit.runs import Inputs, Outputs, Task, Worker, run_input, run_job
@@ -39,6 +41,10 @@ class Light(Task):
     def open(self, source):
         LOG.append(f"open {source}")
         return LightWorker(self)
+
+    def for_threads(self):
+        LOG.append("threads")
+        return self, 1
 
     def open_table(self, save, source):
         return RecordTable(save, None, {"file": str, "frame": int, "value": float}) if self.shares else None
@@ -121,17 +127,16 @@ def run(folder, *, task=TASK, reading=ALL, pattern="*.png", outputs=NONE, **more
     ("count", "limit", "total", "frames"), [(8, None, 8, 8), (8, 3, 3, 3), (8, 8, 8, 8), (8, 20, 8, 8), (None, 5, 5, 5)]
 )
 def test_progress_has_the_number_of_frames_up_to_the_limit(count, limit, total, frames):
-    source, log = Clip(8), ProgressLog()
+    source, log, start_s = Clip(8), ProgressLog(), time.perf_counter()
     source.count = count
-    source._frames = Clip(8)._frames
     summary = run_input(LightWorker(Light()), source, limit=limit, progress=log)
     assert (log.totals, summary.frames, log.steps) == ([total], frames, [1] * frames)
     assert log.instances == summary.instances == 2 * frames
     note = f"clip.mp4: only the first {frames} frames read, --limit"
     assert source.notes == [note] * (limit is not None and limit < 8)
-    assert all(summary.times[part] > 0 for part in ("detect", "write"))
+    assert all(0 < summary.times[part] <= summary.seconds for part in ("detect", "write"))
     assert summary.times["own"] == 0.5
-    assert summary.seconds > 0
+    assert 0 < summary.seconds <= time.perf_counter() - start_s
 
 
 def test_a_summary_has_the_problems_and_distinct_notes_of_its_source():
@@ -156,8 +161,9 @@ def test_people_are_hidden_only_below_drawings(tmp_path):
 
 def test_files_of_a_kind_share_a_worker_that_is_closed_at_the_end(folder, write_video):
     write_video(folder / "a.mp4", [np.zeros((16, 16, 3), np.uint8)] * 2)
-    log = ProgressLog()
+    log, start_s = ProgressLog(), time.perf_counter()
     summary = run(folder, pattern="*.??[g4]", progress=log, outputs=Outputs(draw=f"{folder}/drawn/"))
+    assert "threads" not in LOG
     assert sorted(LOG[:-2]) == sorted(
         ["10.png", "20.png", "30.png", "a.mp4", "a.mp4", "open image", "open video"]
     )  # fmt: skip
@@ -166,7 +172,9 @@ def test_files_of_a_kind_share_a_worker_that_is_closed_at_the_end(folder, write_
     assert (summary.files, summary.frames, summary.instances, summary.skipped) == (4, 5, 7, 0)
     assert (summary.hidden.faces, summary.hidden.frames, summary.hidden.of) == (8, 4, 4)
     assert summary.times["own"] == 2
-    assert all(summary.times[part] > 0 for part in ("read", "detect", "write"))
+    assert all(0 < summary.times[part] <= summary.seconds for part in ("detect", "write"))
+    assert summary.times["read"] > 0
+    assert 0 < summary.seconds <= time.perf_counter() - start_s
     assert summary.last is None
     names = [f"{folder}/{name}" for name in ("10.png", "20.png", "30.png", "a.mp4")]
     assert summary.lines == [line for name in names for line in (f"{name}: bright", f"{name}: a line")]
@@ -194,6 +202,38 @@ def test_one_of_several_files_is_processed_without_further_processes(folder):
     assert LOG[-3:] == ["open image", "30.png", "close"]
 
 
+@pytest.mark.parametrize(
+    ("pattern", "outputs", "may_share"),
+    [
+        ("[12]0.png", {}, True),
+        ("[1]0.png", {}, False),
+        ("*.png", {"save": "t/"}, True),
+        ("*.png", {"save": "{name}.own"}, False),
+        ("*.png", {"save": "{name}.none"}, False),
+        ("*.png", {"json": True}, False),
+        ("*.[mp][pn][4g]", {}, False),
+    ],
+)
+def test_only_several_stills_with_tables_in_any_order_are_processed_in_threads(
+    folder, monkeypatch, write_video, pattern, outputs, may_share
+):
+    own = tables.TableFormat(tables.JsonWriter, open_rows=tables.JsonRows, is_own=False)
+    monkeypatch.setitem(tables.FORMATS, ".own", own)
+    monkeypatch.chdir(folder)
+    write_video(folder / "a.mp4", [np.zeros((16, 16, 3), np.uint8)] * 2)
+    monkeypatch.setattr(
+        LightWorker, "start", lambda self, source, *_: vars(self).update(source=source, table="", path="")
+    )
+    run(folder, pattern=pattern, outputs=Outputs(**outputs))
+    assert ("threads" in LOG) == may_share
+
+
+def test_a_video_cannot_share_a_table_that_one_worker_writes(folder, write_video):
+    write_video(folder / "a.mp4", [np.zeros((16, 16, 3), np.uint8)])
+    with pytest.raises(InputError, match=r"a\.mp4 is a video and cannot share a table"):
+        run(folder, pattern="[a1]*", task=Light(shares=False), outputs=Outputs(f"{folder}/t.json"))
+
+
 def test_more_than_ten_notes_are_cut(folder):
     for level in range(40, 49):
         cv2.imwrite(str(folder / f"{level}.png"), np.full((8, 8, 3), level, np.uint8))
@@ -216,6 +256,8 @@ def test_a_file_that_fails_is_named_and_the_others_are_processed(folder, error, 
         assert (summary.files, len(summary.problems)) == (files, 1)
         assert summary.problems[0].startswith(f"{folder}/20.png: ")
         assert text in summary.problems[0]
+    full = RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 4 bytes")
+    assert "not enough memory" in run(folder, task=replace(task, error=lambda _: full)).problems[0]
     with pytest.raises(RuntimeError, match="another error"):
         run(folder, task=replace(task, error=lambda _: RuntimeError("another error")))
 

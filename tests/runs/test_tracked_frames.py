@@ -1,4 +1,4 @@
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from inspect import signature
 from typing import Literal, get_overloads
 
@@ -13,7 +13,7 @@ from sonjit._util import InputNote, InputWarning
 from sonjit.media.found import Results
 from sonjit.runs import tracked_frames
 
-from ..support.scripted import Clip, Script, body  # noqa: TID252  # one helper for all packages
+from ..support.scripted import Clip, Script, body, hand  # noqa: TID252  # one helper for all packages
 
 
 class Finds:
@@ -253,3 +253,14 @@ def test_a_list_of_files_goes_on_after_one_that_cannot_be_read(opened, mixed):
         (mixed / name).write_bytes(b"no image")
     with pytest.warns(InputWarning), pytest.raises(InputError, match="none of the 4 files can be read"):
         list(sonjit.track(mixed, "body"))
+
+
+def test_held_gestures_end_with_the_last_frame_of_a_named_detector_and_of_a_given_one(monkeypatch):
+    def find(_):
+        return [hand(gesture=("Fist", 0.5))]
+
+    monkeypatch.setattr(tracked_frames, "detector_for_input", lambda *_: nullcontext(Script("hands", find)))
+    monkeypatch.setattr(tracked_frames, "Detector", Script)
+    for detector, options in (("hands", {"gestures": "canned"}), (Script("hands", find), {})):
+        frames = list(sonjit.track(Clip(8), detector, **options))
+        assert [(frame.index, event.phase) for frame in frames for event in frame.events] == [(4, "begin"), (7, "end")]

@@ -21,10 +21,11 @@ class Clip(Source):
 
     def __init__(self, count, name="clip.mp4"):
         super().__init__(name)
+        self._length = count
         self.count, self.fps, (self.width, self.height) = count, FPS, SIZE
 
     def _frames(self):
-        for index in range(self.count):
+        for index in range(self._length):
             yield SourceFrame(index, index / FPS, image(index))
 
 

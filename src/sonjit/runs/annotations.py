@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from itertools import zip_longest
 from typing import Final, Literal, NamedTuple, TypeAlias
@@ -93,14 +93,14 @@ class _State:
         return time_s - self.since_s
 
 
-@dataclass
 class EventTracker:
-    """Find the events of a stream, frame by frame."""
+    """Find the events of a stream, frame by frame. `limits` are of measures that make events."""
 
-    limits: Sequence[EventLimits] = ()  # measures that make events
-    _states: dict[tuple[str, str, int, Handedness | None], _State] = field(default_factory=dict, init=False)  # pyright: ignore[reportUnknownVariableType]
-    _motions: dict[tuple[str, int, Handedness], Event] = field(default_factory=dict, init=False)  # pyright: ignore[reportUnknownVariableType]
-    _time_s: float = field(default=0.0, init=False)
+    def __init__(self, limits: Sequence[EventLimits] = ()) -> None:
+        self._limits = limits
+        self._states: dict[tuple[str, str, int, Handedness | None], _State] = {}
+        self._motions: dict[tuple[str, int, Handedness], Event] = {}
+        self._time_s = 0.0
 
     def __call__(self, frame: Frame) -> list[Event]:
         """Return the events that begin or end in a frame. Photographs have none.
@@ -120,9 +120,9 @@ class EventTracker:
                 gesture_key = ("", *key)
                 seen.add(gesture_key)
                 events += self._follow_gesture(self._state(gesture_key, time_s), instance, time_s)
-            if self.limits:
+            if self._limits:
                 values = measuring.measures(owner)
-                for limits in self.limits:
+                for limits in self._limits:
                     value = values.get(limits.measure, math.nan)
                     if not math.isnan(value):
                         measure_key = (limits.text, *key)

@@ -147,7 +147,7 @@ def run_job(
     if outputs.json and (jobs > 1 or workers != "pool"):
         raise InputError("--json prints frames in order and cannot be combined with --jobs or --workers")
     if inputs.files is None:
-        outputs = named_outputs(outputs, inputs.named[0])
+        outputs = named_outputs(outputs, inputs.name)
         check_distinct([outputs])
     else:
         run_files = partial(_run_files, task, inputs, limit=limit, jobs=jobs, workers=workers, progress=progress)
