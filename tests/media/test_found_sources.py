@@ -64,7 +64,8 @@ def test_numbers_in_names_count_as_numbers_and_after_letters():
     [
         ("-", True), ("camera:0", True), ("camera:x", True), ("rtsp://a", True), ("RTSPS://a", True),
         ("http://a", True),
-        ("https://a", True), ("s3://a", False), ("a.mp4", False), ("camera", False), ("--", False),
+        ("https://a", True), ("s3://a", False), ("a.mp4", False), ("camera", False), ("--", False), ("", False),
+        ("*.png", False),
         ("my-camera:0", False),
     ],
 )  # fmt: skip
@@ -466,6 +467,26 @@ def test_recordings_are_counted_across_the_parts_that_are_read(head, size):
         parts.append(part)
     assert b"".join(parts) == data
     assert joined.heads == 3
+
+
+def test_a_pattern_of_one_video_is_that_video_and_of_one_image_a_folder(tmp_path):
+    made(tmp_path, "a.png")
+    (tmp_path / "b.mjpeg").write_bytes(jpegs(3))
+    for named, kind, count in (("*.png", "folder", 1), ("*.mjpeg", "video", 3), ("*", "folder", 1)):
+        with open_source(f"{tmp_path}/{named}", fps=5 if kind == "video" else None) as source:
+            assert (source.kind, len(list(source))) == (kind, count)
+            assert source.fps == (5 if kind == "video" else None)
+
+
+def test_an_address_is_text_and_a_path_is_a_file(monkeypatch):
+    monkeypatch.setenv("SONJIT_OFFLINE", "1")
+    with pytest.raises(InputError, match=r"SONJIT_OFFLINE is set and rtsp://camera/x is in the network"):
+        open_source("rtsp://camera/x")
+    with pytest.raises(InputError, match="no such file or folder"):
+        open_source(Path("rtsp://camera/x"))
+    for named in ("s3://bucket/a.png", "s3://bucket/*.png"):
+        with pytest.raises(InputError, match="SONJIT_OFFLINE is set and s3://bucket/"):
+            open_source(named)
 
 
 def test_a_file_that_is_gone_or_locked_is_named(tmp_path, monkeypatch):
