@@ -226,7 +226,9 @@ def image_router(service: Service) -> APIRouter:
             },
         )
 
-    @router.post("/classes", tags=["server"], openapi_extra={"requestBody": upload_body()})
+    described = responses(dict[str, Any], "The classes with their maps.")
+
+    @router.post("/classes", tags=["server"], responses=described, openapi_extra={"requestBody": upload_body()})
     async def classes(request: Request, top: Annotated[int, Query(ge=1, le=1000)] = 5) -> Response:
         """Most probable classes of ImageNet in one image, each with its class activation map."""
 
