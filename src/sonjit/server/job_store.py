@@ -93,7 +93,7 @@ class UploadJob:
     ran_s: float = 0.0  # run time before the server restarted
     started_s: float | None = None  # on the clock of `time.monotonic`
     ended_s: float | None = None
-    _converting: threading.Lock = field(default_factory=threading.Lock, init=False)
+    _converting: threading.Lock = field(default_factory=threading.Lock)
 
     @property
     def input_folder(self) -> Path:

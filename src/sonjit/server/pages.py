@@ -140,7 +140,7 @@ def write_page(folder: Path, engine: Path = BUILT_ENGINE, *, bundle: Path | None
         if not answer["in_page"]:
             raise InputError("no networks for pages: type sonjit models pull hands; in a checkout, then type make web")
         page = (PAGE / "index.html").read_text("utf-8")
-        page = page.replace("<html ", '<html data-computes="here" ', 1)
+        page = page.replace("<html ", '<html data-computes="here" ')
         page = page.replace('data-i18n="foot"', 'data-i18n="foot.here"')
         (draft / "index.html").write_text(page, "utf-8")
         if has_weight(_CLASSIFIER) and is_installed("page"):
