@@ -510,3 +510,37 @@ def test_a_face_without_points_to_follow_stays_while_another_moves(hider):
         rgb[60:84, 60 + 2 * index : 84 + 2 * index] = cv2.resize(face, (24, 24))
         covered = anonymiser.boxes(SourceFrame(index, index / 10, rgb))
     np.testing.assert_allclose(covered.faces, [(4, 4, 34, 34), (66, 60, 90, 84)], atol=1)
+
+
+@pytest.mark.parametrize(("how", "keeps"), [("none", True), ("black", False), ("blur", False), ("persons", False)])
+def test_people_are_kept_only_if_nothing_is_hidden(hider, how, keeps):
+    anonymiser, frame = (
+        hider(lambda _: [(1, 1, 5, 5)] * (how != "none"), how=how),
+        SourceFrame(0, 0.0, np.ones((9, 9, 3))),
+    )
+    assert anonymiser.keeps_people == keeps
+    assert bool(anonymiser.boxes(frame).faces) == (how in ("blur", "persons"))
+    anonymiser.reset()
+
+
+def test_a_still_without_anybody_is_searched_again_once(hider):
+    anonymiser = hider(lambda _: [])
+    anonymiser.below(SourceFrame(0, None, np.zeros((9, 9, 3), np.uint8)))
+    assert anonymiser._hider._search.log == ["find", "again"]
+
+
+@pytest.mark.parametrize("scale", [1.18, 1.05, 1 / 1.05, 1 / 1.18])
+def test_a_followed_face_grows_by_at_most_a_tenth_between_frames(hider, scale):
+    """Enlarge or reduce smooth noise around the centre of a face."""
+    y, x = np.mgrid[:200, :200].astype(np.float32)
+    noise = cv2.GaussianBlur(np.random.default_rng(0).integers(0, 255, (200, 200, 3), np.uint8), (0, 0), 4)
+    noise = cv2.normalize(noise, None, 0, 255, cv2.NORM_MINMAX)
+    second = cv2.remap(
+        noise, (x - 100) / scale + 100, (y - 100) / scale + 100, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT
+    )
+    finds = iter([[(70, 70, 130, 130)]])
+    anonymiser = hider(lambda _: next(finds, []))
+    anonymiser.boxes(SourceFrame(0, 0.0, noise))
+    (box,) = anonymiser.boxes(SourceFrame(1, 0.1, second)).faces
+    half = 30 * min(max(scale, 1 / 1.1), 1.1)
+    np.testing.assert_allclose(box, (100 - half, 100 - half, 100 + half, 100 + half), atol=0.5)

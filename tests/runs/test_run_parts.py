@@ -326,6 +326,22 @@ def test_waiting_frames_are_written_after_a_stop_and_discarded_after_a_failure(m
     assert written == ([0, 1, 2] if is_kept else [0])
 
 
+def test_writing_is_at_most_four_frames_behind(monkeypatch):
+    called, waited = [threading.Event() for _ in range(9)], []
+
+    def process(self, frame):
+        called[frame.index].set()
+
+    def write(self, frame, item):
+        if frame.index == 0:
+            waited.extend([called[4].wait(10), called[5].wait(0.1)])
+
+    for name, function in (("write", write), ("process", process), ("count", lambda *_: 0)):
+        monkeypatch.setattr(LightWorker, name, function)
+    run_input(LightWorker(TASK), Clip(9))
+    assert waited == [True, False]
+
+
 def test_finished_files_depend_on_the_limit_and_on_what_is_read(folder, write_video):
     write_video(folder / "a.mp4", [np.full((16, 16, 3), 30 * k, np.uint8) for k in range(6)], fps=10)
     outputs = Outputs(f"{folder}/t/")
