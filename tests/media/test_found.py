@@ -167,7 +167,7 @@ def test_results_have_totals_and_keep_them_when_some_are_selected(image, hand):
         assert (one.total, one.complete, one.motions) == (0, False, motions)
     assert cut[cut.scores > 0.5].image is image
     empty = pickle.loads(pickle.dumps(Results([], image, keypoint_count=21)))
-    assert empty.keypoints.shape == Results([], image, keypoint_count=21).keypoints.shape
+    assert [one.keypoints.shape[:2] for one in (empty, Results([], image))] == [(0, 21), (0, 0)]
     with pytest.raises(InputError, match="not in memory"):
         Results([hand], b"bytes").draw()
 

@@ -7,8 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sonjit import InputError
 from sonjit.geometry.boxes import RotatedBox
-from sonjit.media.drawing.heat_maps import draw_colour_bar, draw_feature_maps, overlay, place
+from sonjit.media.drawing.heat_maps import (
+    PREDICTED_COLOUR,
+    draw_boxes,
+    draw_colour_bar,
+    draw_feature_maps,
+    overlay,
+    place,
+)
 
 GREY = np.full((60, 80, 3), 128, np.uint8)
 
@@ -61,3 +69,27 @@ def test_the_bar_of_colours_lies_in_the_middle_above_the_lower_edge(size):
     assert abs(columns.min() + columns.max() - width) <= 2
     assert [label.text for label in labels] == ["2", "7"]
     assert [label.anchor[0] for label in labels] == [columns.min(), columns.max() + 1]
+
+
+@pytest.mark.parametrize(
+    ("area", "left", "top"),
+    [((20, -90, 80, -40), 35, 0), ((20, 0, 80, 50), 35, 53), ((-90, 0, -30, 500), 0, 54), ((190, 0, 260, 56), 170, 54)],
+)
+def test_the_bar_of_colours_stays_in_the_image(area, left, top):
+    canvas = np.full((60, 205, 3), 128, np.uint8)
+    draw_colour_bar(canvas, np.array([[2.0, 7.0]], np.float32), area)
+    rows, columns = np.nonzero((canvas != 128).any(2))
+    assert (columns.min(), rows.min(), rows.max()) == (left, top, top + 2)
+
+
+@pytest.mark.parametrize("values", [np.ones(4), np.ones((2, 2, 2, 2)), np.ones((0, 3)), np.array([[1, np.nan]])])
+def test_maps_of_other_shapes_and_unknown_numbers_are_refused(values):
+    with pytest.raises(InputError, match="map one of shape"):
+        draw_feature_maps({"one": values}, GREY)
+
+
+@pytest.mark.parametrize(("size", "width"), [((300, 1000), 5), ((1000, 300), 5), ((60, 80), 2)])
+def test_lines_of_boxes_grow_with_the_longer_side_of_the_image(size, width):
+    canvas = np.zeros((*size, 3), np.uint8)
+    draw_boxes(canvas, predicted=[(20, 20, 60, 50)])
+    assert (canvas[35] == PREDICTED_COLOUR).all(1).sum() == pytest.approx(2 * width, abs=2)

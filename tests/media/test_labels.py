@@ -256,3 +256,11 @@ def test_labels_of_several_videos_and_images_are_as_stored(tmp_path, ending):
         if file.is_file()
     }
     assert_as_stored(f"labels{ending}", texts)
+
+
+def test_the_format_follows_from_the_last_endings_of_a_name(tmp_path):
+    for name, is_coco in (("clip.v2.coco.json", True), ("clip.COCO.Json", True), ("coco.json", False)):
+        path = tmp_path / name
+        with open_writer(path, Header("v", 9, 9, 30.0, "net", "hands")) as writer:
+            writer.write(Frame(0, 0.5))
+        assert ("images" in json.loads(path.read_text())) == is_coco

@@ -259,6 +259,18 @@ def test_the_place_of_a_person_comes_from_keypoints_in_the_image():
     pixels[:, 2::3] += 300  # keypoints outside the image
     track = Track(np.arange(2), TIMES[:2], body, pixels, presence, (np.full((2, 21, 3), np.nan),) * 2)
     np.testing.assert_allclose(fit._places(track, camera), [place, place], atol=1e-6)
+    unknown, frames = np.full((33, 2), np.nan), np.arange(4)
+    moved = (points[1] + (0.2, 0, 0))[:, :2] / points[1][:, 2:] * camera[:2] + np.array(camera[2:])
+    rows = np.stack([unknown, np.where(presence[:1].T >= 0.5, pixels[1], 0), moved, unknown])
+    hands = (np.full((4, 21, 3), np.nan),) * 2
+    track = Track(frames, TIMES[:4], body[[0, 1, 1, 0]], rows, presence[[0, 0, 0, 0]], hands)
+    expected = [(0, 0, 2), place, place + (0.2, 0, 0), place + (0.2, 0, 0)]  # the place before, or 2 m away
+    np.testing.assert_allclose(fit._places(track, camera), expected, atol=1e-6)
+    for count, expected in ((5, (0, 0, 2)), (6, place)):  # if fewer than six are in the image, all are used
+        present = np.where(np.arange(33) < count, 0.9, 0.2)
+        shown = np.where(np.arange(33)[:, None] < count, moved - (0.2 / points[1][:, 2:] * camera[0] * (1, 0)), np.nan)
+        track = Track(frames[:1], TIMES[:1], body[1:], shown[None], present[None], hands)
+        np.testing.assert_allclose(fit._places(track, camera), [expected], atol=1e-6)
 
 
 def test_limbs_of_two_bones_reach_their_end_and_bend_to_the_middle():
