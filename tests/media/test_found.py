@@ -185,10 +185,11 @@ def frames_of(hand, body, face):
     unknown = replace(hand, id=None, handedness="Right", error_px=np.linspace(1, 5, 21, dtype=np.float32))
     unknown.keypoints = np.where(np.arange(21)[:, None] == 3, np.float32(np.nan), hand.keypoints)
     return [
-        Frame(0, 0.5, [hand, unknown], source="a.png"),
-        Frame(1, None, source="b.png"),
+        Frame(0, None, [hand, unknown], source="a.png"),
+        Frame(1, 0.25, source="b.png"),
         Frame(4, 0.75, bodies=[body(id=2)]),
         Frame(5, 1.0, faces=[face(6)], source="c.png"),
+        Frame(6, None, faces=[face(6)]),
     ]
 
 

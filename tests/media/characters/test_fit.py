@@ -264,7 +264,8 @@ def test_the_place_of_a_person_comes_from_keypoints_in_the_image():
     rows = np.stack([unknown, np.where(presence[:1].T >= 0.5, pixels[1], 0), moved, unknown])
     hands = (np.full((4, 21, 3), np.nan),) * 2
     track = Track(frames, TIMES[:4], body[[0, 1, 1, 0]], rows, presence[[0, 0, 0, 0]], hands)
-    expected = [(0, 0, 2), place, place + (0.2, 0, 0), place + (0.2, 0, 0)]  # the place before, or 2 m away
+    beside = place + np.array([0.2, 0, 0])
+    expected = [(0, 0, 2), place, beside, beside]  # the place before, or 2 m away
     np.testing.assert_allclose(fit._places(track, camera), expected, atol=1e-6)
     for count, expected in ((5, (0, 0, 2)), (6, place)):  # if fewer than six are in the image, all are used
         present = np.where(np.arange(33) < count, 0.9, 0.2)
@@ -311,6 +312,11 @@ def test_fingers_ease_to_rest_only_in_long_gaps():
     expected = bends.copy()
     bends[5:12] = np.nan
     np.testing.assert_allclose(fit._through_gaps(bends, times), expected)
+    for stop, is_short in ((46, True), (50, False)):  # 17 and 21 thirtieths of a second without keypoints
+        gap, row = bends.copy(), (30 + stop) // 2
+        gap[30:stop] = np.nan
+        shown = fit._through_gaps(gap, times)[row, 0, 0, 0]
+        assert shown == pytest.approx(expected[row, 0, 0, 0] if is_short else 0, abs=1e-9)
     bends[30:80] = np.nan
     filled = fit._through_gaps(bends, times)[:, 0, 0, 0]
     np.testing.assert_allclose(filled[:30], expected[:30, 0, 0, 0])
