@@ -360,6 +360,7 @@ def test_a_camera_that_gives_no_image_is_released(monkeypatch, capture):
         (Reading(start_s=-0.1), False), (Reading(start_s=math.inf), False), (Reading(every=2), True),
         (Reading(end_s=0), False),
         (Reading(start_s=5, end_s=math.inf), True), (Reading(start_s=math.nan), False),
+        (Reading(start_s=5, end_s=2), False),
     ],
 )  # fmt: skip
 def test_the_frames_to_read_have_limits(tmp_path, reading, is_valid):
@@ -381,6 +382,9 @@ def test_options_that_have_no_effect_are_noted(tmp_path):
         assert len(list(source)) == 1
     with Reading(fps=5).open(tmp_path) as source:
         assert source.notes == []
+    (tmp_path / "b").write_bytes(jpegs(2))
+    with Reading(fps=5, reconnect_s=2).open(tmp_path / "b") as source:
+        assert source.notes == ["reconnect applies to network cameras"]
     with Reading().open(path) as source:
         assert source.notes == []
     source = FolderSource("x", [path], ["a"])
@@ -487,6 +491,31 @@ def test_an_address_is_text_and_a_path_is_a_file(monkeypatch):
     for named in ("s3://bucket/a.png", "s3://bucket/*.png"):
         with pytest.raises(InputError, match="SONJIT_OFFLINE is set and s3://bucket/"):
             open_source(named)
+
+
+def test_remote_files_and_folders_are_opened_as_those_of_this_machine():
+    system = pytest.importorskip("fsspec").filesystem("memory")
+    for name, data in (("a.png", encoded()), ("b.png", encoded()), ("c", jpegs(3)), ("d.png", bytes(99))):
+        system.pipe(f"/found/{name}", data)
+    try:
+        with open_source("memory://found/a.png") as source:
+            assert (source.name, source.kind, len(list(source))) == ("memory://found/a.png", "image", 1)
+        with open_source("memory://found/c", fps=2) as source:
+            (copy,) = source.files
+            assert copy.name == "c"
+            assert [frame.time for frame in source] == [0, 0.5, 1]
+        assert not copy.parent.exists()
+        with open_source("memory://found") as source:
+            assert [source.frame_source(frame.index) for frame in source] == ["a.png", "b.png"]
+            assert (source.files, source.count, len(source.problems)) == ([], 3, 1)
+            assert source.notes == ["memory://found: left out 1 file: c"]
+        with pytest.raises(InputError) as caught:
+            open_source("memory://found/d.png")
+        problem = "is not an image, or damaged from its first byte: copy or export it again"
+        assert str(caught.value) == f"memory://found/d.png {problem}"
+        assert find_files("memory://found/a.png", videos=True) is None
+    finally:
+        system.rm("/found", recursive=True)
 
 
 def test_a_file_that_is_gone_or_locked_is_named(tmp_path, monkeypatch):
