@@ -466,3 +466,36 @@ def test_a_face_in_the_head_of_a_body_has_a_minimum_score(follower, score, found
     one.kind.face_in(BLANK, body_at(*WRISTS))
     (upright, _), (turned, _) = one.faces.heads
     assert wrap_angle(turned.rotation - upright.rotation) == pytest.approx(-math.pi)
+
+
+def test_tracked_boxes_are_used_as_stored_where_the_search_finds_parts_nearby(follower):
+    one, rng, found = follower(thresholds=GraphThresholds(searches_parts=True)), np.random.default_rng(8), []
+    hand, face = RotatedBox(100, 340, 160, 160, 0.2), RotatedBox(300, 100, 160, 160, 0.1)
+
+    def near(box):
+        place = box._replace(cx=box.cx + rng.normal(0, 12), cy=box.cy + rng.normal(0, 12))
+        width = box.width + rng.normal(0, 25)
+        return place._replace(width=width, height=width, rotation=box.rotation + rng.normal(0, 0.3))
+
+    def around(box):
+        points = rng.uniform(-1, 1, (468, 3)).astype(np.float32) * rng.uniform(40, 90)
+        return points + np.float32([box.cx, box.cy, 0])
+
+    def look(boxes, box, observation):
+        boxes.append(box)
+        return observation
+
+    seen = HandObservation(0.9, np.zeros((21, 3), np.float32), np.zeros((21, 3), np.float32), 0.9)
+    one.kind.hand_crop = lambda rgb, body, side: hand if side == 0 else None
+    one.hands.observe = lambda rgb, box: look(one.hands.boxes, box, replace(seen, keypoints=around(hand)[:21]))
+    one.hands.box_after = lambda _: near(hand)
+    one.faces.find_in = lambda rgb, head, least: face
+    one.faces.observe = lambda rgb, box: look(one.faces.boxes, box, FaceObservation(0.9, around(face)))
+    one.faces.box_after = lambda _: near(face)
+    for _ in range(250):
+        one.see(body_at(*WRISTS))
+        found.append(
+            [box == usual for box, usual in zip((*one.hands.boxes, *one.faces.boxes), (hand, face), strict=True)]
+        )
+    assert 0.3 < np.mean(found) < 0.95
+    assert_as_stored("people.agreements", found)

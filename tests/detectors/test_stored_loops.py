@@ -306,3 +306,17 @@ def test_batches_of_stills_run_in_threads_with_a_detector_each(monkeypatch, thre
         detector.detect_batch([IMAGE] * images)
         assert len(made) <= 2
     assert used == ["closed"] * len(made)
+
+
+@pytest.mark.parametrize("missing", ["find", "observe", "result", "search"])
+def test_a_kind_has_all_its_methods(missing):
+    base = interfaces.SearchedKind if missing == "search" else interfaces.Kind
+    methods = {
+        name: getattr(Scene, name) for name in ("find", "observe", "follow", "result", "show") if name != missing
+    }
+    with pytest.raises(TypeError, match=f"abstract method '?{missing}"):
+        type("Part", (base,), methods)()
+    scene = SearchedStreet() if missing == "search" else Street()
+    scene.show(100)
+    with Detector(scene, tracking.Tracker(), CommonOptions(static_image=True)) as detector:
+        assert len(detector.detect(IMAGE)) == 1
