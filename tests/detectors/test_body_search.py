@@ -119,7 +119,7 @@ OF_PERSON = Proposal(RotatedBox(250, 250, 300, 300), 0.7, "person1", person=(200
     ("proposal", "seen", "count"),
     [
         (OF_PERSON, [body(), body()], 2),
-        (OF_PERSON, [body(score=0.03), body(score=0.021)], 2),
+        (OF_PERSON, [body(score=0.03), body(score=0.02)], 2),
         (OF_PERSON, [body(score=0.019)], None),
         (OF_PERSON, [body(), body(score=0.019)], None),
         (OF_PERSON, [body(), body(252)], 2),  # IoU of 0.316
@@ -331,3 +331,9 @@ def test_bodies_below_a_head_stand_or_sit():
     assert box_below(head, 1) == pytest.approx((300, 100 + 2.8 * 40, 2.5 * 3.6 * 40, 2.5 * 3.6 * 40, 0))
     turned = box_below(head._replace(down=np.array([30.0, 0.0])), 0)
     assert turned == pytest.approx((300 + 3.35 * 30, 100, 2.5 * 4.5 * 30, 2.5 * 4.5 * 30, -math.pi / 2))
+
+
+def test_a_person_who_overlaps_a_body_by_just_the_limit_does_not_count():
+    assert not new().shows(replace(OF_PERSON, person=(200, 100, 260, 300)), body())  # IoU of 0.6
+    features = body_features(Candidate([body()], OF_PERSON), IMAGE, [], [PersonBox(0.7, (200, 100, 230, 300))])
+    assert (features["overlap"], features["person"]) == (0.3, logit(0.02))

@@ -163,13 +163,16 @@ PUBLISHED, IN_WINDOW = Proposal(BOX, 0.2, "published"), Proposal(BOX, 0.5, "wind
     ("proposal", "presence", "views"),
     [
         (IN_WINDOW, 0.101, [0, 1]),
+        (IN_WINDOW, 0.1, [0, 1]),
         (IN_WINDOW, 0.099, None),
+        (IN_WINDOW, 0.99, [0, 1]),
         (IN_WINDOW, 0.991, [0]),
         (IN_WINDOW, 0.989, [0, 1]),
         (Proposal(BOX, 0.49, "window"), 0.991, [0, 1]),
         (PUBLISHED, 0.991, [0]),
         (PUBLISHED, 0.989, [1, 0]),
         (PUBLISHED, 0.4, [1, 0]),
+        (PUBLISHED, 0.5, [1, 0]),
     ],
 )
 def test_a_doubtful_face_is_observed_again_in_the_box_that_it_has(proposal, presence, views):

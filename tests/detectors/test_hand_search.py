@@ -120,7 +120,7 @@ def test_a_palm_needs_its_own_score_or_a_hand_of_the_network(palm, hands, extent
 
 def test_the_search_looks_closer_at_loose_hands_best_first_and_once_where_they_are_near(monkeypatch):
     search, looked = new(), []
-    hands = [HandBox(0.13, box(100)), HandBox(0.8, box(300)), HandBox(0.5, box(340)), HandBox(0.4, box(350)),
+    hands = [HandBox(0.12, box(100)), HandBox(0.8, box(300)), HandBox(0.5, box(340)), HandBox(0.4, box(350)),
              HandBox(0.3, box(500)), HandBox(0.11, box(200))]  # fmt: skip
     search._network_hands = hands
     shown = box(500)
@@ -130,7 +130,7 @@ def test_the_search_looks_closer_at_loose_hands_best_first_and_once_where_they_a
     assert looked == [box(300), box(350), box(100)]
 
 
-@pytest.mark.parametrize(("score", "count"), [(0.31, 4), (0.29, 0)])
+@pytest.mark.parametrize(("score", "count"), [(0.31, 4), (0.3, 0), (0.29, 0)])
 def test_closer_crops_are_those_of_the_keypoints_in_four_palms_at_most(score, count):
     search = new((0.9, 0.8, 0.7, 0.6, 0.5, 0.1), score)
     search._ahead._networks.palms.sizes.clear()
@@ -228,7 +228,7 @@ def test_sources_are_searched_from_the_published_palms_to_the_places_near_loose_
 
 @pytest.mark.parametrize(("extent", "count"), [(AUTO, 1), (THOROUGH, 2)])
 def test_hands_of_the_network_have_a_lower_limit_in_thorough_searches(extent, count):
-    network = Network(hands=[HandBox(0.26, box(100)), HandBox(0.24, box(300)), HandBox(0.09, box(500))])
+    network = Network(hands=[HandBox(0.26, box(100)), HandBox(0.25, box(300)), HandBox(0.1, box(500))])
     search = new((0.9,), network=network, extent=extent)
     assert len(list(search._network_in(1))) == count
     assert search._network_hands == network.hands
@@ -354,7 +354,8 @@ def test_hands_around_bodies_are_those_of_their_crops_and_ends_of_arms():
     ("presence", "score", "network", "views"),
     [
         (0.951, 0.51, 0.02, 1), (0.949, 0.51, 0.02, 2), (0.951, 0.49, 0.02, 2), (0.951, 0.49, 0.28, 1),
-        (0.951, 0.49, 0.26, 2), (0.051, 0.9, 0.02, 2), (0.049, 0.9, 0.02, None),
+        (0.951, 0.49, 0.26, 2), (0.95, 0.51, 0.02, 2), (0.951, 0.5, 0.02, 1),
+        (0.05, 0.9, 0.02, 2), (0.049, 0.9, 0.02, None),
     ],
 )  # fmt: skip
 def test_a_hand_is_sure_by_its_presence_and_by_its_detection_or_the_network(presence, score, network, views):
@@ -418,3 +419,15 @@ def test_helpers_observe_new_proposals_only():
 def test_an_arm_of_a_pixel_and_a_half_has_a_direction():
     (window,) = new()._ends_of([arms_of((301.5, 300), (9000, 0))])
     assert (window.left + window.right) / 2 == pytest.approx(301.5 + 0.3 * 52, abs=1)
+
+
+@pytest.mark.parametrize(
+    ("presence", "mirrored", "source", "seen"),
+    [(0.5, 0.9, "published", False), (0.51, 0.9, "published", True), (0.6, 0.05, "palm", False)],
+)
+def test_a_hand_is_published_that_the_published_search_accepts(presence, mirrored, source, seen):
+    search = new(score=presence)
+    search._ahead._networks.hands.observe_mirrored = lambda rgb, box: hand_at(box, mirrored)
+    candidate = search.verify(Proposal(box(300), 0.4, source))
+    assert candidate.published == seen
+    assert [view.score for view in candidate.views] == ([mirrored, presence] if seen else [presence, mirrored])

@@ -249,8 +249,8 @@ def people_found(monkeypatch, loaded, bodies, faces, hands, **options):
 
 
 def test_people_have_the_nearest_hands_and_the_faces_of_their_heads(monkeypatch, loaded):
-    bodies = [body_at(100), body_at(300, 0.8), body_at(500, 0.51), body_at(700, 0.49)]
-    left, right, faint = hand_at(140, 0.51, 0.9), hand_at(60, 0.9, 0.1), hand_at(340, 0.49, 0.9)
+    bodies = [body_at(100), body_at(300, 0.8), body_at(500, 0.51), body_at(700, 0.5)]
+    left, right, faint = hand_at(140, 0.51, 0.9), hand_at(60, 0.9, 0.1), hand_at(340, 0.5, 0.9)
     faces = {100.0: face_at(100), 300.0: face_at(302), 500.0: face_at(500)}
     found, asked = people_found(monkeypatch, loaded, bodies, faces, [right, left, faint], max_instances=2)
     assert [one.score for one in found] == [0.9, 0.8, 0.51]

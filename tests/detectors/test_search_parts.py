@@ -28,7 +28,7 @@ BOX = RotatedBox(200, 100, 100, 100, 0.2)
 @pytest.mark.parametrize(
     ("change", "near"),
     [
-        ({"cx": 207.9}, True), ({"cx": 208.1}, False), ({"cy": 92.1}, True), ({"cy": 91.9}, False),
+        ({"cx": 207.9}, True), ({"cx": 208}, False), ({"cy": 92.1}, True), ({"cy": 91.9}, False),
         ({"width": 114}, True), ({"width": 116}, False), ({"width": 88}, True), ({"width": 86}, False),
         ({"rotation": 0.34}, True), ({"rotation": 0.36}, False), ({"rotation": 0.3 + 2 * math.pi}, True),
     ],
@@ -291,6 +291,8 @@ def test_a_hand_is_as_near_to_an_arm_as_to_its_wrist_or_its_knuckles(x, knuckles
         (400, 100, 400, -1.5),
         (100, 249, 100, 0.0),
         (150, 225, 9000, 1.5),
+        (100, 250, 100, 0.0),
+        (100, 250, 9000, 1.5),
         (100, 251, 400, 0.0),  # both arms are far
     ],
 )
@@ -339,11 +341,11 @@ IN_WINDOW, BELOW_HEAD = Proposal(BOX, 0.5, "person"), Proposal(BOX, 0.5, "head",
     ("head", "face", "person", "score", "detections", "proposal", "accepted"),
     [
         (0.76, 0, 0, 0.9, 1, None, True),  # below a certain face
-        (0.74, 0, 0, 0.9, 1, None, False),
+        (0.75, 0, 0, 0.9, 1, None, False),
         (0.74, 0, 0.16, 0.9, 1, None, True),  # a person as in stills
-        (0.74, 0, 0.14, 0.9, 1, None, False),
+        (0.74, 0, 0.15, 0.9, 1, None, False),
         (0, 0.76, 0, 0.9, 1, IN_WINDOW, True),  # a certain face is detected
-        (0, 0.74, 0.9, 0.9, 1, IN_WINDOW, False),
+        (0, 0.75, 0.9, 0.9, 1, IN_WINDOW, False),
         (0, 0.1, 0, 0.9, 2, IN_WINDOW, True),  # twice with a face
         (0, 0.1, 0.9, 0.9, 1, IN_WINDOW, False),
         (0, 0, 0.9, 0.9, 3, IN_WINDOW, True),  # three times without a face
@@ -353,7 +355,7 @@ IN_WINDOW, BELOW_HEAD = Proposal(BOX, 0.5, "person"), Proposal(BOX, 0.5, "head",
         (0, 0, 0.9, 0.9, 3, BELOW_HEAD, False),
         (0.76, 0, 0.9, 0.9, 2, BELOW_HEAD, True),  # below an earlier face
         (0.76, 0, 0.9, 0.9, 1, BELOW_HEAD, False),
-        (0.74, 0, 0.9, 0.9, 2, BELOW_HEAD, False),
+        (0.75, 0, 0.9, 0.9, 2, BELOW_HEAD, False),
     ],
 )
 def test_a_new_body_needs_a_face_or_several_detections(
@@ -366,7 +368,7 @@ def test_a_new_body_needs_a_face_or_several_detections(
 
 
 @pytest.mark.parametrize(
-    ("face", "person", "lost_at"), [(0.0, 0.1, 6), (0.1, 0.0, None), (0.0, 0.16, None), (0.0, 0.9, None)]
+    ("face", "person", "lost_at"), [(0.0, 0.15, 6), (0.1, 0.0, None), (0.0, 0.16, None), (0.0, 0.9, None)]
 )
 def test_a_tracked_body_is_verified_periodically(monkeypatch, face, person, lost_at):
     finder, body = Finder(monkeypatch, face=face, person=person).finder, body_of()

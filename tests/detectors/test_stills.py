@@ -87,7 +87,7 @@ def test_two_published_instances_are_one_only_if_they_coincide():
     ("presences", "agreement", "certain"),
     [
         ((0.91,), 1.0, True),
-        ((0.89,), 1.0, False),
+        ((0.9,), 1.0, False),
         ((0.95, 0.89), 1.0, False),
         ((0.95, 0.91), 0.91, True),
         ((0.95,), 0.89, False),

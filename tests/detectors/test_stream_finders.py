@@ -96,6 +96,9 @@ class Meshes(SimpleNamespace):
         (0.6, False, 0.1, 0.9, 0.8, True),
         (0.6, False, 0.1, 0.4, 0.1, False),  # no person makes it a face
         (0.6, False, 0.6, 0.9, 0.6, False),  # a face even without a person
+        (0.5, True, 0.1, 0.9, 0.8, True),
+        (0.6, False, 0.1, 0.5, 0.8, True),
+        (0.6, False, 0.5, 0.9, 0.8, True),
     ],
 )
 def test_the_network_of_people_runs_only_for_a_face_that_depends_on_it(
@@ -177,7 +180,7 @@ def test_a_new_body_has_a_certain_face_at_the_middle_of_its_head(monkeypatch, fa
 
 @pytest.mark.parametrize(
     ("shared", "score", "accepted"),
-    [(0, 0.16, True), (0, 0.14, False), (30, 0.9, True), (34, 0.94, False), (34, 0.96, True)],
+    [(0, 0.16, True), (0, 0.14, False), (30, 0.9, True), (34, 0.94, False), (34, 0.95, True)],
 )
 def test_a_new_body_without_a_face_is_a_person_and_no_hand(monkeypatch, shared, score, accepted):
     """The hand is a square of 100 px that shares some rows with the body of 100 by 200 px: 30 give an IoU of 0.11."""
@@ -227,7 +230,7 @@ def test_other_heads_are_covered_for_a_proposed_body():
     assert grey == [True, True, False, False]
 
 
-@pytest.mark.parametrize(("score", "face", "changes"), [(0.51, 0.9, False), (0.49, 0.9, True), (0.49, 0.0, False)])
+@pytest.mark.parametrize(("score", "face", "changes"), [(0.5, 0.9, False), (0.49, 0.9, True), (0.49, 0.0, False)])
 def test_a_faint_body_has_the_mean_score_of_its_last_frames_while_its_face_is_detected(
     monkeypatch, score, face, changes
 ):
@@ -385,7 +388,7 @@ def test_only_certain_faces_of_windows_are_covered_for_a_track(score, is_covered
     assert (finder.image_for_track(IMAGE, track, [track])[150, 290, 0] == 128) == is_covered
 
 
-@pytest.mark.parametrize(("person", "successes"), [(0.86, 1), (0.84, 0)])
+@pytest.mark.parametrize(("person", "successes"), [(0.86, 1), (0.85, 0)])
 def test_a_body_without_a_face_is_sure_from_a_higher_score(monkeypatch, person, successes):
     finder = BodyFinder(None, None, SimpleNamespace(box_after=None))
     monkeypatch.setattr(finder, "_face_score", lambda *_: 0.0)

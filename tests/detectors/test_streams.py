@@ -334,8 +334,8 @@ def test_a_proposal_of_a_tracked_instance_is_left_out():
     ("presence", "again", "confirmed", "boxes", "found"),
     [
         (0.21, 0.9, 0.51, ["own", "own"], 1),
-        (0.19, 0.9, 0.9, ["own", "other"], 0),  # not observed again
-        (0.9, 0.19, 0.9, ["own", "own", "other"], 0),
+        (0.2, 0.9, 0.9, ["own", "other"], 0),  # not observed again
+        (0.9, 0.2, 0.9, ["own", "own", "other"], 0),
         (0.9, 0.21, 0.51, ["own", "own"], 1),
         (0.9, 0.9, 0.5, ["own", "own", "other"], 0),
     ],
