@@ -52,8 +52,9 @@ def test_angles_of_a_motion_have_no_jumps_and_turn_as_its_matrices(turns):
     assert np.abs(np.diff(rotations.zxy_angles_from_matrix(matrices), axis=0)).max() > 3
 
 
-def test_z_stays_where_z_and_y_share_an_axis():
-    angles = np.array([(0.4, 1.4, 0.2), (0.5, np.pi / 2, 0.3), (0.5, 1.4, 0.3)])
+@pytest.mark.parametrize("side", [1, -1])
+def test_z_stays_where_z_and_y_share_an_axis(side):
+    angles = np.array([(0.4, side * 1.4, 0.2), (0.5, side * np.pi / 2, 0.3), (0.5, side * 1.4, 0.3)])
     found = rotations.continuous_zxy_angles(zxy_matrix(angles))
     np.testing.assert_allclose(found[:, 0], [0.4, 0.4, 0.5], atol=1e-6)
     np.testing.assert_allclose(zxy_matrix(found), zxy_matrix(angles), atol=1e-6)
