@@ -46,6 +46,10 @@ class Receiver:
             raise message
         self.got.append(message)
 
+    def wait(self):
+        """Wait until it gets the next message."""
+        assert self.began.acquire(timeout=30)
+
 
 def lines(caplog):
     return [record.getMessage() for record in caplog.records]
@@ -63,7 +67,7 @@ def test_only_the_newest_message_waits_for_a_slow_receiver(caplog):
     receiver = Receiver()
     with Target("slow", receiver.send) as target:
         target.put(0)
-        receiver.began.acquire()
+        receiver.wait()
         for message in range(1, 50):
             target.put(message)
         receiver.permit.release(2)
@@ -86,7 +90,7 @@ def test_a_stop_and_a_return_are_one_line_each(caplog):
     receiver = Receiver()
     with Target("post x", receiver.send) as target:
         target.put(0)
-        receiver.began.acquire()
+        receiver.wait()
         wait_for(lambda: target.put(1) or lines(caplog))  # returns at once each time
         target.put(2)
         assert lines(caplog) == ["post x: it does not receive"]
@@ -103,7 +107,7 @@ def test_any_failure_is_reported_once_and_tried_again(caplog, error):
     with Target("x", receiver.send) as target:
         for _ in range(3):
             target.put(error)
-            receiver.began.acquire()
+            receiver.wait()
         target.put("fine")
         wait_for(lambda: receiver.got)
     assert receiver.got == ["fine"]
@@ -114,7 +118,7 @@ def test_the_end_does_not_wait_for_a_receiver_that_stopped(caplog):
     receiver = Receiver()
     target = Target("x", receiver.send, abort=receiver.permit.release)
     target.put(0)
-    receiver.began.acquire()
+    receiver.wait()
     target.close()
     assert lines(caplog) == ["x: it does not receive"]
     assert not target._thread.is_alive()
@@ -339,7 +343,7 @@ def test_a_synthesizer_that_stops_delays_no_other_rule_and_gets_its_notes_in_ord
         other = Rule.from_table({"measure": "x", "osc": f"127.0.0.1:{osc.getsockname()[1]}/v"})
         with Outlets([volume, pan, other]) as outlets:
             outlets.send(Command(volume, 0, {}))
-            receiver.began.acquire()  # it is stuck in this message
+            receiver.wait()  # it is stuck in this message
             for value in (0.0, 0.5, 1.0):
                 outlets.send(Command(pan, value, {}))
                 outlets.send(Command(volume, value, {}))
@@ -368,7 +372,7 @@ def test_the_end_does_not_wait_for_a_synthesizer_that_stopped(monkeypatch, caplo
     note = Rule.from_table({"on": "Wave", "midi": "Synth/1/note/60"})
     with Outlets([note]) as outlets:
         outlets.send(Command(note, 1, {}))
-        receiver.began.acquire()
+        receiver.wait()
     assert lines(caplog) == ["midi Synth: it does not receive"]
     port.close.assert_not_called()  # it would wait for the stuck message
     receiver.permit.release(9)
@@ -390,7 +394,7 @@ def test_a_desktop_that_stops_gets_the_newest_position_and_every_key(monkeypatch
     release = Rule.from_table({"on": "Pinch", "phase": "end", "pointer": "release"})
     with Outlets([x, press, release]) as outlets:
         outlets.send(Command(x, 1, {}))
-        receiver.began.acquire()
+        receiver.wait()
         wait_for(lambda: outlets.send(Command(x, 2, {})) or lines(caplog))
         assert lines(caplog) == ["keys and pointer: it does not receive"]
         for one in (x, press, release, press):
@@ -412,7 +416,7 @@ def test_a_receiver_is_reported_after_a_second_and_aborted_after_ten(clock, capl
     receiver, aborted = Receiver(), []
     with Target("x", receiver.send, abort=lambda: aborted.append(clock[0])) as target:
         target.put(0)
-        receiver.began.acquire()
+        receiver.wait()
         reports = []
         for seconds in (0.5, 1.0, 1.01, 5.0, 10.0, 10.01):
             clock[0] = 50 + seconds
