@@ -250,6 +250,7 @@ def test_labels_of_several_videos_and_images_are_as_stored(tmp_path, ending):
         writer.write(Frame(3, 0.1, source="e.mp4"))
         writer.write(Frame(3, 0.1, [second], source="e.mov"))
         writer.write(Frame(5, None, [second], source="d.jpg"))
+        writer.write(Frame(6, None, source="b/c.jpg"))
     texts = {
         file.relative_to(tmp_path).as_posix(): file.read_text()
         for file in sorted(tmp_path.rglob("*.*"))
@@ -264,3 +265,13 @@ def test_the_format_follows_from_the_last_endings_of_a_name(tmp_path):
         with open_writer(path, Header("v", 9, 9, 30.0, "net", "hands")) as writer:
             writer.write(Frame(0, 0.5))
         assert ("images" in json.loads(path.read_text())) == is_coco
+
+
+def test_a_category_has_the_lines_of_a_known_skeleton_or_the_names_of_its_own():
+    unknown = {"id": 3, "name": "paw"}
+    assert labels.category_record(3, "paw", None, []) == unknown
+    assert labels.category_record(3, "paw", "no such", ["a", "b"]) == unknown | {"keypoints": ["a", "b"]}
+    known = labels.category_record(2, "hand", "hand_mediapipe21", ["a"])
+    skeleton = FOUND["hands"]().skeleton
+    assert (known["id"], known["name"], known["keypoints"]) == (2, "hand", list(skeleton.keypoints))
+    assert known["skeleton"] == [[a + 1, b + 1] for a, b in skeleton.connections]

@@ -13,6 +13,7 @@ import sonjit
 from sonjit import InputError
 from sonjit.media import Header, load_frames, open_writer
 from sonjit.media.tables import base, columns, open_row_writer
+from sonjit.media.tables.layout import RowMaker
 from sonjit.results import Frame
 from sonjit.results.measures import instance_values
 
@@ -332,3 +333,32 @@ def test_angles_are_in_degrees_on_request_and_in_workbooks(tmp_path, frames, end
         assert table[name] == pytest.approx(expected, rel=1e-4)
         assert ending == ".csv" or options.get("angles") == ("degrees" if in_degrees else None)
         assert ending == ".csv" or options["max_instances"] == 3
+
+
+@pytest.mark.parametrize(
+    ("kind", "rows", "more", "waits"),
+    [
+        ("hands", "keypoint", {}, True),
+        ("people", "keypoint", {}, True),
+        ("hands", "keypoint", {"version": "1.0"}, False),
+        ("hands", "keypoint", {"options": {"keypoints": "refined"}}, False),
+        ("hands", "keypoint", {"options": {"distance": True}}, False),
+        ("hands", "keypoint", {"options": {"keypoints": "plain", "distance": False}}, True),
+        ("bodies", "keypoint", {}, False),
+        ("faces", "keypoint", {}, False),
+        ("faces", "wide", {}, True),
+        ("faces", "wide", {"version": "1.0"}, True),
+        ("bodies", "wide", {}, False),
+    ],
+)
+def test_rows_wait_only_for_a_hand_or_face_that_shows_the_columns(kind, rows, more, waits, hand, face):
+    begun = []
+    maker = RowMaker(Header(kind=kind, **more), {}, rows, begun.append)
+    assert len(maker(Frame(0, 0.0), None)) == (not waits)
+    assert len(begun) == (not waits)
+    shown = {"hands": [hand()], "faces": [face(6)]}.get(kind)
+    found = maker(Frame(1, 0.1, **({kind: shown} if shown else {})), None)
+    assert (len({row[0] for row in found}) == 2) == (waits and bool(shown))
+    assert len(begun) == (not waits or bool(shown))
+    assert len(maker.finish()) == (2 if waits and not shown else 0)
+    assert len(begun) == 1

@@ -3,7 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import Any, TypeAlias
 
@@ -68,13 +68,11 @@ def _checked(name: str, value: float | str | None, kind: ColumnType) -> float | 
 class Layout:
     """Columns of a row table."""
 
-    with_source: bool = False  # add the file of each image
-    # Additional columns with the measures of an instance
-    extra: ExtraTypes = field(default_factory=dict[str, ColumnType])
-    rows: TableRows = "keypoint"  # what a row describes
-    # Number of keypoints of each kind that have columns in wide rows
-    points: Mapping[str, int] = field(default_factory=dict[str, int])
-    with_error: bool = False  # add the expected error of each keypoint
+    with_source: bool  # add the file of each image
+    extra: ExtraTypes  # additional columns with the measures of an instance
+    rows: TableRows  # what a row describes
+    points: Mapping[str, int]  # number of keypoints of each kind that have columns in wide rows
+    with_error: bool  # add the expected error of each keypoint
 
     @property
     def values(self) -> tuple[str, ...]:
