@@ -109,31 +109,29 @@ class VideoSource(Source):
         self._slack_s = 0.1 if stream.frames else 0.75  # containers that do not count frames state rough lengths
         self.count = stream.frames or (round(self._length_s * self.fps) if self._length_s and self.fps else None)
         self._is_gif = container.format.name == "gif"
-        self._begun: Generator[SourceFrame] | None = self._decode(container, stream)
-        first = next(self._begun, None)
+        frames = self._decode(container, stream)
+        first = next(frames, None)
         if first is None:
             raise InputError(f"{name}: no frame of this video can be decoded; export it again")
-        self._first: SourceFrame | None = first
+        self._begun: tuple[Generator[SourceFrame], SourceFrame] | None = frames, first  # the first iteration has these
         self.height, self.width = first.rgb.shape[:2]
 
     def close(self) -> None:
         """Stop decoding and close the file."""
         super().close()
-        frames = self._begun
-        self._begun = None
-        self._first = None
-        if frames is not None:
-            frames.close()
+        begun, self._begun = self._begun, None
+        if begun is not None:
+            begun[0].close()
 
     def _frames(self) -> Generator[SourceFrame]:
-        frames, first = self._begun, self._first
-        self._begun = self._first = None
-        if frames is None or first is None:
+        begun, self._begun = self._begun, None
+        if begun is None:
             if self.path is None:
                 raise InputError(f"{self.name} is a stream and can be read only once: save it to a file")
             container = open_container(self.path, self.name, self._format)
             frames = self._decode(container, video_stream(container))
         else:
+            frames, first = begun
             yield first
         try:
             yield from frames
