@@ -65,6 +65,13 @@ def test_nothing_is_measured_for_others():
     assert (made.docs_url, made.redoc_url) == (None, None)
 
 
+def test_the_schema_has_the_status_of_each_answer():
+    paths = create_app().openapi()["paths"]
+    statuses = {(path, method): min(one["responses"]) for path, own in paths.items() for method, one in own.items()}
+    others = {key: status for key, status in statuses.items() if status != "200"}
+    assert others == {("/v1/token", "post"): "204", ("/v1/jobs", "post"): "202", ("/v1/jobs/{job_id}", "delete"): "204"}
+
+
 def test_addresses_for_other_devices_have_a_qr_code(certificate, monkeypatch):
     found = ["10.0.0.7", "x" * 3000]
     monkeypatch.setattr(settings, "addresses_of_machine", lambda *, ipv6: found)

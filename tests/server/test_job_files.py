@@ -61,7 +61,7 @@ FILE = 'Content-Disposition: form-data; name="file"; filename="{}"'
         ("Accept: b", []),
     ],
 )
-def test_a_part_is_a_file_if_its_field_and_name_say_so(tmp_path, headers, names):
+def test_a_part_is_a_file_by_its_field_and_its_name(tmp_path, headers, names):
     upload = Upload(tmp_path, "multipart/form-data; boundary=q", "upload")
     upload.feed(part(headers) + part("Accept: c") + b"--q--\r\n")
     upload.finish()

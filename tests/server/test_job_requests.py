@@ -101,6 +101,13 @@ def test_a_job_has_the_settings_of_its_request(connect):
     assert (ended["state"], ended["frames"], ended["of"], ended["instances"]) == ("done", 1, 1, 2)
 
 
+def test_the_schema_has_the_status_of_a_created_and_a_deleted_job(connect):
+    paths = connect().get("/openapi.json").json()["paths"]
+    created, deleted = paths["/v1/jobs"]["post"], paths["/v1/jobs/{job_id}"]["delete"]
+    assert (list(created["responses"]), min(deleted["responses"])) == (["202", "4XX"], "204")
+    assert [one["required"] for one in created["parameters"]] == [False] * len(created["parameters"])
+
+
 def test_a_client_with_a_cookie_owns_its_jobs(connect):
     client = connect()
     open_job = end_of(client, post(client))
