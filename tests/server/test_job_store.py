@@ -3,6 +3,7 @@ import os
 import shutil
 import tempfile
 import threading
+import time
 from unittest.mock import Mock
 
 import pytest
@@ -28,8 +29,9 @@ def runs(monkeypatch):
             self.begun.append(given.name)
             so_far({"of": 3})
             for count in range(1, 4):
+                end_s = time.monotonic() + 60
                 while not self.steps.acquire(timeout=0.01):
-                    if process.is_killed:
+                    if process.is_killed or time.monotonic() > end_s:
                         raise processes.CrashError("ended its process")
                 if self.failure is not None:
                     raise self.failure
