@@ -351,6 +351,24 @@ def test_a_changed_size_is_named_once_with_its_first_frame(tmp_path):
         assert source.notes == ["a: the size changes at frame 2. Images are scaled to the first size"]
 
 
+@pytest.mark.parametrize(
+    ("codec", "form", "count"),
+    [("mpeg2video", "mpeg2video", 7), ("mpeg1video", "mpeg1video", 7), ("libx264", "h264", 8)],
+)
+def test_a_frame_that_mpeg_loses_at_a_changed_size_is_noted(tmp_path, codec, form, count):
+    parts = []
+    for size in ((48, 32), (64, 48)):
+        write_video(tmp_path / "part", np.arange(4) / 25, codec=codec, rate=25, size=size, format=form)
+        parts.append((tmp_path / "part").read_bytes())
+    (tmp_path / "a").write_bytes(b"".join(parts))
+    source, frames = read(tmp_path / "a")
+    assert [frame.time for frame in frames] == pytest.approx(np.arange(count) / 25)
+    lost = ". MPEG-1 and MPEG-2 decoders lose a frame there" if count == 7 else ""
+    assert source.notes[1] == (
+        f"{source.name}: the size changes at frame {count - 4}. Images are scaled to the first size{lost}"
+    )
+
+
 @pytest.mark.parametrize(("ending", "count", "ticks"), [(".mkv", 11, 1000), (".avi", 11, 10), (".mp4", 8, 10240)])
 def test_a_video_states_its_rate_length_and_time_base(tmp_path, ending, count, ticks):
     times = (0.4, 0.5, 0.6, 0.7, 1, 1.1, 1.2, 1.3) if ending != ".avi" else np.arange(11) / 10

@@ -187,7 +187,8 @@ class VideoSource(Source):
         """Add notes and problems after the last frame."""
         name, pause_s = self.name, done.longest_s
         if done.resized:
-            lost = ". MPEG-2 decoders lose a frame there" if stream.codec_context.name == "mpeg2video" else ""
+            is_mpeg = stream.codec_context.name in ("mpeg1video", "mpeg2video")
+            lost = ". MPEG-1 and MPEG-2 decoders lose a frame there" if is_mpeg else ""
             self._note(
                 f"{name}: the size changes at frame {done.resized[0]}. Images are scaled to the first size{lost}"
             )
