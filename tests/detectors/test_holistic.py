@@ -432,6 +432,15 @@ def test_parts_of_a_person_are_followed_as_stored(follower, searches_parts):
     assert_as_stored(f"people.parts.{searches_parts}", [found, one.faces.heads])
 
 
+@pytest.mark.parametrize(("least", "sides"), [(0.9, 0), (0.89, 2)])
+@pytest.mark.parametrize("searches_parts", [False, True])
+def test_parts_have_more_than_the_minimum_score(follower, searches_parts, least, sides):
+    """The hands have a score of 0.9."""
+    one = follower(min_presence_score=least, thresholds=GraphThresholds(searches_parts=searches_parts))
+    for _ in range(3):
+        assert len(one.see(body_at(*WRISTS), *WRISTS)[0]) == sides
+
+
 @pytest.mark.parametrize("refined", [False, True])
 def test_a_person_has_the_results_of_its_parts(follower, refined):
     one = follower()
@@ -469,15 +478,21 @@ def test_a_face_in_the_head_of_a_body_has_a_minimum_score(follower, score, found
 
 
 def test_tracked_boxes_are_used_as_stored_where_the_search_finds_parts_nearby(follower):
-    one, rng, found = follower(thresholds=GraphThresholds(searches_parts=True)), np.random.default_rng(8), []
+    one, found = follower(thresholds=GraphThresholds(searches_parts=True)), []
+    generators = {
+        100: np.random.default_rng(8),
+        300: np.random.default_rng(9),
+    }  # by x; faces have a thread of their own
     hand, face = RotatedBox(100, 340, 160, 160, 0.2), RotatedBox(300, 100, 160, 160, 0.1)
 
     def near(box):
+        rng = generators[box.cx]
         place = box._replace(cx=box.cx + rng.normal(0, 12), cy=box.cy + rng.normal(0, 12))
         width = box.width + rng.normal(0, 25)
         return place._replace(width=width, height=width, rotation=box.rotation + rng.normal(0, 0.3))
 
     def around(box):
+        rng = generators[box.cx]
         points = rng.uniform(-1, 1, (468, 3)).astype(np.float32) * rng.uniform(40, 90)
         return points + np.float32([box.cx, box.cy, 0])
 

@@ -60,6 +60,12 @@ def test_a_detection_lies_in_pixels_of_the_image_in_its_square(network):
     assert [len(each) for each in detector.find_from(rgb, 0.7, 0.8, 0.0, 1.0)] == [1, 0, len(GRID.anchors()), 0]
 
 
+def test_a_detection_has_at_least_the_minimum_score(network):
+    network.logits[0, 3] = 0
+    detector, rgb = SingleShotDetector(network, GRID), np.zeros((100, 200, 3), np.uint8)
+    assert [len(each) for each in detector.find_from(rgb, 0.5, 0.501)] == [1, 0]
+
+
 def test_a_detection_in_a_turned_square_has_an_upright_box(network):
     detector, rgb = SingleShotDetector(network, GRID), np.zeros((100, 200, 3), np.uint8)
     (found,) = detector.find_in(rgb, RotatedBox(100, 50, 80, 80, math.pi / 2), 0.5)

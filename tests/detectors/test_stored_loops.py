@@ -308,6 +308,26 @@ def test_batches_of_stills_run_in_threads_with_a_detector_each(monkeypatch, thre
     assert used == ["closed"] * len(made)
 
 
+@pytest.mark.parametrize(("score", "count"), [(0.5, 0), (0.51, 1)])
+@pytest.mark.parametrize("still", [False, True])
+def test_an_instance_has_more_than_the_minimum_score(still, score, count):
+    scene = Scene()
+    scene.observe = lambda rgb, box: seen_at(box.cx, 50, score=score)
+    scene.show(100)
+    with Detector(scene, tracking.Tracker(), CommonOptions(static_image=still)) as detector:
+        assert len(detector.detect(IMAGE)) == count
+
+
+@pytest.mark.parametrize(("shift", "count"), [(33, 1), (34, 2)])
+def test_boxes_that_overlap_by_more_than_half_show_one_instance(shift, count):
+    """Boxes of 100 have an IoU of 67 / 133 or 66 / 134."""
+    scene = Scene()
+    scene.observe = lambda rgb, box: seen_at(5 * box.cx, 50)
+    scene.show(50, 50 + shift)
+    with Detector(scene, tracking.Tracker(), CommonOptions(static_image=True, max_instances=9)) as detector:
+        assert len(detector.detect(IMAGE)) == count
+
+
 @pytest.mark.parametrize("missing", ["find", "observe", "result", "search"])
 def test_a_kind_has_all_its_methods(missing):
     base = interfaces.SearchedKind if missing == "search" else interfaces.Kind

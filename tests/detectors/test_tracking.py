@@ -6,7 +6,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
-from sonjit.detectors.observations import centre_of, clamp_to_occluder, size_of
+from sonjit.detectors.observations import centre_of, clamp_to_occluder, is_same_object, size_of, suppress_duplicates
 from sonjit.detectors.smoothing import KeypointSmoother, OneEuro
 from sonjit.detectors.tracking import Tracker
 from sonjit.geometry.boxes import RotatedBox
@@ -307,6 +307,41 @@ def test_an_instance_that_is_lost_beside_another_one_is_not_hidden(y, stays):
     assert [track.id for track in tracker.active] == [1, 2][: 1 + stays]
 
 
+@pytest.mark.parametrize(("most", "kept"), [({}, [2]), ({"max_tracks": 2}, [1, 2])])
+def test_hidden_instances_are_kept_up_to_a_maximum_of_one_by_default(most, kept):
+    tracker = Tracker(propagate=lambda seen, shift, score: seen, **most)
+    tracker.update([], [seen_at(0), seen_at(60)], 0.0)
+    tracker.update([(tracker.active[1], seen_at(60))], [], STEP_S)
+    assert [track.id for track in tracker.active] == kept
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "merge_nested", "is_same"),
+    [
+        ({"x": 11}, {}, False, True),
+        ({"x": 13}, {}, False, False),
+        ({"x": 13, "left": 0.9}, {"left": 0.9}, True, True),
+        ({"x": 13, "left": 0.9}, {"left": 0.9}, False, False),
+        ({"x": 13, "left": 1.0}, {"left": 0.5}, True, True),
+        ({"x": 13, "left": 1.0}, {"left": 0.49}, True, False),
+        ({"x": 13, "left": 0.9}, {}, True, False),
+        ({"x": 13}, {"left": 0.9}, True, False),
+        ({"x": 13}, {}, True, False),
+        ({"x": 29, "left": 0.9}, {"left": 0.9}, True, True),
+        ({"x": 31, "left": 0.9}, {"left": 0.9}, True, False),
+        ({"size": 40, "left": 0.9}, {"left": 0.9}, True, True),
+    ],
+)
+def test_two_observations_show_one_object_if_they_coincide_or_are_nested_and_of_one_side(
+    one, other, merge_nested, is_same
+):
+    first, second = seen_at(**{"x": 0} | one), seen_at(**{"x": 0} | other)
+    assert is_same_object(first, second, merge_nested=merge_nested) == is_same
+    assert is_same_object(second, first, merge_nested=merge_nested) == is_same
+    left = suppress_duplicates([first, second], merge_nested=merge_nested)
+    assert left == [first] if is_same else [first, second]
+
+
 @pytest.mark.parametrize("first", [(900, 0), (0, 110)])
 def test_an_instance_is_hidden_though_another_one_is_lost_in_the_same_frame(first):
     tracker = bridging(most=3)
@@ -437,7 +472,8 @@ class Crowd:
             colours = None if index == 4 else self.colours[index] + 8 * noise[1]
             size, score = self.sizes[index] + noise[2], 0.9 + 0.02 * noise[3]
             if self.absent[index] < 0:
-                found.append(seen_at(*(place + noise[4:]), size=size, left=left, score=score, colours=colours))
+                one = seen_at(*(place + noise[4:]), size=size, left=left, score=score, colours=colours)
+                found.append(replace(one, keypoints=one.keypoints * np.float32([1, 1, 4])))  # depth does not count
         return found
 
 
