@@ -189,7 +189,7 @@ def frames_of(hand, body, face):
         Frame(1, 0.25, source="b.png"),
         Frame(4, 0.75, bodies=[body(id=2)]),
         Frame(5, 1.0, faces=[face(6)], source="c.png"),
-        Frame(6, None, faces=[face(6)]),
+        Frame(6, None, faces=[face(6, blendshapes={"_neutral": 0.5, "jawOpen": 0.123456})]),
     ]
 
 

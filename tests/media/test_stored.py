@@ -63,7 +63,7 @@ DRAWS = (
     *("copyMakeBorder", "applyColorMap"),
 )
 """Functions of OpenCV with which all marks are drawn."""
-EXACT = {"relative": 1e-5, "absolute": 1e-3}
+EXACT = {"relative": 1e-5, "absolute": 2e-5}
 
 
 class Marks:
@@ -222,6 +222,10 @@ def test_positions_of_many_labels_are_as_stored():
         for number, some in enumerate((given, given[:1], given[3:5], [given[0]._replace(size=np.nan)])):
             shown = place_labels(some, width, height, boxes[: number % 3])
             placed += [(plate.left, plate.top, plate.width, plate.height, plate.pad) for plate in shown]
+    label = Label("Left 0.90", np.array([100.0, 100.0]), [np.array([1.0, 0.0])], (1, 2, 3), 100.0)
+    for right in range(110, 300, 10):  # the label moves on up to three steps
+        (plate,) = place_labels([label], 640, 480, [(0, 0, right, 480)])
+        placed.append((plate.left, plate.top))
     assert_as_stored("plates", placed)
 
 
@@ -253,4 +257,7 @@ def test_cuts_of_long_captions_are_as_stored(marks):
     for size in ((200, 300), (900, 500), (600, 2000)):
         for count in (40, 79, 80, 120, 400, 1500):
             draw_captions(np.zeros((*size, 3), np.uint8), [("a long caption of words, " * 60)[:count]])
+    for width in range(20, 60, 2):
+        for count in range(1, 9):
+            draw_captions(np.zeros((400, width, 3), np.uint8), ["M" * count])
     assert_as_stored("marks.cuts", marks.take(), **EXACT)
