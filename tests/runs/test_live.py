@@ -136,7 +136,9 @@ def test_frames_are_sent_as_json_by_websocket():
     assert message["hands"][0]["handedness"] == "Left"
 
 
-@pytest.mark.parametrize("address", ["osc://127.0.0.1", "http://127.0.0.1:1", "osc://:9", "osc://host:x", "9000"])
+@pytest.mark.parametrize(
+    "address", ["osc://127.0.0.1", "http://127.0.0.1:1", "osc://:9", "osc://host:x", "osc://host:0", "9000"]
+)
 def test_wrong_addresses(address):
     with pytest.raises(InputError, match="write osc://HOST:PORT"):
         LiveOutput(address, "hands")

@@ -39,13 +39,13 @@ class LiveOutput(Closing):
         self._mirrored = mirrored
         parts = urlsplit(address)
         try:
-            is_valid = parts.scheme in SCHEMES and bool(parts.hostname) and bool(parts.port)
-        except ValueError:
-            is_valid = False
-        if not is_valid:
+            host, port = parts.hostname, parts.port
+        except ValueError:  # the port is no number
+            host = port = None
+        if parts.scheme not in SCHEMES or not host or not port:
             raise InputError(f"--to {address}: write osc://HOST:PORT, vmc://HOST:PORT or ws://HOST:PORT/PATH")
         with ExitStack() as stack:
-            self._send = self._open(parts.scheme, str(parts.hostname), parts.port or 0, stack)
+            self._send = self._open(parts.scheme, host, port, stack)
             self._stack = stack.pop_all()
 
     def _open(self, scheme: str, host: str, port: int, stack: ExitStack) -> Callable[[Frame, tuple[int, int]], None]:
