@@ -114,3 +114,29 @@ def test_parts_of_an_image_and_boxes_in_them():
 )
 def test_a_window_around_a_place_is_the_part_in_the_image(place, side, window):
     assert window_around(*place, side, image(100, 80)) == window
+
+
+@pytest.mark.parametrize(
+    ("window", "cut"),
+    [
+        ((1, 0, 300, 200), (True, False, False, False)),
+        ((0, 1, 300, 200), (False, True, False, False)),
+        ((0, 0, 299, 200), (False, False, True, False)),
+        ((0, 0, 300, 199), (False, False, False, True)),
+        ((0, 0, 300, 200), (False, False, False, False)),
+    ],
+)
+def test_a_window_that_lacks_a_pixel_of_the_image_cuts_at_that_edge(window, cut):
+    inner = (50, 50, 150, 150)
+    for edge in range(4):
+        box = [*inner[:edge], window[edge], *inner[edge + 1 :]]
+        assert Window(*window).cuts(tuple(box), image(300, 200)) == cut[edge]
+    assert not Window(*window).cuts(inner, image(300, 200))
+
+
+@pytest.mark.parametrize("size", [(95, 60), (191, 90), (192, 90), (287, 200), (288, 200)])
+def test_windows_have_at_least_half_the_input_of_a_detector(size):
+    """A side of 96 px for each part along the longer side, and a pixel for each along the shorter one."""
+    for parts in (2, 3):
+        assert bool(windows(*size, parts)) == (size[0] >= 96 * parts)
+        assert bool(windows(*size[::-1], parts)) == (size[0] >= 96 * parts)
