@@ -340,3 +340,23 @@ def test_a_kind_has_all_its_methods(missing):
     scene.show(100)
     with Detector(scene, tracking.Tracker(), CommonOptions(static_image=True)) as detector:
         assert len(detector.detect(IMAGE)) == 1
+
+
+@pytest.mark.parametrize("still", [False, True])
+def test_instances_of_the_search_of_stills_are_those_stored(still):
+    """A stream is searched like a still where that is due."""
+    scene, rows, searches = Street(), [], []
+    options = CommonOptions(search="thorough", max_instances=2, search_interval=4, static_image=still)
+
+    def search(rgb):
+        searches.append(len(rows))
+        return [seen_at(x, 50, score=0.3 + 0.15 * index) for index, x in enumerate(scene.places)], len(rows) % 3 > 0
+
+    tracker = tracking.Tracker(merge_nested=True, propagate=scene.propagate, max_tracks=2)
+    with Detector(scene, tracker, options, search=search) as detector:
+        for places in walks(3, 200):
+            scene.show(*places)
+            found = detector.detect(IMAGE)
+            rows.append([[list(one) for one in found], found.total, found.complete])
+        boxes = detector.detect(IMAGE, boxes=[RotatedBox(100, 50, 100, 100), RotatedBox(500, 50, 100, 100)])
+    assert_as_stored(f"loops.thorough.{still}", [rows, searches, [list(one) for one in boxes]])

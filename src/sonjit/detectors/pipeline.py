@@ -308,8 +308,9 @@ class Detector(files.Closing, Generic[R]):
 
     def _given_or_searched(self, rgb: Image, boxes: Sequence[RotatedBox] | None) -> list[Any]:
         """Return the observations of given boxes, or of the search of a kind that searches every image."""
-        if boxes is not None or not isinstance(self._kind, interfaces.SearchedKind):
-            return self._present(rgb, boxes or ())
+        if boxes is not None:
+            return self._present(rgb, boxes)
+        assert isinstance(self._kind, interfaces.SearchedKind)
         found, limit = self._kind.search(rgb, self._options.min_detection_score), self._options.max_instances
         self._excess = len(found[limit:])
         return found[:limit]
