@@ -119,6 +119,9 @@ def test_maps_name_the_rule_that_is_wrong(tmp_path):
         ("rules = 1", "unknown key 'rules'"),
         ("", "no rule"),
         ("rule = 3", "no rule"),
+        ("rule = []", "no rule"),
+        ("rule = [1, 2]", "no rule"),
+        ('rule = [{on = "Wave", key = "a"}, 2]', "no rule"),
         ("[", "damaged or not TOML"),
     ):
         file.write_text(text)

@@ -10,6 +10,7 @@ from sonjit.gestures import (
     GestureRecording,
     LearnedGestures,
     MotionRecording,
+    classifier,
     custom,
     find_gestures,
 )
@@ -295,3 +296,14 @@ def test_confusions_are_of_gestures_and_motions(recordings, motions):
     assert (gestures, counts.sum()) == (CUSTOM, 60)
     assert (names, moving.tolist()) == (("beckon",), [[2, 0]])
     assert [given for given, _ in custom.confusions(ways)] == [("beckon",)]
+
+
+def test_the_embedding_of_a_recording_is_that_of_its_hands(posed):
+    rng, hands = np.random.default_rng(3), []
+    for side in ("Left", "Right"):
+        hand = posed("claw", side)
+        hand.keypoints = hand.keypoints + rng.normal(0, 20, (21, 3)).astype(np.float32)  # unlike those in metres
+        hands.append(hand)
+    expected = classifier.load_gestures().whiten(classifier.features_of(hands))
+    found = GestureRecording.of("claw", hands).embedding()
+    np.testing.assert_allclose(found, expected, atol=0.02 * np.abs(expected).max())

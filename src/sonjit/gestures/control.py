@@ -313,7 +313,7 @@ class Controller:
         for rule, follower in zip(self._rules, self._followers, strict=True):
             if rule.measure is not None:
                 theirs = [hand for hand in hands if rule.hand in (None, hand.handedness)]
-                hand = min(theirs, key=lambda hand: hand.id or 0, default=None)
+                hand = min(theirs, key=lambda hand: cast("int", hand.id), default=None)
                 value = None if hand is None else _measure(rule, hand, size)
                 number = None if value is None else follower.follow(rule, value, time_s)
                 if hand is not None and number is not None:

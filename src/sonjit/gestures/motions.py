@@ -206,7 +206,8 @@ class MotionRecognizer:
         self._time_s = time_s = custom_motions.time_of(hands, time_s, self._time_s)
         events: list[MotionEvent] = []
         for hand in hands:
-            key = (hand.id or 0, hand.handedness)  # a person's two sides share an id
+            assert hand.id is not None
+            key = hand.id, hand.handedness  # a person's two sides share an id
             if all(np.isfinite(points).all() for points in hand.gesture_points):
                 track = self._tracks.setdefault(key, HandTrack())
                 events += [_event(key, time_s, track, item) for item in track.follow(hand, time_s)]
