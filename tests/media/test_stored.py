@@ -229,8 +229,8 @@ def test_positions_of_many_labels_are_as_stored():
     assert_as_stored("plates", placed)
 
 
-@pytest.mark.parametrize("scale", [0.36, 0.8, 2.4])
-def test_pixels_of_a_plate_are_as_stored(scale):
+@pytest.mark.parametrize("scale", [0.36, 0.8, 1.2, 2.4])
+def test_pixels_of_a_plate_are_as_stored(scale, marks):
     """The text is blank, because versions of OpenCV draw letters differently."""
     plate = Plate("  ", scale, (200, 100, 50))
     plate.left, plate.top = 2, 1
@@ -238,6 +238,7 @@ def test_pixels_of_a_plate_are_as_stored(scale):
     canvas = canvas.astype(np.uint8)
     plate.draw(canvas)
     assert_as_stored(f"plate.{scale}", canvas[::3], relative=0, absolute=0)
+    assert_as_stored(f"marks.plate.{scale}", marks.take(), **EXACT)
 
 
 def test_panels_of_maps_and_maps_in_boxes_are_as_stored(marks):
@@ -259,5 +260,5 @@ def test_cuts_of_long_captions_are_as_stored(marks):
             draw_captions(np.zeros((*size, 3), np.uint8), [("a long caption of words, " * 60)[:count]])
     for width in range(20, 60, 2):
         for count in range(1, 9):
-            draw_captions(np.zeros((400, width, 3), np.uint8), ["M" * count])
+            draw_captions(np.zeros((400, width, 3), np.uint8), ["M" * count, "i"])
     assert_as_stored("marks.cuts", marks.take(), **EXACT)

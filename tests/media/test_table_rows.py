@@ -11,7 +11,7 @@ import pytest
 
 import sonjit
 from sonjit import InputError
-from sonjit.media import Header, load_frames, open_writer
+from sonjit.media import Header, load_frames, open_writer, tables
 from sonjit.media.tables import base, columns, open_row_writer
 from sonjit.media.tables.layout import RowMaker
 from sonjit.results import Frame
@@ -362,3 +362,59 @@ def test_rows_wait_only_for_a_hand_or_face_that_shows_the_columns(kind, rows, mo
     assert len(begun) == (not waits or bool(shown))
     assert len(maker.finish()) == (2 if waits and not shown else 0)
     assert len(begun) == 1
+
+
+def test_formats_have_their_rows_bones_and_readers():
+    formats = {ending: tables.find_format(f"x{ending}") for ending in tables.FORMATS if ending != ".count"}
+    described = {
+        ending: [
+            one.rows,
+            one.has_bones,
+            one.separates_events,
+            one.noun,
+            one.is_own,
+            bool(one.load),
+            bool(one.open_rows),
+        ]
+        for ending, one in formats.items()
+    }
+    assert_as_stored("formats", {ending: described[ending] for ending in sorted(described)})
+    assert tables.find_format("x.unknown") is None
+
+
+def test_a_format_of_an_extension_writes_only_frames_without_further_functions(tmp_path, frames, monkeypatch):
+    monkeypatch.setattr(tables, "FORMATS", tables.Registry("table format"))
+    monkeypatch.setattr(tables, "_READABLE", {})
+    opened = []
+    tables.register_table_format(".mine", lambda *given: opened.append(given), lambda _: (HEADER, frames))
+    open_writer(tmp_path / "x.mine", HEADER, ("angle",))
+    assert opened == [(tmp_path / "x.mine", HEADER, {"angle": float})]
+    known = tables.find_format("x.MINE")
+    assert (known.rows, known.has_bones, known.separates_events, known.is_own) == (None, False, False, False)
+    (tmp_path / "x.mine").write_text("")
+    assert load_frames(tmp_path / "x.mine")[1] is frames
+    with pytest.raises(InputError, match=r"\.mine files contain only frames"):
+        open_row_writer(tmp_path / "x.mine", None, {})
+    with pytest.raises(InputError, match=r"give an ending such as \.txt"):
+        tables.register_table_format("mine", None, None)
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.json", "t.unknown"])
+def test_bones_and_rows_apply_only_to_some_formats(tmp_path, name):
+    with pytest.raises(InputError, match=r"bones='vrm' applies only to \.bvh, \.glb, \.vrma"):
+        open_writer(tmp_path / name, HEADER, bones="vrm")
+    if name != "t.csv":
+        with pytest.raises(InputError, match=r"rows='wide' applies only to"):
+            open_writer(tmp_path / name, HEADER, rows="wide")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_table_of_one_video_has_one_source(tmp_path, frames):
+    path = tmp_path / "t.json"
+    for sources in ((), ("a.mp4", "a.mp4"), ("b.mp4", "a.mp4", "b.mp4")):
+        write(path, [replace(frames[0], index=index, source=name) for index, name in enumerate(sources)])
+        if len(set(sources)) < 2:
+            assert len(tables.load_video_table(path)[1]) == len(sources)
+            continue
+        with pytest.raises(InputError, match=r"describes 2 files, such as a\.mp4: save a table of one video"):
+            tables.load_video_table(path)
