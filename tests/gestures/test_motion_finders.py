@@ -269,6 +269,12 @@ def test_a_wave_counts_its_swings_and_ends_after_a_rest():
     assert phases(steps(finder, wave(swings=3))) == []  # earlier swings are forgotten
 
 
+def test_a_wave_to_the_left_is_one_to_the_right_in_a_mirror():
+    right, left = (steps(Waves(), wave(swing=swing)) for swing in (0.5, -0.5))
+    assert phases(right) == WAVE
+    assert left == right
+
+
 @pytest.mark.parametrize("share", [0.16, 0.26])
 def test_a_small_movement_back_is_no_swing(share):
     """Interrupt a swing by a movement back: two swings shorter than 0.3 are no wave."""
