@@ -19,6 +19,7 @@ def make_clip(
     size=(64, 48),
     sound=None,
     layout="mono",
+    rate=48_000,
     codec=None,
     pix_fmt="yuv420p",
     options=None,
@@ -35,7 +36,7 @@ def make_clip(
         video.width, video.height, video.pix_fmt = *size, pix_fmt
         video.codec_context.time_base = clock
         if sound:
-            audio = container.add_stream(sound, rate=48_000, layout=layout)
+            audio = container.add_stream(sound, rate=rate, layout=layout)
             audio.codec_context.open(strict=False)
         for i, time in enumerate(times):
             grey = np.full((size[1], size[0], 3), 20 + 200 * i // max(1, len(times)), np.uint8)
@@ -45,13 +46,13 @@ def make_clip(
         container.mux(video.encode(None))
         if sound:
             context = audio.codec_context
-            resampler = av.AudioResampler(context.format, layout, 48_000, context.frame_size or 1024)
-            samples = (8000 * np.sin(np.arange(round(48_000 * (times[-1] + 0.1))) * 0.0576)).astype(np.int16)
+            resampler = av.AudioResampler(context.format, layout, rate, context.frame_size or 1024)
+            samples = (8000 * np.sin(np.arange(round(rate * (times[-1] + 0.1))) * 2765 / rate)).astype(np.int16)
             frame = av.AudioFrame.from_ndarray(samples[None], format="s16", layout="mono")
             frame.sample_rate, frame.pts, frame.time_base = (
-                48_000,
-                round((start_s + delay_s) * 48_000),
-                Fraction(1, 48_000),
+                rate,
+                round((start_s + delay_s) * rate),
+                Fraction(1, rate),
             )
             for part in resampler.resample(frame) + resampler.resample(None):
                 container.mux(audio.encode(part))

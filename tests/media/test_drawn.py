@@ -170,6 +170,11 @@ def test_sound_begins_at_the_first_image_that_is_drawn(monkeypatch):
     track.begin(out)
     track.copy_until(None)
     assert written == [(0, 0, "track"), (50, 50, "track")]
+    track, out, written, _ = sound_track([(0, 0, False)], 0.0, monkeypatch)
+    track.skip(0.0)
+    track.begin(out)
+    track.copy_until(None)
+    assert written == [(0, 0, "track")]
 
 
 def test_damaged_sound_ends_and_a_failing_disk_is_an_error(monkeypatch):
@@ -387,6 +392,7 @@ VIDEOS = {
     "encoded": (".mp4", 3, (65, 49), ".mkv", "pcm_s16le", {"start_s": 0.6}),
     "late": (".mkv", 3, (64, 48), ".mkv", "aac", {"start_s": 0.3, "delay_s": 0.4}),
     "webm": (".webm", 3, (64, 48), ".mp4", "aac", {}),
+    "cd": (".mp4", 3, (64, 48), ".mkv", "pcm_s16le", {"rate": 44_100}),
     "stereo": (".mp4", 3, (64, 48), ".mkv", "pcm_s16le", {"layout": "stereo"}),
     "stereo-webm": (".webm", 3, (64, 48), ".mkv", "pcm_s16le", {"layout": "stereo", "delay_s": 0.2}),
     "avi": (".avi", 3, (64, 48), ".mkv", None, {}),
