@@ -1,7 +1,7 @@
 """Write annotated images as a video with the sound of its source, or as a looping animation.
 
 Video is H.264, VP9, MPEG-4, or ProRes with transparency, at the times of the source. The sound track is copied if the
-container supports its codec, and re-encoded otherwise.
+container supports its codec, and encoded otherwise, as uncompressed sound is in MP4.
 """
 
 from __future__ import annotations
