@@ -310,7 +310,7 @@ def test_the_height_of_a_face_follows_from_eyes_and_mouth_or_from_the_shoulders(
     ("change", "near"),
     [
         ({"cx": 229}, True), ({"cx": 231}, False), ({"cy": 129}, True), ({"cy": 131}, False),
-        ({"width": 199}, True), ({"width": 201}, False), ({"width": 51}, True), ({"width": 49}, False),
+        ({"width": 199}, True), ({"width": 200}, False), ({"width": 51}, True), ({"width": 50}, False),
         ({"rotation": 3.0}, True),
     ],
     ids=str,
