@@ -274,6 +274,14 @@ def test_every_image_of_a_folder_is_taken_for_a_network(tmp_path):
     assert [rgb[0, 0, 0] for rgb in quantization._images(tmp_path)] == [0, 10, 20]
 
 
+LAYOUTS = {
+    "palm-full": Landmarks(18, step=2, least_presence=0.0, candidates=2016),
+    "hand-lite": Landmarks(63),
+    "body-heavy": Landmarks(195, step=5),
+    "face-mesh": Landmarks(1404, least_presence=0.0),
+}
+
+
 @pytest.mark.parametrize(("count", "taken"), [(5, [0, 1, 2, 3, 4]), (239, range(120)), (250, range(0, 240, 2))])
 def test_a_network_is_quantized_with_some_of_its_inputs_and_measured_with_others(monkeypatch, count, taken):
     calls, lines = [], []
@@ -285,11 +293,11 @@ def test_a_network_is_quantized_with_some_of_its_inputs_and_measured_with_others
     monkeypatch.setattr(quantization, "record_crops", record)
     monkeypatch.setattr(quantization, "find_weight", lambda name: f"{name}.tflite")
     monkeypatch.setattr(quantization, "quantize", lambda *values, **more: calls.append((values, more)) or "accuracy")
-    found = quantization.quantize_networks(["hand-lite", "palm-full"], "folder", progress=lines.append)
-    assert list(found) == [("hand-lite", "accuracy"), ("palm-full", "accuracy")]
-    assert lines == ["hand-lite folder", "palm-full folder"]
+    found = quantization.quantize_networks([*LAYOUTS], "folder", progress=lines.append)
+    assert list(found) == [(name, "accuracy") for name in LAYOUTS]
+    assert lines == [f"{name} folder" for name in LAYOUTS]
     for (path, landmarks, first, second), more in calls:
-        assert landmarks == quantization.NETWORKS[path.removesuffix(".tflite")][2]
+        assert landmarks == LAYOUTS[path.removesuffix(".tflite")]
         assert (first, second) == (list(taken), [-number for number in taken])
         assert more == {"shift_px": 0.3, "progress": lines.append}
 
