@@ -532,3 +532,30 @@ def test_an_animation_of_grey_images_is_grey(tmp_path, demo_clip):
         writer.write(np.full((16, 24), 90, np.uint8), 0.0)
     with Image.open(tmp_path / "a.gif") as made:
         assert np.array(made.convert("RGB")).tolist() == np.full((16, 24, 3), 90).tolist()
+
+
+@pytest.mark.parametrize(("width", "height"), [(65, 48), (64, 49), (65, 49)])
+def test_odd_sizes_repeat_the_border_and_are_not_scaled(tmp_path, demo_clip, width, height):
+    image = np.zeros((height, width, 3), np.uint8)
+    image[:33, :33] = 255
+    with open_source(demo_clip[0]) as source, open_drawing_writer(tmp_path / "a.mp4", source, sound=False) as writer:
+        writer.write(image, 0.0)
+    with open_source(tmp_path / "a.mp4") as made:
+        shown = next(iter(made)).rgb[..., 1]
+    assert shown.shape == (48 + 2 * (height > 48), 64 + 2 * (width > 64))
+    assert shown[31, 10] > 200 > 60 > shown[34, 10]
+    assert shown[10, 31] > 200 > 60 > shown[10, 34]
+    expected = np.pad(image[..., 1], ((0, height % 2), (0, width % 2)), "edge")
+    assert np.abs(shown.astype(int) - expected).max() < 80
+
+
+@pytest.mark.parametrize(
+    ("other", "expected"),
+    [
+        ((40, 40, 50, 50), True), ((64, 64, 96, 96), True), ((0, 0, 32, 32), True), ((32, 0, 64, 32), True),
+        ((65, 32, 96, 64), False), ((0, 32, 31, 64), False), ((32, 65, 64, 96), False), ((32, 0, 64, 31), False),
+    ],
+)  # fmt: skip
+def test_regions_touch_if_they_share_an_edge_or_a_corner(other, expected):
+    one = Region(32, 32, 64, 64)
+    assert one.touches(Region(*other)) == Region(*other).touches(one) == expected

@@ -254,7 +254,7 @@ class VideoWriter(ContainerWriter):
     of the first. AVI has only a fixed rate, to which times are rounded.
     """
 
-    def __init__(self, path: Path, source: Source, *, sound: bool = True) -> None:
+    def __init__(self, path: Path, source: Source, *, sound: bool) -> None:
         self._source = source
         # otherwise Matroska writes random numbers and runs differ; it opens the file with the first image
         super().__init__(path, {"fflags": "+bitexact"})
