@@ -140,6 +140,7 @@ PACKETS = [
     (75, 75, False),
     (None, 85, False),
     (145, None, False),
+    (150, 145, False),
     (155, 140, False),
     (165, 155, True),
     (375, 156, False),
