@@ -265,3 +265,10 @@ def test_a_spotter_keeps_a_hand_for_half_a_second(motions, posed):
 
     assert size_after(0.51) < 0.8 * size_after(0.5)
     assert size_after(0.1, 0.5) == size_after(0.5)
+
+
+def test_a_recording_without_examples_is_refused(tmp_path):
+    steps, lengths = np.zeros((0, 24), np.float16), np.zeros(0, int)
+    np.savez(tmp_path / "a.npz", name=np.array("a"), steps=steps, lengths=lengths)
+    with pytest.raises(InputError, match=r"a\.npz: contains steps \(0, 24\) of \(0,\) examples"):
+        custom.load_recording(tmp_path / "a.npz")

@@ -17,7 +17,7 @@ def points(count, start=0.0, axes=3):
 
 def complete_hand():
     return Hand(
-        "Right", 0.875, points(21), points(21, 0.5), 6, 0.9375, points(2, axes=2), points(21, axes=1)[:, 0] / 32,
+        "Right", 0.875, points(21), points(21, 0.5), 6, 0.9375, points(3, axes=2), points(21, axes=1)[:, 0] / 32,
         Gesture("Victory", 0.5), error_px=points(21, axes=1)[:, 0] / 16, distance_m=0.75, distance_error_m=0.125,
     )  # fmt: skip
 
@@ -33,7 +33,7 @@ def test_a_hand_with_all_that_is_known_is_read_back():
         "x": 6.0, "y": 7.0, "z": 8.0, "score": 0.0625, "errorPx": 0.125, "name": "thumb_mcp",
     }  # fmt: skip
     assert data["keypoints3D"][2] == {"x": 6.5, "y": 7.5, "z": 8.5, "score": 0.0625, "name": "thumb_mcp"}
-    assert data["extraKeypoints"] == [{"x": 0.0, "y": 1.0}, {"x": 2.0, "y": 3.0}]
+    assert data["extraKeypoints"] == [{"x": 0.0, "y": 1.0}, {"x": 2.0, "y": 3.0}, {"x": 4.0, "y": 5.0}]
     assert (data["gesture"], data["distanceM"]) == ({"name": "Victory", "score": 0.5}, 0.75)
     assert Hand.from_dict(data) == hand
     plain = hand.to_dict()
@@ -99,7 +99,7 @@ def test_all_positions_of_a_hand_move_and_mirror():
     hand.published = HandPoints(points(21, 2), points(21, 3))
     hand.move(10, 20, 640, 480)
     np.testing.assert_array_equal(hand.keypoints, np.add(points(21), (10, 20, 0)))
-    np.testing.assert_array_equal(hand.extra_keypoints, np.add(points(2, axes=2), (10, 20)))
+    np.testing.assert_array_equal(hand.extra_keypoints, np.add(points(3, axes=2), (10, 20)))
     np.testing.assert_array_equal(hand.published.keypoints, np.add(points(21, 2), (10, 20, 0)))
     np.testing.assert_array_equal(hand.published.keypoints_3d, points(21, 3))
     np.testing.assert_array_equal(hand.keypoints_3d, points(21, 0.5))
@@ -109,7 +109,7 @@ def test_all_positions_of_a_hand_move_and_mirror():
     )
     np.testing.assert_array_equal(hand.published.keypoints_3d, points(21, 3) * (-1, 1, 1))
     np.testing.assert_array_equal(hand.keypoints_3d, points(21, 0.5) * (-1, 1, 1))
-    np.testing.assert_array_equal(hand.extra_keypoints, np.add(points(2, axes=2), (10, 20)) * (-1, 1) + (640, 0))
+    np.testing.assert_array_equal(hand.extra_keypoints, np.add(points(3, axes=2), (10, 20)) * (-1, 1) + (640, 0))
     face = Face(0.5, points(478), (1.0, 2.0, 5.0, 9.0))
     face.move(10, 20, 640, 480)
     assert face.box == (11, 22, 15, 29)
