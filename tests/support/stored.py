@@ -16,6 +16,7 @@ import numpy as np
 
 FOLDER = Path(__file__).parents[1] / "stored"
 DIGITS = 6  # stored digits of a number
+ABSENT = "absent"
 
 
 def assert_as_stored(name, answer, *, relative=1e-4, absolute=2e-5):
@@ -49,9 +50,10 @@ def plain(value):
 def differences(stored, present, relative, absolute, where=""):
     """Yield place, stored and present value where they differ."""
     both = (stored, present)
-    if all(isinstance(one, dict) for one in both) and stored.keys() == present.keys():
-        for key in stored:
-            yield from differences(stored[key], present[key], relative, absolute, f"{where}.{key}")
+    if all(isinstance(one, dict) for one in both):
+        for key in {**stored, **present}:
+            pair = (one.get(key, ABSENT) for one in both)
+            yield from differences(*pair, relative, absolute, f"{where}.{key}")
     elif all(isinstance(one, list) for one in both) and len(stored) == len(present):
         for index, pair in enumerate(zip(*both, strict=True)):
             yield from differences(*pair, relative, absolute, f"{where}[{index}]")

@@ -25,7 +25,7 @@ from sonjit.results.schema import results_to_json, shortest_floats
 from sonjit.runs import Session, annotate, table_columns
 from sonjit.server import options as client_options
 from sonjit.server.errors import RefusedError
-from sonjit.server.kinds import image_answer, responses, upload_body
+from sonjit.server.kinds import ClassesAnswer, image_answer, responses, upload_body
 from sonjit.server.options import SessionOptions
 from sonjit.server.processes import Decoders
 from sonjit.server.service import Service, require_weights
@@ -226,7 +226,7 @@ def image_router(service: Service) -> APIRouter:
             },
         )
 
-    described = responses(dict[str, Any], "The classes with their maps.")
+    described = responses(ClassesAnswer, "The classes with their maps.")
 
     @router.post("/classes", tags=["server"], responses=described, openapi_extra={"requestBody": upload_body()})
     async def classes(request: Request, top: Annotated[int, Query(ge=1, le=1000)] = 5) -> Response:

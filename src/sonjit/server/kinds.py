@@ -165,6 +165,25 @@ class Refusal(BaseModel):
     error: _ErrorCode
 
 
+class ImageClass(BaseModel):
+    """A class of ImageNet with its map: `values` by rows, and `size` in rows and columns."""
+
+    name: str
+    label: int
+    probability: float
+    box: tuple[float, float, float, float] | None  # x_min, y_min, x_max, y_max
+    size: tuple[int, int]
+    values: list[float]
+
+
+class ClassesAnswer(BaseModel):
+    """Answer of `POST /v1/classes`, with the width and height of the image."""
+
+    width: int
+    height: int
+    classes: list[ImageClass]
+
+
 class JobState(BaseModel):
     """State of a job, as clients see it."""
 
