@@ -126,12 +126,13 @@ def test_people_whom_no_detector_of_the_page_reports_are_hidden_too(page, data, 
 
 
 @pytest.mark.golden
+@pytest.mark.files("real/wild/person-lexi.jpg")
 @pytest.mark.parametrize("here", ["server", "page"])
-def test_an_image_is_black_while_its_people_are_unknown(page, data, tmp_path, here):
+def test_an_image_is_black_while_its_people_are_unknown(page, tmp_path, here, file):
     if here == "page":
         page.choose("here", here)
     page.choose("style-anonymise", "persons")
-    page.upload("source-file", smaller(data / "real" / "wild" / "person-lexi.jpg", tmp_path))
+    page.upload("source-file", smaller(file, tmp_path))
     black = run(page.browser, """
         const canvas = document.getElementById("image");
         for (;;) {
