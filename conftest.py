@@ -87,7 +87,7 @@ def pytest_generate_tests(metafunc):
 def _networks_loaded_once():
     """Let detectors use loaded networks again. Tests of loading have their own cache, or shared networks."""
     load, usual = openvino._load, cache_folder() / "compiled"
-    again = lru_cache(32)(load)
+    again = lru_cache(64)(load)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(openvino, "_load", lambda n: (load if n.options.shared or n.options.cache != usual else again)(n))
         yield
