@@ -104,6 +104,18 @@ def test_an_image_of_more_pixels_than_the_decoder_takes(tmp_path):
         load_image(path)
 
 
+def test_an_image_for_which_memory_is_missing(tmp_path, monkeypatch):
+    def missing(*_):
+        raise MemoryError
+
+    cv2.imwrite(str(tmp_path / "a.png"), np.zeros((4, 4, 3), np.uint8))
+    monkeypatch.setattr(cv2, "imdecode", missing)
+    with pytest.raises(
+        InputError, match=r"a\.png cannot be decoded: out of memory; make it smaller or export it again"
+    ):
+        load_image(tmp_path / "a.png")
+
+
 def test_a_video_without_a_complete_image(tmp_path, clip):
     data = bytearray(clip("v.avi", codec="mpeg4").read_bytes())
     first, end = data.index(b"movi") + 12, data.index(b"idx1")

@@ -50,6 +50,17 @@ def test_bvh_replays_the_actor(tmp_path):
             assert places[bone] == pytest.approx(truth[row, keypoint], abs=0.03), (row, bone)
 
 
+def test_a_part_of_a_video_has_the_rows_of_its_frames(tmp_path):
+    write(tmp_path / "all.bvh", frames_of(TIMES))
+    frames = frames_of(TIMES)
+    for frame in frames:
+        frame.time += 7
+    write(tmp_path / "late.bvh", frames)
+    late, usual = Bvh(tmp_path / "late.bvh"), Bvh(tmp_path / "all.bvh")
+    assert (late.count, late.frame_time) == (len(TIMES), usual.frame_time)
+    assert late.positions(9)["rightHand"] == pytest.approx(usual.positions(9)["rightHand"], abs=1e-3)
+
+
 def test_glb_has_the_motion_of_bvh(tmp_path):
     for ending in (".bvh", ".glb", ".vrma"):
         write(tmp_path / f"x{ending}", frames_of(TIMES))
