@@ -63,7 +63,7 @@ serve: more-models  ## install, fetch the weights, open the live app in the brow
 
 # Temporary files of all tests, and the memory of one worker.
 DISK_GB := 8
-MEMORY_GB := 3
+MEMORY_GB := 4
 room:
 	@$(PYTHON) tools/room.py --disk-gb $(DISK_GB) --memory-gb $(MEMORY_GB) --workers $(WORKERS)
 
