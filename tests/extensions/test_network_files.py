@@ -344,6 +344,13 @@ def test_maps_with_the_keypoints_last_as_in_tflite(peak, with_nodes, stride):
     np.testing.assert_allclose(peak((1, 3, 96, 192)), (310, 50), atol=6 + 3 * stride)
 
 
+def test_unbiased_maps_have_two_pixels_along_each_axis(peak, with_nodes):
+    sides = {"kernel_shape": [1, 192], "strides": [1, 192]}
+    with_nodes([onnx.helper.make_node("MaxPool", ["maps"], ["small"], **sides)], {"small": (1, 2, 96, 1)})
+    with pytest.raises(sonjit.InputError, match="gives 1 x 2 x 96 x 1, which is not heatmap_udp of 2 keypoints"):
+        peak((1, 3, 96, 192), decoder="heatmap_udp")
+
+
 @pytest.mark.parametrize("order", ["xy", "yx"])
 def test_logits_along_y_may_be_first(peak, with_nodes, order):
     nodes = [

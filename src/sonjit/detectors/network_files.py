@@ -475,6 +475,8 @@ def _from_unbiased_maps(outputs: Sequence[Float32Array]) -> Decoded:
     """Decode maps (1, K, h, w) by their peaks, moved by a Newton step on the logarithm of the blurred map."""
     (maps,) = outputs[0]
     (rows, columns), (peaks, scores) = maps.shape[1:], _peaks(maps)
+    if min(rows, columns) < 2:  # the outer pixels are the edges of the box
+        raise ValueError(maps.shape)
     points = peaks.astype(np.float64)
     for k, (x, y) in enumerate(peaks.tolist()):
         blurred = cv2.GaussianBlur(maps[k], (_BLUR_PX, _BLUR_PX), 0, borderType=cv2.BORDER_CONSTANT)
