@@ -153,26 +153,26 @@ def hands(*keys, at=0.0):
     return [Hand(side, 1.0, points_of(at=(at, 0)), points_of() / 1000, id=id) for id, side in keys]
 
 
-def told(events, *names):
+def steps_named(events, *names):
     return [(event.name, event.phase, event.id, event.handedness) for event in events if event.name in names]
 
 
 def test_a_pair_is_of_exactly_two_hands_and_ends_with_another_hand(recognizer):
     both = (4, "Right"), (4, "Left")
     zoom = [("Zoom", "progress", 4, "Left")]
-    assert told(recognizer(hands((4, "Right")), 0.0), "Zoom") == []
-    assert told(recognizer(hands(*both), 0.1), "Zoom") == zoom
-    assert told(recognizer(hands(*both, at=10), 0.2), "Zoom") == zoom
+    assert steps_named(recognizer(hands((4, "Right")), 0.0), "Zoom") == []
+    assert steps_named(recognizer(hands(*both), 0.1), "Zoom") == zoom
+    assert steps_named(recognizer(hands(*both, at=10), 0.2), "Zoom") == zoom
     (pair,) = Pair.made
     assert pair.calls == [(0, 0), (pytest.approx(0.1, rel=1e-5),) * 2]
     third = recognizer(hands(*both, (5, "Left")), 0.3)
-    assert told(third, "Zoom") == [("Zoom", "cancel", 4, "Left")]
-    assert told(recognizer(hands((4, "Left"), (5, "Left")), 0.4), "Zoom") == zoom
-    assert told(recognizer(hands((4, "Left")), 0.5), "Zoom") == [("Zoom", "cancel", 4, "Left")]
+    assert steps_named(third, "Zoom") == [("Zoom", "cancel", 4, "Left")]
+    assert steps_named(recognizer(hands((4, "Left"), (5, "Left")), 0.4), "Zoom") == zoom
+    assert steps_named(recognizer(hands((4, "Left")), 0.5), "Zoom") == [("Zoom", "cancel", 4, "Left")]
     assert len(Pair.made) == 2
     recognizer(hands(*both), 0.6)
     ended = recognizer.finish()
-    assert told(ended, "Zoom") == [("Zoom", "cancel", 4, "Left")]
+    assert steps_named(ended, "Zoom") == [("Zoom", "cancel", 4, "Left")]
     assert (ended[0].time, ended[0].strength, ended[0].count) == (0.6, 0.25, 0.5)
     assert recognizer.finish() == []
 
@@ -190,7 +190,7 @@ def test_a_hand_is_forgotten_after_half_a_second(recognizer, monkeypatch, pause_
     recognizer(hands((1, "Left")), 2.0)
     monkeypatch.setattr(motions.HandTrack, "stop", lambda _: iter([Step("Lost", "cancel", 0.1, 0j)]))
     events = recognizer([], 2.0 + pause_s)
-    assert told(events, "Lost") == [("Lost", "cancel", 1, "Left")] * is_lost
+    assert steps_named(events, "Lost") == [("Lost", "cancel", 1, "Left")] * is_lost
     assert {event.time for event in events} == {2.0 + pause_s} if is_lost else events == []
 
 
