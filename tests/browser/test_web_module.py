@@ -260,7 +260,7 @@ REFUSED = [
     ("kit.LocalDetector.create('hands', {distance: true})", "distance=true requires a Sonjit server"),
     ("kit.createDetector('MediaPipeFaceDetector', {landmarkModelUrl: 'a.tflite'})", "box has no landmark network"),
     ("kit.LocalDetector.create('face', {}, {base: '/wrong/'})", "is not the published face_landmark_with_attention"),
-    ("kit.LocalDetector.create('face', {}, {landmarkModelUrl: '/own.tflite'})", "TransformLandmarkz are unknown"),
+    ("kit.LocalDetector.create('face', {}, {landmarkModelUrl: '/renamed.tflite'})", "TransformLandmarkz are unknown"),
     ("kit.createDetector('MediaPipeHands', {maxHands: 51})", "1 to 50"),
     ("kit.createDetector('MediaPipeHands', {landmarkModelUrl: '/hands/model.json'})", "Use the .tflite file"),
     ("kit.createDetector('MediaPipeHands', {detectorModelUrl: '/none.tflite'})", "none.tflite: 404"),
@@ -294,7 +294,7 @@ def test_errors_name_a_remedy(web_page, all_networks, site):
             broken = gzip.decompress(body)[:-1] + b"x" if path.endswith("palm_detection_full.tflite") else body
             if path.endswith("attention.tflite"):
                 broken = gzip.decompress(body).replace(b"TransformLandmarks", b"TransformLandmarkz")
-                site.files.setdefault("/own.tflite", (kind, broken))
+                site.files.setdefault("/renamed.tflite", (kind, broken))
             site.files.setdefault(path.replace("/web/", "/wrong/"), (kind, broken))
     for call, says in REFUSED:
         with pytest.raises(RuntimeError, match=says):

@@ -9,6 +9,7 @@ import pytest
 
 from sonjit._util.errors import InputError, JobError
 from sonjit.media import Header, open_drawing_writer, open_source, open_writer
+from sonjit.media.sources import images
 from sonjit.media.sources.images import encode_image, load_image
 from sonjit.results import Frame
 
@@ -109,7 +110,7 @@ def test_an_image_for_which_memory_is_missing(tmp_path, monkeypatch):
         raise MemoryError
 
     cv2.imwrite(str(tmp_path / "a.png"), np.zeros((4, 4, 3), np.uint8))
-    monkeypatch.setattr(cv2, "imdecode", missing)
+    monkeypatch.setattr(images.cv2, "imdecode", missing)
     with pytest.raises(
         InputError, match=r"a\.png cannot be decoded: out of memory; make it smaller or export it again"
     ):
