@@ -225,7 +225,7 @@ def test_graphs_show_the_steps_that_are_stored(name):
 
 
 class Clock(tracking.Tracker):
-    """Tracker that keeps the times of its frames, and None where they start anew."""
+    """Tracker that records the times of its frames, and None where its clock restarts."""
 
     def __init__(self):
         super().__init__()

@@ -264,8 +264,8 @@ def test_the_place_of_a_person_comes_from_keypoints_in_the_image():
     rows = np.stack([unknown, np.where(presence[:1].T >= 0.5, pixels[1], 0), moved, unknown])
     hands = (np.full((4, 21, 3), np.nan),) * 2
     track = Track(frames, TIMES[:4], body[[0, 1, 1, 0]], rows, presence[[0, 0, 0, 0]], hands)
-    beside = place + np.array([0.2, 0, 0])
-    expected = [(0, 0, 2), place, beside, beside]  # the place before, or 2 m away
+    shifted = place + np.array([0.2, 0, 0])
+    expected = [(0, 0, 2), place, shifted, shifted]  # the place before, or 2 m away
     np.testing.assert_allclose(fit._places(track, camera), expected, atol=1e-6)
     for count, expected in ((5, (0, 0, 2)), (6, place)):  # if fewer than six are in the image, all are used
         present = np.where(np.arange(33) < count, 0.9, 0.2)

@@ -342,10 +342,10 @@ class MaskSmoother:
             self._previous = mask
             return mask
         unsure = np.flatnonzero((mask > _SURE) & (mask < 1 - _SURE))
-        new = mask.ravel()[unsure]
+        new = mask.reshape(-1)[unsure]
         weight = _MASK_RATIO * (1 - np.polyval(_UNCERTAINTY, (new - 0.5) ** 2)).astype(np.float32)
         smooth = mask.copy()
-        smooth.flat[unsure] = new + weight * (previous.ravel()[unsure] - new)
+        smooth.reshape(-1)[unsure] = new + weight * (previous.reshape(-1)[unsure] - new)
         self._previous = smooth
         return smooth
 

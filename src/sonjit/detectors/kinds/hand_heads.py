@@ -152,9 +152,8 @@ def sampled_maps(maps: Sequence[Floats], positions: Floats) -> Floats:
     weights = np.concatenate(parts, 1).astype(np.float32)
     found: list[Floats] = []
     for each, where, weight in zip(maps, cells, weights, strict=True):
-        four = (each.reshape(each.shape[1], -1).take(where, 1) * weight).reshape(
-            each.shape[1], 4, len(positions)
-        )  # (C, 4, 21)
+        near = each.reshape(each.shape[1], -1).take(where, 1) * weight
+        four = near.reshape(len(near), 4, len(positions))  # (C, 4, 21)
         found.append(four[:, 0] + four[:, 1] + four[:, 2] + four[:, 3])
     return np.concatenate(found).T
 
