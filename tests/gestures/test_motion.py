@@ -230,6 +230,14 @@ def test_claps_are_counted_and_no_swipes(events_of_two, fps, is_hidden):
     assert slow == []
 
 
+@RATES
+def test_a_clap_cancels_the_swipes_that_its_hands_began(events_of_two, fps):
+    events = events_of_two(1.5, fps, lambda t: 4.5 - 4.2 * smooth(t, 0.5, 0.35))
+    swipes = {(event.name, event.id): event.phase for event in events if event.name.startswith("Swipe")}
+    assert swipes == {("Swipe_Right", 1): "cancel", ("Swipe_Left", 2): "cancel"}
+    assert ("Clap", "begin") in steps(events)
+
+
 @pytest.mark.parametrize(("fps", "scale"), [(10, 0.3), (30, 1.0), (60, 0.3)])
 def test_other_movement_gives_no_event(events_of, fps, scale):
     swing = 2 * math.pi * 0.9
