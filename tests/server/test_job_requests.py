@@ -1,6 +1,7 @@
 """Requests about jobs, whose detectors are of the test: creation, owners, events, downloads, and refusals."""
 
 import json
+import os
 import threading
 from dataclasses import asdict
 from types import SimpleNamespace
@@ -154,6 +155,15 @@ def test_an_upload_has_so_many_bytes_and_only_one_of_unknown_length_ends_the_con
     assert "connection" not in stated.headers
     assert (chunked.headers.get("connection") == "close") == (code == "too_large")
     assert store_of(client).active == 0
+
+
+@pytest.mark.parametrize("is_kept", [True, False])
+def test_uploads_of_a_jobs_folder_are_complete_after_a_power_cut(connect, tmp_path, monkeypatch, is_kept):
+    synced = []
+    monkeypatch.setattr("sonjit._util.files.os.fsync", lambda number: synced.append(os.fstat(number).st_size))
+    client = connect(jobs_folder=tmp_path / "jobs" if is_kept else None)
+    assert post(client, content=PNG).status_code == 202
+    assert (len(PNG) in synced) == is_kept
 
 
 def test_so_many_jobs_wait_and_refused_ones_leave_nothing(connect):

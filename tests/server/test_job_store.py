@@ -221,6 +221,53 @@ def test_a_killed_server_leaves_its_jobs_to_the_next(jobs, runs, tmp_path):
     assert {path.name for path in after.find(job.id, OWNER).folder.iterdir()} >= {"job.json", "result.jsonl"}
 
 
+@pytest.mark.parametrize(
+    ("failure", "state", "kept"), [(None, "done", {"result.jsonl"}), (JobError("cut"), "failed", set())]
+)
+def test_a_server_killed_before_it_removes_files_keeps_the_result(
+    jobs, runs, tmp_path, monkeypatch, failure, state, kept
+):
+    left, clean = tmp_path / "left", UploadJob.clean
+
+    def copy_and_clean(job):
+        if not left.exists():
+            shutil.copytree(job.folder, left)  # as the disk is at this moment
+        clean(job)
+
+    monkeypatch.setattr(UploadJob, "clean", copy_and_clean)
+    runs.failure = failure
+    runs.steps.release(3)
+    job = add(jobs(jobs_folder=tmp_path / "jobs"))
+    wait_until(lambda: left.exists() and not job.input_folder.exists())
+    again = job_store.load_job(left)
+    assert (again.state, {path.name for path in left.iterdir()}) == (state, {"job.json"} | kept)
+    assert again.disk_bytes == sum(path.stat().st_size for path in left.iterdir())
+
+
+def test_an_interrupted_removal_is_completed_by_the_next_server(jobs, runs, tmp_path, monkeypatch):
+    folder = tmp_path / "jobs"
+    runs.steps.release(3)
+    before = jobs(jobs_folder=folder)
+    job = add(before)
+    wait_until(lambda: job.state == "done" and not job.input_folder.exists())
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", Mock())
+        before.delete(job)
+    before.close()
+    assert len(list(folder.iterdir())) == 2
+    assert jobs(jobs_folder=folder).newest_first() == []
+    assert [path.name for path in folder.iterdir()] == [MARKER]
+
+
+def test_results_and_records_are_complete_after_a_power_cut(jobs, runs, tmp_path, monkeypatch):
+    synced = []
+    monkeypatch.setattr("sonjit._util.files.os.fsync", lambda number: synced.append(os.fstat(number).st_ino))
+    runs.steps.release(3)
+    job = add(jobs(jobs_folder=tmp_path / "jobs"))
+    wait_until(lambda: job.state == "done" and not job.input_folder.exists())
+    assert {path.stat().st_ino for path in job.folder.iterdir()} <= set(synced)
+
+
 def test_who_sends_many_jobs_pushes_out_none_but_their_own(jobs, runs):
     jobs = jobs(keep_jobs=3)
     runs.steps.release(99)
@@ -348,6 +395,14 @@ def test_a_private_job_belongs_to_its_owner(jobs, runs, is_private, is_found):
     else:
         with pytest.raises(errors.RefusedError, match="no job"):
             store.find(job.id, "other")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes of POSIX")
+def test_only_the_own_account_reads_a_jobs_folder_that_existed(jobs, tmp_path):
+    folder = tmp_path / "jobs"
+    folder.mkdir(mode=0o755)
+    jobs(jobs_folder=folder)
+    assert folder.stat().st_mode & 0o777 == 0o700
 
 
 def test_jobs_that_cannot_be_read_are_named_and_stay(jobs, runs, tmp_path, caplog):

@@ -333,15 +333,23 @@ def atomic_folder(path: Path) -> Generator[Path]:
         yield draft.path
 
 
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file completely or not at all, see `atomic_file`."""
+def write_bytes(path: Path, data: bytes, *, synced: bool = False) -> None:
+    """Write a file completely or not at all, see `atomic_file`. A `synced` one is complete also after a power cut."""
     with atomic_file(path) as draft:
         draft.write_bytes(data)
+        if synced:
+            sync(draft)
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a UTF-8 text file completely or not at all, see `atomic_file`."""
-    write_bytes(path, text.encode())
+def write_text(path: Path, text: str, *, synced: bool = False) -> None:
+    """Write a UTF-8 text file completely or not at all, see `write_bytes`."""
+    write_bytes(path, text.encode(), synced=synced)
+
+
+def sync(path: Path) -> None:
+    """Wait until the disk contains a file, so that a power cut leaves it complete."""
+    with path.open("r+b") as file:
+        os.fsync(file.fileno())
 
 
 def xml_text(text: str) -> str:

@@ -19,7 +19,7 @@ from typing import Any, Literal, get_args
 
 from sonjit._util import InputError, JsonObject, SonjitError, json_from
 from sonjit._util.extensions import LoadedExtensions
-from sonjit._util.files import WorkFolder, sole_writer, write_text
+from sonjit._util.files import WorkFolder, sole_writer, sync, write_text
 from sonjit.media import TABLE_ENDINGS, convert_table
 from sonjit.media.tables.base import TableRows
 from sonjit.report import joint_angles
@@ -34,6 +34,7 @@ from sonjit.server.settings import MB, Settings
 MARKER = ".sonjit-jobs"  # file in a jobs folder. It shows that Sonjit created the folder and may remove jobs from it.
 _MARKER_TEXT = "Sonjit stores the jobs of `sonjit serve --jobs-folder` in this folder and removes them.\n"
 _FOLDER_NAME = re.compile("[0-9a-f]{16}")
+_REMOVED = ".removed"  # ending of the folder of a deleted job
 _LOG = logging.getLogger("sonjit.server")
 State = Literal["uploading", "waiting", "running", "done", "failed", "cancelled"]
 
@@ -202,7 +203,19 @@ class UploadJob:
             "given": given,
             "detectors": [{"kind": kind, **options} for kind, options in self.detectors],
         }
-        write_text(self.folder / RECORD, json_from(record))
+        write_text(self.folder / RECORD, json_from(record), synced=True)
+
+    def clean(self) -> None:
+        """Remove the output of a waiting job, the input of a finished one, and all of a failed or cancelled one."""
+        with suppress(OSError):  # the job was deleted meanwhile
+            for path in self.folder.iterdir():
+                is_input = path.name == INPUT
+                is_needed = is_input if self.state == "waiting" else self.state == "done" and not is_input
+                if path.name != RECORD and not is_needed:
+                    with suppress(OSError):
+                        shutil.rmtree(path) if path.is_dir() else path.unlink()
+            self.folder.rmdir()  # only if it is empty
+        self.measure()
 
 
 def load_job(folder: Path) -> UploadJob:
@@ -215,11 +228,9 @@ def load_job(folder: Path) -> UploadJob:
     job.folder = folder
     if job.state != "uploading":
         job.input = JobInput(**record["given"] | {"source": folder / record["given"]["source"]})
+    if job.state != "uploading":
+        job.clean()
     if job.state == "waiting":
-        for path in folder.iterdir():
-            if path.name not in (INPUT, RECORD):
-                with suppress(OSError):
-                    shutil.rmtree(path) if path.is_dir() else path.unlink()
         job.frames = job.instances = 0
     else:
         job.ran_s = float(record["seconds"])
@@ -352,7 +363,7 @@ class JobStore:
             self._jobs.pop(job.id, None)
             has_ended = job.state in ENDED
         if has_ended:
-            shutil.rmtree(job.folder, ignore_errors=True)
+            _remove(job.folder)
         else:
             self.cancel(job)
 
@@ -388,7 +399,7 @@ class JobStore:
 
     def _remove_later(self, job: UploadJob) -> None:
         with suppress(RuntimeError):  # the store is closed and its temporary folder was removed
-            self._cleaner.submit(shutil.rmtree, job.folder, ignore_errors=True)
+            self._cleaner.submit(_remove, job.folder)
 
     def _run(self, job: UploadJob) -> None:
         """Run a job, unless it was cancelled or suspended while it waited."""
@@ -423,6 +434,10 @@ class JobStore:
                     seconds=60 * minutes,
                     report_progress=lambda progress: self._advance(job, progress),
                 )
+            if self.settings.jobs_folder is not None:
+                for path in job.folder.iterdir():
+                    if path.is_file():
+                        sync(path)
         except TooSlowError:
             return (
                 f"{given.name} ran for {minutes:g} minutes and was stopped after {job.frames} images: "
@@ -444,12 +459,15 @@ class JobStore:
 
     def _finish(self, job: UploadJob) -> None:
         """Remove the files that a finished job does not need, and evict jobs beyond `keep_jobs`."""
-        is_kept = job.state == "done" and job.id in self._jobs
-        shutil.rmtree(job.input_folder if is_kept else job.folder, ignore_errors=True)
-        job.measure()
         with self._lock:
-            if job.id in self._jobs:
+            is_listed = job.id in self._jobs
+            if is_listed:  # before files are removed, because the next server restarts a job that has not ended
                 self._write_record(job)
+        if is_listed:
+            job.clean()
+        else:
+            _remove(job.folder)
+        with self._lock:
             while len(self._ended()) > self.settings.keep_jobs:
                 self._evict()
 
@@ -471,6 +489,7 @@ class JobStore:
                     raise InputError(
                         f"--jobs-folder {root} contains files that Sonjit did not create. Choose a new or empty folder."
                     )
+                root.chmod(0o700)
                 write_text(root / MARKER, _MARKER_TEXT)
             jobs = _read_jobs(root)
         except OSError as error:
@@ -494,11 +513,21 @@ def storage_refusal(error: OSError, settings: Settings) -> RefusedError:
     return RefusedError("failed", f"the server's disk cannot take the upload: {reason}; make room or {remedy}")
 
 
+def _remove(folder: Path) -> None:
+    """Remove the folder of a job. It gets another name first, so that the next server completes the removal."""
+    with suppress(OSError):  # it does not exist, or Windows has one of its files open
+        folder = folder.rename(folder.with_name(folder.name + _REMOVED))
+    shutil.rmtree(folder, ignore_errors=True)
+
+
 def _read_jobs(root: Path) -> list[UploadJob]:
-    """Read the jobs of a folder in their order. Remove unfinished uploads and nothing else."""
+    """Read the jobs of a folder in their order. Remove deleted jobs and unfinished uploads, and nothing else."""
     jobs: list[UploadJob] = []
-    for folder in root.iterdir():
+    for folder in list(root.iterdir()):
         if folder.name == MARKER:
+            continue
+        if _FOLDER_NAME.fullmatch(folder.name.removesuffix(_REMOVED)) and folder.suffix == _REMOVED:
+            shutil.rmtree(folder, ignore_errors=True)
             continue
         if not _FOLDER_NAME.fullmatch(folder.name) or folder.is_symlink() or not folder.is_dir():
             _LOG.warning("%s: this is not a job. Sonjit does not change it.", folder)

@@ -17,6 +17,7 @@ from starlette.responses import FileResponse, JSONResponse, Response, StreamingR
 from starlette.types import Message, Receive, Scope, Send
 
 from sonjit._util import Json, JsonObject, SonjitError, json_from, unknown_name
+from sonjit._util.files import sync
 from sonjit._util.option import Option
 from sonjit.detectors.kinds import KINDS
 from sonjit.media import DrawingStyle
@@ -221,6 +222,9 @@ async def _receive_input(body: Request, folder: Path, name: str, settings: Setti
             upload.finish()
         finally:
             upload.close()
+        if settings.jobs_folder is not None:
+            for file in upload.files:
+                await asyncio.to_thread(sync, file)
         return await asyncio.to_thread(input_from_files, upload.files, upload.folder, max_pixels=settings.max_pixels)
     except OSError as error:
         raise storage_refusal(error, settings) from None

