@@ -134,6 +134,22 @@ def test_models_that_are_of_no_use(tmp_path, monkeypatch, options, reason):
     assert not list(tmp_path.rglob("bundles"))
 
 
+@pytest.mark.parametrize(
+    ("task", "name"),
+    [
+        ("FaceDetector", "blaze_face_short_range_mine.tflite"),
+        ("ImageSegmenter", "selfie_segmenter_mine.tflite"),
+        ("HolisticLandmarker", "holistic_landmarker_mine.task"),
+        ("HandLandmarker", "hand_landmarker_mine.task"),
+        ("PoseLandmarker", "pose_landmarker_mine.task"),
+    ],
+)
+def test_a_missing_model_of_ones_own_is_not_replaced_by_the_published_one(tmp_path, task, name):
+    options = BaseOptions(str(tmp_path / name))
+    with pytest.raises(RuntimeError, match=name):
+        getattr(vision, task).create_from_options(getattr(vision, f"{task}Options")(options))
+
+
 def test_models_of_another_task_are_refused_at_creation(need):
     need("face-short", "hand-full")
     network = BaseOptions(str(find_weight("hand-full")))

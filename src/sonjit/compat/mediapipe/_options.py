@@ -6,7 +6,7 @@ from enum import Enum, IntEnum
 from functools import wraps
 from operator import attrgetter
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Final, TypeVar
 
 from sonjit._util import InputError
 from sonjit.compat.mediapipe._containers import Category, Rect, RectF
@@ -14,6 +14,12 @@ from sonjit.compat.mediapipe._images import MissingFileError, ModelError
 from sonjit.weights.bundles import checked_model
 
 Options = TypeVar("Options")
+_NAMES: Final = {
+    "blaze_face_short_range.tflite": ("blaze_face_short_range.tflite",),
+    "holistic_landmarker.task": ("holistic_landmarker.task",),
+    "selfie_segmenter.tflite": ("selfie_segmenter.tflite", "selfie_segmenter_landscape.tflite"),
+}
+"""Names of the published models of tasks. Other tasks check names such as `pose_landmarker_lite.task` themselves."""
 
 
 class _Delegate(IntEnum):
@@ -55,8 +61,9 @@ class BaseOptions:
         path = Path(self.model_asset_path)
         if path.is_file():
             return checked_model(path, str(path), published)
-        stem = Path(published).stem
-        if path.suffix == Path(published).suffix and path.stem.startswith(stem):
+        known = Path(published)
+        is_variant = path.suffix == known.suffix and path.stem.startswith(known.stem)
+        if path.name in _NAMES[published] if published in _NAMES else is_variant:
             return Path(path.name)
         raise MissingFileError(
             f"Unable to open file at {path.absolute()}: no such file. Omit it or name it {published}"

@@ -238,8 +238,6 @@ class ImageSegmenter(_task.BaseVisionTaskApi[ImageSegmenterResult]):
             self._loading = load_ahead(lambda: load_selfie_segmenter(path))
             self._loading.result()  # report an invalid file here and not at the first image
             return
-        if not path.stem.startswith("selfie_segment"):
-            raise InputError(f"{path.name}: only the published selfie networks are covered, such as {NETWORK}")
         model: SelfieModel = "landscape" if "landscape" in path.stem else "general"
         find_weight(SELFIE_WEIGHTS[model])  # as is one that is missing
         self._loading = load_ahead(lambda: load_selfie_segmenter(model))
