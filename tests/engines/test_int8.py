@@ -4,6 +4,7 @@ import hashlib
 import json
 from dataclasses import asdict, replace
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import cv2
 import numpy as np
@@ -130,6 +131,17 @@ def test_a_form_of_another_network_is_refused(landmarks, images):
     quantize(landmarks, Landmarks(4, step=2), images[::2], images[1::2], shift_px=100)
     landmarks.write_text(landmarks.read_text("utf-8") + " ")
     with pytest.raises(InputError, match=r"belongs to another points\.xml"):
+        run(landmarks, images[0], "int8")
+
+
+@pytest.mark.slow
+def test_a_form_whose_second_writing_is_interrupted_is_not_used(landmarks, images, monkeypatch):
+    quantize(landmarks, Landmarks(4, step=2), images[::2], images[1::2], shift_px=100)
+    run(landmarks, images[0], "int8")
+    monkeypatch.setattr("sonjit.engines.int8.ov.save_model", Mock(side_effect=KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        quantize(landmarks, Landmarks(4, step=2), images[::2], images[1::2], shift_px=100)
+    with pytest.raises(InputError, match=r"points\.xml has no int8 form"):
         run(landmarks, images[0], "int8")
 
 

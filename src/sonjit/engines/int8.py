@@ -24,7 +24,7 @@ from openvino import opset13 as ops
 from sonjit._util import BoolArray, Float32Array, FloatArray, Image, InputError
 from sonjit.engines.devices import processor_name
 from sonjit.engines.openvino import constant_of, core, ov, read_model
-from sonjit.engines.precision import Int8Accuracy, int8_path, save_accuracy, source_hash
+from sonjit.engines.precision import Int8Accuracy, accuracy_path, int8_path, save_accuracy, source_hash
 
 _KINDS = "Convolution", "GroupConvolution", "MatMul"
 _MIN_WORK = 0.002  # minimum share of a network's multiplications at which a layer is quantized
@@ -122,6 +122,7 @@ def _save_measured(
             f"{path.name}: in int8 it takes {int8_ms:.2f} ms here, in f32 {f32_ms:.2f}; nothing is written"
         )
     target = int8_path(path)
+    accuracy_path(path).unlink(missing_ok=True)  # so that a kill leaves no accuracy with an unfinished form
     ov.save_model(model, target, compress_to_fp16=False)
     accuracy = Int8Accuracy(
         source=source_hash(path),

@@ -65,9 +65,14 @@ def int8_path(path: Path) -> Path:
     return path.with_name(f"{path.stem}.int8.xml")
 
 
+def accuracy_path(path: Path) -> Path:
+    """Return the path of the accuracy of the int8 form, without which the form is not used."""
+    return int8_path(path).with_suffix(".json")
+
+
 def save_accuracy(path: Path, accuracy: Int8Accuracy) -> None:
     """Write the accuracy of the int8 form of a network."""
-    data_files.write_json(int8_path(path).with_suffix(".json"), asdict(accuracy), indent=2)
+    data_files.write_json(accuracy_path(path), asdict(accuracy), indent=2)
 
 
 def find_int8(path: Path) -> Path:
@@ -118,7 +123,7 @@ def _load_accuracy(path: Path) -> Int8Accuracy | None:
     """Read the accuracy of a network's int8 form; None if there is no readable form."""
     form = int8_path(path)
     try:
-        accuracy = Int8Accuracy(**data_files.read_json(form.with_suffix(".json")))
+        accuracy = Int8Accuracy(**data_files.read_json(accuracy_path(path)))
     except (InputError, TypeError):
         return None
     return accuracy if form.is_file() else None
