@@ -83,6 +83,8 @@ def test_motions_are_trained_and_tested(client, tmp_path):
         (json.dumps({"recordings": [{}] * 65}), "65 recordings: give at most 64"),
         ('{"recordings": [{"name": "a", "frames": []}]}', "a: no hand moves"),
         ('{"recordings": [{"name": "a", "frames": [{"time": 1}]}]}', "no recordings"),
+        (f'{{"recordings": [{{"name": "a", "frames": [{{"time": 1{400 * "0"}}}]}}]}}', "no recordings"),
+        ('{"recordings": [{"name": "a", "frames": [{"time": 1, "hands": [{"id": 1e999}]}]}]}', "no recordings"),
     ],
 )
 def test_invalid_recording_is_refused(client, body, message):

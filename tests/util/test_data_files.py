@@ -108,7 +108,17 @@ def with_open_header():
     return file.getvalue()
 
 
-DAMAGED = b"", b"text", packed(x=np.arange(9))[:-30], packed(x=np.array([{}], object)), with_open_header()
+def in_other_compression():
+    file = BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_LZMA) as archive:
+        archive.writestr("x.npy", b"x")
+    return file.getvalue()
+
+
+DAMAGED = (
+    *(b"", b"text", packed(x=np.arange(9))[:-30], packed(x=np.array([{}], object)), with_open_header()),
+    in_other_compression(),
+)
 
 
 @pytest.mark.parametrize("content", DAMAGED)

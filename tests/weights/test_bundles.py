@@ -87,6 +87,7 @@ def test_a_registered_bundle_is_found_by_its_tasks_name(bundle):
         (b"TFL3", "mine.task is not a task bundle: File is not a zip file"),
         (zipped(HAND)[:-30], "mine.task is not a task bundle"),
         (DAMAGED, "mine.task is not a task bundle: Error -3 while decompressing data"),
+        (zipped(HAND, zipfile.ZIP_LZMA), "mine.task is not a task bundle: .* has a compression"),
         (zipped(HAND | {"hand_detector.tflite": b"abc"}), "mine.task: its hand_detector.tflite is no TFLite network"),
         (zipped({"model.tflite": b""}), r"not a bundle of a known task .*\. It contains model.tflite"),
     ],

@@ -129,15 +129,15 @@ def npz_arrays(
 ) -> dict[str, NDArray[Any]]:
     """Return the accepted arrays of an open `.npz` file, up to a size of all; refuse pickled objects."""
     try:
-        if max_bytes is not None:
+        if max_bytes is not None or zipfile.is_zipfile(file):
             with zipfile.ZipFile(file) as archive:
                 members = archive.infolist()
             size = sum(member.file_size for member in members)
             if any(member.compress_type not in _NUMPY_COMPRESSION for member in members):
                 raise ValueError("compression that NumPy does not use")
-            if size > max_bytes:
+            if max_bytes is not None and size > max_bytes:
                 raise InputError(f"{name} has {size} bytes, more than {max_bytes}")
-            file.seek(0)
+        file.seek(0)
         with np.load(file, allow_pickle=False) as opened:
             return {key: opened[key] for key in opened.files if accepts(key)}
     except InputError:

@@ -146,7 +146,7 @@ def read_recordings(body: bytes) -> list[Recording]:
         return read
     except InputError:
         raise
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise RefusedError("bad_option", f"no recordings ({error!r:.80}): give {_EXAMPLE}") from None
 
 

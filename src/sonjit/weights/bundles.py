@@ -188,6 +188,8 @@ def _members(source: Path | bytes, depth: int) -> Iterator[tuple[str, bytes]]:
                 continue
             if entry.file_size > _MAX_BYTES:
                 raise ValueError(f"{entry.filename} declares {entry.file_size} bytes")
+            if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                raise ValueError(f"{entry.filename} has a compression that task bundles do not use")
             content = opened.read(entry)
             if entry.filename.endswith(ENDING) and depth < _MAX_DEPTH:
                 yield from _members(content, depth + 1)
