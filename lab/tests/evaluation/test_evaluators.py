@@ -10,7 +10,7 @@ from sonjit._util.errors import InputError
 from sonjit.results.skeletons import load_skeleton
 from sonjit_lab.datasets import Instance, Sample
 from sonjit_lab.evaluation import coco, models, protocols, run
-from sonjit_lab.evaluation.predictions import Prediction, match_predictions
+from sonjit_lab.evaluation.predictions import Prediction, hash_of, match_predictions
 
 
 def evaluate(name, model="hands-full"):
@@ -25,6 +25,33 @@ def truth_as_prediction(one, **changes):
 def sample_of(*instances):
     image = np.zeros((9, 9, 3), np.uint8)
     return Sample(dataset="made", id="1", image=image, width=9, height=9, instances=instances)
+
+
+LABELLED = Instance(
+    kind="hand",
+    keypoints_px=np.ones((21, 2)),
+    visible=np.ones(21, np.bool_),
+    area_px2=4.0,
+    read_mask=lambda: np.eye(9, dtype=np.bool_),
+)
+
+
+@pytest.mark.parametrize(
+    ("changes", "is_same"),
+    [
+        ({"read_mask": lambda: np.eye(9, dtype=np.bool_)[::-1]}, False),
+        ({"visible": np.arange(21) > 3}, False),
+        ({"area_px2": 5.0}, False),
+        ({"extra": {"clear": False}}, False),
+        ({"read_mask": lambda: np.eye(9, dtype=np.bool_)}, True),
+    ],
+)
+def test_a_sample_is_evaluated_again_if_a_label_changes(changes, is_same):
+    before = sample_of(LABELLED)
+    assert (hash_of(sample_of(replace(LABELLED, **changes))) == hash_of(before)) == is_same
+    assert hash_of(replace(before, id="2", source="other.json", licence="CC0")) == hash_of(before)
+    assert hash_of(replace(before, tags={"class": "cup"})) != hash_of(before)
+    assert hash_of(replace(before, image=np.ones((9, 9, 3), np.uint8))) != hash_of(before)
 
 
 def metrics(evaluated, own):

@@ -6,11 +6,14 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
+import numpy as np
 import pytest
 from tests.support.progress_log import ProgressLog
 
 from sonjit._util.errors import InputError, JobError
+from sonjit.media.sources.images import encode_image
 from sonjit_lab.synthesis.job import synthesize
 from sonjit_lab.synthesis.layouts import SynthSettings
 
@@ -85,12 +88,18 @@ def test_a_folder_of_something_else_is_unchanged(tmp_path, integer):
 
 
 def test_other_settings_are_refused_in_a_begun_folder(tmp_path, renderer, rigs):
-    out = tmp_path / "out"
-    synthesize(out, SynthSettings(2, size=(64, 64), factors=("hands=0",)))
+    out, images = tmp_path / "out", tmp_path / "backgrounds"
+    images.mkdir()
+    (images / "1.png").write_bytes(encode_image(np.zeros((80, 80, 3), np.uint8), ".png"))
+    settings = SynthSettings(2, size=(64, 64), factors=("hands=0",), backgrounds=str(images))
+    synthesize(out, settings)
     before = tree(out)
-    for other in (SynthSettings(3, size=(64, 64)), SynthSettings(2, seed=1, size=(64, 64), factors=("hands=0",))):
+    for other in (replace(settings, count=3), replace(settings, seed=1), replace(settings, backgrounds=None)):
         with pytest.raises(InputError, match="contains a run with other settings"):
             synthesize(out, other)
+    (images / "2.png").write_bytes(encode_image(np.zeros((90, 80, 3), np.uint8), ".png"))
+    with pytest.raises(InputError, match="contains a run with other settings"):
+        synthesize(out, settings)
     assert tree(out) == before
 
 

@@ -1,5 +1,8 @@
 """Data of hand recipes: data sets, the bundled clip, targets and losses of InterNet and RootNet."""
 
+import json
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 import pytest
@@ -9,7 +12,8 @@ from sonjit import InputError
 from sonjit_lab.datasets import open_dataset
 from sonjit_lab.networks.internet import LAYOUTS, SIDES
 from sonjit_lab.training import internet
-from sonjit_lab.training.hands.samples import HandSettings, hand_data, known_hands
+from sonjit_lab.training.array_rows import ArrayRows
+from sonjit_lab.training.hands.samples import HandSettings, allow_any_order, hand_data, known_hands
 from sonjit_lab.training.internet import InterNetTargets, heatmap_from_joints, internet_losses, targets_from_crop
 from sonjit_lab.training.recipes import TrainingRequest, run_recipe
 from sonjit_lab.training.rootnet import rootnet_losses
@@ -21,6 +25,42 @@ TINY = {"side": 32, "depth": 10, "width": 8, "channels": 8, "batch": 2, "steps":
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory):
     return hand_data(TrainingRequest("internet", tmp_path_factory.mktemp("run")), HandSettings(), known_hands)
+
+
+def test_frames_of_a_video_have_the_labels_of_this_call(tmp_path, write_video):
+    video = write_video(tmp_path / "clip.mp4", [np.full((32, 32, 3), 60 * k, np.uint8) for k in range(3)])
+    annotation = {"id": 1, "image_id": 0, "category_id": 1, "bbox": [1, 2, 9, 9]}
+    images = [{"id": k, "file_name": f"frame_{k:06d}.png", "width": 32, "height": 32} for k in range(3)]
+    seen = []
+    for name in ("face", "hand", "face"):
+        labels = {"images": images, "annotations": [annotation], "categories": [{"id": 1, "name": name}]}
+        (tmp_path / "labels.json").write_text(json.dumps(labels))
+        data = open_dataset("folder", tmp_path / "labels.json", images=str(video))
+        samples = allow_any_order(data, tmp_path / "frames")
+        assert [round(float(sample.rgb().mean()), -1) for sample in samples] == [0, 60, 120]
+        seen.append(samples[0].instances[0].kind)
+    assert seen == ["face", "hand", "face"]
+    assert len(list((tmp_path / "frames").glob("*.json"))) == 2
+
+
+@dataclass
+class Rows(ArrayRows):
+    image: np.ndarray
+
+
+def test_rows_of_changed_data_are_computed_again(tmp_path):
+    request, computed = TrainingRequest("hand-heads", tmp_path / "run", data=tmp_path / "data"), []
+
+    def compute(folder, progress):
+        computed.append((folder / "labels.json").read_text())
+        return Rows(np.arange(len(computed)))
+
+    (tmp_path / "data" / "one").mkdir(parents=True)
+    counts = []
+    for text in ("a", "a", "b"):
+        (tmp_path / "data" / "one" / "labels.json").write_text(text)
+        counts.append(len(Rows.from_folders(request, ["one"], "rows/{}.npz", compute)))
+    assert (computed, counts) == (["a", "b"], [1, 1, 2])
 
 
 def test_the_clip_is_parted_and_its_hands_stand_before_the_camera(clip):

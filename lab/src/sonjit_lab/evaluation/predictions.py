@@ -20,8 +20,10 @@ from sonjit._util.files import write_text
 from sonjit.results import Body, Box, Person
 from sonjit.results import Instance as Result
 from sonjit_lab.datasets import Instance, Sample
+from sonjit_lab.datasets.convert import sample_to_dict
 
 _MIN_VISIBILITY = 0.5  # minimum visibility of a keypoint that a model predicts as visible
+_UNHASHED = ("id", "image_id", "dataset", "source", "licence")  # fields of a sample that change no result
 _MAX_MATCH_DISTANCE = 0.5  # maximum mean distance of a match, as a share of the truth's longer side
 LandmarkKind = Literal["hand", "body", "face"]  # kinds of instances with keypoints
 Mode = Literal["tracking", "reacquisition", "ground-truth boxes", "predictions"]
@@ -491,14 +493,9 @@ class Journal:
 
 
 def hash_of(sample: Sample) -> str:
-    """Return the hash of a sample's labels and image."""
-    digest = hashlib.sha256()
-    for instance in sample.instances:
-        for name in ("keypoints_px", "valid_px", "keypoints_m", "valid_m", "vertices_m"):
-            array = getattr(instance, name)
-            digest.update(b"-" if array is None else array.tobytes())
-        texts = tuple(getattr(instance, name) for name in ("kind", "side", "box", "category_id", "crowd"))
-        digest.update(repr((*texts, instance.extra.get("clear"))).encode())
+    """Return the hash of a sample's labels and image. Its names and licence do not count."""
+    labels = {key: value for key, value in sample_to_dict(sample).items() if key not in _UNHASHED}
+    digest = hashlib.sha256(json_from(labels).encode())
     digest.update(sample.image.read_bytes() if isinstance(sample.image, Path) else sample.rgb().tobytes())
     return digest.hexdigest()
 

@@ -78,7 +78,9 @@ def synthesize(
 def _open(out: Path, settings: SynthSettings) -> None:
     """Create the folder, unless it exists with the same settings."""
     name = f"{TRUTH}/settings.json"
-    text = json_from({"version": version.__version__} | asdict(settings), 1) + "\n"
+    inputs = {"poses_sha256": settings.poses and files.sha256_of_file(Path(settings.poses))}
+    inputs["backgrounds_sha256"] = settings.backgrounds and files.sha256_of_folder(Path(settings.backgrounds))
+    text = json_from({"version": version.__version__} | asdict(settings) | inputs, 1) + "\n"
     if files.has_settings(out, name, text):
         return
     if out.exists() and (not out.is_dir() or any(out.iterdir())):

@@ -11,6 +11,11 @@ from sonjit._util import BoolArray, IntArray, data_files, files
 from sonjit_lab.training.recipes import TrainingRequest
 
 
+def folder_key(data: Path, name: str) -> str:
+    """Return a name for what is computed from a folder below the data. Changed data have another one."""
+    return f"{name}-{files.sha256_of_folder(data / name)[:8]}"
+
+
 class ArrayRows:
     """Base class of dataclasses whose fields are arrays of equal length (N, ...)."""
 
@@ -51,11 +56,14 @@ class ArrayRows:
         file_name: str,
         compute: Callable[[Path, Callable[[int, int], None]], Self],
     ) -> Self:
-        """Return the rows of some data folders; computed rows are saved in the run's folder and read from there."""
+        """Return the rows of some data folders; computed rows are saved in the run's folder and read from there.
+
+        `file_name` contains `{}` for the `folder_key`.
+        """
         assert request.data is not None
         parts: list[Self] = []
         for name in names:
-            file = request.out / file_name.format(name)
+            file = request.out / file_name.format(folder_key(request.data, name))
             if not file.is_file():
                 file.parent.mkdir(parents=True, exist_ok=True)
                 compute(request.data / name, lambda done, of: request.progress(done, of, {})).save(file)

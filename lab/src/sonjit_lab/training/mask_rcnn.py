@@ -170,7 +170,7 @@ def train_mask_rcnn(request: TrainingRequest) -> Mapping[str, object]:
     split = settings.split or None
     data = open_dataset(settings.dataset, request.data, split, skip_bad=settings.skip_bad, **options)
     names = data.categories()
-    data = allow_any_order(data, request.out / FRAMES / "frames.json")
+    data = allow_any_order(data, request.out / FRAMES)
     categories = tuple(mask_rcnn.Category(number, name) for number, name in names.items())
     torch.manual_seed(settings.seed)
     saved = _network(request.weights, categories, settings)

@@ -21,6 +21,7 @@ from sonjit.detectors.kinds.hand_heads import REFINEMENT_ASSET, TAPS, WORLD_SCAL
 from sonjit_lab.metrics.statistics import mean_interval
 from sonjit_lab.networks import modes
 from sonjit_lab.training import loop, recipes
+from sonjit_lab.training.array_rows import folder_key
 from sonjit_lab.training.hands import refinement_data as data
 from sonjit_lab.training.hands.head_data import KEYPOINTS, check_folders
 from sonjit_lab.training.settings import Copies, Decay, Depth, Fraction, Range, SmallBatch, Steps, Width
@@ -361,13 +362,15 @@ def refinement_metrics(
 
 def _source(request: recipes.TrainingRequest, names: Sequence[str], model: str, more: int) -> _Source:
     """Return the hands of some folders below the data, computed once per run."""
+    assert request.data is not None
+    root = request.data
+    place = f"maps/{{}}-{model}-{more}"
 
-    def folder_of(name: str | Path) -> Path:
-        return request.out / "maps" / f"{name}-{model}"
+    def folder_of(name: str) -> Path:
+        return request.out / place.format(folder_key(root, name))
 
-    def compute(root: Path, progress: Callable[[int, int], None]) -> data.RefinableHands:
-        assert request.data is not None
-        return data.write_refinable_hands(root, model, more, folder_of(root.relative_to(request.data)), progress)
+    def compute(folder: Path, progress: Callable[[int, int], None]) -> data.RefinableHands:
+        return data.write_refinable_hands(folder, model, more, folder_of(str(folder.relative_to(root))), progress)
 
-    hands = data.RefinableHands.from_folders(request, names, f"maps/{{}}-{model}/rows.npz", compute)
+    hands = data.RefinableHands.from_folders(request, names, f"{place}/rows.npz", compute)
     return _Source(hands, data.MapFiles([data.map_files(folder_of(name)) for name in names], CHANNELS[model]))

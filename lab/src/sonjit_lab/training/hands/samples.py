@@ -1,6 +1,6 @@
 """Select the training set and the held-out images of a recipe on hands, from a data set or from the bundled clip."""
 
-import zlib
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,7 +9,8 @@ from typing import Any, NamedTuple, TypeVar
 import cv2
 import numpy as np
 
-from sonjit._util import FloatArray, InputError, data_files
+from sonjit._util import FloatArray, InputError, data_files, json_from
+from sonjit._util.files import file_stamp
 from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.media import open_source
 from sonjit_lab.datasets import Dataset, Instance, Sample, convert, list_datasets, open_dataset, reading
@@ -89,15 +90,23 @@ def hand_data(request: TrainingRequest, settings: HandSettings, usable: Callable
 def open_samples(data: Path, request: TrainingRequest, settings: DataSettings) -> Dataset:
     """Open a data set to train on, in any order; `images` is the folder of a `folder`, or the video of its frames."""
     own: dict[str, Any] = {"images": str(request.images)} if request.images else {}
-    frames = request.out / FRAMES / f"{data.stem}-{zlib.crc32(f'{data.resolve()} {settings.split}'.encode()):08x}.json"
     data_set = open_dataset(settings.dataset, data, settings.split or None, skip_bad=settings.skip_bad, **own)
-    return allow_any_order(data_set, frames)
+    return allow_any_order(data_set, request.out / FRAMES)
 
 
-def allow_any_order(samples: Dataset, frames: Path) -> Dataset:
-    """Return a data set unchanged, or write video frames as images, since seeking back decodes a video again."""
+def allow_any_order(samples: Dataset, folder: Path) -> Dataset:
+    """Return a data set unchanged, or write video frames as images, since seeking back decodes a video again.
+
+    A later call with the same videos and labels reads the images of `folder`.
+    """
     if not (len(samples) and isinstance(samples[0].image, VideoFrame)):
         return samples
+    digest = hashlib.sha256()
+    for sample in samples:
+        image = sample.image
+        video = file_stamp(image.video) if isinstance(image, VideoFrame) else None
+        digest.update(json_from([str(image), video, convert.sample_to_dict(sample)]).encode())
+    frames = folder / f"{digest.hexdigest()[:16]}.json"
     if not frames.is_file():
         convert.save_coco(frames, samples)
     return open_dataset("folder", frames)
