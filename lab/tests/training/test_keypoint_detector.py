@@ -11,7 +11,7 @@ from tests.support.coco_files import write_coco
 from sonjit import InputError
 from sonjit.results.skeletons import load_skeleton
 from sonjit_lab.networks import create_network, network_entry
-from sonjit_lab.networks.checkpoints import DESCRIPTION
+from sonjit_lab.networks.checkpoints import DESCRIPTION, save_checkpoint
 from sonjit_lab.networks.keypoint_detector import KeypointDetector, area_of_box, read_heatmaps, sigma_of
 from sonjit_lab.training.hands.samples import draw_examples
 from sonjit_lab.training.recipes import TrainingRequest, run_recipe
@@ -107,6 +107,11 @@ def test_the_backbone_loads_the_weights_of_timm(tmp_path):
     torch.save({**weights, "classifier.weight": torch.zeros(3, 3)}, file)
     network = create_network("keypoint-detector", **tiny, backbone_weights=str(file))
     assert all(torch.equal(value, network.backbone.state_dict()[key]) for key, value in weights.items())
+    save_checkpoint(network, tmp_path / "detector.safetensors")
+    with pytest.raises(InputError, match=r"detector.safetensors contains all weights .* omit backbone_weights"):
+        create_network("keypoint-detector", tmp_path / "detector.safetensors", backbone_weights=str(file))
+    file.unlink()
+    assert create_network("keypoint-detector", tmp_path / "detector.safetensors").options == network.options
     torch.save({"conv_stem.weight": torch.zeros(1)}, file)
     with pytest.raises(InputError, match="does not fit test_efficientnet: "):
         create_network("keypoint-detector", **tiny, backbone_weights=str(file))

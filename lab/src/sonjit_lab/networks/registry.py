@@ -26,6 +26,7 @@ from sonjit.weights import find_weight
 from sonjit_lab.networks import checkpoints
 
 _MAX_SHOWN_KEYS = 3
+_INITIAL = "backbone_weights"  # option for a file of initial weights, which a checkpoint replaces
 T = TypeVar("T")
 
 _MODULES = (
@@ -212,10 +213,13 @@ def create_network(name: str, weights: str | Path | None = None, **options: Any)
     if saved := checkpoints.saved_network(path):
         if saved.name != name:
             raise InputError(f"{path}: contains weights of {saved.name}, not of {name}")
+        if options.get(_INITIAL) is not None:
+            raise InputError(f"{path} contains all weights of {name}: omit {_INITIAL}")
         options = saved.merge_options(options, path)
+        options.pop(_INITIAL, None)
     network = _build(entry, options)
     defaults = {key: parameter.default for key, parameter in inspect.signature(entry.build).parameters.items()}
-    network.name, network.options = name, checkpoints.options_in_json({**defaults, **options})
+    network.name, network.options = name, checkpoints.options_in_json({**defaults, **options, _INITIAL: None})
     if saved and saved.side:
         network.side = saved.side
     is_tiny = bool(entry.tiny_inputs) and entry.tiny.items() <= options.items()
