@@ -48,12 +48,14 @@ class Faces:
         return [Face(0.9, np.array([[x0, y0, 0], [x1, y0, 0]]), (x0, y0, x1, y1)) for x0, y0, x1, y1 in self.boxes]
 
 
-def label(project, points, source):
-    """Set labels (3, 2, 21, 3) for the project's frames 0, 10 and 20."""
+def label(project, points, source, cameras=3):
+    """Set labels (3, 2, 21, 3) for the project's frames 0, 10 and 20, by the first cameras."""
     covariance, some = np.broadcast_to(1e-6 * np.eye(3), (*points.shape, 3)).copy(), np.zeros((3, 2, 21))
-    seen = np.ones((3, 3, 2, 21), np.bool_)
+    seen = np.ones((3, cameras, 2, 21), np.bool_)
     labels = Labels(np.array([0, 10, 20]), points, covariance, source, some.astype(int), some, seen, some[..., 0])
-    labels.save(project.folder / FOLDER / "run" / "labels")
+    folder = project.folder / FOLDER / "run"
+    labels.save(folder / "labels")
+    (folder / "settings.json").write_text(json.dumps({"views": project.rig.names[:cameras]}))
 
 
 @pytest.fixture
@@ -107,6 +109,16 @@ def test_every_file_is_listed_with_its_checksum(labelled, tmp_path):
     assert statistics["sequences_by_type"] == {"PP": 1, "ROM": 1}
     coco = json.loads((out / "annotations/test/coco_test.json").read_text())
     assert {annotation["source"] for annotation in coco["annotations"]} == {"H", "M"}
+
+
+def test_excluded_cameras_are_not_released(labelled, tmp_path):
+    project, points, card = labelled
+    label(project, points, np.where(np.isfinite(points).all(-1), 1, 0), cameras=2)
+    assert write_release([project], card, tmp_path / "out", fps=50).images == 6
+    assert {file.parent.name for file in (tmp_path / "out").rglob("*.jpg")} == {"camcam0", "camcam1"}
+    coco = json.loads((tmp_path / "out/annotations/test/coco_test.json").read_text())
+    flags = {flag for annotation in coco["annotations"] for flag in annotation["keypoints"][2::3]}
+    assert 2 in flags
 
 
 def test_a_stopped_release_continues(labelled, tmp_path):

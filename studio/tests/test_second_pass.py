@@ -1,3 +1,4 @@
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +11,8 @@ from sonjit_studio.annotator import AnnotatorSettings, annotate
 from sonjit_studio.association import ViewDetections, associate_hands
 from sonjit_studio.detection import detect_frames, refine_detections
 from sonjit_studio.learning import mirror_points, train_network, write_training_set
-from sonjit_studio.run_folder import ChunkDetections, DetectionSettings, current_run, read_labels
+from sonjit_studio.marks import Mark
+from sonjit_studio.run_folder import FOLDER, ChunkDetections, DetectionSettings, current_run, read_labels
 
 from .annotated import FRAMES, OFF_M, people_mark
 from .projects import hands as drawn
@@ -66,6 +68,23 @@ def test_left_hands_are_lessons_as_right_ones(made, tmp_path):
         points = camera.project(joints[4, int(left)])
         points = mirror_points(points, camera.width) if left else points
         np.testing.assert_allclose(hand.keypoints_px, points, atol=0.02)
+
+
+def test_excluded_cameras_teach_nothing(made, tmp_path):
+    project, joints, _ = made
+    people_mark(project, joints, [4])
+    camera = project.rig["cam1"]
+    project.store.add([Mark("moved", 4, "cam1", 9, "Ann", "seen", *(camera.project(joints[4, 0, 9]) + 50).tolist())])
+    folder = project.folder / FOLDER / "run"
+    folder.mkdir(parents=True)
+    (folder.parent / "current.json").write_text('{"run": "run"}')
+    (folder / "settings.json").write_text(json.dumps({"views": ["cam0", "cam2", "cam3", "cam4"]}))
+    images = open_dataset("folder", write_training_set(project, (4,), tmp_path / "training-set"))
+    assert {image.id.split("/")[1] for image in images} == {"cam0", "cam2", "cam3", "cam4"}
+    for image in images:
+        points = project.rig[image.id.split("/")[1]].project(joints[4])
+        for hand, expected in zip(image.instances, points, strict=True):
+            np.testing.assert_allclose(hand.keypoints_px, expected, atol=0.02)
 
 
 @pytest.mark.slow

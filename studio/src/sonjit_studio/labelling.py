@@ -132,7 +132,7 @@ def person_bone_lengths(
     if len(marked) < _MIN_HUMAN:
         return lengths
     rows = np.unique(np.linspace(0, len(marked) - 1, SAMPLED_FRAME_SETS).round().astype(int))
-    human = np.stack([learning.human_joints(project.rig, project.store.marks(marked[row])).points_m for row in rows])
+    human = np.stack([learning.human_joints(rig, project.store.marks(marked[row])).points_m for row in rows])
     human_lengths = np.stack([bones.median_lengths(human[:, side]) for side in range(2)])
     return np.where(np.isfinite(human_lengths), human_lengths, lengths)
 

@@ -76,13 +76,15 @@ def human_joints(rig: CameraRig, marks: Sequence[Mark]) -> triangulation.Triangu
 def write_training_set(project: Project, frames: Sequence[int], out: Path, *, as_right: bool = False) -> Path:
     """Write every view of some frame sets with all joints known in space, as COCO in the folder `out`; return its file.
 
-    `as_right`: each hand gets its own image, left ones mirrored, so that a network finds the right hand of two.
+    Cameras that the newest run excluded have no images. `as_right`: each hand gets its own image, left ones mirrored,
+    so that a network finds the right hand of two.
     """
     images: list[dict[str, int | str]] = []
     annotations: list[dict[str, object]] = []
+    rig = run_folder.labelled_rig(project)
     for frame in frames:
-        joints = human_joints(project.rig, project.store.marks(frame)).points_m
-        for camera in project.rig:
+        joints = human_joints(rig, project.store.marks(frame)).points_m
+        for camera in rig:
             pixels = camera.project(joints)
             pixels[~camera.inside(np.nan_to_num(pixels, nan=-1))] = np.nan
             visible_sides = [side for side in range(2) if np.isfinite(pixels[side]).all(-1).sum() > 1]
@@ -371,7 +373,7 @@ def held_out_error(project: Project, folds: int = 5) -> HeldOutError:
 def _load_marked(project: Project) -> tuple[CameraRig, run_folder.ChunkDetections, FloatArray]:
     """Load the cameras and detections of the n frame sets that people marked, and people's joints (n, 2, 21, 3)."""
     folder, human = run_folder.current_run(project), human_frames(project)
-    rig = project.rig.subset(data_files.read_json(folder / run_folder.SETTINGS)["views"])
+    rig = run_folder.labelled_rig(project)
     chunks = map(run_folder.load_detections, sorted((folder / "seen").glob("*.npz")))
     seen = [part for chunk in chunks if len((part := chunk.part(np.isin(chunk.frames, human))).frames)]
     if not seen:
@@ -380,4 +382,4 @@ def _load_marked(project: Project) -> tuple[CameraRig, run_folder.ChunkDetection
         )
     detections = run_folder.concatenate_detections(seen)
     marks = [project.store.marks(int(frame)) for frame in detections.frames]
-    return rig, detections, np.stack([human_joints(project.rig, part).points_m for part in marks])
+    return rig, detections, np.stack([human_joints(rig, part).points_m for part in marks])

@@ -354,7 +354,7 @@ def write_release(
         statistics, faces = Statistics(), privacy.FacesFound()
         parts = zip(projects, captures, selected, fitted, strict=True)
         for number, (project, capture, frame_sets, hands) in enumerate(parts):
-            rig = project.rig
+            rig = run_folder.labelled_rig(project)
             samplings = {camera.name: privacy.sampling_of(camera, _nearest_depth(camera, frame_sets)) for camera in rig}
             views |= {f"{project.folder.name}/{name}": item for name, item in samplings.items()}
             small = CameraRig(_released_camera(camera, samplings[camera.name].size) for camera in rig)
@@ -458,8 +458,6 @@ def _write_frame_set(
         path = f"Capture{number}/{sequence.name}/cam{camera.name}/image{frame}.jpg"
         if camera.name in images:
             write_bytes(root / "images" / files.split / path, encode_image(images[camera.name].rgb, ".jpg"))
-        is_complete = len(frame_set.seen) == len(rig)
-        visible = frame_set.seen[view] if is_complete else np.zeros((2, 21), np.bool_)
         record = {
             "width": camera.width,
             "height": camera.height,
@@ -470,7 +468,7 @@ def _write_frame_set(
             "camera": camera.name,
             "frame_idx": frame,
         }
-        files.add_image(path, record, pixels[view], frame_set.source, visible)
+        files.add_image(path, record, pixels[view], frame_set.source, frame_set.seen[view])
     if images or not note.is_file():
         write_text(note, json_from(found, spaced=True))
     return list(found.values())

@@ -165,6 +165,16 @@ def read_labels(project: Project) -> Iterator[Labels]:
     return (load_labels(file) for file in files)
 
 
+def labelled_rig(project: Project) -> CameraRig:
+    """Return the cameras of the newest run, which may have excluded some. Without a run, return all."""
+    folder = _newest_run(project)
+    return project.rig if folder is None else _rig_of_run(project, folder)
+
+
+def _rig_of_run(project: Project, folder: Path) -> CameraRig:
+    return project.rig.subset(data_files.read_json(folder / SETTINGS)["views"])
+
+
 def machine_marks(project: Project, frame: int) -> list[Mark]:
     """Return the newest run's labels of one frame set, projected into the views."""
     folder = _newest_run(project)
@@ -177,7 +187,7 @@ def machine_marks(project: Project, frame: int) -> list[Mark]:
     if chunk is None:
         return []
     labels = load_labels(chunk)
-    rig = project.rig.subset(data_files.read_json(folder / SETTINGS)["views"])
+    rig = _rig_of_run(project, folder)
     row = int(np.searchsorted(labels.frames, frame))
     return marks_of_labels(rig, labels.part(slice(row, row + 1)), folder.name) if frame in labels.frames else []
 
