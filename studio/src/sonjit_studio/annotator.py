@@ -1,7 +1,7 @@
 """Annotate a project automatically: check the cameras, detect hands, label them in space, and rank frame sets.
 
-Chunks of frame sets are written atomically, so an interrupted run resumes with the next one. `run_folder` reads the
-results.
+Detections are written atomically chunk by chunk, so an interrupted run resumes with the next one. The labels of all
+chunks replace earlier ones together. `run_folder` reads the results.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 
 from sonjit._util import InputError, JobError, data_files, json_from, pools
-from sonjit._util.files import sole_writer, write_text
+from sonjit._util.files import atomic_folder, sole_writer, write_text
 from sonjit_studio import association, bones, consistency, labelling, learning, run_folder
 from sonjit_studio.detection import detect_chunk, detect_frames, refine_chunk
 from sonjit_studio.marks import MACHINE, ReviewPriority
@@ -131,30 +131,32 @@ def _label(
     problems, priorities = list(faults), dict[int, ReviewPriority]()
     load_once = lru_cache(maxsize=3)(run_folder.load_detections)  # a chunk is also its neighbours' neighbour
     joints = labelled = right = mirrored = 0
-    written = set[Path]()
-    for number in range(len(files)):
-        neighbourhood = [load_once(files[k]) for k in (number - 1, number, number + 1) if 0 <= k < len(files)]
-        problems += neighbourhood[min(number, 1)].problems
-        detections, rows = _add_overlap(neighbourhood, min(number, 1))
-        marks = [project.store.marks(int(frame)) for frame in detections.frames]
-        labels = labelling.label_chunk(
-            rig, detections, lengths_m=lengths, offsets=offsets, marks=marks, fps=settings.fps
-        )
-        priorities |= labelling.review_priorities(labels, lengths, settings.fps)
-        labels = labels.part(rows)
-        hands = [(side, hand[k]) for hand in labels.points_m for k, side in enumerate(bones.SIDES)]
-        right, mirrored = np.add((right, mirrored), association.count_mirrored_hands(hands)).tolist()
-        joints += int(21 * labels.expected.sum())
-        labelled += int((labels.source > 0).sum())
-        written.add(labels.save(folder / run_folder.LABELS))
-        progress.advance()
-    if mirrored > right:
-        raise JobError(
-            f"{mirrored} of {right + mirrored} hands look left where labelled right, or the reverse: "
-            "is the rig or the video mirrored?"
-        )
-    for stale_file in set(run_folder.label_files(folder)) - written:  # files of an earlier division into chunks
-        stale_file.unlink()
+    written = set[str]()
+    with atomic_folder(folder / run_folder.LABELS) as draft:  # an interrupted run changes no label
+        for number in range(len(files)):
+            neighbourhood = [load_once(files[k]) for k in (number - 1, number, number + 1) if 0 <= k < len(files)]
+            problems += neighbourhood[min(number, 1)].problems
+            detections, rows = _add_overlap(neighbourhood, min(number, 1))
+            marks = [project.store.marks(int(frame)) for frame in detections.frames]
+            labels = labelling.label_chunk(
+                rig, detections, lengths_m=lengths, offsets=offsets, marks=marks, fps=settings.fps
+            )
+            priorities |= labelling.review_priorities(labels, lengths, settings.fps)
+            labels = labels.part(rows)
+            hands = [(side, hand[k]) for hand in labels.points_m for k, side in enumerate(bones.SIDES)]
+            right, mirrored = np.add((right, mirrored), association.count_mirrored_hands(hands)).tolist()
+            joints += int(21 * labels.expected.sum())
+            labelled += int((labels.source > 0).sum())
+            written.add(labels.save(draft).name)
+            progress.advance()
+        if mirrored > right:
+            raise JobError(
+                f"{mirrored} of {right + mirrored} hands look left where labelled right, or the reverse: "
+                "is the rig or the video mirrored?"
+            )
+    for file in run_folder.label_files(folder):
+        if file.name not in written:  # of an earlier division into chunks
+            file.unlink()
     project.store.delete_marks_of(MACHINE)
     project.store.set_review_priorities({frame: priorities[frame] for frame in project.frames if frame in priorities})
     write_text(project.folder / run_folder.FOLDER / run_folder.CURRENT, json_from({"run": folder.name}, spaced=True))
