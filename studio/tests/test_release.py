@@ -1,5 +1,6 @@
 import hashlib
 import json
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -7,10 +8,11 @@ import pytest
 from tests.support.progress_log import ProgressLog
 
 from sonjit._util.errors import InputError, SonjitError
+from sonjit._util.files import sha256_of_file
 from sonjit.results import Face
 from sonjit_lab.datasets import open_dataset
 from sonjit_lab.hand_models.rig import load_rig
-from sonjit_studio import camera_files, privacy, triangulation
+from sonjit_studio import camera_files, privacy, release, triangulation
 from sonjit_studio.commands import surfaces
 from sonjit_studio.people import HANDS, Detections, PeopleInSpace, save_people
 from sonjit_studio.privacy import FacesFound, ReleasedImage, hide_faces, hide_faces_of_other_views
@@ -135,6 +137,27 @@ def test_a_stopped_release_continues(labelled, tmp_path):
     write_release([project], card, tmp_path / "out", fps=50)
     write_release([project], card, tmp_path / "whole", fps=50)
     assert (tmp_path / "out" / "SHA256SUMS").read_text() == (tmp_path / "whole" / "SHA256SUMS").read_text()
+
+
+def test_a_release_that_was_stopped_at_its_end_mixes_with_no_other(labelled, tmp_path, monkeypatch):
+    project, _, card = labelled
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(release, "sha256_of_file", stop)
+    with pytest.raises(KeyboardInterrupt):
+        write_release([project], card, tmp_path / "out", fps=50)
+    with pytest.raises(InputError, match="contains a run with other settings"):
+        write_release([project], card, tmp_path / "out", fps=5)
+    monkeypatch.setattr(release, "sha256_of_file", sha256_of_file)
+    monkeypatch.setattr(Path, "rename", stop)
+    with pytest.raises(KeyboardInterrupt):
+        write_release([project], card, tmp_path / "out", fps=50)
+    with pytest.raises(
+        InputError, match=r"\.out\.part: the settings of this unfinished release are unknown; delete it"
+    ):
+        write_release([project], card, tmp_path / "out", fps=5)
 
 
 def test_a_finished_release_stays_as_it_is(labelled, tmp_path):

@@ -399,7 +399,8 @@ def _check_settings(
         "surfaces": surfaces,
     }
     text = json_from(record, spaced=True)
-    has_settings(draft, _SETTINGS, text)
+    if not has_settings(draft, _SETTINGS, text) and (draft / "annotations").exists():
+        raise InputError(f"{draft}: the settings of this unfinished release are unknown; delete it")
     return text
 
 
@@ -493,12 +494,15 @@ def _released_images(
 
 
 def _publish(draft: Path, out: Path) -> None:
-    """Remove files for resuming, write checksums, and rename the folder."""
-    for note in (draft / _WORK_FOLDER).iterdir():
-        note.unlink()
-    (draft / _WORK_FOLDER).rmdir()
-    files = (file for file in sorted(draft.rglob("*")) if file.is_file() and file.name != _CHECKSUMS)
-    lines = [f"{sha256_of_file(file)}  {file.relative_to(draft).as_posix()}\n" for file in files]
+    """Write checksums, remove files for resuming, and rename the folder."""
+    work, settings = draft / _WORK_FOLDER, draft / _SETTINGS
+    files = (file for file in sorted(draft.rglob("*")) if file.is_file() and work not in file.parents)
+    sums = ((file, sha256_of_file(file)) for file in files if file.name != _CHECKSUMS)
+    lines = [f"{digest}  {file.relative_to(draft).as_posix()}\n" for file, digest in sums]
     write_text(draft / _CHECKSUMS, "".join(lines))
     with failing_as_job(out):
+        for note in set(work.iterdir()) - {settings}:
+            note.unlink()
+        settings.unlink()  # last: until then, the draft accepts no other settings
+        work.rmdir()
         draft.rename(out)
