@@ -212,6 +212,15 @@ def test_a_project_is_not_made_twice_nor_where_nothing_can_be_written(tmp_path, 
         create_project(tmp_path / "file" / "project", rig, views)
 
 
+@pytest.mark.parametrize("name", ["cameras.json", "frame_sets.json"])
+def test_a_project_replaces_and_reads_no_file_that_is_not_its_own(tmp_path, rig, views, name):
+    (tmp_path / "project").mkdir()
+    (tmp_path / "project" / name).write_text("precious")
+    with pytest.raises(InputError, match=f"{name} exists, and a project writes its own: choose another"):
+        create_project(tmp_path / "project", rig, views)
+    assert [file.read_text() for file in (tmp_path / "project").iterdir()] == ["precious"]
+
+
 def change(path, **members):
     path.write_text(json.dumps(json.loads(path.read_text()) | members))
 

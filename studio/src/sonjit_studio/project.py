@@ -91,6 +91,9 @@ def create_project(
     """
     if (folder / _PROJECT_FILE).exists():
         raise InputError(f"{folder} already contains a project: open it, or choose another folder")
+    for file in (folder / _CAMERAS_FILE, folder / _FRAME_SETS_FILE):
+        if file.exists():
+            raise InputError(f"{file} exists, and a project writes its own: choose another folder")
     if len(views) < 2:
         raise InputError(f"{pluralize(len(views), 'view')}: triangulation requires at least two")
     ordered = {name: views[name] for name in rig.names if name in views}
