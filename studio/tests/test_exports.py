@@ -168,6 +168,16 @@ def test_a_drawing_and_what_cannot_be_exported(written, tmp_path, capsys):
     (tmp_path / "images.json").write_text(json.dumps(content))
     with pytest.raises(InputError, match="has no times of its frame sets"):
         load_people(tmp_path / "images.json")
+    for frame in content["frames"]:
+        frame["time"] = 0.5
+    (tmp_path / "images.json").write_text(json.dumps(content))
+    for ending in ("trc", "c3d"):
+        with pytest.raises(InputError, match="the times of the frame sets do not ascend"):
+            commands.export(tmp_path / "images.json", out=tmp_path / f"hands.{ending}")
+    content["frames"][-1]["index"] = 10**30
+    (tmp_path / "images.json").write_text(json.dumps(content))
+    with pytest.raises(InputError, match="is not a file of sonjit annotate triangulate"):
+        load_people(tmp_path / "images.json")
     (tmp_path / "other.json").write_text('{"skeletons": {"hands": "hand_mediapipe21"}, "frames": [{"hands": 3}]}')
     with pytest.raises(InputError, match="is not a file of sonjit annotate triangulate"):
         load_people(tmp_path / "other.json")

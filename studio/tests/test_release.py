@@ -1,5 +1,6 @@
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -232,6 +233,33 @@ def test_a_release_requires_the_fields_of_the_card(tmp_path, field):
     (tmp_path / "card.toml").write_text("\n".join(lines))
     with pytest.raises(InputError, match=f"lacks {field}"):
         load_card(tmp_path / "card.toml")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "message"),
+    [
+        ('title = "Drawn hands"', "title = {en = 1}", "lacks title"),
+        ("[captures.project]", "captures = 3\n[other]", "captures must contain a table for each project"),
+        ("[captures.project]", "[captures]", r"captures\.subject lacks subject"),
+        ("sequences = [", "sequences = 5 #", r"captures\.project\.sequences must be a list of tables"),
+        ("sequences = [", 'sequences = ["0001_fist", ', "a sequence requires name, first and last"),
+        ("first = 0", "first = inf", "a sequence requires name, first and last"),
+        ('"PP"', "7", "unknown sequence type 7"),
+    ],
+)
+def test_a_card_of_another_form_is_refused(tmp_path, before, after, message):
+    assert before in CARD
+    (tmp_path / "card.toml").write_text(CARD.replace(before, after, 1))
+    with pytest.raises(InputError, match=message) as caught:
+        load_card(tmp_path / "card.toml")
+    assert "\n" not in str(caught.value)
+
+
+def test_two_projects_are_two_captures(labelled, tmp_path):
+    project, _, card = labelled
+    other = replace(project, folder=tmp_path / "other" / "project")
+    with pytest.raises(InputError, match="project, project: two projects have one name"):
+        write_release([project, other], card, tmp_path / "out")
 
 
 def test_no_person_is_in_two_splits():

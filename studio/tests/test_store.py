@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sonjit import InputError, JobError
-from sonjit_studio.marks import MACHINE, AnnotationStore, Mark, ReviewPriority, agreement, conflicts
+from sonjit_studio.marks import MACHINE, AnnotationStore, Mark, ReviewPriority, agreement, conflicts, mark_from_dict
 
 states = st.sampled_from(["seen", "occluded", "uncertain", "absent", "cleared"])
 
@@ -193,6 +193,12 @@ def test_a_store_that_cannot_be_written_is_reported(tmp_path, monkeypatch):
 def test_what_can_be_no_mark_is_refused(change, message):
     with pytest.raises(InputError, match=message):
         replace(mark(1), **change)
+
+
+@pytest.mark.parametrize("x", [10**400, -(10**400), 10**6])
+def test_numbers_outside_every_image_are_no_marks(x):
+    with pytest.raises(InputError, match="give pixels of the view"):
+        mark_from_dict({"id": "a", "frame": 0, "view": "a", "joint": 0, "x": x, "y": 2}, "Ann")
 
 
 def test_a_damaged_schema_is_reported_in_one_line(store):

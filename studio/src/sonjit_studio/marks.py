@@ -137,7 +137,8 @@ def mark_from_dict(record: object, annotator: str) -> Mark:
         kind = _MEMBER_TYPES.get(str(name))
         if kind is None and value is not None:
             raise InputError(f"unknown mark member {name!r:.60}. Choose from {', '.join(_MEMBER_TYPES)}")
-        value = float(value) if kind is float and type(value) is int else value
+        if kind is float and type(value) is int:
+            value = float(value) if abs(value) < _MAX_COORDINATE_PX else math.inf  # huge ones are no floats
         if value is not None and type(value) is not kind:
             raise InputError(f"mark {name} {value!r:.60}: give {'text' if kind is str else 'a number'}")
         members |= {} if value is None else {name: value}

@@ -358,7 +358,10 @@ class PeopleInSpace:
             return DEFAULT_STEP_S
         half = len(self.frames) // 2
         spans_s, spans = (values[half:] - values[:-half] for values in (self.times_s, self.frames))
-        return float(np.median(spans_s / spans))
+        step_s = float(np.median(spans_s / spans))
+        if not step_s > 0:
+            raise InputError("the times of the frame sets do not ascend: triangulate tables with right times")
+        return step_s
 
     def every_frame(self) -> tuple[FloatArray, FloatArray]:
         """Return times (M,) and points (M, N K, 3) of all frame sets from first to last, NaN for missing ones."""
@@ -383,7 +386,7 @@ def load_people(path: Path) -> PeopleInSpace:
         frames = np.array([int(entry["index"]) for entry in records], np.intp)
         times = np.array([entry.get("time") for entry in records], np.float64)  # None becomes NaN
         people, parts, points = _people_of_records(records, skeletons)
-    except (TypeError, KeyError, ValueError, AttributeError) as error:
+    except (TypeError, KeyError, ValueError, AttributeError, OverflowError) as error:
         raise InputError(f"{path} is not a file of sonjit annotate triangulate ({error})") from None
     if not np.isfinite(points).any() or (np.diff(frames) <= 0).any():
         raise InputError(f"{path} contains no people, or its frame sets are not in order")

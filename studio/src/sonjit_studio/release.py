@@ -78,12 +78,15 @@ def load_card(path: Path) -> DataCard:
     if not path.is_file():
         raise InputError(f"--card {path}: no such file; a release requires a card with {_EXAMPLE}")
     record = data_files.read_toml_table(path)
-    for name, what in _REQUIRED_FIELDS.items():
-        if not str(record.get(name, "")).strip():
-            raise InputError(f"{path} lacks {name}: {what}; it is required")
-    captures = {name: _capture(path, name, table) for name, table in record.get("captures", {}).items()}
+    tables = record.pop("captures", {})
     fields = {name: str(value) for name, value in record.items() if not isinstance(value, dict)}
-    return DataCard(fields, captures)
+    for name, what in _REQUIRED_FIELDS.items():
+        if not fields.get(name, "").strip():
+            raise InputError(f"{path} lacks {name}: {what}; it is required")
+    if not isinstance(tables, dict):
+        raise InputError(f"{path}: captures must contain a table for each project, [captures.NAME]")
+    captures: Mapping[str, object] = tables
+    return DataCard(fields, {name: _capture(path, name, table) for name, table in captures.items()})
 
 
 def _capture(path: Path, name: str, record: Any) -> Capture:  # noqa: ANN401  # TOML
@@ -94,17 +97,22 @@ def _capture(path: Path, name: str, record: Any) -> Capture:  # noqa: ANN401  # 
     split = members.get("split")
     if split is not None and split not in SPLITS:
         raise InputError(f"{at}.split {split!r}. Choose from {', '.join(SPLITS)}")
-    sequences: list[CaptureSequence] = []
-    for sequence in members.get("sequences", []):
-        kind = sequence.get("type", "")
-        if kind not in ("PP", "ROM", ""):
-            raise InputError(f"{at}: unknown sequence type {kind!r}. Choose from PP, ROM, or omit it")
-        try:
-            first, last = int(sequence["first"]), int(sequence["last"])
-            sequences.append(CaptureSequence(_file_name(str(sequence["name"])), kind, first, last))
-        except (KeyError, TypeError, ValueError):
-            raise InputError(f"{at}: a sequence requires name, first and last") from None
-    return Capture(_file_name(str(members["subject"])), split, tuple(sequences))
+    sequences = members.get("sequences", [])
+    if not isinstance(sequences, list):
+        raise InputError(f"{at}.sequences must be a list of tables with name, first and last")
+    records: list[Any] = sequences
+    return Capture(_file_name(str(members["subject"])), split, tuple(_sequence(at, each) for each in records))
+
+
+def _sequence(at: str, record: Any) -> CaptureSequence:  # noqa: ANN401  # TOML
+    try:
+        name, first, last = _file_name(str(record["name"])), int(record["first"]), int(record["last"])
+    except (KeyError, TypeError, ValueError, OverflowError):
+        raise InputError(f"{at}: a sequence requires name, first and last") from None
+    kind = record.get("type", "")
+    if kind not in ("PP", "ROM", ""):
+        raise InputError(f"{at}: unknown sequence type {kind!r}. Choose from PP, ROM, or omit it")
+    return CaptureSequence(name, kind, first, last)
 
 
 def _file_name(name: str) -> str:
@@ -338,6 +346,10 @@ def write_release(
     if not fps > 0:
         raise InputError(f"--fps must be above 0, not {fps:g}")
     names = [project.folder.resolve().name for project in projects]
+    if len(set(names)) < len(names):
+        raise InputError(
+            f"{', '.join(names)}: two projects have one name and so one capture on the card; rename a folder"
+        )
     if missing := [name for name in names if name not in card.captures]:
         raise InputError(f"the card has no capture {missing[0]}: add [captures.{missing[0]}] with subject")
     captures = [card.captures[name] for name in names]
@@ -352,11 +364,11 @@ def write_release(
         files = {split: SplitFiles(split) for split in SPLITS if split in splits.values()}
         views: dict[str, privacy.Sampling] = {}
         statistics, faces = Statistics(), privacy.FacesFound()
-        parts = zip(projects, captures, selected, fitted, strict=True)
-        for number, (project, capture, frame_sets, hands) in enumerate(parts):
+        parts = zip(names, projects, captures, selected, fitted, strict=True)
+        for number, (name, project, capture, frame_sets, hands) in enumerate(parts):
             rig = run_folder.labelled_rig(project)
             samplings = {camera.name: privacy.sampling_of(camera, _nearest_depth(camera, frame_sets)) for camera in rig}
-            views |= {f"{project.folder.name}/{name}": item for name, item in samplings.items()}
+            views |= {f"{name}/{view}": sampling for view, sampling in samplings.items()}
             small = CameraRig(_released_camera(camera, samplings[camera.name].size) for camera in rig)
             split_files = files[splits[capture.subject]]
             split_files.add_cameras(str(number), small)
