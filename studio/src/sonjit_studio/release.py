@@ -345,15 +345,8 @@ def write_release(
         raise InputError(f"{out} already exists: choose another folder")
     if not fps > 0:
         raise InputError(f"--fps must be above 0, not {fps:g}")
-    names = [project.folder.resolve().name for project in projects]
-    if len(set(names)) < len(names):
-        raise InputError(
-            f"{', '.join(names)}: two projects have one name and so one capture on the card; rename a folder"
-        )
-    if missing := [name for name in names if name not in card.captures]:
-        raise InputError(f"the card has no capture {missing[0]}: add [captures.{missing[0]}] with subject")
-    captures = [card.captures[name] for name in names]
-    splits = split_people(captures)
+    captures = _captures_by_name(projects, card)
+    splits = split_people(captures.values())
     draft = out.with_name(f".{out.name}.part")
     settings = _check_settings(draft, projects, card, fps, surfaces)
     selected = [_select_frame_sets(project, fps) for project in projects]
@@ -364,8 +357,8 @@ def write_release(
         files = {split: SplitFiles(split) for split in SPLITS if split in splits.values()}
         views: dict[str, privacy.Sampling] = {}
         statistics, faces = Statistics(), privacy.FacesFound()
-        parts = zip(names, projects, captures, selected, fitted, strict=True)
-        for number, (name, project, capture, frame_sets, hands) in enumerate(parts):
+        parts = zip(projects, captures.items(), selected, fitted, strict=True)
+        for number, (project, (name, capture), frame_sets, hands) in enumerate(parts):
             rig = run_folder.labelled_rig(project)
             samplings = {camera.name: privacy.sampling_of(camera, _nearest_depth(camera, frame_sets)) for camera in rig}
             views |= {f"{name}/{view}": sampling for view, sampling in samplings.items()}
@@ -390,6 +383,18 @@ def write_release(
         write_text(draft / "README.md", card_markdown(card, counts, views, faces))
         _publish(draft, out)
         return ReleaseResult(sum(len(item.images) for item in files.values()), statistics.frame_sets, faces, views)
+
+
+def _captures_by_name(projects: Sequence[Project], card: DataCard) -> dict[str, Capture]:
+    """Return the card's capture of each project by the name of its folder."""
+    names = [project.folder.resolve().name for project in projects]
+    if len(set(names)) < len(names):
+        raise InputError(
+            f"{', '.join(names)}: two projects have one name and so one capture on the card; rename a folder"
+        )
+    if missing := [name for name in names if name not in card.captures]:
+        raise InputError(f"the card has no capture {missing[0]}: add [captures.{missing[0]}] with subject")
+    return {name: card.captures[name] for name in names}
 
 
 def _check_settings(
