@@ -246,6 +246,7 @@ def test_values_that_a_format_lacks_are_not_written(tmp_path):
     [
         ({"R": [[1, 0, 0], [0, 1, 0], [0, 0, -1]]}, "mirrors the world"),
         ({"t": [0, 1]}, "expected 3"),
+        ({"t": [0, 1, 10**400]}, "t must have 3 numbers"),
         ({"K": [[0, 0, 1], [0, 5, 1], [0, 0, 1]]}, "focal lengths above 0"),
         ({"name": "cam1"}, "two cameras are named 'cam1'"),
         ({"distortion": "bent"}, "distortion"),
@@ -259,6 +260,26 @@ def test_an_impossible_camera_is_named(tmp_path, change, message):
     with pytest.raises(InputError, match=message) as caught:
         load_cameras(path)
     assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("form", "path", "message"),
+    [
+        ("sonjit", ["cameras"], "cameras must be a list"),
+        ("interhand", ["0", "campos"], "campos and size must have an entry for each camera"),
+        ("interhand", ["0", "size"], "campos and size must have an entry for each camera"),
+    ],
+)
+def test_cameras_that_are_no_list_or_table_are_refused(tmp_path, form, path, message):
+    file = _saved(tmp_path, form)
+    content = table = json.loads(file.read_text())
+    *outer, last = path
+    for name in outer:
+        table = table[name]
+    table[last] = 3
+    file.write_text(json.dumps(content))
+    with pytest.raises(InputError, match=message):
+        load_cameras(file)
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ import pytest
 
 from sonjit import InputError
 from sonjit_studio.project import create_project, open_project
-from sonjit_studio.views import CameraFrames, find_views, open_view, save_frame_sets
+from sonjit_studio.views import CameraFrames, find_views, load_frame_sets, open_view, save_frame_sets
 
 from .projects import hands, make_project, write_views
 from .rigs import random_rig
@@ -105,6 +105,15 @@ def test_videos_that_began_at_different_times_are_matched_by_a_file(tmp_path, ri
     )
     assert again.recordings() != before  # what was detected is detected anew
     again.close()
+
+
+@pytest.mark.parametrize("change", [{"times_s": [10**400]}, {"images": {"cam0": [float("inf")]}}])
+def test_frame_sets_of_impossible_numbers_are_refused(tmp_path, change):
+    file = tmp_path / "sync.json"
+    save_frame_sets(file, {"cam0": CameraFrames({0: 0})})
+    file.write_text(json.dumps(json.loads(file.read_text()) | change))
+    with pytest.raises(InputError, match="is not a file of sonjit annotate sync"):
+        load_frame_sets(file, ("cam0",))
 
 
 def test_a_damaged_video_gives_what_can_be_decoded(tmp_path):

@@ -14,7 +14,7 @@ def numbers(value: object, shape: tuple[int, ...], named: str) -> FloatArray:
     """Return numbers of a known shape, where -1 allows any length; `named` are file and field for messages."""
     try:
         array = np.asarray(value, np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise InputError(f"{named} must have {_shape_text(shape)} numbers, not {str(value)[:60]}") from None
     fits = array.ndim == len(shape) and all(
         length in (-1, actual) for length, actual in zip(shape, array.shape, strict=True)

@@ -20,7 +20,7 @@ import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 
@@ -172,7 +172,11 @@ def _read_json(content: dict[str, object], named: str) -> Iterator[RigCamera]:
     if version != _VERSION:
         raise InputError(f"{named} has version {version!r} and this Sonjit reads {_VERSION}: update Sonjit")
     metres = metres_per_unit(content.get("unit"), named)
-    for index, record in enumerate(list(field(content, "cameras", named) or [])):
+    cameras = field(content, "cameras", named)
+    if not isinstance(cameras, list):
+        raise InputError(f"{named}: cameras must be a list")
+    records: list[Any] = cameras
+    for index, record in enumerate(records):
         at = f"{named}: camera {index}"
         K, R, t = (numbers_of(record, name, shape, at) for name, shape in (("K", (3, 3)), ("R", (3, 3)), ("t", (3,))))
         lens = None if field(record, "distortion", at) is None else numbers_of(record, "distortion", (-1,), at)
@@ -258,7 +262,10 @@ def _read_captures(
     capture = captures[0] if capture is None else capture
     record = field(content, capture, f"{path}: captures")
     sizes = record.get("size") or ({} if size else _sizes_from_data_file(path, capture))
-    for name in field(record, "campos", f"{path}: {capture}"):
+    positions = field(record, "campos", f"{path}: {capture}")
+    if not isinstance(positions, dict) or not isinstance(sizes, dict):
+        raise InputError(f"{path}: {capture}: campos and size must have an entry for each camera")
+    for name in positions:
         at = f"{path}: {capture}.{{}}.{name}"
         position, rotation, focal, principal_point = (
             numbers(field(field(record, kind, str(path)), name, at.format(kind)), shape, at.format(kind))

@@ -34,6 +34,7 @@ _CONSTANT_LENGTH_M: Final = 1e-4  # a bone whose length varies less has constant
 _BLOCK: Final = 512
 _MAX_FRAMES, _MAX_TEXT = 65535, 128_000  # C3D stores the number of frames in 16 bits, and 255 blocks of parameters
 _MAX_LABELS: Final = 255  # of a parameter of C3D, in 8 bits; further labels go to LABELS2 and so on
+_MAX_LETTERS: Final = 255  # of a label, in 8 bits
 Figure = Literal["mesh", "skeleton", "angles"]  # content of a .glb (mesh or skeleton) or a .csv (angles)
 _FIGURES: Final[dict[str, tuple[Figure, ...]]] = {".glb": ("mesh", "skeleton"), ".csv": ("angles",)}
 _ANGLES: Final = (*BODY_ANGLES, "neck_flexion_rad")  # angles of the report that do not depend on the world's axes
@@ -187,7 +188,7 @@ def _faces(bands: int) -> IntArray:
 def c3d_from_points(labels: Sequence[str], points_m: FloatArray, rate: float) -> bytes:
     """Return a C3D file in mm, in Intel's byte order, of points (F, N, 3), F below 65,536, and 128 kB of labels."""
     count, width = len(points_m), max(map(len, labels))
-    if count > _MAX_FRAMES or width * len(labels) > _MAX_TEXT:
+    if count > _MAX_FRAMES or width > _MAX_LETTERS or width * len(labels) > _MAX_TEXT:
         raise InputError(f"C3D cannot store {count} frames of {len(labels)} points: write .trc or .csv")
 
     def section(data_block: int, blocks: int) -> bytes:

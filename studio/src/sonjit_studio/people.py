@@ -360,7 +360,7 @@ class PeopleInSpace:
         spans_s, spans = (values[half:] - values[:-half] for values in (self.times_s, self.frames))
         step_s = float(np.median(spans_s / spans))
         if not step_s > 0:
-            raise InputError("the times of the frame sets do not ascend: triangulate tables with right times")
+            raise InputError("the times of the frame sets do not ascend: triangulate tables with ascending times")
         return step_s
 
     def every_frame(self) -> tuple[FloatArray, FloatArray]:

@@ -413,7 +413,7 @@ def load_frame_sets(path: Path, cameras: Sequence[str]) -> dict[str, CameraFrame
             for name in images
             if (camera := match_camera(name, cameras)) is not None
         }
-    except (KeyError, TypeError, ValueError, AttributeError):
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
         raise InputError(f"{path} is not a file of sonjit annotate sync --out") from None
     if missing := [name for name in cameras if name not in found]:
         raise InputError(f"{path} has no images of camera {missing[0]!r}: it has {', '.join(images)}")
