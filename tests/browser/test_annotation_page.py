@@ -295,17 +295,22 @@ def test_two_annotators_at_once_do_not_overwrite_each_other(page):
 
 
 def test_what_could_not_be_sent_is_sent_later(page):
-    tile = joint_in_all(page, 0)[0]
+    tile, other, *_ = joint_in_all(page, 0)
+    page.mark(other, 0)
+    saved = page.marks[page.state["shown"][other], 0]
     page.run("globalThis.realFetch = fetch; globalThis.fetch = () => Promise.reject(new TypeError('cut'))")
     view, place = page.state["shown"][tile], page.pixels(page.state["shown"][tile], 0)
     page.pointer_at(tile, *place).click().perform()
     page.wait(lambda: page["saved"].get_attribute("data-state") == "error", "the warning")
     assert (view, 0) in page.marks
+    page.pointer_at(other, saved["x"] + 60, saved["y"]).click().perform()
+    page.wait(lambda: page.marks[saved["view"], 0]["x"] > saved["x"] + 50, "the mark that moved")
     name = page.state["annotator"]
     page.load()  # the page was closed before the server came back
     page.enter(name)
     page.saved()
     assert (view, 0) in page.marks
+    assert page.marks[saved["view"], 0]["x"] > saved["x"] + 50
     assert page["saved"].get_attribute("data-state") == "running"
 
 

@@ -16,6 +16,8 @@ export type Mark = {
   y: number | null;
   source: MarkSource;
   version?: number;
+  /** version on the server when this mark was made */
+  base?: number;
 };
 export type StoredMark = Mark & { annotator: string; version: number };
 export type View = {
@@ -149,7 +151,7 @@ export function outboxOf(on: {
   function add(marks: Mark[]) {
     for (const mark of marks) {
       waiting.delete(placeOf(mark));
-      waiting.set(placeOf(mark), mark);
+      waiting.set(placeOf(mark), { ...mark, base: versions.get(placeOf(mark)) ?? 0 });
     }
     keep();
     void run();
@@ -177,7 +179,10 @@ export function outboxOf(on: {
 
   /** @returns null if the server refuses them */
   async function send(marks: Mark[]): Promise<MarkAnswer | null> {
-    const based = marks.map((mark) => ({ ...mark, base: versions.get(placeOf(mark)) ?? 0 }));
+    const based = marks.map((mark) => ({
+      ...mark,
+      base: versions.get(placeOf(mark)) ?? mark.base ?? 0,
+    }));
     const query = on.query(marks[marks.length - 1]!.frame);
     for (;;) {
       try {

@@ -51,7 +51,7 @@ function outboxOf(on) {
   function add(marks) {
     for (const mark of marks) {
       waiting.delete(placeOf(mark));
-      waiting.set(placeOf(mark), mark);
+      waiting.set(placeOf(mark), { ...mark, base: versions.get(placeOf(mark)) ?? 0 });
     }
     keep();
     void run();
@@ -75,7 +75,10 @@ function outboxOf(on) {
     running = false;
   }
   async function send(marks) {
-    const based = marks.map((mark) => ({ ...mark, base: versions.get(placeOf(mark)) ?? 0 }));
+    const based = marks.map((mark) => ({
+      ...mark,
+      base: versions.get(placeOf(mark)) ?? mark.base ?? 0
+    }));
     const query = on.query(marks[marks.length - 1].frame);
     for (; ; ) {
       try {
