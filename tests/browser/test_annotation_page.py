@@ -314,6 +314,33 @@ def test_what_could_not_be_sent_is_sent_later(page):
     assert page["saved"].get_attribute("data-state") == "running"
 
 
+def test_annotators_who_share_a_tab_have_separate_marks(page):
+    tile, other, *_ = joint_in_all(page, 0)
+    view, name = page.state["shown"][tile], page.state["annotator"]
+    page.mark(tile, 0)
+    mine = page.marks[view, 0]
+    page.run("globalThis.realFetch = fetch; globalThis.fetch = () => Promise.reject(new TypeError('cut'))")
+    page.pointer_at(other, *page.pixels(page.state["shown"][other], 0)).click().perform()
+    page.wait(lambda: page["saved"].get_attribute("data-state") == "error", "the warning")
+
+    page["who"].click()
+    page.enter("Second " + name)
+    page.run("globalThis.fetch = realFetch")
+    page.saved()
+    assert page.marks == {}
+    page.press("z")
+    assert page.marks == {}, "edits of others are not undone"
+    page.click(tile, mine["x"] + 60, mine["y"])
+    assert page.marks[view, 0]["x"] > mine["x"] + 50
+    assert len(page.marks) == 1
+
+    page["who"].click()
+    page.enter(name)
+    page.saved()
+    assert len(page.marks) == 2
+    assert page.marks[view, 0] == mine
+
+
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_every_control_has_a_name(page, language):
     page.run("const l = document.getElementById('language'); l.value = arguments[0]; l.onchange()", language)

@@ -229,6 +229,7 @@ export async function askMachine(studio: Studio) {
   try {
     studio.take(
       await ask("/prelabel", { frame, annotator, joint, view: shown }, { method: "POST" }),
+      annotator,
     );
     const { length: count } = studio.state.seen.machine;
     studio.notify(count ? "labelled" : "no_hands", { count });

@@ -122,31 +122,26 @@ export const spotOf = (mark: { x: number | null; y: number | null } | undefined)
 export const placeOf = ({ frame, view, joint }: { frame: number; view: string; joint: number }) =>
   `${frame} ${joint} ${view}`;
 
-/** Return the marks that the server has not confirmed. */
-export function outboxOf(on: {
-  answer: (state: FrameState) => void;
-  refused: (refused: MarkAnswer["refused"]) => void;
-  error: (error: unknown, lost: boolean) => void;
-  changed: () => void;
-  query: (frame: number) => Record<string, unknown>;
-}) {
+/** Return the marks of an annotator that the server has not confirmed, and send them. */
+export function outboxOf(
+  project: string,
+  annotator: string,
+  on: {
+    answer: (state: FrameState) => void;
+    refused: (refused: MarkAnswer["refused"]) => void;
+    error: (error: unknown, lost: boolean) => void;
+    changed: () => void;
+    query: (frame: number) => Record<string, unknown>;
+  },
+) {
+  const name = `annotate.unsent.${project}.${annotator}`;
   /** unsent marks by key; a newer mark replaces an older one */
-  const waiting: Map<string, Mark> = new Map();
+  const stored: Mark[] = memory.read(name) ?? [];
+  const waiting = new Map(stored.map((mark) => [placeOf(mark), mark]));
   let sent: Mark[] = [];
   /** versions on the server by key */
   const versions: Map<string, number> = new Map();
-  let annotator = "";
-  let name = "";
   let running = false;
-
-  /** Start as an annotator, and send stored marks. */
-  function open(project: string, person: string) {
-    annotator = person;
-    name = `annotate.unsent.${project}.${annotator}`;
-    waiting.clear();
-    for (const mark of memory.read(name) ?? []) waiting.set(placeOf(mark), mark);
-    void run();
-  }
 
   function add(marks: Mark[]) {
     for (const mark of marks) {
@@ -183,7 +178,7 @@ export function outboxOf(on: {
       ...mark,
       base: versions.get(placeOf(mark)) ?? mark.base ?? 0,
     }));
-    const query = on.query(marks[marks.length - 1]!.frame);
+    const query = { ...on.query(marks[marks.length - 1]!.frame), annotator };
     for (;;) {
       try {
         const answer: MarkAnswer = await ask("/marks", query, {
@@ -204,8 +199,8 @@ export function outboxOf(on: {
     }
   }
 
+  void run();
   return {
-    open,
     add,
     /** Return the unconfirmed marks of a frame. */
     pending: (frame: number): Mark[] =>

@@ -65,16 +65,11 @@ export class Studio {
   });
   /** Groups of marks before and after each edit, for undo and redo. */
   edits = { done: [] as Edit[], undone: [] as Edit[] };
-  #outbox;
+  /** Unconfirmed marks by annotator; each continues to send after another annotator begins. */
+  #outboxes = new Map<string, ReturnType<typeof outboxOf>>();
 
-  constructor() {
-    this.#outbox = outboxOf({
-      answer: (answer) => this.take(answer),
-      refused: (refused) => this.notify("refused", { count: refused.length }),
-      error: (error, isLost) => (isLost ? showError(error) : this.store.set({ offline: true })),
-      changed: () => this.store.set({ unsent: this.#outbox.count() }),
-      query: (frame) => this.#query(frame === this.state.frame),
-    });
+  get #outbox() {
+    return this.#outboxes.get(this.state.annotator);
   }
 
   get state(): State {
@@ -92,13 +87,29 @@ export class Studio {
 
   async begin(annotator: string) {
     memory.write("annotate.annotator", annotator);
-    this.store.set({ annotator });
-    this.#outbox.open(this.project.name, annotator);
+    this.edits = { done: [], undone: [] };
+    this.store.set({ annotator, frame: -1, seen: NOTHING });
+    if (!this.#outbox) this.#outboxes.set(annotator, this.#newOutbox(annotator));
+    this.#showUnsent();
     const last = memory.read(`annotate.frame.${this.project.name}`);
     await Promise.all([
       this.goTo(this.project.frames.includes(last) ? last : this.project.frames[0]),
       this.loadProgress(),
     ]);
+  }
+
+  #newOutbox(annotator: string) {
+    return outboxOf(this.project.name, annotator, {
+      answer: (answer) => this.take(answer, annotator),
+      refused: (refused) => this.notify("refused", { count: refused.length }),
+      error: (error, isLost) => (isLost ? showError(error) : this.store.set({ offline: true })),
+      changed: () => this.#showUnsent(),
+      query: (frame) => this.#query(frame === this.state.frame),
+    });
+  }
+
+  #showUnsent() {
+    this.store.set({ unsent: this.#outbox?.count() ?? 0 });
   }
 
   /** @param key of a text */
@@ -110,7 +121,7 @@ export class Studio {
   marksOf(frame: number): Map<string, Mark> {
     const known = this.state.seen.frame === frame ? this.state.seen.marks : [];
     const marks: Map<string, Mark> = new Map(known.map((mark) => [placeOf(mark), mark]));
-    for (const mark of this.#outbox.pending(frame)) marks.set(placeOf(mark), mark);
+    for (const mark of this.#outbox?.pending(frame) ?? []) marks.set(placeOf(mark), mark);
     for (const [place, mark] of marks) if (mark.state === "cleared") marks.delete(place);
     return marks;
   }
@@ -163,7 +174,7 @@ export class Studio {
     const { frame, annotator } = this.state;
     if (annotator && frame >= 0)
       await ask(`/frames/${frame}`, this.#query(true))
-        .then((state) => this.take(state))
+        .then((state) => this.take(state, annotator))
         .catch(showError);
   }
 
@@ -275,7 +286,7 @@ export class Studio {
   }
 
   #send(marks: Mark[]) {
-    this.#outbox.add(
+    this.#outbox?.add(
       marks.map(({ frame, view, joint, x, y, state, source }) => ({
         id: newId(),
         frame,
@@ -290,9 +301,10 @@ export class Studio {
     this.store.set({ seen: { ...this.state.seen } });
   }
 
-  /** Store the server's state of a frame. */
-  take(answer: FrameState) {
-    this.#outbox.learn(answer.marks);
+  /** Store the server's state of a frame as an annotator sees it. */
+  take(answer: FrameState, annotator: string) {
+    this.#outboxes.get(annotator)?.learn(answer.marks);
+    if (annotator !== this.state.annotator) return;
     this.store.set({
       offline: false,
       ...(answer.frame === this.state.frame ? { seen: answer } : {}),

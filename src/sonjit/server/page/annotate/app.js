@@ -34,20 +34,13 @@ var AT_ONCE = 500;
 var AGAIN_MS = 1500;
 var spotOf = (mark) => mark?.x == null || mark.y === null ? null : [mark.x, mark.y];
 var placeOf = ({ frame, view, joint }) => `${frame} ${joint} ${view}`;
-function outboxOf(on) {
-  const waiting = /* @__PURE__ */ new Map();
+function outboxOf(project, annotator, on) {
+  const name = `annotate.unsent.${project}.${annotator}`;
+  const stored = memory.read(name) ?? [];
+  const waiting = new Map(stored.map((mark) => [placeOf(mark), mark]));
   let sent = [];
   const versions = /* @__PURE__ */ new Map();
-  let annotator = "";
-  let name = "";
   let running = false;
-  function open(project, person) {
-    annotator = person;
-    name = `annotate.unsent.${project}.${annotator}`;
-    waiting.clear();
-    for (const mark of memory.read(name) ?? []) waiting.set(placeOf(mark), mark);
-    void run();
-  }
   function add(marks) {
     for (const mark of marks) {
       waiting.delete(placeOf(mark));
@@ -79,7 +72,7 @@ function outboxOf(on) {
       ...mark,
       base: versions.get(placeOf(mark)) ?? mark.base ?? 0
     }));
-    const query = on.query(marks[marks.length - 1].frame);
+    const query = { ...on.query(marks[marks.length - 1].frame), annotator };
     for (; ; ) {
       try {
         const answer = await ask("/marks", query, {
@@ -99,8 +92,8 @@ function outboxOf(on) {
       }
     }
   }
+  void run();
   return {
-    open,
     add,
     /** Return the unconfirmed marks of a frame. */
     pending: (frame) => [...sent, ...waiting.values()].filter((mark) => mark.frame === frame),
@@ -282,7 +275,8 @@ async function askMachine(studio2) {
   studio2.notify("labelling");
   try {
     studio2.take(
-      await ask("/prelabel", { frame, annotator, joint, view: shown }, { method: "POST" })
+      await ask("/prelabel", { frame, annotator, joint, view: shown }, { method: "POST" }),
+      annotator
     );
     const { length: count } = studio2.state.seen.machine;
     studio2.notify(count ? "labelled" : "no_hands", { count });
@@ -371,15 +365,10 @@ var Studio = class {
   });
   /** Groups of marks before and after each edit, for undo and redo. */
   edits = { done: [], undone: [] };
-  #outbox;
-  constructor() {
-    this.#outbox = outboxOf({
-      answer: (answer) => this.take(answer),
-      refused: (refused) => this.notify("refused", { count: refused.length }),
-      error: (error, isLost) => isLost ? showError(error) : this.store.set({ offline: true }),
-      changed: () => this.store.set({ unsent: this.#outbox.count() }),
-      query: (frame) => this.#query(frame === this.state.frame)
-    });
+  /** Unconfirmed marks by annotator; each continues to send after another annotator begins. */
+  #outboxes = /* @__PURE__ */ new Map();
+  get #outbox() {
+    return this.#outboxes.get(this.state.annotator);
   }
   get state() {
     return this.store.state;
@@ -394,13 +383,27 @@ var Studio = class {
   }
   async begin(annotator) {
     memory.write("annotate.annotator", annotator);
-    this.store.set({ annotator });
-    this.#outbox.open(this.project.name, annotator);
+    this.edits = { done: [], undone: [] };
+    this.store.set({ annotator, frame: -1, seen: NOTHING });
+    if (!this.#outbox) this.#outboxes.set(annotator, this.#newOutbox(annotator));
+    this.#showUnsent();
     const last = memory.read(`annotate.frame.${this.project.name}`);
     await Promise.all([
       this.goTo(this.project.frames.includes(last) ? last : this.project.frames[0]),
       this.loadProgress()
     ]);
+  }
+  #newOutbox(annotator) {
+    return outboxOf(this.project.name, annotator, {
+      answer: (answer) => this.take(answer, annotator),
+      refused: (refused) => this.notify("refused", { count: refused.length }),
+      error: (error, isLost) => isLost ? showError(error) : this.store.set({ offline: true }),
+      changed: () => this.#showUnsent(),
+      query: (frame) => this.#query(frame === this.state.frame)
+    });
+  }
+  #showUnsent() {
+    this.store.set({ unsent: this.#outbox?.count() ?? 0 });
   }
   /** @param key of a text */
   notify(key, values = {}) {
@@ -410,7 +413,7 @@ var Studio = class {
   marksOf(frame) {
     const known = this.state.seen.frame === frame ? this.state.seen.marks : [];
     const marks = new Map(known.map((mark) => [placeOf(mark), mark]));
-    for (const mark of this.#outbox.pending(frame)) marks.set(placeOf(mark), mark);
+    for (const mark of this.#outbox?.pending(frame) ?? []) marks.set(placeOf(mark), mark);
     for (const [place, mark] of marks) if (mark.state === "cleared") marks.delete(place);
     return marks;
   }
@@ -454,7 +457,7 @@ var Studio = class {
   async reload() {
     const { frame, annotator } = this.state;
     if (annotator && frame >= 0)
-      await ask(`/frames/${frame}`, this.#query(true)).then((state) => this.take(state)).catch(showError);
+      await ask(`/frames/${frame}`, this.#query(true)).then((state) => this.take(state, annotator)).catch(showError);
   }
   chooseJoint(joint) {
     const wanted = (joint + 2 * HAND) % (2 * HAND);
@@ -537,7 +540,7 @@ var Studio = class {
     this.#send(after);
   }
   #send(marks) {
-    this.#outbox.add(
+    this.#outbox?.add(
       marks.map(({ frame, view, joint, x, y, state, source }) => ({
         id: newId(),
         frame,
@@ -551,9 +554,10 @@ var Studio = class {
     );
     this.store.set({ seen: { ...this.state.seen } });
   }
-  /** Store the server's state of a frame. */
-  take(answer) {
-    this.#outbox.learn(answer.marks);
+  /** Store the server's state of a frame as an annotator sees it. */
+  take(answer, annotator) {
+    this.#outboxes.get(annotator)?.learn(answer.marks);
+    if (annotator !== this.state.annotator) return;
     this.store.set({
       offline: false,
       ...answer.frame === this.state.frame ? { seen: answer } : {}
