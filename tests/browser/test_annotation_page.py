@@ -341,6 +341,23 @@ def test_annotators_who_share_a_tab_have_separate_marks(page):
     assert page.marks[view, 0] == mine
 
 
+def test_a_frame_with_one_complete_hand_needs_no_attention(page):
+    marks = [
+        {"id": f"one hand {frame} {view} {joint}", "frame": frame, "view": view, "joint": joint, "x": 9, "y": 9}
+        for frame, joints in ((20, range(21)), (10, [21]))
+        for view in ("cam0", "cam2")
+        for joint in joints
+    ]
+    sent = {"annotator": "One hand", "marks": marks}
+    run(page.browser, "await fetch('/v1/annotate/marks', {method: 'POST', body: JSON.stringify(given[0])})", sent)
+    page.press("d")
+    page.wait(lambda: page.state["frame"] == 10, "the next frame")
+    page.press("g")
+    page.wait(lambda: page.state["frame"] != 10, "a frame that needs attention")
+    assert page.state["frame"] == 0
+    assert float(page["progress"].get_attribute("value")) == pytest.approx(1 / 3)
+
+
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_every_control_has_a_name(page, language):
     page.run("const l = document.getElementById('language'); l.value = arguments[0]; l.onchange()", language)

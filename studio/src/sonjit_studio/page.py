@@ -41,7 +41,8 @@ class FrameSetQueries:
     def __init__(self, project: Project) -> None:
         self._project = project
         self._bone_lengths: dict[int, FloatArray] = {}  # (40,) by frame
-        self._version = 0  # version of the project whose bones are measured
+        self._hands: dict[int, int] = {}  # hands of which people marked any joint's position, by frame
+        self._version = 0  # version of the project whose bones and hands are known
         self._agreement: tuple[int, joint_marks.Agreement] | None = None
         self._lock = threading.Lock()
 
@@ -105,11 +106,14 @@ class FrameSetQueries:
         }
 
     def progress(self) -> dict[str, object]:
-        """Return the number of joints that can be triangulated and the review priority, by frame."""
+        """Return how many joints can be triangulated and complete a frame, and the review priority, by frame."""
         store = self._project.store
         needs = {frame: asdict(priority) for frame, priority in store.review_priorities().items()}
-        joints = bones.JOINTS_PER_HAND * max(1, store.hands())
-        return {"version": store.version, "joints": joints, "frames": store.triangulable(), "needs": needs}
+        version, frames = store.version, store.triangulable()
+        with self._lock:
+            self._update()
+            joints = {frame: bones.JOINTS_PER_HAND * max(1, self._hands.get(frame, 0)) for frame in frames}
+        return {"version": version, "joints": joints, "frames": frames, "needs": needs}
 
     def agreement(self) -> joint_marks.Agreement:
         """Return the agreement of annotators over all frames."""
@@ -121,21 +125,27 @@ class FrameSetQueries:
 
     def _warnings(self, frame: int, lengths_m: FloatArray) -> list[dict[str, object]]:
         """Return bones whose lengths (40,) differ from those of all frames that people have marked."""
-        store, rig = self._project.store, self._project.rig
         with self._lock:
-            version = store.version
-            changed = store.changed_frames(self._version)
-            people: dict[int, list[joint_marks.Mark]] = {}
-            for marks in [store.marks()] if len(changed) > 8 else map(store.marks, changed):
-                for mark in marks:
-                    if mark.annotator != joint_marks.MACHINE:
-                        people.setdefault(mark.frame, []).append(mark)
-            for number in changed:
-                points_m = joint_marks.solve_joints(rig, joint_marks.mark_table(rig, people.get(number, []))).points_m
-                self._bone_lengths[number] = bones.bone_lengths(points_m, np.array(bones.BONES))
-            self._version = version
+            self._update()
             usual = bones.median_of_other_frames(self._bone_lengths, frame)
         return bones.bone_warnings(lengths_m, usual)
+
+    def _update(self) -> None:
+        """Measure the bones and count the hands of frames that changed. The caller has the lock."""
+        store, rig = self._project.store, self._project.rig
+        version = store.version
+        changed = store.changed_frames(self._version)
+        people: dict[int, list[joint_marks.Mark]] = {}
+        for marks in [store.marks()] if len(changed) > 8 else map(store.marks, changed):
+            for mark in marks:
+                if mark.annotator != joint_marks.MACHINE:
+                    people.setdefault(mark.frame, []).append(mark)
+        for number in changed:
+            marks = people.get(number, [])
+            points_m = joint_marks.solve_joints(rig, joint_marks.mark_table(rig, marks)).points_m
+            self._bone_lengths[number] = bones.bone_lengths(points_m, np.array(bones.BONES))
+            self._hands[number] = len({mark.joint // bones.JOINTS_PER_HAND for mark in marks if mark.has_position})
+        self._version = version
 
 
 def _json_rows(array: FloatArray, digits: int = 2) -> list[Any]:

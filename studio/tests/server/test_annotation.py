@@ -124,6 +124,15 @@ def test_progress_changes_and_bones(studio, made):
     assert studio.get(f"{DOOR}/changes", params={"since": changes["version"]}).json()["frames"] == {}
 
 
+def test_each_frame_needs_the_joints_of_its_own_hands(studio, made):
+    for frame, first in ((0, 0), (10, 0), (10, JOINTS // 2)):
+        seen = pixels(made, frame)
+        joints = [k for k in range(JOINTS) if np.isfinite(seen[:2, k]).all() and first <= k < first + JOINTS // 2]
+        post(studio, *(mark(f"cam{c}", k, seen[c, k], frame=frame) for c in range(2) for k in joints))
+    post(studio, mark("cam0", 0, (5, 5), state="uncertain", frame=20), mark("cam1", 30, None, state="absent", frame=20))
+    assert studio.get(f"{DOOR}/progress").json()["joints"] == {"0": JOINTS // 2, "10": JOINTS, "20": JOINTS // 2}
+
+
 def read(answer):
     assert answer.status_code == 200, answer.text
     assert answer.headers["content-type"] == "image/jpeg"

@@ -7,7 +7,7 @@ import { find, memory, onLanguage, put, showError, startLanguage, text } from ".
 import { ServerError } from "../endpoints.js";
 import { view3D } from "../view3d.js";
 import { commands, listenToKeys, showKeys } from "./commands.js";
-import { ask, type Mark } from "./project.js";
+import { ask, isComplete, type Mark } from "./project.js";
 import { Studio } from "./studio.js";
 import {
   jointGrid,
@@ -40,7 +40,7 @@ function showFrame() {
   put(find("frame-number"), text("frame.number", { frame, place: place + 1, count }));
   find("previous").disabled = place === 0;
   find("next").disabled = place === count - 1;
-  const done = Object.values(progress.frames).filter((joints) => joints >= progress.joints).length;
+  const done = frames.filter((each) => isComplete(progress, each)).length;
   find("progress").value = done / count;
   find("progress-text").textContent = text("progress.text", {
     done,

@@ -67,9 +67,10 @@ export type FrameState = {
   bones: BoneWarning[];
 };
 type Need = { score: number; why: string };
+/** By frame: `frames` known joints, and `joints` that complete a frame with marks. */
 export type Progress = {
   version: number;
-  joints: number;
+  joints: Record<string, number>;
   frames: Record<string, number>;
   needs: Record<string, Need>;
 };
@@ -121,6 +122,10 @@ export const spotOf = (mark: { x: number | null; y: number | null } | undefined)
 
 export const placeOf = ({ frame, view, joint }: { frame: number; view: string; joint: number }) =>
   `${frame} ${joint} ${view}`;
+
+/** Check whether all joints of a frame's annotated hands are known. */
+export const isComplete = ({ frames, joints }: Progress, frame: number) =>
+  frame in joints && (frames[frame] ?? 0) >= joints[frame]!;
 
 /** Return the marks of an annotator that the server has not confirmed, and send them. */
 export function outboxOf(

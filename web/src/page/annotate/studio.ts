@@ -3,6 +3,7 @@
 import { memory, showError, Store } from "../common.js";
 import {
   ask,
+  isComplete,
   outboxOf,
   placeOf,
   spotOf,
@@ -58,7 +59,7 @@ export class Studio {
     active: 0,
     everyone: false,
     seen: NOTHING,
-    progress: { version: -1, joints: 2 * HAND, frames: {}, needs: {} },
+    progress: { version: -1, joints: {}, frames: {}, needs: {} },
     unsent: 0,
     offline: false,
     notice: null,
@@ -156,10 +157,11 @@ export class Studio {
   async goToNeed() {
     await this.loadProgress();
     const { frames } = this.project;
-    const { frames: done, needs, joints } = this.state.progress;
+    const { progress } = this.state;
+    const { needs } = progress;
     const here = frames.indexOf(this.state.frame);
     const open = [...frames.slice(here + 1), ...frames.slice(0, here)].filter(
-      (frame) => (done[frame] ?? 0) < joints,
+      (frame) => !isComplete(progress, frame),
     );
     const ranked = open
       .filter((frame) => frame in needs)

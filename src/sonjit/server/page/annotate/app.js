@@ -34,6 +34,7 @@ var AT_ONCE = 500;
 var AGAIN_MS = 1500;
 var spotOf = (mark) => mark?.x == null || mark.y === null ? null : [mark.x, mark.y];
 var placeOf = ({ frame, view, joint }) => `${frame} ${joint} ${view}`;
+var isComplete = ({ frames, joints }, frame) => frame in joints && (frames[frame] ?? 0) >= joints[frame];
 function outboxOf(project, annotator, on) {
   const name = `annotate.unsent.${project}.${annotator}`;
   const stored = memory.read(name) ?? [];
@@ -358,7 +359,7 @@ var Studio = class {
     active: 0,
     everyone: false,
     seen: NOTHING,
-    progress: { version: -1, joints: 2 * HAND, frames: {}, needs: {} },
+    progress: { version: -1, joints: {}, frames: {}, needs: {} },
     unsent: 0,
     offline: false,
     notice: null
@@ -443,10 +444,11 @@ var Studio = class {
   async goToNeed() {
     await this.loadProgress();
     const { frames } = this.project;
-    const { frames: done, needs, joints } = this.state.progress;
+    const { progress } = this.state;
+    const { needs } = progress;
     const here = frames.indexOf(this.state.frame);
     const open = [...frames.slice(here + 1), ...frames.slice(0, here)].filter(
-      (frame) => (done[frame] ?? 0) < joints
+      (frame) => !isComplete(progress, frame)
     );
     const ranked = open.filter((frame) => frame in needs).sort((a, b) => needs[b].score - needs[a].score);
     const wanted = ranked[0] ?? open[0];
@@ -1349,7 +1351,7 @@ function showFrame() {
   put(find("frame-number"), text("frame.number", { frame, place: place + 1, count }));
   find("previous").disabled = place === 0;
   find("next").disabled = place === count - 1;
-  const done = Object.values(progress.frames).filter((joints) => joints >= progress.joints).length;
+  const done = frames.filter((each) => isComplete(progress, each)).length;
   find("progress").value = done / count;
   find("progress-text").textContent = text("progress.text", {
     done,
