@@ -319,9 +319,13 @@ def test_annotators_who_share_a_tab_have_separate_marks(page):
     view, name = page.state["shown"][tile], page.state["annotator"]
     page.mark(tile, 0)
     mine = page.marks[view, 0]
-    page.run("globalThis.realFetch = fetch; globalThis.fetch = () => Promise.reject(new TypeError('cut'))")
+    page.run("""
+        const fetch = globalThis.realFetch = globalThis.fetch;
+        globalThis.fetch = (url, request) =>
+            request?.method === "POST" ? Promise.reject(new TypeError("cut")) : fetch(url, request);
+    """)
     page.pointer_at(other, *page.pixels(page.state["shown"][other], 0)).click().perform()
-    page.wait(lambda: page["saved"].get_attribute("data-state") == "error", "the warning")
+    page.wait(lambda: page.state["offline"], "the failed request")
 
     page["who"].click()
     page.enter("Second " + name)
