@@ -89,6 +89,12 @@ def test_a_rate_and_a_time_have_limits(tmp_path, options, message):
     assert str(caught.value) == message
 
 
+@pytest.mark.parametrize("named", ["camera:99999999999", f"camera:{5000 * '9'}", "f_%99999999999d.png"])
+def test_impossible_numbers_are_refused_in_one_line(named):
+    with pytest.raises(InputError, match=r"a camera has a number|no such file"):
+        open_source(named)
+
+
 def test_rates_up_to_the_limits_are_taken(tmp_path):
     (path,) = made(tmp_path, "a.png")
     for fps in (1e-3, 99_999.5, None):

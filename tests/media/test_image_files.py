@@ -3,6 +3,7 @@
 import io
 import struct
 import threading
+import tracemalloc
 import zlib
 
 import cv2
@@ -42,6 +43,16 @@ def png_with(data, *parts):
     for part in parts:
         data = data[:33] + struct.pack(">I", len(part) - 4) + part + struct.pack(">I", zlib.crc32(part)) + data[33:]
     return data
+
+
+def test_of_a_profile_that_grows_when_it_is_unpacked_only_the_beginning_is_read(noise):
+    data = png_with(encoded(noise, ".png"), b"iCCPa\0\0" + zlib.compress(bytes(64 << 20)))
+    tracemalloc.start()
+    try:
+        decode_image(data, "a")
+        assert tracemalloc.get_traced_memory()[1] < 8 << 20
+    finally:
+        tracemalloc.stop()
 
 
 def exif(orientation, order="<"):

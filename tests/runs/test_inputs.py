@@ -160,6 +160,9 @@ def test_the_outputs_of_a_folder_are_shown_with_their_ending():
         ([Outputs("a.yolo.yaml"), Outputs("b.yolo.yaml")], "labels of another input"),
         ([Outputs("x/a.YOLO.yaml"), Outputs("y/b.yolo.yaml")], None),
         ([Outputs("a.yolo.yaml", "labels")], "--draw write the same labels"),
+        ([Outputs("a.bvh"), Outputs("A-2.bvh")], r"a-2\.bvh is also the output of another person of .*a\.bvh"),
+        ([Outputs("a.bvh"), Outputs("b-2.bvh")], None),
+        ([Outputs("a.glb"), Outputs("a-2.glb")], None),
     ],
 )
 def test_two_outputs_of_a_run_are_two_files(placed, message):

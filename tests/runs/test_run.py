@@ -14,6 +14,7 @@ from sonjit.detectors.kinds import options_for
 from sonjit.engines.precision import int8_path
 from sonjit.explanations.task import Explain
 from sonjit.media import open_source
+from sonjit.media.sources import Reading
 from sonjit.runs import Detect, Outputs, inputs, run_input, run_job
 from sonjit.runs.task import Lift
 from sonjit.weights import find_weight
@@ -55,6 +56,23 @@ def test_drawings_among_the_inputs_are_no_inputs_and_no_input_is_replaced(weight
         problem = f"{tmp_path}/b.png: its output {tmp_path}/b_d.png is another input. Choose another name or folder"
         assert (summary.problems, summary.notes, summary.files) == ([problem], wrote, 2 - 2 * run)
     assert {path.name for path in tmp_path.glob("[ab]*")} == {"a.png", "a_d.png", "b.png", "b_d.png", "b_d_d.png"}
+
+
+def test_no_input_is_replaced_however_its_path_is_written(weights, tmp_path, monkeypatch):
+    for name in ("a.png", "a_d.png"):
+        cv2.imwrite(str(tmp_path / name), np.zeros((32, 32, 3), np.uint8))
+    before = (tmp_path / "a_d.png").read_bytes()
+    monkeypatch.chdir(tmp_path)
+    task = Detect(options_for("hands", search="fast"))
+    summary = run_job(task, inputs.Inputs.find(["a.png", "a_d.png"]), Outputs(draw=f"{tmp_path}/{{name}}_d.png"))
+    assert summary.problems == [f"a.png: its output {tmp_path}/a_d.png is another input. Choose another name or folder"]
+    assert (tmp_path / "a_d.png").read_bytes() == before
+
+
+@pytest.mark.parametrize("reading", [Reading(every=0), Reading(start_s=2, end_s=1), Reading(fps=0)])
+def test_a_wrong_choice_of_frames_is_refused_before_anything_is_written(tmp_path, reading):
+    with pytest.raises(InputError, match="give a"):
+        inputs.Inputs.find(["a.png", "b.png"], reading)
 
 
 @pytest.fixture

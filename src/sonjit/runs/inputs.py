@@ -36,6 +36,7 @@ from sonjit.runs.task import Outputs, Task
 
 _DRAWING_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".mp4", ".mov", ".mkv", ".webm")
 """Formats of inputs that annotated output keeps."""
+_NEXT_CHARACTER = re.compile(r"(.*)-[0-9]+(\.bvh|\.vrma)")  # file of a further person, see `CharacterWriter`
 LOG = ".sonjit-done.jsonl"
 WITHOUT_EFFECT = ("threads",)  # options that change no result
 
@@ -57,6 +58,7 @@ class Inputs:
         If `reading` has a rate, a folder or pattern of images is one recording. Raise InputError if an input does not
         exist, or a stream is named in addition to other inputs.
         """
+        reading.check()
         named = tuple(named)
         if not named:
             raise InputError("name an INPUT: an image, a folder, a glob, a video, camera:0, rtsp://..., or -")
@@ -168,6 +170,11 @@ def check_distinct(placed: Iterable[Outputs]) -> None:
             if name.lower().endswith(".yolo.yaml") and used.setdefault(f"{folders[folder]}/labels", path) != path:
                 advice = "Use one .yolo.yaml file for all inputs, or {name} in the name of the folder."
                 raise InputError(f"{path}: the labels of another input are in its folder. {advice}")
+    for key in used:
+        if (match := _NEXT_CHARACTER.fullmatch(key)) and match[1] + match[2] in used:
+            raise InputError(
+                f"{key} is also the output of another person of {match[1]}{match[2]}. Choose another name or folder."
+            )
 
 
 def shown_paths(outputs: Outputs, task: Task) -> list[str]:

@@ -4,6 +4,7 @@ A run skips files that an earlier run has finished with the same options. One ta
 same way: one table per file in a hidden work folder, joined at the end.
 """
 
+import os
 import pickle
 import time
 from collections import deque
@@ -186,20 +187,21 @@ def _run_files(
     with sole_writer(*{Path(path).parent for item in placed for path in item.paths}):
         unfinished = list[int]()
         own = set[str]()
-        taken = {str(file) for file in files}
+        places = [os.path.realpath(str(file)) for file in files]
+        taken = set(places)
         keys = [log.key(file, item) if item.paths else None for file, item in zip(files, placed, strict=True)]
         for index, (key, item) in enumerate(zip(keys, placed, strict=True)):
             if key is not None and not item.json and log.is_finished(key, item):
                 total.skipped += 1
                 finished(index, item)
-                own.update(str(Path(path)) for path in item.paths)
+                own.update(map(os.path.realpath, item.paths))
                 progress.advance()
-            elif clash := taken.intersection(str(Path(path)) for path in item.paths) - {str(files[index])}:
+            elif clash := taken.intersection(map(os.path.realpath, item.paths)) - {places[index]}:
                 problem = f"its output {clash.pop()} is another input. Choose another name or folder"
                 total.problems.append(f"{files[index]}: {problem}")
             else:
                 unfinished.append(index)
-        if copies := [index for index in unfinished if str(files[index]) in own]:
+        if copies := [index for index in unfinished if places[index] in own]:
             total.notes.append(f"left out {pluralize(len(copies), 'file')} that this command wrote before")
             unfinished = [index for index in unfinished if index not in copies]
         results: dict[int, Summary | str] = {}

@@ -22,7 +22,7 @@ from sonjit.media.sources.video import VIDEO_ENDINGS, VideoSource
 
 _F = TypeVar("_F", bound=File)
 CAMERA_WORDS = ("camera", "webcam", "cam")  # words that people try for a camera
-_NUMBERED = re.compile(r"%0?([0-9]*)d")
+_NUMBERED = re.compile(r"%0?([0-9]{0,3})d")
 _RECORDING = re.compile(rb"FLV\x01.\0\0\0|\x30\x26\xb2\x75\x8e\x66\xcf\x11|\0\0\0.ftyp", re.DOTALL)
 """Eight bytes at the start of an FLV, ASF or MP4 file, of which FFmpeg reads only the first recording."""
 
@@ -202,17 +202,14 @@ def open_source(named: str | os.PathLike[str], *, fps: float | None = None, reco
         ('video', 640, 480, [0.0, 0.03, 0.07])
     """
     text = os.fspath(named)
-    if not 0 <= reconnect_s < math.inf:
-        raise InputError(f"reconnect {reconnect_s:g}: give a time in seconds from 0")
-    if fps is not None and not 0 < fps < 100_000:
-        raise InputError(f"fps={fps:g}: give a number of frames per second above 0")
+    Reading(fps=fps, reconnect_s=reconnect_s).check()
     if text == "-":
         if sys.stdin is None:  # pyright: ignore[reportUnnecessaryComparison]  # the shell closed it
             raise InputError("standard input is closed: pipe an image or a video into it")
         return _source_from_stream(sys.stdin.buffer, "standard input", fps)
     if text.startswith("camera:"):
         number = text.removeprefix("camera:")
-        if not number.isdecimal():
+        if not (number.isdecimal() and len(number) < 10):
             raise InputError(f"{text}: a camera has a number, such as camera:0")
         return CameraSource(int(number))
     if isinstance(named, str) and is_address(text):
@@ -262,11 +259,19 @@ class Reading(NamedTuple):
     every: int = 1
     reconnect_s: float = 0.0
 
-    def open(self, named: str | os.PathLike[str]) -> Source:
-        """Open a source that yields only these frames."""
+    def check(self) -> None:
+        """Raise InputError if these are no frames of any input."""
+        if not 0 <= self.reconnect_s < math.inf:
+            raise InputError(f"reconnect {self.reconnect_s:g}: give a time in seconds from 0")
+        if self.fps is not None and not 0 < self.fps < 100_000:
+            raise InputError(f"fps={self.fps:g}: give a number of frames per second above 0")
         end_s = math.inf if self.end_s is None else self.end_s
         if not (self.every >= 1 and 0 <= self.start_s < end_s and self.start_s < math.inf):
             raise InputError("give a start from 0 s, an end after it, and every frame or one of at least 2")
+
+    def open(self, named: str | os.PathLike[str]) -> Source:
+        """Open a source that yields only these frames."""
+        self.check()
         source = open_source(named, fps=self.fps, reconnect_s=self.reconnect_s)
         if self.reconnect_s and source.kind != "camera":
             source.notes.append("reconnect applies to network cameras")

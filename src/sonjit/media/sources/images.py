@@ -223,7 +223,7 @@ def _profile(data: bytes, image_format: str | None) -> bytes:
     elif image_format == "png":
         packed = png_head(data).get(b"iCCP", b"").partition(b"\0")[2][1:]
         with suppress(zlib.error):
-            head = zlib.decompressobj().decompress(packed)
+            head = zlib.decompressobj().decompress(packed, _PROFILE_BYTES)
     elif image_format == "tiff":
         (start,) = tiff_numbers(data, _PROFILE)
         head = data[start : start + _PROFILE_BYTES]
