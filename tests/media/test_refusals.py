@@ -58,7 +58,7 @@ def test_an_animation_that_is_too_wide_is_reported(tmp_path, clip):
     assert [path.name for path in tmp_path.iterdir()] == ["v.mp4"]
 
 
-@pytest.mark.parametrize("ending", [".csv", ".json", ".jsonl", ".parquet"])
+@pytest.mark.parametrize("ending", [".csv", ".json", ".jsonl", ".parquet", ".xlsx"])
 def test_a_disk_that_is_full_ends_a_table(tmp_path, hand, full_disk, ending):
     """Also check an interrupted table that discards buffered rows."""
     out = tmp_path / f"t{ending}"

@@ -191,21 +191,34 @@ class ExcelWriter(base.FrameWriter):
         """Append one frame."""
         rows = self._rows_from(frame, extras)
         count = sum(1 for _ in frame.all_results())
-        self._frames.add((frame.source or self._header.source, frame.index, frame.time, count))
-        self._add(rows)
+        with failing_as_job(self._draft.final):
+            self._frames.add((frame.source or self._header.source, frame.index, frame.time, count))
+            self._add(rows)
 
     def write_event(self, record: Mapping[str, object]) -> None:
         """Append a row to the sheet `events`."""
-        if self._events is None:
-            self._events = _Sheet(self._book, "events")
-            self._events.add(record, self._bold)
-        self._events.add(record.values())
+        with failing_as_job(self._draft.final):
+            if self._events is None:
+                self._events = _Sheet(self._book, "events")
+                self._events.add(record, self._bold)
+            self._events.add(record.values())
 
     def _add(self, rows: Iterable[Sequence[object]]) -> None:
         for row in rows:
             self._instances.add(row)
 
     def _finish(self) -> None:
+        with failing_as_job(self._draft.final):
+            self._write_rest()
+            try:
+                self._book.close()
+            except self._error as error:
+                raise JobError(f"{self._draft.final} cannot be written: {error}") from None
+        self._folder.cleanup()
+        self._draft.keep()
+
+    def _write_rest(self) -> None:
+        """Write the rows that were kept back, and the sheet about the run."""
         self._add(self._rows_from.finish())
         self._run.add(("name", "value", "width", "height", "fps"), self._bold)
         header = replace(self._header, sources={}, notes=self.remarks or self._header.notes).to_dict()
@@ -219,16 +232,11 @@ class ExcelWriter(base.FrameWriter):
                 self.notes.append(
                     f"{self._draft.final}: {sheet.name} continue in {sheet.number} sheets of {MAX_ROWS} rows"
                 )
-        try:
-            self._book.close()
-        except self._error as error:
-            raise JobError(f"{self._draft.final} cannot be written: {error}") from None
-        self._folder.cleanup()
-        self._draft.keep()
 
     def _abort(self) -> None:
-        with suppress(self._error, OSError):
-            self._book.close()  # closes the temporary files of the sheets
+        for sheet in self._book.worksheets():
+            with suppress(OSError):
+                sheet.row_data_fh.close()
         self._folder.cleanup()
         self._draft.drop()
 
