@@ -137,11 +137,18 @@ def test_frames_are_sent_as_json_by_websocket():
 
 
 @pytest.mark.parametrize(
-    "address", ["osc://127.0.0.1", "http://127.0.0.1:1", "osc://:9", "osc://host:x", "osc://host:0", "9000"]
+    "address",
+    ["osc://127.0.0.1", "http://127.0.0.1:1", "osc://:9", "osc://host:x", "osc://host:0", "9000", "osc://[::1:9000"],
 )
 def test_wrong_addresses(address):
     with pytest.raises(InputError, match="write osc://HOST:PORT"):
         LiveOutput(address, "hands")
+
+
+@pytest.mark.parametrize("scheme", ["osc", "ws"])
+def test_a_mistyped_host(scheme):
+    with pytest.raises(InputError, match=r"127\.0\.0\.\.1:9000"):
+        LiveOutput(f"{scheme}://127.0.0..1:9000", "hands")
 
 
 def test_websocket_without_an_answer():

@@ -37,15 +37,15 @@ class LiveOutput(Closing):
         self._address = address
         self._list_name = list_name
         self._mirrored = mirrored
-        parts = urlsplit(address)
         try:
-            host, port = parts.hostname, parts.port
-        except ValueError:  # the port is no number
-            host = port = None
-        if parts.scheme not in SCHEMES or not host or not port:
+            parts = urlsplit(address)
+            scheme, host, port = parts.scheme, parts.hostname, parts.port
+        except ValueError:  # the port is no number, or a bracket is open
+            scheme = host = port = None
+        if scheme not in SCHEMES or not host or not port:
             raise InputError(f"--to {address}: write osc://HOST:PORT, vmc://HOST:PORT or ws://HOST:PORT/PATH")
         with ExitStack() as stack:
-            self._send = self._open(parts.scheme, host, port, stack)
+            self._send = self._open(scheme, host, port, stack)
             self._stack = stack.pop_all()
 
     def _open(self, scheme: str, host: str, port: int, stack: ExitStack) -> Callable[[Frame, tuple[int, int]], None]:
@@ -53,7 +53,7 @@ class LiveOutput(Closing):
             client = WebSocketClient(self._address)
             try:
                 client.connect()
-            except OSError as error:
+            except (OSError, UnicodeError) as error:
                 raise InputError(f"--to {self._address}: {error}") from error
             stack.callback(client.close)
             texts = stack.enter_context(Target(self._address, client.send, client.abort))

@@ -21,7 +21,7 @@ def open_mqtt(target: str, stack: ExitStack) -> Sender:
     client.connect_timeout = TIMEOUT_S
     try:
         client.connect(parts.hostname, parts.port)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:
         raise InputError(f"mqtt {target}: {error}") from error
     client.loop_start()  # a thread that also reconnects
     last: Any = None

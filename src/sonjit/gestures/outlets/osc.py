@@ -54,8 +54,9 @@ def open_udp(host: str, port: int, stack: ExitStack) -> Callable[[bytes], object
     """Return a function that sends UDP packets to an address."""
     try:
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
-    except OSError as error:
-        raise InputError(f"osc {host}:{port}: {error.strerror or error}") from error
+    except (OSError, UnicodeError) as error:
+        reason = (isinstance(error, OSError) and error.strerror) or error
+        raise InputError(f"osc {host}:{port}: {reason}") from error
     outlet = stack.enter_context(socket.socket(family, socket.SOCK_DGRAM))
     return lambda packet: outlet.sendto(packet, address)
 

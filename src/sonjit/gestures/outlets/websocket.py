@@ -68,7 +68,7 @@ def open_websocket(target: str, stack: ExitStack) -> Sender:
     client = WebSocketClient(target)
     try:
         client.connect()
-    except OSError as error:
+    except (OSError, UnicodeError) as error:
         raise InputError(f"websocket {target}: {error}") from error
     stack.callback(client.close)
     return in_thread(f"websocket {target}", lambda command: client.send(content_of(command)), stack, client.abort)
