@@ -161,6 +161,26 @@ def test_a_recipe_reaches_only_code_of_sonjit_and_of_extensions(key, name, messa
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[settings]\nloggers = ["evil:run"]\n',
+        '[settings]\nloggers = "evil:run"\n',
+        '[smoke]\nloggers = ["evil:run"]\n',
+    ],
+)
+def test_a_recipe_sets_no_logger_of_other_code(text, tmp_path, monkeypatch):
+    marker = tmp_path / "imported"
+    (tmp_path / "evil.py").write_text(f"from pathlib import Path\nPath({str(marker)!r}).touch()\nrun = print\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    file = tmp_path / "own.toml"
+    file.write_text(f'base = "cam"\n{text}')
+    request = recipes.TrainingRequest(str(file), tmp_path / "run")
+    with pytest.raises(InputError, match=r"loggers: 'evil:run' must name a module of sonjit"):
+        recipes.prepare(recipes.load_recipe(str(file)), request)
+    assert not marker.exists()
+
+
 def test_a_recipe_may_name_a_module_of_an_extension(recipe, tmp_path, monkeypatch):
     (tmp_path / "kind_of_mine.py").write_text("def train_mine(request):\n    return {'error': 0.5}\n", "utf-8")
     monkeypatch.syspath_prepend(str(tmp_path))

@@ -7,7 +7,7 @@ recipe runs, and may belong to another package.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, is_dataclass, replace
 from importlib import import_module, resources
@@ -346,12 +346,27 @@ def prepare(recipe: Recipe, request: TrainingRequest) -> TrainingRequest:
         require(module, f"export to {request.export}")
     for module in recipe.modules:
         require(module, f"sonjit train {recipe.name}")
+    _check_own_loggers(recipe)
     if loggers := getattr(checked, "loggers", ()):
         from sonjit_lab.training.run_folder import logger_factories
 
         logger_factories(loggers)
     device = str(torch_device(request.device))
     return replace(request, recipe=recipe.name, settings=settings, device=device)
+
+
+def _check_own_loggers(recipe: Recipe) -> None:
+    """Refuse loggers of other code that the recipe itself sets; typed settings may name any function."""
+    own: list[Mapping[str, object]] = [recipe.settings, recipe.smoke, recipe.published]
+    for grid in recipe.ablation.values():
+        own += [grid.settings, grid.smoke_settings]
+        own += [values for row in grid.rows for values in (row.set, row.smoke_set)]
+    for settings in own:
+        loggers = settings.get("loggers", ())
+        names = loggers.split(",") if isinstance(loggers, str) else cast("Sequence[object]", loggers)
+        for name in map(str, names):
+            if ":" in name:
+                import_object(name.strip(), f"recipe {recipe.name}: loggers")
 
 
 def import_object(name: str, named_by: str) -> Any:  # noqa: ANN401  # a function or class
