@@ -181,6 +181,14 @@ def test_other_contents_are_refused(tmp_path):
 
 
 @pytest.mark.slow
+def test_a_mapping_that_contains_itself_is_refused(tmp_path):
+    loop = {}
+    loop["model"] = loop
+    torch.save(loop, tmp_path / "loop.pt")
+    with pytest.raises(InputError, match=r"loop\.pt: contains no weights by name"):
+        load_checkpoint(tmp_path / "loop.pt")
+
+
 def test_wrong_weights_change_nothing_and_are_named(tmp_path):
     network = tiny()
     before = {key: value.clone() for key, value in network.state_dict().items()}

@@ -40,6 +40,7 @@ _WRAPPERS = (
 """Keys of the weights in checkpoints, in order. Averages come first, as in timm and BasicSR. MMEngine's `state_dict` is
 the average, and its `ema_state_dict` is not.
 """
+_MAX_DEPTH = 4  # number of nested mappings to search, because a damaged one can contain itself
 _PREFIXES = ("module.", "_orig_mod.", "model.", "network.", "net.")
 """Prefixes that parallel training, torch.compile, Lightning and training scripts add to every key."""
 
@@ -237,11 +238,11 @@ def _load_pickle(path: Path) -> Any:  # noqa: ANN401  # any saved value
         return torch.load(path, map_location="cpu", weights_only=True)
 
 
-def _find_weights(loaded: Any, path: Path) -> dict[str, Tensor] | None:  # noqa: ANN401
+def _find_weights(loaded: Any, path: Path, depth: int = _MAX_DEPTH) -> dict[str, Tensor] | None:  # noqa: ANN401
     """Return the mapping from name to tensor in a loaded file, without other values, or None."""
-    if not isinstance(loaded, Mapping):
+    if not depth or not isinstance(loaded, Mapping):
         return None
-    inner = {name: found for name in _WRAPPERS if (found := _find_weights(loaded.get(name), path))}
+    inner = {name: found for name in _WRAPPERS if (found := _find_weights(loaded.get(name), path, depth - 1))}
     if inner:
         usual = next((len(inner[name]) for name in inner if name not in _AVERAGED), 0)  # an average may lack buffers
         chosen = next(name for name in inner if name not in _AVERAGED or len(inner[name]) >= usual)
