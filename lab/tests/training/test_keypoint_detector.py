@@ -1,5 +1,7 @@
 """The 2D detector: subcell heatmap peaks, crops with labels, and a run whose network is used."""
 
+import json
+
 import cv2
 import numpy as np
 import pytest
@@ -73,6 +75,17 @@ def test_a_run_is_used_by_its_folder_and_as_an_exported_file(tmp_path):
     for one, other in zip(found, KeypointDetector(results["export"]).detect(rgb, boxes), strict=True):
         np.testing.assert_allclose(one.keypoints, other.keypoints, atol=0.05)
         np.testing.assert_allclose(one.confidence, other.confidence, atol=1e-3)
+
+
+def test_held_out_images_without_hands_are_not_drawn(tmp_path):
+    data = coco(tmp_path, count=10)
+    content = json.loads(data.read_text())
+    content["annotations"] = [
+        label for label in content["annotations"] if label["image_id"] != content["images"][-2]["id"]
+    ]
+    data.write_text(json.dumps(content))
+    results = run_recipe(TrainingRequest("keypoint-detector", tmp_path / "run", data, settings=SMALL | {"steps": 1}))
+    assert results["error_px"] > 0
 
 
 def test_invalid_input_raises_one_line_errors(tmp_path):

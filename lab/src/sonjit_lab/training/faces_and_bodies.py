@@ -102,7 +102,10 @@ def train_points(request: TrainingRequest) -> Mapping[str, object]:
     settings = settings_from(PointSettings, request.settings)
     data = hand_data(request, settings, lambda sample: bool(_labelled_instances(sample, settings)))
     if settings.backbone or settings.pretrained:
-        network = _backbone_network(request, settings, labelled_crops(data.training[0], settings)[0].skeleton)
+        crops = (crop for sample in data.training for crop in labelled_crops(sample, settings))
+        if (first := next(crops, None)) is None:
+            raise InputError(f"{data.name}: none of the {len(data.training)} training images has a usable label")
+        network = _backbone_network(request, settings, first.skeleton)
     else:
         network = create_network(settings.network, request.weights or "published").eval()  # its norms are folded
     network.to(request.device).side = settings.size

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from sonjit._util import BoolArray, Float32Array, FloatArray, Image
+from sonjit._util import BoolArray, Float32Array, FloatArray, Image, InputError
 from sonjit.geometry.boxes import RotatedBox, crop, points_into_crop
 from sonjit.results import Box
 from sonjit_lab.datasets import Instance, Sample
@@ -67,6 +67,9 @@ def train_keypoint_detector(request: TrainingRequest) -> Mapping[str, object]:
     initial = {"backbone_weights": settings.backbone_weights} if settings.backbone_weights else {}
     network = create_network("keypoint-detector", request.weights, **options, **initial).to(request.device).train()
     data = hand_data(request, settings, lambda sample: bool(labelled_hands(sample)))
+    with_hands = [sample for sample in data.held_out if labelled_hands(sample)]
+    if not with_hands:
+        raise InputError(f"{data.name}: none of the {len(data.held_out)} held-out images has a labelled hand")
     make_example = partial(example_from_sample, side=settings.side, augmentation=settings.augmentation)
     batch = partial(
         draw_batch, samples=data.training, make_example=make_example, join=tensors_from_examples, count=settings.batch
@@ -89,7 +92,7 @@ def train_keypoint_detector(request: TrainingRequest) -> Mapping[str, object]:
 
     def pictures(model: detectors.KeypointHeatmaps) -> dict[str, Image]:
         """Draw the predictions for the first hand of some images."""
-        hands = [(item, *labelled_hands(item)[0]) for item in evenly_spaced(data.held_out, MAX_CROPS)]
+        hands = [(item, *labelled_hands(item)[0]) for item in evenly_spaced(with_hands, MAX_CROPS)]
         crops = [
             example_from_hand(item.rgb(), hand, detectors.area_of_box(box), settings.side) for item, hand, box in hands
         ]
