@@ -115,6 +115,18 @@ def test_an_interrupted_grid_continues_and_writes_its_table(recipe, tmp_path, ca
     assert "contains a run with other settings" in capfd.readouterr().err
 
 
+def test_a_finished_sweep_of_other_data_is_refused(recipe, tmp_path, capfd):
+    arguments = ["train", str(recipe), "--smoke", "--out", str(tmp_path / "sweep"), "--metric", "height"]
+    arguments += ["--sweep", "depth=1"]
+    for name in "ab":
+        (tmp_path / f"{name}.json").write_text(name, "utf-8")
+    assert main([*arguments, "--data", str(tmp_path / "a.json")]) == 0
+    assert main([*arguments, "--data", str(tmp_path / "a.json")]) == 0
+    capfd.readouterr()
+    assert main([*arguments, "--data", str(tmp_path / "b.json")]) == 2
+    assert "contains a run with other inputs (result.json)" in capfd.readouterr().err
+
+
 @pytest.mark.slow
 def test_a_sweep_trains_every_combination_and_continues(recipe, tmp_path, capfd):
     out = tmp_path / "sweep"

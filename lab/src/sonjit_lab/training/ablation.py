@@ -123,8 +123,10 @@ def _finished_results(recipe: Recipe, run: TrainingRequest) -> Mapping[str, obje
     if not file.exists():
         return None
     saved = data_files.read_json(file)
-    if saved["settings"] != json.loads(json_from(prepare(recipe, run).settings, spaced=True, default=str)):
-        raise InputError(f"{run.out}: contains a run with other settings ({RESULT}). Choose another folder.")
+    now = prepare(recipe, run)
+    for name, value in (("settings", now.settings), ("inputs", now.inputs())):
+        if saved.get(name) != json.loads(json_from(value, spaced=True, default=str)):
+            raise InputError(f"{run.out}: contains a run with other {name} ({RESULT}). Choose another folder.")
     return {key: math.nan if value is None else value for key, value in saved["results"].items()}  # null is NaN
 
 

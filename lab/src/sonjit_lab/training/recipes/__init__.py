@@ -266,11 +266,12 @@ def run_recipe(request: TrainingRequest) -> Mapping[str, object]:
     from sonjit_lab.training.report import save_run_report
     from sonjit_lab.training.run_folder import RESULT
 
+    inputs = checked.inputs()
     with sole_writer(checked.out):
         try:
             with _memory_errors():
                 results: Mapping[str, object] = function(checked)
-            saved = {"settings": checked.settings, "results": results}
+            saved = {"settings": checked.settings, "inputs": inputs, "results": results}
             write_text(checked.out / RESULT, json_from(saved, 2, default=str) + "\n")
         finally:
             if any(checked.out.iterdir()):
