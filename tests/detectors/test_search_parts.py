@@ -14,7 +14,7 @@ from sonjit.detectors.search import score as scores
 from sonjit.detectors.search.bodies import PLACEMENTS, box_below, clipped, crop_of, only_box
 from sonjit.detectors.search.geometry import Proposal, is_near, is_same_instance, merge_proposals, oks
 from sonjit.detectors.search.hands import arm_side, face_height, is_near_crop, wrist_distance
-from sonjit.detectors.search.network import SIDE, PeopleNetwork, PersonBox, has_small, new_people
+from sonjit.detectors.search.network import SIDE, VALUES, PeopleNetwork, PersonBox, has_small, new_people
 from sonjit.detectors.search.score import CONSTANTS, LIMITS, map_odds, probability
 from sonjit.detectors.search.stream_finders import BodyFinder
 from sonjit.detectors.ssd import AnchorGrid, Detection
@@ -162,7 +162,7 @@ def test_an_image_is_grey_outside_a_person_and_its_margin():
 
 def people_network(codes=None, logits=None, *, peaks=(), boxes=True):
     """Return a network with these published boxes, and peaks (row, column, first value, values) of the own map."""
-    values = np.zeros((SIDE, SIDE, 11), np.float32)
+    values = np.zeros((SIDE, SIDE, VALUES), np.float32)
     values[..., [0, 6]] = -9
     for row, column, first, own in peaks:
         values[row, column, first : first + len(own)] = own
@@ -444,7 +444,7 @@ def test_published_people_are_decoded_from_the_anchors_of_the_grid():
         run=lambda: [codes[None], np.tile(logits[None, :, None], 24), np.zeros((1, 32, SIDE, SIDE), np.float32)],
     )
     own = SimpleNamespace(
-        input=np.zeros((1, SIDE, SIDE, 32), np.float32), run=lambda: [np.full((1, SIDE, SIDE, 11), -9, np.float32)]
+        input=np.zeros((1, SIDE, SIDE, 32), np.float32), run=lambda: [np.full((1, SIDE, SIDE, VALUES), -9, np.float32)]
     )
     network = PeopleNetwork(engine, own)
     expected = []

@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     Proposed = tuple[list["PersonBox"], list["HandBox"]]
 
 INPUT_RANGE: Final = (-1.0, 1.0)
-SIDE = 38  # side of the map from which the own network continues
+SIDE, CHANNELS, VALUES = 38, 32, 11
+"""Side and channels of the map from which the own network continues, and its values per cell; also for web pages."""
 PERSON_AT = 6  # index of the first value of a person
 OWN_FILE: Final = ASSETS / "proposals.tflite"  # network of people and hands, trained by `benchmarks/proposals.py`
 INPUT_PX: Final = 300
@@ -69,7 +70,7 @@ class HandBox(NamedTuple):
 class PeopleNetwork:
     """Propose people and hands by a published network and a network on its map.
 
-    The first one gives box codes (1, 1917, 4), class logits (1, 1917, 24) and the map (1, 32, S, S) with side `SIDE`.
+    The first one gives box codes (1, 1917, 4), class logits (1, 1917, 24) and the map (1, C, S, S) with side `SIDE`.
     The second one gives (1, S, S, 11), per cell for hands logit, offset of the centre (2), log side, and sine and
     cosine of the rotation; and for people logit, offset of the centre (2), log width and log height.
     """
