@@ -60,7 +60,6 @@ def test_the_newest_mark_of_each_place_counts_and_history_keeps_all(tmp_path_fac
     assert [one.id for one in store.history()] == [mark.id for mark in marks]
     for frame in range(3):
         assert as_tuples(store.marks(frame)) == as_tuples([one for one in kept if one.frame == frame])
-    assert store.hands() == len({one.joint // 21 for one in kept if one.has_position})
     counts = store.triangulable()
     for frame in range(3):
         places = Counter((one.joint, one.annotator) for one in kept if one.frame == frame and one.has_position)

@@ -379,12 +379,6 @@ class AnnotationStore:
         )
         return dict(rows)
 
-    def hands(self) -> int:
-        """Return the number of hands, 0 to 2, of which people marked any joint's position."""
-        query = "SELECT count(DISTINCT l.joint >= ?) FROM latest l JOIN history h USING (version)"
-        where = "WHERE l.annotator <> ? AND h.x IS NOT NULL"
-        return self._read(f"{query} {where}", (bones.JOINTS_PER_HAND, MACHINE))[0][0]
-
     def review_priorities(self) -> dict[int, ReviewPriority]:
         """Return the review priorities of ranked frames."""
         return {frame: ReviewPriority(*fields) for frame, *fields in self._read("SELECT frame, score, why FROM needs")}
