@@ -1,12 +1,17 @@
 """The classifier of left and right hands: its crops and its training."""
 
+from itertools import product
+
 import numpy as np
 import pytest
 
 from sonjit import InputError
+from sonjit.media.sources.images import encode_image
 from sonjit.results.skeletons import mirrored_order
 from sonjit_lab.datasets import Instance, Sample
+from sonjit_lab.networks.checkpoints import DESCRIPTION
 from sonjit_lab.training import cam, class_images
+from sonjit_lab.training.recipes import TrainingRequest, run_recipe
 
 
 @pytest.fixture(scope="module")
@@ -44,3 +49,19 @@ def test_classes_of_one_name_keep_their_ids_and_others_their_names():
     names = ("crane", "crane", "dog")
     assert [label(517, "crane"), label(134, "crane"), label(0, "dog"), label(3, "cat")] == [1, 0, 2, None]
     assert mirrored_order(names) == [0, 1, 2]
+
+
+def test_a_refused_run_keeps_the_description_of_the_finished_one(tmp_path):
+    def train(*names):
+        for name, number in product(names, range(5)):
+            file = tmp_path / names[0] / name / f"{number}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(encode_image(np.full((16, 16, 3), 9 * number, np.uint8), ".png"))
+        settings = {"dataset": "folder", "steps": 1, "batch": 2, "size": 16, "workers": 0}
+        return run_recipe(TrainingRequest("cam", tmp_path / "run", tmp_path / names[0], settings=settings))
+
+    train("cup", "dog")
+    before = (tmp_path / "run" / DESCRIPTION).read_bytes()
+    with pytest.raises(InputError, match="contains a run with other settings"):
+        train("fork", "spoon")
+    assert (tmp_path / "run" / DESCRIPTION).read_bytes() == before

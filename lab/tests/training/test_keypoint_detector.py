@@ -1,6 +1,7 @@
 """The 2D detector: subcell heatmap peaks, crops with labels, and a run whose network is used."""
 
 import json
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -86,6 +87,16 @@ def test_held_out_images_without_hands_are_not_drawn(tmp_path):
     data.write_text(json.dumps(content))
     results = run_recipe(TrainingRequest("keypoint-detector", tmp_path / "run", data, settings=SMALL | {"steps": 1}))
     assert results["error_px"] > 0
+
+
+def test_a_refused_run_keeps_the_description_of_the_finished_one(tmp_path):
+    data = coco(tmp_path)
+    request = TrainingRequest("keypoint-detector", tmp_path / "run", data, settings=SMALL | {"steps": 1})
+    run_recipe(request)
+    before = (tmp_path / "run" / DESCRIPTION).read_bytes()
+    with pytest.raises(InputError, match=r"contains a run with other settings \(settings.json: channels\)"):
+        run_recipe(replace(request, settings={**request.settings, "channels": 8}))
+    assert (tmp_path / "run" / DESCRIPTION).read_bytes() == before
 
 
 def test_invalid_input_raises_one_line_errors(tmp_path):

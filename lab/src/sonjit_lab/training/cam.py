@@ -10,6 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
@@ -176,7 +177,6 @@ def train_vqa(request: TrainingRequest) -> dict[str, object]:
             accuracies += [vqa_accuracy(own, item.human_answers) for own, item in zip(found, chunk, strict=True)]
         return {"accuracy": float(np.mean(accuracies))}
 
-    save_answerer(request.out, Answerer(network, size, head, words, answers))
     metrics = loop.fit(
         request,
         head,
@@ -186,6 +186,7 @@ def train_vqa(request: TrainingRequest) -> dict[str, object]:
         inputs=request.inputs() | {"answers": answers},
         evaluate=evaluate,
         higher_is_better=True,
+        describe=lambda: save_answerer(request.out, Answerer(network, size, head, words, answers)),
     )
     data_files.write_json(request.out / METRICS, {**metrics, "held_out": len(held_out)}, indent=2)
     return {"weights": request.out / loop.WEIGHTS, "questions": len(learned), "answers": len(answers), **metrics}
@@ -342,7 +343,7 @@ def _train(
         return class_images.images_from(crops), torch.tensor([crop.label for crop in crops])
 
     run = _run_folder_of(request.weights)
-    classifiers.save_classifier_description(request.out, classifier, run if settings.view == "crop" else None)
+    cropper = run if settings.view == "crop" else None
     loop.fit(
         request,
         network,
@@ -352,6 +353,7 @@ def _train(
         inputs=request.inputs() | {"classes": classifier.names},
         evaluate=evaluate,
         higher_is_better=not settings.dataset,
+        describe=partial(classifiers.save_classifier_description, request.out, classifier, cropper),
     )
     return network.cpu().eval()
 

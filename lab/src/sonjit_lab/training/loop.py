@@ -116,6 +116,7 @@ def train(
     higher_is_better: bool = False,
     pictures: Callable[[N], Mapping[str, Image]] | None = None,
     saved_module: Callable[[N], nn.Module] = lambda network: network,
+    describe: Callable[[], None] = lambda: None,
 ) -> dict[str, float]:
     """Train a network in place.
 
@@ -137,6 +138,7 @@ def train(
         pictures: Function that returns RGB images (H, W, 3) uint8 by caption, such as predictions on held-out images.
             It runs with each evaluation and at the end. The last ones are in the report.
         saved_module: Function that returns the part of the network whose weights are saved. Default: all of it.
+        describe: Function that writes a recipe's own files into the folder. It runs after the folder is accepted.
 
     Returns:
         Metrics of the last evaluation, or an empty dict without `evaluate`.
@@ -152,6 +154,8 @@ def train(
         raise InputError("evaluate_every and patience apply only to recipes that evaluate during training")
     freeze(network, settings.freeze)
     run = _open_run(out, network, settings, inputs or {})
+    if run:
+        describe()
     state = processes.same_everywhere(network, (run and run.restore()) or _INITIAL_STATE)
     parts = _Parts.create(network, settings)
     parts.load(state)
@@ -366,6 +370,7 @@ def fit(
     higher_is_better: bool = False,
     pictures: Callable[[N], Mapping[str, Image]] | None = None,
     saved_module: Callable[[N], nn.Module] = lambda network: network,
+    describe: Callable[[], None] = lambda: None,
 ) -> dict[str, float]:
     """Train a network of a recipe with `train` in a folder of its run; without a request, save and evaluate nothing."""
     if request is None:
@@ -384,6 +389,7 @@ def fit(
         higher_is_better=higher_is_better,
         pictures=pictures,
         saved_module=saved_module,
+        describe=describe,
     )
 
 

@@ -183,7 +183,6 @@ def train_mask_rcnn(request: TrainingRequest) -> Mapping[str, object]:
     def losses(model: mask_rcnn.MaskRCNN, batch: list[tuple[Tensor, mask_rcnn.Target]]) -> Mapping[str, Tensor]:
         return model.losses([image for image, _ in batch], [target for _, target in batch])
 
-    files.save_mask_rcnn_description(request.out, saved)
     metrics = fit(
         request,
         network,
@@ -193,6 +192,7 @@ def train_mask_rcnn(request: TrainingRequest) -> Mapping[str, object]:
         inputs=request.inputs() | {"images": str(request.images)},
         evaluate=partial(evaluate, samples=held_out, categories=names, device=request.device),
         higher_is_better=True,
+        describe=partial(files.save_mask_rcnn_description, request.out, saved),
     )
     data_files.write_json(request.out / METRICS, {**metrics, "held_out": len(held_out)}, indent=2)
     counts = {"training_images": len(training), "held_out": len(held_out)}

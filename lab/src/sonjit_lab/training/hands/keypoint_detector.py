@@ -82,7 +82,7 @@ def train_keypoint_detector(request: TrainingRequest) -> Mapping[str, object]:
     if settings.pretrained and request.weights is None:
         start_pretrained(network.backbone, settings.backbone)
     network.side = settings.side
-    save_description(request.out, {"network": "keypoint-detector", "options": options, "side": settings.side})
+    description = {"network": "keypoint-detector", "options": options, "side": settings.side}
     mean = mean_pose(data.training)
 
     def evaluate_on_held_out(model: detectors.KeypointHeatmaps) -> dict[str, float]:
@@ -103,7 +103,15 @@ def train_keypoint_detector(request: TrainingRequest) -> Mapping[str, object]:
 
     inputs = request.inputs(data.name)
     metrics = fit(
-        request, network, batch, losses, settings, inputs=inputs, evaluate=evaluate_on_held_out, pictures=pictures
+        request,
+        network,
+        batch,
+        losses,
+        settings,
+        inputs=inputs,
+        evaluate=evaluate_on_held_out,
+        pictures=pictures,
+        describe=partial(save_description, request.out, description),
     )
     results: dict[str, object] = {"weights": request.out / WEIGHTS, "training_images": len(data.training), **metrics}
     return results | export_trained(network, request)
