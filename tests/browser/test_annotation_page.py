@@ -82,6 +82,12 @@ class AnnotationPage:
     def marks(self):
         return {(mark["view"], mark["joint"]): mark for mark in self.state["marks"]}
 
+    @property
+    def warnings(self):
+        """Warnings except those about marks of several annotators, which other tests leave."""
+        lines = self["warnings"].text.splitlines()
+        return [line for line in lines if "px apart" not in line and line != "No warnings."]
+
     def wait(self, condition, what, seconds=60):
         return wait_until(condition, seconds, lambda: f"waited in vain for {what}; {self.messages()}", POLL_S)
 
@@ -92,7 +98,7 @@ class AnnotationPage:
         self["annotator"].clear()
         self["annotator"].send_keys(name)
         self["begin"].click()
-        self.wait(lambda: self.state["turnMs"] >= 0, "the first frame")
+        self.wait(lambda: self.state["turnMs"] >= 0 and self.state["annotator"] == name, "the first frame")
 
     def saved(self):
         self.wait(
@@ -189,14 +195,14 @@ def test_two_marks_by_mouse_are_seen_in_six_views_undone_and_kept(page):
     page["redo"].click()
     page.saved()
     assert len(page.marks) == 2
-    assert page["warnings"].text == "No warnings."
+    assert page.warnings == []
     view = state["shown"][second]
     place = page.pixels(view, 0)
     page.click(second, place[0] + 40, place[1] + 40)
     page.wait(lambda: "the marks disagree on the position" in page["warnings"].text, "the residual in words")
     assert f"px off in {view}" in page["warnings"].text
     page.press("z")
-    page.wait(lambda: page["warnings"].text == "No warnings.", "what was undone")
+    page.wait(lambda: page.warnings == [], "what was undone")
 
     page.wait(lambda: page.state["progress"]["frames"].get("0"), "progress")
     kept, name = page.marks, page.state["annotator"]
