@@ -80,9 +80,10 @@ def test_a_saved_job_is_the_same_for_the_next_server(tmp_path):
     job.save()
     again = job_store.load_job(tmp_path)
     assert again.to_dict() == job.to_dict()
-    for name in ("detectors", "owner", "draw", "style", "is_private", "address", "number", "disk_bytes"):
+    for name in ("detectors", "owner", "draw", "style", "is_private", "address", "number"):
         assert getattr(again, name) == getattr(job, name)
     assert again.input == job.input
+    assert again.disk_bytes == (tmp_path / "job.json").stat().st_size  # the files of a failed job are removed
 
 
 def test_the_size_of_a_job_is_that_of_its_files(tmp_path):

@@ -57,7 +57,6 @@ _RECORDED = (
     "instances",
     "message",
     "problems",
-    "disk_bytes",
     "address",
     "draw",
     "style",
