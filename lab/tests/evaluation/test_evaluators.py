@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -44,6 +45,7 @@ LABELLED = Instance(
         ({"area_px2": 5.0}, False),
         ({"extra": {"clear": False}}, False),
         ({"read_mask": lambda: np.eye(9, dtype=np.bool_)}, True),
+        ({"read_mask": Mock(side_effect=InputError("no such file"))}, False),
     ],
 )
 def test_a_sample_is_evaluated_again_if_a_label_changes(changes, is_same):

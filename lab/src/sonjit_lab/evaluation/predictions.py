@@ -8,7 +8,7 @@ import json
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, NotRequired, Self, TypedDict, cast
 
@@ -494,8 +494,12 @@ class Journal:
 
 def hash_of(sample: Sample) -> str:
     """Return the hash of a sample's labels and image. Its names and licence do not count."""
-    labels = {key: value for key, value in sample_to_dict(sample).items() if key not in _UNHASHED}
-    digest = hashlib.sha256(json_from(labels).encode())
+    try:
+        labels = sample_to_dict(sample)
+    except InputError:  # a protocol without masks does not need their files
+        unmasked = tuple(replace(instance, read_mask=None) for instance in sample.instances)
+        labels = sample_to_dict(replace(sample, instances=unmasked))
+    digest = hashlib.sha256(json_from({k: v for k, v in labels.items() if k not in _UNHASHED}).encode())
     digest.update(sample.image.read_bytes() if isinstance(sample.image, Path) else sample.rgb().tobytes())
     return digest.hexdigest()
 
