@@ -153,9 +153,7 @@ def train(
     if evaluate is None and (settings.evaluate_every or settings.patience):
         raise InputError("evaluate_every and patience apply only to recipes that evaluate during training")
     freeze(network, settings.freeze)
-    run = _open_run(out, network, settings, inputs or {})
-    if run:
-        describe()
+    run = _open_run(out, network, settings, inputs or {}, describe)
     state = processes.same_everywhere(network, (run and run.restore()) or _INITIAL_STATE)
     parts = _Parts.create(network, settings)
     parts.load(state)
@@ -257,15 +255,21 @@ class _Parts(Generic[N]):
 
 
 def _open_run(
-    out: Path | None, network: nn.Module, settings: TrainingSettings, inputs: Mapping[str, object]
+    out: Path | None,
+    network: nn.Module,
+    settings: TrainingSettings,
+    inputs: Mapping[str, object],
+    describe: Callable[[], None],
 ) -> RunFolder | None:
-    """Open the folder of a run, which is identified by its settings and inputs, or None without a folder."""
+    """Open and describe the folder of a run, identified by settings and inputs, or return None without a folder."""
     processes.check_processes(settings.accumulate)
     if out is None:
         return None
     _check_space(out, network)
     identity = {name: value for name, value in asdict(settings).items() if name not in RUNTIME_SETTINGS}
-    return RunFolder(out, {**identity, **inputs}, loggers=settings.loggers)
+    run = RunFolder(out, {**identity, **inputs}, loggers=settings.loggers)
+    describe()
+    return run
 
 
 def _batches(
