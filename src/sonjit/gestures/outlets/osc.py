@@ -55,8 +55,7 @@ def open_udp(host: str, port: int, stack: ExitStack) -> Callable[[bytes], object
     try:
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
     except (OSError, UnicodeError) as error:
-        reason = (isinstance(error, OSError) and error.strerror) or error
-        raise InputError(f"osc {host}:{port}: {reason}") from error
+        raise InputError(f"osc {host}:{port}: {getattr(error, 'strerror', None) or error}") from error
     outlet = stack.enter_context(socket.socket(family, socket.SOCK_DGRAM))
     return lambda packet: outlet.sendto(packet, address)
 
