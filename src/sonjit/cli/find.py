@@ -165,7 +165,6 @@ def _output_requirements(
     save = None if output.save is None else str(output.save)
     is_table = save is not None and bool(Path(save).suffix) and not save.endswith("/")
     known = find_format(save) if save is not None and is_table else None
-    has_events = known is None or not known.is_own or known.load is not None or known.rows is not None
     is_refined = getattr(options, "distance", False) or getattr(options, "keypoints", None) == "refined"
     has_choice = is_table and (known is None or known.rows)
     is_styled = replace(style, anonymise="none") != DrawingStyle()
@@ -183,7 +182,10 @@ def _output_requirements(
         (style.errors and not is_refined, "--draw-errors requires --keypoints refined"),
         (output.degrees and not has_angles, "--degrees requires --measures, --count or --events"),
         (output.events and save is None and not output.json, "--events requires --save or --json"),
-        (output.events and not has_events and not output.json, f"--events has no effect with --save {save}"),
+        (
+            output.events and not output.json and known and not known.has_events,
+            f"--events has no effect with --save {save}",
+        ),
     ]
 
 

@@ -176,6 +176,11 @@ class TableFormat:
     noun: str = ""  # noun for the files in messages
     is_own: bool = True  # False for a format of an extension, whose tables are written one after the other
 
+    @property
+    def has_events(self) -> bool:
+        """Whether events have a place, in the frames, in a sheet or in a table of their own."""
+        return self.load is not None or self.rows is not None
+
 
 FORMATS: Registry[TableFormat] = Registry("table format")  # formats by file name ending
 
