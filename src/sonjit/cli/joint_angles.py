@@ -97,6 +97,7 @@ def report(
     with optional_import("a report", "eval"):
         import_module("matplotlib")  # before the work
     joint_angles.require_fonts(Path(save), language)
+    hider = hiding.Anonymiser(anonymise)  # before the work: it needs networks
     counted = _counted(count)
     earlier = None if before is None else earlier_report(before)
     for path in motion:
@@ -134,7 +135,6 @@ def report(
         size=size,
         language=language,
     )
-    hider = hiding.Anonymiser(anonymise)
     labels = joint_angles.Labels(title, name, note, datetime.now().date().isoformat() if date is None else date)
     pictures = joint_angles.pictures_of(inputs, recording, hider)
     joint_angles.write_page(Path(save), recording, pictures, "" if hider.keeps_people else anonymise, labels, earlier)
