@@ -61,6 +61,12 @@ def test_the_network_of_people_is_loaded_with_its_boxes_if_they_are_needed(loade
     assert loaded[1][2]["outputs"] is None
 
 
+def test_people_are_proposed_in_f32_by_a_network_without_an_int8_form(monkeypatch, loaded, tmp_path):
+    monkeypatch.setattr(CommonOptions, "file", lambda self, name: tmp_path / name)
+    load.load_network(BodyOptions(precision="int8"))
+    assert loaded[0][1][1].precision == "f32"
+
+
 @pytest.mark.parametrize("mirrored", [True, False])
 def test_arms_are_those_of_the_full_bodies_of_streams(loaded, mirrored):
     load.load_arms(

@@ -89,8 +89,8 @@ def find_int8(path: Path) -> Path:
 
 
 def available_precision(precision: Precision, path: Path) -> Precision:
-    """Return the precision of a network, with f32 in place of an int8 form that does not exist."""
-    return "f32" if precision == "int8" and not int8_path(path).exists() else precision
+    """Return the precision of a network, with f32 in place of an int8 form that does not exist or has no accuracy."""
+    return "f32" if precision == "int8" and _load_accuracy(path) is None else precision
 
 
 def is_accurate_enough(path: Path) -> bool:

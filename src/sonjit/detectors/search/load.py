@@ -63,7 +63,8 @@ def _extent(options: CommonOptions) -> Extent:
 
 def load_network(options: CommonOptions, *, has_boxes: bool = True) -> network.PeopleNetwork:
     """Load the two networks that propose people and hands, the first one without its boxes if they are not needed."""
-    file, running = options.file("person-detector"), options.running
+    file = options.file("person-detector")
+    running = replace(options.running, precision=precision.available_precision(options.precision, file))
     outputs = None if has_boxes else ()
     engine = load_engine(file, running, value_range=network.INPUT_RANGE, outputs=outputs, taps=(network.SIDE,))
     return network.PeopleNetwork(engine, load_number_engine(network.OWN_FILE, running))
