@@ -214,6 +214,17 @@ def test_people_are_decoded_from_anchors_and_neighbours_are_suppressed():
     assert people[0].box == pytest.approx((3.8, 3.8, 296.2, 296.2), abs=0.1)
 
 
+@pytest.mark.parametrize(("least", "count"), [(0.0, 3), (1.0, 1)])
+def test_the_limits_of_scores_may_be_0_and_1(least, count):
+    logits = np.full(1917, -9.0, np.float32)
+    logits[[-1, -2, 0]] = 7.0, 1.0, -5.0
+    area = RotatedBox(150, 150, 300, 300)
+    assert len(_published_people(np.zeros((1917, 4), np.float32), logits, area, least)) == count
+    values = np.full((SIDE, SIDE, 5), -9.0, np.float32)
+    values[[3, 9, 20], 7, 0] = 7.0, 1.0, -5.0
+    assert len(_peaks(values, area, least)) == count
+
+
 def test_a_person_at_the_inner_edge_of_a_window_is_left_out():
     window, rgb = Window(0, 0, 100, 100), np.zeros((100, 200, 3), np.uint8)
     assert window.cuts((20, 10, 99, 90), rgb)

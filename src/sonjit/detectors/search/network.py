@@ -17,7 +17,7 @@ import numpy as np
 
 from sonjit._util import Image
 from sonjit._util.data_files import ASSETS
-from sonjit.detectors.search.score import LIMITS
+from sonjit.detectors.search.score import LIMITS, logit
 from sonjit.detectors.ssd import AnchorGrid
 from sonjit.geometry.boxes import Box, RotatedBox, box_iou, letterbox, letterbox_box
 from sonjit.geometry.windows import Window, reach
@@ -118,7 +118,7 @@ def _joined(published: Iterable[PersonBox], own: list[PersonBox]) -> list[Person
 
 def _published_people(codes: Map, logits: Map, area: RotatedBox, least: float) -> list[PersonBox]:
     """Decode the boxes of people from box codes (N, 4) and logits (N,), and suppress duplicates."""
-    chosen = np.flatnonzero(logits > math.log(least / (1 - least)))
+    chosen = np.flatnonzero(logits > logit(least))
     anchors, own = _anchors()[chosen], codes[chosen].astype(np.float64)
     middle = own[:, 1::-1] / _CENTRE_CODE * anchors[:, 2:] + anchors[:, :2]
     half = np.exp(own[:, :1:-1] / _SIZE_CODE) * anchors[:, 2:] / 2
@@ -158,16 +158,16 @@ def _hands(values: Map, area: RotatedBox, least: float) -> list[HandBox]:
 def _peaks(values: Map, area: RotatedBox, least: float) -> list[tuple[float, float, float, list[float]]]:
     """Return score, centre and further values at the peaks of a map (S, S, C) of logit, offset and more, best first."""
     logits, scale = values[..., 0], area.width / SIDE
-    is_peak = (logits >= cv2.dilate(logits, np.ones((3, 3), np.uint8))) & (logits > math.log(least / (1 - least)))
+    is_peak = (logits >= cv2.dilate(logits, np.ones((3, 3), np.uint8))) & (logits > logit(least))
     peaks = [(*values[row, column, :3].tolist(), row, column) for row, column in zip(*np.nonzero(is_peak), strict=True)]
     return [
         (
-            1 / (1 + math.exp(-logit)),
+            1 / (1 + math.exp(-value)),
             area.cx + (column + 0.5 + dx - SIDE / 2) * scale,
             area.cy + (row + 0.5 + dy - SIDE / 2) * scale,
             values[row, column, 3:].tolist(),
         )
-        for logit, dx, dy, row, column in sorted(peaks, key=lambda peak: -peak[0])
+        for value, dx, dy, row, column in sorted(peaks, key=lambda peak: -peak[0])
     ]
 
 
