@@ -110,6 +110,15 @@ def test_people_are_proposed_then_heads_in_two_placements_then_people_of_finer_w
     assert search.complete == complete
 
 
+@pytest.mark.parametrize(("least", "person_limit", "heads"), [(0.25, 0.075, 2), (0.75, 0.225, 2), (0.9, 0.27, 0)])
+def test_the_minimum_detection_score_scales_the_limits_of_both_sources(least, person_limit, heads):
+    network, faces = Network(), Faces(0.7)
+    search = new(network, faces, extent=Extent(least))
+    assert sum(len(rest) for rest in search.propose()) == heads
+    assert sorted(network.limits) == pytest.approx([person_limit])
+    assert len(search.heads) == 1  # it covers others all the same
+
+
 HEAD = head_of_body(body())
 OF_HEAD = Proposal(RotatedBox(250, 250, 300, 300), 0.7, "head", head=HEAD)
 OF_PERSON = Proposal(RotatedBox(250, 250, 300, 300), 0.7, "person1", person=(200, 100, 300, 300))

@@ -11,7 +11,7 @@ from sonjit.detectors.kinds.body import Bodies, BodyObservation, box_from_alignm
 from sonjit.detectors.search import geometry
 from sonjit.detectors.search.network import PeopleNetwork, PersonBox, has_small, new_people
 from sonjit.detectors.search.score import LIMITS, logit, probability
-from sonjit.detectors.search.stills import Candidate, Extent, StillSearch
+from sonjit.detectors.search.stills import AUTO, Candidate, Extent, StillSearch
 from sonjit.detectors.ssd import SingleShotDetector
 from sonjit.geometry.boxes import Box, RotatedBox, box_iou, size_of
 
@@ -56,6 +56,8 @@ class BodySearch(StillSearch[BodyObservation]):
             self.heads += geometry.detected_heads(self._faces, self.rgb, window, LIMITS["head"])
         yield from self._people_in(1)
         for head in self.heads:
+            if head.score < self._least("head"):
+                continue
             boxes = (box_below(head, placement) for placement in range(len(PLACEMENTS)))
             yield [geometry.Proposal(box, head.score, "head", head=head) for box in boxes]
         if self.thorough or has_small(self.people, self.rgb):
@@ -63,10 +65,14 @@ class BodySearch(StillSearch[BodyObservation]):
         else:
             self.complete = False
 
+    def _least(self, source: str) -> float:
+        """Return the minimum score of a source, which follows the minimum detection score."""
+        return LIMITS[source] * self.min_detection / AUTO.min_detection
+
     def _people_in(self, parts: int) -> Iterator[list[geometry.Proposal]]:
         """Yield the crops of the people that the network finds in windows."""
         for window in self.windows(parts):
-            people, _ = self._network().find(self.rgb, window, LIMITS["person"])
+            people, _ = self._network().find(self.rgb, window, self._least("person"))
             for person in new_people(people, self.people):
                 self.people.append(person)
                 yield [geometry.Proposal(crop_of(person.box), person.score, f"person{parts}", person=person.box)]
