@@ -349,9 +349,7 @@ def test_a_time_that_decreases_is_reported_once(caplog):
     with caplog.at_level(logging.WARNING, "sonjit"):
         for time in (1.0, 0.5, 0.5, math.nan):
             detector.detect(IMAGE, time=time)
-    assert [record.message for record in caplog.records] == [
-        "time 0.5 does not move forward from 1.0: taken as a new stream"
-    ]
+    assert [record.message for record in caplog.records] == ["time 0.5 does not move forward from 1.0: filters restart"]
 
 
 def test_a_stream_that_starts_again_continues_from_its_own_time(caplog):

@@ -107,7 +107,7 @@ class Detector(files.Closing, Generic[R]):
             image: Image (H, W, 3) uint8 RGB of any size. Grey, RGBA and 16-bit images, paths, encoded bytes and PIL
                 images also work.
             time: Time in seconds, for smoothing and the memory of lost instances. Default: 30 frames a second. A time
-                that does not increase starts a new stream and is never an error.
+                that does not increase restarts the filters and forgets lost instances. It is never an error.
             boxes: Rotated boxes in pixels of the region to crop instead of searching and tracking.
             roi: Region x, y, width and height in pixels that is searched. Results are in coordinates of the image.
 
@@ -395,7 +395,7 @@ class Detector(files.Closing, Generic[R]):
             time = self._time + _NOMINAL_STEP_S if math.isfinite(self._time) else 0.0
         if not math.isfinite(time) or time - self._time < _MIN_STEP_S:
             if not self._warned:
-                _LOG.warning("time %r does not move forward from %r: taken as a new stream", time, self._time)
+                _LOG.warning("time %r does not move forward from %r: filters restart", time, self._time)
                 self._warned = True
             self._tracker.restart_clock()
             self._reset_gestures()
