@@ -202,14 +202,16 @@ def test_detections_are_parts_of_the_image(detector):
 
 def test_a_pose_has_parts_metres_and_visibility(detector):
     mask = np.ones((40, 80), np.float32)
-    detector.found = [body(mask)]
+    detector.found = [body(mask).freeze()]
     pose, world, segmentation = mp_pose.Pose(enable_segmentation=True).process(BLACK)
     nose, last = pose.landmark[mp_pose.PoseLandmark.NOSE], pose.landmark[mp_pose.PoseLandmark.RIGHT_FOOT_INDEX]
     assert (nose.x, nose.y, nose.z, nose.visibility, last.visibility) == (0.5, 0.25, -0.25, 0, 1)
     assert nose.HasField("visibility")
     assert not nose.HasField("presence")
     assert (world.landmark[32].x, world.landmark[32].visibility) == (pytest.approx(0.04), 1)
-    assert segmentation is mask
+    np.testing.assert_array_equal(segmentation, mask)
+    segmentation[:] = 0  # it is writable, and a copy
+    assert mask.any()
 
 
 def test_a_persons_parts_stand_in_their_places(detector):

@@ -33,6 +33,8 @@ def test_modules_of_python_are_those_of_solutions():
         ("from {}.solutions import objectron", "'objectron', because it finds boxes"),
         ("import {}.python.solution_base", "'solution_base', because no graph"),
         ("from {} import Matrix", "'Matrix', because no graph"),
+        ("from {} import SolutionBase", "'SolutionBase', because no graph"),
+        ("from {} import get_graph_config", "'get_graph_config', because no graph"),
     ],
 )
 def test_imports_of_names_not_covered_give_the_reason(statement, words):

@@ -131,6 +131,8 @@ REASONS: Final[Mapping[str, str]] = {
     **dict.fromkeys(
         [
             "CalculatorGraph",
+            "SolutionBase",
+            "get_graph_config",
             "Matrix",
             "Packet",
             "packet_creator",

@@ -51,7 +51,7 @@ class Solution(Closing, ABC, Generic[Found]):
             raise ImageError("process() got None for an image: the file or the camera frame could not be read")
         if not isinstance(image, np.ndarray):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ImageError(f"process() takes an RGB array, not a {type(image).__name__}")
-        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
             raise ImageError(
                 f"Input image must contain three channel rgb data: (H, W, 3) uint8, not {image.shape} {image.dtype}"
             )
@@ -323,7 +323,7 @@ def _pose_outputs(body: Body, image: Image) -> PoseOutputs:
     return PoseOutputs(
         _messages.image_landmarks(body.keypoints, image, body.visibility),
         _messages.world_landmarks(body.keypoints_3d, body.visibility),
-        body.mask,
+        None if body.mask is None else body.mask.copy(),  # callers write into it
     )
 
 
