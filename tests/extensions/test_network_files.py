@@ -207,6 +207,9 @@ def test_options_without_effect_are_errors(new_kind, image, tmp_path):
     sonjit.load_extension(str(new_kind("yolo")))
     with pytest.raises(sonjit.InputError, match="no effect"):
         sonjit.create_detector("other", landmark_model=tmp_path / "random.onnx")
+    for option in ({"search_interval": 50}, {"min_presence_score": 0.9}):
+        with pytest.raises(sonjit.InputError, match='no effect with decoder = "yolo"'):
+            sonjit.create_detector("other", **option)
     with sonjit.create_detector("other") as detector, pytest.raises(sonjit.InputError, match="no given boxes"):
         detector.detect(image, boxes=[RotatedBox(50, 50, 40, 40, 0)])
 

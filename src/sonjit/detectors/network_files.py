@@ -166,6 +166,7 @@ def register_network_file(path: Path) -> kinds.KindEntry:
     def load(options: CommonOptions) -> CroppedNetwork | CompleteNetwork:
         if options.detector_model or options.landmark_model:
             raise InputError(f"detector_model and landmark_model have no effect with {name}: {path} names its network")
+        _refuse_idle_options(options, content)
         network = CompleteNetwork if content.decoder == "yolo" else CroppedNetwork
         return network(content, weight, result, options)
 
@@ -181,6 +182,22 @@ def register_network_file(path: Path) -> kinds.KindEntry:
         instances=(name,),
     )
     return kinds.KINDS.add(name, entry, replace=is_same)
+
+
+def _refuse_idle_options(options: CommonOptions, content: NetworkFile) -> None:
+    """Check that no option is ignored. Values that describe what happens anyway are accepted."""
+    accepted: dict[str, tuple[float, ...]] = {}
+    if content.decoder == "yolo":  # it searches every image, and its detections are present
+        accepted = {
+            "search_interval": (CommonOptions.search_interval, 1),
+            "min_presence_score": (CommonOptions.min_presence_score, 0),
+        }
+    elif content.boxes == "image":
+        accepted = {"min_detection_score": (_MIN_BOX, 0)}
+    for name, values in accepted.items():
+        if getattr(options, name) not in values:
+            cause = 'boxes = "image"' if content.boxes else 'decoder = "yolo"'
+            raise InputError(f"{name}={getattr(options, name)!r} has no effect with {cause}")
 
 
 def _has_sides(skeleton: Skeleton) -> bool:
