@@ -103,6 +103,7 @@ OWN_BUNDLE, NETWORK = Path("own.task"), Path("own.tflite")
         (FaceOptions(blendshapes=True), Path("face_landmarker.task")),
         (FaceOptions(transform=True), Path("face_landmarker.task")),
         (FaceOptions(transform=True, landmark_model=NETWORK), None),
+        (FaceOptions(blendshapes=True, model="mesh"), None),  # a bundle has no such network
         (options.HolisticOptions(blendshapes=True), None),  # it is not registered
         (options.HolisticOptions(blendshapes=True, landmark_model=Path("other.task")), Path("other.task")),
     ],

@@ -28,7 +28,7 @@ export interface DetectorOptions {
   readonly keypoints?: "published" | "refined";
   /** Classify the gesture of each hand. canned: the shipped gestures. asl: also the letters of American Sign Language. Or a file of sonjit gestures train, which takes precedence over the shipped gestures. */
   readonly gestures?: "none" | "canned" | "asl";
-  /** Add blendshapes to each face: 22 from its mesh, or 52 with a registered face_landmarker.task or holistic_landmarker.task. */
+  /** Add blendshapes to each face: 22 from its mesh, or 52 with a registered face_landmarker.task or holistic_landmarker.task and the default models. */
   readonly blendshapes?: boolean;
   /** Add the pose in centimetres to each face with a mesh. */
   readonly transform?: boolean;

@@ -44,7 +44,7 @@ Blendshapes: TypeAlias = Annotated[
     bool,
     Option(
         "Add blendshapes to each face: 22 from its mesh, or 52 with a registered face_landmarker.task or "
-        "holistic_landmarker.task."
+        "holistic_landmarker.task and the default models."
     ),
 ]
 _running = partial(Option, group="Running", remote=False)
@@ -235,12 +235,20 @@ class CommonOptions:
     def bundle(self) -> TaskBundle | None:
         """Return the task bundle of `landmark_model`, or the registered one that an option prefers."""
         path = self.landmark_model
-        if path is None and any(getattr(self, name, False) for name in ("blendshapes", "transform")):
+        needs_bundle = any(getattr(self, name, False) for name in ("blendshapes", "transform"))
+        if path is None and needs_bundle and not self._names_other_networks:
             path = Path(f"{self.kind}_landmarker.task")
         if path is None or path.suffix != ".task":
             return None
         is_missing = self.landmark_model is None and not has_bundle(path.name, self.models_dir)
         return None if is_missing else load_bundle(path, self.models_dir)
+
+    @property
+    def _names_other_networks(self) -> bool:
+        """Whether an option names networks that a registered bundle does not have."""
+        if self.kind == "face":
+            return self.model != "attention"
+        return any(getattr(self, name, None) is not None for name in ("hand_model", "face_model"))
 
     @property
     def follows_bundle(self) -> bool:
