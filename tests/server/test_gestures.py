@@ -3,6 +3,8 @@
 import base64
 import io
 import json
+import tracemalloc
+import zipfile
 from types import SimpleNamespace
 from unittest.mock import Mock
 
@@ -10,6 +12,7 @@ import numpy as np
 import pytest
 
 from sonjit.gestures import LearnedGestures
+from sonjit.gestures.classifier import FEATURES
 from sonjit.results import Hand
 from sonjit.server import errors, gestures
 
@@ -181,6 +184,65 @@ def test_a_file_of_gestures_is_bounded_and_read_without_pickles(file, message):
     with pytest.raises(errors.RefusedError) as caught:
         gestures.read_gestures(file)
     assert message in str(caught.value)
+
+
+def layers(**changed):
+    """Return the arrays of a file with a classifier of small integers, which has one pose of one shape."""
+    sizes, arrays = (FEATURES, 1, 1, 1), {"shape": np.zeros(1, np.uint8)}
+    for item in range(3):
+        arrays |= {f"weights_{item}": np.zeros(sizes[item : item + 2], np.uint8), f"bias_{item}": np.zeros(1, np.uint8)}
+    return arrays | {"vocabulary": np.array('{"shapes": ["None"], "directions": {}}')} | changed
+
+
+def file_of_empty_names(count):
+    """Return a file of names of no characters, which have no bytes."""
+    file, head = io.BytesIO(), io.BytesIO()
+    np.lib.format.write_array_header_1_0(head, {"descr": "<U0", "fortran_order": False, "shape": (count,)})
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("names.npy", head.getvalue())
+        archive.writestr("means.npy", head.getvalue())
+    return base64.b64encode(file.getvalue()).decode()
+
+
+HUGE = 2**63 - 1
+LARGE_FILES = {
+    "shapes": file_of(
+        **layers(
+            vocabulary=np.array(json.dumps({"shapes": ["a"] * 2_000, "directions": {}})),
+            shape=np.zeros(4_000, np.uint8),
+            weights_2=np.zeros((1, 4_000), np.uint8),
+            bias_2=np.zeros(4_000, np.uint8),
+        )
+    ),
+    "biases": file_of(
+        **layers(
+            bias_0=np.zeros((4_000, 1), np.uint8),
+            weights_1=np.zeros((1, 1_500), np.uint8),
+            bias_1=np.zeros(1_500, np.uint8),
+            weights_2=np.zeros((1_500, 1), np.uint8),
+        )
+    ),
+    "names": file_of_empty_names(3_000_000),
+    "motions": file_of(  # the sum of the lengths overflows back to the number of steps, again and again
+        motion_names=["a"],
+        motion_steps=np.zeros((1_000, 24), np.float16),
+        motion_lengths=np.array([1_000, *(HUGE, HUGE, 2) * 600]),
+        motion_of=np.zeros(1_801, int),
+        motion_reaches=np.ones(1),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LARGE_FILES)
+def test_a_small_file_of_gestures_takes_no_more_memory_than_its_arrays(name):
+    gestures.read_gestures(file_of(**layers()))
+    tracemalloc.start()
+    try:
+        with pytest.raises(errors.RefusedError, match="gestures_file"):
+            gestures.read_gestures(LARGE_FILES[name])
+        assert tracemalloc.get_traced_memory()[1] < 20_000_000
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize("error", [ValueError, TypeError, KeyError, IndexError, OverflowError])

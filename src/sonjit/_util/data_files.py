@@ -139,7 +139,10 @@ def npz_arrays(
                 raise InputError(f"{name} has {size} bytes, more than {max_bytes}")
         file.seek(0)
         with np.load(file, allow_pickle=False) as opened:
-            return {key: opened[key] for key in opened.files if accepts(key)}
+            arrays = {key: opened[key] for key in opened.files if accepts(key)}
+        if empty := [key for key, values in arrays.items() if values.size and not values.nbytes]:
+            raise ValueError(f"{empty[0]!r} has {arrays[empty[0]].size} values of no bytes")
+        return arrays
     except InputError:
         raise
     except _DAMAGED as error:

@@ -33,6 +33,7 @@ ASSET: Final = "gestures.npz"
 _APPEARANCE: Final = (1, 21, 66)  # shape of `Hand.appearance` of one hand, from the published networks
 _LARGEST: Final = 65504.0
 """Largest magnitude of a weight, which is the largest number of 16 bits: sums of products then stay finite."""
+_MOST_CELLS: Final = 1_000_000  # maximum number of poses times shapes
 SHAPES: Final = (
     NONE,
     "Closed_Fist",
@@ -189,8 +190,11 @@ class GestureClassifier:
         self._calibration = tuple(np.asarray(own.get("calibration", (1, 1)), np.float32).tolist())
 
     def _shapes_of(self, poses: RealArray) -> Float32Array:
-        """Return a (P, S) matrix with 1 for the shape of each pose."""
-        return np.eye(len(self.vocabulary.shapes), dtype=np.float32)[np.asarray(poses, int)]
+        """Return a (P, S) matrix with 1 for the shape of each pose. Raise ValueError for other poses than (P,)."""
+        count = len(self.vocabulary.shapes)
+        if poses.ndim != 1 or poses.size * count > _MOST_CELLS or not ((poses >= 0) & (poses < count)).all():
+            raise ValueError(f"its poses {poses.shape} do not fit {count} shapes")
+        return np.asarray(poses.astype(int)[:, None] == np.arange(count), np.float32)
 
     def __call__(self, hand: Hand) -> Gesture | None:
         """Return the gesture of a hand with its probability, or None."""
@@ -263,10 +267,15 @@ def calibrated_shares(shares: RealArray, calibration: tuple[float, float]) -> Fl
 
 
 def _layers(weights: Mapping[str, RealArray], count: int) -> list[tuple[Float32Array, Float32Array]]:
-    return [
+    """Return the weights (I, O) and the bias (O,) of each layer. Raise ValueError for other shapes."""
+    layers = [
         (np.asarray(weights[f"weights_{item}"], np.float32), np.asarray(weights[f"bias_{item}"], np.float32))
         for item in range(count)
     ]
+    for matrix, bias in layers:  # others could be broadcast to a size beyond that of the file
+        if matrix.ndim != 2 or bias.shape != matrix.shape[1:]:
+            raise ValueError(f"its layer has weights {matrix.shape} and a bias {bias.shape}")
+    return layers
 
 
 def _rectified(values: RealArray, layers: Sequence[tuple[Float32Array, Float32Array]]) -> Float32Array:

@@ -391,7 +391,8 @@ def _ways(steps: NDArray[Any], lengths: NDArray[Any], path: Path) -> tuple[NDArr
     """Return the steps of each example."""
     is_valid = steps.ndim == 2 and steps.shape[1] == STEP_FEATURES and lengths.ndim == 1
     is_valid = is_valid and steps.dtype.kind == "f" and lengths.dtype.kind == "i" and len(lengths) > 0
-    if not is_valid or not (lengths > 0).all() or lengths.sum() != len(steps):
+    is_valid = is_valid and bool(((lengths > 0) & (lengths <= len(steps))).all())  # their sum has no overflow
+    if not is_valid or lengths.sum() != len(steps):
         raise InputError(f"{path}: contains steps {steps.shape} of {lengths.shape} examples, not (T, {STEP_FEATURES})")
     ends = lengths.cumsum().tolist()
     return tuple(
