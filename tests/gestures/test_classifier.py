@@ -1,5 +1,6 @@
 """The shipped classifier on posed hands, and on hands without a clear gesture."""
 
+import json
 from dataclasses import replace
 from importlib import resources
 
@@ -74,6 +75,16 @@ def cut(values):
     return values[:-1]
 
 
+def directed(finger, names):
+    """Return a change of a vocabulary that gives the letter A these directions."""
+
+    def change(values):
+        data = json.loads(str(values))
+        return np.array(json.dumps(data | {"directions": {"A": {"finger": finger, "names": names}}}))
+
+    return change
+
+
 @pytest.mark.parametrize(
     ("file", "name", "change"),
     [
@@ -90,7 +101,13 @@ def cut(values):
         ("gestures", "bias_0", lambda values: values[:1]), ("gestures", "bias_0", lambda values: values[:, None]),
         ("gestures", "with_image.bias_2", lambda values: values[None]),
         ("gestures", "weights_0", lambda values: values[None]),
+        ("asl", "vocabulary", lambda values: np.array("[" * 5000)),
         ("asl", "vocabulary", lambda values: np.array('{"shapes": [], "directions": {}}')),
+        ("asl", "vocabulary", lambda values: np.array('{"shapes": [], "directions": []}')),
+        ("asl", "vocabulary", lambda values: np.array(str(values).replace('"A"', "3"))),
+        ("asl", "vocabulary", directed([5, 21], ["a"] * 4)), ("asl", "vocabulary", directed([-1, 8], ["a"] * 4)),
+        ("asl", "vocabulary", directed([5, 8.5], ["a"] * 4)), ("asl", "vocabulary", directed([5], ["a"] * 4)),
+        ("asl", "vocabulary", directed([5, 8], ["a"] * 3)), ("asl", "vocabulary", directed([5, 8], [*"abc", 4])),
         ("asl", "motion_reaches", lambda values: np.array(["a", "b"])),
         ("asl", "motion_reaches", lambda values: np.zeros(1)),
         ("asl", "motion_names", lambda values: np.array([1.5, 2.5])),

@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cache
-from typing import Final, Self
+from typing import Any, Final, Self
 
 import numpy as np
 
@@ -99,17 +99,26 @@ class Vocabulary:
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """Read the text of `to_json`. Other text raises ValueError, KeyError or TypeError."""
+        """Read the text of `to_json`. Other text raises ValueError, KeyError, TypeError or RecursionError."""
         data = json.loads(text)
-        shapes = data["directions"].items()
-        directions = {
-            shape: Direction((item["finger"][0], item["finger"][1]), tuple(item["names"])) for shape, item in shapes
-        }
-        return cls(tuple(data["shapes"]), directions)
+        shapes = tuple(data["shapes"])
+        if not all(isinstance(shape, str) for shape in shapes) or not isinstance(data["directions"], dict):
+            raise ValueError("the vocabulary needs names of shapes, and directions by name")
+        return cls(shapes, {shape: _direction(item) for shape, item in data["directions"].items()})
 
     def to_json(self) -> str:
         """Return the vocabulary as JSON text."""
         return json_from(asdict(self), spaced=True)
+
+
+def _direction(item: Mapping[str, Any]) -> Direction:
+    """Return a direction of JSON data. Other data raise ValueError, KeyError or TypeError."""
+    finger, names = item["finger"], item["names"]
+    if len(finger) != 2 or not all(type(point) is int and 0 <= point < KEYPOINTS for point in finger):
+        raise ValueError(f"finger {finger!r:.40} is not two keypoints from 0 to {KEYPOINTS - 1}")
+    if len(names) != 4 or not all(name is None or isinstance(name, str) for name in names):
+        raise ValueError(f"names {names!r:.40} are not four names of directions")
+    return Direction((finger[0], finger[1]), tuple(names))
 
 
 def gesture_features(keypoints: RealArray, keypoints_3d: RealArray, left: BoolArray) -> Float32Array:
@@ -239,7 +248,7 @@ class GestureClassifier:
             for probabilities in (classifier.probabilities(features), classifier.probabilities(features, appearance)):
                 if probabilities.shape != (1, len(vocabulary.shapes)):
                     raise ValueError(f"its output has the shape {probabilities.shape}")
-        except (KeyError, ValueError, TypeError, IndexError) as error:
+        except (KeyError, ValueError, TypeError, IndexError, RecursionError) as error:
             reason = repr(error)[:200]
             raise InputError(f"{path}: not a classifier of gestures for this version: {reason}") from None
         return classifier
