@@ -38,6 +38,16 @@ def test_recordings_are_trained_tested_and_listed(sonjit, recordings, tmp_path):
     assert "Thumb_Up" in sonjit("gestures", "list")[1].split()
 
 
+def test_no_trained_file_replaces_a_recording_or_joins_the_recordings(sonjit, recordings, tmp_path):
+    before = {file: file.read_bytes() for file in recordings.iterdir()}
+    (tmp_path / "link.npz").symlink_to(recordings / "claw-1.npz")
+    (tmp_path / "link").symlink_to(recordings)
+    for out in (recordings / "claw-1.npz", recordings / "new.npz", tmp_path / "link.npz", tmp_path / "link" / "a.npz"):
+        code, _, (line,) = sonjit("gestures", "train", recordings, "--out", out)
+        assert (code, "contains only recordings" in line) == (2, True)
+    assert {file: file.read_bytes() for file in recordings.iterdir()} == before
+
+
 @pytest.mark.slow
 def test_hands_of_an_image_are_recorded_and_those_of_a_video_exported(sonjit, photo, write_video, weights, tmp_path):
     import cv2

@@ -139,8 +139,10 @@ def train(recordings: Path, *, out: Annotated[Path, Parameter(name="--out")]) ->
 
     Args:
         recordings: Folder of recordings.
-        out: File to write.
+        out: File to write, in another folder.
     """
+    if recordings.resolve() in (out.parent.resolve(), out.resolve().parent):
+        raise InputError(f"--out {out}: {recordings} contains only recordings. Choose another folder")
     examples = _load(recordings)
     learned = LearnedGestures.learn(examples)
     learned.save(out)
