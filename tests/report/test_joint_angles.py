@@ -4,6 +4,7 @@ import json
 import re
 import warnings
 from contextlib import nullcontext
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -385,6 +386,17 @@ def test_a_plain_report_does_not_replace_one_that_hides_people(refusal, tmp_path
         assert "hides people" not in refusal("report", "a.mp4", "--save", str(tmp_path / name))
 
 
+@pytest.mark.parametrize("options", [(), ("--save", "link.html")])
+def test_a_report_does_not_replace_the_one_that_it_is_compared_with(refusal, tmp_path, monkeypatch, options):
+    monkeypatch.chdir(tmp_path)
+    joint_angles.write_page(earlier := Path("report.html"), recorded([170]), [])
+    Path("link.html").symlink_to("report.html")
+    Path("a.mp4").touch()
+    before = earlier.read_bytes()
+    assert "would replace it" in refusal("report", "a.mp4", "--before", "report.html", *options)
+    assert earlier.read_bytes() == before
+
+
 def test_wrong_calls_have_one_line(refusal, tmp_path):
     video = tmp_path / "a.mp4"
     video.touch()
@@ -426,7 +438,10 @@ def test_two_reports_are_compared_with_the_error_in_mind(tmp_path, refusal):
     assert "changed by more than the 95 % error" in page
     assert "Before: Joint angles: &lt;Anna&gt;" in page
     (tmp_path / "other.html").write_text("<html></html>", "utf-8")
-    for name in ("other.html", "none.html"):
+    for name, ranges in (("huge", f'{{"knee": 1{"0" * 400}}}'), ("deep", "[" * 5000)):
+        text = f'<script type="application/json" id="sonjit-ranges">{{"ranges_deg": {ranges}}}</script>'
+        (tmp_path / f"{name}.html").write_text(text, "utf-8")
+    for name in ("other.html", "none.html", "huge.html", "deep.html"):
         with pytest.raises(InputError, match=f"--before .*{name}"):
             comparison.earlier_report(tmp_path / name)
 

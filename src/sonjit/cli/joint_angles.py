@@ -16,7 +16,7 @@ from sonjit.media import Anonymise
 from sonjit.media.sources import Reading
 from sonjit.report import joint_angles
 from sonjit.report.angles import ANGLES
-from sonjit.report.comparison import earlier_report
+from sonjit.report.comparison import Earlier, earlier_report
 from sonjit.report.conventions import Convention
 from sonjit.report.detector import report_detector
 from sonjit.report.motion_files import ENDINGS, write_motion
@@ -99,7 +99,7 @@ def report(
     joint_angles.require_fonts(Path(save), language)
     hider = hiding.Anonymiser(anonymise)  # before the work: it needs networks
     counted = _counted(count)
-    earlier = None if before is None else earlier_report(before)
+    earlier = _earlier(before, Path(save))
     for path in motion:
         if path.suffix.lower() not in ENDINGS:
             raise InputError(f"--motion {path}: choose a name that ends in .mot or .trc")
@@ -146,6 +146,15 @@ def report(
     sys.stdout.write(f"{len(frames)} frames, person #{recording.person}; wrote {save.translate(CONTROLS)}\n")
     _print_notes(video, omitted, hider.hidden)
     return 0
+
+
+def _earlier(before: Path | None, save: Path) -> Earlier | None:
+    """Return the earlier report, if there is one, which the new one must not replace."""
+    if before is None:
+        return None
+    if before.exists() and save.exists() and before.samefile(save):
+        raise InputError(f"--before {before}: the new report would replace it. Choose another name with --save")
+    return earlier_report(before)
 
 
 def _print_notes(video: str, omitted: Omitted, hidden: hiding.Hidden | None) -> None:

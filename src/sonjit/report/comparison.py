@@ -48,7 +48,7 @@ def earlier_report(path: Path) -> Earlier:
         earlier = Earlier(str(content["title"]), str(content["model"]), ranges)
     except OSError as error:
         raise InputError(f"--before {path}: not readable: {error.strerror}") from None
-    except (KeyError, ValueError, AttributeError, TypeError):
+    except (KeyError, ValueError, AttributeError, TypeError, OverflowError, RecursionError):
         raise InputError(f"--before {path}: this is no .html page of sonjit report") from None
     if earlier.model not in errors.models():
         raise InputError(f"--before {path}: unknown model {escape(earlier.model)}")
