@@ -6,6 +6,7 @@ import warnings
 from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -405,6 +406,16 @@ def test_wrong_calls_have_one_line(refusal, tmp_path):
     assert "420:1310:4" in refusal("report", video, "--floor", "100:100:2")
     assert "--height or --floor" in refusal("report", video, "--floor", "100:300:2", "--height", "1.7")
     assert refusal("report", "missing.mp4") == "sonjit: missing.mp4: no such file or folder"
+
+
+def test_networks_that_hide_people_are_loaded_before_the_work(refusal, tmp_path, monkeypatch):
+    detector = Mock()
+    monkeypatch.setattr("sonjit.cli.joint_angles.report_detector", detector)
+    monkeypatch.setattr("sonjit.detectors.bystanders.BystanderSearch", Mock(side_effect=InputError("no network")))
+    (video := tmp_path / "a.mp4").touch()
+    for how in ("blur", "persons"):
+        line = refusal("report", video, "--anonymise", how, "--save", tmp_path / "a.html")
+        assert (line, detector.called) == ("sonjit: no network", False)
 
 
 def test_counted_angles_are_named_as_they_were_typed(refusal, tmp_path):
