@@ -65,6 +65,15 @@ class Direction:
     finger: tuple[int, int]  # keypoints where the direction starts and ends
     names: tuple[str | None, ...]  # names for up, right, down and left; None for a direction that is no gesture
 
+    @classmethod
+    def checked(cls, finger: Any, names: Any) -> Self:  # noqa: ANN401  # JSON or TOML
+        """Return a direction of data of a file. Other data raise ValueError or TypeError."""
+        if len(finger) != 2 or not all(type(point) is int and 0 <= point < KEYPOINTS for point in finger):
+            raise ValueError(f"finger {finger!r:.40} is not two keypoints from 0 to {KEYPOINTS - 1}")
+        if len(names) != 4 or not all(name is None or isinstance(name, str) for name in names):
+            raise ValueError(f"names {names!r:.40} are not four names, for up, right, down and left")
+        return cls((finger[0], finger[1]), tuple(names))
+
 
 @dataclass(frozen=True, eq=False)
 class Vocabulary:
@@ -104,21 +113,12 @@ class Vocabulary:
         shapes = tuple(data["shapes"])
         if not all(isinstance(shape, str) for shape in shapes) or not isinstance(data["directions"], dict):
             raise ValueError("the vocabulary needs names of shapes, and directions by name")
-        return cls(shapes, {shape: _direction(item) for shape, item in data["directions"].items()})
+        directions = data["directions"].items()
+        return cls(shapes, {shape: Direction.checked(item["finger"], item["names"]) for shape, item in directions})
 
     def to_json(self) -> str:
         """Return the vocabulary as JSON text."""
         return json_from(asdict(self), spaced=True)
-
-
-def _direction(item: Mapping[str, Any]) -> Direction:
-    """Return a direction of JSON data. Other data raise ValueError, KeyError or TypeError."""
-    finger, names = item["finger"], item["names"]
-    if len(finger) != 2 or not all(type(point) is int and 0 <= point < KEYPOINTS for point in finger):
-        raise ValueError(f"finger {finger!r:.40} is not two keypoints from 0 to {KEYPOINTS - 1}")
-    if len(names) != 4 or not all(name is None or isinstance(name, str) for name in names):
-        raise ValueError(f"names {names!r:.40} are not four names of directions")
-    return Direction((finger[0], finger[1]), tuple(names))
 
 
 def gesture_features(keypoints: RealArray, keypoints_3d: RealArray, left: BoolArray) -> Float32Array:

@@ -34,8 +34,6 @@ POSES: Final[Mapping[str, tuple[str, ...]]] = {
 }
 """Poses of `sonjit synth` that make each shape of the shipped gestures; all other poses make none."""
 
-_DIRECTIONS: Final = ("up", "right", "down", "left")
-
 
 @dataclass(frozen=True, eq=False)
 class Stroke:
@@ -84,7 +82,7 @@ def load_alphabet(name: str) -> Alphabet:
     table = read_toml_table(Path(name) if name.endswith(".toml") else own)
     try:
         alphabet = _alphabet_from_table(table)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise InputError(f"{name}: not a manual alphabet: {error!r}") from None
     drawn = [stroke.pose for stroke in alphabet.moving.values()]
     if unknown := sorted({*alphabet.posed, *drawn} - set(gestures())):
@@ -99,13 +97,9 @@ def _alphabet_from_table(table: Mapping[str, Any]) -> Alphabet:
     poses = {name: tuple(own) for name, own in table["letters"].items()}
     poses |= {name: tuple(record["poses"]) for name, record in directed.items()}
     directions = {
-        name: Direction(
-            (record["finger"][0], record["finger"][1]), tuple(letter or None for letter in record["letters"])
-        )
+        name: Direction.checked(record["finger"], [letter or None for letter in record["letters"]])
         for name, record in directed.items()
     }
-    if any(len(direction.names) != len(_DIRECTIONS) for direction in directions.values()):
-        raise ValueError(f"a directed shape requires four letters: {', '.join(_DIRECTIONS)}")
     moving = {name: _stroke_from_table(record) for name, record in table.get("moving", {}).items()}
     return Alphabet(Vocabulary((NONE, *poses), directions), poses, tuple(table["none"]), moving)
 
