@@ -163,7 +163,8 @@ def test_offsets_load_from_their_file_and_damage_is_reported(rig, truth, tmp_pat
     again = load_offsets(file)
     for name, values in vars(offsets).items():
         np.testing.assert_array_equal(getattr(again, name), values)
-    for damaged in ("{", '{"format": "sonjit-view-offsets", "values_m": [], "frames": []}', "[]"):
+    huge = f'{{"format": "sonjit-view-offsets", "frames": [1{400 * "0"}]}}'
+    for damaged in ("{", '{"format": "sonjit-view-offsets", "values_m": [], "frames": []}', "[]", huge):
         file.write_text(damaged)
         with pytest.raises(InputError, match="no offsets"):
             load_offsets(file)

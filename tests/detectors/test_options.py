@@ -168,6 +168,8 @@ def test_options_of_other_kinds_are_accepted_with_their_defaults():
 def test_models_are_named_by_their_kind(name, model):
     entry, found = find_model(name)
     assert (entry.name, found.name) == (name.partition("-")[0], model)
+    with pytest.raises(InputError, match=r"min_detection_score=10{59}: give a number from 0 to 1"):
+        make_options(KINDS["hands"], {"min_detection_score": 10**400})
     with pytest.raises(InputError, match=r"Unknown hands model 'huge'. Choose from full, lite\."):
         find_model("hands-huge")
 

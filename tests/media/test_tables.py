@@ -395,6 +395,16 @@ def test_a_table_that_cannot_be_converted_is_one_line(tmp_path, name, content, m
     assert not (tmp_path / "new.csv").exists()
 
 
+@pytest.mark.parametrize("ending", [".json", ".jsonl"])
+def test_a_number_beyond_all_floats_is_damage(tmp_path, ending):
+    points, path = np.full((21, 3), 7.25, np.float32), tmp_path / f"a{ending}"
+    with open_writer(path, HEADER) as writer:
+        writer.write(Frame(0, 0.0, [Hand("Left", 1.0, points, points)]))
+    path.write_text(path.read_text().replace("7.25", f"1{400 * '0'}", 1))
+    with pytest.raises(InputError, match=r"or it is damaged \(OverflowError"):
+        load_frames(path)
+
+
 @pytest.mark.parametrize("ending", [".csv", ".json", ".jsonl"])
 def test_what_is_written_is_in_the_draft_after_a_second(tmp_path, monkeypatch, ending):
     """A killed process then leaves it, also if its frames take long."""

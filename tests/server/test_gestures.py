@@ -114,6 +114,9 @@ def test_maps_are_checked(client):
     assert client.post("/v1/control", params={"gesture": "a" * 41}, content=custom).status_code == 400
     refused = client.post("/v1/control", content='[[rule]]\non = "Clap"\nkey = 3').json()
     assert "the map, rule 1: key = 3" in refused["error"]["message"]
+    huge = f'[[rule]]\nmeasure = "x"\nto = [0, 1{400 * "0"}]\nosc = "127.0.0.1:9/x"'
+    refused = client.post("/v1/control", content=huge).json()
+    assert refused["error"]["message"] == "the map, rule 1: to: give 2 numbers, as in [0, 1]"
 
 
 def test_a_stream_reports_the_commands_of_a_map(weights, listen, frames):

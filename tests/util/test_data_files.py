@@ -76,6 +76,7 @@ def test_toml_becomes_a_dataclass(tmp_path):
         ('name = "a"\ncolour = 1', r"a\.toml: Unknown key 'colour'\. Choose from name, scores, inner, shares"),
         ("name = 1", r"a\.toml: name=1: must be text"),
         ('name = "a"\nscores = [true]', r"a\.toml: scores\[0\]=True: must be a number"),
+        (f'name = "a"\nscores = [1{400 * "0"}]', r"a\.toml: scores\[0\]=10{59}: must be a number"),
         ('name = "a"\ninner = {count = 1.5}', r"a\.toml: inner: count=1.5: must be an integer"),
     ],
 )

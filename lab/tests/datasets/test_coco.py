@@ -112,6 +112,7 @@ def test_converted_sets_keep_the_ids_of_images_and_categories(tmp_path):
         ({"size": [4, 5], "counts": [25]}, "exceed"),
         ({"size": [4, 5], "counts": [-1, 3]}, "damaged"),
         ([[1, 2, 3]], "three corners"),
+        ([[10**400, 0, 1, 0, 1, 1]], "three corners"),
     ],
 )
 def test_a_bad_segmentation_is_one_clear_line(segmentation, message):

@@ -231,7 +231,12 @@ def test_halves_to_choose_on_and_to_report(photographs):
 
 @pytest.mark.parametrize(
     ("change", "message"),
-    [({"box": [40, 20, 10, 60]}, "is empty"), ({"box": [40, 20, 10]}, "sample 0"), ({"side": "left"}, "is 'left'")],
+    [
+        ({"box": [40, 20, 10, 60]}, "is empty"),
+        ({"box": [40, 20, 10]}, "sample 0"),
+        ({"box": [40, 20, 10, 10**400]}, "sample 0"),
+        ({"side": "left"}, "is 'left'"),
+    ],
 )
 def test_bad_labels_of_photographs_are_named(photographs, change, message):
     root = photographs(hands={"a.png": photograph(hands=[HAND | change])})

@@ -337,6 +337,8 @@ def test_rhd(tmp_path):
         ('[{"bbox": [0, 0, 9, 9]}]', "record 0 has neither annot_id nor sample"),
         ('[{"annot_id": 1, "bbox": [0, 9, 9]}]', r"record 0: bbox is \[0, 9, 9\]; must be \[x, y, width, height\]"),
         ('[{"annot_id": 1, "bbox": [0, 0, 9, 9], "abs_depth": [1, 2, 3]}]', r"abs_depth is \[1, 2, 3\]"),
+        (f'[{{"annot_id": 1, "bbox": [0, 0, 9, 1{400 * "0"}]}}]', "record 0: bbox is"),
+        ('[{"annot_id": 1, "bbox": [0, 0, 9, 9], "abs_depth": {}}]', "abs_depth is {}"),
         ('[{"annot_id": 1, "bbox": [0, 0, 9, 9]}]', "no record of 100 or images/test/Capture0"),
     ],
 )

@@ -213,7 +213,7 @@ def _pairs(name: str, value: object) -> list[tuple[str, object]]:
 
 def _scalar(name: str, value: object, kind: Any) -> object:  # noqa: ANN401  # a type
     """Return a bool, int, float or str; text is parsed, and a value of TOML must have the right type."""
-    wrong = InputError(f"{name}={value}: must be {_EXPECTED[kind]}")
+    wrong = InputError(f"{name}={value!s:.60}: must be {_EXPECTED[kind]}")
     if kind is bool:
         text = str(value).lower()
         if text not in ("true", "false"):
@@ -228,7 +228,7 @@ def _scalar(name: str, value: object, kind: Any) -> object:  # noqa: ANN401  # a
         raise wrong
     try:
         return kind(value)
-    except ValueError:
+    except (ValueError, OverflowError):
         raise wrong from None
 
 

@@ -1,6 +1,7 @@
 """Describe one option of a detector or setting of a drawing: help text, bounds, choices and who may set it."""
 
 import re
+import sys
 from dataclasses import dataclass, fields, replace
 from functools import cache
 from os import PathLike
@@ -67,12 +68,12 @@ class Option:
                 return Path(cast("str | PathLike[str]", value))
             if self.type == "string":
                 return str(cast("str | PathLike[str]", value))
-        if self.type == "number" and type(value) is int:
+        if self.type == "number" and type(value) is int and abs(value) <= sys.float_info.max:
             value = float(value)
         if not isinstance(value, (bool, int, float, str)) or not self._allows(value):
             if self.choices:
                 raise InputError(f"Unknown {self.name} {value!r}. Choose from {', '.join(self.choices)}.")
-            raise InputError(f"{self.name}={value!r}: give {self.wanted}")
+            raise InputError(f"{self.name}={value!r:.60}: give {self.wanted}")
         return value
 
     @property

@@ -6,6 +6,7 @@ action, one of `ACTIONS`. A gesture may pause and resume all rules.
 
 import math
 import re
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -221,8 +222,9 @@ def _known(name: str, value: object, choices: Sequence[T]) -> T:
 
 def _numbers(name: str, values: object, count: int) -> list[float]:
     items = values if isinstance(values, list) else [values]  # pyright: ignore[reportUnknownVariableType]
-    numbers = [float(item) for item in items if isinstance(item, int | float) and not isinstance(item, bool)]  # pyright: ignore[reportUnknownVariableType]
-    if len(items) != count or len(numbers) != count or not all(map(math.isfinite, numbers)):  # pyright: ignore[reportUnknownArgumentType]
+    finite = (item for item in items if isinstance(item, int | float) and abs(item) <= sys.float_info.max)  # pyright: ignore[reportUnknownVariableType]
+    numbers = [float(item) for item in finite if not isinstance(item, bool)]
+    if len(items) != count or len(numbers) != count:  # pyright: ignore[reportUnknownArgumentType]
         raise InputError(f"{name}: give {'a number' if count == 1 else f'{count} numbers, as in [0, 1]'}")
     return numbers
 

@@ -540,7 +540,7 @@ def _read_jobs(root: Path) -> list[UploadJob]:
                 folder.rmdir()
             except OSError:
                 _LOG.warning("%s: this folder has no %s. Sonjit does not change it.", folder, RECORD)
-        except (OSError, SonjitError, ValueError, KeyError, TypeError) as error:
+        except (OSError, SonjitError, ValueError, KeyError, TypeError, OverflowError) as error:
             _LOG.warning("%s: this job cannot be read (%s). Remove its folder.", folder, error)
         else:
             if job.state == "uploading":

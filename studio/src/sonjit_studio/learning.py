@@ -228,7 +228,7 @@ def load_offsets(path: Path) -> Offsets:
             raise ValueError("another format")
         frames = np.array(record.pop("frames"), np.int64)
         return Offsets(frames=frames, **{name: np.array(values, np.float64) for name, values in record.items()})
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         raise InputError(
             f"{path} contains no offsets that this version reads ({error}): run sonjit annotate train again"
         ) from None

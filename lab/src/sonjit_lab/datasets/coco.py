@@ -84,7 +84,7 @@ def _checked(function: Callable[..., Any], *arguments: object) -> Any:  # noqa: 
 def _polygon(corners: object) -> list[float]:
     try:
         numbers = np.asarray(corners, np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         numbers = np.zeros(0)
     if numbers.ndim != 1 or len(numbers) < 6 or len(numbers) % 2 or not (np.abs(numbers) < _MAX_CORNER).all():
         raise InputError("a polygon is a list x, y, x, y, ... of at least three corners in pixels")

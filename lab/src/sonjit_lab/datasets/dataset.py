@@ -292,7 +292,7 @@ def naming(prefix: str) -> Generator[None]:
         yield
     except KeyError as error:
         raise InputError(f"{prefix}: the field {error} is missing") from None
-    except (ValueError, TypeError, IndexError, AttributeError) as error:
+    except (ValueError, TypeError, IndexError, AttributeError, OverflowError) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(f"{prefix}: {error}") from None

@@ -69,7 +69,7 @@ def _load_run(label: str | None, folder: Path) -> _Run:
     journal = folder / f"evaluated-{slug(mode)}.jsonl"
     try:
         lines = [predictions.JournalLine.from_json(text) for text in journal.read_text("utf-8").splitlines()[1:]]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, OverflowError) as error:
         raise InputError(f"{journal}: cannot be read ({error}); evaluate again") from None
     keys = zip(units["place"], units["instance"], strict=True)
     return _Run(

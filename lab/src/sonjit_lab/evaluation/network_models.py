@@ -464,7 +464,7 @@ def _crop_record(record: Mapping[str, Any], named: str) -> tuple[RotatedBox, Flo
     box, depth = record.get("bbox"), record.get("abs_depth")
     try:
         x, y, width, height = (float(value) for value in box or ())
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise InputError(f"{named}: bbox is {box}; must be [x, y, width, height] in pixels") from None
     if not (width > 0 and height > 0):
         raise InputError(f"{named}: bbox is {width:g} x {height:g} pixels; width and height must be above 0")
@@ -473,6 +473,6 @@ def _crop_record(record: Mapping[str, Any], named: str) -> tuple[RotatedBox, Flo
         return area, None
     try:
         depths = np.broadcast_to(np.asarray(depth, np.float64).ravel(), (2,)).copy()
-    except ValueError:
+    except (TypeError, ValueError, OverflowError):
         raise InputError(f"{named}: abs_depth is {depth}; must be one number, or one per root") from None
     return area, depths

@@ -477,7 +477,7 @@ class Journal:
         for text in rest:
             try:
                 line = JournalLine.from_json(text)
-            except (ValueError, KeyError, TypeError):
+            except (ValueError, KeyError, TypeError, OverflowError):
                 continue
             found[line.place] = line
         return [found[index] for index in self._order if index in found]

@@ -108,7 +108,7 @@ def load_description(folder: Path, recipe: str, read: Callable[[Any], T]) -> T:
         return read(data_files.read_json(file))
     except InputError:
         raise
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
         raise InputError(f"{file} does not describe a network ({error}); train it again") from None
 
 
@@ -130,7 +130,7 @@ class SavedNetwork(NamedTuple):
         try:
             data = json.loads(text)
             return cls(str(data["network"]), dict(data["options"]), int(data.get("side", 0)))
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, OverflowError) as error:
             raise InputError(f"{path}: the description of its network is not readable ({error})") from None
 
     def merge_options(self, options: Mapping[str, object], path: Path) -> dict[str, object]:

@@ -184,7 +184,7 @@ class HandCrops:
                 ]
                 for frame in frames
             }
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, OverflowError) as error:
             raise InputError(f"{truth}: no frames with hands that have handedness and xy ({error})") from None
         self._images: dict[int, NDArray[np.uint8]] = {}
         self._hands: dict[int, list[tuple[int, FloatArray]]] = {}

@@ -393,7 +393,16 @@ def _readable(path: Path, ending: str) -> Generator[None]:
     """Convert errors of a reader inside the block to an InputError that names the file."""
     try:
         yield
-    except (ValueError, KeyError, TypeError, AttributeError, OSError, RecursionError, StopIteration) as error:
+    except (
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        OSError,
+        RecursionError,
+        OverflowError,
+        StopIteration,
+    ) as error:
         if isinstance(error, InputError):
             raise InputError(str(error) if str(path) in str(error) else f"{path}: {error}") from None
         reason = f"{type(error).__name__}: {error}"
