@@ -17,7 +17,7 @@ from sonjit.media import Header, draw_frame, open_writer
 from sonjit.media.sources.base import SourceFrame
 from sonjit.report import comparison, errors, fonts, html_page, joint_angles, pdf_page, pictures
 from sonjit.report.angles import filtered
-from sonjit.report.motion_files import write_motion
+from sonjit.report.motion_files import trc_text, write_motion
 from sonjit.report.recording import axis_ends, recording_of
 from sonjit.results.skeletons import load_skeleton, mirrored_order
 from sonjit.runs import hiding
@@ -500,6 +500,12 @@ def test_motion_files_have_the_angles_and_points(tmp_path):
     assert float(first[at + 1]) == pytest.approx(0.5, abs=0.01)  # above the hips
     assert len(first) == len(lines[5 + 61].split("\t")) == 2 + 99
     assert lines[5 + 61].split("\t")[at] == ""  # the person is not in this frame
+
+
+@pytest.mark.parametrize(("times", "rate"), [([0, 0, 0.04, 0.04, 0.04, 0.08], 25), ([1, 1, 1], 30), ([0], 30)])
+def test_motion_files_of_repeated_times_have_a_rate(times, rate):
+    lines = trc_text(np.zeros((len(times), 33, 3)), np.array(times, np.float64)).splitlines()
+    assert lines[2].split("\t")[:3] == [f"{rate:.3f}", f"{rate:.3f}", str(len(times))]
 
 
 def test_a_page_of_a_processed_video_states_that_its_errors_may_be_larger(tmp_path):

@@ -52,6 +52,7 @@ def trc_text(points_m: FloatArray, times: FloatArray) -> str:
     hips = points_m[:, [_NAMES.index("left_hip"), _NAMES.index("right_hip")]].mean(1, keepdims=True)
     places = (points_m - hips) * (1, -1, -1)
     steps = np.diff(times)
+    steps = steps[steps > 0]  # a damaged video repeats times
     rate = 1 / float(np.median(steps)) if len(steps) else 30.0
     count, size = len(times), len(_NAMES)
     head = [
