@@ -175,6 +175,7 @@ def test_people_are_found_tracked_drawn_and_written(new_kind, photo, demo_clip, 
     [
         ('[[parts]]\nskeleton = "hand_mediapipe21"', "not heatmap of 21 keypoints"),
         ('[[parts]]\nkeypoints = ["a"]\nconnections = [[0, 1]]', "connections must be between 0 and 0"),
+        ('[[parts]]\nskeleton = "body_coco17"\nconnections = [[0, 1]]', "body_coco17 has its own connections"),
         ('[[parts]]\nprefix = "a"', "a part needs either skeleton or keypoints"),
         ('[[parts]]\nskeleton = "dog"', "dog"),
         ("std = [1, 0, 1]", "std must be positive"),

@@ -67,6 +67,8 @@ class SkeletonPart:
         if bool(self.skeleton) == bool(self.keypoints):
             raise InputError("a part needs either skeleton or keypoints")
         if self.skeleton:
+            if self.connections:
+                raise InputError(f"{self.skeleton} has its own connections. Give connections only with keypoints")
             return load_skeleton(self.skeleton)
         if any(not 0 <= end < len(self.keypoints) for pair in self.connections for end in pair):
             raise InputError(f"connections must be between 0 and {len(self.keypoints) - 1}")
