@@ -150,8 +150,10 @@ def test_streams_return_the_motions_of_their_hands(monkeypatch, tmp_path):
     (event,) = frame.motions
     assert event == replace(found.motions[0], time=0.5 + 1 / 30)
     assert Frame.from_dict(data).motions == [replace(event, time=0.5333)]
+    monkeypatch.setattr("sonjit.gestures.motions.MotionRecognizer.finish", lambda _: found.motions)
+    assert detector.finish() == found.motions
     detector.set_gestures(None)
-    assert detector.detect(IMAGE).motions == []
+    assert detector.detect(IMAGE).motions == detector.finish() == []
 
 
 @pytest.mark.parametrize("begins", [lambda one: one.reset(), lambda one: one.detect(IMAGE, time=0.1)])

@@ -2,6 +2,7 @@
 
 import pickle
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,7 +10,9 @@ import pytest
 from sonjit import gestures
 from sonjit._util.errors import InputError
 from sonjit.gestures import control, custom, custom_motions
+from sonjit.media.found import Results
 from sonjit.results import Frame, Hand
+from sonjit.runs import Session
 
 
 def spotted(motions, frames):
@@ -108,6 +111,27 @@ def test_the_recognizer_of_motions_reports_custom_ones_too(motions, moved, tmp_p
     assert 0.5 < tick.strength <= 1
     assert late == ["zigzag"]
     assert custom.chosen_gestures("asl").motions.names == ("J", "Z")
+
+
+def test_a_motion_that_ends_just_before_the_stream_is_reported(motions, moved):
+    recognizer, hands = gestures.MotionRecognizer(custom=motions), []
+
+    def detect(rgb, *, time, roi):
+        return Results(hands, rgb, recognizer(hands, time))
+
+    session = Session([SimpleNamespace(detect=detect, finish=recognizer.finish)])
+    for frame in moved("tick", seed=4):
+        if frame.time < 1.6:
+            hands[:] = frame.hands
+            assert session.frame(np.zeros((4, 4, 3), np.uint8), frame.index, frame.time).motions == []
+    (motion,), events = session.finish()
+    assert (motion.name, motion.phase, motion.id) == ("tick", "end", 0)
+    assert motion.time == pytest.approx(1.6, abs=0.05)
+    assert [(event.name, event.phase, event.end) for event in events] == [
+        ("tick", "begin", None),
+        ("tick", "end", motion.time),
+    ]
+    assert session.finish() == ([], [])
 
 
 def test_the_score_of_a_path_falls_with_its_cost_to_one_half_at_the_reach():

@@ -188,7 +188,25 @@ def test_formats_take_the_rows_and_bones_that_they_have(monkeypatch, name, rows,
     work = task(rows="instance", bones="vrm", degrees=True)
     assert work.table(name, Clip(1)) == {"rows": rows, "bones": bones, "degrees": True}
     if bones is None:
-        assert work.open_table(name, Clip(1))["limits"] == [ELBOW]
+        assert work.open_table(name, Clip(1))["with_events"]
+
+
+def test_motions_and_events_that_end_with_a_recording_are_those_of_its_last_frame(monkeypatch, tmp_path):
+    tick = motion("end", 0.375, name="tick")
+    monkeypatch.setattr(create, "detector_from", lambda options: Script(options.kind, hands_at, last=[tick]))
+    work, names = Detect(options_for("hands", gestures="canned")), []
+    for live in (False, True):
+        clip, table = Clip(12), tmp_path / f"{live}.csv"
+        clip.live = live
+        run(work, clip, str(table))
+        for part in ("motions", "events"):
+            with table.with_suffix(f".{part}.csv").open(encoding="utf-8") as file:
+                names.append([row["name"] for row in csv.DictReader(file) if row["frame"] == "11"])
+    assert names[:2] == [["tick"], ["tick", "Closed_Fist", "Swipe_Left"]]
+    assert [rows[0] for rows in names[2:]] == ["tick", "tick"]  # a live source may leave out frames
+    run(work, Clip(12), str(tmp_path / "t.jsonl"))
+    last = load_frames(tmp_path / "t.jsonl")[1][-1]
+    assert ([one.name for one in last.motions], len(last.events)) == (["tick"], 4)
 
 
 def test_a_summary_has_the_values_times_and_notes_of_what_is_written(opened, tmp_path, monkeypatch):

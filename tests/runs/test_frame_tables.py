@@ -9,7 +9,7 @@ import pytest
 from sonjit import Event
 from sonjit.media import Header, load_frames
 from sonjit.results import Frame
-from sonjit.runs import ROW_ENDINGS, EventLimits, convert_events, convert_motions
+from sonjit.runs import ROW_ENDINGS, convert_events, convert_motions
 from sonjit.runs.frame_tables import EVENT_COLUMNS, MOTION_COLUMNS, FrameTable, RecordTable, event_record
 
 from ..support.scripted import body, hand, motion  # noqa: TID252  # one helper for all packages
@@ -77,14 +77,14 @@ def write_part(path, header, frames):
             table.write(frame, None)
 
 
-def test_parts_are_joined_with_their_sources_notes_and_last_events(tmp_path):
-    limits = EventLimits("left_elbow_angle_rad", 1.0, 2.0)
+def test_parts_are_joined_with_their_sources_notes_and_events(tmp_path):
     still, clip = tmp_path / "1.jsonl", tmp_path / "2.jsonl"
     write_part(still, Header("in/a.png", 8, 6, notes=("in/a.png: reduced",)), [Frame(0, None, [hand()])])
     bent = [Frame(k, k / 16, bodies=[body(45)]) for k in range(5, 11)]
+    bent[-1].events = [BEND]
     write_part(clip, Header("b.mp4", 16, 12, 30.0, start_s=0.5, notes=("cut", "cut")), bent)
     path = tmp_path / "t.json"
-    with FrameTable(str(path), Header("in", notes=("first",)), {}, limits=[limits]) as table:
+    with FrameTable(str(path), Header("in", notes=("first",)), {}) as table:
         table.append_part(still, 7, "a.png")
         table.append_part(clip, 8, "b.mp4")
         table.add_notes(["cut", "last"])
@@ -102,7 +102,7 @@ def test_parts_are_joined_with_their_sources_notes_and_last_events(tmp_path):
     places = [("a.png", 7), *(("b.mp4", k) for k in range(5, 11)), *(("c.mp4", k) for k in range(5, 11))]
     assert [(frame.source, frame.index) for frame in frames] == places
     assert [(one["source"], one["frame"], one["name"], one["phase"]) for one in ended] == [
-        ("c.mp4", 10, "left_elbow_angle_rad", "cancel")
+        ("c.mp4", 10, "left_elbow_angle_rad", "end")
     ]
 
 

@@ -40,6 +40,9 @@ class Script:
         found = [body(next(self.angles))]
         return Results(found, image, total=len(found) + self.more)
 
+    def finish(self):
+        return []
+
 
 class Clip(Source):
     """Frames without a file."""
@@ -114,9 +117,10 @@ def test_events_end_with_the_stream():
     session = Session([Script([0.5] * FPS)], events=[ELBOW])
     phases = [event.phase for k in range(FPS) for event in session.frame(IMAGE, k, k / FPS).events]
     assert phases == ["begin"]
-    (end,) = session.finish()
+    motions, (end,) = session.finish()
+    assert motions == []
     assert (end.name, end.phase, end.begin, end.end) == ("left_elbow_angle_rad", "cancel", 0.0, (FPS - 1) / FPS)
-    assert session.finish() == []
+    assert session.finish() == ([], [])
 
 
 def test_the_last_frame_of_a_recording_ends_its_events(monkeypatch):

@@ -23,6 +23,9 @@ class Finds:
         points = np.full((21, 3), 5, np.float32)
         return Results([sonjit.Hand("Left", float(image.max()) / 255, points, points)])
 
+    def finish(self):
+        return []
+
 
 @pytest.fixture
 def folder(tmp_path):

@@ -51,6 +51,9 @@ class Detecting:
         self.calls.append(time)
         return Results(self.found, rgb, motions=self.motions, total=len(self.found) + 2)
 
+    def finish(self):
+        return []
+
     def set_gestures(self, gestures):
         self.calls.append(gestures)
 

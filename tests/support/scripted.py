@@ -82,10 +82,13 @@ def motion(phase, time, *, name="Swipe_Left", id=1, side="Right", strength=0.5):
 
 
 class Script:
-    """Detector that finds what a function of the index of the frame returns: instances, and motions."""
+    """Detector that finds what a function of the index of the frame returns: instances, and motions.
 
-    def __init__(self, kind, find, more=0):
-        self.kind, self._find, self._more = kind, find, more
+    The `last` motions end with the stream.
+    """
+
+    def __init__(self, kind, find, more=0, last=()):
+        self.kind, self._find, self._more, self._last = kind, find, more, last
         self.calls, self.resets, self.closes = [], 0, 0
 
     def detect(self, rgb, *, time=None, roi=None):
@@ -93,6 +96,9 @@ class Script:
         found = self._find(len(self.calls) - 1)
         instances, motions = found if isinstance(found, tuple) else (found, [])
         return Results(instances, rgb, motions, len(instances) + self._more)
+
+    def finish(self):
+        return [*self._last]
 
     def reset(self):
         self.resets += 1

@@ -27,7 +27,7 @@ from sonjit.engines import Engine
 from sonjit.geometry.boxes import RotatedBox, crop, crop_on_grid, iou, latest_boxes
 from sonjit.gestures import GestureSmoother, MotionRecognizer
 from sonjit.media import ImageLike, Results, rgb_from
-from sonjit.results import Hand, Result
+from sonjit.results import Hand, MotionEvent, Result
 
 if TYPE_CHECKING:
     from sonjit.gestures import LearnedGestures
@@ -186,6 +186,11 @@ class Detector(files.Closing, Generic[R]):
         """Run `detect` in the detector's own thread. Calls run in their order."""
         self._refuse_if_closed()
         return self._executor.submit(self.detect, image, time=time)
+
+    def finish(self) -> list[MotionEvent]:
+        """Return the events of the motions that end with the stream, after its last image. Instances stay tracked."""
+        with self._lock:
+            return [] if self._motions is None else self._motions.finish()
 
     def set_gestures(self, name: str | LearnedGestures | None) -> None:
         """Set the gestures to classify. In streams, `Results.motions` then also has the events of motions.

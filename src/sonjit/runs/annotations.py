@@ -135,9 +135,10 @@ class EventTracker:
                 del self._states[key]
         return [*events, *(event for motion in frame.motions for event in self._follow_motion(motion))]
 
-    def finish(self) -> list[Event]:
-        """Return the ends of all open events at the end of the stream."""
-        ends = [event for key, state in self._states.items() for event in _end(state, "cancel" if key[0] else "end")]
+    def finish(self, motions: Sequence[MotionEvent] = ()) -> list[Event]:
+        """Return the events of the motions that end with the stream, and the ends of all open events."""
+        ends = [event for motion in motions for event in self._follow_motion(motion)]
+        ends += [event for key, state in self._states.items() for event in _end(state, "cancel" if key[0] else "end")]
         ends += [replace(event, phase="cancel", end=self._time_s) for event in self._motions.values()]
         self._states.clear()
         self._motions.clear()

@@ -181,7 +181,7 @@ class Detect(Task):
             name = Path(save).with_stem("{name}")
             raise InputError(f"{save}: a character requires one input. For several inputs use --save {name}")
         with_events = self.has_events or (self.has_gestures and source.kind != "folder")  # a folder of still images
-        return self.table(save, source, with_events=with_events, limits=self.limits)
+        return self.table(save, source, with_events=with_events)
 
     def table(self, path: str, source: media.Source, **settings: Any) -> frame_tables.FrameTable:  # noqa: ANN401
         """Open a table of a source, with rows or bones if its format has them. `settings` are those of `FrameTable`."""
@@ -260,6 +260,8 @@ class DetectWorker(Worker[Frame]):
         self._source, self._outputs = source, outputs
         self._session = Session(self._detectors, events=self._task.limits, count=self._task.count, roi=self._task.roi)
         self._last: Frame | None = None
+        self._waits = not (is_still(source.kind) or source.live)  # a frame waits, because the last one gets the ends
+        self._waiting: tuple[Frame, Extras | None] | None = None
         self._extras: Extras | None = None
         self._drawing: media.DrawingWriter | None = None
         self._canvas: Image | None = None  # the drawings of a video share its memory
@@ -271,7 +273,7 @@ class DetectWorker(Worker[Frame]):
         for path in paths:
             table = self._task.table(path, source, with_motions=with_motions, with_events=self._task.has_events)
             self._tables.append(files.enter_context(table))
-        files.callback(self._finish_events)
+        files.callback(self._finish_tables)
         keeps = self.hidden.keeps_people
         if outputs.draw is not None:
             self._drawing = files.enter_context(self.open_drawing(outputs.draw, source, outputs))
@@ -296,8 +298,11 @@ class DetectWorker(Worker[Frame]):
         """Write a frame into the tables, the drawing and the mask."""
         annotations = annotate(item, self._columns, gestures=self._task.style.gestures)
         self._extras = annotations.extras
+        self._write_waiting()
+        self._waiting = item, annotations.extras
+        if not self._waits:
+            self._write_waiting()
         for table in self._tables:
-            table.write(item, annotations.extras)
             if item.source is not None:
                 height, width = frame.rgb.shape[:2]
                 table.writer.sources[item.source] = {"width": width, "height": height}
@@ -321,13 +326,28 @@ class DetectWorker(Worker[Frame]):
         self.times["draw"] += time.perf_counter() - start_s
         drawing.write(drawn, frame.time, index=frame.index, under=frame, regions=regions)
 
-    def _finish_events(self) -> None:
-        """Write the events that last until the end of the input, and the notes of the source."""
+    def _write_waiting(self) -> None:
+        """Write the frame that waits into the tables."""
+        if self._waiting is not None:
+            for table in self._tables:
+                table.write(*self._waiting)
+            self._waiting = None
+
+    def _finish_tables(self) -> None:
+        """Write the motions and events that end with the input, and the notes of the source."""
         for table in self._tables:
             table.writer.remarks = self._source.remarks()
-        if self._last is not None:
-            for event in self._session.finish():
-                for table in self._tables:
+        motions, ends = self._session.finish()
+        if self._waiting is not None:
+            last = self._waiting[0]
+            last.motions += motions
+            last.events += ends
+            self._write_waiting()
+        elif self._last is not None:
+            for table in self._tables:
+                for motion in motions:
+                    table.write_motion(self._last.index, motion)
+                for event in ends:
                     table.write_event(self._last.index, self._last.source, event)
 
     def report(self, summary: Summary) -> None:

@@ -16,7 +16,7 @@ from sonjit.media.tables.base import ColumnTypes, Extras, TableRows, Value
 from sonjit.media.tables.characters import BoneNames
 from sonjit.results import Event, Frame, MotionEvent
 from sonjit.results.measures import in_degrees
-from sonjit.runs.annotations import Columns, EventLimits, EventTracker
+from sonjit.runs.annotations import Columns, EventTracker
 
 SIDE_TABLES: Final = (".motions", ".events")  # further parts of the names of tables next to a table of frames
 Record: TypeAlias = Mapping[str, Any]  # JSON object for one image or one instance
@@ -120,7 +120,7 @@ class FrameTable:
     """Table of frames at a path, or lines of JSON on standard output for "-".
 
     If the format has no place for motions and events, `NAME.motions.csv` and `NAME.events.csv` contain them, whose
-    paths are in `more_paths`. With `limits`, `append_part` finds the events that the end of a file ends.
+    paths are in `more_paths`.
     """
 
     def __init__(
@@ -133,13 +133,12 @@ class FrameTable:
         rows: TableRows | None = None,
         bones: BoneNames | None = None,
         with_events: bool = False,
-        limits: Sequence[EventLimits] = (),
         degrees: bool = False,
     ) -> None:
         path = Path(save)
         self._motions = self._events = None
         self._source = header.source
-        self._limits, self._in_degrees = limits, degrees or path.suffix.lower() == ".xlsx"
+        self._in_degrees = degrees or path.suffix.lower() == ".xlsx"
         self.more_paths: list[str] = []
         with ExitStack() as stack:
             self.writer = stack.enter_context(
@@ -160,11 +159,15 @@ class FrameTable:
         """Append a frame."""
         frame = replace(frame, events=[self._in_unit(event) for event in frame.events])
         self.writer.write(frame, extras)
-        if self._motions is not None:
-            for event in frame.motions:
-                self._motions.write(motion_record(frame.index, event))
+        for motion in frame.motions:
+            self.write_motion(frame.index, motion)
         for event in frame.events:
             self.write_event(frame.index, frame.source, event)
+
+    def write_motion(self, frame: int, motion: MotionEvent) -> None:
+        """Append a motion event of a frame, if the format has no place for motions."""
+        if self._motions is not None:
+            self._motions.write(motion_record(frame, motion))
 
     def write_event(self, frame: int, source: str | None, event: Event) -> None:
         """Append an event of a frame, if it ended and the format has no place for events."""
@@ -193,13 +196,9 @@ class FrameTable:
                 known = {name: getattr(header, name) for name in ("width", "height", "fps", "start_s", "geometry")}
                 self.writer.sources[source] = {name: value for name, value in known.items() if value}
             self.add_notes(renamed(header.notes, [header.source], [source or ""]))
-            tracker, position = EventTracker(self._limits), index
             for frame, extras in frames:
                 position = index if frame.time is None else frame.index
                 self.write(replace(frame, index=position, source=source), extras)
-                tracker(frame)
-            for event in tracker.finish():
-                self.write_event(position, source, event)
 
     def __enter__(self) -> Self:
         return self

@@ -115,6 +115,7 @@ class Session:
             frame.measures = [{**self.repetitions.counts(instance)} for _, instance in frame.instances()]
         return frame
 
-    def finish(self) -> list[Event]:
-        """Return the ends of the events that last until the end of the stream. Another stream may follow."""
-        return self._events.finish()
+    def finish(self) -> tuple[list[MotionEvent], list[Event]]:
+        """Return the motions and the events that end with the stream. Another stream may follow."""
+        motions = [motion for detector in self.detectors for motion in detector.finish()]
+        return motions, self._events.finish(motions)

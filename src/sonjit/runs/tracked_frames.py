@@ -132,8 +132,8 @@ def track(
 
     Yields:
         Frames: `hands`, `faces`, `bodies` or `people`, `index`, `time` in seconds, and with `gestures` `motions` and
-        `events`. The last frame of a recording has the ends of all events. `image` (H, W, 3) exists until the next
-        frame. `total` also counts the instances beyond `max_instances`.
+        `events`. The last frame of a recording has the ends of all motions and events. `image` (H, W, 3) exists until
+        the next frame. `total` also counts the instances beyond `max_instances`.
 
     Raises:
         InputError: An input does not exist or cannot be read, or an option is unknown. A file of several that cannot be
@@ -184,7 +184,9 @@ def _detect(
                 position = index if index is not None and stills else number
                 frame = session.frame(rgb, position, time, label or opened.frame_source(number))
                 if is_last:
-                    frame.events += session.finish()
+                    motions, ends = session.finish()
+                    frame.motions += motions
+                    frame.events += ends
                 yield TrackedFrame.of(frame, rgb, session.hidden)
             for note in dict.fromkeys(opened.notes):
                 warnings.warn(note, InputNote, stacklevel=3)

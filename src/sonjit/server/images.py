@@ -58,8 +58,9 @@ class ClientDetector:
 
     def reset(self) -> None:
         """Forget all tracked instances."""
+        _, ended = self._session.finish()
+        self._ended += ended
         self.detector.reset()
-        self._ended += self._session.finish()
 
     def change(self, options: SessionOptions, custom: LearnedGestures | None) -> None:
         """Apply options that need no other detector, and the client's own gestures."""
