@@ -4,7 +4,7 @@
  *
  *     node page.js                 writes the files, which belong to the repository
  *     node page.js --check         fails if they are out of date
- *     node page.js --modules OUT   writes every module of a page for tests, as OUT/page/NAME.js
+ *     node page.js --modules OUT   writes modules for tests: those of pages as OUT/page/NAME.js
  */
 
 import { readFileSync, readdirSync, writeFileSync } from "node:fs";
@@ -16,7 +16,16 @@ import { build } from "esbuild";
 const HERE = fileURLToPath(new URL(".", import.meta.url));
 const OUT = join(HERE, "../src/sonjit/server/page");
 const SOURCES = "src/page";
-const SHARED = "tfjs"; // a module of src that pages of other sites share
+// modules of src that tests load
+const TESTED = [
+  "kinds",
+  "local",
+  "search/bodies",
+  "search/network",
+  "solutions/hands",
+  "tasks/landmarkers",
+  "tfjs",
+];
 const PAGES = ["app", "api", "annotate/app"]; // their HTML files load them, and they share files
 const SINGLE = ["encoder", "sw", "sonjit-client", "frames"]; // workers, and clients of other sites
 const BANNER = "// Made by `npm --prefix web run page` from web/src/page. Change it there.";
@@ -27,7 +36,7 @@ if (mode === "--modules") {
   const modules = readdirSync(join(HERE, SOURCES), { recursive: true }).filter((name) =>
     name.endsWith(".ts"),
   );
-  const names = [...modules.map((name) => `page/${name}`), `${SHARED}.ts`];
+  const names = [...modules.map((name) => `page/${name}`), ...TESTED.map((name) => `${name}.ts`)];
   // Tests share the state of a module.
   await bundle(names, { splitting: true, outbase: "src", outdir: folder, write: true });
 } else {

@@ -2,8 +2,6 @@
 
 import csv
 import io
-import json
-import subprocess
 
 import numpy as np
 import pytest
@@ -14,21 +12,7 @@ from sonjit.results.measures import RepetitionCounter
 from sonjit.results.skeletons import load_skeleton
 from sonjit.server.kinds import kinds_answer
 
-from ...support.page_modules import page_modules  # noqa: TID252  # one build for all packages
-
-
-def run_module(body, value):
-    """Return the value that a script passes to `output`. It has `input`, and imports modules by `page("name.js")`."""
-    folder = page_modules() / "page"
-    head = f"""
-        const input = {json.dumps(value)};
-        const page = (name) => import({json.dumps(folder.as_uri() + "/")} + name);
-        const output = (value) => console.log(JSON.stringify(value));
-        globalThis.location = {{href: "http://host:1/#token=secret", origin: "http://host:1", search: "", hash: ""}};
-    """
-    result = subprocess.run(["node", "--input-type=module"], input=head + body, capture_output=True, text=True)
-    assert result.returncode == 0, result.stderr
-    return json.loads(result.stdout)
+from ...support.page_modules import run_module  # noqa: TID252  # one build for all packages
 
 
 def test_a_link_contains_the_settings_without_the_token():

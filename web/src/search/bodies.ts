@@ -31,6 +31,7 @@ import {
 
 const OF = constants.search.bodies;
 const { TORSO } = constants.search.geometry;
+const USUAL_SCORE = 0.5; // default of the minimum score of the published search
 
 type BodyCandidate = Candidate<BodyObservation>;
 
@@ -65,6 +66,7 @@ export class BodySearch extends StillSearch<BodyObservation> {
       this.heads.push(...(await geometry.headsIn(faces, image, window, LIMITS.head)));
     yield* this.#peopleIn(1);
     for (const head of this.heads) {
+      if (head.score < this.#least(LIMITS.head)) continue;
       yield [...OF.PLACEMENTS.keys()].map((placement) => ({
         box: geometry.boxBelow(head, placement),
         score: head.score,
@@ -76,10 +78,16 @@ export class BodySearch extends StillSearch<BodyObservation> {
     else this.isComplete = false;
   }
 
+  /** Return the minimum score of proposals, which follows that of the published search. */
+  #least(usual: number): number {
+    return (usual * this.limits.published) / USUAL_SCORE;
+  }
+
   /** Yield the crops of the people that the network finds in windows. */
   async *#peopleIn(parts: number): AsyncGenerator<Proposal[]> {
     for (const window of geometry.windows(this.image, parts, true)) {
-      const { people } = await this.networks.people.find(this.image, window, LIMITS.person);
+      const least = this.#least(LIMITS.person);
+      const { people } = await this.networks.people.find(this.image, window, least);
       for (const person of newPeople(people, this.people)) {
         this.people.push(person);
         yield [

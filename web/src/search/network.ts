@@ -7,7 +7,7 @@ import { constants } from "../data.js";
 import type { Network } from "../network.js";
 import { cornersIou, squareAround, type Corners, type RotatedBox } from "../observations.js";
 import { cut, letterboxInto, type Pixels } from "../pixels.js";
-import { cutsOff, LIMITS, placed, reachOf } from "./geometry.js";
+import { cutsOff, LIMITS, logit, placed, reachOf } from "./geometry.js";
 
 const OF = constants.search.network;
 
@@ -152,11 +152,11 @@ function publishedPeople(
   anchorValues ??= anchors();
   const count = codes.length / 4;
   const classes = logits.length / count;
-  const minLogit = Math.log(least / (1 - least));
+  const minLogit = logit(least);
   const all: PersonBox[] = [];
   for (let n = 0; n < count; n++) {
-    const logit = logits[n * classes + OF.PERSON]!;
-    if (!(logit > minLogit)) continue;
+    const logOdds = logits[n * classes + OF.PERSON]!;
+    if (!(logOdds > minLogit)) continue;
     const [x, y, width, height] = anchorValues.subarray(4 * n, 4 * n + 4) as unknown as [
       number,
       number,
@@ -174,7 +174,7 @@ function publishedPeople(
     const halfWidth = (Math.exp(wide / OF.SIZE_CODE) * width * area.width) / 2;
     const halfHeight = (Math.exp(tall / OF.SIZE_CODE) * height * area.width) / 2;
     all.push({
-      score: 1 / (1 + Math.exp(-logit)),
+      score: 1 / (1 + Math.exp(-logOdds)),
       box: [cx - halfWidth, cy - halfHeight, cx + halfWidth, cy + halfHeight],
     });
   }
@@ -214,16 +214,16 @@ function peaks(
 ): { score: number; cx: number; cy: number; own: readonly number[] }[] {
   const { SIDE: side, VALUES: count } = OF;
   const logitAt = (row: number, column: number) => values[count * (row * side + column) + first]!;
-  const [minLogit, scale] = [Math.log(least / (1 - least)), area.width / side];
-  const found: { logit: number; cx: number; cy: number; own: readonly number[] }[] = [];
+  const [minLogit, scale] = [logit(least), area.width / side];
+  const found: { logOdds: number; cx: number; cy: number; own: readonly number[] }[] = [];
   for (let row = 0; row < side; row++) {
     for (let column = 0; column < side; column++) {
-      const logit = logitAt(row, column);
-      if (!(logit > minLogit)) continue;
+      const logOdds = logitAt(row, column);
+      if (!(logOdds > minLogit)) continue;
       let isPeak = true;
       for (let y = Math.max(row - 1, 0); y <= Math.min(row + 1, side - 1); y++) {
         for (let x = Math.max(column - 1, 0); x <= Math.min(column + 1, side - 1); x++)
-          isPeak &&= logit >= logitAt(y, x);
+          isPeak &&= logOdds >= logitAt(y, x);
       }
       if (!isPeak) continue;
       const [dx, dy, ...own] = values.subarray(
@@ -233,10 +233,10 @@ function peaks(
         area.cx + (column + 0.5 + dx - side / 2) * scale,
         area.cy + (row + 0.5 + dy - side / 2) * scale,
       ];
-      found.push({ logit, cx, cy, own: own.slice(0, 3) });
+      found.push({ logOdds, cx, cy, own: own.slice(0, 3) });
     }
   }
   return found
-    .sort((a, b) => b.logit - a.logit)
-    .map(({ logit, ...peak }) => ({ ...peak, score: 1 / (1 + Math.exp(-logit)) }));
+    .sort((a, b) => b.logOdds - a.logOdds)
+    .map(({ logOdds, ...peak }) => ({ ...peak, score: 1 / (1 + Math.exp(-logOdds)) }));
 }
