@@ -147,6 +147,69 @@ def test_events_are_rows_of_their_own():
     assert (row["frame"], row["name"], row["begin"], row["end"], row["duration_s"]) == ("1", "Fist", "1", "2.5", "1.5")
 
 
+SOCKETS = """
+    const sockets = [];
+    globalThis.WebSocket = class {
+        static OPEN = 1;
+        readyState = 0;
+        constructor() { sockets.push(this); }
+        send(message) {
+            if (typeof message !== "string") return;
+            queueMicrotask(() => this.onmessage({data: JSON.stringify({type: "ready", detectors: []})}));
+        }
+        close() { this.readyState = 3; }
+        accept() { this.readyState = 1; this.onopen(); }
+    };
+    const codeOf = (error) => error.code;
+"""
+
+
+def test_a_closed_connection_does_not_connect_again():
+    outcome = run_module(
+        SOCKETS
+        + """
+        const {Connection} = await page("connection.js");
+        const connection = new Connection({url: "http://host:1"});
+        const opening = connection.open().catch(codeOf);
+        connection.close();
+        const again = [connection.open(), connection.configure({measures: true}), connection.send({time: 0})];
+        output([await opening, ...await Promise.all(again.map((one) => one.catch(codeOf))), sockets.length]);
+        """
+    )
+    assert outcome == ["closed"] * 4 + [1]
+
+
+@pytest.mark.parametrize("is_encoded", [False, True])
+def test_an_image_that_waits_for_a_disposed_detector_does_not_connect_again(is_encoded):
+    """An image waits for its encoding and for an earlier image."""
+    outcome = run_module(
+        SOCKETS
+        + """
+        const skeleton = {connections: [], triangles: [], keypoints: [], groups: {}};
+        globalThis.fetch = async () => ({ok: true, status: 200, json: async () => skeleton});
+        for (const name of ["HTMLImageElement", "HTMLVideoElement", "HTMLCanvasElement", "ImageBitmap", "ImageData"])
+            globalThis[name] = class {};
+        globalThis.OffscreenCanvas = class {
+            constructor(width, height) { Object.assign(this, {width, height}); }
+            getContext() { return {setTransform() {}, drawImage() {}}; }
+            async convertToBlob() { return new Blob(["image"]); }
+        };
+        globalThis.URL = class extends URL { get origin() { return "http://host:1"; } };  // that of a file is null
+        const {createDetector} = await page("sonjit-client.js");
+        const creating = createDetector("MediaPipeHands", {server: "http://host:1"});
+        while (!sockets.length) await new Promise((next) => setTimeout(next, 1));
+        sockets[0].accept();
+        const detector = await creating;
+        const images = [1, 2].map((at) => detector.estimateHands(new OffscreenCanvas(4, 3), null, at).catch(codeOf));
+        if (input) await new Promise((next) => setTimeout(next, 5));
+        detector.dispose();
+        output([...await Promise.all(images), sockets.length]);
+        """,
+        is_encoded,
+    )
+    assert outcome == ["closed", "closed", 1]
+
+
 def test_keypoints_of_tfjs_bodies_have_sides_and_indices():
     body = load_skeleton("body_blazepose33")
     result = run_module(

@@ -21,6 +21,8 @@ const TOO_LARGE = 1009;
 const FULL = 1013;
 const IDLE = 4408;
 
+const closed = () => new ServerError("closed", "The connection is closed.");
+
 /** Has a state. Event: "state", with its data in `detail`. */
 export class WithState extends EventTarget {
   state: State = "closed";
@@ -49,6 +51,7 @@ export class Connection extends WithState {
   #opening: PromiseWithResolvers<any> | null = null;
   #next = 0;
   #failures = 0;
+  #isClosed = false;
   #timer: ReturnType<typeof setTimeout> | undefined;
 
   constructor({
@@ -84,6 +87,7 @@ export class Connection extends WithState {
    * @throws {ServerError} if the server refuses, or after `close()`
    */
   open(): Promise<object> {
+    if (this.#isClosed) return Promise.reject(closed());
     if (!this.#opening) {
       this.#expect();
       this.#connect();
@@ -110,11 +114,12 @@ export class Connection extends WithState {
 
   /** Close the connection and reject all pending promises. */
   close() {
+    this.#isClosed = true;
     clearTimeout(this.#timer);
     const socket = this.#socket;
     this.#socket = null;
     socket?.close(1000);
-    this.#end(new ServerError("closed", "The connection is closed."));
+    this.#end(closed());
   }
 
   /**
