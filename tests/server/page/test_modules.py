@@ -210,6 +210,42 @@ def test_an_image_that_waits_for_a_disposed_detector_does_not_connect_again(is_e
     assert outcome == ["closed", "closed", 1]
 
 
+def test_a_load_for_hidden_people_that_ends_after_the_run_ends_its_worker():
+    ended = run_module(
+        """
+        import { mkdirSync, rmSync, writeFileSync } from "node:fs";
+        import { dirname } from "node:path";
+        import { fileURLToPath } from "node:url";
+        Object.defineProperty(globalThis, "navigator", {value: {}, configurable: true});
+        const loads = [];
+        globalThis.loads = loads;
+        const {ENGINE} = await page("endpoints.js");
+        const file = fileURLToPath(ENGINE);
+        mkdirSync(dirname(file), {recursive: true});
+        writeFileSync(file, `
+            export const measuresOfInstance = () => ({});
+            export const LocalDetector = {
+                create: (kind) => new Promise((resolve) => globalThis.loads.push({kind, resolve})),
+            };
+        `);
+        const {Detectors} = await page("detectors.js");
+        const view = {draw() {}, clear() {}};
+        const source = {play() {}, close() {}, refresh() {}};
+        const detectors = new Detectors([], view, {}, {phase() {}, frame() {}, searching() {}});
+        detectors.ask({anonymise: "faces"});
+        detectors.start(source, [{kind: "hands"}], null, true);
+        while (!loads.length) await new Promise((next) => setTimeout(next, 1));
+        rmSync(dirname(file), {recursive: true});
+        detectors.stop();
+        let ended = 0;
+        loads[0].resolve({close() { ended += 1; }});
+        await new Promise((next) => setTimeout(next, 5));
+        output([loads.map(({kind}) => kind), ended]);
+        """
+    )
+    assert ended == [["holistic"], 1]
+
+
 def test_keypoints_of_tfjs_bodies_have_sides_and_indices():
     body = load_skeleton("body_blazepose33")
     result = run_module(

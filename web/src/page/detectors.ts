@@ -329,8 +329,13 @@ class LocalConnection extends WithState {
     if (this.#anonymise === null) {
       this.#hiding?.close();
       this.#hiding = null;
-    } else {
-      this.#hiding ??= await LocalDetector.create("holistic", { search: "fast" });
+    } else if (this.#hiding === null) {
+      const hiding = await LocalDetector.create("holistic", { search: "fast" });
+      if (this.state === "closed") {
+        hiding.close();
+        return {};
+      }
+      this.#hiding = hiding;
     }
     const before = this.#running;
     const outcomes = await Promise.allSettled(
