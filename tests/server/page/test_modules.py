@@ -2,14 +2,17 @@
 
 import csv
 import io
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from sonjit.media import Header, open_writer
-from sonjit.results import Body, Event, Frame, Gesture, Hand, Person
+from sonjit.results import Body, Event, Face, Frame, Gesture, Hand, Person
 from sonjit.results.measures import RepetitionCounter
 from sonjit.results.skeletons import load_skeleton
+from sonjit.results.skeletons.faces import BLENDSHAPES
+from sonjit.runs.annotations import annotate, table_columns
 from sonjit.server.kinds import kinds_answer
 
 from ...support.page_modules import run_module  # noqa: TID252  # one build for all packages
@@ -128,6 +131,48 @@ def test_rows_of_instances_are_those_of_python(rows, tmp_path):
         for name in row.keys() - {"right_hand"}:
             if mine.get(name, "") != row[name]:
                 assert float(mine[name]) == pytest.approx(float(row[name]), abs=0.01), name
+
+
+@pytest.mark.parametrize("rows", ["instance", "keypoint"])
+@pytest.mark.parametrize("kind", ["hands", "face"])
+def test_options_add_the_columns_of_python(rows, kind, tmp_path):
+    rng = np.random.default_rng(6)
+    if kind == "hands":
+        found = Hand("Left", 0.5, *rng.uniform(0, 99, (2, 21, 3)).astype(np.float32), id=3)
+        found.distance_m, found.distance_error_m = 0.5, 0.125
+        found.error_px = np.ones(21, np.float32)
+        model, options = "hands-full", SimpleNamespace(distance=True)
+    else:
+        expressions = dict(zip(BLENDSHAPES, (rng.integers(0, 16, len(BLENDSHAPES)) / 16).tolist(), strict=True))
+        pose = np.arange(16, dtype=np.float32).reshape(4, 4)
+        points = rng.uniform(0, 99, (478, 3)).astype(np.float32)
+        found = Face(0.5, points, (1.0, 2.0, 3.0, 4.0), 3, expressions, pose)
+        model, options = "face-attention", SimpleNamespace(blendshapes=True, transform=True)
+    frame = Frame(1, 0.5, **{found.list_name: [found]})
+    columns = table_columns(model, measures=False, options=options)
+    with open_writer(tmp_path / "table.csv", Header(kind=found.list_name), columns, rows=rows) as table:
+        table.write(frame, annotate(frame, columns).extras)
+    text = run_module(
+        TABLE
+        + """
+        table.begin({source: "clip.mp4", detectors: [{kind: input.kind, model: "full"}]});
+        for (const answer of input.answers) table.add(answer);
+        output(await (await table.csv(input.rows)).text());
+        """,
+        {
+            "answers": [{"time": 0, "width": 9, "height": 9}, {"width": 9, "height": 9, **frame.to_dict()}],
+            "kind": kind,
+            "rows": rows,
+            "kinds": kinds_answer(tmp_path),
+        },
+    )
+    _, *ours = csv.DictReader(io.StringIO(text))
+    theirs = list(csv.DictReader(io.StringIO((tmp_path / "table.csv").read_text("utf-8-sig"))))
+    assert {"distance_m", "transform_33"} & theirs[0].keys()
+    assert [name for name in ours[0] if name not in ("gesture", "gesture_score")] == [*theirs[0]]
+    for mine, row in zip(ours, theirs, strict=True):
+        for name in columns:
+            assert float(mine[name]) == float(row[name]), name
 
 
 def test_events_are_rows_of_their_own():

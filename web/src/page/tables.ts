@@ -6,6 +6,7 @@ import type { Overlay } from "./overlay.js";
 
 const EXTRA = ["gesture", "gesture_score"];
 const ERROR = "error_px"; // only of tables with refined hands
+const OPTIONAL = ["blendshapes", "transform", "distanceM"]; // members that options add to instances
 const INSTANCE_COLUMNS = [
   "source",
   "frame",
@@ -115,8 +116,14 @@ export class Table {
         rows,
       );
     const withSource = lines.some((line) => "source" in JSON.parse(line));
-    const extra = lines.some((line) => line.includes('"errorPx"')) ? [...EXTRA, ERROR] : EXTRA;
-    const names = [...columns, ...(withSource ? ["source"] : []), ...extra];
+    const withError = lines.some((line) => line.includes('"errorPx"'));
+    const names = [
+      ...columns,
+      ...(withError ? [ERROR] : []),
+      ...(withSource ? ["source"] : []),
+      ...EXTRA,
+      ...optionalColumns(lines),
+    ];
     return new Blob([rowOf(names), ...lines.map((line) => rowsOf(JSON.parse(line), names))], {
       type: "text/csv",
     });
@@ -146,6 +153,28 @@ function plain({ skeleton, segmentation, map, ...kept }: any, members: string[])
   return kept;
 }
 
+/** Return the columns of the options that some lines have. */
+function optionalColumns(lines: readonly string[]): Set<string> {
+  const names = new Set<string>();
+  for (const line of lines.filter((text) => OPTIONAL.some((key) => text.includes(`"${key}":`))))
+    for (const { instance } of instancesOf(JSON.parse(line)))
+      for (const name of Object.keys(optionalValues(instance))) names.add(name);
+  return names;
+}
+
+/** Return expressions, head pose and distance of an instance by column, if options requested them. */
+function optionalValues(instance: any): Record<string, unknown> {
+  const { blendshapes, transform, distanceM, distanceErrorM } = instance;
+  const numbers = (transform ?? []).flatMap((row: number[], i: number) =>
+    row.map((value, k) => [`transform_${i}${k}`, value]),
+  );
+  return {
+    ...blendshapes,
+    ...Object.fromEntries(numbers),
+    ...(distanceM === undefined ? {} : { distance_m: distanceM, distance_error_m: distanceErrorM }),
+  };
+}
+
 /**
  * Return a row per keypoint.
  *
@@ -164,6 +193,7 @@ function rowsOf(frame: Record<string, any>, names: string[]) {
       score,
       gesture: gesture?.name,
       gesture_score: gesture?.score,
+      ...optionalValues(instance),
     };
     return instance.keypoints.map(({ name }: any, keypoint: number) => ({
       ...own,
@@ -209,7 +239,6 @@ function recordsOf(frame: Record<string, any>, withKeypoints: boolean): Record<s
       score,
       gesture,
       measures,
-      blendshapes,
       box: { xMin, yMin, xMax, yMax },
     } = instance;
     const id = instance.id ?? person?.id;
@@ -239,9 +268,9 @@ function recordsOf(frame: Record<string, any>, withKeypoints: boolean): Record<s
       ]);
     return {
       ...record,
-      ...measures,
-      ...blendshapes,
       ...named,
+      ...measures,
+      ...optionalValues(instance),
       ...Object.fromEntries(withKeypoints ? labels.flatMap(columnsOf) : []),
     };
   });
