@@ -38,6 +38,13 @@ export async function fetchFile(url: string, what: string): Promise<Uint8Array<A
   });
 }
 
+/** Check whether a file exists. Hosts of apps can answer with a page of HTML instead of an error. */
+export async function hasFile(url: string): Promise<boolean> {
+  const answer = await fetch(url).catch(() => null);
+  await answer?.body?.cancel();
+  return answer !== null && answer.ok && !answer.headers.get("Content-Type")?.includes("html");
+}
+
 /** An array of numbers or strings, row by row. The shape of a single value is empty. */
 export type NumpyArray = {
   readonly shape: readonly number[];

@@ -2,6 +2,7 @@
 
 import { keypoints as BODY_NAMES } from "../../../src/sonjit/results/skeletons/body_blazepose33.json";
 import { draw, segmentationFrom } from "../tfjs.js";
+import { hasFile } from "../files.js";
 import { LocalDetector, type Files, type LocalAnswer } from "../local.js";
 import type { DetectorOptions } from "../options.js";
 import type { Body, NamedPoint, Segmentation } from "../results.js";
@@ -14,6 +15,7 @@ import {
 import { InstanceOrder } from "../tracking.js";
 
 const MODELS = ["lite", "full", "heavy"] as const;
+const WORKER = "sonjit-web-worker.js";
 
 export type InputImage = HTMLVideoElement | HTMLImageElement | HTMLCanvasElement;
 
@@ -29,7 +31,10 @@ export type LandmarkList = Landmark[];
 export type LandmarkListList = LandmarkList[];
 export type ResultsListener<R> = (results: R) => Promise<void> | void;
 
-/** Ignored: this package uses its own files. */
+/**
+ * `locateFile` returns the address of a file. If Sonjit's worker is there, all of its files are
+ * loaded from that folder. By default, and for MediaPipe's folders, they are next to this module.
+ */
 export type SolutionConfig = { locateFile?: (path: string, prefix?: string) => string };
 
 export interface SolutionOptions {
@@ -56,8 +61,11 @@ export abstract class Solution<Options extends SolutionOptions, Results> {
   #listener: ResultsListener<Results> | null = null;
   #detector: Promise<LocalDetector> | null = null;
   #openedWith = "";
+  readonly #config: SolutionConfig;
 
-  constructor(_config: SolutionConfig = {}) {}
+  constructor(config: SolutionConfig = {}) {
+    this.#config = config;
+  }
 
   protected abstract detectorOptions(): DetectorOptions;
 
@@ -129,10 +137,23 @@ export abstract class Solution<Options extends SolutionOptions, Results> {
       await this.close();
       this.order.reset();
       this.#openedWith = key;
-      this.#detector = LocalDetector.create(this.kind, options, files);
+      this.#detector = this.#create(options, files);
     }
     return this.#detector;
   }
+
+  async #create(options: DetectorOptions, files: Files): Promise<LocalDetector> {
+    const place = await folderOf(this.#config);
+    return LocalDetector.create(this.kind, options, { ...files, ...place });
+  }
+}
+
+/** Return the folder that a page names if it has Sonjit's files, which MediaPipe's folders lack. */
+async function folderOf({ locateFile }: SolutionConfig): Promise<Pick<Files, "base">> {
+  const address = locateFile?.(WORKER, "") ?? WORKER;
+  if (address === WORKER || /@mediapipe\//.test(address)) return {};
+  const worker = new URL(address, document.baseURI).href;
+  return (await hasFile(worker)) ? { base: new URL(".", worker).href } : {};
 }
 
 /** Return the options of a detector of bodies or people. */

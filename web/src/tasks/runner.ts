@@ -2,6 +2,7 @@
 
 import { Bundle } from "../bundle.js";
 import { KINDS, WEIGHTS, type Role } from "../data.js";
+import { hasFile } from "../files.js";
 import { LOADERS, once, type Make, type Open } from "../kinds.js";
 import { fetchNetwork, loadRuntime, Network, type NetworkShape, type Runtime } from "../network.js";
 import { settingsOf, type DetectorOptions, type Settings } from "../options.js";
@@ -84,16 +85,9 @@ export interface ImageProcessingOptions {
 export const pageAddress = (): string =>
   globalThis.document?.baseURI ?? location.href.replace(/^blob:/, "");
 
-/**
- * Check whether a folder has the runtime. Hosts of apps can answer with a page of HTML instead of
- * an error.
- */
-async function hasRuntime(folder: string): Promise<boolean> {
-  if (folder === FilesetResolver.folder) return true;
-  const answer = await fetch(`${folder}wasm/litert_wasm_internal.js`).catch(() => null);
-  await answer?.body?.cancel();
-  return answer !== null && answer.ok && !answer.headers.get("Content-Type")?.includes("html");
-}
+/** Check whether a folder has the runtime. */
+const hasRuntime = async (folder: string): Promise<boolean> =>
+  folder === FilesetResolver.folder || hasFile(`${folder}wasm/litert_wasm_internal.js`);
 
 /**
  * Return a function that returns MediaPipe's files of tasks that this package lacks, for
