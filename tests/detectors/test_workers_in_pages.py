@@ -79,3 +79,73 @@ def test_solutions_load_the_files_of_the_folder_that_the_page_names():
         *["http://host:1/sonjit-web/sonjit-web-worker.js"] * 2,
         "http://host:1/vendor/hands/sonjit-web-worker.js",
     ]
+
+
+def test_a_solution_that_was_not_loaded_is_loaded_by_the_next_call():
+    outcome = run_module(
+        SOLUTION
+        + """
+        fails = 1;
+        const hands = new Hands();
+        const both = [hands.initialize(), hands.initialize()].map((call) => call.catch(messageOf));
+        const first = await Promise.all(both);
+        await hands.close();
+        hands.reset();
+        await hands.initialize();
+        output([first, workers.map(({isEnded}) => isEnded)]);
+        """
+    )
+    assert outcome == [["no network"] * 2, [True, False]]
+
+
+def test_closing_a_solution_ends_a_worker_that_is_still_loading():
+    outcome = run_module(
+        SOLUTION
+        + """
+        const loaded = new Hands();
+        const loading = loaded.initialize();
+        await loaded.close();
+        await loading;
+        fails = 1;
+        const failed = new Hands();
+        const failing = failed.initialize().catch(messageOf);
+        await failed.close();
+        output([await failing, workers.map(({isEnded}) => isEnded)]);
+        """
+    )
+    assert outcome == ["no network", [True, True]]
+
+
+def test_a_solution_with_other_options_ends_its_former_worker():
+    """Calls at the same time share a worker, also after a load that failed."""
+    outcome = run_module(
+        SOLUTION
+        + """
+        const hands = new Hands();
+        await hands.initialize();
+        fails = 1;
+        hands.setOptions({maxNumHands: 1});
+        const failed = await hands.initialize().catch(messageOf);
+        hands.setOptions({maxNumHands: 3});
+        await Promise.all([hands.initialize(), hands.initialize()]);
+        output([failed, workers.map(({isEnded, sent}) => [isEnded, sent[0].settings.max_instances])]);
+        """
+    )
+    assert outcome == ["no network", [[True, 2], [True, 1], [False, 3]]]
+
+
+def test_what_failed_once_is_tried_again():
+    outcome = run_module(
+        """
+        const {once} = await page("../kinds.js");
+        let calls = 0;
+        const made = once(async () => {
+            calls += 1;
+            if (calls === 1) throw new Error("no network");
+            return calls;
+        });
+        const failed = await Promise.all([made(), made()].map((call) => call.catch((error) => error.message)));
+        output([failed, await made(), await made()]);
+        """
+    )
+    assert outcome == [["no network"] * 2, 2, 2]

@@ -269,13 +269,17 @@ export const usesBundle = ({ blendshapes, transform }: Settings) =>
 // minimum score of instances that lead to instances of another kind, in the published search
 const PUBLISHED = 0.5;
 
-/** Return a function that calls another one once and then returns its result. */
+/** Return a function that calls another one until it succeeds, and then returns its result. */
 export function once<T>(make: () => Promise<T>): () => Promise<T> {
   let result: Promise<T> | null = null;
-  return () => (result ??= make());
+  const forget = (error: unknown): never => {
+    result = null;
+    throw error;
+  };
+  return () => (result ??= make().catch(forget));
 }
 
-const warned = new WeakSet<FileError>();
+const warned = new Set<string>(); // messages of errors
 
 /** Searches an image within limits. */
 type Search<O extends Observation> = (image: Pixels, limits: Limits) => Promise<Found<O>>;
@@ -297,8 +301,8 @@ function ifFilesExist<O extends Observation>(
       return await search(image, { published, isThorough });
     } catch (error) {
       if (!(error instanceof FileError) || way !== "auto") throw error;
-      if (!warned.has(error)) console.warn(`stills are searched fast: ${error.message}`);
-      warned.add(error);
+      if (!warned.has(error.message)) console.warn(`stills are searched fast: ${error.message}`);
+      warned.add(error.message);
       return null;
     }
   };

@@ -144,7 +144,7 @@ let make: (settings: Settings) => Promise<AnyDetector>;
 let detector: Promise<AnyDetector>;
 /** Loads the search for people to hide, and that search; null until an image is to be covered. */
 let findBystanders: () => Promise<BystanderSearch>;
-let bystanders: Promise<BystanderSearch> | null = null;
+let bystanders: BystanderSearch | null = null;
 const reader = new ImageReader();
 
 async function answer(request: Request): Promise<Answer | Covered | readonly ImageClass[] | null> {
@@ -162,11 +162,13 @@ async function answer(request: Request): Promise<Answer | Covered | readonly Ima
       return null;
     case "reset":
       (await detector).reset();
-      (await bystanders)?.reset();
+      bystanders?.reset();
       return null;
     case "cover": {
       const image = await reader.read(request.image);
-      return (await (bystanders ??= findBystanders())).cover(image, request.time);
+      const search = await findBystanders();
+      bystanders = search;
+      return search.cover(image, request.time);
     }
     case "classify":
       return classesOf(

@@ -111,14 +111,14 @@ export abstract class Solution<Options extends SolutionOptions, Results> {
   /** Forget all tracked instances. The next image starts a new stream. */
   reset(): void {
     this.order.reset();
-    void this.#detector?.then((detector) => detector.reset());
+    void this.#detector?.then((detector) => detector.reset()).catch(() => {});
   }
 
   /** Free the networks. */
   async close(): Promise<void> {
     const detector = this.#detector;
     this.#detector = null;
-    (await detector)?.close();
+    await closed(detector);
   }
 
   async #open(): Promise<LocalDetector> {
@@ -134,10 +134,14 @@ export abstract class Solution<Options extends SolutionOptions, Results> {
     const files: Files = { samplesCentres: true, searchesParts: true, networks: this.networks() };
     const key = JSON.stringify([options, files]);
     if (this.#detector === null || key !== this.#openedWith) {
-      await this.close();
+      void closed(this.#detector);
       this.order.reset();
       this.#openedWith = key;
-      this.#detector = this.#create(options, files);
+      const detector = this.#create(options, files);
+      this.#detector = detector;
+      detector.catch(() => {
+        if (this.#detector === detector) this.#detector = null; // the next call tries again
+      });
     }
     return this.#detector;
   }
@@ -146,6 +150,11 @@ export abstract class Solution<Options extends SolutionOptions, Results> {
     const place = await folderOf(this.#config);
     return LocalDetector.create(this.kind, options, { ...files, ...place });
   }
+}
+
+/** End a detector when it is loaded. */
+async function closed(detector: Promise<LocalDetector> | null): Promise<void> {
+  (await detector?.catch(() => null))?.close();
 }
 
 /** Return the folder that a page names if it has Sonjit's files, which MediaPipe's folders lack. */
