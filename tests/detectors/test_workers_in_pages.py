@@ -149,3 +149,30 @@ def test_what_failed_once_is_tried_again():
         """
     )
     assert outcome == [["no network"] * 2, 2, 2]
+
+
+def test_changed_options_keep_the_model():
+    scores, kept, refused = run_module(
+        LOCAL
+        + """
+        const boxes = await LocalDetector.create("face", {model: "box-full"}, files);
+        boxes.configure({max_instances: 3});
+        boxes.configure({max_instances: 2, model: "box-full"});
+        const scores = workers[0].sent.map(({settings}) => [settings.model, settings.min_detection_score]);
+        const mesh = await LocalDetector.create("face", {model: "mesh"}, files);
+        const refused = [{transform: true}, {model: "attention"}, {model: "none"}].map((options) => {
+            try {
+                mesh.configure(options);
+                return null;
+            } catch (error) {
+                return error.message;
+            }
+        });
+        mesh.configure({model: "mesh"});
+        output([scores, workers[1].sent.length, refused]);
+        """
+    )
+    assert scores == [["box-full", 0.6]] * 3
+    assert kept == 1
+    assert "cannot be combined with model" in refused[0]
+    assert all("this detector runs mesh. Create a new one." in message for message in refused[1:])

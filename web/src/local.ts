@@ -164,7 +164,12 @@ export class LocalDetector {
 
   /** Change options from the next image on. Kind and model stay. */
   configure(options: LocalOptions): void {
-    const settings = settingsOf(this.settings.kind, options);
+    const { kind, model } = this.settings;
+    if ((options.model ?? model) !== model)
+      throw new Error(
+        `model=${JSON.stringify(options.model)}: this detector runs ${model}. Create a new one.`,
+      );
+    const settings = settingsOf(kind, { ...options, model });
     if (JSON.stringify(settings) === JSON.stringify(this.settings)) return;
     this.settings = settings;
     this.#send({ type: "configure", settings });
