@@ -176,3 +176,27 @@ def test_changed_options_keep_the_model():
     assert kept == 1
     assert "cannot be combined with model" in refused[0]
     assert all("this detector runs mesh. Create a new one." in message for message in refused[1:])
+
+
+def test_changes_apply_after_the_image_that_waits():
+    """Images are named by their width. The last one replaces the fourth one, which waits."""
+    types, widths = run_module(
+        LOCAL
+        + """
+        const detector = await LocalDetector.create("hands", {}, files);
+        const [{sent}] = workers;
+        const all = [1, 2].map((width) => detector.track(new ImageData(width)));
+        detector.reset();
+        all.push(detector.track(new ImageData(3)));
+        detector.configure({max_instances: 1});
+        for (const width of [4, 5]) all.push(detector.track(new ImageData(width)));
+        for (let i = 0; i < sent.length; i++) {
+            if (sent[i].type === "track") workers[0].answer(sent[i]);
+            await pause();
+        }
+        const types = sent.slice(1).map(({type, image}) => image?.width ?? type);
+        output([types, (await Promise.all(all)).map(({width}) => width)]);
+        """
+    )
+    assert types == [1, 2, "reset", 3, "configure", 5]
+    assert widths == [1, 2, 3, 5, 5]

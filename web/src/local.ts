@@ -172,11 +172,13 @@ export class LocalDetector {
     const settings = settingsOf(kind, { ...options, model });
     if (JSON.stringify(settings) === JSON.stringify(this.settings)) return;
     this.settings = settings;
+    void this.#sendNewest();
     this.#send({ type: "configure", settings });
   }
 
   /** Forget all tracked instances. The next image starts a new stream. */
   reset(): void {
+    void this.#sendNewest();
     this.#send({ type: "reset" });
   }
 
@@ -187,19 +189,25 @@ export class LocalDetector {
 
   async #processNewest(): Promise<void> {
     while (this.#newest !== null) {
-      const { image, time, answer } = this.#newest;
-      this.#newest = null;
-      this.#running = this.#request({ type: "track", image, time }, image).then(
-        (found) => answer.resolve(this.#resultOf(found)),
-        (error: unknown) => {
-          // an image of another site makes a canvas unreadable
-          this.#canvas = new OffscreenCanvas(1, 1);
-          answer.reject(error);
-        },
-      );
+      this.#running = this.#sendNewest();
       await this.#running;
     }
     this.#running = null;
+  }
+
+  /** Send the waiting image, if there is one, and wait for its results. */
+  async #sendNewest(): Promise<void> {
+    if (this.#newest === null) return;
+    const { image, time, answer } = this.#newest;
+    this.#newest = null;
+    await this.#request({ type: "track", image, time }, image).then(
+      (found) => answer.resolve(this.#resultOf(found)),
+      (error: unknown) => {
+        // an image of another site makes a canvas unreadable
+        this.#canvas = new OffscreenCanvas(1, 1);
+        answer.reject(error);
+      },
+    );
   }
 
   #resultOf(answer: Answer | Covered | null): LocalAnswer {
