@@ -200,3 +200,26 @@ def test_changes_apply_after_the_image_that_waits():
     )
     assert types == [1, 2, "reset", 3, "configure", 5]
     assert widths == [1, 2, 3, 5, 5]
+
+
+def test_options_without_effect_are_named_once():
+    warnings = run_module(
+        """
+        globalThis.OffscreenCanvas = class {};
+        const {HolisticLandmarker} = await page("../tasks/landmarkers.js");
+        const warnings = [];
+        console.warn = (line) => warnings.push(line);
+        const task = new HolisticLandmarker();
+        for (const options of input) task.request(options);
+        output(warnings);
+        """,
+        [
+            {"minPoseDetectionConfidence": 0.4, "outputFaceBlendshapes": False},
+            {"minFacePresenceConfidence": 0.4, "minHandLandmarksConfidence": 0},
+            {"minFacePresenceConfidence": 0.3, "outputFaceBlendshapes": True},
+        ],
+    )
+    assert warnings == [
+        "Sonjit: HolisticLandmarker ignores minFacePresenceConfidence, minHandLandmarksConfidence",
+        "Sonjit: HolisticLandmarker ignores outputFaceBlendshapes",
+    ]

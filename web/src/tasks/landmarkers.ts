@@ -162,7 +162,7 @@ export interface HolisticLandmarkerOptions extends VisionTaskOptions {
   minPoseDetectionConfidence?: number | undefined;
   minPosePresenceConfidence?: number | undefined;
   outputPoseSegmentationMasks?: boolean | undefined;
-  /** This option and the following ones are ignored. */
+  /** This option and the following ones are ignored, with a warning in the console. */
   minFaceDetectionConfidence?: number | undefined;
   minFaceSuppressionThreshold?: number | undefined;
   minFacePresenceConfidence?: number | undefined;
@@ -170,6 +170,15 @@ export interface HolisticLandmarkerOptions extends VisionTaskOptions {
   minPoseSuppressionThreshold?: number | undefined;
   minHandLandmarksConfidence?: number | undefined;
 }
+
+const IGNORED = [
+  "minFaceDetectionConfidence",
+  "minFaceSuppressionThreshold",
+  "minFacePresenceConfidence",
+  "outputFaceBlendshapes",
+  "minPoseSuppressionThreshold",
+  "minHandLandmarksConfidence",
+] as const;
 
 export type PoseLandmarkerCallback = Callback<PoseLandmarkerResult, void>;
 export type HolisticLandmarkerCallback = Callback<HolisticLandmarkerResult, void>;
@@ -374,8 +383,14 @@ export class HolisticLandmarker extends FaceTask<
   static HAND_CONNECTIONS = HAND_CONNECTIONS;
   static POSE_CONNECTIONS = POSE_CONNECTIONS;
   protected readonly result = holisticResult;
+  readonly #ignored = new Set<string>(); // options that a warning has named
 
   protected request(options: HolisticLandmarkerOptions): DetectorRequest {
+    const ignored = IGNORED.filter(
+      (name) => (options[name] ?? false) !== false && !this.#ignored.has(name),
+    );
+    if (ignored.length) console.warn(`Sonjit: HolisticLandmarker ignores ${ignored.join(", ")}`);
+    for (const name of ignored) this.#ignored.add(name);
     const {
       minPoseDetectionConfidence = 0.5,
       minPosePresenceConfidence = 0.5,
