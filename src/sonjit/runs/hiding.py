@@ -9,6 +9,7 @@ somebody is visible until the first detection.
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -254,23 +255,22 @@ class _Follower:
             for region, box in zip(self._regions, moved, strict=True):
                 region.box = box * scale
         covered, new = Covered(), list[_Region]()
-        for box, is_person in self._found(rgb, now):
-            array = np.array(box, np.float64)
-            region = next((each for each in self._regions if _is_same(each, array, is_person=is_person)), None)
-            if region is None:
-                new.append(_Region(array, now, is_person))
+        for box, is_person in sorted(self._found(rgb, now), key=_area):  # the largest of a face is followed
+            near = [(_iou(each, box), each) for each in self._regions if each.is_person == is_person]
+            overlap, region = max(near, key=itemgetter(0), default=(0.0, None))
+            if region is None or overlap <= _SAME:  # also a small box inside, which does not show the complete face
+                new.append(_Region(np.array(box, np.float64), now, is_person))
                 self._regions.append(new[-1])
             else:
                 covered.add(region.box, is_person=is_person)  # both, because either may be too small
-                region.box, region.seen_s = array, now
+                region.box, region.seen_s = np.array(box, np.float64), now
         self._regions = [each for each in self._regions if now - each.seen_s <= _FORWARD_S and _is_inside(each, rgb)]
         for region in self._regions:
             covered.add(region.box, is_person=region.is_person)
         self._before.append(current)
         if self._plan is not None:
             self._plan[frame.index] = covered
-            for region in new:
-                self._follow_back(region, scale)
+            self._follow_back(new, scale)
         while now - self._before[0].time > (_BACK_S if self._plan is not None else 0):
             self._before.popleft()
         return covered
@@ -286,18 +286,14 @@ class _Follower:
         boxes += (box for parts in _WINDOWS for box in self._search.glance(rgb, parts, number=self._number))
         return [(box, False) for box in boxes]
 
-    def _follow_back(self, region: _Region, scale: float) -> None:
-        """Add the positions of a new region to the frames before, until it was known or is outside."""
+    def _follow_back(self, new: Sequence[_Region], scale: float) -> None:
+        """Add the positions of new regions to the frames before, also where others cover them: they may go on."""
         assert self._plan is not None
-        box, frames = region.box / scale, list(self._before)
+        boxes, frames = [region.box / scale for region in new], list(self._before)
         for later, earlier in zip(reversed(frames), reversed(frames[:-1]), strict=False):
-            (box,) = _moved(later.grey, earlier.grey, [box])
-            before = _Region(box * scale, earlier.time, region.is_person)
-            known = self._plan[earlier.number]
-            boxes = known.people if region.is_person else known.faces
-            if any(_is_same(before, np.array(other), is_person=region.is_person) for other in boxes):
-                break
-            known.add(before.box, is_person=region.is_person)
+            boxes = _moved(later.grey, earlier.grey, boxes)
+            for region, box in zip(new, boxes, strict=True):
+                self._plan[earlier.number].add(box * scale, is_person=region.is_person)
 
 
 def _small(rgb: Image) -> Image:
@@ -350,9 +346,15 @@ def _flow(first: Image, second: Image, points: Float32Array) -> tuple[Float32Arr
     return there.reshape(-1, 2), is_found, back.reshape(-1, 2)
 
 
-def _is_same(region: _Region, box: FloatArray, *, is_person: bool) -> bool:
-    """Check whether a box (4,) shows the face or the person of a region."""
-    return region.is_person == is_person and _overlaps(tuple(region.box.tolist()), tuple(box.tolist()))
+def _area(found: tuple[Box, bool]) -> float:
+    """Return the area of a found box."""
+    (x_min, y_min, x_max, y_max), _ = found
+    return (x_max - x_min) * (y_max - y_min)
+
+
+def _iou(region: _Region, box: Box) -> float:
+    """Return the IoU of a region and a box, 0 to 1."""
+    return box_iou(tuple(region.box.tolist()), box)
 
 
 def _overlaps(a: Box, b: Box) -> bool:
