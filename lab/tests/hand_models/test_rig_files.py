@@ -1,5 +1,6 @@
 """GLB, BVH and OBJ of rigged hands, which a reader of the tests plays back."""
 
+from types import SimpleNamespace
 from typing import get_args
 
 import numpy as np
@@ -12,6 +13,7 @@ from sonjit.media.tables.characters import NAMES, BoneNames
 from sonjit.media.tables.characters.turns import MAX_SPEED
 from sonjit_lab.hand_models.mesh_files import Mesh, bvh_from_motion, glb_from_meshes, glb_from_motions, obj_from_meshes
 from sonjit_lab.hand_models.rig import JOINTS, PARENTS, RigMotion, joint_names
+from sonjit_lab.meshes.run import save_meshes
 
 UP = np.array([1, -1, -1])  # camera's axes to y up, z towards the viewer
 FPS = 30
@@ -108,6 +110,37 @@ def test_bvh_replays_every_frame(motions, tmp_path):
     for tip in set(range(len(JOINTS))) - set(MOVING):
         offset = motion.rig.joints[tip] - motion.rig.joints[PARENTS[tip]]
         assert bvh.ends[JOINTS[PARENTS[tip]]] == pytest.approx(offset, abs=1e-5)
+
+
+@pytest.mark.parametrize("gap_s", [0.0, 1.0])
+def test_bvh_follows_the_times_of_frames(rigs, some_poses, tmp_path, gap_s):
+    """The second half of the frames has half the rate, and may come after a gap."""
+    pose = some_poses(20)
+    times = np.r_[np.arange(10) / FPS, 10 / FPS + gap_s + np.arange(10) * 2 / FPS]
+    motion = RigMotion("right-1", rigs["Right"], pose, np.arange(20), times)
+    (tmp_path / "x.bvh").write_text(bvh_from_motion(motion, frame_time=1 / FPS))
+    bvh, wrists = Bvh(tmp_path / "x.bvh"), motion.rig.joint_frames(motion.pose)[1][:, 0] * UP
+    assert bvh.count == round(times[-1] * FPS) + 1
+    shown = np.array([bvh.positions(row)[JOINTS[0]] for row in np.round(times * FPS).astype(int).tolist()])
+    assert np.abs(shown - wrists).max() < 1e-5  # metres
+    turns = np.array([list(bvh.turns(row).values()) for row in range(bvh.count)])
+    assert largest_turn(turns) < 1.01 * MAX_SPEED / FPS
+    (tmp_path / "y.bvh").write_text(bvh_from_motion(motion, frames=bvh.count + 3, frame_time=1 / FPS))
+    longer = Bvh(tmp_path / "y.bvh").rows
+    assert longer[: bvh.count] == pytest.approx(bvh.rows)
+    assert (longer[bvh.count :] == longer[bvh.count - 1]).all()
+
+
+def test_bvh_of_a_video_whose_rate_changes_has_its_average_rate(rigs, some_poses, tmp_path):
+    times = np.r_[np.arange(10) / FPS, 10 / FPS + np.arange(11) * 2 / FPS]
+    motion = RigMotion("right-1", rigs["Right"], some_poses(21), np.arange(21), times)
+    source, model = SimpleNamespace(fps=20.0), SimpleNamespace(motions=[motion])
+    path = str(tmp_path / "x.bvh")
+    assert save_meshes(path, source, model, list(enumerate(times.tolist()))) == [path]
+    bvh, wrists = Bvh(tmp_path / "x.bvh"), motion.rig.joint_frames(motion.pose)[1][:, 0] * UP
+    assert (bvh.count, bvh.frame_time) == (21, pytest.approx(0.05))
+    shown = [bvh.positions(row)[JOINTS[0]] for row in (0, 2, 4, 8, 12, 20)]  # rows at the time of a frame
+    assert np.abs(shown - wrists[[0, 3, 6, 11, 14, 20]]).max() < 2e-5  # metres
 
 
 def test_obj_contains_each_hand_as_an_object(motions):

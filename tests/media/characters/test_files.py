@@ -258,7 +258,11 @@ def test_bvh_has_constant_steps_where_the_video_has_none(tmp_path):
     bvh = Bvh(tmp_path / "x.bvh")
     assert bvh.frame_time == pytest.approx(0.1)
     assert bvh.count == 7
-    assert (bvh.rows[3] == bvh.rows[2]).all()
+    write(tmp_path / "y.bvh", frames_of(times), HEADER)
+    assert Bvh(tmp_path / "y.bvh").count == 0.6 * FPS + 1
+    places = [np.array([*bvh.positions(row).values()]) for row in range(7)]
+    assert np.abs(places[3] - (places[2] + places[4]) / 2).max() < 0.01  # metres
+    assert np.abs(places[3] - places[2]).max() > 0.02
 
 
 def test_tables_become_characters(tmp_path):

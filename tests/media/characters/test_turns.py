@@ -6,10 +6,13 @@ import numpy as np
 import pytest
 
 from sonjit.geometry.rotations import matrix_from_rotation_vector, rotation_vector_from_matrix
+from sonjit.media.tables.characters import BONES, Motion
+from sonjit.media.tables.characters.steps import row_times, turns_at, values_at
 from sonjit.media.tables.characters.turns import MAX_SPEED, in_space, steady
+from sonjit.media.tables.characters.writer import bvh_from_character
 from sonjit.results import Frame, Person
 
-from .actors import FROM_CAMERA, Bvh, actor, body_of, hand_of, people_of
+from .actors import FROM_CAMERA, HEADER, Bvh, actor, body_of, hand_of, people_of
 from .test_files import write
 
 FPS = 24
@@ -55,6 +58,32 @@ def test_a_pose_that_stays_is_reached_within_the_limit_in_space_too():
     np.testing.assert_allclose(shown[30:], turns[30:], atol=1e-9)
 
 
+@pytest.mark.parametrize(
+    "times", [TIMES[::10], TIMES[[0, 1, 3, 4, 20, 21]], TIMES[[7]], np.array([0, 1, 2, 6.1]) / FPS]
+)
+def test_rows_with_a_constant_step_are_on_the_way_between_frames(times):
+    turns = matrix_from_rotation_vector(np.arange(len(times))[:, None, None] * [[0.3, 0.0, 0.2], [0.0, -0.4, 0.0]])
+    points = np.arange(len(times))[:, None] * [1.0, -2.0]
+    rows_s = row_times(times[0], times[-1], 1 / FPS)
+    shares = np.interp(rows_s, times, np.arange(len(times)))
+    expected = matrix_from_rotation_vector(shares[:, None, None] * [[0.3, 0.0, 0.2], [0.0, -0.4, 0.0]])
+    np.testing.assert_allclose(turns_at(turns, times, rows_s), expected, atol=1e-12)
+    np.testing.assert_allclose(values_at(points, times, rows_s), shares[:, None] * [1.0, -2.0], atol=1e-12)
+    assert len(rows_s) == round((times[-1] - times[0]) * FPS) + 1
+
+
+def test_bones_of_a_video_of_which_few_frames_are_read_turn_no_faster_than_there(tmp_path):
+    """A bone turns by 0.8 rad in each of the frames that are read."""
+    angles = np.arange(5)[:, None] * [0, 0.8, 0]
+    turns = np.tile(np.eye(3), (5, len(BONES), 1, 1))
+    turns[:, 0] = matrix_from_rotation_vector(angles)
+    motion = Motion("person1", np.zeros((len(BONES), 3)), {}, turns, np.zeros((5, 3)), np.zeros(5, bool))
+    path = tmp_path / "x.bvh"
+    path.write_text(bvh_from_character(motion, np.arange(5) * 10 / FPS, 1 / FPS, "vrm"))
+    shown = np.array([Bvh(path).turns(row)["hips"] for row in range(41)])
+    assert steps_deg(shown[:, None]) == pytest.approx(np.rad2deg(0.08), abs=0.01)
+
+
 def test_hands_of_files_that_flip_turn_within_the_limit(tmp_path):
     frames, _ = people_of(TIMES, 0.4)
     for frame in frames:
@@ -91,7 +120,7 @@ def test_bones_of_a_person_who_spins_turn_with_the_person(tmp_path):
         hand, _ = hand_of(points[15], 0.4, "Left")
         hand = replace(hand, keypoints_3d=(hand.keypoints_3d * FROM_CAMERA @ turn.T * FROM_CAMERA).astype(np.float32))
         frames.append(Frame(index, float(time), people=[Person(body_of(points), left_hand=hand)]))
-    write(tmp_path / "x.bvh", frames)
+    write(tmp_path / "x.bvh", frames, replace(HEADER, fps=FPS))
     bvh = Bvh(tmp_path / "x.bvh")
     turns = np.array([[bvh.turns(row)[name] for name in bvh.parents] for row in range(bvh.count)])
     assert 14 < steps_deg(turns).min() <= steps_deg(turns).max() < 20

@@ -22,6 +22,7 @@ from sonjit.media import Anonymise, DrawingWriter, Source, SourceFrame
 from sonjit.media.drawing.strokes import LEFT, RIGHT, Colour
 from sonjit.media.sources.images import encode_image
 from sonjit.media.tables.characters import BoneNames
+from sonjit.media.tables.characters.steps import row_times
 from sonjit.results import Frame, ResultList
 from sonjit.runs.task import Lift, Outputs, Summary, Task, Worker
 from sonjit_lab.hand_models.drawing import draw_mesh
@@ -92,13 +93,13 @@ def _save_bvh(
 ) -> list[str]:
     """Write one BVH file per hand, since a BVH file contains one skeleton."""
     motions = model.motions or []
-    count = frames[-1][0] + 1 if frames else 0
     times = np.array([time for _, time in frames if time is not None])
     measured = float(np.median(np.diff(times))) if len(times) > 1 else 1 / 30
+    frame_time = 1 / source.fps if source.fps else measured
+    count = len(row_times(0.0, float(times.max(initial=0.0)), frame_time))
     base, written = Path(path), list[str]()
     for motion in motions:
         name = base if len(motions) == 1 else base.with_stem(f"{base.stem}-{motion.name}")
-        frame_time = 1 / source.fps if source.fps else measured
         _write(str(name), [bvh_from_motion(motion, frames=count, frame_time=frame_time, bones=bones)])
         written.append(str(name))
     return written

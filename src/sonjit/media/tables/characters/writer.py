@@ -18,6 +18,7 @@ from sonjit.geometry import rotations
 from sonjit.media.tables.base import Extras, ExtraTypes, FrameWriter, Header
 from sonjit.media.tables.characters import BONES, NAMES, PARENTS, SIDES, BoneNames, Motion
 from sonjit.media.tables.characters.fit import Track, fit_motion, latest_of, on_ground, runs
+from sonjit.media.tables.characters.steps import row_times, turns_at, values_at
 from sonjit.media.tables.characters.turns import MAX_SPEED, follow, steady
 from sonjit.results import Body, Frame, Hand, Person
 from sonjit.results.skeletons.faces import NO_EXPRESSION
@@ -29,8 +30,8 @@ _PARENTS: Final = [BONES.index(parent) if parent else None for parent in PARENTS
 _ROTATION_CHANNELS: Final = "Zrotation Xrotation Yrotation"
 _COLOURS: Final = ((0.6, 0.36, 0.26), (0.2, 0.4, 0.62), (0.3, 0.5, 0.25), (0.6, 0.5, 0.15))
 _CORNERS: Final = np.array([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0], [0.0, -1.0]])
-_THICKNESS, _MAX_RADIUS_M, _SHORTEST_M, _LONGEST_M, _MOST_ROWS = 0.16, 0.05, 0.01, 100.0, 1_000_000
-"""Half width of a bone relative to its length, its maximum, lengths of a drawn bone and a body, and rows of a BVH."""
+_THICKNESS, _MAX_RADIUS_M, _SHORTEST_M, _LONGEST_M = 0.16, 0.05, 0.01, 100.0
+"""Half width of a bone relative to its length, its maximum, and lengths of a drawn bone and a body."""
 CHARACTER_LISTS: Final = ("bodies", "people")  # kinds of results that become characters
 _DEFAULT_FPS = 30  # frames per second of sources without a rate
 _SHORTEST_TRACK = 5  # minimum number of frames of a person that becomes a character, unless all have fewer
@@ -141,18 +142,16 @@ class LiveCharacter:
 def bvh_from_character(motion: Motion, times: FloatArray, step_s: float, convention: BoneNames) -> str:
     """Return a BVH file in metres with y up. All rotations of the rest pose are zero.
 
-    Every `step_s` seconds, it repeats the latest of the frames at `times` (F,).
+    A row every `step_s` seconds is between the frames at `times` (F,) before and after.
     """
     order: list[str] = []
     hierarchy = "\n".join(_hierarchy(motion, "hips", "", NAMES[convention], order))
-    angles = np.rad2deg(rotations.continuous_zxy_angles(motion.rotations[:, [BONES.index(bone) for bone in order]]))
-    rows = np.concatenate([motion.hips, angles.reshape(len(angles), -1)], 1)
-    count = round(float(times[-1] - times[0]) / step_s) + 1
-    if count > _MOST_ROWS:
-        raise JobError(f"a BVH of {count} frames is too large. Use .glb, which has no constant rate")
-    latest = np.searchsorted(times, times[0] + (np.arange(count) + 0.25) * step_s, side="right") - 1
-    body = "\n".join(" ".join(f"{value:.6f}" for value in row) for row in rows[latest].tolist())
-    return f"HIERARCHY\n{hierarchy}\nMOTION\nFrames: {count}\nFrame Time: {step_s:.8f}\n{body}\n"
+    rows_s = row_times(float(times[0]), float(times[-1]), step_s)
+    turns = turns_at(motion.rotations[:, [BONES.index(bone) for bone in order]], times, rows_s)
+    angles = np.rad2deg(rotations.continuous_zxy_angles(turns)).reshape(len(turns), -1)
+    rows = np.concatenate([values_at(motion.hips, times, rows_s), angles], 1)
+    body = "\n".join(" ".join(f"{value:.6f}" for value in row) for row in rows.tolist())
+    return f"HIERARCHY\n{hierarchy}\nMOTION\nFrames: {len(rows)}\nFrame Time: {step_s:.8f}\n{body}\n"
 
 
 def _hierarchy(motion: Motion, bone: str, indent: str, names: dict[str, str], order: list[str]) -> list[str]:
