@@ -2,13 +2,16 @@
 
 import sys
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from sonjit._util.errors import InputError, MissingExtraError
+from sonjit.detectors.kinds import options_for
 from sonjit.media import Header, load_frames, open_writer
 from sonjit.results import Frame
+from sonjit.runs import Detect
 
 from ..support.stored import assert_as_stored  # noqa: TID252  # one helper for all packages
 
@@ -109,3 +112,13 @@ def test_without_the_extra_the_command_is_named(tmp_path, monkeypatch):
     monkeypatch.delitem(sys.modules, "sonjit.media.tables.rerun_files", raising=False)
     with pytest.raises(MissingExtraError, match=r"sonjit\[rerun\]"):
         open_writer(tmp_path / "a.rrd", Header())
+
+
+def test_photographs_share_a_recording(tmp_path, hand):
+    photos = SimpleNamespace(name="photos", kind="folder", width=640, height=480, fps=None)
+    photos.geometry, photos.offset_s, photos.notes = None, 0.0, []
+    with Detect(options_for("hands")).open_table(str(tmp_path / "a.rrd"), photos) as table:
+        for index in range(2):
+            table.write(Frame(index, None, [replace(hand(), id=None)], source=f"{index}.png"), None)
+    frames = [frame for entity, frame, _ in rows_of(tmp_path / "a.rrd") if entity == "/image/hands/1"]
+    assert sorted(set(frames)) == [0, 1]

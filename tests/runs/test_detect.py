@@ -361,6 +361,16 @@ def test_a_table_of_several_files_has_events_unless_all_are_stills(tmp_path, kin
         hands.open_table(str(tmp_path / "t.bvh"), source)
 
 
+@pytest.mark.parametrize("kind", ["video", "image"])
+def test_a_recording_for_rerun_has_the_frames_of_one_video(tmp_path, kind):
+    """The first of several inputs is a video, or a photograph before a video."""
+    source = Clip(1)
+    source.kind = kind
+    message = r"^\S*t\.rrd: a recording for Rerun requires one input\. For several inputs use --save \S*{name}\.rrd$"
+    with pytest.raises(InputError, match=message):
+        task().open_table(str(tmp_path / "t.rrd"), source)
+
+
 @pytest.mark.parametrize(
     ("value", "text"),
     [(0.12345, "0.123"), (2, "2"), ("fist", "fist"), (None, "unknown"), (math.nan, "unknown"), (0.0, "0.000")],

@@ -175,12 +175,12 @@ class Detect(Task):
         return replace(self.options, threads=count, shared=True)
 
     def open_table(self, save: str, source: media.Source) -> frame_tables.FrameTable:
-        """Open a table of the frames of several files. Raise InputError for a character of several files."""
-        known = find_format(save)
-        if known is not None and known.has_bones:
-            name = Path(save).with_stem("{name}")
-            raise InputError(f"{save}: a character requires one input. For several inputs use --save {name}")
-        with_events = self.has_events or (self.has_gestures and source.kind != "folder")  # a folder of still images
+        """Open a table of the frames of several files. Raise InputError for a format of a single input or video."""
+        known, are_stills = find_format(save), source.kind == "folder"
+        if known is not None and (known.has_bones or not (known.joins_videos or are_stills)):
+            name, what = Path(save).with_stem("{name}"), "a character" if known.has_bones else "a recording for Rerun"
+            raise InputError(f"{save}: {what} requires one input. For several inputs use --save {name}")
+        with_events = self.has_events or (self.has_gestures and not are_stills)
         return self.table(save, source, with_events=with_events)
 
     def table(self, path: str, source: media.Source, **settings: Any) -> frame_tables.FrameTable:  # noqa: ANN401

@@ -172,6 +172,7 @@ class TableFormat:
     open_rows: RowOpener | None = None
     rows: base.TableRows | None = None  # what a row describes by default. None if there is no choice.
     has_bones: bool = False  # the file is a character with named bones
+    joins_videos: bool = True  # False if one file cannot have the frames of several videos
     separates_events: bool = False  # motions and events go into tables of their own
     noun: str = ""  # noun for the files in messages
     is_own: bool = True  # False for a format of an extension, whose tables are written one after the other
@@ -244,7 +245,7 @@ FORMATS.update(
             separates_events=True,
         ),
         ".xlsx": TableFormat(_later("columns", "ExcelWriter"), rows="instance", noun="Excel workbooks"),
-        ".rrd": TableFormat(_later("rerun_files", "RerunWriter"), noun="Recordings for Rerun"),
+        ".rrd": TableFormat(_later("rerun_files", "RerunWriter"), joins_videos=False, noun="Recordings for Rerun"),
         **dict.fromkeys(CHARACTER_ENDINGS, _CHARACTER),
         **dict.fromkeys(LABEL_ENDINGS, TableFormat(_open_labels, noun="Labels")),
     }
