@@ -520,6 +520,9 @@ def test_what_is_not_read_is_named(tmp_path):
     with Reading(None, 0.1, 0.4, 2).open(path) as source:
         assert [frame.index for frame in source] == [4, 6, 8]
         assert list(source.remarks()) == [f"{path}: read from 0.1 s, until 0.4 s, one of 2 frames"]
+    with Reading(10).open(path) as source:
+        assert [frame.time for frame in source][:3] == [0, 0.1, 0.2]
+        assert list(source.remarks()) == [f"{path}: read at 10 frames per second"]
     with Reading(None, 9).open(path) as source:
         assert list(source) == []
         assert source.problems == [f"{path}: no frame from 9 s, the last is at 0.44 s"]

@@ -37,7 +37,8 @@ TIMES = tuple(index / 4 for index in range(12))
         ((0.0, 1.0), range(4), "until 1 s"), ((0.0, 1.01), range(5), "until 1.01 s"),
         ((0.5, 2.0), range(2, 8), "from 0.5 s, until 2 s"), ((0.0, None, 2), range(0, 12, 2), "one of 2 frames"),
         ((0.3, None, 5), (5, 10), "from 0.3 s, one of 5 frames"), ((0.0, None, 1), range(12), None),
-        ((0.0, 0.0), (), "until 0 s"),
+        ((0.0, 0.0), (), "until 0 s"), ((0.0, None, 1, 12.5), range(12), "at 12.5 frames per second"),
+        ((0.5, None, 1, 30), range(2, 12), "at 30 frames per second, from 0.5 s"),
     ],
 )  # fmt: skip
 def test_only_selected_frames_are_yielded_and_named(selected, indices, line):
@@ -54,7 +55,7 @@ def test_only_selected_frames_are_yielded_and_named(selected, indices, line):
 @pytest.mark.parametrize("kind", ["image", "folder", "camera"])
 def test_a_selection_applies_to_videos_and_cameras(kind):
     source = Made(frames_at(1, 1.5, 1.75) if kind == "camera" else frames_at(None, None), kind)
-    source.select(1, 2, 3)
+    source.select(1, 2, 3, 25)
     assert [frame.index for frame in source] == ([0] if kind == "camera" else [0, 1])
     assert source.remarks() == (
         ("made: read from 1 s, until 2 s, one of 3 frames",)

@@ -329,7 +329,8 @@ def test_a_table_names_counted_angles_limits_and_the_region():
     other = AngleLimits("right_elbow_angle_rad")
     work = Detect(options_for("body"), count=(COUNTED, other), events=(ELBOW,), lift=Lift(weights="demo"))
     counted = [f"left_elbow_angle_rad:{math.degrees(1.25):g}:{math.degrees(2.25):g}", "right_elbow_angle_rad:110:150"]
-    assert work.changed_options == {"count": counted, "events": [ELBOW.text], "lift": "internet"}
+    lifting = {"lift": "internet", "lift_weights": "demo"}
+    assert work.changed_options == {"count": counted, "events": [ELBOW.text]} | lifting
     assert Detect(options_for("body"), count=(other,)).changed_options == {"count": counted[1]}
     given = options_for("hands", landmark_model=Path("l.onnx"), max_instances=9, threads=2)
     assert Detect(given).changed_options == {"landmark_model": "l.onnx", "max_instances": 9}

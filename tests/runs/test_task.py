@@ -108,6 +108,28 @@ def test_a_lift_names_what_it_assumes(settings, beginnings):
     assert all(note.startswith(beginning) for note, beginning in zip(notes, beginnings, strict=True))
 
 
+def test_a_lift_names_the_settings_that_change_results_as_the_command_line_does():
+    lift = Lift(
+        weights="w.pt",
+        root_weights="r.pt",
+        layout="stb",
+        root_input_scale=255,
+        camera=Intrinsics(500, 501.5, 3, 2),
+        device="gpu",
+        box=(1, 2, 3, 4.5),
+    )
+    assert lift.changed_options == {
+        "lift": "internet",
+        "lift_weights": "w.pt",
+        "lift_layout": "stb",
+        "root_weights": "r.pt",
+        "root_input_scale": 255,
+        "lift_box": [1, 2, 3, 4.5],
+        "lift_device": "gpu",
+        "camera": "500,501.5,3,2",
+    }
+
+
 def test_a_lift_without_its_weights_is_refused():
     with pytest.raises(InputError, match="--lift internet needs its weights"):
         Lift()

@@ -218,7 +218,7 @@ class Detect(Task):
         if self.roi is not None:
             changed["roi"] = list(self.roi)
         if self.lift is not None:
-            changed["lift"] = self.lift.network
+            changed |= self.lift.changed_options
         further = {f"{task.kind}.{name}": value for task in self.also for name, value in task.changed_options.items()}
         return changed | further
 

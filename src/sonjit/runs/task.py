@@ -208,6 +208,21 @@ class Lift:
             raise InputError(f"--lift-box {','.join(map('{:g}'.format, self.box))}: width and height must be above 0")
 
     @property
+    def changed_options(self) -> dict[str, object]:
+        """Network and settings that differ from the defaults, as JSON types by the names of the command line."""
+        values: dict[str, object] = {
+            "lift": self.network,
+            "lift_weights": self.weights,
+            "lift_layout": self.layout,
+            "root_weights": self.root_weights,
+            "root_input_scale": self.root_input_scale,
+            "lift_box": None if self.box is None else list(self.box),
+            "lift_device": None if self.device == "cpu" else self.device,
+            "camera": None if self.camera is None else ",".join(map(str, self.camera)),
+        }
+        return {name: value for name, value in values.items() if value is not None}
+
+    @property
     def notes(self) -> list[str]:
         """Assumptions to print, one line each."""
         notes: list[str] = []

@@ -280,7 +280,7 @@ class Reading(NamedTuple):
 
     def select(self, source: Source) -> None:
         """Let a source yield only these frames, and note what has no effect on still images."""
-        source.select(self.start_s, self.end_s, self.every)
+        source.select(self.start_s, self.end_s, self.every, self.fps)
         if self.fps is not None and source.kind in ("image", "folder"):
             source.notes.append("fps applies to videos and folders of images, not to single images")
 

@@ -82,16 +82,20 @@ class Source(Closing, ABC):
         """Call a function when the source is closed, such as one that removes what it reads from."""
         self._ends.append(end)
 
-    def select(self, start_s: float = 0.0, end_s: float | None = None, every: int = 1) -> None:
+    def select(
+        self, start_s: float = 0.0, end_s: float | None = None, every: int = 1, fps: float | None = None
+    ) -> None:
         """Yield only some frames of a video or camera, which `remarks` names. They keep their index and time.
 
         Frames are read from a time in seconds up to another one, and only those whose index is a multiple of `every`.
+        `fps` is the rate with which a video was opened, which `remarks` also names.
         """
         self._from_s = start_s
         self._until_s = math.inf if end_s is None else end_s
         self._every = every
         self.starts_late = start_s > 0
-        parts = [f"from {start_s:g} s"] if start_s else []
+        parts = [f"at {fps:g} frames per second"] if fps is not None and self.kind == "video" else []
+        parts += [f"from {start_s:g} s"] if start_s else []
         parts += [] if end_s is None else [f"until {end_s:g} s"]
         parts += [f"one of {every} frames"] if every > 1 else []
         if parts and self.kind in ("image", "folder"):
