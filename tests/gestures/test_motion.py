@@ -313,9 +313,10 @@ def test_the_command_line_writes_events(poses, monkeypatch, tmp_path, capsys):
     motions("clip.mp4", save=tmp_path / "events.csv", progress=True)
     assert capsys.readouterr().err == f"1 motion in 48 frames; wrote {tmp_path / 'events.csv'}\n"
     rows = (tmp_path / "events.csv").read_text().splitlines()
-    assert rows[0] == "frame,time,name,phase,id,handedness,strength,moved_x,moved_y,count"
+    assert rows[0] == "source,frame,time,name,phase,id,handedness,strength,moved_x,moved_y,count"
     assert len(rows) > 3
-    assert float(rows[-1].split(",")[7]) == lines[1]["moved"][0]
+    assert rows[-1].startswith("clip.mp4,")
+    assert float(rows[-1].split(",")[8]) == lines[1]["moved"][0]
     motions("clip.mp4", save=tmp_path / "events.json", limit=3)
     assert json.loads((tmp_path / "events.json").read_text()) == []
     with pytest.raises(InputError, match="canned: contains only static gestures"):

@@ -350,14 +350,16 @@ def test_a_task_is_sent_to_processes_without_values_it_has_computed():
     assert not {"columns", "model", "changed_options"} & again.__dict__.keys()
 
 
-@pytest.mark.parametrize(("kind", "has_events"), [("folder", False), ("image", True), ("video", True)])
-def test_a_table_of_several_files_has_events_unless_all_are_stills(tmp_path, kind, has_events):
+@pytest.mark.parametrize(("kind", "moves"), [("folder", False), ("image", True), ("video", True)])
+def test_a_table_of_several_files_has_motions_and_events_unless_all_are_stills(tmp_path, kind, moves):
     source = Clip(1)
     source.kind = kind
     hands = Detect(options_for("hands", gestures="canned"))
-    for work, expected in ((hands, has_events), (task(), True), (Detect(options_for("hands")), False)):
+    both, events = ["t.motions.csv", "t.events.csv"], ["t.events.csv"]
+    plain = Detect(options_for("hands"))
+    for work, expected in ((hands, both * moves), (task(), both if moves else events), (plain, [])):
         with work.open_table(str(tmp_path / "t.csv"), source) as table:
-            assert table.more_paths == [str(tmp_path / "t.events.csv")] * expected
+            assert table.more_paths == [str(tmp_path / name) for name in expected]
     with pytest.raises(InputError, match=r"a character requires one input. For several inputs use --save .*name"):
         hands.open_table(str(tmp_path / "t.bvh"), source)
 

@@ -27,11 +27,12 @@ def test_rows_of_motions_and_events_have_their_columns(tmp_path):
     begin = Event("Fist", "gesture", "begin", 0.125, None, 1, "Right", 0.5)
     with FrameTable(str(tmp_path / "t.csv"), Header("a.mp4"), {}, with_motions=True) as table:
         table.write(Frame(3, 0.5, [hand()], motions=[motion("begin", 0.5), motion("end", 0.75)], events=[begin]), None)
-        table.write(Frame(4, 0.6, [hand()], source="b.mp4", events=[FIST, BEND]), None)
+        table.write(Frame(4, 0.6, [hand()], source="b.mp4", motions=[motion("begin", 0.6)], events=[FIST, BEND]), None)
     assert table.more_paths == [str(tmp_path / "t.motions.csv"), str(tmp_path / "t.events.csv")]
     step = ["1", "Right", "0.5", "0.25", "-0.125", "1.5"]
     assert rows_of(tmp_path / "t.motions.csv") == [
-        ["3", "0.5", "Swipe_Left", "begin", *step], ["3", "0.75", "Swipe_Left", "end", *step]
+        ["a.mp4", "3", "0.5", "Swipe_Left", "begin", *step], ["a.mp4", "3", "0.75", "Swipe_Left", "end", *step],
+        ["b.mp4", "4", "0.6", "Swipe_Left", "begin", *step],
     ]  # fmt: skip
     assert rows_of(tmp_path / "t.events.csv") == [
         ["b.mp4", "4", "Fist", "gesture", "1", "Right", "0.125", "0.6252", "0.5002", "0.75", "end"],
@@ -83,6 +84,11 @@ def test_parts_are_joined_with_their_sources_notes_and_events(tmp_path):
     bent = [Frame(k, k / 16, bodies=[body(45)]) for k in range(5, 11)]
     bent[-1].events = [BEND]
     write_part(clip, Header("b.mp4", 16, 12, 30.0, start_s=0.5, notes=("cut", "cut")), bent)
+    moves = [Frame(4, 0.25, [hand()], motions=[motion("begin", 0.25)])]
+    write_part(tmp_path / "3.jsonl", Header("d.mp4"), moves)
+    with FrameTable(str(tmp_path / "m.csv"), Header("in"), {}, with_motions=True) as table:
+        table.append_part(tmp_path / "3.jsonl", 0, "d.mp4")
+    assert [row[:4] for row in rows_of(tmp_path / "m.motions.csv")] == [["d.mp4", "4", "0.25", "Swipe_Left"]]
     path = tmp_path / "t.json"
     with FrameTable(str(path), Header("in", notes=("first",)), {}) as table:
         table.append_part(still, 7, "a.png")
@@ -119,8 +125,8 @@ def test_motions_and_events_are_found_again_in_a_table(tmp_path):
     convert_motions(tmp_path / "t.jsonl", tmp_path / "m.csv")
     convert_events(tmp_path / "t.jsonl", tmp_path / "e.csv")
     motions, events = rows_of(tmp_path / "m.csv"), rows_of(tmp_path / "e.csv")
-    assert [row[0] for row in motions] == [str(k) for k in range(31)]
-    assert motions[-1] == ["30", "1.9", "Swipe_Left", "end", "1", "Right", "0.75", "0.25", "-0.125", "1.5"]
+    assert [row[:2] for row in motions] == [["a.mp4", str(k)] for k in range(30)] + [["b.mp4", "30"]]
+    assert motions[-1] == ["b.mp4", "30", "1.9", "Swipe_Left", "end", "1", "Right", "0.75", "0.25", "-0.125", "1.5"]
     assert len(MOTION_COLUMNS) == len(motions[0])
     kept = [(row[0], row[1], row[2], row[6], row[7], row[9], row[10]) for row in events if row[10] != "cancel"]
     assert kept == [

@@ -298,22 +298,23 @@ def motions(
     frames = found = 0
     with nullcontext() if save is None else open_motion_table(str(save)) as table:
 
-        def report(index: int, events: Iterable[MotionEvent]) -> None:
+        def report(events: Iterable[MotionEvent]) -> None:
             nonlocal found
             for event in events:
                 found += event.phase == "end"
                 if event.phase == "progress" and not progress:
                     continue
+                record = motion_record(index, name, event)
                 if table is not None:
-                    table.write(motion_record(index, event))
+                    table.write(record)
                 else:
-                    sys.stdout.write(json_from(dict(motion_record(index, event))) + "\n")
+                    sys.stdout.write(json_from(dict(record)) + "\n")
                     sys.stdout.flush()
 
-        index = 0
+        index, name = 0, str(source)
         for frame in islice(track(str(source), "hands", mirrored=mirrored), limit and min(limit, sys.maxsize)):
-            index, frames = frame.index, frames + 1
-            report(index, recognizer(frame.hands, frame.time))
-        report(index, recognizer.finish())
+            index, name, frames = frame.index, frame.source or name, frames + 1
+            report(recognizer(frame.hands, frame.time))
+        report(recognizer.finish())
     wrote = "" if save is None else f"; wrote {save}"
     sys.stderr.write(f"{pluralize(found, 'motion')} in {pluralize(frames, 'frame')}{wrote}\n")

@@ -180,8 +180,13 @@ class Detect(Task):
         if known is not None and (known.has_bones or not (known.joins_videos or are_stills)):
             name, what = Path(save).with_stem("{name}"), "a character" if known.has_bones else "a recording for Rerun"
             raise InputError(f"{save}: {what} requires one input. For several inputs use --save {name}")
-        with_events = self.has_events or (self.has_gestures and not are_stills)
-        return self.table(save, source, with_events=with_events)
+        """Open a table of the frames of several files. Raise InputError for a format of a single input or video."""
+        known, are_stills = find_format(save), source.kind == "folder"
+        if known is not None and (known.has_bones or not (known.joins_videos or are_stills)):
+            name, what = Path(save).with_stem("{name}"), "a character" if known.has_bones else "a recording for Rerun"
+            raise InputError(f"{save}: {what} requires one input. For several inputs use --save {name}")
+        with_motions = self.has_gestures and not are_stills
+        return self.table(save, source, with_motions=with_motions, with_events=self.has_events)
 
     def table(self, path: str, source: media.Source, **settings: Any) -> frame_tables.FrameTable:  # noqa: ANN401
         """Open a table of a source, with rows or bones if its format has them. `settings` are those of `FrameTable`."""
@@ -346,7 +351,7 @@ class DetectWorker(Worker[Frame]):
         elif self._last is not None:
             for table in self._tables:
                 for motion in motions:
-                    table.write_motion(self._last.index, motion)
+                    table.write_motion(self._last.index, self._last.source, motion)
                 for event in ends:
                     table.write_event(self._last.index, self._last.source, event)
 

@@ -23,6 +23,7 @@ Record: TypeAlias = Mapping[str, Any]  # JSON object for one image or one instan
 ROW_ENDINGS: Final = tuple(ending for ending in TABLE_ENDINGS if FORMATS[ending].separates_events)
 """Endings of frame tables without a column for motions, which go into another table."""
 MOTION_COLUMNS: Final = {
+    "source": str,
     "frame": int,
     "time": float,
     "name": str,
@@ -160,14 +161,14 @@ class FrameTable:
         frame = replace(frame, events=[self._in_unit(event) for event in frame.events])
         self.writer.write(frame, extras)
         for motion in frame.motions:
-            self.write_motion(frame.index, motion)
+            self.write_motion(frame.index, frame.source, motion)
         for event in frame.events:
             self.write_event(frame.index, frame.source, event)
 
-    def write_motion(self, frame: int, motion: MotionEvent) -> None:
+    def write_motion(self, frame: int, source: str | None, motion: MotionEvent) -> None:
         """Append a motion event of a frame, if the format has no place for motions."""
         if self._motions is not None:
-            self._motions.write(motion_record(frame, motion))
+            self._motions.write(motion_record(frame, source or self._source, motion))
 
     def write_event(self, frame: int, source: str | None, event: Event) -> None:
         """Append an event of a frame, if it ended and the format has no place for events."""
@@ -209,10 +210,10 @@ class FrameTable:
 
 def convert_motions(lines: Path, path: Path) -> None:
     """Write the motions of a `.jsonl` table of frames as a table."""
-    with open_json_lines(lines) as (_, frames), open_motion_table(str(path)) as table:
+    with open_json_lines(lines) as (header, frames), open_motion_table(str(path)) as table:
         for frame, _ in frames:
             for event in frame.motions:
-                table.write(motion_record(frame.index, event))
+                table.write(motion_record(frame.index, frame.source or header.source, event))
 
 
 def convert_events(lines: Path, path: Path) -> None:
@@ -235,6 +236,6 @@ def event_record(frame: int, source: str | None, event: Event) -> Record:
     return {name: record[name] for name in EVENT_COLUMNS}
 
 
-def motion_record(frame: int, event: MotionEvent) -> Record:
+def motion_record(frame: int, source: str | None, event: MotionEvent) -> Record:
     """Return an event of the frame with an index as plain JSON types."""
-    return {"frame": frame, **event.to_dict()}
+    return {"source": source, "frame": frame, **event.to_dict()}
