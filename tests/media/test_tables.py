@@ -360,20 +360,21 @@ def test_a_table_of_any_format_is_converted(tmp_path, source, target):
         pytest.skip("a CSV table has no size of its images")
     points = np.arange(63, dtype=np.float32).reshape(21, 3)
     frames = [Frame(index, index / 30, [Hand("Left", 0.5, points + index, points / 9, 3)]) for index in range(4)]
-    table = tmp_path / f"clip{source}"
-    with open_writer(table, HEADER, {"pinch_m": float, "gesture": str}) as writer:
-        for frame in frames:
-            writer.write(frame, [{"pinch_m": 0.25, "gesture": "Fist"}])
+    columns = {"pinch_m": float, "gesture": str, "unknown": float, "repetitions": int}
+    values = {"pinch_m": [None, 1.0, 2.0, 3.0], "gesture": [None, "Fist", None, "Fist"], "unknown": [None] * 4}
+    values["repetitions"] = [None, 0, 1, 3]
+    table, direct = tmp_path / f"clip{source}", tmp_path / f"direct{target}"
+    for path in (table, direct)[: 1 + source.startswith(".json")]:
+        with open_writer(path, HEADER, columns) as writer:
+            for frame in frames:
+                writer.write(frame, [{name: row[frame.index] for name, row in values.items()}])
     convert_table(table, tmp_path / f"new{target}")
     if target == ".coco.json":
         assert len(json.loads((tmp_path / "new.coco.json").read_text())["annotations"]) == 4
         return
     assert load_frames(tmp_path / f"new{target}")[1] == load_frames(table)[1]
-    if source.startswith(".json"):
-        with open_writer(tmp_path / f"direct{target}", HEADER, {"pinch_m": float, "gesture": str}) as writer:
-            for frame in frames:
-                writer.write(frame, [{"pinch_m": 0.25, "gesture": "Fist"}])
-        assert (tmp_path / f"new{target}").read_bytes() == (tmp_path / f"direct{target}").read_bytes()
+    if direct.exists():
+        assert (tmp_path / f"new{target}").read_bytes() == direct.read_bytes()
 
 
 @pytest.mark.parametrize(

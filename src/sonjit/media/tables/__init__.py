@@ -360,14 +360,15 @@ def convert_table(
 
 def _extra_types(path: Path, ending: str) -> base.ExtraTypes:
     """Return the types of the additional columns of a table by name; none for formats that are read without them."""
-    types: dict[str, base.ColumnType] = {}
+    found: dict[str, set[type]] = {}
     if ending not in (".json", ".jsonl"):
-        return types
+        return {}
     with ExitStack() as stack:
         for _, extras in _open_frames(path, ending, stack)[1]:
             for name, value in (item for values in extras or () for item in values.items()):
-                types[name] = str if isinstance(value, str) else types.get(name, float)
-    return types
+                found.setdefault(name, set()).add(type(value))
+    known = {name: kinds - {type(None)} for name, kinds in found.items()}
+    return {name: str if str in kinds else int if kinds == {int} else float for name, kinds in known.items()}
 
 
 def _open_frames(
