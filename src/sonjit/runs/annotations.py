@@ -103,7 +103,7 @@ class EventTracker:
         self._time_s = 0.0
 
     def __call__(self, frame: Frame) -> list[Event]:
-        """Return the events that begin or end in a frame. Photographs have none.
+        """Return the events whose begin or end is found in a frame, up to half a second later. Photographs have none.
 
         If the clock steps back, another stream begins, and the open events of the one before end.
         """
@@ -293,7 +293,7 @@ class RepetitionCounts:
         self._time_s = 0.0
 
     def update(self, frame: Frame) -> list[Event]:
-        """Return an event for each repetition that ends in a frame. Photographs have none."""
+        """Return an event for each repetition whose end is found in a frame. Photographs have none."""
         if frame.time is not None and frame.time < self._time_s - _MAX_STEP_BACK_S:  # another stream begins
             self._time_s = 0.0
             for counters in self._counters.values():

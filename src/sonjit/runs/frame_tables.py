@@ -171,7 +171,7 @@ class FrameTable:
             self._motions.write(motion_record(frame, source or self._source, motion))
 
     def write_event(self, frame: int, source: str | None, event: Event) -> None:
-        """Append an event of a frame, if it ended and the format has no place for events."""
+        """Append an event that was found in a frame, if it ended and the format has no place for events."""
         if event.end is not None:
             record = event_record(frame, source or self._source, self._in_unit(event))
             self.writer.write_event(record)
@@ -230,7 +230,7 @@ def convert_events(lines: Path, path: Path) -> None:
 
 
 def event_record(frame: int, source: str | None, event: Event) -> Record:
-    """Return an event that ended in the frame with an index as a row."""
+    """Return an event whose end was found in the frame with an index as a row."""
     end = event.begin if event.end is None else event.end
     record = {"source": source, "frame": frame, **event.to_dict(), "duration_s": round(end - event.begin, 4)}
     return {name: record[name] for name in EVENT_COLUMNS}
