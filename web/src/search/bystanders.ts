@@ -38,6 +38,12 @@ export interface Covered {
   readonly again: readonly Corners[]; // faces that are also found after covering
 }
 
+/** Face or person that is covered for a while after it was found. */
+export interface Region {
+  box: Corners;
+  seenS: number; // time of the last detection
+}
+
 /** Networks of the search. */
 export interface BystanderNetworks {
   readonly faces: SingleShotDetector; // the full-range detector
@@ -48,7 +54,7 @@ export interface BystanderNetworks {
 
 /** Finds everybody in the images of one stream, or in stills. */
 export class BystanderSearch {
-  #regions: { box: Corners; seenS: number; isPerson: boolean }[] = [];
+  #regions = { faces: [] as Region[], people: [] as Region[] };
   #searchedS = -Infinity;
   #periodS: number = HIDING.PERIOD_S;
   #number = 0;
@@ -59,7 +65,7 @@ export class BystanderSearch {
 
   /** Forget the images before. */
   reset(): void {
-    this.#regions = [];
+    this.#regions = { faces: [], people: [] };
     this.#searchedS = this.#lastS = -Infinity;
     this.#cells = null;
   }
@@ -94,22 +100,15 @@ export class BystanderSearch {
     this.#cells = cells;
     const covered = { faces: [] as Corners[], people: [] as Corners[], again: [] };
     const found = await this.#inFrame(image, time);
-    for (const isPerson of [false, true]) {
-      const boxes = isPerson ? covered.people : covered.faces;
-      for (const box of isPerson ? found.people : found.faces) {
-        const region = this.#regions.find(
-          (each) => each.isPerson === isPerson && overlaps(each.box, box),
-        );
-        if (region) boxes.push(region.box); // both, because either may be too small
-        if (region) Object.assign(region, { box, seenS: time });
-        else this.#regions.push({ box, seenS: time, isPerson });
-      }
-    }
     // only a later search finds those who show no face
     const keptS = Math.max(HIDING.FORWARD_S, 2 * this.#periodS);
-    this.#regions = this.#regions.filter(({ seenS }) => time - seenS <= keptS);
-    for (const { box, seenS, isPerson } of this.#regions)
-      (isPerson ? covered.people : covered.faces).push(grown(box, GROWTH_PER_S * (time - seenS)));
+    for (const kind of ["faces", "people"] as const) {
+      // both, because either may be too small
+      covered[kind].push(...addFound(this.#regions[kind], found[kind], time));
+      this.#regions[kind] = this.#regions[kind].filter(({ seenS }) => time - seenS <= keptS);
+      for (const { box, seenS } of this.#regions[kind])
+        covered[kind].push(grown(box, GROWTH_PER_S * (time - seenS)));
+    }
     return covered;
   }
 
@@ -197,6 +196,26 @@ export class BystanderSearch {
     }
     return found;
   }
+}
+
+/**
+ * Add found boxes to the regions of a kind, and return the boxes that they replace. The largest box
+ * of a face stays. A small box inside does not replace it, since it does not show the complete face.
+ *
+ * @param time seconds
+ */
+export function addFound(regions: Region[], found: readonly Corners[], time: number): Corners[] {
+  const replaced: Corners[] = [];
+  const areaOf = ([left, top, right, bottom]: Corners) => (right - left) * (bottom - top);
+  for (const box of [...found].sort((a, b) => areaOf(a) - areaOf(b))) {
+    const ious = regions.map((region) => cornersIou(region.box, box));
+    const overlap = Math.max(0, ...ious);
+    const region = overlap > HIDING.SAME ? regions[ious.indexOf(overlap)] : undefined;
+    if (region) replaced.push(region.box);
+    if (region) Object.assign(region, { box, seenS: time });
+    else regions.push({ box, seenS: time });
+  }
+  return replaced;
 }
 
 /** @param share of the longer side */
@@ -311,13 +330,4 @@ function headOfPerson({ box }: PersonBox): Corners {
 function hasHead({ box: [left, top, right, bottom] }: PersonBox, head: Corners): boolean {
   const [x, y] = [(head[0] + head[2]) / 2, (head[1] + head[3]) / 2];
   return left < x && x < right && top - 0.1 * (bottom - top) < y && y < (top + bottom) / 2;
-}
-
-/** Check whether two boxes show the same face or person. */
-function overlaps(a: Corners, b: Corners): boolean {
-  if (cornersIou(a, b) > HIDING.SAME) return true;
-  const width = Math.min(a[2], b[2]) - Math.max(a[0], b[0]);
-  const height = Math.min(a[3], b[3]) - Math.max(a[1], b[1]);
-  const smaller = Math.min(...[a, b].map((box) => (box[2] - box[0]) * (box[3] - box[1])));
-  return Math.min(width, height) > 0 && width * height > HIDING.INSIDE * smaller;
 }
