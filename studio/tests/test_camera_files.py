@@ -282,6 +282,20 @@ def test_cameras_that_are_no_list_or_table_are_refused(tmp_path, form, path, mes
         load_cameras(file)
 
 
+def test_a_named_capture_must_have_cameras(tmp_path):
+    file = _saved(tmp_path, "interhand")
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"1": [2, 3]}))
+    with pytest.raises(InputError, match="captures has no '1'"):
+        load_cameras(file, capture="1")
+
+
+def test_a_width_beyond_all_numbers_is_refused(tmp_path):
+    file = _saved(tmp_path, "opencv")
+    file.write_text(re.sub(r"image_width: \d+", f"image_width: 1{400 * '0'}", file.read_text()))
+    with pytest.raises(InputError, match="image_width is not a number"):
+        load_cameras(file)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("form", FORMATS)
 @given(data=st.data())
@@ -544,7 +558,11 @@ def test_kalibrs_chain_projects_as_opencv(tmp_path):
 
 @pytest.mark.parametrize(
     ("model", "lens", "words"),
-    [("fov", [0.9], "has the model pinhole, fov: calibrate with pinhole and radtan or equidistant or none")],
+    [
+        ("fov", [0.9], "has the model pinhole, fov: calibrate with pinhole and radtan or equidistant or none"),
+        ("[radtan]", [0.9], r"has the model pinhole, \['radtan'\]: calibrate"),
+        ("{radtan: 1}", [0.9], "has the model pinhole, {'radtan': 1}: calibrate"),
+    ],
 )
 def test_other_models_of_kalibr_are_refused(tmp_path, model, lens, words):
     with pytest.raises(InputError, match=words):

@@ -254,13 +254,14 @@ def _read_captures(
     """
     if _is_capture(content):
         content = {capture or "0": content}  # a file of one capture
-    captures = [key for key, value in content.items() if _is_capture(value)] if isinstance(content, dict) else []
+    entries = content.items() if isinstance(content, dict) else ()
+    captures = {key: value for key, value in entries if _is_capture(value)}
     if not captures:
         raise InputError(f"{path} contains no cameras of Sonjit's or InterHand2.6M's format")
     if capture is None and len(captures) > 1:
         raise InputError(f"{path} contains captures {', '.join(captures)[:80]}: give --capture")
-    capture = captures[0] if capture is None else capture
-    record = field(content, capture, f"{path}: captures")
+    capture = next(iter(captures)) if capture is None else capture
+    record = field(captures, capture, f"{path}: captures")
     sizes = record.get("size") or ({} if size else _sizes_from_data_file(path, capture))
     positions = field(record, "campos", f"{path}: {capture}")
     if not isinstance(positions, dict) or not isinstance(sizes, dict):

@@ -30,7 +30,7 @@ def read_kalibr(path: Path) -> Iterator[RigCamera]:
         at = f"{path}: {name}"
         if not isinstance(record, dict):
             raise InputError(f"{at} is not a camera of Kalibr")
-        model, lens_name = record.get("camera_model"), record.get("distortion_model")
+        model, lens_name = record.get("camera_model"), str(record.get("distortion_model"))
         if model != "pinhole" or lens_name not in _LENSES:
             raise InputError(
                 f"{at} has the model {model}, {lens_name}: calibrate with pinhole and {' or '.join(_LENSES)}"
@@ -40,6 +40,6 @@ def read_kalibr(path: Path) -> Iterator[RigCamera]:
         fx, fy, cx, cy = numbers_of(record, "intrinsics", (4,), at)
         K = np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]])
         coefficients = record.get("distortion_coeffs", [])
-        lens = lens_of(coefficients, f"{at}.distortion_coeffs", fisheye=_LENSES[str(lens_name)])
+        lens = lens_of(coefficients, f"{at}.distortion_coeffs", fisheye=_LENSES[lens_name])
         size = record.get("resolution")
         yield camera_of(str(path), name, size, K=from_opencv(K), R=pose[:3, :3], t_m=pose[:3, 3], lens=lens)

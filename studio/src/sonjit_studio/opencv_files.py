@@ -141,7 +141,7 @@ def _read_number(fields: dict[str, Any], names: tuple[str, ...], location: str) 
     value = next((fields[key] for key in names if key in fields), None)
     try:
         return None if value is None else float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise InputError(f"{location}: {names[0]} is not a number") from None
 
 
