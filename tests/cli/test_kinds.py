@@ -120,6 +120,14 @@ def test_repetitions_are_counted_per_person():
     assert counts.summary() == ["3 repetitions of left_knee_angle_rad by body #7"]
 
 
+@pytest.mark.parametrize(("bent_frames", "count"), [(1, 0), (2, 1)])
+def test_an_outlier_after_frames_without_the_person_is_no_repetition(bent_frames, count):
+    counts = RepetitionCounts(AngleLimits.from_text("left_knee", "body"))
+    angles = [3.0] * 30 + [None] * 15 + [1.0] * bent_frames + [3.0] * 30
+    frames = [Frame(i, i / 30, bodies=[bent(angle)] if angle else []) for i, angle in enumerate(angles)]
+    assert len([event for frame in frames for event in counts.update(frame)]) == count
+
+
 def test_without_repetitions_the_range_of_the_angle_is_named():
     counts = RepetitionCounts(AngleLimits.from_text("left_knee_angle_deg:60:120", "body"))
     assert counts.summary() == ["0 repetitions of left_knee_angle_rad"]

@@ -299,7 +299,8 @@ class RepetitionCounts:
             for counters in self._counters.values():
                 for counter in counters.values():
                     counter.restart_clock()
-        self._time_s = max(self._time_s, frame.time or 0.0)  # a damaged video may step back a little
+        previous_s = self._time_s
+        self._time_s = max(previous_s, frame.time or 0.0)  # a damaged video may step back a little
         events: list[Event] = []
         for instance, owner in measuring.with_owners(frame):
             values = {} if instance.id is None else measuring.measures(owner)
@@ -312,6 +313,7 @@ class RepetitionCounts:
                 key = instance.kind, instance.id, instance.handedness
                 fresh = measuring.RepetitionCounter(limits.low_rad, limits.high_rad)
                 counter = self._counters[column].setdefault(key, fresh)
+                counter.update(math.nan, previous_s)  # the previous frame may not show the instance
                 before = counter.count
                 if counter.update(angle_rad, self._time_s) > before and (last := counter.last) is not None:
                     times = last.begin_s, last.end_s

@@ -57,6 +57,13 @@ def test_a_gap_of_more_than_a_second_drops_a_repetition(unknown, count):
     assert len(run((0.5, 3), (math.nan, unknown), (2.5, 4))) == count
 
 
+@pytest.mark.parametrize(("bent_count", "count"), [(1, 0), (2, 1)])
+def test_an_outlier_after_a_gap_does_not_count(bent_count, count):
+    assert len(run((math.nan, 4), (0.5, bent_count), (2.5, 8))) == count
+    assert len(run((math.nan, 4), (0.5, 1), (math.nan, 1), (0.5, bent_count - 1), (math.nan, 4), (2.5, 8))) == count
+    assert run((0.5, 4), (math.nan, 4), (2.5, 1), (1.5, 8)) == []
+
+
 def test_a_bent_joint_counts_only_after_a_straight_one():
     angles, times = [0.5] * 8 + [2.5] * 8, np.arange(16) * STEP_S
     assert find_repetitions(angles, times, low_rad=1, high_rad=2, **LIMITS) == []

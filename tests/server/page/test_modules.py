@@ -56,6 +56,8 @@ def test_repetitions_are_counted_as_in_python(step_s):
     times[300:] += 2.0  # a gap
     angles = 130 + 45 * np.cos(times * 2.2) + rng.normal(0, 6, 600)
     angles[rng.random(600) < 0.05] = np.nan
+    angles[100:200] = 170
+    angles[120:135], angles[135] = np.nan, 60  # an outlier after a short gap
     counter = RepetitionCounter(110.0, 150.0)
     samples = list(zip(angles.tolist(), times.tolist(), strict=True))
     expected = []

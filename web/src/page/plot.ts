@@ -119,6 +119,7 @@ export class RepetitionCounter {
   #left = -Infinity;
   #lowest = Infinity;
   #seen = -Infinity;
+  #last = -Infinity;
 
   /**
    * @param low limit at or below which the value is low
@@ -135,13 +136,14 @@ export class RepetitionCounter {
    * @returns the count
    */
   update(value: number, time: number): number {
+    const before = this.#last;
+    this.#last = time;
     if (Number.isNaN(value)) return this.count;
     if (time - this.#seen > MAX_GAP_S) {
       this.#state = this.#side = "unknown";
       this.#sideSince = this.#sideFirst = this.#left = -Infinity;
       this.#lowest = Infinity;
     }
-    const before = this.#seen;
     this.#seen = time;
     const side = value <= this.#low ? "low" : value >= this.#high ? "high" : "between";
     if (side !== this.#side) [this.#side, this.#sideSince, this.#sideFirst] = [side, before, time];
@@ -300,6 +302,7 @@ export function plotView() {
     if (!isCounting.checked || !(low! < high!)) return [];
     const ended: object[] = [];
     const name = select.value;
+    for (const [key, counter] of counters) if (!values.has(key)) counter.update(NaN, time);
     const lines = [...values]
       .filter(([, { measures }]) => name in measures)
       .map(([key, { id, handedness, label, measures }]) => {

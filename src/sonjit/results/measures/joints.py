@@ -122,8 +122,8 @@ class RepetitionCounter:
         low_rad: Angle at or below which the joint is bent, in radians.
         high_rad: Angle at or above which the joint is straight, in radians.
         min_duration_s: Minimum duration of a repetition in seconds, from leaving the high limit to the return.
-        min_hold_s: Minimum time beyond a limit in seconds, from the sample before it. At 30 frames a second a single
-            outlier does not pass; at 5 a single frame is enough.
+        min_hold_s: Minimum time beyond a limit in seconds, from the sample before it, with an angle or NaN. At 30
+            frames a second a single outlier does not pass; at 5 a single frame is enough.
         max_gap_s: Maximum time without an angle in seconds, after which the current repetition is dropped.
 
     Attributes:
@@ -134,7 +134,7 @@ class RepetitionCounter:
         InputError: The limits are not low < high, or a duration is negative.
     """
 
-    _side_since_s: float  # time of the angle before those on this side of the limits
+    _side_since_s: float  # time of the sample before the angles on this side of the limits
     _side_first_s: float  # time of the first angle on this side
     _left_s: float  # time of the last straight angle
 
@@ -176,16 +176,16 @@ class RepetitionCounter:
         """
         if not math.isfinite(time_s) or time_s < self._last_s:
             raise InputError(f"times must be finite and not run backwards: {time_s} s after {self._last_s} s")
-        self._last_s = time_s
+        previous_s, self._last_s = self._last_s, time_s
         if math.isnan(angle_rad):
             return self.count
         if time_s - self._seen_s > self._max_gap_s:
             self._drop()
-        before_s, self._seen_s = self._seen_s, time_s
+        self._seen_s = time_s
         side = self._side_of(angle_rad)
         if side != self._side:
             self._side = side
-            self._side_since_s = before_s
+            self._side_since_s = previous_s
             self._side_first_s = time_s
         if side == "high" and self._state == "high":
             self._left_s, self._lowest_rad = time_s, angle_rad

@@ -2644,6 +2644,7 @@ var RepetitionCounter = class {
   #left = -Infinity;
   #lowest = Infinity;
   #seen = -Infinity;
+  #last = -Infinity;
   /**
    * @param low limit at or below which the value is low
    * @param high limit at or above which it is high
@@ -2658,13 +2659,14 @@ var RepetitionCounter = class {
    * @returns the count
    */
   update(value, time) {
+    const before = this.#last;
+    this.#last = time;
     if (Number.isNaN(value)) return this.count;
     if (time - this.#seen > MAX_GAP_S) {
       this.#state = this.#side = "unknown";
       this.#sideSince = this.#sideFirst = this.#left = -Infinity;
       this.#lowest = Infinity;
     }
-    const before = this.#seen;
     this.#seen = time;
     const side = value <= this.#low ? "low" : value >= this.#high ? "high" : "between";
     if (side !== this.#side) [this.#side, this.#sideSince, this.#sideFirst] = [side, before, time];
@@ -2778,6 +2780,7 @@ function plotView() {
     if (!isCounting.checked || !(low < high)) return [];
     const ended = [];
     const name = select.value;
+    for (const [key, counter] of counters) if (!values.has(key)) counter.update(NaN, time);
     const lines = [...values].filter(([, { measures }]) => name in measures).map(([key, { id, handedness, label, measures }]) => {
       const counter = counters.get(key) ?? new RepetitionCounter(low, high);
       counters.set(key, counter);
