@@ -2,6 +2,7 @@
 
 import copy
 import json
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -9,8 +10,11 @@ import torch
 from tests.support.coco_files import write_coco
 
 from sonjit._util.errors import InputError
+from sonjit._util.json_text import json_from
 from sonjit.cli import main
+from sonjit.detectors.kinds.hands import PALM_KEYPOINTS, palm_squares
 from sonjit.results.skeletons import load_skeleton
+from sonjit_lab.datasets import Instance, Sample
 from sonjit_lab.evaluation import (
     EvaluationRequest,
     ModelChoice,
@@ -21,8 +25,10 @@ from sonjit_lab.evaluation import (
     save_report,
 )
 from sonjit_lab.evaluation.groups import factors_of, load_group_file, verdict
+from sonjit_lab.evaluation.predictions import Prediction
 from sonjit_lab.evaluation.protocols import list_protocols, load_protocol
 from sonjit_lab.evaluation.published import GroupSummary, check_summary, load_table
+from sonjit_lab.evaluation.run import evaluator_of, run_record
 
 
 def units(values, found=None):
@@ -119,6 +125,37 @@ def test_impossible_evaluations_are_refused(evaluated, tmp_path):
         file.write_text(text)
         with pytest.raises(InputError, match=message):
             predictions.load_evaluation(file)
+
+
+def run_of(name, evaluated):
+    """Return a protocol and its run of samples with their predictions."""
+    protocol = load_protocol(name)
+    evaluator = evaluator_of(protocol, ModelChoice("hands-full"))
+    lines = [
+        predictions.JournalLine(place, "made", str(place), None, "", tuple(evaluator.evaluate(*pair)))
+        for place, pair in enumerate(evaluated)
+    ]
+    return protocol, run_record(evaluator, "predictions", lines)
+
+
+@pytest.mark.parametrize(("width", "more", "main"), [(0.7, False, 100), (1.0, True, 50)])
+def test_precision_over_all_images_may_differ_from_that_of_each(width, more, main, tmp_path):
+    points = np.random.default_rng(0).uniform(50, 150, (21, 2))
+    labelled = Instance(kind="hand", skeleton="hand_mediapipe21", keypoints_px=points)
+    image = Sample(dataset="made", id="0", image=np.zeros((200, 200, 3), np.uint8), width=200, height=200)
+    hand = replace(image, instances=(labelled,))
+    x, y, side, _ = palm_squares(points[None, labelled.keypoint_indices(PALM_KEYPOINTS)])[0]
+    palm = Prediction(
+        box=(x - side / 2, y - side / 2, x + (width - 0.5) * side, y + side / 2), category_id=1, score=0.5
+    )
+    pairs = [(hand, [palm]), *([(image, [replace(palm, score=0.9)])] if more else [])]
+    protocol, run = run_of("mediapipe-palm", pairs)
+    assert predictions.main_metric(run)["value"] == pytest.approx(main)
+    assert run["units"]["value"][0] == pytest.approx(100)
+    (tmp_path / "eval.json").write_text(
+        json_from({"protocol": asdict(protocol), "model": {}, "data": [], "runs": [run]})
+    )
+    predictions.load_evaluation(tmp_path / "eval.json")
 
 
 @pytest.fixture(scope="module")

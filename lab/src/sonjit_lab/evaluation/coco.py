@@ -128,6 +128,7 @@ class InstanceEvaluator:
     """Evaluator of boxes and masks by COCO's average precision over all images."""
 
     main = "mask_ap"
+    image_stat = "AP"  # statistic of each image's own value
 
     def __init__(self, protocol: protocols.Protocol) -> None: ...
 
@@ -183,8 +184,8 @@ class InstanceEvaluator:
             own = [record for record in truth if record["image_id"] == image["id"]]
             found = [record for record in results if record["image_id"] == image["id"]]
             alone = data | {"images": [image], "annotations": own}
-            value = coco_precision(alone, found, kinds[0][1]).stats["AP"] if own else math.nan  # pyright: ignore[reportArgumentType]
-            summary.values.append(100 * value)
+            stats = coco_precision(alone, found, kinds[0][1]).stats if own else {}  # pyright: ignore[reportArgumentType]
+            summary.values.append(100 * stats.get(self.image_stat, math.nan))
         for name, kind in kinds:
             stats = coco_precision(data, results, kind).stats  # pyright: ignore[reportArgumentType]
             summary.metrics += [
@@ -366,6 +367,7 @@ class PalmEvaluator(InstanceEvaluator):
     """Evaluator of palm boxes by average precision over all images, including those without a hand."""
 
     main = "ap"
+    image_stat = "AP50"
 
     def evaluate(self, sample: Sample, predictions: Sequence[Prediction]) -> list[EvaluatedItem]:
         """Return the image as COCO records of palms."""
