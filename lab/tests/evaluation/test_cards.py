@@ -3,6 +3,7 @@
 import copy
 import json
 from dataclasses import asdict, replace
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -21,13 +22,16 @@ from sonjit_lab.evaluation import (
     cards,
     evaluate,
     models,
+    open_unit_table,
     predictions,
     save_report,
+    write_units,
 )
 from sonjit_lab.evaluation.groups import factors_of, load_group_file, verdict
 from sonjit_lab.evaluation.predictions import Prediction
 from sonjit_lab.evaluation.protocols import list_protocols, load_protocol
 from sonjit_lab.evaluation.published import GroupSummary, check_summary, load_table
+from sonjit_lab.evaluation.report import worst_of
 from sonjit_lab.evaluation.run import evaluator_of, run_record
 
 
@@ -156,6 +160,28 @@ def test_precision_over_all_images_may_differ_from_that_of_each(width, more, mai
         json_from({"protocol": asdict(protocol), "model": {}, "data": [], "runs": [run]})
     )
     predictions.load_evaluation(tmp_path / "eval.json")
+
+
+def test_groups_count_labels_and_no_false_detections(tmp_path):
+    labelled = Instance(kind="hand", side="Right", box=(10.0, 10.0, 50.0, 60.0), extra={"clear": True})
+    image = Sample(dataset="made", id="0", image=np.zeros((200, 200, 3), np.uint8), width=200, height=200)
+    found = [
+        Prediction(skeleton="hand_mediapipe21", score=score, box=box, keypoints_px=np.array([box[:2], box[2:]]))
+        for score, box in ((0.9, labelled.box), (0.8, labelled.box), (0.7, (100.0, 100.0, 140.0, 150.0)))
+    ]
+    hand = replace(image, instances=(labelled,))
+    _, run = run_of("detection", [(hand, found), (hand, found[2:]), (hand, found[:1]), (hand, found[:1])])
+    groups = [{"sample": str(place), "place": "in" if place < 2 else "out"} for place in range(4)]
+    (factor,) = factors_of(run["units"], groups, better="higher", fewest=2)
+    assert [(row.name, row.mean, row.count, row.missing) for row in factor.rows] == [
+        ("in", 50, 2, 1),
+        ("out", 100, 2, 0),
+    ]
+    assert len(worst_of(run, higher_is_better=True)) == 4  # two false, one duplicate and one missed
+    with open_unit_table(str(tmp_path / "units.json")) as table:
+        write_units(Mock(record={"runs": [run]}), table)
+    rows = json.loads((tmp_path / "units.json").read_text())
+    assert [(row["sample"], row["value"]) for row in rows] == [("0", 100), ("1", 0), ("2", 100), ("3", 100)]
 
 
 @pytest.fixture(scope="module")

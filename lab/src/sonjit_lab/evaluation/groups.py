@@ -89,6 +89,7 @@ def factors_of(
     fewest: int = FEWEST,
 ) -> list[Factor]:
     """Return each factor of a group file, then each pair of factors, from the units of a run in eval.json."""
+    units = predictions.labelled_units(units)
     keys = [name for name in _GROUP_KEYS if name in groups[0]]
     by_key: dict[tuple[str, ...], Mapping[str, str]] = {}
     for row in groups:

@@ -267,6 +267,15 @@ class Units(TypedDict):
     found: list[bool]
 
 
+def labelled_units(units: Units) -> Units:
+    """Return the rows of labelled instances, or of images, without those of false and duplicate detections."""
+    if max(units["instance"], default=-1) < 0:
+        return units
+    kept = [row for row, instance in enumerate(units["instance"]) if instance >= 0]
+    columns = cast("Mapping[str, list[Any]]", units).items()
+    return cast("Units", {name: [column[row] for row in kept] for name, column in columns})
+
+
 class MetricRecord(TypedDict):
     """One `metrics.Metric`; None for NaN."""
 

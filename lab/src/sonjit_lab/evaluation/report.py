@@ -81,9 +81,9 @@ def open_unit_table(save: str) -> RecordTable:
 
 
 def write_units(outcome: Evaluation, table: RecordTable) -> None:
-    """Write the items of all modes: identity, value in the main metric's unit, and whether it was found."""
+    """Write the labelled items of all modes: identity, value in the main metric's unit, and whether it was found."""
     for run in outcome.record["runs"]:
-        units: dict[str, list[Json]] = json.loads(json_from(run["units"]))
+        units: dict[str, list[Json]] = json.loads(json_from(predictions.labelled_units(run["units"])))
         for row in zip(*units.values(), strict=True):
             table.write({"mode": run["mode"], **dict(zip(units, row, strict=True))})
 
