@@ -184,6 +184,20 @@ def test_groups_count_labels_and_no_false_detections(tmp_path):
     assert [(row["sample"], row["value"]) for row in rows] == [("0", 100), ("1", 0), ("2", 100), ("3", 100)]
 
 
+@pytest.mark.slow
+def test_metrics_without_values_for_each_image_have_no_groups(evaluated):
+    points = np.random.default_rng(0).uniform(50, 150, (17, 2))
+    labelled = Instance(kind="body", skeleton="body_coco17", keypoints_px=points)
+    image = Sample(dataset="made", id="0", image=np.zeros((200, 200, 3), np.uint8), width=200, height=200)
+    found = Prediction(skeleton="body_coco17", keypoints_px=points, score=0.9)
+    protocol, run = run_of("coco-keypoints", 3 * [(replace(image, instances=(labelled,)), [found])])
+    record = predictions.load_evaluation(evaluated) | {"protocol": asdict(protocol), "runs": [run]}
+    request = cards.CardRequest(groups=[{"sample": str(n), "light": "day"} for n in range(3)], fewest=1)
+    text = cards.card_files([record], request)["mine.md"]
+    assert "body AP is computed over all images at once, and has no values by group." in text
+    assert "too small" not in text
+
+
 @pytest.fixture(scope="module")
 def own_network(tmp_path_factory, weights):
     from sonjit_lab.networks import create_network

@@ -312,6 +312,9 @@ def _fairness(record: predictions.EvaluationRecord, request: CardRequest) -> Ite
         main, groups = predictions.main_metric(run), request.groups or groups_of(run["units"])
         if main is None or not groups:
             continue
+        if main["value"] is not None and not np.isfinite(np.array(run["units"]["value"], np.float64)).any():
+            yield docs.Text(f"{main['title']} is computed over all images at once, and has no values by group.")
+            continue
         goal, unit = request.goal, main["unit"]
         if math.isnan(goal):
             goal = next((card.goal for card in published.cards_of(main["name"])), math.nan)
