@@ -179,6 +179,18 @@ def test_one_clap_gives_the_offset(offset, seed):
     assert synchronise(lines, "sound").clocks["b"].offset_s == pytest.approx(offset, abs=0.004)
 
 
+@pytest.mark.parametrize(("claps", "drift_ppm"), [((6.0, 21.0, 33.0, 55.0), 100), ((6.0, 21.0, 55.0), None)])
+def test_four_claps_in_parts_of_ten_seconds_give_the_drift(claps, drift_ppm):
+    clocks = {"offset": 0.4, "drift_ppm": 100}
+    lines = {
+        name: _with_sound(claps, seconds=60.0, seed=seed, **own)
+        for seed, (name, own) in enumerate({"a": {}, "b": clocks}.items())
+    }
+    clock = synchronise(lines, "sound").clocks["b"]
+    assert (clock.drift_ppm if clock.has_drift else None) == pytest.approx(drift_ppm, abs=30)
+    assert clock.has_drift or clock.drift_ppm == 0
+
+
 def test_sounds_that_cannot_be_matched_are_named():
     quiet = _line([])
     with pytest.raises(InputError, match="'b' recorded no sound"):
@@ -187,7 +199,7 @@ def test_sounds_that_cannot_be_matched_are_named():
         synchronise({"a": _with_sound([2.0, 8.0]), "b": _with_sound([6.0], seed=1)}, "sound")
 
 
-def test_the_sound_of_a_video_begins_with_its_first_image(tmp_path):
+def test_the_sound_of_a_video_begins_with_its_first_image(tmp_path, capsys):
     for name, offset in (("a", 0.0), ("b", 0.25)):
         samples = _heard([0.9], 2.0, offset=offset, seed=len(name)).astype(np.float32)
         with av.open(str(tmp_path / f"{name}.mov"), "w") as container:
@@ -207,5 +219,6 @@ def test_the_sound_of_a_video_begins_with_its_first_image(tmp_path):
     assert found.clocks["b"].offset_s == pytest.approx(0.25, abs=0.004)
     assert read_timeline(tmp_path / "a.mov").onsets is None
     assert main(["annotate", "sync", str(tmp_path), "--by", "sound", "--out", str(tmp_path / "sync.json")]) in (0, 1)
+    assert "b: too few sounds for a drift; clap four times or more" in capsys.readouterr().err
     assert json.loads((tmp_path / "sync.json").read_text())["clocks"]["b"]["offset_s"] == pytest.approx(0.25, abs=0.004)
     assert main(["annotate", "sync", str(tmp_path), "--by", "sound", "--stamps", str(tmp_path)]) == 2

@@ -106,6 +106,9 @@ def sync(views: list[str], /, *, by: SyncMethod = "time", out: Path | None = Non
         sys.stderr.write(f"{what} are taken as of one clock; --by sound, flash or timecode find how far they are off\n")
     for name, clock in found.clocks.items():
         sys.stderr.write(f"{name}: offset {clock.offset_s * 1000:+.1f} ms, drift {clock.drift_ppm:+.0f} ppm\n")
+    if by == "sound" and (without := [name for name, clock in found.clocks.items() if not clock.has_drift]):
+        clapping = "clap four times or more, at irregular distances of more than 10 s"
+        sys.stderr.write(f"{', '.join(without)}: too few sounds for a drift; {clapping}\n")
     for line in found.warnings:
         sys.stderr.write(f"sonjit: {line}\n")
     sys.stderr.write(f"{len(found.images)} frame sets of {len(found.names)} cameras\n")

@@ -28,6 +28,7 @@ _LEVEL_VALUES, _PREVIOUS_VALUES = 5, 20  # numbers of values averaged for the cu
 _SILENCE_POWER = 1e-8  # power relative to full scale below which sound is silence
 _MIN_SEPARATION_S, _CLEAR_RATIO = 0.03, 1.2  # distance of the next best shift, and how much better the best one fits
 _PART_S, _MIN_PARTS, _MAX_DRIFT_S = 10.0, 4, 0.1  # parts for the drift, their number, and deviation of their shifts
+_MIN_PART_S = 2.0  # minimum length of the last part, because shorter noise seems to fit
 _LATE_RATIO = 1.5  # step in periods from which images are missing
 _PIXEL_STRIDE = 4  # interval between compared pixels, across and down
 _REPEAT_LEVELS, _REPEAT_RATIO = 0.02, 0.1
@@ -98,13 +99,13 @@ def sound_shifts(own: FloatArray, theirs: FloatArray) -> tuple[FloatArray, Float
     if total_shift is None:
         return None
     found: list[tuple[int, int]] = []
-    size, drift = round(_PART_S / STEP_S), round(_MAX_DRIFT_S / STEP_S)
-    for first in range(max(0, -(-(drift - total_shift) // size) * size), len(own), size):
+    size, min_size, drift = (round(seconds / STEP_S) for seconds in (_PART_S, _MIN_PART_S, _MAX_DRIFT_S))
+    end = min(len(own), len(theirs) - total_shift - drift)
+    for first in range(max(0, drift - total_shift), end - min_size, size):
         low = first + total_shift - drift
-        part = own[first : first + size]
-        window = theirs[low : low + len(part) + 2 * drift]
-        shift = _best_shift(part, window) if len(window) > len(part) else None
-        if shift is not None and 0 <= shift <= len(window) - len(part):
+        part = own[first : min(first + size, end)]
+        shift = _best_shift(part, theirs[low : low + len(part) + 2 * drift])
+        if shift is not None and 0 <= shift <= 2 * drift:
             found.append((first + int(part.argmax()), low - first + shift))
     if len(found) < _MIN_PARTS:
         found = [(int(own.argmax()), total_shift)]
@@ -267,6 +268,7 @@ class Clock:
     offset_s: float = 0.0
     drift_ppm: float = 0.0  # parts per million by which its seconds are too short
     rms_s: float = float("nan")  # error of common events after the fit, NaN without a fit
+    has_drift: bool = True  # False if the common events do not suffice for the drift, which is 0 then
 
 
 @dataclass(frozen=True, eq=False)
@@ -366,7 +368,7 @@ def _clock_of_events(own: FloatArray, theirs: FloatArray, *, is_drifting: bool) 
     slope, middle = np.polyfit(own - own.mean(), theirs, 1) if is_drifting else (1.0, float(theirs.mean()))
     residual = theirs - middle - slope * (own - own.mean())
     rms_s = float(np.sqrt((residual**2).mean()))
-    return Clock(float(middle - slope * own.mean()), float((slope - 1) * 1e6), rms_s)
+    return Clock(float(middle - slope * own.mean()), float((slope - 1) * 1e6), rms_s, is_drifting)
 
 
 def _fit_clock(own: FloatArray, theirs: FloatArray, period_s: float, name: str, first: str) -> Clock:
