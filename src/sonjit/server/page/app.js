@@ -1269,6 +1269,7 @@ var REFUSED = 1008;
 var TOO_LARGE = 1009;
 var FULL = 1013;
 var IDLE = 4408;
+var closed = () => new ServerError("closed", "The connection is closed.");
 var WithState = class extends EventTarget {
   state = "closed";
   become(state, more = {}) {
@@ -1290,6 +1291,7 @@ var Connection = class extends WithState {
   #opening = null;
   #next = 0;
   #failures = 0;
+  #isClosed = false;
   #timer;
   constructor({
     url = thisServer,
@@ -1322,6 +1324,7 @@ var Connection = class extends WithState {
    * @throws {ServerError} if the server refuses, or after `close()`
    */
   open() {
+    if (this.#isClosed) return Promise.reject(closed());
     if (!this.#opening) {
       this.#expect();
       this.#connect();
@@ -1345,11 +1348,12 @@ var Connection = class extends WithState {
   }
   /** Close the connection and reject all pending promises. */
   close() {
+    this.#isClosed = true;
     clearTimeout(this.#timer);
     const socket = this.#socket;
     this.#socket = null;
     socket?.close(1e3);
-    this.#end(new ServerError("closed", "The connection is closed."));
+    this.#end(closed());
   }
   /**
    * Send an image.
@@ -1776,8 +1780,13 @@ var LocalConnection = class extends WithState {
     if (this.#anonymise === null) {
       this.#hiding?.close();
       this.#hiding = null;
-    } else {
-      this.#hiding ??= await LocalDetector.create("holistic", { search: "fast" });
+    } else if (this.#hiding === null) {
+      const hiding = await LocalDetector.create("holistic", { search: "fast" });
+      if (this.state === "closed") {
+        hiding.close();
+        return {};
+      }
+      this.#hiding = hiding;
     }
     const before = this.#running;
     const outcomes = await Promise.allSettled(
@@ -3358,6 +3367,7 @@ var clock = (seconds) => `${Math.floor(seconds / 60)}:${(Math.floor(seconds * 10
 // src/page/tables.ts
 var EXTRA = ["gesture", "gesture_score"];
 var ERROR = "error_px";
+var OPTIONAL = ["blendshapes", "transform", "distanceM"];
 var INSTANCE_COLUMNS = [
   "source",
   "frame",
@@ -3462,8 +3472,14 @@ ${lines}
         rows
       );
     const withSource = lines.some((line) => "source" in JSON.parse(line));
-    const extra = lines.some((line) => line.includes('"errorPx"')) ? [...EXTRA, ERROR] : EXTRA;
-    const names = [...columns, ...withSource ? ["source"] : [], ...extra];
+    const withError = lines.some((line) => line.includes('"errorPx"'));
+    const names = [
+      ...columns,
+      ...withError ? [ERROR] : [],
+      ...withSource ? ["source"] : [],
+      ...EXTRA,
+      ...optionalColumns(lines)
+    ];
     return new Blob([rowOf(names), ...lines.map((line) => rowsOf2(JSON.parse(line), names))], {
       type: "text/csv"
     });
@@ -3483,6 +3499,24 @@ function plain2({ skeleton, segmentation, map, ...kept }, members) {
   for (const key of members) if (kept[key]) kept[key] = plain2(kept[key], []);
   return kept;
 }
+function optionalColumns(lines) {
+  const names = /* @__PURE__ */ new Set();
+  for (const line of lines.filter((text2) => OPTIONAL.some((key) => text2.includes(`"${key}":`))))
+    for (const { instance } of instancesOf(JSON.parse(line)))
+      for (const name of Object.keys(optionalValues(instance))) names.add(name);
+  return names;
+}
+function optionalValues(instance) {
+  const { blendshapes, transform, distanceM, distanceErrorM } = instance;
+  const numbers = (transform ?? []).flatMap(
+    (row, i) => row.map((value, k) => [`transform_${i}${k}`, value])
+  );
+  return {
+    ...blendshapes,
+    ...Object.fromEntries(numbers),
+    ...distanceM === void 0 ? {} : { distance_m: distanceM, distance_error_m: distanceErrorM }
+  };
+}
 function rowsOf2(frame, names) {
   const shared = { source: frame.source, frame: frame.index, time: frame.time };
   const rows = instancesOf(frame).flatMap(({ kind, number, instance }) => {
@@ -3495,7 +3529,8 @@ function rowsOf2(frame, names) {
       handedness,
       score,
       gesture: gesture?.name,
-      gesture_score: gesture?.score
+      gesture_score: gesture?.score,
+      ...optionalValues(instance)
     };
     return instance.keypoints.map(({ name }, keypoint) => ({
       ...own,
@@ -3532,7 +3567,6 @@ function recordsOf(frame, withKeypoints) {
       score,
       gesture,
       measures,
-      blendshapes,
       box: { xMin, yMin, xMax, yMax }
     } = instance;
     const id = instance.id ?? person?.id;
@@ -3560,9 +3594,9 @@ function recordsOf(frame, withKeypoints) {
     ]);
     return {
       ...record2,
-      ...measures,
-      ...blendshapes,
       ...named,
+      ...measures,
+      ...optionalValues(instance),
       ...Object.fromEntries(withKeypoints ? labels.flatMap(columnsOf) : [])
     };
   });

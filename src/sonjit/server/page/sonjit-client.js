@@ -65,6 +65,7 @@ var REFUSED = 1008;
 var TOO_LARGE = 1009;
 var FULL = 1013;
 var IDLE = 4408;
+var closed = () => new ServerError("closed", "The connection is closed.");
 var WithState = class extends EventTarget {
   state = "closed";
   become(state, more = {}) {
@@ -86,6 +87,7 @@ var Connection = class extends WithState {
   #opening = null;
   #next = 0;
   #failures = 0;
+  #isClosed = false;
   #timer;
   constructor({
     url = thisServer,
@@ -118,6 +120,7 @@ var Connection = class extends WithState {
    * @throws {ServerError} if the server refuses, or after `close()`
    */
   open() {
+    if (this.#isClosed) return Promise.reject(closed());
     if (!this.#opening) {
       this.#expect();
       this.#connect();
@@ -141,11 +144,12 @@ var Connection = class extends WithState {
   }
   /** Close the connection and reject all pending promises. */
   close() {
+    this.#isClosed = true;
     clearTimeout(this.#timer);
     const socket = this.#socket;
     this.#socket = null;
     socket?.close(1e3);
-    this.#end(new ServerError("closed", "The connection is closed."));
+    this.#end(closed());
   }
   /**
    * Send an image.
