@@ -124,7 +124,7 @@ def test_manual_alphabets_are_read_from_files(tmp_path):
         'none = []\n[letters]\n[moving]\nJ = {pose="fist", place=[[0, 0]], yaw_deg=[0], roll_deg=[0]}': "two places",
         'none = []\n[letters]\n[directed]\nT = {poses=["two"], finger=[5, 8], letters=["U"]}': "not four names",
         'none = []\n[letters]\n[directed]\nT = {poses=["two"], finger=[5, 21], letters=["U", "", "", ""]}': "keypoints",
-        f'none = []\n[letters]\n[moving]\nJ = {{pose="fist", place=[[{huge}]], yaw_deg=[0], roll_deg=[0]}}': "too large",
+        f'none = []\n[letters]\n[moving]\nJ = {{pose="fist", place=[[{huge}]], yaw_deg=[0], roll_deg=[]}}': "too large",
     }.items():
         own.write_text(wrong)
         with pytest.raises(InputError, match=message):

@@ -19,14 +19,15 @@ def row_times(start_s: float, end_s: float, step_s: float) -> FloatArray:
 
 
 def values_at(values: FloatArray, times: FloatArray, rows_s: FloatArray) -> FloatArray:
-    """Return values (R, N) at other times, on lines between those (F, N) at rising times (F,)."""
+    """Return values (R, N) at other times, on lines between those (F, N) at rising times (F,) in seconds."""
     return np.stack([np.interp(rows_s, times, column) for column in values.T], 1)
 
 
 def turns_at(turns: FloatArray, times: FloatArray, rows_s: FloatArray) -> FloatArray:
     """Return rotations (R, B, 3, 3) at other times, on the way between those (F, B, 3, 3) at rising times (F,).
 
-    A bone turns no faster than from frame to frame. Before the first and after the last time it does not turn.
+    Times are in seconds. A bone turns no faster than from frame to frame. Before the first and after the last time it
+    does not turn.
     """
     before = np.clip(np.searchsorted(times, rows_s, side="right") - 1, 0, max(len(times) - 2, 0))
     after = np.minimum(before + 1, len(times) - 1)
