@@ -8,10 +8,13 @@ from tests.support.gltf import GltfReader
 
 from sonjit._util.errors import InputError
 from sonjit._util.glb import Glb
+from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.results.skeletons import load_skeleton
 from sonjit_lab.hand_models.rig import load_rig
 from sonjit_studio import bones, commands, exports
+from sonjit_studio.ground import Y_UP
 from sonjit_studio.people import HANDS, Detections, fit_constant_bones, load_people, save_people
+from sonjit_studio.rig import CameraRig, RigCamera
 from sonjit_studio.triangulation import triangulate
 
 from .projects import hands
@@ -115,6 +118,12 @@ def test_the_rigged_hand_moves_with_the_joints(written, tmp_path):
     files = exports.export_people(loaded, tmp_path / "hands.bvh")
     assert [file.name for file in files] == ["hands-right.bvh", "hands-left.bvh"]
     assert all(f"Frames: {FRAMES}\n" in file.read_text() for file in files)
+    exports.export_people(replace(loaded, z_up=True), tmp_path / "up.bvh")
+    roots = [
+        np.array((tmp_path / f"{name}-right.bvh").read_text().splitlines()[-1].split()[:3], float)
+        for name in ("hands", "up")
+    ]
+    np.testing.assert_allclose(roots[1], roots[0] * [1, -1, -1] @ Y_UP.T, atol=1e-3)
 
 
 def test_who_is_never_seen_has_no_columns_and_rounded_times_keep_the_rate(tmp_path):
@@ -126,6 +135,42 @@ def test_who_is_never_seen_has_no_columns_and_rounded_times_keep_the_rate(tmp_pa
     lines = trc.read_text().splitlines()
     assert lines[2].split("\t")[:4] == ["30.0000", "30.0000", "100", "21"]
     assert float(lines[-1].split("\t")[1]) == pytest.approx(3.3, abs=2e-6)
+
+
+def ring(tilt_deg, towards_deg):
+    """Return level or tilted cameras in directions that look at the origin, in a world with z up."""
+    tilt, made = np.radians(tilt_deg), []
+    for number, turn in enumerate(np.radians(towards_deg)):
+        ahead = np.array([np.cos(turn) * np.cos(tilt), np.sin(turn) * np.cos(tilt), -np.sin(tilt)])
+        right = np.array([np.sin(turn), -np.cos(turn), 0])
+        R = np.stack([right, np.cross(ahead, right), ahead])
+        K = np.array([[600.0, 0, 320], [0, 600, 240], [0, 0, 1]])
+        made.append(RigCamera(f"cam{number}", 640, 480, CalibratedCamera(K, R, R @ ahead * 4.0)))
+    return CameraRig(made)
+
+
+@pytest.mark.parametrize("towards_deg", [(0, 90, 180, 270), (70, 110), (250, 290), (-20, 20), (160, 200)])
+@pytest.mark.parametrize("tilt_deg", [0, 30, 60])
+def test_models_stand_upright_from_a_floor_or_from_the_first_camera(tmp_path, tilt_deg, towards_deg):
+    rig = ring(tilt_deg, towards_deg)
+    names = load_skeleton("body_blazepose33").keypoints
+    points = np.random.default_rng(0).uniform(-0.2, 0.2, (3, 1, 33, 3))
+    points[..., names.index("nose"), :], points[..., names.index("left_hip"), :] = (0.1, 0.2, 0.7), (0.1, 0.2, 0)
+    for R, t_m in ((np.eye(3), np.zeros(3)), (rig.cameras[0].R, rig.cameras[0].t)):
+        seen = Detections(
+            (bones.Part("bodies", "body_blazepose33"),), (0, 1, 2), np.arange(3) / 30, rig.project(points),
+            np.ones((len(rig), 3, 1, 33)),
+        )  # fmt: skip
+        own = rig.moved(R, t_m)
+        save_people(tmp_path / "body.json", own, seen, triangulate(own, seen.points_px))
+        people = load_people(tmp_path / "body.json")
+        assert people.z_up == (R[2, 2] == 1)
+        (file,) = exports.export_people(people, tmp_path / "body.glb", "skeleton")
+        reader = GltfReader(file.read_bytes())
+        there = {reader.g["nodes"][node]["name"]: world[:3, 3] for node, world in reader.worlds(np.float32(0)).items()}
+        upwards = there["body nose"] - there["body left_hip"]
+        expected = 0.7 if people.z_up else 0.7 * np.cos(np.radians(tilt_deg))  # the first camera is tilted itself
+        assert upwards[1] == pytest.approx(expected, abs=1e-4)
 
 
 @pytest.mark.parametrize("steady", [True, False])

@@ -7,6 +7,7 @@ child nodes and rotate towards the other end, so programs read positions from th
 
 import struct
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
@@ -40,6 +41,8 @@ _FIGURES: Final[dict[str, tuple[Figure, ...]]] = {".glb": ("mesh", "skeleton"), 
 _ANGLES: Final = (*BODY_ANGLES, "neck_flexion_rad")  # angles of the report that do not depend on the world's axes
 ENDINGS: Final = (".c3d", ".trc", ".csv", ".glb", ".bvh", ".svg")
 _FLOOR_ENDINGS: Final = (".c3d", ".trc", ".csv")  # formats of motion capture and tables
+_CAMERA_ENDINGS: Final = (".glb", ".bvh")  # formats whose writers take the axes of a camera, and write y up
+_FROM_Z_UP: Final = np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])  # from a world with z up to a camera's axes
 _SVG_COLUMNS, _SVG_CELL_PX = 6, 200
 _UPRIGHT_KEYPOINTS: Final = {"hands": (0, 12), "bodies": (23, 0)}  # wrist and middle fingertip, hip and nose
 
@@ -383,6 +386,8 @@ def export_people(
         if ending not in _FLOOR_ENDINGS or figure:
             raise InputError(f"{path}: --floor applies only to keypoints as {', '.join(_FLOOR_ENDINGS)}")
         people = people_on_floor(people, y_up=ending == ".trc")
+    if people.z_up and ending in _CAMERA_ENDINGS:
+        people = replace(people, points_m=people.points_m @ _FROM_Z_UP.T)
     files: dict[Path, bytes | str] = {}
     match ending:
         case ".c3d":

@@ -21,7 +21,7 @@ from sonjit.results.skeletons import load_skeleton
 from sonjit_lab import redundant_facts
 from sonjit_studio import association, triangulation
 from sonjit_studio.bones import SIDES, Part, bone_lengths, enforce_lengths, fit_skeletons, medians, regularized_lengths
-from sonjit_studio.rig import CameraRig
+from sonjit_studio.rig import CameraRig, is_z_up
 from sonjit_studio.views import CameraFrames, frame_numbers
 
 LIST_ORDER: Final = ("bodies", "hands", "faces")
@@ -305,10 +305,10 @@ def _pooled_covariances(rig: CameraRig, found: triangulation.Triangulation, keyp
 def save_people(path: Path, rig: CameraRig, detections: Detections, found: triangulation.Triangulation) -> None:
     """Write people in space, triangulated as points (F, N, K), as JSON.
 
-    `{"unit": "m", "cameras": [names], "skeletons": {list: name}, "frames": [{"index", "time" s, LIST: [{"id",
+    `{"unit": "m", "up", "cameras": [names], "skeletons": {list: name}, "frames": [{"index", "time" s, LIST: [{"id",
     "handedness" of hands, "keypoints_m" J x 3, "spread_mm" J, "residual_px" {camera: J}, "views" J}]}]}`, where LIST is
     hands, faces or bodies and an id, from 1, is one person's in all lists and frame sets. Unknown values are null.
-    `spread_mm` is the root of the covariance's trace, `views` the number of inlier views.
+    `up` is z or -y, see `is_z_up`, `spread_mm` the root of the covariance's trace, `views` the number of inlier views.
     """
     std_mm = found.std_m * 1000
     skeletons = {part.list_name: part.skeleton for part in detections.parts}
@@ -331,7 +331,8 @@ def save_people(path: Path, rig: CameraRig, detections: Detections, found: trian
                         }
                     )
         records.append({"index": number, "time": _plain(detections.times_s[row], 6), **lists})
-    data_files.write_json(path, {"unit": "m", "cameras": list(rig.names), "skeletons": skeletons, "frames": records})
+    world = {"unit": "m", "up": "z" if is_z_up(rig) else "-y", "cameras": list(rig.names)}
+    data_files.write_json(path, {**world, "skeletons": skeletons, "frames": records})
 
 
 def _plain(values: FloatArray, digits: int) -> Any:  # noqa: ANN401  # nested lists
@@ -350,6 +351,7 @@ class PeopleInSpace:
     frames: IndexArray  # (F,) numbers of the frame sets, ascending
     times_s: FloatArray  # (F,) times in seconds
     points_m: FloatArray  # (F, N, K, 3) keypoints in metres, NaN where unknown
+    z_up: bool = False  # True if z points up in their world; otherwise y points down
 
     @cached_property
     def step_s(self) -> float:
@@ -394,7 +396,7 @@ def load_people(path: Path) -> PeopleInSpace:
         raise InputError(f"{path} has no times of its frame sets: triangulate with --fps")
     by_part = ((part, points[..., keypoints, :]) for part, keypoints in part_slices(parts))
     known, finite = zip(*((part, own) for part, own in by_part if np.isfinite(own).any()), strict=True)
-    return PeopleInSpace(known, tuple(people), frames, times, np.concatenate(finite, 2))
+    return PeopleInSpace(known, tuple(people), frames, times, np.concatenate(finite, 2), content.get("up") == "z")
 
 
 def _people_of_records(

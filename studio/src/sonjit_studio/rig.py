@@ -30,6 +30,15 @@ def world_on_board(R: FloatArray, t_m: FloatArray) -> World:
     return flip @ R.T, -flip @ R.T @ t_m
 
 
+def is_z_up(rig: CameraRig) -> bool:
+    """Return whether z points up in a rig's world, or else y down, as in the world of its first camera.
+
+    Cameras stand upright and look ahead or down: up is between the upper side of their images and the way back.
+    """
+    _, y, z = -np.mean([camera.R[1] + camera.R[2] / 2 for camera in rig], axis=0)
+    return bool(z > -y)
+
+
 def view_centre(rig: CameraRig) -> tuple[FloatArray, float]:
     """Return the point nearest to all optical axes, and their RMS distance from it in metres.
 
