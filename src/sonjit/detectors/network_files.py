@@ -195,7 +195,7 @@ def _refuse_idle_options(options: CommonOptions, content: NetworkFile) -> None:
             "min_presence_score": (CommonOptions.min_presence_score, 0),
         }
     elif content.boxes == "image":
-        accepted = {"min_detection_score": (_MIN_BOX, 0)}
+        accepted = {"min_detection_score": (_MIN_BOX, CommonOptions.min_detection_score, 0)}
     for name, values in accepted.items():
         if getattr(options, name) not in values:
             cause = 'boxes = "image"' if content.boxes else 'decoder = "yolo"'
