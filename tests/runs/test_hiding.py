@@ -355,20 +355,21 @@ def test_the_head_of_a_box_is_a_square_at_its_top_or_all_of_a_wide_box(box, head
     assert x_max - x_min == pytest.approx(min(widths))
 
 
-def test_the_notes_of_a_source_and_the_last_events_reach_every_table():
+def test_the_notes_of_a_source_and_its_last_motions_and_events_reach_every_table():
     tables = [SimpleNamespace(writer=SimpleNamespace(remarks=()), events=[]) for _ in range(2)]
     for table in tables:
-        table.write_event = lambda *event, table=table: table.events.append(event)
+        table.write_event = table.write_motion = lambda *event, table=table: table.events.append(event)
     worker = SimpleNamespace(
         _tables=tables,
         _source=SimpleNamespace(remarks=lambda: ("one of 2 frames",)),
         _last=SimpleNamespace(index=7, source="a.mp4"),
-        _session=SimpleNamespace(finish=lambda: ["end", "cancel"]),
+        _waiting=None,
+        _session=SimpleNamespace(finish=lambda: (["motion"], ["end", "cancel"])),
     )
-    DetectWorker._finish_events(worker)
+    DetectWorker._finish_tables(worker)
     for table in tables:
         assert table.writer.remarks == ("one of 2 frames",)
-        assert table.events == [(7, "a.mp4", "end"), (7, "a.mp4", "cancel")]
+        assert table.events == [(7, "a.mp4", "motion"), (7, "a.mp4", "end"), (7, "a.mp4", "cancel")]
 
 
 @pytest.mark.parametrize(("is_live", "how"), [(True, "blur"), (False, "blur"), (True, "persons"), (False, "persons")])
