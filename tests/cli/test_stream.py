@@ -93,17 +93,18 @@ def test_tables_with_other_rows_and_events(sonjit, media, out):
 
 
 @pytest.mark.slow
-def test_one_table_of_several_files_has_the_events_of_each(sonjit, media, out):
-    """Check that events that last until the end of a file end there, as in a table of that file."""
+def test_one_table_of_several_files_has_the_motions_and_events_of_each(sonjit, media, out):
+    """Check that motions and events that last until the end of a file end there, as in tables of that file."""
     limits = ["--gestures", "canned", "--events", "index_reach:0.1:0", "--model", "lite"]
     assert sonjit("hands", media / "clip.mp4", "--save", out / "one.csv", *limits)[0] == 0
     status, _, lines = sonjit("hands", media / "clip.mp4", media / "photo.png", "--save", out / "all.csv", *limits)
     assert status == 0
-    assert lines[-1].endswith(f"wrote {out / 'all.csv'} and {out / 'all.events.csv'}")
-    with (out / "one.events.csv").open(newline="") as one, (out / "all.events.csv").open(newline="") as joined:
-        expected, found = list(csv.DictReader(one)), list(csv.DictReader(joined))
+    assert lines[-1].endswith(f"wrote {out / 'all.csv'}, {out / 'all.motions.csv'} and {out / 'all.events.csv'}")
+    for table in ("motions", "events"):
+        with (out / f"one.{table}.csv").open(newline="") as one, (out / f"all.{table}.csv").open(newline="") as joined:
+            expected, found = list(csv.DictReader(one)), list(csv.DictReader(joined))
+        assert found == [{**row, "source": str(media / "clip.mp4")} for row in expected]
     assert {row["type"] for row in found} >= {"measure"}
-    assert found == [{**row, "source": str(media / "clip.mp4")} for row in expected]
 
 
 @pytest.mark.slow
