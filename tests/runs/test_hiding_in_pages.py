@@ -1,4 +1,4 @@
-"""Web pages follow the same boxes of faces as Python, here on an image that does not change."""
+"""Web pages follow the same boxes of faces as Python, and keep them until the next search of a slow machine."""
 
 import json
 import shutil
@@ -14,20 +14,41 @@ from sonjit.media import SourceFrame
 from sonjit.runs.hiding import Anonymiser
 
 WEB = Path(__file__).parents[2] / "web"
-SCRIPT = """
-import { readFileSync } from "node:fs";
+BUILD = """
 import { build } from "esbuild";
 
-const [folder] = process.argv.slice(1);
+const [folder, text] = process.argv.slice(1);
 await build({
   entryPoints: ["src/search/bystanders.ts"], bundle: true, format: "esm", platform: "node",
   outfile: `${folder}/bystanders.mjs`,
 });
-const { addFound } = await import(`${folder}/bystanders.mjs`);
+const { addFound, BystanderSearch } = await import(`${folder}/bystanders.mjs`);
+const given = JSON.parse(text);
+"""
+FOLLOW = """
 const regions = [];
-const covered = JSON.parse(readFileSync(`${folder}/given.json`, "utf8"))
-  .map((found, time) => [...addFound(regions, found, time / 8), ...regions.map(({ box }) => box)]);
+const covered = given.map((found, time) => [...addFound(regions, found, time / 8), ...regions.map(({ box }) => box)]);
 process.stdout.write(JSON.stringify(covered));
+"""
+SLOW = """
+let now = 0; // a search takes `given.searchMs`
+performance.now = () => (now += given.searchMs);
+let isFirst = true;
+const faces = {
+  find: async () => [],
+  findIn: async () => {
+    const found = isFirst ? [{ score: 0.9, box: [30, 20, 50, 40] }] : [];
+    isFirst = false;
+    return found;
+  },
+};
+const meshes = { find: async () => [], isSameInstance: () => false, observe: async () => ({ score: 0 }) };
+const people = { find: async () => ({ people: [], hands: [] }) };
+const search = new BystanderSearch({ faces, meshes, people, bodies: {} });
+const image = { width: 80, height: 60, data: new Uint8ClampedArray(80 * 60 * 4).fill(200) };
+const counts = [];
+for (const time of given.times) counts.push((await search.cover(image, time)).faces.length);
+process.stdout.write(JSON.stringify(counts));
 """
 FOUND = [
     [(100, 60, 180, 140), (20, 20, 60, 60)],
@@ -38,13 +59,33 @@ FOUND = [
 ]
 
 
-def test_the_same_boxes_are_covered_as_in_python(tmp_path, monkeypatch):
+@pytest.fixture
+def in_page(tmp_path):
+    """Return a function that runs a script with the search of pages and a value, and returns its output."""
     if not shutil.which("node") or not (WEB / "node_modules").is_dir():
         pytest.skip("what builds web/ is not installed: it needs npm; type: make web")
-    (tmp_path / "given.json").write_text(json.dumps(FOUND), "utf-8")
-    command = ["node", "--input-type=module", "-e", SCRIPT, tmp_path]
-    answer = subprocess.run(command, cwd=WEB, check=True, timeout=120, capture_output=True)
-    in_page = [{tuple(box) for box in boxes} for boxes in json.loads(answer.stdout)]
+
+    def run(script, given):
+        command = ["node", "--input-type=module", "-e", BUILD + script, tmp_path, json.dumps(given)]
+        return json.loads(subprocess.run(command, cwd=WEB, check=True, timeout=120, capture_output=True).stdout)
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("search_ms", "times", "shown"),
+    [
+        (10, [0, 0.9, 1.1], [True, True, False]),  # for a second
+        (2000, [0, 3.9, 7.9, 8.1], [True, True, True, False]),  # 2 periods of twice the time of a search
+    ],
+)
+def test_a_face_stays_covered_until_a_later_search_of_a_slow_machine(in_page, search_ms, times, shown):
+    counts = in_page(SLOW, {"searchMs": search_ms, "times": times})
+    assert [count > 0 for count in counts] == shown
+
+
+def test_the_same_boxes_are_covered_as_in_python(in_page, monkeypatch):
+    covered_in_page = [{tuple(box) for box in boxes} for boxes in in_page(FOLLOW, FOUND)]
 
     class Search:
         def __init__(self, _):
@@ -58,7 +99,7 @@ def test_the_same_boxes_are_covered_as_in_python(tmp_path, monkeypatch):
 
     monkeypatch.setattr(bystanders, "BystanderSearch", Search)
     anonymiser, rgb = Anonymiser("blur"), np.random.default_rng(0).integers(0, 255, (240, 320, 3), np.uint8)
-    for number, expected in enumerate(in_page):
+    for number, expected in enumerate(covered_in_page):
         covered = anonymiser.boxes(SourceFrame(number, number / 8, rgb)).faces
         assert {tuple(map(round, box)) for box in covered} == expected
-    assert {(100, 60, 180, 140), (110, 70, 130, 90)} <= in_page[1]
+    assert {(100, 60, 180, 140), (110, 70, 130, 90)} <= covered_in_page[1]
