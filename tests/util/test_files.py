@@ -8,8 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sonjit._util import data_files, errors
-from sonjit._util.files import atomic_file, atomic_folder, folded_name, free_name, sole_writer, write_bytes
+from sonjit._util import data_files, errors, files
+from sonjit._util.files import (
+    Draft,
+    WorkFolder,
+    atomic_file,
+    atomic_folder,
+    folded_name,
+    free_name,
+    sole_writer,
+    write_bytes,
+)
 from sonjit.gestures.control import load_map
 from sonjit.media import load_frames
 
@@ -141,6 +150,24 @@ def test_two_runs_write_into_a_folder_one_after_the_other(tmp_path):
     with sole_writer(tmp_path / "never"):
         pass
     assert names(tmp_path) == ["out"]
+
+
+@pytest.mark.parametrize(
+    "make", [WorkFolder, lambda out: Draft(out / "b", folder=True), lambda out: sole_writer(out / "b")]
+)
+def test_a_folder_that_another_process_removes_before_it_is_locked_is_created_again(make, tmp_path, monkeypatch):
+    lock, removed = files._Lock, []
+
+    def late_lock(path, *args, **options):
+        if not removed:
+            removed.append(path)
+            path.rmdir()
+        return lock(path, *args, **options)
+
+    monkeypatch.setattr(files, "_Lock", late_lock)
+    with make(tmp_path):
+        assert removed
+        assert len(names(tmp_path)) == 1
 
 
 def test_a_link_is_followed(tmp_path):

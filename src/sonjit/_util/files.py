@@ -179,8 +179,12 @@ class WorkFolder(tempfile.TemporaryDirectory[str]):
 
     def __init__(self, parent: Path | None = None) -> None:
         _remove_abandoned(parent or Path(tempfile.gettempdir()), _WORK_FOLDER)
-        super().__init__(prefix=_WORK, dir=parent, ignore_cleanup_errors=True)
-        self._release = weakref.finalize(self, _Lock(Path(self.name)).release)
+        while True:
+            super().__init__(prefix=_WORK, dir=parent, ignore_cleanup_errors=True)
+            self._release = weakref.finalize(self, _Lock(Path(self.name)).release)
+            if Path(self.name).exists():
+                return
+            self.cleanup()  # another process removed the folder before it was locked
 
     def cleanup(self) -> None:
         """Remove the folder."""
@@ -194,12 +198,7 @@ def sole_writer(*folders: Path, wait: bool = True) -> Generator[None]:
     new = [folder for folder in folders if not folder.exists()]
     with ExitStack() as stack:
         for folder in sorted({folder.resolve() for folder in folders}):  # a fixed order prevents deadlocks
-            try:
-                folder.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise InputError(f"{folder} cannot be written: {error.strerror}; choose another folder") from None
-            waiting = f"{folder}: in use by another run; waiting"
-            stack.callback(_Lock(folder, waiting, wait=wait).release)
+            stack.callback(_lock_folder(folder, wait=wait).release)
         try:
             yield
         except KeyboardInterrupt as stop:
@@ -210,6 +209,19 @@ def sole_writer(*folders: Path, wait: bool = True) -> Generator[None]:
             for folder in new:
                 with suppress(OSError):  # the folder is not empty
                     folder.rmdir()
+
+
+def _lock_folder(folder: Path, *, wait: bool) -> "_Lock":
+    waiting = f"{folder}: in use by another run; waiting"
+    while True:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"{folder} cannot be written: {error.strerror}; choose another folder") from None
+        lock = _Lock(folder, waiting, wait=wait)
+        if folder.exists():
+            return lock
+        lock.release()  # the other run wrote nothing and removed the folder
 
 
 def note_kept(error: BaseException | None) -> None:
