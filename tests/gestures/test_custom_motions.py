@@ -1,5 +1,6 @@
 """Motions that are learned from examples and found in streams of tracked hands at any speed and size."""
 
+import json
 import pickle
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,6 +10,7 @@ import pytest
 
 from sonjit import gestures
 from sonjit._util.errors import InputError
+from sonjit.cli import stream
 from sonjit.gestures import control, custom, custom_motions
 from sonjit.media.found import Results
 from sonjit.results import Frame, Hand
@@ -95,6 +97,30 @@ def test_maps_of_commands_name_motions_like_gestures(moved, tmp_path):
     sent = [one for frame in moved("tick", seed=2) for one in controller(frame.hands, frame.time, (640, 480))]
     (tick,) = (one.content for one in sent)
     assert tick.items() >= {"name": "tick", "phase": "end", "id": 0, "moved": [0, 0]}.items()  # a motion's JSON
+    assert list(controller.finish()) == []
+
+
+@pytest.mark.parametrize("is_paused", [False, True])
+def test_a_motion_that_ends_with_the_stream_makes_a_command_unless_commands_are_paused(is_paused, motions, moved):
+    zigzag, tick = (control.Rule.from_table({"on": name, "key": "a"}, motions.names) for name in ("zigzag", "tick"))
+    controller = control.Controller(control.ControlMap([zigzag, tick]), gestures.LearnedGestures(None, motions))
+    for frame in moved("tick", seed=4):
+        if frame.time < 1.6:
+            assert list(controller(frame.hands, frame.time, (640, 480))) == []
+    controller.is_paused = is_paused
+    assert [command.rule for command in controller.finish()] == ([] if is_paused else [tick])
+
+
+def test_the_command_line_sends_what_ends_with_the_video(motions, moved, tmp_path, monkeypatch, capsys):
+    image = np.zeros((480, 640, 3), np.uint8)
+    tick = [frame for frame in moved("tick", seed=4) if frame.time < 1.6]
+    frames = [SimpleNamespace(hands=frame.hands, time=frame.time, image=image) for frame in tick]
+    monkeypatch.setattr(stream, "track", lambda *_, **__: iter(frames))
+    gestures.LearnedGestures(None, motions).save(tmp_path / "mine.npz")
+    (tmp_path / "map.toml").write_text('[[rule]]\non = "tick"\nkey = "a"\n')
+    stream.control(tmp_path / "map.toml", "clip.mp4", dry_run=True, gestures=tmp_path / "mine.npz")
+    (line,) = capsys.readouterr().out.splitlines()
+    assert json.loads(line).items() >= {"key": "a", "name": "tick", "phase": "end"}.items()
 
 
 def test_the_recognizer_of_motions_reports_custom_ones_too(motions, moved, tmp_path):

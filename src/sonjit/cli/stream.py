@@ -16,7 +16,7 @@ from sonjit.detectors import KindName
 from sonjit.detectors.arguments import AnyArguments
 from sonjit.detectors.kinds import find_kind
 from sonjit.gestures import LearnedGestures
-from sonjit.gestures.control import Controller, load_map
+from sonjit.gestures.control import Command, Controller, load_map
 from sonjit.gestures.outlets import Outlets
 from sonjit.runs.live import LiveOutput
 from sonjit.runs.session import Omitted
@@ -121,15 +121,19 @@ def control(
         raise InputError(f"--gestures {gestures}: no rule of {map_file} uses {' or '.join(custom.names)}")
     controller = Controller(control_map, custom)
     with nullcontext() if dry_run else Outlets(control_map.rules) as outlets:
+        send = _print_command if outlets is None else outlets.send
         for frame in islice(track(str(source), "hands", mirrored=mirrored), limit and min(limit, sys.maxsize)):
             height, width = frame.image.shape[:2]
             was_paused = controller.is_paused
             for command in controller(frame.hands, frame.time, (width, height)):
-                if outlets is None:
-                    sys.stdout.write(json_from(command.to_dict()) + "\n")
-                    sys.stdout.flush()
-                else:
-                    outlets.send(command)
+                send(command)
             if controller.is_paused != was_paused:
                 state = "paused" if controller.is_paused else "resumed"
                 sys.stderr.write(f"{state} at {frame.time:.2f} s: {control_map.pause}\n")
+        for command in controller.finish():
+            send(command)
+
+
+def _print_command(command: Command) -> None:
+    sys.stdout.write(json_from(command.to_dict()) + "\n")
+    sys.stdout.flush()

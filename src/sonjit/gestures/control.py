@@ -321,9 +321,13 @@ class Controller:
                 if hand is not None and number is not None:
                     content: JsonObject = {"measure": rule.measure, "id": hand.id, "handedness": hand.handedness}
                     yield Command(rule, number, content | {"time": round(time_s, 4)})
-            for event in events:
-                if (event.name, event.phase) == (rule.on, rule.phase) and rule.hand in (None, event.handedness):
-                    yield Command(rule, event.value, event.content)
+            yield from _commands(rule, events)
+
+    def finish(self) -> Iterator[Command]:
+        """Yield the commands of the motions that end with the stream, after its last frame."""
+        events = [] if self.is_paused else [_Event.of(motion) for motion in self._motions.finish()]
+        for rule in self._rules:
+            yield from _commands(rule, events)
 
     def _new_gestures(self, hands: Sequence[Hand], time_s: float) -> Iterator[_Event]:
         """Yield the gestures that start in this frame."""
@@ -346,6 +350,13 @@ class Controller:
         if begins or (self._pause is not None and is_held):
             self._pause_made_s = time_s
         return is_new
+
+
+def _commands(rule: Rule, events: Sequence[_Event]) -> Iterator[Command]:
+    """Yield the commands of a rule for the events of its gesture or motion."""
+    for event in events:
+        if (event.name, event.phase) == (rule.on, rule.phase) and rule.hand in (None, event.handedness):
+            yield Command(rule, event.value, event.content)
 
 
 def _measure(rule: Rule, hand: Hand, size: tuple[int, int]) -> float | None:
