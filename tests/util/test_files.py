@@ -156,18 +156,19 @@ def test_two_runs_write_into_a_folder_one_after_the_other(tmp_path):
     "make", [WorkFolder, lambda out: Draft(out / "b", folder=True), lambda out: sole_writer(out / "b")]
 )
 def test_a_folder_that_another_process_removes_before_it_is_locked_is_created_again(make, tmp_path, monkeypatch):
-    lock, removed = files._Lock, []
+    lock, locks = files._Lock, []
 
     def late_lock(path, *args, **options):
-        if not removed:
-            removed.append(path)
+        locks.append(lock(path, *args, **options))
+        if len(locks) == 1:
             path.rmdir()
-        return lock(path, *args, **options)
+        return locks[-1]
 
     monkeypatch.setattr(files, "_Lock", late_lock)
     with make(tmp_path):
-        assert removed
+        assert len(locks) == 2
         assert len(names(tmp_path)) == 1
+    assert [lock._descriptor for lock in locks] == [None, None]  # released
 
 
 def test_a_link_is_followed(tmp_path):

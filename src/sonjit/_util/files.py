@@ -212,6 +212,7 @@ def sole_writer(*folders: Path, wait: bool = True) -> Generator[None]:
 
 
 def _lock_folder(folder: Path, *, wait: bool) -> "_Lock":
+    """Create a folder if it is missing, and lock it."""
     waiting = f"{folder}: in use by another run; waiting"
     while True:
         try:
