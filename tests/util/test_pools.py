@@ -160,7 +160,8 @@ def test_a_signal_that_also_ends_the_workers_ends_the_run(tmp_path):
     process.stdout.readline()
     os.killpg(process.pid, signal.SIGTERM)
     output, errors = process.communicate(timeout=120)
-    assert (process.returncode, output.split()[-1]) == (0, "stopped")
+    assert process.returncode == 0
+    assert output.endswith("stopped\n")  # on the line of a number, if the signal came before its end
     assert "Traceback" not in errors
 
 
