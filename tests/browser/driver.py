@@ -49,12 +49,17 @@ def unnamed_controls(browser):
     return len(controls), unnamed
 
 
+def clear_storage(browser, url):
+    """Clear what pages of an address stored, such as the language that another test chose."""
+    browser.execute_cdp_cmd("Storage.clearDataForOrigin", {"origin": url.split("?")[0], "storageTypes": "all"})
+
+
 class Page:
     """Page of a server's address, with a token if it requires one, in a driver of selenium."""
 
     def __init__(self, browser, url):
         self.browser = browser
-        browser.execute_cdp_cmd("Storage.clearDataForOrigin", {"origin": url.split("?")[0], "storageTypes": "all"})
+        clear_storage(browser, url)
         browser.get(url)
         self.wait_until_ready()
 

@@ -12,7 +12,7 @@ from studio.tests.projects import make_project
 
 from ..support.waiting import wait_until  # noqa: TID252  # one polling helper for all packages
 from .conftest import Server, run
-from .driver import LANGUAGES, POLL_S, assert_same_texts, unnamed_controls
+from .driver import LANGUAGES, POLL_S, assert_same_texts, clear_storage, unnamed_controls
 from .web_module import WEB
 
 pytestmark = pytest.mark.browser
@@ -46,6 +46,7 @@ def studio(tmp_path_factory):
 
 @pytest.fixture
 def page(browser, studio, request):
+    clear_storage(browser, studio.url)
     page = AnnotationPage(browser, studio)
     page.enter(request.node.name[5:45])  # each test has its own annotator
     yield page
