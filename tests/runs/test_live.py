@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from pythonosc.dispatcher import Dispatcher
 from pythonosc.osc_bundle import OscBundle
-from pythonosc.osc_server import ThreadingOSCUDPServer
+from pythonosc.osc_server import BlockingOSCUDPServer
 
 from sonjit import Body, Event, Face, Hand, InputError
 from sonjit.results import Frame, Gesture
@@ -36,11 +36,11 @@ UNITY_BONES = {
 
 @pytest.fixture
 def receiver():
-    """Return the port of a python-osc receiver, and a function that waits for messages."""
+    """Return the port of a python-osc receiver, and a function that waits for messages in the order of sending."""
     got = queue.Queue()
     dispatcher = Dispatcher()
     dispatcher.set_default_handler(lambda address, *values: got.put((address, *values)))
-    with ThreadingOSCUDPServer(("127.0.0.1", 0), dispatcher) as server:
+    with BlockingOSCUDPServer(("127.0.0.1", 0), dispatcher) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         yield server.server_address[1], lambda count: [got.get(timeout=10) for _ in range(count)]
