@@ -74,7 +74,8 @@ def test_motions_are_recorded_tested_trained_and_recognised(page):
 
     The clock of the page is slow. On a loaded machine, images would otherwise be too far apart for the path of a hand.
     """
-    change_clock(page, 0.4)
+    speed, clip_s = 0.4, 4.5
+    change_clock(page, speed)
     page.browser.expected.append("/v1/gestures/train")  # a recording without a moving hand is refused
     page.start()
     page.click("tab-gestures")
@@ -85,10 +86,10 @@ def test_motions_are_recorded_tested_trained_and_recognised(page):
     while (count := len(page["trainer-recordings"].find_elements("tag name", "li"))) < 2:
         assert time.monotonic() < end, page["message"].text
         if page["message"].is_displayed():
-            page["message"].find_element("css selector", ".close").click()  # of the last recording
+            page["message"].find_element("css selector", ".close").click()  # else the wait below ends at once
         page.click("trainer-record")
         begin_s = page.latest["time"]
-        page.wait(lambda begin_s=begin_s: page.latest["time"] > begin_s + 0.4 * 4.5, "the clip once")
+        page.wait(lambda begin_s=begin_s: page.latest["time"] > begin_s + speed * clip_s, "the clip once")
         page.click("trainer-record")
         page.wait(
             lambda count=count: (
