@@ -74,7 +74,8 @@ def test_motions_are_recorded_tested_trained_and_recognised(page):
 
     The clock of the page is slow. On a loaded machine, images would otherwise be too far apart for the path of a hand.
     """
-    speed, clip_s = 0.4, 4.5
+    speed = 0.4
+    clip_s = 4.5
     change_clock(page, speed)
     page.browser.expected.append("/v1/gestures/train")  # a recording without a moving hand is refused
     page.start()
