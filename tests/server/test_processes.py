@@ -27,8 +27,10 @@ PNG = cv2.imencode(".png", IMAGE[..., ::-1])[1].tobytes()
 INTERRUPTS = """
 import signal
 
+STOPS = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
+
 def is_ignored():
-    return [signal.getsignal(signal.SIGINT) == signal.SIG_IGN, signal.SIGINT in signal.pthread_sigmask(0, ())]
+    return [[signal.getsignal(stop) == signal.SIG_IGN for stop in STOPS], not signal.pthread_sigmask(0, ())]
 
 def state():
     import os, resource, tempfile, threading
@@ -39,7 +41,7 @@ def state():
     return [cv2.getNumThreads(), *limits, tempfile.gettempdir(), os.environ["TMPDIR"], others]
 
 def is_blocked(pipe):
-    pipe.send(signal.SIGINT in signal.pthread_sigmask(0, ()))
+    pipe.send(signal.pthread_sigmask(0, ()) == {*STOPS})
 """
 FAULTY = """
 import os, time
@@ -56,7 +58,7 @@ def decode(data, name):
     os.write(1, b"noise of a library")
     return decode_image(data, name)
 """
-KILLED = """
+UNCLOSED = """
 import os, signal, sys
 from pathlib import Path
 from sonjit.server.job_files import NETWORK_BYTES, open_video
@@ -65,8 +67,8 @@ if __name__ == "__main__":
     decoders, worker = Decoders(10_000), Worker(10_000, NETWORK_BYTES)
     shape = decoders.decode(bytes.fromhex(sys.stdin.read())).shape
     print(shape, worker.call(open_video, Path(sys.argv[1])), flush=True)
-    os.kill(os.getpid(), signal.SIGKILL)
 """
+KILLS_ITSELF = "    os.kill(os.getpid(), signal.SIGKILL)\n"
 
 
 @pytest.fixture
@@ -151,13 +153,14 @@ def test_an_image_has_so_much_memory(monkeypatch):
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
-def test_processes_end_with_a_server_that_is_killed(media, tmp_path):
-    (tmp_path / "server.py").write_text(KILLED, "utf-8")
+@pytest.mark.parametrize(("end", "status"), [(KILLS_ITSELF, -9), ("", 0)])
+def test_processes_end_with_a_server_that_is_killed_or_does_not_close_them(media, tmp_path, end, status):
+    (tmp_path / "server.py").write_text(UNCLOSED + end, "utf-8")
     command = [sys.executable, str(tmp_path / "server.py"), str(media / "clip.mp4")]
     env = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     # It returns once standard error is closed, which the child processes hold as well.
     ended = subprocess.run(command, input=PNG.hex(), capture_output=True, text=True, env=env, timeout=300, check=False)
-    assert ended.returncode == -signal.SIGKILL, ended.stderr
+    assert ended.returncode == status, ended.stderr
     assert ended.stdout.startswith(str(IMAGE.shape))
 
 
@@ -208,21 +211,21 @@ def test_a_job_has_so_much_time_and_so_much_memory(media, tmp_path, monkeypatch,
         run(worker, tmp_path / "large.png", ".jpg", 600)
 
 
-def test_a_process_ignores_ctrl_c_and_has_one_thread_its_folder_and_its_memory(tmp_path, monkeypatch):
+def test_a_process_ignores_stops_and_has_one_thread_its_folder_and_its_memory(tmp_path, monkeypatch):
     """Its modules load first, which an interrupt would end with a traceback."""
     (tmp_path / "interrupts.py").write_text(INTERRUPTS, "utf-8")
     monkeypatch.syspath_prepend(str(tmp_path))
     module = importlib.import_module("interrupts")
     ours, theirs = processes._SPAWN.Pipe()
-    with processes._interrupts_blocked():
+    with processes._stops_blocked():
         process = processes._SPAWN.Process(target=module.is_blocked, args=(theirs,))
         process.start()
     assert ours.recv()
     process.join()
-    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    assert not signal.pthread_sigmask(signal.SIG_BLOCK, ())
     worker = Worker(10_000, NETWORK_BYTES, tmp_path)
     try:
-        assert worker.call(module.is_ignored) == [True, False]
+        assert worker.call(module.is_ignored) == [[True] * 3, True]
         if sys.platform == "linux":
             threads, core, memory, *folders, others = worker.call(module.state)
             assert (threads, core, folders, others) == (1, 0, [str(tmp_path)] * 2, [True])

@@ -4,6 +4,7 @@ A process runs one function at a time. Its answers are JSON and plain pixels, wh
 else that a process sends.
 """
 
+import atexit
 import json
 import math
 import os
@@ -32,6 +33,8 @@ DECODE_S = 30.0  # time limit of decoding an image, and of opening a video
 _START_S = 300.0  # time limit of starting a process on a busy machine
 _MAX_ANSWER_BYTES = 100_000_000  # maximum size of an answer that is not an image
 _SPAWN = get_context("spawn")
+_STOPS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+"""Signals that stop the server. Terminals and service managers also send them to its processes."""
 
 ReportProgress = Callable[[JsonObject], None]
 Decode = Callable[[bytes, str], Image]
@@ -112,6 +115,7 @@ class Worker(files.Closing):
             self.process.kill()
             self.process.join()
             self._pipe.close()
+            atexit.unregister(self.process.kill)
 
     def _running(self) -> tuple[BaseProcess, Connection]:
         with self._lock:
@@ -121,8 +125,9 @@ class Worker(files.Closing):
                 self.close()
                 pipe, theirs = _SPAWN.Pipe()
                 process = _SPAWN.Process(target=_answer_calls, args=(theirs, *self._setup), daemon=True)
-                with _interrupts_blocked():
+                with _stops_blocked():
                     process.start()  # which the system may refuse
+                atexit.register(process.kill)  # it ignores the SIGTERM that `multiprocessing` sends at the exit
                 self.process, self._pipe = process, pipe
                 theirs.close()
             return self.process, self._pipe
@@ -178,15 +183,15 @@ class Decoders:
 
 
 @contextmanager
-def _interrupts_blocked() -> Generator[None]:
-    """Block Ctrl-C in this thread, and in the processes that it starts until they ignore it."""
+def _stops_blocked() -> Generator[None]:
+    """Block `_STOPS` in this thread, and in the processes that it starts until they ignore them."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
     from multiprocessing import resource_tracker
 
-    resource_tracker.ensure_running()  # its start unblocks Ctrl-C
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    resource_tracker.ensure_running()  # its start unblocks signals
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, _STOPS)
     try:
         yield
     finally:
@@ -195,9 +200,10 @@ def _interrupts_blocked() -> Generator[None]:
 
 def _answer_calls(pipe: Connection, more_bytes: int, folder: Path | None) -> None:
     """Run the functions that the server sends, until it ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches only the server
+    for stop in _STOPS:
+        signal.signal(stop, signal.SIG_IGN)  # the server decides how each call ends
     if hasattr(signal, "pthread_sigmask"):
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPS)
     import cv2
 
     threading.Thread(target=_end_with_server, daemon=True).start()
