@@ -361,7 +361,7 @@ def app_speed() -> str:
 
 def torture() -> str:
     """Return the tries and failures of `tools/torture` by group of tests."""
-    result = json.loads((RESULTS / "torture-xeon-2cores.json").read_text("utf-8"))
+    result = json.loads((RESULTS / "torture-epyc-2cores.json").read_text("utf-8"))
     groups: dict[str, list[dict[str, Any]]] = {}
     for test in result["tests"]:
         groups.setdefault(test["group"], []).append(test)
