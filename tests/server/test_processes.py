@@ -1,5 +1,6 @@
 """Child processes: a crash costs one image or one job, and no process remains. Worker threads: tasks of a client."""
 
+import gc
 import importlib
 import json
 import os
@@ -7,6 +8,7 @@ import signal
 import subprocess
 import sys
 import wave
+import weakref
 from unittest.mock import Mock
 
 import cv2
@@ -30,7 +32,8 @@ import signal
 STOPS = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
 
 def is_ignored():
-    return [[signal.getsignal(stop) == signal.SIG_IGN for stop in STOPS], not signal.pthread_sigmask(0, ())]
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    return [[signal.getsignal(stop) == signal.SIG_IGN for stop in STOPS], not blocked]
 
 def state():
     import os, resource, tempfile, threading
@@ -41,7 +44,7 @@ def state():
     return [cv2.getNumThreads(), *limits, tempfile.gettempdir(), os.environ["TMPDIR"], others]
 
 def is_blocked(pipe):
-    pipe.send(signal.pthread_sigmask(0, ()) == {*STOPS})
+    pipe.send(signal.pthread_sigmask(signal.SIG_BLOCK, ()) == {*STOPS})
 """
 FAULTY = """
 import os, time
@@ -162,6 +165,16 @@ def test_processes_end_with_a_server_that_is_killed_or_does_not_close_them(media
     ended = subprocess.run(command, input=PNG.hex(), capture_output=True, text=True, env=env, timeout=300, check=False)
     assert ended.returncode == status, ended.stderr
     assert ended.stdout.startswith(str(IMAGE.shape))
+
+
+def test_a_closed_process_leaves_nothing_to_do_at_the_exit():
+    worker = Worker(10_000)
+    assert worker.call(len, "ab") == 2
+    process = weakref.ref(worker.process)
+    worker.close()
+    del worker
+    gc.collect()
+    assert process() is None
 
 
 def test_it_opens_videos_and_gives_the_reason_of_a_failure(media, tmp_path):
