@@ -12,8 +12,6 @@ from sonjit.detectors.bystanders import BystanderSearch
 from sonjit.detectors.search.network import PersonBox
 from sonjit.detectors.ssd import Detection
 
-from ..support.stored import assert_as_stored  # noqa: TID252  # one helper for all packages
-
 IMAGE = np.full((600, 600, 3), (200, 120, 90), np.uint8)
 
 
@@ -130,18 +128,6 @@ def test_meshes_count_from_a_low_score_also_in_an_image_whose_people_are_hidden(
 def test_people_of_a_frame_of_a_video_count_from_a_higher_score_than_those_of_stills(search, score, thorough, hidden):
     found = search(Faces(0.1), people=[(score, (100, 100, 200, 400))]).find(IMAGE, thorough=thorough)
     assert (len(found.people), len(found.faces)) == (hidden, hidden)
-
-
-@pytest.mark.parametrize("shape", [(600, 600), (300, 900), (240, 500), (1100, 700), (90, 60)], ids=str)
-def test_windows_are_searched_as_stored(search, shape):
-    """Keep the shapes of the parts, the squares in them, the minimum scores, and the faces in pixels of the image."""
-    rgb, found = np.full((*shape, 3), (200, 120, 90), np.uint8), []
-    for parts in (1, 2, 3, 4, 6, 8):
-        faces = Faces()
-        seen = search(faces).glance(rgb, parts, 0.3 + 0.05 * parts)
-        again = search(Faces(turn=1.5)).glance(rgb, parts, turn=1.5, number=7)
-        found.append([parts, seen, again, [[part, *area[:5], least] for part, area, least in faces.calls]])
-    assert_as_stored(f"bystanders.windows.{shape[0]}", found)
 
 
 @pytest.mark.parametrize("thorough", [False, True])

@@ -14,10 +14,6 @@ from sonjit import InputError
 from sonjit.detectors.kinds.hand_heads import (
     BEFORE,
     BEHIND,
-    TAPS,
-    RefinementInputs,
-    load_hand_heads,
-    load_hand_refinement,
     sampled_maps,
 )
 from sonjit.detectors.kinds.hands import (
@@ -36,8 +32,6 @@ from sonjit.geometry.cameras import Intrinsics, assumed_camera
 from sonjit.media import Header, load_frames, open_writer
 from sonjit.results import Frame, Hand
 from sonjit.results.skeletons import load_skeleton
-
-from ..support.stored import assert_as_stored  # noqa: TID252  # one helper for all packages
 
 MODELS = ("full", "lite")
 FINGER = [6, 7, 8, 10, 11, 12]  # the index and middle fingers' last three
@@ -420,23 +414,6 @@ def test_the_crop_of_a_hand_is_twice_as_large_as_its_palm_and_turned_with_it(tur
     assert box.rotation == pytest.approx(turn)
     assert box.width == box.height == pytest.approx(120)
     assert (box.cx, box.cy) == pytest.approx((300 - 24 * sin, 300 + 24 * cos))
-
-
-@pytest.mark.parametrize(("model", "channels", "means"), [("full", (40, 112, 192), 1152), ("lite", (24, 64, 112), 672)])
-def test_heads_and_refinement_of_random_maps_are_as_stored(model, channels, means):
-    rng = np.random.default_rng(8)
-    keypoints = rng.uniform(-0.05, 1.05, (21, 3)).astype(np.float32)
-    maps = [
-        rng.normal(size=(1, count, side, side)).astype(np.float32) for count, side in zip(channels, TAPS, strict=True)
-    ]
-    heads = load_hand_heads(model)
-    read = heads.read(keypoints, [*maps, rng.normal(size=(1, means)).astype(np.float32)])
-    appearance = None if read.appearance is None else heads.appearance(read.appearance)
-    world = rng.normal(scale=0.05, size=(21, 3)).astype(np.float32)
-    refined = load_hand_refinement(model)(RefinementInputs(keypoints, world, maps))
-    answer = {"visibility": read.visibility, "left": read.left, "appearance": appearance, "refined": list(refined)}
-    assert (appearance is None) == (model == "lite")
-    assert_as_stored(f"hand-heads-{model}", answer)
 
 
 def test_maps_are_interpolated_between_the_centres_of_their_cells():

@@ -13,24 +13,18 @@ from sonjit.detectors.kinds.body import BodyObservation
 from sonjit.detectors.kinds.face import FaceObservation
 from sonjit.detectors.kinds.hands import HandObservation
 from sonjit.detectors.kinds.holistic import (
-    _FACE_AGREEMENT,
     _HAND_AGREEMENT,
     _HAND_SHIFT,
     Holistic,
     PersonObservation,
-    hand_box,
-    hands_of_bodies,
     head_box,
     recropped_box,
-    wrist_distance,
 )
 from sonjit.detectors.options import GraphThresholds
 from sonjit.detectors.tracking import Track
 from sonjit.geometry.boxes import RotatedBox, wrap_angle
 from sonjit.media import open_source, rgb_from
 from sonjit.results import Face
-
-from ..support.stored import assert_as_stored  # noqa: TID252  # one helper for all packages
 
 STILLS = pytest.mark.files("goldens/mediapipe/pose.*.static.full.json")
 VIDEOS = pytest.mark.files("goldens/mediapipe/pose.*.track.full.json")
@@ -372,66 +366,6 @@ def test_with_the_search_of_mediapipes_graph_hands_are_searched_in_each_frame(fo
     assert abs(one.hands.boxes[0].cx - 100) < 30  # the found box, not the tracked one
 
 
-def random_body(rng, **changes):
-    """Return a body of random keypoints with hidden ones."""
-    points = rng.uniform(50, 550, (33, 3)).astype(np.float32)
-    points[:11, :2] = rng.uniform(-60, 60, (11, 2)) + rng.uniform(100, 400, 2)
-    seen = rng.choice([0.05, 0.3, 1.0], 33, p=[0.3, 0.3, 0.4]).astype(np.float32)
-    return BodyObservation(0.9, points, points / 300, seen, seen, np.zeros((2, 2), np.float32), **changes)
-
-
-def random_hand(rng, wrist):
-    points = np.zeros((21, 3), np.float32)
-    points[:, :2] = wrist + rng.normal(0, 15, 2) + np.vstack([(0, 0), rng.normal(0, 40, (20, 2))])
-    return HandObservation(rng.uniform(0.4, 1), points, points / 500, rng.uniform(0, 1))
-
-
-def test_boxes_of_parts_and_the_hands_of_bodies_are_those_stored():
-    rng, found = np.random.default_rng(6), []
-    for _ in range(12):
-        bodies = [random_body(rng) for _ in range(2)]
-        hands = [random_hand(rng, rng.choice(bodies).keypoints[rng.choice([15, 16]), :2]) for _ in range(5)]
-        owned = {f"{arm}": hands.index(hand) for arm, hand in hands_of_bodies(bodies, hands).items()}
-        boxes = [[hand_box(body, 0), hand_box(body, 1), head_box(body)] for body in bodies]
-        far = [wrist_distance(body, side, hand) for body in bodies for side in (0, 1) for hand in hands]
-        output = rng.uniform(20, 230, 4).astype(np.float32)
-        network = SimpleNamespace(input=np.zeros((1, 256, 200, 3), np.uint8), run=lambda output=output: [output])
-        again = recropped_box(BLANK, RotatedBox(200, 150, 90, 90, 0.4), network)
-        near = [
-            [
-                agreement.accepts(
-                    RotatedBox(*rng.normal((200, 150), 14), 90 + rng.normal(0, 18), 90, 0.4 + rng.normal(0, 0.3)),
-                    hands[0].keypoints[:, :2] * 0.1 + rng.uniform((140, 90), (200, 150)),
-                    RotatedBox(200, 150, 90, 90, 0.4),
-                )
-                for _ in range(25)
-            ]
-            for agreement in (_HAND_AGREEMENT, _FACE_AGREEMENT)
-        ]
-        found.append([owned, boxes, far, again, near])
-    assert_as_stored("people.boxes", found)
-
-
-@pytest.mark.parametrize("searches_parts", [False, True])
-def test_parts_of_a_person_are_followed_as_stored(follower, searches_parts):
-    limits = GraphThresholds(searches_parts=searches_parts, face_presence=0.6, face_detection=0.3)
-    one, rng, found = follower(thresholds=limits, search_interval=3), np.random.default_rng(2), []
-    for index in range(60):
-        wrists = [(100 + 4 * index + x, 300 + 20 * math.sin(index / 5)) for x in (0, 150 - 2 * index)]
-        visibility = 0.05 if index % 17 == 16 else 1.0
-        one.hands.drift = float(rng.choice([0, 0, 0, 30, 70]))
-        shown = [wrist for wrist in wrists if rng.random() < 0.85]
-        one.track.occluded_s = 0.1 if index == 40 else None
-        one.track.seen_s = index / 30
-        observe = one.faces.observe
-        score = 0.9 if rng.random() < 0.8 else 0.55
-        one.faces.observe = lambda rgb, box, observe=observe, score=score: replace(observe(rgb, box), score=score)
-        sides, looks = one.see(body_at(*wrists, visibility=visibility), *shown)
-        one.faces.observe = observe
-        found.append([sides, looks, [box[:3] for box in one.hands.boxes], [box[:3] for box in one.faces.boxes]])
-    assert_as_stored(f"people.parts.{searches_parts}", [found, one.faces.heads])
-
-
 @pytest.mark.parametrize(("least", "sides"), [(0.9, 0), (0.89, 2)])
 @pytest.mark.parametrize("searches_parts", [False, True])
 def test_parts_have_more_than_the_minimum_score(follower, searches_parts, least, sides):
@@ -475,42 +409,3 @@ def test_a_face_in_the_head_of_a_body_has_a_minimum_score(follower, score, found
     one.kind.face_in(BLANK, body_at(*WRISTS))
     (upright, _), (turned, _) = one.faces.heads
     assert wrap_angle(turned.rotation - upright.rotation) == pytest.approx(-math.pi)
-
-
-def test_tracked_boxes_are_used_as_stored_where_the_search_finds_parts_nearby(follower):
-    one, found = follower(thresholds=GraphThresholds(searches_parts=True)), []
-    generators = {
-        100: np.random.default_rng(8),
-        300: np.random.default_rng(9),
-    }  # by x; faces have a thread of their own
-    hand, face = RotatedBox(100, 340, 160, 160, 0.2), RotatedBox(300, 100, 160, 160, 0.1)
-
-    def near(box):
-        rng = generators[box.cx]
-        place = box._replace(cx=box.cx + rng.normal(0, 12), cy=box.cy + rng.normal(0, 12))
-        width = box.width + rng.normal(0, 25)
-        return place._replace(width=width, height=width, rotation=box.rotation + rng.normal(0, 0.3))
-
-    def around(box):
-        rng = generators[box.cx]
-        points = rng.uniform(-1, 1, (468, 3)).astype(np.float32) * rng.uniform(40, 90)
-        return points + np.float32([box.cx, box.cy, 0])
-
-    def look(boxes, box, observation):
-        boxes.append(box)
-        return observation
-
-    seen = HandObservation(0.9, np.zeros((21, 3), np.float32), np.zeros((21, 3), np.float32), 0.9)
-    one.kind.hand_crop = lambda rgb, body, side: hand if side == 0 else None
-    one.hands.observe = lambda rgb, box: look(one.hands.boxes, box, replace(seen, keypoints=around(hand)[:21]))
-    one.hands.box_after = lambda _: near(hand)
-    one.faces.find_in = lambda rgb, head, least: face
-    one.faces.observe = lambda rgb, box: look(one.faces.boxes, box, FaceObservation(0.9, around(face)))
-    one.faces.box_after = lambda _: near(face)
-    for _ in range(250):
-        one.see(body_at(*WRISTS))
-        found.append(
-            [box == usual for box, usual in zip((*one.hands.boxes, *one.faces.boxes), (hand, face), strict=True)]
-        )
-    assert 0.3 < np.mean(found) < 0.95
-    assert_as_stored("people.agreements", found)

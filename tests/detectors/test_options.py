@@ -1,8 +1,7 @@
 """Options of detectors: their bounds and defaults, and what the detectors derive from them."""
 
 import inspect
-from dataclasses import fields, replace
-from itertools import product
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,49 +15,8 @@ from sonjit.detectors.kinds import KINDS, find_model, make_options, options_for,
 from sonjit.detectors.options import BodyOptions, CommonOptions, FaceOptions, GraphThresholds, HandOptions
 from sonjit.detectors.smoothing import KeypointSmoother, OneEuro
 
-from ..support.stored import assert_as_stored  # noqa: TID252  # one helper for all packages
-
 NAMES = ("hands", "face", "body", "holistic")
 OWN = OneEuro(1.0)
-
-
-def simple(value):
-    """Return a value of an option in types of JSON."""
-    if isinstance(value, OneEuro):
-        return vars(value) | {"_time": None}
-    return value if isinstance(value, bool | int | float | str | None) else str(value)
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_options_have_the_bounds_choices_and_defaults_that_are_stored(name):
-    """Texts do not count, because other tests read the help."""
-    described = {
-        key: {item.name: getattr(one, item.name) for item in fields(one) if item.name not in ("help", "form")}
-        for key, one in options_of(KINDS[name]).items()
-    }
-    usual = options_for(name)
-    values = {item.name: simple(getattr(usual, item.name)) for item in fields(usual) if item.name != "shared"}
-    models = {
-        key: [model.weights, model.min_detection_score, model.is_box] for key, model in KINDS[name].models.items()
-    }
-    scores = {key: options_for(name, model=key).min_detection_score for key in models}
-    assert_as_stored(f"options.{name}", [described, values, models, scores])
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_what_options_mean_for_an_input_is_stored(name):
-    found = {}
-    limits = ({}, {"max_instances": 3})
-    for search, still, smoothing, limit in product(
-        ("fast", "thorough", "auto"), (None, False, True), ("auto", "none", None, "published", "one_euro", OWN), limits
-    ):
-        chosen = options_for(name, search=search, static_image=still, smoothing=smoothing, **limit)
-        about = [chosen.is_thorough, chosen.spreads_windows, simple(chosen.resolved_smoothing), simple(chosen.filter)]
-        for source in ("image", "folder", "video", "camera"):
-            one = chosen.for_input(source)
-            about.append([one.static_image, one.max_instances, one.sparse_from, one.has_own_limit])
-        found[f"{search} {still} {simple(smoothing)} {limit}"] = about
-    assert_as_stored(f"options.inputs.{name}", found)
 
 
 def test_engines_have_the_options_of_the_detector(tmp_path, monkeypatch):

@@ -1,7 +1,4 @@
-"""Detections in the bundled images are those stored, so that no change of a search or a tracker goes unnoticed.
-
-The inputs of the networks on the way and the features of the scores are stored too.
-"""
+"""Detections in the bundled images are those stored, so that no change of a search or a tracker goes unnoticed."""
 
 from dataclasses import replace
 from itertools import islice
@@ -15,12 +12,6 @@ import sonjit
 from sonjit._util.errors import SonjitError
 from sonjit.detectors.create import detector_from
 from sonjit.detectors.kinds import options_for
-from sonjit.detectors.kinds.body import Bodies
-from sonjit.detectors.kinds.face import FaceMeshes
-from sonjit.detectors.kinds.hands import Hands
-from sonjit.detectors.search import bodies, faces, hands, stream_finders
-from sonjit.detectors.search.network import PeopleNetwork
-from sonjit.detectors.ssd import SingleShotDetector
 from sonjit.media import open_source, rgb_from
 
 from ..support.stored import assert_as_stored  # noqa: TID252  # one helper for all packages
@@ -52,45 +43,6 @@ def frames_of(crowd):
         yield np.full((480, 640, 3), GREY, np.uint8) if number in BLANK else crowd[60:540, left : left + 640].copy()
 
 
-NETWORKS = (
-    (SingleShotDetector, "find_in"),
-    (SingleShotDetector, "find_from"),
-    (Hands, "observe"),
-    (Hands, "observe_mirrored"),
-    (FaceMeshes, "observe"),
-    (Bodies, "observe"),
-    (PeopleNetwork, "find"),
-)
-
-
-@pytest.fixture
-def steps(monkeypatch):
-    """Return a list that gets each call of a network with its place in the image, and each score with its features."""
-    found = []
-
-    def record_network(owner, name):
-        run = getattr(owner, name)
-
-        def recorded(self, rgb, *places, **options):
-            brightness = 10 * float(rgb.mean())  # changes with what is covered
-            found.append([f"{owner.__name__}.{name}", brightness, *places, options])
-            return run(self, rgb, *places, **options)
-
-        monkeypatch.setattr(owner, name, recorded)
-
-    for owner, name in NETWORKS:
-        record_network(owner, name)
-    probability = hands.probability
-
-    def recorded_probability(model, features):
-        found.append([model, dict(features)])
-        return probability(model, features)
-
-    for module in (bodies, faces, hands, stream_finders):
-        monkeypatch.setattr(module, "probability", recorded_probability)
-    return found
-
-
 def summary(instance):
     """Return the fields of a detection that are compared: every seventh keypoint of meshes."""
     if isinstance(instance, sonjit.Person):
@@ -107,7 +59,6 @@ STILLS = {
     "hands": ("hands", {"model": "lite"}),
     "hands-thorough": ("hands", {"keypoints": "refined", "visibility": True}),
     "face": ("face", {"model": "mesh"}),
-    "box-full": ("face", {"model": "box-full"}),
     "hands-far": ("hands", {"distance": True, "gestures": "canned", "max_instances": 2}),
     "face-attention": ("face", {"blendshapes": True, "transform": True, "mirrored": True}),
     "body": ("body", {"model": "lite"}),
@@ -119,7 +70,6 @@ STREAMS = {
     "face-fast": ("face", {"search": "fast", "model": "mesh", "max_instances": 3}),
     "hands": ("hands", {"model": "lite"}),
     "face": ("face", {"model": "mesh", "max_instances": 3}),
-    "box": ("face", {"model": "box"}),
     "body": ("body", {"model": "lite", "max_instances": 3}),
     "holistic": ("holistic", {"model": "lite", "max_instances": 2}),
 }
@@ -138,18 +88,15 @@ def opened(kind, options, **more):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", STILLS)
-def test_stills_show_who_is_stored(crowd, steps, name):
+def test_stills_show_who_is_stored(crowd, name):
     with opened(*STILLS[name], static_image=True, search="thorough") as detector:
         found = [summary(one) for one in detector.detect(crowd)]
     assert_as_stored(f"stills.{name}", found, relative=0, absolute=0.05)
-    assert_as_stored(f"steps.stills.{name}", steps, relative=0, absolute=0.05)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", STREAMS)
-def test_streams_show_who_is_stored(crowd, steps, name):
+def test_streams_show_who_is_stored(crowd, name):
     with opened(*STREAMS[name]) as detector:
         found = [[summary(one) for one in detector.detect(rgb, time=k / 15)] for k, rgb in enumerate(frames_of(crowd))]
     assert_as_stored(f"streams.{name}", found, relative=0, absolute=0.05)
-    if name != "holistic":  # the parts of a person have no order
-        assert_as_stored(f"steps.streams.{name}", steps, relative=0, absolute=0.05)

@@ -7,11 +7,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
 from sonjit.detectors.observations import centre_of, clamp_to_occluder, is_same_object, size_of, suppress_duplicates
-from sonjit.detectors.smoothing import KeypointSmoother, OneEuro
 from sonjit.detectors.tracking import Tracker
-from sonjit.geometry.boxes import RotatedBox
 
-from ..support.stored import assert_as_stored  # noqa: TID252  # one helper for all packages
 from .fakes import seen_at
 
 STEP_S = 1 / 30
@@ -446,84 +443,3 @@ def test_a_track_lost_at_the_time_of_a_frame_returns_at_that_time():
     for new in ([seen_at(100)], [], [seen_at(101)]):
         tracker.update([], new, 1.0)
     assert [track.id for track in tracker.active] == [1]
-
-
-class Crowd:
-    """Instances on closed paths that cross. They have a side and colours, and some are absent for some frames."""
-
-    def __init__(self, seed, count=5, sides=(0.9, 0.1, 0.8, 0.25, 0.6)):
-        self.rng, self.sides = np.random.default_rng(seed), sides
-        self.paths = self.rng.uniform(
-            (80, 60, 80, 40, 0.4, 0.3, 0, 0), (300, 160, 320, 170, 1.6, 1.2, 6, 6), (count, 8)
-        )
-        self.sizes, self.colours = self.rng.uniform(60, 120, count), self.rng.uniform(0, 255, (count, 3))
-        self.absent = np.zeros(count, int)  # number of frames until an instance is seen again
-
-    def seen(self, time):
-        """Return the observations of a frame."""
-        self.absent -= 1
-        gone = self.rng.random(len(self.absent)) < 0.05
-        self.absent[gone & (self.absent < 0)] = self.rng.choice([2, 5, 12, 40])
-        found = []
-        for index, (x, y, reach_x, reach_y, fast_x, fast_y, phase_x, phase_y) in enumerate(self.paths):
-            place = x + reach_x * np.sin(fast_x * time + phase_x), y + reach_y * np.cos(fast_y * time + phase_y)
-            noise = self.rng.normal(0, 1, 6)
-            left = None if self.sides is None else float(np.clip(self.sides[index] + 0.2 * noise[0], 0, 1))
-            colours = None if index == 4 else self.colours[index] + 8 * noise[1]
-            size, score = self.sizes[index] + noise[2], 0.9 + 0.02 * noise[3]
-            if self.absent[index] < 0:
-                one = seen_at(*(place + noise[4:]), size=size, left=left, score=score, colours=colours)
-                found.append(replace(one, keypoints=one.keypoints * np.float32([1, 1, 4])))  # depth does not count
-        return found
-
-
-def shown_in_box(track, found):
-    """Return the nearest observation in reach of the box of a track, or None."""
-    distance = {index: np.linalg.norm(centre_of(one) - centre_of(track.observation)) for index, one in enumerate(found)}
-    index = min(distance, key=distance.get, default=None)
-    return None if index is None or distance[index] > 70 else found[index]
-
-
-def state_of(track):
-    """Return what a frame changes in a track."""
-    places = [centre_of(one) for one in (track.observation, track.smoothed)]
-    times = [track.seen_s, track.occluded_s, track.unoccluded_s, track.hidden_s]
-    return [track.id, *places, track.observation.score, track.left, track.colours, times, track.frames]
-
-
-@pytest.mark.parametrize("name", ["plain", "nested", "bridging", "body"])
-def test_tracks_of_a_crowd_are_those_stored(name):
-    def move(one, shift, score):
-        return replace(one, keypoints=one.keypoints + np.append(shift, np.float32(0)), score=score)
-
-    options = {
-        "plain": {"memory_s": 0.5},
-        "nested": {"merge_nested": True, "new_smoother": lambda: KeypointSmoother(OneEuro())},
-        "bridging": {"merge_nested": True, "propagate": move, "max_tracks": 4},
-        "body": {"propagate": move, "max_tracks": 9, "overlap_keypoints": (0, 1, 5, 9)},
-    }[name]
-    tracker, crowd, time, rows = (
-        Tracker(**options),
-        Crowd(3, sides=None if name == "body" else (0.9, 0.1, 0.8, 0.25, 0.6)),
-        0.0,
-        [],
-    )
-    for index in range(160):
-        time += (0.033, 0.034, 0.002, 0.11)[index % 4] + 0.7 * (index % 50 == 49)
-        found = crowd.seen(time)
-        looks = [(track, shown_in_box(track, found)) for track in tracker.active]
-        pairs = [(track, one) for track, one in looks if one is not None and not tracker.is_another(track, one)]
-        if index % 60 == 30:  # given boxes
-            pairs, new = tracker.match(found, time)
-        else:
-            new = found if index % 5 == 0 else []
-        if index == 110:
-            tracker.restart_clock()
-        needs_search = tracker.update(pairs, new, time)
-        for track in tracker.active:
-            if track.occluded_s is None:
-                track.smooth(track.observation, time)
-            track.box = RotatedBox(*centre_of(track.observation).tolist(), 100, 100)
-        lost = [[box.cx, box.cy] for box in tracker.lost_boxes(time)]
-        rows.append([len(pairs), len(new), needs_search, lost, [state_of(track) for track in tracker.active]])
-    assert_as_stored(f"tracks.{name}", rows, absolute=1e-3)

@@ -1,10 +1,6 @@
 """Networks of other projects, described by TOML files, give the keypoints of their own programs."""
 
 import json
-from dataclasses import replace
-from itertools import product
-from pathlib import Path
-from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -12,24 +8,18 @@ import pytest
 
 import sonjit
 from sonjit.cli import main
-from sonjit.detectors import network_files
 from sonjit.detectors.kinds import KINDS
 from sonjit.detectors.network_files import (
-    CroppedNetwork,
-    NetworkFile,
     NetworkObservation,
-    NetworkResult,
-    SkeletonPart,
     _from_unbiased_maps,
 )
-from sonjit.detectors.options import CommonOptions, SidedOptions
+from sonjit.detectors.options import CommonOptions
 from sonjit.detectors.search.network import HandBox, PersonBox
 from sonjit.detectors.tracking import Track
 from sonjit.geometry.boxes import RotatedBox
 from sonjit.results import RESULT_TYPES
 
 from ..support.constant_networks import add_nodes, write_constant  # noqa: TID252  # for both files of networks
-from ..support.stored import assert_as_stored  # noqa: TID252  # one helper for all packages
 
 onnx = pytest.importorskip("onnx", reason="extra onnx")
 onnxruntime = pytest.importorskip("onnxruntime", reason="extra onnx")
@@ -541,52 +531,3 @@ def test_the_next_box_is_a_quarter_larger_than_the_visible_keypoints(new_kind, v
     points = np.array([(10, 10, 0), (30, 50, 0), (110, 80, 0)], np.float32)
     seen = NetworkObservation(0.5, points, np.array(visibility, np.float32))
     assert kind.follow(Track(1, seen, seen, None, 0.0)) == box
-
-
-def outputs_of(decoder, kind, count, rng):
-    """Return outputs of a network with an input of 48 x 64 px: usual ones, reversed ones, of another size, or low."""
-    if decoder == "simcc":
-        along_x, along_y = (rng.normal(0.2, 0.3, (1, count, 2 * side)) for side in (WIDTH, HEIGHT))
-        low = [along_x - 9, along_y]
-        reversed_, other = [along_y, along_x], [along_x, along_x]
-        return {"usual": [along_x, along_y], "reversed": reversed_, "other": other, "low": low}[kind]
-    maps = cv2.GaussianBlur(rng.random((16, 12, count)), (0, 0), 1.5)
-    inside = np.sin(np.linspace(0.2, 2.9, 16))[:, None] * np.sin(np.linspace(0.3, 2.8, 12))
-    maps = (maps.reshape(16, 12, count) - 0.4) * 3 * inside[..., None]
-    maps[:, :, 0] *= rng.choice([0, 1])
-    maps[rng.choice([0, 1, 14, 15]), rng.choice([0, 1, 10, 11]), 1 % count] = 1.2  # next to the edges
-    if kind == "low":
-        maps -= 9
-    if kind == "other":
-        maps = maps[:, : max(count, 2)]
-    return [maps[None] if kind == "reversed" else np.moveaxis(maps, -1, 0)[None]]
-
-
-@pytest.mark.parametrize("decoder", ["simcc", "heatmap", "heatmap_udp"])
-def test_outputs_are_decoded_as_stored(monkeypatch, image, decoder):
-    rng, found = np.random.default_rng(9), {}
-    for count, kind, axes in product((1, 3, 12, 16), ("usual", "reversed", "other", "low"), (None, "xy", "yx")):
-        if axes and (decoder != "simcc" or count > 3):
-            continue
-        outputs = [output.astype(np.float32) for output in outputs_of(decoder, kind, count, rng)]
-        engine = SimpleNamespace(input=np.zeros((1, HEIGHT, WIDTH, 3), np.uint8), run=lambda outputs=outputs: outputs)
-        calls = []
-        monkeypatch.setattr(network_files, "load_engine", lambda *_, e=engine, c=calls, **more: c.append(more) or e)
-        names = ("left_eye", "right_eye", "nose", *(f"k{k}" for k in range(13)))[:count]
-        content = NetworkFile("own.onnx", decoder, (SkeletonPart(keypoints=names),), MEAN, STD, axes=axes)
-        content = replace(content, channels=("rgb", "bgr")[count % 2], boxes="image", input=(WIDTH, HEIGHT))
-        options = SidedOptions(mirrored=count == 3)
-        try:
-            network = CroppedNetwork(content, Path("own.onnx"), NetworkResult, options)
-        except sonjit.InputError as error:
-            found[f"{count} {kind} {axes}"] = str(error)
-            continue
-        seen = []
-        for box in (*network.find(image, 0.5), RotatedBox(60, 40, 20, 60), RotatedBox(20, 70, 70, 30)):
-            one = network.observe(image, box)
-            after = network.follow(Track(1, one, one, None, 0.0))
-            result = network.result(image, one, Track(4, one, one, None, 0.0))
-            colours = engine.input[0].reshape(4, 16, 3, 16, 3).mean(axis=(1, 3))
-            seen.append([one.score, one.keypoints, one.visibility, after, result.id, colours])
-        found[f"{count} {kind} {axes}"] = [calls, seen]
-    assert_as_stored(f"decoded.{decoder}", found, absolute=1e-2)

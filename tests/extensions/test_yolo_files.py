@@ -1,22 +1,15 @@
 """`sonjit.detectors.network_files` finds the keypoints in the rows of YOLO networks of other projects."""
 
 import json
-from itertools import product
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 import sonjit
-from sonjit.detectors import network_files
 from sonjit.detectors.kinds import KINDS
-from sonjit.detectors.network_files import CompleteNetwork, NetworkFile, NetworkResult, SkeletonPart
-from sonjit.detectors.options import CommonOptions
-from sonjit.detectors.tracking import Track
 from sonjit.results import RESULT_TYPES
 
 from ..support import constant_networks  # noqa: TID252  # one writer of networks for both files
-from ..support.stored import assert_as_stored  # noqa: TID252  # one helper for all packages
 
 pytest.importorskip("onnxruntime", reason="extra onnx")
 K = 17
@@ -154,68 +147,3 @@ def test_boxes_of_one_class_that_overlap_by_seven_tenths_are_one_instance(found_
         rows[index] = left, 100, left + 60, 160, 0.9 - 0.1 * index, 0, left, 100, 0.5, left + 60, 160, 0.5
     found = found_by(rows[None], 2)
     assert [round(one.score, 3) for one in found] == [0.9, 0.8][:count]
-
-
-class RowsEngine:
-    """Engine of a network whose output does not depend on its image."""
-
-    precision = "f32"
-
-    def __init__(self, output, width, height):
-        self.input, self.output = np.zeros((1, height, width, 3), np.uint8), output
-
-    def run(self):
-        return [self.output.astype(np.float32)[None]]
-
-
-def candidates(form, number, count, size, rng):
-    """Return rows of a yolo network: each cell, or after the suppression of duplicates, with a few instances."""
-    classes, dims, unit = form
-    place = np.array(size) * (1 if unit == "pixels" else 1 / max(size))
-    centres = rng.uniform(0.2, 0.8, (number, 2)) * place
-    points = centres[:, None] + rng.uniform(-0.2, 0.2, (number, count, 2)) * place
-    scores = rng.uniform(0, 1, (number, count, 1)) if dims == 3 else np.zeros((number, count, 0))
-    points = np.concatenate([points, scores], 2).reshape(number, -1)
-    sizes = rng.uniform(0.1, 0.3, (number, 2)) * place
-    own = rng.uniform(0, 0.6, (number, classes or 1))
-    if classes:
-        return np.hstack([centres, sizes, own, points])
-    return np.hstack([centres - sizes, centres + sizes, own, rng.integers(0, 3, (number, 1)), points])
-
-
-CHANGES = {
-    "usual": lambda rows, start: None,
-    "sure": lambda rows, start: rows.__setitem__((slice(None), 4), 1.0008),
-    "too sure": lambda rows, start: rows.__setitem__((0, 4), 1.5),
-    "negative": lambda rows, start: rows.__setitem__((1, 4), -0.5),
-    "absent": lambda rows, start: rows.__setitem__((slice(None), slice(start, start + 2)), 0.005),
-    "broken": lambda rows, start: rows.__setitem__((2, 5), 1.5),
-}
-
-
-@pytest.mark.parametrize("count", [1, 3])
-def test_rows_of_all_layouts_are_read_as_stored(monkeypatch, count):
-    rng, rgb, found = np.random.default_rng(count), np.random.default_rng(2).integers(0, 256, (50, 90, 3), np.uint8), {}
-    parts, size = (SkeletonPart(keypoints=tuple(f"k{k}" for k in range(count))),), (96, 64)
-    cells = [size[0] * size[1] // stride**2 for stride in (8, 16, 32, 64)]
-    forms = product((0, 1, 2, 7), (2, 3), ("pixels", "fractions"))
-    for form, number, name in product(forms, (sum(cells[:3]), sum(cells), 30, 11), CHANGES):
-        if rng.random() < 0.75:
-            continue  # some of all combinations
-        rows = candidates(form, number, count, size, rng)
-        CHANGES[name](rows, 4 + form[0] if form[0] else 6)
-        output, classes = rows if rng.random() < 0.5 else rows.T, form[0] if rng.random() < 0.3 else 0
-        engine = RowsEngine(output, *size)
-        monkeypatch.setattr(network_files, "load_engine", lambda *_, engine=engine, **__: engine)
-        content = NetworkFile("own.onnx", "yolo", parts, classes=classes or None)
-        key = f"{form} {number} {name} {output.shape} {classes}"
-        try:
-            network = CompleteNetwork(content, Path("own.onnx"), NetworkResult, CommonOptions())
-            seen = network.search(rgb, 0.55)
-        except sonjit.InputError as error:
-            found[key] = str(error)
-            continue
-        places = [[one.keypoints[:2, :2], one.visibility[:2], one.score] for one in seen[:3]]
-        boxes = [network.follow(Track(1, one, one, None, 0.0)) for one in seen[:1]]
-        found[key] = [len(seen), float(engine.input.mean()), places, boxes]
-    assert_as_stored(f"yolo.{count}", found, absolute=1e-3)

@@ -18,8 +18,6 @@ from sonjit.results.measures import hand_length_m
 from sonjit.runs import Detect, convert_motions
 from sonjit.runs.frame_tables import FrameTable
 
-from ..support.stored import assert_as_stored  # noqa: TID252  # one helper for all packages
-
 RATES = pytest.mark.parametrize("fps", [10, 30, 60])
 NOISE = 0.01  # standard deviation of each coordinate, of the hand's length
 
@@ -362,45 +360,6 @@ def test_a_wave_goes_sideways(events_of, down):
     assert names == (set() if down else {"Wave"})
 
 
-SIZES = (0.45, 0.7, 0.9, 1.3)
-
-
 def back(t, start, seconds, end):
     """Return 0, 1 between two movements, and 0 again."""
     return smooth(t, start, seconds) - smooth(t, end, seconds)
-
-
-PATHS = {  # place, how closed the hand is, and its scale
-    "swipe": lambda size, t: ((1.7 * size * back(t, 0.4, 0.3, 0.9), -0.3 * smooth(t, 0.4, 0.4)), 0, 1),
-    "wave": lambda size, t: ((size / 2 * math.sin(9 * max(0, t - 0.3)), size / 9 * math.sin(5 * t)), 0, 1),
-    "circle": lambda size, t: ((0.4 * size * math.cos(8 * t), 0.4 * math.sin(8 * t)), 0, 1),
-    "hold": lambda size, t: ((size * smooth(t, 0.8, 0.5), 0), min(size + 0.1, 1) * back(t, 0.3, 0.3, 1.4), 1),
-    "push": lambda size, t: ((0, 0), 0, 1 + 0.6 * size * back(t, 0.4, 0.3, 1.2)),
-}
-
-
-@pytest.mark.parametrize("name", PATHS)
-def test_events_on_paths_near_all_limits_are_as_stored(poses, name):
-    """Follow hands whose movements are from much too small to wide, at a low frame rate."""
-    length, found = hand_length_m(poses["open"].keypoints), []
-    for size in SIZES:
-        recognizer, events = MotionRecognizer(), []
-        for index in range(36):
-            place, closed, scale = PATHS[name](size, index / 20)
-            hand = mixed(poses["open"], poses["pinch" if size < 1 else "fist"], closed)
-            palm = hand.keypoints[9].copy()
-            hand.keypoints = (hand.keypoints - palm) * scale + palm + np.array([*place, 0]) * length
-            events += recognizer([hand], index / 20)
-        found.append([event.to_dict() for event in events + recognizer.finish()])
-    assert_as_stored(f"motions.{name}", found, absolute=1e-3)
-
-
-@pytest.mark.parametrize("name", ["clap", "zoom"])
-def test_events_of_two_hands_near_all_limits_are_as_stored(events_of_two, name):
-    found = []
-    for size in (0.5, 0.8, 1.0, 1.15):
-        moved = lambda t, size=size: 2.4 - 2.1 * size * (smooth(t, 0.4, 0.4 / size) - smooth(t, 1.2, 0.3))  # noqa: E731
-        closed = lambda t, size=size: min(size, 1) * back(t, 0.1, 0.2, 1.4)  # noqa: E731
-        events = events_of_two(1.8, 20, moved, closed if name == "zoom" else lambda _: 0.0)
-        found.append([event.to_dict() for event in events])
-    assert_as_stored(f"motions.{name}", found, absolute=1e-3)

@@ -5,10 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from sonjit.gestures import MotionRecording, MotionSpotter, exports, segments_of
-from sonjit.gestures.classifier import SHIPPED, features_of, gesture_of, load_gestures
+from sonjit.gestures import exports, segments_of
+from sonjit.gestures.classifier import gesture_of
 from sonjit.gestures.control import Controller, ControlMap, Rule
-from sonjit.gestures.custom import CustomGestures, GestureRecording, confusion
 from sonjit.results import Frame
 
 from ..support.stored import assert_as_stored  # noqa: TID252  # one helper for all packages
@@ -43,54 +42,8 @@ def frames(posed):
     return made
 
 
-def test_probabilities_and_features_are_as_stored(hands):
-    classify, features = load_gestures(), features_of(hands)
-    found = {"features": features[::4, ::9], "probabilities": classify.probabilities(features)}
-    found |= {"embedding": classify.embed(features)[::4, ::5], "gestures": [gesture_of(hand) for hand in hands]}
-    found |= {"whitened": classify.whiten(features)[::4, ::5], "spread": classify.spread[::5]}
-    assert set(SHIPPED)
-    assert_as_stored("gestures.classifier", found, absolute=2e-3)
-
-
-def test_probabilities_with_the_appearance_of_hands_are_as_stored(hands):
-    appearance = np.random.default_rng(6).normal(size=(len(hands), 21, 66)).clip(0).astype(np.float32)
-    found = load_gestures().probabilities(features_of(hands), appearance)
-    seen = [replace(hand, appearance=own) for hand, own in zip(hands, appearance, strict=True)]
-    assert_as_stored("gestures.appearance", [found, [gesture_of(hand) for hand in seen]], absolute=2e-3)
-
-
-def test_learned_gestures_are_as_stored(posed):
-    rng = np.random.default_rng(5)
-    made = lambda name: [posed(name, "Right", rng.normal(0, 20), rng.normal(0, 15), rng) for _ in range(5)]  # noqa: E731
-    recordings = [GestureRecording.of(name, made(name)) for name in ("claw", "vulcan") for _ in range(2)]
-    learned = CustomGestures.learn(recordings)
-    hands = [hand for name in ("claw", "vulcan", "fist") for hand in made(name)]
-    embeddings = load_gestures().embed(features_of(hands))
-    found = [learned.evidence(embeddings), learned.probabilities(embeddings), [learned(hand) for hand in hands]]
-    assert_as_stored("gestures.learned", [*found, confusion(recordings)], absolute=2e-3)
-
-
-def test_motions_that_were_learned_are_found_as_stored(motions, moved):
-    found = []
-    for size, seconds in ((0.5, 0.6), (1.0, 1.0), (1.6, 1.5)):
-        spotter = MotionSpotter(motions)
-        frames = list(moved("tick", "beckon", "zigzag", fps=20, seconds=seconds, size=size, seed=4))
-        found.append([[frame.index, one.to_dict()] for frame in frames for one in spotter(frame.hands, frame.time)])
-        found[-1] += [one.to_dict() for one in spotter.finish()]
-    assert_as_stored("gestures.motions", found, absolute=2e-3)
-
-
-def test_recorded_and_learned_motions_are_as_stored(moved, motions):
-    """Record small hands at several speeds, from paths that are too short up to more than 12 steps in a frame."""
-    found = [motions.reaches]
-    for side, size, fps, seconds in (("Left", 0.3, 30, 0.6), ("Right", 0.7, 12, 0.5), ("Left", 1.4, 25, 0.08)):
-        paths = ["zigzag", *([[0, 0], [reach, reach / 4]] for reach in (0.5, 0.6, 0.7, 0.8))]
-        frames = list(moved(*paths, fps=fps, seconds=seconds, size=size, side=side, rest_s=0.4))
-        for frame in frames:
-            frame.hands[0].keypoints *= np.float32(0.1)
-        ways = MotionRecording.of("a", frames).ways
-        found.append([[len(way), way[:: max(len(way) // 4, 1), ::3]] for way in ways])
-    assert_as_stored("gestures.recorded", found, absolute=3e-3)
+def test_gestures_are_as_stored(hands):
+    assert_as_stored("gestures.classifier", [gesture_of(hand) for hand in hands], absolute=2e-3)
 
 
 def test_segments_and_exports_are_as_stored(frames, tmp_path):

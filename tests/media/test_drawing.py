@@ -12,18 +12,13 @@ from sonjit.media import draw_frame
 from sonjit.media.drawing import USUAL, DrawingStyle, draw_regions, labels, strokes
 from sonjit.media.drawing.instances import (
     add_margin,
-    body_label,
     cover,
-    face_label,
     hand_label,
-    head_box,
     head_of_keypoints,
 )
-from sonjit.media.drawing.strokes import INK, LEFT, NEUTRAL, RIGHT, Strokes
+from sonjit.media.drawing.strokes import INK, LEFT, RIGHT, Strokes
 from sonjit.results import Body, Face, Frame, Hand, Person
 from sonjit_lab.hand_models.drawing import draw_mesh
-
-from ..support.stored import assert_as_stored  # noqa: TID252  # one helper for all packages
 
 WILD = st.floats(width=32) | st.floats(-1000, 1000, width=32)
 SIZES = st.tuples(st.integers(1, 60), st.integers(1, 200))
@@ -400,35 +395,6 @@ def test_the_label_of_a_hand_is_below_its_wrist_or_on_the_side_of_the_little_fin
     np.testing.assert_allclose(label.directions, [away, aside, np.negative(aside)], atol=1e-9)
     np.testing.assert_allclose(label.anchor, [100, 100])
     assert (label.text, label.accent) == ("Left 0.75 #3", LEFT)
-
-
-def test_labels_and_heads_of_all_kinds_are_as_stored(body, face, hand):
-    found = [
-        *(label(one()) for label, one in ((body_label, body), (face_label, face), (hand_label, hand))),
-        hand_label(replace(hand(), handedness="Right")).accent == RIGHT,
-        hand_label(replace(hand(), handedness=None)).accent == NEUTRAL,
-        [head_box(one()) for one in (body, face, hand)],
-        head_of_keypoints(body().keypoints),
-        head_of_keypoints(body().keypoints * (0.1, 1, 1)),
-        [
-            add_margin(box, np.zeros((300, 400, 3)), 0.1)
-            for box in ((10, 20, 60, 50), (-5, 3, 500, 299), (200.5, 90, 203, 140))
-        ],
-    ]
-    assert_as_stored("heads", found)
-
-
-def test_pens_are_as_stored(body, hand):
-    """Sizes, depths and extents of instances that are flat, small, partly unknown, far away or empty."""
-    points, found = hand().keypoints, []
-    unknown, far = points.copy(), points.copy()
-    unknown[::2], far[3, :2] = np.nan, (99_999.5, 1e5)
-    flat = np.where(np.arange(3) == 2, np.float32(7), points)
-    for keypoints in (points, unknown, far, flat, points / 300, points[:0], points[:1], body().keypoints, far + 99_000):
-        pen = Strokes(np.zeros((300, 400, 3), np.uint8), keypoints)
-        widths = [(pen.width(share), pen.edge(pen.width(share))) for share in (0.001, 0.02, 0.5)]
-        found.append([pen.size, pen.near, pen.drawable, pen.region(2.5), pen.extent, widths])
-    assert_as_stored("pens", found)
 
 
 def test_points_are_drawn_up_to_a_distance():

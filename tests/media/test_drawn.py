@@ -18,8 +18,6 @@ from sonjit.media.annotated.writers import DrawingError
 from sonjit.media.drawing.regions import Region, merge_regions
 from sonjit.media.sources import Reading
 
-from ..support.stored import assert_as_stored  # noqa: TID252  # one helper for all packages
-
 TIMES = (0, 0.04, 0.08, 0.2, 0.24, 0.5, 0.9, 1.3)
 
 
@@ -385,43 +383,6 @@ def test_h264_is_encoded_without_code_that_reads_unset_memory(tmp_path, demo_cli
     assert cv2.getHardwareFeatureName(256) == "AVX512-SKX"
     ((_, more),) = container.given[:1]
     assert (more["options"].get("x264-params") == "asm=AVX2") == supported
-
-
-VIDEOS = {
-    # ending, channels and size of the images, sound of the source, its layout and rate of images
-    "copied": (".mp4", 3, (64, 48), ".mp4", "aac", {}),
-    "encoded": (".mp4", 3, (65, 49), ".mkv", "pcm_s16le", {"start_s": 0.6}),
-    "late": (".mkv", 3, (64, 48), ".mkv", "aac", {"start_s": 0.3, "delay_s": 0.4}),
-    "webm": (".webm", 3, (64, 48), ".mp4", "aac", {}),
-    "cd": (".mp4", 3, (64, 48), ".mkv", "pcm_s16le", {"rate": 44_100}),
-    "stereo": (".mp4", 3, (64, 48), ".mkv", "pcm_s16le", {"layout": "stereo"}),
-    "stereo-webm": (".webm", 3, (64, 48), ".mkv", "pcm_s16le", {"layout": "stereo", "delay_s": 0.2}),
-    "avi": (".avi", 3, (64, 48), ".mkv", None, {}),
-    "large": (".mov", 3, (1282, 720), ".mkv", None, {}),
-    "clear-webm": (".webm", 4, (65, 49), ".webm", "libopus", {}),
-    "clear-mov": (".mov", 4, (64, 48), ".mkv", None, {}),
-    "gif": (".gif", 3, (65, 49), ".mkv", None, {}),
-    "webp": (".webp", 4, (64, 48), ".mkv", None, {}),
-}
-
-
-@pytest.mark.parametrize("name", VIDEOS)
-def test_settings_and_times_of_videos_are_as_stored(tmp_path, clip, monkeypatch, name):
-    ending, channels, size, origin, sound, more = VIDEOS[name]
-    monkeypatch.setattr(cv2, "checkHardwareSupport", lambda _: False)
-    path, out = clip(f"v{origin}", TIMES[:5], sound=sound, **more), tmp_path / f"drawn{ending}"
-    with open_source(path) as source, open_drawing_writer(out, source) as writer:
-        writer._container = container = Container(writer._container)
-        for frame in source:
-            writer.write(np.full((*size[::-1], channels), 40 * frame.index, np.uint8), frame.time)
-        stream = writer._stream
-        context, known = stream.codec_context, ("colorspace", "color_primaries", "color_trc", "color_range")
-        settings = [stream.width, stream.height, stream.pix_fmt, *map(str, (context.time_base, context.thread_type))]
-        settings += [getattr(context, one) for one in known]
-        sounds = [track.codec_context for track in container.streams.audio]
-        settings += [[track.name, track.rate, track.layout.name] for track in sounds]
-    given = [[str(value) for value in arguments] for arguments in container.given]
-    assert_as_stored(f"videos.{name}", [given, settings, sorted(container.packets)])
 
 
 @pytest.mark.parametrize("rate", [0.009, 0.01, 7.5, 1000, 1001, None])

@@ -15,8 +15,6 @@ from sonjit.media.tables import labels
 from sonjit.results import Frame
 from sonjit_lab.datasets import open_dataset
 
-from ..support.stored import assert_as_stored  # noqa: TID252  # one helper for all packages
-
 RNG = np.random.default_rng(1)
 POINTS = RNG.uniform(20, 200, (478, 3)).astype(np.float32)
 POINTS[3, :2] = -40, 700  # outside the image
@@ -233,30 +231,6 @@ def test_instances_are_cut_at_the_image_and_left_out_outside(tmp_path, box, expe
     assert [one["area"] for one in annotations] == [
         width * height for *_, width, height in (one["bbox"] for one in annotations)
     ]
-
-
-@pytest.mark.parametrize("ending", labels.LABEL_FORMATS)
-def test_labels_of_several_videos_and_images_are_as_stored(tmp_path, ending):
-    """Two videos share their name but not their ending, and some files have a size of their own."""
-    path = tmp_path / f"x{ending}"
-    first, second = corner_hand(20, 30, 80, 70, id=3), corner_hand(-10, 5, 30, 95)
-    second.handedness = "Right"
-    body = Body(0.25, POINTS[:33] / 3, POINTS[:33], SEEN, SEEN, 7)
-    writer = open_writer(path, Header("many", 200, 100, None, None, "bodies" if ending == ".yolo.yaml" else "people"))
-    writer.sources = {"b/c.mp4": {"width": 300, "height": 150}, "d.jpg": {"width": 90, "height": None}}
-    with writer:
-        writer.write(Frame(0, 0.0, [first], source="b/c.mp4"))
-        writer.write(Frame(12, 0.5, [first, second], bodies=[body], source="b/c.mp4"))
-        writer.write(Frame(3, 0.1, source="e.mp4"))
-        writer.write(Frame(3, 0.1, [second], source="e.mov"))
-        writer.write(Frame(5, None, [second], source="d.jpg"))
-        writer.write(Frame(6, None, source="b/c.jpg"))
-    texts = {
-        file.relative_to(tmp_path).as_posix(): file.read_text()
-        for file in sorted(tmp_path.rglob("*.*"))
-        if file.is_file()
-    }
-    assert_as_stored(f"labels{ending}", texts)
 
 
 def test_the_format_follows_from_the_last_endings_of_a_name(tmp_path):

@@ -13,8 +13,6 @@ from sonjit.media import Header, load_frames, open_writer
 from sonjit.results import Frame
 from sonjit.runs import Detect
 
-from ..support.stored import assert_as_stored  # noqa: TID252  # one helper for all packages
-
 pytest.importorskip("rerun")
 
 
@@ -68,26 +66,6 @@ def test_unknown_keypoints_are_left_out(tmp_path, hand):
     (values,) = (values for entity, _, values in rows_of(tmp_path / "a.rrd") if entity == "/image/hands/1")
     assert values["Points2D:keypoint_ids"] == [k for k in range(21) if k != 3]
     assert len(values["Points2D:positions"]) == 20
-
-
-SHOWN = ("positions", "class_ids", "keypoint_ids", "show_labels", "scalars", "is_recursive", "centers", "half_sizes")
-
-
-def test_a_recording_is_as_stored(tmp_path, hand, face, person):
-    path, unknown = tmp_path / "a.rrd", hand(id=None)
-    unknown.keypoints[4, 0] = unknown.keypoints_3d[7, 2] = np.nan
-    types = {"spread_rad": float, "fingers": int, "gesture": str}
-    with open_writer(path, Header("clip.mp4", 640, 480, 30), types) as writer:
-        values = {"spread_rad": 0.5, "fingers": 3, "gesture": "fist"}
-        writer.write(Frame(3, 0.25, [hand(id=7), unknown], faces=[face(6)]), [values, {"fingers": None}, {}])
-        writer.write(Frame(4, 0.5, [hand(id=7)]), [{"fingers": 2}])
-        writer.write(Frame(5, 0.75, [hand(id=2), unknown], people=[person(face=None)]))
-        writer.write(Frame(6, 1.0))
-    found = []
-    for entity, frame, values in rows_of(path):
-        kept = {name: value for name, value in values.items() if name.rpartition(":")[2] in SHOWN}
-        found.append([entity, -1 if frame is None else frame, kept] if kept else [])
-    assert_as_stored("rerun", sorted(found, key=str))
 
 
 def test_a_recording_without_a_size_has_no_border(tmp_path):

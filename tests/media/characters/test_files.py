@@ -249,7 +249,6 @@ def test_people_have_four_colours_in_turn(tmp_path):
     colours = [material["pbrMetallicRoughness"]["baseColorFactor"] for material in materials]
     assert len({tuple(colour) for colour in colours}) == 4
     assert colours[4] == colours[0]
-    assert_as_stored("characters.colours", colours)
 
 
 def test_bvh_has_constant_steps_where_the_video_has_none(tmp_path):
@@ -332,8 +331,7 @@ def test_other_headers_are_refused(tmp_path, header, message):
         load_frames(tmp_path / "x.glb")
 
 
-@pytest.mark.parametrize("convention", get_args(BoneNames))
-@pytest.mark.parametrize("ending", [".bvh", ".glb", ".vrma"])
+@pytest.mark.parametrize(("ending", "convention"), [(".bvh", "mixamo"), (".glb", "webxr")])
 def test_files_of_a_moving_person_are_as_stored(tmp_path, ending, convention):
     frames = people_of(TIMES[:5], 0.6)[0]
     path = tmp_path / f"x{ending}"
@@ -345,13 +343,12 @@ def test_files_of_a_moving_person_are_as_stored(tmp_path, ending, convention):
         content = [[number(word) for word in line.split()] for line in data.decode().splitlines()]
     else:
         content = json.loads(data[20 : 20 + int.from_bytes(data[12:16], "little")])
-        if ending == ".glb":
-            glb = Gltf(path)
-            (mesh,) = glb.g["meshes"]
-            attributes = mesh["primitives"][0]["attributes"]
-            content["vertices"] = {name: glb.get(number)[::5] for name, number in sorted(attributes.items())}
-            content["indices"] = glb.get(mesh["primitives"][0]["indices"])[::5]
-    assert_as_stored(f"characters.{convention}{ending}", content)
+        glb = Gltf(path)
+        (mesh,) = glb.g["meshes"]
+        attributes = mesh["primitives"][0]["attributes"]
+        content["vertices"] = {name: glb.get(number)[::5] for name, number in sorted(attributes.items())}
+        content["indices"] = glb.get(mesh["primitives"][0]["indices"])[::5]
+    assert_as_stored(f"characters{ending}", content)
 
 
 def number(word):

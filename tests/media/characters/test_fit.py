@@ -19,7 +19,6 @@ from sonjit.media.tables.characters.writer import (
 from sonjit.results import Frame, Person
 from sonjit.results.skeletons import load_skeleton
 
-from ...support.stored import assert_as_stored  # noqa: TID252  # one helper for all packages
 from .actors import FPS, HEADER, JOINTS, SIZE, Bvh, actor, body_of, frames_of, hand_of, people_of
 
 TIMES = np.arange(60) / FPS
@@ -247,7 +246,6 @@ def test_bends_stay_in_the_limits_of_each_joint():
         aside = np.rad2deg(sign * fit._within(np.full((1, 5, 3, 3), sign * 3.0))[0, ..., :2])
         np.testing.assert_allclose(aside[1:], 60)
         np.testing.assert_allclose(aside[0], np.array(FINGER_LIMITS)[0, :, 1, 1:2].repeat(2, 1))  # as far as it bends
-    assert_as_stored("characters.limits", FINGER_LIMITS)
 
 
 def test_the_place_of_a_person_comes_from_keypoints_in_the_image():
@@ -356,20 +354,6 @@ def hand_shape():
     return points
 
 
-def test_assumed_bones_of_hands_have_human_lengths():
-    lengths, palm = fit._FINGER_LENGTHS_M, fit._LEFT_PALM_M
-    assert (np.diff(lengths) < 0).all()
-    assert ((lengths >= 0.02) & (lengths <= 0.05)).all()
-    assert (palm[0] == 0).all()
-    assert ((np.linalg.norm(palm[2:], axis=1) > 0.07) & (np.linalg.norm(palm[2:], axis=1) < 0.1)).all()
-    assert (np.abs(np.diff(palm[2:], axis=0)) < 0.026).all()
-    assert (np.diff(palm[2:, 2]) < 0).all()  # from the index to the little finger, backwards
-    assert 0.03 < np.linalg.norm(palm[1]) < 0.05
-    unknown = np.full((4, 21, 3), np.nan)
-    assumed = [fit._palm([unknown, unknown], 0), fit._palm([unknown, unknown], 1), fit._finger_lengths([unknown] * 2)]
-    assert_as_stored("characters.assumed-hands", assumed)
-
-
 def test_only_keypoints_in_the_image_and_in_front_of_the_camera_move_to_their_rays():
     camera, root = assumed_camera(*SIZE), np.array([[0.1, 0.2, 1.0]])
     body = np.random.default_rng(6).uniform(-0.4, 0.4, (1, 33, 3))
@@ -400,33 +384,6 @@ def noisy(step_m, noise_m):
             hands[f"{side}_hand"] = hand if (index // 9 + (side == "left")) % 3 else None
         frames.append(Frame(index, float(time_s), people=[Person(person, **hands)] if index % 17 != 11 else []))
     return frames
-
-
-@pytest.fixture(scope="module")
-def wild():
-    return noisy(0.02, 0.012)
-
-
-@pytest.mark.parametrize(("name", "step_m", "noise_m"), [("wild", 0.02, 0.012), ("standing", 0.0, 0.003)])
-def test_a_noisy_motion_is_as_stored(name, step_m, noise_m):
-    wild = noisy(step_m, noise_m)
-    people = [(index, dict(people_of_frame(frame, index))) for index, frame in enumerate(wild)]
-    shown = [next(iter(found.values())) for _, found in people if found]
-    times = np.array([frame.time for frame in wild])
-    motion = fit_motion("person1", track_from_people(shown, times, None), len(times), SIZE)
-    parts = {"offsets": motion.offsets, "ends": motion.ends, "hips": motion.hips, "held": motion.is_held}
-    parts |= {"turns": motion.rotations[::9], "hands": motion.hands_held}
-    assert_as_stored(f"characters.{name}", parts, absolute=1e-3)
-
-
-def test_poses_of_a_wild_stream_are_as_stored(wild):
-    live = LiveCharacter(mirrored=True)
-    poses = [live.pose(frame, SIZE) for frame in wild[6:36]]
-    shown = [
-        pose and {"hips": pose.hips, "turns": pose.rotations, "held": pose.is_held}
-        for pose in (*poses[::4], *poses[-3:])
-    ]
-    assert_as_stored("characters.stream", shown, absolute=1e-3)
 
 
 def test_the_mean_of_rotations_is_the_rotation_nearest_to_their_sum_also_if_that_is_a_reflection():
