@@ -9,8 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sonjit import InputError
-from sonjit.detectors.kinds import body as body_kind
 from sonjit.detectors.kinds.body import (
     Bodies,
     BodyObservation,
@@ -19,7 +17,6 @@ from sonjit.detectors.kinds.body import (
     box_from_alignment,
     refine_by_heatmaps,
 )
-from sonjit.detectors.options import BodyOptions
 from sonjit.detectors.search.bodies import body_oks
 from sonjit.geometry.boxes import RotatedBox
 from sonjit.results.skeletons import load_skeleton, mirrored_order
@@ -62,14 +59,6 @@ def test_mask_smoothing_is_the_published_formula(before, now):
     series = t * (5.68842 + t * (-0.748699 + t * (-57.8051 + t * (291.309 - 624.717 * t))))
     expected = now + (before - now) * (1 - min(1, series)) * 0.7
     assert smooth(np.array([[now]], np.float32))[0, 0] == pytest.approx(expected, abs=1e-3)
-
-
-@pytest.mark.parametrize("smooth", [True, False])
-def test_masks_are_smoothed_where_requested(smooth):
-    smoother = BodySmoother("published", mask=smooth)
-    smoother(seen(mask=np.zeros((4, 4), np.float32)), 0.0)
-    mask = smoother(seen(mask=np.full((4, 4), 0.5, np.float32)), 1 / 30).mask
-    np.testing.assert_allclose(mask, 0.15 if smooth else 0.5, atol=1e-6)
 
 
 def one_euro(values, step_s, scale, min_cutoff, beta):
@@ -187,24 +176,6 @@ def test_keypoints_outside_the_image_do_not_count_in_the_agreement_of_bodies():
     assert 0 < body_oks(body, seen(shift=8), image) < 1
 
 
-@pytest.mark.parametrize("change", [None, 0, 1, 2, 3, 4])
-def test_a_network_of_bodies_has_the_sizes_of_their_outputs(monkeypatch, tmp_path, change):
-    file = tmp_path / "own.tflite"
-    file.touch()
-    for masks in (False, True):
-        sizes = [5 * 39, 1, 64 * 64 * 39, 3 * 39, *([256 * 256] if masks else [])]
-        if change is not None:
-            sizes[change % len(sizes)] += 1
-        engine = SimpleNamespace(input=np.zeros((1, 256, 256, 3), np.float32), output_sizes=sizes)
-        monkeypatch.setattr(body_kind, "load_engine", lambda *_, engine=engine, **__: engine)
-        options = BodyOptions(landmark_model=file, segmentation=masks)
-        if change is None:
-            assert body_kind.load_bodies(options, finds=False)
-        else:
-            with pytest.raises(InputError, match=r"own\.tflite is not a body landmark network"):
-                body_kind.load_bodies(options, finds=False)
-
-
 def refined_by_loops(point, heatmap, kernel):
     """Return x, y and the peak of a point in fractions of the crop, moved as MediaPipe describes it."""
     height, width = heatmap.shape
@@ -264,14 +235,6 @@ def test_people_have_the_mean_boxes_of_both_mirror_images():
     assert Bodies(None, network).find(rgb, 0.5) == []
 
 
-@pytest.mark.parametrize(("shift", "is_same"), [(9.9, True), (10.1, False)])
-def test_boxes_on_the_same_hips_show_one_person(shift, is_same):
-    network = FakeNetwork(np.zeros((1, 195), np.float32), np.zeros((1, 117), np.float32))
-    box, other = RotatedBox(100, 100, 100, 100), RotatedBox(100, 100 + shift, 60, 60, 1.0)
-    assert Bodies(None, network).is_same_instance(box, other) == is_same
-    assert Bodies(None, network).is_same_instance(other, box) == is_same
-
-
 def test_an_occluded_body_moves_without_visible_keypoints():
     network = FakeNetwork(np.zeros((1, 195), np.float32), np.zeros((1, 117), np.float32))
     body = seen(mask=np.ones((4, 4), np.float32))
@@ -313,24 +276,3 @@ def test_an_observation_has_the_places_masks_and_colours_of_the_crop():
     body = Bodies(None, network).result(rgb, found, SimpleNamespace(id=3))
     assert (body.id, body.score) == (3, 0.75)
     assert Bodies(None, network).result(rgb, found, None).id is None
-
-
-@pytest.mark.parametrize(("left", "top"), [(100.5, 100.5), (-20.5, -20.5), (130.5, 150.5)])
-def test_the_colours_of_a_torso_are_those_of_its_rows_in_the_image(left, top):
-    """The last points of a torso that leaves the image are at its edge."""
-    rgb = np.zeros((200, 180, 3), np.uint8)
-    rgb[..., 0], rgb[..., 1] = np.arange(200)[:, None], np.arange(180)
-    points = np.zeros((33, 3), np.float32)
-    points[[11, 12], :2] = [(left + 60, top), (left, top)]
-    points[[23, 24], :2] = [(left + 60, top + 60), (left, top + 60)]
-    ys = (top + 60 * np.linspace(0.1, 0.9, 9)).clip(0, 199).astype(int).reshape(3, 3).mean(1)
-    x = (left + 60 * np.linspace(0.2, 0.8, 7)).clip(0, 179).astype(int).mean()
-    colours = body_kind._torso_colours(rgb, points).reshape(3, 3)
-    np.testing.assert_allclose(colours, [(y, x, 0) for y in ys], rtol=1e-5)
-
-
-def test_bodies_overlap_by_their_heads_shoulders_and_hips():
-    names = [name for name in load_skeleton("body_blazepose33").keypoints if name]
-    limbs = ("elbow", "wrist", "pinky", "index", "thumb", "knee", "ankle", "heel")
-    core = [index for index, name in enumerate(names) if not any(word in name for word in limbs)]
-    assert list(Bodies.overlap_keypoints) == core

@@ -238,15 +238,6 @@ def test_missing_networks_are_fetched_by_one_command(tmp_path, monkeypatch, kind
         create_detector(kind, **options)
 
 
-@pytest.mark.parametrize("kind", ["hands", "face", "body", "holistic"])
-def test_missing_networks_of_the_search_of_stills_are_named_before_it_is_created(tmp_path, monkeypatch, kind):
-    monkeypatch.setenv("SONJIT_HOME", str(tmp_path))
-    monkeypatch.setattr("sonjit.detectors.create._load", lambda *_: None)
-    words = rf"is not in .* \(search='auto' needs it for images: sonjit models pull {kind} fetches all .*search='fast'"
-    with pytest.raises(InputError, match=words):
-        create_detector(kind, static_image=True)
-
-
 def test_tensors_are_refused_with_the_conversion(weights):
     class Tensor:
         def numpy(self):

@@ -16,11 +16,7 @@ from sonjit.detectors.kinds import face_networks
 from sonjit.detectors.kinds.face import FaceMeshes, FaceObservation, box_around_detection, box_around_face
 from sonjit.detectors.kinds.face_boxes import FaceBoxes
 from sonjit.detectors.kinds.face_networks import _wire_fields
-from sonjit.detectors.search.faces import search_boxes
-from sonjit.detectors.search.stills import Extent
-from sonjit.detectors.search.stream_finders import FaceFinder
 from sonjit.detectors.ssd import Detection
-from sonjit.detectors.tracking import Track
 from sonjit.geometry.boxes import RotatedBox
 from sonjit.media.drawing.heat_maps import corners_of
 from sonjit.results.measures import measure_face
@@ -277,77 +273,6 @@ def test_a_face_box_is_that_of_its_detection(mirrored, order):
     assert np.isnan(face.keypoints[:, 2]).all()
 
 
-@pytest.mark.parametrize(("min_score", "scores"), [(0.2, [0.9, 0.5, 0.4, 0.3]), (0.45, [0.9, 0.5]), (0.7, [0.9])])
-def test_boxes_from_a_score_on_are_blended(min_score, scores):
-    detector = Detector(*(detected(score) for score in (0.9, 0.5, 0.4, 0.3)))
-    kind = FaceBoxes(detector, blended=0.45)
-    assert [face.score for face in kind.search(np.zeros((9, 9, 3), np.uint8), min_score)] == scores
-
-
-def mesh_of(size=100.0, *, turned=False):
-    """Return a mesh around (200, 200) of a square box, with level eyes or turned by a right angle."""
-    points = np.full((468, 3), 200, np.float32)
-    points[0, :2], points[1, :2] = 200 - size / 2, 200 + size / 2
-    points[[33, 263], 1 if turned else 0] = 180, 220
-    return FaceObservation(0.9, points)
-
-
-@pytest.mark.parametrize(
-    ("face", "accepted"),
-    [
-        (None, False),
-        ({}, True),
-        ({"dx": 24}, True),
-        ({"dx": 26}, False),
-        ({"dy": -24}, True),
-        ({"dy": -26}, False),
-        ({"width": 66}, True),
-        ({"width": 64}, False),
-        ({"width": 139}, True),
-        ({"width": 141}, False),
-        ({"score": 0.41}, True),
-        ({"score": 0.39}, False),
-    ],
-    ids=str,
-)
-def test_a_mesh_is_a_face_where_the_detector_finds_one_of_its_size(face, accepted):
-    def box(dx=0, dy=0, width=100, score=0.9):
-        x, y = 150 + dx, 150 + dy  # in the window, which begins at (50, 50)
-        return detected(score, (x - width / 2, y - 50, x + width / 2, y + 50))
-
-    detector = Detector(*([] if face is None else [box(**face)]))
-    network = SimpleNamespace(input=np.zeros((1, 192, 192, 3)), output_sizes=[1404, 1])
-    finder = FaceFinder(detector, FaceMeshes(detector, network), None, 0.5)
-    assert finder.accepts_new(np.zeros((400, 400, 3), np.uint8), mesh_of()) == accepted
-
-
-@pytest.mark.parametrize(("turned", "score", "accepted"), [(True, 0.6, True), (True, 0.4, False), (False, 0.6, False)])
-def test_a_turned_mesh_is_a_face_where_the_detector_finds_one_in_its_crop(monkeypatch, turned, score, accepted):
-    detector = Detector(turned=[detected(score)])
-    network = SimpleNamespace(input=np.zeros((1, 192, 192, 3)), output_sizes=[1404, 1])
-    finder = FaceFinder(detector, FaceMeshes(detector, network), None, 0.9)
-    mesh = mesh_of(turned=turned)
-    assert finder.accepts_new(np.zeros((400, 400, 3), np.uint8), mesh) == accepted
-    assert not turned or detector.box.rotation == pytest.approx(math.pi / 2)
-    assert finder.accepts_new(np.zeros((400, 400, 3), np.uint8), mesh, 1, detected())  # found in a window
-
-
-@pytest.mark.parametrize(
-    ("passes", "checks", "is_lost"),
-    [([False] * 9, [3, 6], True), ([True] * 2 + [False] * 9, [3, 33, 63, 66, 69, 72, 75, 78, 81, 84, 87], False)],
-)
-def test_a_tracked_face_is_checked_again_and_lost_after_failures(monkeypatch, passes, checks, is_lost):
-    """A passed check is repeated after 30 frames, a failed one after 3. Two failures end a track, or 10 later."""
-    finder = FaceFinder(None, SimpleNamespace(box_after=None), None, 0.5)
-    frames, results = [], iter(passes)
-    monkeypatch.setattr(finder, "accepts_new", lambda *_: frames.append(number) or next(results))
-    track, mesh = Track(1, mesh_of(), mesh_of(), None, 0.0), mesh_of()
-    for number in range(1, checks[-1] + 1):
-        kept = finder.verify(None, track, mesh, [track])
-        assert kept is (None if is_lost and number == checks[-1] else mesh)
-    assert frames == checks
-
-
 def test_points_of_the_network_lie_in_its_crop():
     """The network gives pixels of its input, whose centre is that of the box."""
     corners = np.array([[0, 0, 0], [192, 0, 0], [192, 192, 0], [0, 192, 0], [96, 96, 48]], np.float32)
@@ -425,71 +350,6 @@ def test_fields_of_a_message_are_read_up_to_its_end():
             assert end in {3, 8, 13, 22}
 
 
-@pytest.mark.parametrize(
-    ("points", "sizes", "fits"),
-    [(146, [52], True), (145, [52], False), (146, [51], False), (146, [53], False), (146, [52, 1], False)],
-)
-def test_a_network_of_blendshapes_has_their_number_of_outputs(monkeypatch, points, sizes, fits):
-    engine = SimpleNamespace(input=np.zeros((1, points, 2), np.float32), output_sizes=sizes)
-    monkeypatch.setattr(face_networks, "load_number_engine", lambda *_: engine)
-    bundle = SimpleNamespace(name="a.task", file=lambda name: name)
-    if fits:
-        assert face_networks.load_blendshapes(bundle, None)
-        return
-    with pytest.raises(InputError, match=r"a.task: face_blendshapes.tflite has input .* not \(1, 146, 2\) and 52"):
-        face_networks.load_blendshapes(bundle, None)
-
-
-class Windows(Detector):
-    """Full-range detector that finds these boxes in the first window, and counts the windows."""
-
-    def __init__(self, *boxes):
-        super().__init__(*boxes)
-        self.sizes = []
-
-    def find(self, rgb, min_score):
-        self.sizes.append(rgb.shape[:2])
-        return super().find(rgb, min_score) if len(self.sizes) == 1 else []
-
-
-LEVELS = {1: 1, 2: 4, 3: 9}  # number of windows of a square image
-
-
-@pytest.mark.parametrize(
-    ("published", "shape", "thorough", "levels"),
-    [
-        ([], (600, 600), False, [1, 2]),
-        ([100], (600, 600), False, [1]),
-        ([89], (600, 600), False, [1, 2]),  # a face smaller than 0.15 of the image
-        ([100, 28], (600, 600), False, [1, 2]),
-        ([100, 26], (600, 600), False, [1, 2, 3]),  # and than 0.045
-        ([100], (600, 600), True, [1, 2, 3]),
-    ],
-)
-def test_smaller_windows_are_searched_if_faces_are_small_or_all_are_wanted(published, shape, thorough, levels):
-    usual = Detector(
-        *(detected(box=(9 + 200 * i, 9, 9 + 200 * i + size, 9 + size)) for i, size in enumerate(published))
-    )
-    detector, rgb = Windows(), np.zeros((*shape, 3), np.uint8)
-    found, complete = search_boxes(rgb, detector, FaceBoxes(usual), Extent(0.5, thorough=thorough))
-    assert len(detector.sizes) == sum(LEVELS[level] for level in levels)
-    assert complete == (levels[-1] == 3)
-    assert len(found) == len(published)
-
-
-def test_all_windows_of_a_long_image_are_searched():
-    detector = Windows()
-    assert search_boxes(np.zeros((200, 1600, 3), np.uint8), detector, FaceBoxes(Detector()), Extent(0.5))[1]
-    assert len(detector.sizes) > 14
-
-
-def test_faces_of_windows_are_added_unless_they_are_known_or_cut():
-    known = detected(0.7, (100, 100, 200, 200))
-    detector = Windows(detected(0.6, (102, 100, 202, 200)), detected(0.9, (300, 300, 330, 340)), detected(0.3))
-    found, _ = search_boxes(np.zeros((600, 600, 3), np.uint8), detector, FaceBoxes(Detector(known)), Extent(0.5))
-    assert [(one.score, *one.keypoints[0, :2]) for one in found] == [(0.9, 300, 300), (0.7, 100, 100)]
-
-
 @pytest.mark.parametrize("turn", [0.0, 0.6, math.pi / 2, 3.0])
 def test_the_box_of_a_face_turns_with_its_eyes(turn):
     """The face is 80 wide and 100 high, around (200, 150)."""
@@ -549,28 +409,3 @@ def test_the_depth_of_a_face_landmarker_is_stretched_with_the_aspect_of_the_imag
     stretched, plain = (FaceMeshes(None, MeshNetwork(), stretches_depth=one).observe(rgb, box) for one in (True, False))
     np.testing.assert_allclose(stretched.keypoints[:, 2], depth, rtol=1e-5)
     np.testing.assert_allclose(plain.keypoints[:, 2], 19.2, rtol=1e-5)
-
-
-@pytest.mark.parametrize(
-    ("score", "turned", "presence", "is_turned"),
-    [(0.89, 0.8, 0.99, True), (0.91, 0.8, 0.99, False), (0.89, 0.4, 0.99, False), (0.89, 0.8, 0.01, False)],
-)
-def test_a_doubtful_face_is_turned_if_the_upside_down_face_is_likelier(score, turned, presence, is_turned):
-    """The network sees the upside-down face with this presence, and the upright one with 0.5."""
-    upright, down = detected(score, (150, 150, 250, 250)), detected(turned, (150, 140, 250, 240))
-    down.keypoints[:2] = (220, 180), (180, 180)  # turned eyes
-    upright.keypoints[:2] = (180, 180), (220, 180)
-    kind = FaceMeshes(None, MeshNetwork(), turns=True)
-    points = mesh_of().keypoints
-
-    def observe(rgb, box):
-        return FaceObservation(presence if abs(box.rotation) > 2 else 0.5, points)
-
-    class Turned(Detector):
-        def find_in(self, rgb, box, min_score):
-            return super().find_in(rgb, box, min_score) if abs(box.rotation) > 2 else []
-
-    kind.observe, kind.box_after = observe, lambda seen: RotatedBox(200, 200, 150, 150, 3.0)
-    detector = Turned(turned=[down])
-    found = kind.turned_upright(detector, np.zeros((400, 400, 3), np.uint8), upright)
-    assert found is (down if is_turned else upright)

@@ -12,53 +12,11 @@ from sonjit.detectors.kinds.hands import box_around_hand, load_hands
 from sonjit.detectors.options import HandOptions
 from sonjit.detectors.search.geometry import PRESENT
 from sonjit.detectors.search.hands import HandSearch
-from sonjit.detectors.search.network import HandBox
 from sonjit.geometry.boxes import RotatedBox, box_around, box_iou, size_of
-
-from .test_search import Landmarks, Network, Palms, an_image
 
 
 def near(rgb, box, palms, hands, skips=lambda _: False):
     return HandSearch(rgb, palms, hands).crops_near(box, skips)
-
-
-@pytest.mark.parametrize(("presence", "skipped", "count"), [(0.9, False, 1), (0.2, False, 0), (0.9, True, 0)])
-def test_crops_are_those_of_the_keypoints_of_recognised_hands(presence, skipped, count):
-    hands = Landmarks(presence)
-    crops = [*near(an_image(), RotatedBox(60, 60, 50, 50, 0.2), Palms(), hands, lambda _: skipped)]
-    assert len(crops) == count
-    assert all(crop.box == box_around_hand(hands.observe(an_image(), None).keypoints) for crop in crops)
-
-
-def test_a_box_outside_the_image_has_no_crops():
-    assert not [*near(an_image(), RotatedBox(-900, 60, 50, 50, 0), Palms(), Landmarks(0.9))]
-
-
-class PalmsInWindows(Palms):
-    """Palm detector that finds a palm in windows only."""
-
-    def find_from(self, rgb, *min_scores):
-        found = super().find_from(rgb, *min_scores)
-        return [[] for _ in min_scores] if rgb.shape == an_image().shape else found
-
-
-@pytest.mark.parametrize(("score", "count"), [(0.2, 1), (0.1, 0)])
-def test_the_search_looks_near_doubtful_hands_of_the_network(score, count):
-    network = Network(HandBox(score, RotatedBox(140, 110, 50, 50, 0)))
-    search = HandSearch(an_image(), PalmsInWindows(), Landmarks(0.9), lambda: network, lambda: None)
-    assert [candidate.proposal.source for candidate in search.search()] == ["closer"] * count
-
-
-def test_the_search_does_not_look_near_certain_hands():
-    class NoWindows(Palms):
-        def find(self, rgb, min_score):
-            raise AssertionError("a window is searched")
-
-    hands = Landmarks(0.999)
-    crop = box_around_hand(hands.observe(an_image(), None).keypoints)
-    network = Network(HandBox(0.2, crop))
-    search = HandSearch(an_image(), NoWindows(), hands, lambda: network, lambda: None)
-    assert len(search.search()) == 1
 
 
 MOST_AWAY = 0.15  # maximum mean distance of the keypoints, in sizes of the hand

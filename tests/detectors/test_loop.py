@@ -1,31 +1,25 @@
 """The detector pipeline, with a kind that needs no network."""
 
-import json
 import logging
 import math
-import pickle
 import threading
 from dataclasses import replace
-from types import SimpleNamespace
 
-import cv2
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sonjit import InputError, OneEuro, track
-from sonjit.detectors import Detector, interfaces, smoothing, tracking
+from sonjit import InputError, OneEuro
+from sonjit.detectors import Detector, smoothing, tracking
 from sonjit.detectors.options import CommonOptions, HandOptions
-from sonjit.detectors.search.stream_finders import BodyFinder, FaceFinder, HandFinder
-from sonjit.detectors.search.streams import StreamSearch
 from sonjit.geometry.boxes import RotatedBox
 from sonjit.gestures import Gesture
 from sonjit.gestures.custom import LearnedGestures
 from sonjit.gestures.custom_motions import CustomMotions
-from sonjit.results import Frame, Hand, MotionEvent
+from sonjit.results import Hand
 
-from .fakes import Scene, seen_at
+from .fakes import Scene
 
 IMAGE = np.zeros((100, 1000, 3), np.uint8)
 times = st.none() | st.floats() | st.sampled_from([0.0, -1.0, 1.0, 1 / 30, 1e17, 5e-324, math.nan, math.inf, -math.inf])
@@ -56,24 +50,6 @@ def test_the_graph_shows_the_loop_that_runs():
     for graph in (stream.graph, stills.graph):
         assert {name for edge in graph.edges for name in edge[:2]} == graph.nodes.keys()
     assert "every 3" in make(search_interval=3)[1].graph.nodes["search"]
-
-
-KIND = SimpleNamespace(box_after=None)
-
-
-@pytest.mark.parametrize(
-    ("finder", "is_checked"),
-    [
-        (HandFinder(None, KIND, 0.5), False),
-        (FaceFinder(None, KIND, None, 0.5), True),
-        (BodyFinder(None, None, KIND), True),
-    ],
-    ids=["hands", "faces", "bodies"],
-)
-def test_the_graph_shows_which_tracks_are_checked_for_other_kinds(finder, is_checked):
-    graph = Detector(Scene(), tracking.Tracker(), CommonOptions(), stream_search=StreamSearch(finder)).graph
-    assert ("check" in graph.nodes) == is_checked
-    assert "window" in graph.nodes
 
 
 class HandScene(Scene):
@@ -126,36 +102,6 @@ def test_results_are_refined_once_in_stills_and_streams_and_tracking_uses_the_pl
     assert boxes == pytest.approx([300])
 
 
-def test_streams_return_the_motions_of_their_hands(monkeypatch, tmp_path):
-    """Check the motions of hands, including mirrored ones, in frames and JSON."""
-    calls = []
-
-    def moved(self, hands, time_s):
-        calls.append((hands[0].keypoints[0, 0], time_s))
-        return [MotionEvent("Swipe_Left", "end", 3, "Left", time_s, 0.5, (-1.25, 0.5), 0.0)]
-
-    monkeypatch.setattr("sonjit.gestures.motions.MotionRecognizer.__call__", moved)
-    scene = HandScene()
-    options = HandOptions(max_instances=1, gestures="canned", flip_horizontal=True)
-    detector = Detector(scene, tracking.Tracker(lambda: None), options)
-    scene.show(100)
-    found = detector.detect(IMAGE, time=0.5)
-    assert calls == [(found[0].keypoints[0, 0], 0.5)]
-    assert pickle.loads(pickle.dumps(found)).motions == found.motions
-    source = tmp_path / "one.png"
-    cv2.imwrite(str(source), IMAGE)
-    (frame,) = track(str(source), detector)
-    data = json.loads(json.dumps(frame.to_dict()))
-    assert [motion["name"] for motion in data["motions"]] == ["Swipe_Left"]
-    (event,) = frame.motions
-    assert event == replace(found.motions[0], time=0.5 + 1 / 30)
-    assert Frame.from_dict(data).motions == [replace(event, time=0.5333)]
-    monkeypatch.setattr("sonjit.gestures.motions.MotionRecognizer.finish", lambda _: found.motions)
-    assert detector.finish() == found.motions
-    detector.set_gestures(None)
-    assert detector.detect(IMAGE).motions == detector.finish() == []
-
-
 @pytest.mark.parametrize("begins", [lambda one: one.reset(), lambda one: one.detect(IMAGE, time=0.1)])
 def test_a_new_stream_does_not_smooth_gestures_with_those_of_the_last(begins):
     scene, made = HandScene(), ["open"]
@@ -170,143 +116,10 @@ def test_a_new_stream_does_not_smooth_gestures_with_those_of_the_last(begins):
     assert detector.detect(IMAGE, time=1 + 11 / 30)[0].gesture.name == "fist"
 
 
-@pytest.mark.parametrize(
-    ("shown", "options", "searches"),
-    [
-        ([()] * 7, {}, [0, 1, 2, 3, 4, 5, 6]), ([(100,)] * 12, {}, [0, 5, 10]),
-        ([(100,)] * 7, {"search_interval": 3}, [0, 3, 6]), ([(100,)] * 4, {"search_interval": 1}, [0, 1, 2, 3]),
-        ([(100, 500)] * 30, {}, [0]), ([(100,)] * 30, {"max_instances": 1}, [0]),
-        ([(100, 500)] * 3 + [(100,)] * 7, {}, [0, 4, 9]),
-        ([(100,)] * 65, {"max_instances": 3, "sparse_from": 1}, [0, 30, 60]),
-        ([(100,)] * 12, {"max_instances": 3, "sparse_from": 2}, [0, 5, 10]),
-    ],
-    ids=[
-        "none-held", "some-held", "interval-3", "interval-1", "full", "full-of-one", "right-after-a-loss",
-        "sparse", "fewer",
-    ],
-)  # fmt: skip
-def test_when_it_searches(shown, options, searches):
-    scene, detector = make(**options)
-    play(scene, detector, shown)
-    assert scene.searches == searches
-
-
-class Windows:
-    """Search of a stream that finds nothing and recognises new images."""
-
-    def __init__(self, changed, verifying=()):
-        self.changed, self.verifying, self.rooms = iter(changed), verifying, []
-
-    check = interfaces.Verifier()
-    is_first_pass = False
-
-    @property
-    def is_verifying(self):
-        return len(self.rooms) in self.verifying
-
-    def step(self, rgb, active, new, lost, *, spent, room):
-        self.rooms.append(room)
-        return list(new)
-
-    def is_changed(self, rgb):
-        return next(self.changed)
-
-    def reset(self):
-        pass
-
-
 def test_never_more_than_requested():
     scene, detector = make(max_instances=3, search_interval=1)
     results = play(scene, detector, [(100,), (100, 300), (100, 300, 500, 700, 900)])
     assert [len(result) for result in results] == [1, 2, 3]
-
-
-@pytest.mark.parametrize(("verifying", "last"), [((), 2), ((3, 4), 4), (range(20), 5)])
-def test_a_sparse_search_lasts_for_some_frames_and_longer_while_it_verifies(verifying, last):
-    windows = Windows([], verifying)
-    options = CommonOptions(max_instances=3, sparse_from=1)
-    play(scene := Scene(), Detector(scene, tracking.Tracker(), options, stream_search=windows), [(100,)] * 10)
-    assert windows.rooms == [3] + [2] * last + [0] * (9 - last)
-
-
-@pytest.mark.parametrize(("is_first_pass", "last"), [(False, 2), (True, 9)])
-def test_windows_of_a_stream_with_all_instances_are_searched_once_and_after_each_search(is_first_pass, last):
-    windows = Windows([])
-    windows.is_first_pass = is_first_pass
-    options = CommonOptions(max_instances=1)
-    play(scene := Scene(), Detector(scene, tracking.Tracker(), options, stream_search=windows), [(100,)] * 10)
-    assert windows.rooms == [1] * (1 + last) + [0] * (9 - last)
-
-
-def test_a_sparse_search_searches_as_usual_after_a_loss():
-    scene, detector = make(max_instances=3, sparse_from=1)
-    play(scene, detector, [(100,)] * 20 + [(500,)] * 3)
-    assert scene.searches == [0, 21]
-
-
-@pytest.mark.parametrize(
-    ("score", "changed", "searches"), [(0.8, True, [0, 1, 2, 3]), (0.8, False, [0]), (0.95, True, [0])]
-)
-def test_changed_images_are_searched_while_only_doubtful_instances_are_tracked(score, changed, searches):
-    class Doubtful(Scene):
-        def observe(self, rgb, box):
-            return replace(super().observe(rgb, box), score=score)
-
-    scene, windows = Doubtful(), Windows([changed] * 3)
-    detector = Detector(scene, tracking.Tracker(), CommonOptions(max_instances=2), stream_search=windows)
-    play(scene, detector, [(100,)] * 4)
-    assert scene.searches == searches
-
-
-class Adding(Windows):
-    """Search of a stream that finds further observations."""
-
-    found = ()
-
-    def step(self, rgb, active, new, lost, *, spent, room):
-        return [*new, *self.found]
-
-
-@pytest.mark.parametrize("sparse_from", [None, 1])
-def test_an_instance_that_covers_a_part_of_a_visible_one_is_added(sparse_from):
-    search, scene = Adding([]), Scene()
-    options = CommonOptions(max_instances=3, sparse_from=sparse_from)
-    detector = Detector(scene, tracking.Tracker(), options, stream_search=search)
-    play(scene, detector, [(100,)])
-    search.found = [seen_at(120, 50)]
-    assert [len(found) for found in play(scene, detector, [(100,)])] == [2]
-
-
-def test_a_stream_counts_instances_beyond_the_maximum_until_one_leaves():
-    scene = Scene()
-    options = CommonOptions(max_instances=2)
-    detector = Detector(scene, tracking.Tracker(), options, stream_search=Windows([]))
-    totals = []
-    for places in [(100, 300, 500, 700), (100, 300, 500), (100, 300), (100,), (100,)]:
-        scene.show(*places)
-        totals.append(detector.detect(IMAGE).total)
-    assert totals == [3, 3, 3, 1, 1]
-    assert scene.looks == [3, 2, 2, 2, 1]  # one more than the maximum, and only in a search
-
-
-@pytest.mark.parametrize(("sparse_from", "searches"), [(None, [0, 90, 180]), (1, [0, 30, 60, 90, 120, 150, 180])])
-def test_a_stream_with_all_instances_is_searched_for_more_in_recordings_more_often(sparse_from, searches):
-    scene, detector = make(max_instances=1, sparse_from=sparse_from)
-    play(scene, detector, [(100,)] * 181)
-    assert scene.searches == searches
-    scene.show(100, 500)
-    assert [detector.detect(IMAGE).total for _ in range(90)][-1] == 2
-
-
-def test_the_number_beyond_the_maximum_is_the_largest_since_the_last_search():
-    search, scene = Adding([]), Scene()
-    detector = Detector(scene, tracking.Tracker(), CommonOptions(max_instances=1), stream_search=search)
-    play(scene, detector, [(100,)])
-    totals = []
-    for places in [(300, 500), (300,), ()]:
-        search.found = [seen_at(x, 50) for x in places]
-        totals.append(detector.detect(IMAGE).total)
-    assert totals == [3, 3, 3]
 
 
 def test_the_fast_search_of_stills_counts_proposals_beyond_the_maximum():

@@ -1,8 +1,6 @@
 """Options of detectors: their bounds and defaults, and what the detectors derive from them."""
 
 import inspect
-from dataclasses import replace
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -10,7 +8,6 @@ import pytest
 import sonjit
 from sonjit import InputError
 from sonjit.detectors import create, kinds, options
-from sonjit.detectors.interfaces import Kind
 from sonjit.detectors.kinds import KINDS, find_model, make_options, options_for, options_of, refuse_unused_options
 from sonjit.detectors.options import BodyOptions, CommonOptions, FaceOptions, GraphThresholds, HandOptions
 from sonjit.detectors.smoothing import KeypointSmoother, OneEuro
@@ -27,71 +24,6 @@ def test_engines_have_the_options_of_the_detector(tmp_path, monkeypatch):
     assert running.shared
     assert running.cache.name == "compiled"
     assert not HandOptions().running.shared
-
-
-class Bundle:
-    """Task bundle with any file."""
-
-    name = "own.task"
-
-    def file(self, member):
-        return Path("bundle") / member
-
-
-@pytest.fixture
-def bundles(monkeypatch):
-    """Replace the loading of bundles, and return the paths that are loaded."""
-    loaded = []
-    monkeypatch.setattr(options, "has_bundle", lambda name, folder: name != "holistic_landmarker.task")
-    monkeypatch.setattr(options, "load_bundle", lambda path, folder: loaded.append((path, folder)) or Bundle())
-    monkeypatch.setattr(options, "find_weight", lambda name, folder: Path("published") / name)
-    return loaded
-
-
-OWN_BUNDLE, NETWORK = Path("own.task"), Path("own.tflite")
-
-
-@pytest.mark.parametrize(
-    ("made", "path"),
-    [
-        (HandOptions(landmark_model=OWN_BUNDLE), OWN_BUNDLE),
-        (HandOptions(landmark_model=NETWORK), None),
-        (HandOptions(), None),
-        (FaceOptions(), None),
-        (FaceOptions(blendshapes=True), Path("face_landmarker.task")),
-        (FaceOptions(transform=True), Path("face_landmarker.task")),
-        (FaceOptions(transform=True, landmark_model=NETWORK), None),
-        (FaceOptions(blendshapes=True, model="mesh"), None),  # a bundle has no such network
-        (options.HolisticOptions(blendshapes=True), None),  # it is not registered
-        (options.HolisticOptions(blendshapes=True, landmark_model=Path("other.task")), Path("other.task")),
-    ],
-)
-def test_a_bundle_is_that_of_the_user_or_the_registered_one_that_an_option_prefers(bundles, made, path):
-    made = replace(made, models_dir=Path("folder"))
-    assert (made.bundle is not None) == (path is not None)
-    assert bundles == ([] if path is None else [(path, Path("folder"))])
-    assert not made.follows_bundle  # only the fast search does
-    assert replace(made, search="fast").follows_bundle == (path is not None)
-
-
-@pytest.mark.parametrize(
-    ("kind", "prefix"), [("hands", "hand"), ("face", "face"), ("body", "pose"), ("holistic", "pose")]
-)
-def test_networks_are_those_of_the_user_then_of_the_bundle_then_the_published_ones(bundles, kind, prefix):
-    usual = options_for(kind)
-    assert (usual.detector_file("d"), usual.landmark_file("l")) == (Path("published/d"), Path("published/l"))
-    own = replace(usual, detector_model=Path("mine"), landmark_model=NETWORK)
-    assert (own.detector_file("d"), own.landmark_file("l")) == (Path("mine"), NETWORK)
-    bundled = replace(usual, landmark_model=OWN_BUNDLE)
-    assert bundled.detector_file("d") == Path(f"bundle/{prefix}_detector.tflite")
-    assert bundled.landmark_file("l") == Path(f"bundle/{prefix}_landmarks_detector.tflite")
-    assert replace(bundled, detector_model=Path("mine")).detector_file("d") == Path("mine")
-
-
-def test_a_bundle_that_is_followed_keeps_its_maximum_in_recordings(bundles):
-    bundled = HandOptions(landmark_model=OWN_BUNDLE, search="fast", has_own_limit=False)
-    assert bundled.for_input("video").max_instances == 2
-    assert replace(bundled, search="auto").for_input("video").max_instances == 6
 
 
 def test_options_of_another_kind_have_the_common_values():
@@ -148,56 +80,6 @@ def test_models_are_named_by_their_kind(name, model):
 )
 def test_options_that_have_an_effect_or_describe_what_happens_are_accepted(kind, given):
     refuse_unused_options(options_for(kind, **given), given)
-
-
-class Loaded(Kind):
-    """Kind without networks."""
-
-    keypoint_count, overlap_keypoints = 5, (0, 2)
-    find = observe = result = None
-    networks = {"recrop": "again.tflite"}  # noqa: RUF012  # a constant
-
-
-@pytest.mark.parametrize("search", ["fast", "auto", "thorough"])
-@pytest.mark.parametrize(
-    ("name", "model", "still"), [("hands", "lite", True), ("body", "full", False), ("face", "box", False)]
-)
-def test_a_detector_has_the_parts_that_its_options_ask_for(monkeypatch, search, name, model, still):
-    made, loaded = [], Loaded()
-    entry = replace(
-        KINDS[name], load=lambda _: loaded, search=lambda *_: "stills", stream_search=lambda *_: "stream",
-        search_weights=(), smoothers=lambda _: "smoothers",
-    )  # fmt: skip
-    monkeypatch.setitem(kinds.KINDS, name, entry)
-    monkeypatch.setattr(create, "Detector", lambda *parts, **more: made.append((parts, more)) or len(made))
-    monkeypatch.setattr(create.tracking, "Tracker", lambda *parts, **more: (parts, more))
-    chosen = options_for(name, model=model, static_image=still, search=search, threads=4, detector_model="a/mine.onnx")
-    assert create.detector_from(chosen) == 1
-    (kind, tracker, given), more = made[0]
-    assert (kind, given) == (loaded, chosen)
-    is_fast = search == "fast"
-    propagate = None if is_fast else loaded.propagate
-    rules = {"merge_nested": not is_fast, "propagate": propagate, "max_tracks": chosen.max_instances}
-    assert tracker == (("smoothers",), rules | {"overlap_keypoints": (0, 2)})
-    assert more["search"] == ("stills" if search == "thorough" or (search == "auto" and still) else None)
-    assert more["stream_search"] == ("stream" if (search, still, model) == ("auto", False, "full") else None)
-    weights = entry.models[model].weights
-    assert more["networks"] == {**weights, "recrop": "again.tflite", "detector": "mine.onnx"}
-    assert more["keypoint_count"] == 5
-    loaded.keypoint_count = None
-    assert more["create_sibling"]() == 2
-    sibling = made[1][0][2]
-    assert sibling == replace(chosen, threads=1, shared=True)
-    assert made[1][1]["keypoint_count"] == next(iter(entry.result.skeletons))
-
-
-@pytest.mark.parametrize(("still", "place"), [(True, "images"), (False, "streams")])
-def test_a_kind_without_a_thorough_search_refuses_it(monkeypatch, still, place):
-    monkeypatch.setitem(kinds.KINDS, "hands", replace(KINDS["hands"], load=lambda _: Loaded(), search=None))
-    monkeypatch.setattr(CommonOptions, "file", lambda *_: None)
-    words = f"search='thorough' is not available for hands full in {place}. Use search='auto'."
-    with pytest.raises(InputError, match=f"^{words}$".replace(".", r"\.")):
-        create.detector_from(options_for("hands", static_image=still, search="thorough"))
 
 
 def test_the_function_has_the_parameters_and_descriptions_of_all_options():
