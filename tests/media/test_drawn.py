@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sonjit._util.errors import InputError, JobError
+from sonjit._util.errors import InputError
+from sonjit._util.files import DiskError
 from sonjit.media import BestEffortDrawing, DrawingWriter, open_drawing_writer, open_source
 from sonjit.media.annotated import videos
 from sonjit.media.annotated.videos import SoundTrack, changed_regions, failing_as_drawing
@@ -404,8 +405,8 @@ def test_clocks_of_sources_are_kept_where_they_are_plausible(tmp_path, demo_clip
 @pytest.mark.parametrize(
     ("error", "expected"),
     [
-        (OSError(errno.ENOSPC, "full"), JobError),
-        (OSError(errno.EACCES, "denied"), JobError),
+        (OSError(errno.ENOSPC, "full"), DiskError),
+        (OSError(errno.ESTALE, "gone"), DiskError),
         (OSError(errno.EINVAL, "wrong"), DrawingError),
         (av.error.InvalidDataError(1094995529, "damaged"), DrawingError),
         (ValueError("size"), DrawingError),

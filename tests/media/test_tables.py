@@ -445,20 +445,137 @@ os._exit(9)
 @pytest.mark.skipif(sys.platform == "win32", reason="drafts have no locks there")
 def test_the_frames_of_a_killed_run_stay_under_a_visible_name(tmp_path, caplog):
     (tmp_path / "a").mkdir()
-    (tmp_path / "a" / "k.unfinished.csv").write_text("of an earlier kill")
+    (tmp_path / "a" / "k.csv.unfinished").write_text("of an earlier kill")
     (tmp_path / ".work").mkdir()
     paths = [tmp_path / name for name in ("a/k.csv", "a/k.jsonl", "a/k.json", "a/k l.csv", ".work/k.csv")]
     assert subprocess.run([sys.executable, "-c", KILLED, *paths], check=False).returncode == 9
     for folder in ("a", ".work"):
         with open_writer(tmp_path / folder / "next.csv", HEADER):
             pass
-    kept = ["k l.unfinished.csv", "k.unfinished.csv", "k.unfinished.json", "k.unfinished.jsonl", "k.unfinished_2.csv"]
+    kept = ["k l.csv.unfinished", "k.csv.unfinished", "k.csv_2.unfinished", "k.json.unfinished", "k.jsonl.unfinished"]
     assert sorted(path.name for path in (tmp_path / "a").iterdir()) == [*kept, "next.csv"]
     assert [path.name for path in (tmp_path / ".work").iterdir()] == ["next.csv"]
-    for name in (kept[0], *kept[2:]):
+    for name in (kept[0], *kept[3:]):
         assert f"was not finished by an earlier run. Its frames until then are in {tmp_path}/a/{name}" in caplog.text
         frames = load_frames(tmp_path / "a" / name)[1]
-        assert [frame.index for frame in frames] == list(range(39 if name.endswith(".json") else len(frames)))
+        assert [frame.index for frame in frames] == list(range(39 if ".json." in name else len(frames)))
         assert len(frames) in (39, 40)
         assert all(len(frame.hands) == 2 for frame in frames)
         np.testing.assert_array_equal(frames[38].hands[1].keypoints, np.full((21, 3), 38))
+
+
+def numbered(index):
+    return Hand("Left", 0.5, np.full((21, 3), index, np.float32), np.full((21, 3), index, np.float32))
+
+
+def save(path, count, source="clip.mp4"):
+    """Write a table of some frames, with the notes and sizes that a run knows at its end."""
+    with open_writer(path, Header(source, 640, 480, 30.0, "full")) as writer:
+        writer.remarks = ["a note"]
+        writer.sources["clip.mp4"] = {"width": 640, "height": 480}
+        for index in range(count):
+            writer.write(Frame(index, index / 30, hands=[numbered(index)]))
+
+
+@pytest.mark.parametrize("name", ["{}{}.unfinished", "{}.unfinished{}"])
+@pytest.mark.parametrize("ending", [".csv", ".json", ".jsonl"])
+def test_an_unfinished_table_is_removed_when_its_frames_are_in_the_finished_one(tmp_path, caplog, ending, name):
+    """The second name is that of earlier versions."""
+    unfinished = tmp_path / name.format("t", ending)
+    save(tmp_path / f"other{ending}", 9)
+    (tmp_path / f"other{ending}").rename(unfinished)
+    other = tmp_path / f"s{ending}"
+    save(other, 20)
+    assert unfinished.exists()  # that of another table
+    save(tmp_path / f"t{ending}", 20)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([other.name, f"t{ending}"])
+    assert caplog.text == ""
+
+
+@pytest.mark.parametrize("ending", [".csv", ".json", ".jsonl"])
+def test_an_unfinished_table_of_other_frames_is_kept_and_reported(tmp_path, caplog, ending):
+    unfinished = tmp_path / f"t{ending}.unfinished"
+    save(tmp_path / f"other{ending}", 30)
+    (tmp_path / f"other{ending}").rename(unfinished)
+    before = unfinished.read_bytes()
+    save(tmp_path / f"t{ending}", 20)  # fewer frames, as with --limit
+    assert unfinished.read_bytes() == before
+    assert f"{unfinished} has frames that {tmp_path / f't{ending}'} does not contain. It is kept." in caplog.text
+    assert len(load_frames(unfinished)[1]) == 30
+
+
+@pytest.mark.parametrize("ending", [".json", ".jsonl"])
+def test_an_unfinished_table_of_another_recording_is_kept(tmp_path, ending):
+    save(tmp_path / f"other{ending}", 9, "other.mp4")
+    (tmp_path / f"other{ending}").rename(tmp_path / f"t{ending}.unfinished")
+    save(tmp_path / f"t{ending}", 20)
+    assert len(load_frames(tmp_path / f"t{ending}.unfinished")[1]) == 9
+
+
+FULL = """
+import resource, sys
+import numpy as np
+from sonjit.media import Header, open_writer
+from sonjit.results import Frame, Hand, MotionEvent
+from sonjit.runs.frame_tables import FrameTable
+path, limit, count = sys.argv[1], *map(int, sys.argv[2:])
+resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))  # a larger file is an error, as on a full disk
+try:
+    with FrameTable(path, Header("clip.mp4", 640, 480, 30.0, "full"), {}, with_motions=True) as table:
+        for index in range(count):
+            points = np.random.default_rng(index).uniform(0, 400, (21, 3)).astype(np.float32)
+            hands = [Hand("Left", 0.5, points, points) for _ in range(2)] if index else []
+            motion = MotionEvent("Swipe_Left", "end", 1, "Right", index / 30, 0.5, (0.0, 0.0), 1.0)
+            table.write(Frame(index, index / 30, hands=hands, motions=[motion]), None)
+except Exception as error:
+    sys.exit(f"{type(error).__name__}: {error}")
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit of this kind")
+@pytest.mark.parametrize(
+    ("name", "limit", "kept"),
+    [
+        ("t.csv", 100_000, ["t.csv.unfinished", "t.motions.csv.unfinished"]),
+        ("t.json", 100_000, ["t.json.unfinished"]),
+        ("t.json", 1 << 16, ["t.json.unfinished"]),  # a multiple of a block
+        ("t.jsonl", 100_000, ["t.jsonl.unfinished"]),
+        ("t.parquet", 20_000, []),
+        ("t.xlsx", 20_000, []),
+        ("t.coco.json", 100_000, []),
+        ("t.yolo.yaml", 500, []),  # the first image has no hands, and so an empty file
+        ("t.cvat.xml", 100_000, []),
+        ("t.labelstudio.json", 100_000, []),
+    ],
+)
+def test_a_full_disk_keeps_the_complete_frames_and_no_strange_parts(tmp_path, name, limit, kept):
+    done = subprocess.run(
+        [sys.executable, "-c", FULL, tmp_path / name, str(limit), "300"], check=False, capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    assert "DiskError: " in done.stderr
+    assert "File too large" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == kept
+    assert all(str(tmp_path / path) in done.stderr for path in kept)
+    for path in kept[:1]:
+        frames = load_frames(tmp_path / path)[1]
+        assert [frame.index for frame in frames] == list(range(len(frames)))
+        assert len(frames) > 10
+        assert all(len(frame.hands) == (2 if frame.index else 0) for frame in frames)
+        points = np.random.default_rng(len(frames) - 1).uniform(0, 400, (21, 3)).astype(np.float32)
+        np.testing.assert_array_equal(frames[-1].hands[1].keypoints, points)
+    for path in kept[1:]:
+        lines = (tmp_path / path).read_text().splitlines()
+        assert all(line.count(",") == lines[0].count(",") for line in lines)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit of this kind")
+@pytest.mark.parametrize("name", ["t.csv", "t.json", "t.jsonl"])
+def test_a_run_after_a_full_disk_leaves_only_its_table(tmp_path, name):
+    command = [sys.executable, "-c", FULL, tmp_path / name]
+    assert subprocess.run([*command, "100000", "300"], check=False, stderr=subprocess.DEVNULL).returncode == 1
+    subprocess.run([*command, str(1 << 30), "300"], check=True)
+    tables = {name} | ({"t.motions.csv", "t.events.csv"} if name == "t.csv" else set())
+    assert {path.name for path in tmp_path.iterdir()} == tables
+    assert len(load_frames(tmp_path / name)[1]) == 300

@@ -35,7 +35,7 @@ DISTURBED = 2  # disturbances per run
 END_S = 600
 JOBS = ("one", "two")
 SIGNALS = (signal.SIGKILL, signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-UNFINISHED = "*.unfinished.*"  # frames of killed runs, which Sonjit keeps
+UNFINISHED = "*.unfinished"  # frames of killed runs, which Sonjit keeps
 
 
 class Verb(NamedTuple):

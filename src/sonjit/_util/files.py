@@ -2,13 +2,14 @@
 
 A process locks its drafts and work folders. The operating system releases the locks when the process ends, even if it
 is killed. The next process that writes into a folder removes all unlocked drafts, and gives the complete frames of
-tables a visible name, `NAME.unfinished.csv`. Windows does not remove open files, which has the same effect. On disks
-without locks nothing is removed.
+tables a visible name, `NAME.csv.unfinished`. Windows does not remove open files, which has the same effect. On disks
+without locks nothing is removed. A disk that refuses a file, such as a full one, also leaves the complete frames.
 """
 
 import codecs
 import errno
 import hashlib
+import json
 import logging
 import os
 import re
@@ -17,10 +18,11 @@ import stat
 import tempfile
 import unicodedata
 import weakref
-from abc import ABC, abstractmethod
-from collections.abc import Generator
+from abc import ABC
+from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
+from io import FileIO
 from pathlib import Path, PurePath
 from typing import Final, Self, TextIO
 
@@ -36,8 +38,12 @@ _LOG = logging.getLogger(__name__)
 
 KEPT: Final = "finished results are kept"
 _DRAFT: Final = re.compile(r"\.(.+)\.sonjit-[0-9a-f]{8}\.part(\.[^.]*)?", re.DOTALL)
+UNFINISHED: Final = ".unfinished"
+"""Ending of the complete frames of a table that was not finished. No pattern such as `*.csv` matches it."""
 _LINE_ENDINGS: Final = (".csv", ".jsonl", ".json")  # formats of tables with a frame or row a line
 _MAX_LINE_BYTES: Final = 1 << 24  # maximum size of the last frame of a table
+_END: Final = b"\n]}\n"  # end of a list of frames in JSON
+_BLOCK_BYTES: Final = 1 << 20
 _WORK: Final = "sonjit-work-"
 _WORK_FOLDER: Final = re.compile(_WORK + "[a-z0-9_]{8}")
 _NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -60,26 +66,46 @@ class Closing:
         self.close()
 
 
+class DiskError(JobError):
+    """Report a disk that refuses a file: a full or removed one, a quota, or a network share that is gone."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.kept: list[Path] = []  # tables of the frames that were written before
+
+    def __str__(self) -> str:
+        kept = ", ".join(map(str, self.kept))
+        return f"{super().__str__()}; the frames until then are in {kept}" if kept else super().__str__()
+
+
 class Output(ABC):
     """Output that is being written: `close()` finishes and keeps it, `discard()` removes it; the first call decides.
 
-    The context manager closes the output at a normal end and at Ctrl-C, and discards it after any other exception.
+    The context manager closes the output at a normal end and at Ctrl-C, and discards it after any other exception. If
+    the disk refuses a file, tables keep their complete frames under a name with `UNFINISHED`.
     """
 
     _draft: "Draft"
 
     def __init__(self) -> None:
         self._is_open = True
+        self._is_complete = False
+
+    def complete(self) -> None:
+        """Write the rest, so that `close()` only gives the output its final name.
+
+        Outputs that belong together are completed before the first one is closed, so that none is kept alone.
+        """
+        if self._is_open and not self._is_complete:
+            self._is_complete = True
+            self._or_fail(self._complete)
 
     def close(self) -> None:
         """Finish the output and give it its final name."""
+        self.complete()
         if self._is_open:
+            self._or_fail(self._finish)
             self._is_open = False
-            try:
-                self._finish()
-            except BaseException:
-                self._abort()
-                raise
 
     def discard(self) -> None:
         """Remove what was written; an older file of the same name is unchanged."""
@@ -87,11 +113,42 @@ class Output(ABC):
             self._is_open = False
             self._abort()
 
-    @abstractmethod
-    def _finish(self) -> None: ...
+    def _or_fail(self, step: Callable[[], None]) -> None:
+        try:
+            step()
+        except BaseException as error:
+            self._fail(error)
+            raise
+
+    def _fail(self, error: BaseException | None) -> None:
+        """End the output after an error."""
+        if isinstance(error, DiskError):
+            error.kept += self.leave()
+        else:
+            self.discard()
+
+    def leave(self) -> list[Path]:
+        """Keep the complete frames of an unfinished table, and return the paths of the files that have them."""
+        if not self._is_open:
+            return []
+        self._is_open = False
+        return self._leave()
+
+    def _complete(self) -> None:  # noqa: B027  # few formats have a rest
+        """Write the rest and close the file of the draft."""
+
+    def _finish(self) -> None:
+        """Give the completed draft its final name."""
+        self._draft.keep()
 
     def _abort(self) -> None:
+        """Close the file and remove the draft."""
         self._draft.drop()
+
+    def _leave(self) -> list[Path]:
+        """Close the file. Keep its complete frames, if they are readable without an end, and return their paths."""
+        self._abort()
+        return []
 
     def __enter__(self) -> Self:
         return self
@@ -101,7 +158,7 @@ class Output(ABC):
             self.close()
             note_kept(error)
         else:
-            self.discard()
+            self._fail(error)
 
 
 class Draft:
@@ -142,12 +199,24 @@ class Draft:
         self._before_moved()
         with failing_as_job(self.final):
             if self.path.is_dir() and self.final.is_dir():
-                for file in self.path.iterdir():
-                    file.replace(self.final / file.name)
-                self.path.rmdir()
+                _move_into(self.path, self.final)
             else:
                 os.replace(self.path, self.final)  # noqa: PTH105  # the step that must be atomic, by its own name
         self._lock.release()
+        if self.final.suffix in _LINE_ENDINGS:
+            _remove_unfinished(self.final)
+
+    def leave(self) -> list[Path]:
+        """Keep the complete frames of a table, as those of a killed process, and remove any other draft.
+
+        Return the path of the table, or nothing. A disk that refuses even this keeps the draft for the next process.
+        """
+        self._before_moved()
+        kept: Path | None = None
+        with suppress(OSError):
+            kept = _remove(self.path)
+        self._lock.release()
+        return [] if kept is None else [kept]
 
     def drop(self) -> None:
         """Remove the draft."""
@@ -256,6 +325,17 @@ class _Lock:
             self._descriptor = None
 
 
+def _move_into(draft: Path, folder: Path) -> None:
+    """Move the files of a draft folder, also those of its subfolders, into a folder that exists."""
+    for path in draft.iterdir():
+        target = folder / path.name
+        if path.is_dir() and target.is_dir():
+            _move_into(path, target)
+        else:
+            path.replace(target)
+    draft.rmdir()
+
+
 @cache
 def _remove_abandoned(folder: Path, pattern: re.Pattern[str]) -> None:
     """Remove unlocked files and folders with matching names, once per folder and process."""
@@ -264,36 +344,75 @@ def _remove_abandoned(folder: Path, pattern: re.Pattern[str]) -> None:
         names = os.listdir(folder)  # noqa: PTH208  # only names: a folder may contain a million files
     for name in filter(pattern.fullmatch, names):
         with suppress(OSError):
-            _remove_unless_locked(folder / name)
+            kept, found = _remove_unless_locked(folder / name), pattern.fullmatch(name)
+            if kept is not None and found is not None:
+                table = f"{found[1]}{found[2]}"
+                _LOG.warning("%s was not finished by an earlier run. Its frames until then are in %s", table, kept)
 
 
-def _remove_unless_locked(path: Path) -> None:
+def _remove_unless_locked(path: Path) -> Path | None:
     if fcntl is None:
-        _remove(path)  # Windows refuses this for open files
-        return
+        return _remove(path)  # Windows refuses this for open files
     descriptor = os.open(path, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        _remove(path)
+        return _remove(path)
     finally:
         os.close(descriptor)
 
 
-def _remove(path: Path) -> None:
-    """Remove a draft or work folder of a killed process, but keep the rows of a table."""
+def _remove(path: Path) -> Path | None:
+    """Remove a draft or work folder, but keep the complete frames of a table. Return the path of that table."""
     if path.is_dir():
         if fcntl is not None:  # Windows has no lock that protects a folder in use
             shutil.rmtree(path)
-        return
+        return None
     found = _DRAFT.fullmatch(path.name)
     is_table = found is not None and found[2] in _LINE_ENDINGS and not path.parent.name.startswith(".")
     if found is None or not is_table or not _has_rows(path):
         path.unlink()
-        return
+        return None
+    _end_at_complete_frame(path)
     used = {folded_name(name) for name in os.listdir(path.parent)}  # noqa: PTH208  # only names
-    kept = path.rename(path.with_name(free_name(f"{found[1]}.unfinished{found[2]}", used)))
-    _end_at_complete_frame(kept)
-    _LOG.warning("%s%s was not finished by an earlier run. Its frames until then are in %s", found[1], found[2], kept)
+    return path.rename(path.with_name(free_name(f"{found[1]}{found[2]}{UNFINISHED}", used)))
+
+
+def _remove_unfinished(table: Path) -> None:
+    """Remove the unfinished tables of a finished one, if it contains all of their frames; report the others."""
+    names = (f"{table.name}{UNFINISHED}", f"{table.stem}{UNFINISHED}{table.suffix}")  # the latter by 1.0.0rc1
+    for name in map(PurePath, names):
+        path, number = table.with_name(name.name), 2
+        while path.exists():
+            with suppress(OSError):
+                if _contains(table, path):
+                    path.unlink()
+                else:
+                    _LOG.warning("%s has frames that %s does not contain. It is kept.", path, table)
+            path, number = table.with_name(f"{name.stem}_{number}{name.suffix}"), number + 1
+
+
+def _contains(table: Path, part: Path) -> bool:
+    """Check whether a table begins with all frames of an unfinished one, and has the same source and options."""
+    with table.open("rb") as whole, part.open("rb") as cut:
+        if _identity(whole.readline()) != _identity(cut.readline()):
+            return False
+        left = part.stat().st_size - cut.tell() - len(_END if table.suffix == ".json" else b"")
+        while left > 0:
+            block = cut.read(min(left, _BLOCK_BYTES))
+            if not block or whole.read(len(block)) != block:
+                return False
+            left -= len(block)
+    return True
+
+
+def _identity(line: bytes) -> object:
+    """Return the header of a table without what is known only at its end; the first line of a table without one."""
+    try:
+        start, list_of_frames, _ = line.partition(b',"frames":[\n')
+        header: dict[str, object] = json.loads(start + b"}" if list_of_frames else line)
+        return {name: value for name, value in header.items() if name not in ("sources", "notes")}
+    except (ValueError, AttributeError):
+        return line
 
 
 def _has_rows(path: Path) -> bool:
@@ -305,21 +424,34 @@ def _has_rows(path: Path) -> bool:
 
 def _end_at_complete_frame(path: Path) -> None:
     """Remove what a table has after its last complete frame, which a killed process may have cut, and end its JSON."""
-    with path.open("r+b") as file:
-        first = file.readline().removeprefix(codecs.BOM_UTF8)
-        start = max(file.tell(), path.stat().st_size - _MAX_LINE_BYTES)
+    with path.open("rb") as lines:
+        first = lines.readline()
+    with path.open("r+b", buffering=0) as file:  # a buffer would keep what a full disk refuses
+        start = max(len(first), path.stat().st_size - _MAX_LINE_BYTES)
         file.seek(start)
         data = file.read()
         end = data.rfind(b"\n") + 1
-        if first.startswith(b"frame,"):  # several rows a frame
+        if first.removeprefix(codecs.BOM_UTF8).startswith(b"frame,"):  # several rows a frame
             last = data[data.rfind(b"\n", 0, end - 1) + 1 : end].partition(b",")[0]
             while end and data[data.rfind(b"\n", 0, end - 1) + 1 : end].partition(b",")[0] == last:
                 end = data.rfind(b"\n", 0, end - 1) + 1
+        if path.suffix == ".json" and data.endswith(_END):
+            return
         if path.suffix == ".json":
             end = len(data[:end].rstrip(b",\n"))
-        file.seek(start + end)
-        file.truncate()
-        file.write(b"\n]}\n" if path.suffix == ".json" else b"")
+            if not _is_written(file, start + end, _END):  # a full disk has room in the place of the last frame
+                end = len(data[: data.rfind(b"\n", 0, end)].rstrip(b",\n"))
+                _is_written(file, start + end, _END)
+            end += len(_END)
+        file.truncate(start + end)
+
+
+def _is_written(file: FileIO, position: int, data: bytes) -> bool:
+    file.seek(position)
+    try:
+        return file.write(data) == len(data)
+    except OSError:
+        return False
 
 
 @contextmanager
@@ -421,11 +553,11 @@ def append_line(path: Path, line: str) -> None:
 
 @contextmanager
 def failing_as_job(path: Path) -> Generator[None]:
-    """Convert disk errors (full, removed) inside the block to one JobError with the file's name."""
+    """Convert disk errors (full, removed) inside the block to one DiskError with the file's name."""
     try:
         yield
     except OSError as error:
-        raise JobError(f"writing {path} failed: {error.strerror or error}") from error
+        raise DiskError(f"writing {path} failed: {error.strerror or error}") from error
 
 
 def has_settings(folder: Path, name: str, settings: str) -> bool:

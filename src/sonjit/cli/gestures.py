@@ -13,6 +13,7 @@ from cyclopts import App, Parameter
 
 from sonjit import open_source, track
 from sonjit._util import InputError, json_from, pluralize
+from sonjit._util.files import UNFINISHED
 from sonjit.cli.options import Count, FileName
 from sonjit.cli.progress import print_table
 from sonjit.gestures import GESTURES, GestureRecording, LearnedGestures, MotionRecognizer, MotionRecording, segments_of
@@ -231,12 +232,12 @@ def export(
 
 def _frames(source: str) -> tuple[str, tuple[int, int], list[Frame], float]:
     """Return the name, the size in pixels and the frames of a video or its table, and their start for players."""
-    if Path(source).suffix.lower() in (".json", ".jsonl", ".parquet"):
+    if Path(source.removesuffix(UNFINISHED)).suffix.lower() in (".json", ".jsonl", ".parquet"):
         header, frames = load_video_table(source)
         if header.width is None or header.height is None:
             raise InputError(f"{source} was not recorded from a video")
         return header.source or source, (header.width, header.height), frames, header.start_s or 0.0
-    if Path(source).suffix.lower() in (".csv", ".xlsx"):
+    if Path(source.removesuffix(UNFINISHED)).suffix.lower() in (".csv", ".xlsx"):
         raise InputError(f"{source} does not contain the size of the video. Name a .json, .jsonl or .parquet table")
     size: tuple[int, int] = 0, 0
     frames: list[Frame] = []

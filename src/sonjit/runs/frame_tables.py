@@ -92,11 +92,17 @@ class RecordTable(files.Output):
     def add_notes(self, lines: Sequence[str]) -> None:
         """Ignore notes, for which there is no place."""
 
+    def _complete(self) -> None:
+        self._writer.complete()
+
     def _finish(self) -> None:
         self._writer.close()
 
     def _abort(self) -> None:
         self._writer.discard()
+
+    def _leave(self) -> list[Path]:
+        return self._writer.leave()
 
 
 def _cell(value: Any) -> Value:  # noqa: ANN401  # JSON
@@ -204,8 +210,15 @@ class FrameTable:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *exception: Any) -> None:  # noqa: ANN401  # as ExitStack has it
-        self._files.__exit__(*exception)
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:  # noqa: ANN401
+        if kind is not None and not issubclass(kind, KeyboardInterrupt):
+            self._files.__exit__(kind, error, trace)
+            return
+        with self._files:  # the tables are kept together
+            for table in (self.writer, self._motions, self._events):
+                if table is not None:
+                    table.complete()
+        files.note_kept(error)
 
 
 def convert_motions(lines: Path, path: Path) -> None:

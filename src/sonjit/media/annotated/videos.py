@@ -23,14 +23,17 @@ from av.container import InputContainer, OutputContainer
 from av.filter import Graph
 from av.video.reformatter import Interpolation, VideoReformatter
 
-from sonjit._util import Image, InputError, JobError
-from sonjit._util.files import Draft
+from sonjit._util import Image, InputError
+from sonjit._util.files import DiskError, Draft
 from sonjit.media.annotated import writers
 from sonjit.media.drawing.regions import TILE_PX, Region
 from sonjit.media.sources.base import Source, SourceFrame
 from sonjit.media.sources.video import DecodedFrame, VideoSource, open_container
 
-_DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EFBIG, errno.ENOENT, errno.EACCES)
+_DISK_ERRORS = {
+    *(errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EFBIG, errno.ENOENT, errno.EACCES),
+    *(errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENXIO, errno.ENODEV),
+}
 _VP9_OPTIONS = {"deadline": "realtime", "cpu-used": "8", "row-mt": "1", "crf": "31", "b": "0"}
 _VERYFAST_PIXELS = 1280 * 720
 """Largest image for the preset veryfast. It ignores the number of cores, so that all machines write the same bytes."""
@@ -75,7 +78,7 @@ def failing_as_drawing(path: Path) -> Generator[None]:
     except (av_errors.FFmpegError, OSError, ValueError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         if getattr(error, "errno", None) in _DISK_ERRORS:
-            raise JobError(f"writing {path} failed: {reason}") from error
+            raise DiskError(f"writing {path} failed: {reason}") from error
         raise writers.DrawingError(
             f"{path} cannot be drawn: {reason}; the source's size or rate may be damaged"
         ) from error

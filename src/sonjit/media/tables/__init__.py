@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 
 from sonjit._util import InputError, JsonObject, json_from
 from sonjit._util.extensions import Registry, extension_problems
-from sonjit._util.files import Draft, failing_as_job
+from sonjit._util.files import UNFINISHED, Draft, failing_as_job
 from sonjit.media.tables import base, layout
 from sonjit.media.tables.characters import CHARACTER_ENDINGS, BoneNames
 from sonjit.media.tables.csv_files import CsvRows, CsvWriter, load_csv
@@ -74,13 +74,13 @@ class _JsonOutput(base.TextOutput):
         else:
             self._separator = ",\n" if self._has_header else ", "
 
-    def _finish(self) -> None:
+    def _complete(self) -> None:
         with failing_as_job(self._draft.final):
             if not self._as_lines:
                 self._file.write("\n]}\n" if self._has_header else "]\n")
             elif self._separator:
                 self._file.write("\n")
-        super()._finish()
+        super()._complete()
 
 
 class JsonRows(_JsonOutput, base.RowWriter):
@@ -107,17 +107,22 @@ class JsonWriter(_JsonOutput, base.FrameWriter):
     def write(self, frame: Frame, extras: base.Extras | None = None) -> None:
         self._put(_line_of_frame(self._header, self._extra, frame, extras))
 
-    def _close(self) -> None:
+    def _complete(self) -> None:
         """Close the file. If sizes of sources are known, write it again with them in its header."""
-        super()._close()
+        super()._complete()
         if not (self.sources or self.remarks):
             return
-        written, self._draft = self._draft, Draft(self._draft.final)
         known = replace(self._header, sources=self.sources, notes=self.remarks or self._header.notes)
-        with written.path.open("rb") as file, self._draft.path.open("wb") as complete:
-            file.seek(len(self._start(self._header.to_dict()).encode()))
-            complete.write(self._start(known.to_dict()).encode())
-            shutil.copyfileobj(file, complete)
+        written, again = self._draft, Draft(self._draft.final)
+        try:
+            with failing_as_job(again.final), written.path.open("rb") as file, again.path.open("wb") as complete:
+                file.seek(len(self._start(self._header.to_dict()).encode()))
+                complete.write(self._start(known.to_dict()).encode())
+                shutil.copyfileobj(file, complete)
+        except BaseException:
+            again.drop()
+            raise
+        self._draft = again
         written.drop()
 
 
@@ -339,7 +344,7 @@ def convert_table(
         >>> convert_table("clip.jsonl", "clip.parquet")  # doctest: +SKIP
     """
     source = Path(lines)
-    ending = _ending(source)
+    ending = _ending_to_read(source)
     if extra and ending not in (".json", ".jsonl"):
         raise InputError(f"{source}: extra={sorted(extra)} applies only to .json and .jsonl tables")
     with ExitStack() as stack:
@@ -424,7 +429,7 @@ def load_frames(path: str | os.PathLike[str]) -> tuple[base.Header, list[Frame]]
         MissingExtraError: `.parquet` without pyarrow.
     """
     path = Path(path)
-    ending = _ending(path)
+    ending = _ending_to_read(path)
     known = FORMATS[ending]
     if known.load is None:
         raise InputError(f"{path}: {known.noun} cannot be read back. Use .json, .csv or .parquet")
@@ -440,6 +445,11 @@ def load_video_table(path: str | os.PathLike[str]) -> tuple[base.Header, list[Fr
     if len(names := sorted({str(frame.source) for frame in frames})) > 1:
         raise InputError(f"{path} describes {len(names)} files, such as {names[0]}: save a table of one video")
     return header, frames
+
+
+def _ending_to_read(path: Path) -> str:
+    """Return the ending of a table's format, also of an unfinished table such as `clip.csv.unfinished`."""
+    return _ending(path.with_suffix("") if path.suffix == UNFINISHED else path)
 
 
 def _ending(path: Path) -> str:

@@ -114,18 +114,21 @@ class TextOutput(Output):
             self._file.flush()
             self._passed_s = time.monotonic()
 
-    def _finish(self) -> None:
+    def _complete(self) -> None:
         with failing_as_job(self._draft.final):
-            self._close()
-        self._draft.keep()
-
-    def _close(self) -> None:
-        self._file.close()
+            self._file.close()
 
     def _abort(self) -> None:
+        self._release()
+        self._draft.drop()
+
+    def _leave(self) -> list[Path]:
+        self._release()
+        return self._draft.leave()
+
+    def _release(self) -> None:
         with suppress(OSError):  # a full disk refuses the rest of the buffer once more
             self._file.close()
-        self._draft.drop()
 
 
 class FrameWriter(Output):

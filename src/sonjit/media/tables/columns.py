@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any, Final
 
-from sonjit._util import InputError, JobError, json_from, optional_import
-from sonjit._util.files import Draft, Output, WorkFolder, failing_as_job
+from sonjit._util import InputError, json_from, optional_import
+from sonjit._util.files import DiskError, Draft, Output, WorkFolder, failing_as_job
 from sonjit.media.tables import base
 from sonjit.media.tables.layout import SOURCE_COLUMN, Layout, Row, RowMaker
 from sonjit.media.tables.rows import RowRecord, frames_from_rows
@@ -85,12 +85,11 @@ class _ParquetFile(Output):
             texts = [os.fsencode(v).decode(errors="backslashreplace") if isinstance(v, str) else v for v in values]
             return self._pa.array(texts, kind)
 
-    def _finish(self) -> None:
+    def _complete(self) -> None:
         self._flush()
         with failing_as_job(self._draft.final):
             self._writer.close()
             self._close_file()
-        self._draft.keep()
 
     def _abort(self) -> None:
         try:
@@ -132,13 +131,13 @@ class ParquetWriter(_ParquetFile, base.FrameWriter):
     def write(self, frame: Frame, extras: base.Extras | None = None) -> None:
         self._add(self._rows_from(frame, extras))
 
-    def _finish(self) -> None:
+    def _complete(self) -> None:
         self._add(self._rows_from.finish())
         if self.sources:  # known at the end, when the schema with the header has been written
             self._writer.add_key_value_metadata({SOURCES_KEY: json_from(self.sources).encode()})
         if self.remarks:
             self._writer.add_key_value_metadata({NOTES_KEY: json_from(list(self.remarks)).encode()})
-        super()._finish()
+        super()._complete()
 
 
 def load_parquet(path: Path) -> tuple[base.Header, list[Frame]]:
@@ -207,15 +206,14 @@ class ExcelWriter(base.FrameWriter):
         for row in rows:
             self._instances.add(row)
 
-    def _finish(self) -> None:
+    def _complete(self) -> None:
         with failing_as_job(self._draft.final):
             self._write_rest()
             try:
                 self._book.close()
             except self._error as error:
-                raise JobError(f"{self._draft.final} cannot be written: {error}") from None
+                raise DiskError(f"{self._draft.final} cannot be written: {error}") from None
         self._folder.cleanup()
-        self._draft.keep()
 
     def _write_rest(self) -> None:
         """Write the rows that were kept back, and the sheet about the run."""

@@ -65,10 +65,10 @@ class CsvWriter(TextOutput, FrameWriter):
             self._csv.writerows(self._rows_from(frame, extras))
             self._pass_on()
 
-    def _finish(self) -> None:
+    def _complete(self) -> None:
         with failing_as_job(self._draft.final):
             self._csv.writerows(self._rows_from.finish())
-        super()._finish()
+        super()._complete()
 
 
 def _is_formula(text: str) -> bool:

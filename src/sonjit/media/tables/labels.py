@@ -14,12 +14,14 @@ from xml.etree import ElementTree as ET
 import numpy as np
 
 from sonjit._util import FloatArray, InputError, IntArray, JobError, json_from
-from sonjit._util.files import Draft, failing_as_job, write_text, xml_text
+from sonjit._util.files import Draft, failing_as_job, xml_text
 from sonjit.media.tables.base import Extras, FrameWriter, Header
 from sonjit.results import Box, Frame, Hand, Instance
 from sonjit.results.skeletons import Skeleton, load_skeleton, mirrored_order
 
 Record = dict[str, Any]
+YOLO_LABELS: Final = "labels"
+"""Name of the folder with YOLO's label files next to their description."""
 _LEAST_VISIBILITY: Final = 0.5
 _POINT_PERCENT: Final = 0.5  # diameter of a keypoint in Label Studio in per cent of the width
 
@@ -62,7 +64,7 @@ class LabelWriter(FrameWriter):
             raise InputError(f"{path}: YOLO has one number of keypoints. Use sonjit hands, face or body")
         self._path = path
         self._header = header
-        self._draft = Draft(path)
+        self._drafts = {path: Draft(path)}
         self._frames: list[tuple[int, bool, str | None, list[tuple[Instance, str]]]] = []
 
     def write(self, frame: Frame, extras: Extras | None = None) -> None:
@@ -70,15 +72,29 @@ class LabelWriter(FrameWriter):
         found = [(instance, instance.title.lower().replace(" ", "_")) for _, instance in frame.instances()]
         self._frames.append((frame.index, frame.time is not None, frame.source, found))
 
-    def _finish(self) -> None:
+    def _complete(self) -> None:
+        """Write all files as drafts, so that none is kept alone: those of YOLO are in the draft of a folder."""
         files = self._format(self._path, self._header, list(self._images()))
+        folder = self._path.parent / YOLO_LABELS
         with failing_as_job(self._path):
-            self._draft.path.write_text(files.pop(self._path), "utf-8")
             for path, text in files.items():
-                write_text(path, text)
-                if path.suffix == ".xml":  # a video has thousands of text files
-                    self.more_paths.append(str(path))
-            self._draft.keep()
+                name = folder if path.is_relative_to(folder) else path
+                if name not in self._drafts:
+                    self._drafts[name] = Draft(name, folder=name == folder)
+                target = self._drafts[name].path
+                if name == folder:
+                    target /= path.relative_to(folder)
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_text(text, "utf-8")
+        self.more_paths += [str(path) for path in files if path.suffix == ".xml" and path != self._path]
+
+    def _finish(self) -> None:
+        for draft in reversed(self._drafts.values()):  # the description of labels last
+            draft.keep()
+
+    def _abort(self) -> None:
+        for draft in self._drafts.values():
+            draft.drop()
 
     def _images(self) -> Iterator[_Image]:
         videos = Counter(Path(name).with_suffix("") for name in {item[2] for item in self._frames if item[1]} if name)
@@ -176,7 +192,7 @@ def _yolo(path: Path, header: Header, images: list[_Image]) -> dict[Path, str]:
             values += "".join(f" {x:.6f} {y:.6f} {flag:.0f}" for x, y, flag in points)
             lines.append(f"{names.index(label.name)} {values}\n")
         parts = [part for part in Path(image.name).parts if part not in ("..", Path(image.name).anchor)]
-        target = path.parent.joinpath("labels", *parts).with_suffix(".txt")
+        target = path.parent.joinpath(YOLO_LABELS, *parts).with_suffix(".txt")
         if target in files:
             raise InputError(f"{path}: YOLO has one label file, {target.name}, for {image.name} and another image")
         files[target] = "".join(lines)

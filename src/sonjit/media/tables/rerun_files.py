@@ -87,11 +87,10 @@ class RerunWriter(FrameWriter):
             self._recording.log("/", rerun.AnnotationContext(list(self._classes.values())), static=True)
         return list(self._classes).index(skeleton.name)
 
-    def _finish(self) -> None:
+    def _complete(self) -> None:
         with failing_as_job(self._draft.final):
             self._recording.flush()
             self._recording.disconnect()
-        self._draft.keep()
 
     def _abort(self) -> None:
         self._recording.disconnect()

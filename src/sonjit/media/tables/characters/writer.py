@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from sonjit._util import FloatArray, InputError, JobError, pluralize
-from sonjit._util.files import Draft, failing_as_job, write_bytes
+from sonjit._util.files import Draft, failing_as_job
 from sonjit._util.glb import GlbBuilder
 from sonjit.geometry import rotations
 from sonjit.media.tables.base import Extras, ExtraTypes, FrameWriter, Header
@@ -323,7 +323,7 @@ class CharacterWriter(FrameWriter):
         self._size, self._fps = (header.width, header.height), header.fps
         self._mirrored_width = header.width if header.options.get("mirrored") else None
         self._convention: BoneNames = convention or "vrm"
-        self._path, self._draft = path, Draft(path)
+        self._path, self._drafts = path, {path: Draft(path)}
         self._times: list[float] = []
         self._people: dict[int, list[Appearance]] = {}
 
@@ -336,15 +336,22 @@ class CharacterWriter(FrameWriter):
         for key, person in people_of_frame(frame, row):
             self._people.setdefault(key, []).append(person)
 
-    def _finish(self) -> None:
+    def _complete(self) -> None:
+        """Write all files as drafts, so that none is kept alone."""
         for path, data in self._files(self._motions(), np.array(self._times)).items():
+            if path not in self._drafts:
+                self._drafts[path] = Draft(path)
+                self.more_paths.append(str(path))
             with failing_as_job(path):
-                if path == self._path:
-                    self._draft.path.write_bytes(data)
-                    self._draft.keep()
-                else:
-                    write_bytes(path, data)
-                    self.more_paths.append(str(path))
+                self._drafts[path].path.write_bytes(data)
+
+    def _finish(self) -> None:
+        for draft in self._drafts.values():
+            draft.keep()
+
+    def _abort(self) -> None:
+        for draft in self._drafts.values():
+            draft.drop()
 
     def _files(self, motions: list[Motion], times: FloatArray) -> dict[Path, bytes]:
         """Return the contents of all files."""
