@@ -582,3 +582,60 @@ def test_a_name_like_a_known_one_gets_a_hint(name, hint):
     with pytest.raises(InputError) as caught:
         rule(on=name, osc=OSC)
     assert str(caught.value).endswith(f". Did you mean {hint!r}?" if hint else "with its file (--gestures)")
+
+
+PAIR = [rule(on="Pinch", phase=phase, osc=f"127.0.0.1:9000/{phase}") for phase in ("begin", "end", "cancel")]
+
+
+def phases_sent(posed, motions, paused, frames=90, rules=PAIR):
+    """Return the index and the phase of each command for motions at frames, with a pause gesture at others.
+
+    The commands at the end of the stream have the index after the last one.
+    """
+    controller, sent = Controller(ControlMap(rules, "Closed_Fist")), []
+    shown = {name: posed(name) for name in ("open", "fist")}
+    for index in range(frames):
+        hand = copy.deepcopy(shown["fist" if index in paused else "open"])
+        hand.id = 9
+        given = [
+            MotionEvent(name, phase, key, "Right", index / 30, 1.0, (0.0, 0.0), 0.0)
+            for name, phase, key, at in motions
+            if at == index
+        ]
+        sent += [(index, one.content["phase"]) for one in controller([hand], index / 30, (640, 480), given)]
+    return sent + [(frames, one.content["phase"]) for one in controller.finish()]
+
+
+@pytest.mark.parametrize(
+    ("motions", "expected"),
+    [
+        ([("begin", 15), ("end", 60)], [(15, "begin"), (60, "end")]),
+        ([("begin", 15), ("cancel", 60)], [(15, "begin"), (60, "cancel")]),
+        ([("begin", 15), ("end", 20)], [(15, "begin"), (20, "end")]),
+        ([("begin", 15)], [(15, "begin"), (90, "cancel")]),  # the stream ends in the pause
+        ([("begin", 60), ("end", 70)], []),
+        ([("begin", 60)], []),
+        ([("begin", 15), ("end", 60), ("begin", 65), ("end", 70)], [(15, "begin"), (60, "end")]),
+    ],
+)
+def test_what_began_before_a_pause_ends_in_it(posed, motions, expected):
+    given = [("Pinch", phase, 1, at) for phase, at in motions]
+    assert phases_sent(posed, given, range(30, 90)) == expected
+
+
+def test_what_began_in_a_pause_has_no_end_after_it(posed):
+    given = [("Pinch", "begin", 1, 45), ("Pinch", "end", 1, 85), ("Pinch", "begin", 1, 87)]
+    paused = [*range(30, 50), *range(60, 80)]  # made twice, so that the second one resumes
+    assert phases_sent(posed, given, paused) == [(87, "begin"), (90, "cancel")]
+
+
+def test_each_hand_ends_its_own_motion_in_a_pause(posed):
+    given = [("Pinch", "begin", 1, 15), ("Pinch", "end", 2, 50), ("Pinch", "end", 1, 60), ("Pinch", "end", 1, 65)]
+    assert phases_sent(posed, given, range(30, 90)) == [(15, "begin"), (60, "end")]
+
+
+def test_motions_without_a_begin_are_paused_at_their_end(posed):
+    swipe = [rule(on="Swipe_Left", osc=OSC)]
+    given = [("Swipe_Left", "begin", 1, 15), ("Swipe_Left", "end", 1, 60)]
+    assert phases_sent(posed, given, range(30, 90), rules=swipe) == []
+    assert phases_sent(posed, given, (), rules=swipe) == [(60, "end")]

@@ -122,16 +122,18 @@ def control(
     controller = Controller(control_map, custom)
     with nullcontext() if dry_run else Outlets(control_map.rules) as outlets:
         send = _print_command if outlets is None else outlets.send
-        for frame in islice(track(str(source), "hands", mirrored=mirrored), limit and min(limit, sys.maxsize)):
-            height, width = frame.image.shape[:2]
-            was_paused = controller.is_paused
-            for command in controller(frame.hands, frame.time, (width, height)):
+        try:
+            for frame in islice(track(str(source), "hands", mirrored=mirrored), limit and min(limit, sys.maxsize)):
+                height, width = frame.image.shape[:2]
+                was_paused = controller.is_paused
+                for command in controller(frame.hands, frame.time, (width, height)):
+                    send(command)
+                if controller.is_paused != was_paused:
+                    state = "paused" if controller.is_paused else "resumed"
+                    sys.stderr.write(f"{state} at {frame.time:.2f} s: {control_map.pause}\n")
+        finally:  # also at Ctrl-C and after a camera is lost, so that nothing stays pressed
+            for command in controller.finish():
                 send(command)
-            if controller.is_paused != was_paused:
-                state = "paused" if controller.is_paused else "resumed"
-                sys.stderr.write(f"{state} at {frame.time:.2f} s: {control_map.pause}\n")
-        for command in controller.finish():
-            send(command)
 
 
 def _print_command(command: Command) -> None:

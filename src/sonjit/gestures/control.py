@@ -290,6 +290,7 @@ class Controller:
         self._gestures = classifier.GestureSmoother(least_score=0, classify=classify)  # a dip starts no gesture again
         self._hands: dict[int, _RecentHand] = {}
         self._pause_made_s = -math.inf
+        self._begun: dict[tuple[str, str, object], _Event] = {}  # motions that began and did not end
         self._followers = [_Follower() for _ in self._rules]
 
     def __call__(
@@ -310,10 +311,9 @@ class Controller:
         events += self._new_gestures(hands, time_s)
         if self._is_pause_made(events, time_s):
             self.is_paused = not self.is_paused
-        if self.is_paused:
-            return
+        events = self._paired(events)
         for rule, follower in zip(self._rules, self._followers, strict=True):
-            if rule.measure is not None:
+            if rule.measure is not None and not self.is_paused:
                 theirs = [hand for hand in hands if rule.hand in (None, hand.handedness)]
                 hand = min(theirs, key=lambda hand: cast("int", hand.id), default=None)
                 value = None if hand is None else _measure(rule, hand, size)
@@ -324,10 +324,37 @@ class Controller:
             yield from _commands(rule, events)
 
     def finish(self) -> Iterator[Command]:
-        """Yield the commands of the motions that end with the stream, after its last frame."""
-        events = [] if self.is_paused else [_Event.of(motion) for motion in self._motions.finish()]
+        """Yield the commands of the motions that end with the stream, after its last frame.
+
+        Motions that began and were given to the controller are cancelled, so that every begin has an end.
+        """
+        events = self._paired([_Event.of(motion) for motion in self._motions.finish()])
+        events += [
+            event._replace(phase="cancel", content=event.content | {"phase": "cancel"})
+            for event in self._begun.values()
+        ]
+        self._begun.clear()
         for rule in self._rules:
             yield from _commands(rule, events)
+
+    def _paired(self, events: Sequence[_Event]) -> list[_Event]:
+        """Return the events that become commands: during a pause only the ends of motions whose begin was one.
+
+        A button that a begin pressed is therefore released. An end whose begin was in a pause is left out.
+        """
+        kept: list[_Event] = []
+        for event in events:
+            key = event.name, event.handedness, event.content["id"]
+            is_pair = any((rule.on, rule.phase) == (event.name, "begin") for rule in self._rules)
+            if is_pair and event.phase in ("end", "cancel"):
+                is_kept = self._begun.pop(key, None) is not None
+            else:
+                is_kept = not self.is_paused
+            if is_kept and event.phase == "begin":
+                self._begun[key] = event
+            if is_kept:
+                kept.append(event)
+        return kept
 
     def _new_gestures(self, hands: Sequence[Hand], time_s: float) -> Iterator[_Event]:
         """Yield the gestures that start in this frame."""

@@ -395,7 +395,8 @@ class DryRun:
         """
         if not math.isfinite(time_s) or any(hand.id is None for hand in hands):
             return []
+        ended = [*self._controller.finish()] if time_s < self._time_s else []
         if time_s < self._time_s:  # a new clip starts
             self._controller = Controller(self._map, self._custom)
         self._time_s = time_s
-        return [command.to_dict() for command in self._controller(hands, time_s, size, motions)]
+        return [command.to_dict() for command in (*ended, *self._controller(hands, time_s, size, motions))]
