@@ -347,20 +347,6 @@ def test_every_kind_has_an_endpoint_for_one_image(client):
         assert parameters[-1]["schema"]["default"] is False
 
 
-def test_a_form_has_one_file_and_eight_fields(client):
-    fields = {f"f{number}": "x" for number in range(8)}
-    files = {"file": ("a.png", PNG)}
-    assert client.post("/v1/hands", data=fields, files=files).status_code == 200
-    assert client.post("/v1/hands", files=[("a", ("a.png", PNG))]).status_code == 200
-    for answer in (
-        client.post("/v1/hands", data=fields | {"f8": "x"}, files=files),
-        client.post("/v1/hands", files=[("a", ("a.png", PNG)), ("b", ("b.png", PNG))]),
-    ):
-        assert (answer.status_code, answer.json()["error"]["code"]) == (400, "bad_option")
-    missing = client.post("/v1/hands", data={"a": "b"}, files={"f": (None, "x")})
-    assert (missing.status_code, missing.json()["error"]["message"][:20]) == (422, "the form has no file")
-
-
 def test_classes_have_probabilities_and_maps(client, monkeypatch):
     asked = []
 

@@ -160,8 +160,8 @@ def test_forms_without_a_file_or_broken_are_reported(weights, ask):
     form = {"content-type": "multipart/form-data; boundary=x"}
     empty = b'--x\r\ncontent-disposition: form-data; name="a"\r\n\r\nb\r\n--x--\r\n'
     refusal(client.post("/v1/hands", content=empty, headers=form), 422, "bad_image")
-    refusal(client.post("/v1/hands", content=b"nothing", headers=form), 400, "bad_option")
-    refusal(client.post("/v1/hands", content=b"", headers={"content-type": "multipart/form-data"}), 400, "bad_option")
+    refusal(client.post("/v1/hands", content=b"nothing", headers=form), 422, "bad_image")
+    refusal(client.post("/v1/hands", content=b"", headers={"content-type": "multipart/form-data"}), 422, "bad_image")
 
 
 @given(st.data())

@@ -7,7 +7,6 @@ from typing import Annotated, Any
 
 import numpy as np
 from fastapi import APIRouter, Query
-from starlette.datastructures import UploadFile
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -25,6 +24,7 @@ from sonjit.results.schema import results_to_json, shortest_floats
 from sonjit.runs import Session, annotate, table_columns
 from sonjit.server import options as client_options
 from sonjit.server.errors import RefusedError
+from sonjit.server.forms import FIELD, Form, Receive, is_form
 from sonjit.server.kinds import ClassesAnswer, image_answer, responses, upload_body
 from sonjit.server.options import SessionOptions
 from sonjit.server.processes import Decoders
@@ -291,10 +291,28 @@ def _endpoint(service: Service, kind: str) -> Callable[[Request], Awaitable[Resp
 
 async def _read_image(request: Request) -> bytes:
     """Return the body, or the only file of a form."""
-    if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
+    content_type = request.headers.get("content-type", "")
+    if not is_form(content_type):
         return await request.body()
-    async with request.form(max_files=1, max_fields=8) as form:
-        files = [part for _, part in form.multi_items() if isinstance(part, UploadFile)]
-        if not files:
-            raise RefusedError("bad_image", "the form has no file: send the image as a file, or as the request body")
-        return await files[0].read()
+    images: list[bytearray] = []
+
+    def begin(field: str, file_name: str | None) -> Receive | None:
+        if file_name is None:
+            if field == FIELD:
+                raise InputError(f"the part {FIELD!r} of the form has no file name: send the image as a file")
+            return None
+        if images:
+            raise InputError("the form has more than one file: send each image by itself, or several as a job")
+        images.append(bytearray())
+        return images[0].extend
+
+    try:
+        form = Form(content_type, begin)
+        async for data in request.stream():
+            form.feed(data)
+        form.finish()
+    except InputError as error:
+        raise RefusedError("bad_image", str(error)) from None
+    if not images:
+        raise RefusedError("bad_image", "the form has no file: send the image as a file, or as the request body")
+    return bytes(images[0])

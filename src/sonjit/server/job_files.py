@@ -11,10 +11,6 @@ from io import BytesIO
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, cast
 
-from python_multipart import MultipartParser
-from python_multipart.exceptions import MultipartParseError
-from python_multipart.multipart import parse_options_header
-
 from sonjit._util import InputError, JobError, extensions, pools
 from sonjit._util.data_files import dataclass_from_table
 from sonjit._util.files import atomic_file, folded_name, free_name
@@ -26,12 +22,13 @@ from sonjit.media.sources.headers import SNIFF_BYTES, image_damage, image_format
 from sonjit.media.sources.video import open_container, video_stream
 from sonjit.runs import Detect, Outputs, run_input
 from sonjit.server.errors import RefusedError
+from sonjit.server.forms import FIELD, Form, Receive, is_form
 from sonjit.server.options import LABELS, MEASURES, DetectorChoice, check_pixels
 from sonjit.server.processes import DECODE_S, TooSlowError, Worker
 
+_MAX_SKIPPED = 1000  # maximum number of parts of a form that are skipped
 MAX_FILES = 20_000  # maximum number of files of a job; file systems become slow with more files in a folder
 _MAX_NAME_BYTES = 150  # file systems accept 255; drafts and drawings add to the name
-_MAX_BOUNDARY = 70  # RFC 2046
 _PIXEL_BYTES = 8  # 16 bits and four channels without compression
 _HEADER_BYTES = 10_000_000  # thumbnails and colour profiles
 _FRAME_BYTES = 8_000_000  # size of an image of a motion JPEG, at most
@@ -52,60 +49,31 @@ class JobInput:
 
 
 class Upload:
-    """The files of a request body, written in pieces: one file, or the files in the field `file` of a multipart form.
-
-    Hidden files and other fields of a form are ignored. Starlette's form parser would keep every file open.
-    """
+    """The files of a request body, written in pieces: one file, or those in the field `file` of a multipart form."""
 
     def __init__(self, folder: Path, content_type: str, name: str) -> None:
         self.files: list[Path] = []  # written files in order
         self.folder: str | None = None  # name of the folder that the client selected
+        self.problems: list[str] = []  # one line for each part with a file that was skipped
         self._target = folder
         self._used: set[str] = set()
         self._file: BinaryIO | None = None
-        self._parser: MultipartParser | None = None
-        self._field = bytearray()
-        self._value = bytearray()
-        self._disposition = b""
-        self._has_ended = False
-        kind, parameters = parse_options_header(content_type)
-        if kind != b"multipart/form-data":
-            self._has_ended = True
+        self._form = Form(content_type, self._begin_part) if is_form(content_type) else None
+        if self._form is None:
             self._begin(name)
-            return
-        boundary = parameters.get(b"boundary", b"")
-        if not 0 < len(boundary) <= _MAX_BOUNDARY:
-            raise InputError(
-                f"the form has no boundary of 1 to {_MAX_BOUNDARY} characters: let the library set the Content-Type"
-            )
-        self._parser = MultipartParser(
-            boundary,
-            {
-                "on_header_field": lambda data, start, end: self._field.extend(data[start:end]),
-                "on_header_value": lambda data, start, end: self._value.extend(data[start:end]),
-                "on_header_end": self._end_header,
-                "on_headers_finished": self._begin_part,
-                "on_part_data": lambda data, start, end: self._write(memoryview(data)[start:end]),
-                "on_part_end": self.close,
-                "on_end": lambda: setattr(self, "_has_ended", True),
-            },
-        )
 
     def feed(self, data: bytes) -> None:
         """Write the next piece of the body. Raise InputError if a form is damaged."""
-        if self._parser is None:
-            self._write(data)
-            return
-        try:
-            self._parser.write(data)
-        except MultipartParseError as error:
-            raise InputError(f"the multipart form is damaged: {error}") from None
+        if self._form is not None:
+            self._form.feed(data)
+        elif self._file is not None:
+            self._file.write(data)
 
     def finish(self) -> None:
         """End the body. Raise InputError if the closing boundary of a form is missing."""
         self.close()
-        if not self._has_ended:
-            raise InputError("the multipart form was cut: its closing boundary is missing; send it again")
+        if self._form is not None:
+            self._form.finish()
 
     def close(self) -> None:
         """Close the open file; may be called at any time."""
@@ -113,7 +81,28 @@ class Upload:
         if file is not None:
             file.close()
 
-    def _begin(self, sent_name: str) -> None:
+    def _begin_part(self, field: str, sent_name: str | None) -> Receive | None:
+        reason = ""
+        if field != FIELD and sent_name is not None:
+            reason = f"its field is {field[:40]!r}, not {FIELD!r}"
+        elif field == FIELD and sent_name is None:
+            reason = "it has no file name"
+        elif sent_name is not None and re.split(r"[/\\]", sent_name)[-1].startswith("."):  # such as .DS_Store
+            reason = "it is hidden"
+        if reason:
+            self._skip(sent_name, reason)
+        return None if reason or sent_name is None else self._begin(sent_name).write
+
+    def _skip(self, sent_name: str | None, reason: str) -> None:
+        if len(self.problems) >= _MAX_SKIPPED:
+            raise InputError(
+                f"more than {_MAX_SKIPPED} parts of the form would be skipped: send only files as {FIELD!r}"
+            )
+        what = f"a part {FIELD!r}" if sent_name is None else repr(sent_name[-60:])
+        self.problems.append(f"{what} was skipped: {reason}")
+
+    def _begin(self, sent_name: str) -> BinaryIO:
+        self.close()
         if len(self.files) >= MAX_FILES:
             raise InputError(f"more than {MAX_FILES} files in one job: send them as several jobs")
         folder, name = split_name(sent_name)
@@ -121,30 +110,13 @@ class Upload:
         path = self._target / free_name(name, self._used)
         self._file = path.open("xb")
         self.files.append(path)
-
-    def _write(self, data: bytes | memoryview) -> None:
-        if self._file is not None:
-            self._file.write(data)
-
-    def _end_header(self) -> None:
-        if bytes(self._field).lower() == b"content-disposition":
-            self._disposition = bytes(self._value)
-        self._field.clear()
-        self._value.clear()
-
-    def _begin_part(self) -> None:
-        _, parameters = parse_options_header(self._disposition.decode("latin-1"))
-        self._disposition = b""
-        name = parameters.get(b"filename", b"").decode(errors="replace")
-        is_hidden = re.split(r"[/\\]", name)[-1].startswith(".")  # such as .DS_Store
-        if parameters.get(b"name") == b"file" and b"filename" in parameters and not is_hidden:
-            self._begin(name)
+        return self._file
 
 
 def input_from_files(files: Sequence[Path], folder: str | None, *, max_pixels: int) -> JobInput:
     """Inspect uploaded files without decoding them."""
     if not files:
-        raise RefusedError("bad_image", "no file came: send one as the body, or as `file` of a multipart form")
+        raise RefusedError("bad_image", f"no file came: send one as the body, or as {FIELD!r} of a multipart form")
     first, *others = files
     with Worker(max_pixels, NETWORK_BYTES) as process:  # starts only if a file may be a video
         if not others:

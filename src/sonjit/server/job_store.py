@@ -447,7 +447,7 @@ class JobStore:
             if isinstance(error, CrashError):
                 error = InputError(f"{given.name} cannot be read: it {error}; export it again")
             return "stopped" if is_stopped else job.redacted(str(refusal_from(error)))
-        job.problems = [job.redacted(line) for line in problems]
+        job.problems = [*job.problems, *map(job.redacted, problems)]
         return None
 
     def _advance(self, job: UploadJob, progress: Mapping[str, object]) -> None:

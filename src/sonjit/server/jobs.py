@@ -173,7 +173,7 @@ async def _create_job(request: Request, store: JobStore) -> UploadJob:
     store.add(job)
     try:
         body = middleware.limited(request, int(settings.max_job_mb * MB), "--max-job-mb", partial(store.reserve, job))
-        store.submit(job, await _receive_input(body, job.input_folder, str(own["name"]), settings))
+        store.submit(job, await _receive_input(body, job, str(own["name"]), settings))
     finally:
         store.discard(job)  # only if the upload failed
     return job
@@ -212,10 +212,10 @@ def _detectors(query: dict[str, str]) -> tuple[client_options.DetectorChoice, ..
     return client_options.read_detectors(listed or None, job=True)
 
 
-async def _receive_input(body: Request, folder: Path, name: str, settings: Settings) -> JobInput:
+async def _receive_input(body: Request, job: UploadJob, name: str, settings: Settings) -> JobInput:
     """Write a body into files. Raise RefusedError if they are not the input of a job."""
     try:
-        upload = Upload(folder, body.headers.get("content-type", ""), name)
+        upload = Upload(job.input_folder, body.headers.get("content-type", ""), name)
         try:
             async for data in body.stream():
                 await asyncio.to_thread(upload.feed, data)
@@ -225,6 +225,9 @@ async def _receive_input(body: Request, folder: Path, name: str, settings: Setti
         if settings.jobs_folder is not None:
             for file in upload.files:
                 await asyncio.to_thread(sync, file)
+        job.problems = upload.problems
+        if upload.problems and not upload.files:
+            raise RefusedError("bad_image", f"no file came: {upload.problems[0]}")
         return await asyncio.to_thread(input_from_files, upload.files, upload.folder, max_pixels=settings.max_pixels)
     except OSError as error:
         raise storage_refusal(error, settings) from None
