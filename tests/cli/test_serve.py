@@ -8,6 +8,7 @@ import socket
 import ssl
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -64,6 +65,36 @@ def test_it_prints_its_address_and_stops_silently(signal_):
     assert (closed.value.rcvd.code, closed.value.rcvd.reason) == (1001, "the server stops")
     assert (rest, complaints) == ("", "")
     assert process.returncode in (0, -signal.SIGTERM)
+
+
+@pytest.mark.slow
+def test_the_token_of_a_file_or_a_variable_is_not_in_the_list_of_processes(tmp_path, monkeypatch):
+    file = tmp_path / "token"
+    file.write_text("from file\n")
+    monkeypatch.setenv("SONJIT_TOKEN", "from variable")
+    for options, token in (((), "from variable"), (("--token-file", str(file)), "from file"), (("--token", "x"), "x")):
+        with start(*options) as process:
+            address = process.stdout.readline().split()[-1].partition("#")[0]
+            for shown, status in ((token, 200), ("other", 401)):
+                request = urllib.request.Request(f"{address}healthz", headers={"authorization": f"Bearer {shown}"})
+                try:
+                    answered = urllib.request.urlopen(request).status
+                except urllib.error.HTTPError as error:
+                    answered = error.code
+                assert answered == status
+            process.send_signal(signal.SIGINT)
+            process.communicate(timeout=WAIT_S)
+
+
+def test_a_token_that_cannot_be_read_is_refused(tmp_path, sonjit):
+    for name, content in (("missing", None), ("empty", b"\n"), ("two", b"a\nb\n"), ("binary", b"\xff\xfe")):
+        if content is not None:
+            (tmp_path / name).write_bytes(content)
+        status, _, (line,) = sonjit("serve", "--token-file", tmp_path / name)
+        assert (status, f"--token-file {tmp_path / name}: " in line) == (2, True)
+    (tmp_path / "good").write_text("a")
+    status, _, (line,) = sonjit("serve", "--token-file", tmp_path / "good", "--token", "b")
+    assert (status, "cannot be combined" in line) == (2, True)
 
 
 def test_on_all_addresses_it_prints_addresses_for_other_devices(monkeypatch, capsys):

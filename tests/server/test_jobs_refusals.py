@@ -31,6 +31,10 @@ def test_a_truncated_image_fails_with_a_message(ask, media):
     ("query", "says"),
     [
         ("", "kind is missing"),
+        ("detector=body", "kind is missing, and 'detector' is not an option: write kind=body"),
+        ("type=feet", "kind is missing, and 'type' is not an option: write kind=..."),
+        ("model=lite", "kind is missing. Choose from hands"),
+        ('detectors=[{"detector":"face"}]', "'detector' is not an option: write kind=face"),
         ("kind=feet", "Unknown kind 'feet'"),
         ("kind=hands&model=heavy", "full, lite"),
         ("kind=hands&max_instances=0", "from 1 to 50"),

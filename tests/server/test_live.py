@@ -4,6 +4,7 @@ import json
 import socket
 import threading
 from contextlib import suppress
+from http.client import HTTPConnection
 
 import numpy as np
 import pytest
@@ -274,3 +275,21 @@ def test_the_server_stops_though_clients_stay(weights, listen, photo):
         assert stream.end().code == 1001
     with pytest.raises(ConnectionError):
         live.connect()
+
+
+@pytest.mark.parametrize("path", ["/", "/docs", "/healthz", "/v1/kinds", "/v1/jobs", "/sample.mp4", "/nothing-here"])
+def test_head_answers_as_get_without_the_body(listen, path):
+    live, answers = listen(), {}
+    for method in ("GET", "HEAD"):
+        connection = HTTPConnection("127.0.0.1", live.port, timeout=20)
+        connection.request(method, path)
+        answer = connection.getresponse()
+        headers = {name: value for name, value in answer.getheaders() if name not in ("date", "set-cookie")}
+        answers[method] = answer.status, headers, answer.read()
+        connection.close()
+    (status, headers, body), (head_status, head_headers, head_body) = answers["GET"], answers["HEAD"]
+    assert head_status == status
+    assert body
+    assert head_body == b""
+    if status == 200:
+        assert head_headers == headers

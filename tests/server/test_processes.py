@@ -124,6 +124,15 @@ def test_a_process_that_does_not_start_costs_one_image(faulty, monkeypatch):
     assert np.array_equal(decoders.decode(PNG), IMAGE)
 
 
+def test_a_process_that_starts_too_slowly_is_no_fault_of_the_image(weights, ask, media):
+    client, image = ask(), (media / "photo.jpg").read_bytes()
+    service = client.app.state.service
+    service.decoders = Decoders(10_000_000, start_s=0.001)
+    message = refusal(client.post("/v1/hands", content=image), 503, "busy")
+    assert message.startswith("a process of the server did not start within 0.001 s: ")
+    service.decoders.close()
+
+
 LYING = """
 def lie(answer, pixels):
     from sonjit.server import processes

@@ -76,6 +76,31 @@ def test_allowed_origins_get_cors_headers(ask):
     assert "access-control-allow-origin" not in client.get("/healthz").headers
 
 
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "capacitor://localhost", "ionic://localhost", "tauri://localhost", "null", "http://localhost:5173",
+        "chrome-extension://abcdefghijklmnopabcdefghijklmnop", "moz-extension://12345678-1234-1234-1234-123456789abc",
+    ],
+)  # fmt: skip
+def test_apps_and_extensions_can_be_allowed(origin, ask, listen):
+    client, headers = ask(allow_origins=(origin,), token="secret"), {"origin": origin, "authorization": "Bearer secret"}
+    asked = {"origin": origin, "access-control-request-method": "POST"}
+    assert client.options("/v1/hands", headers=asked).headers["access-control-allow-origin"] == origin
+    assert client.get("/v1/kinds", headers=headers).headers["access-control-allow-origin"] == origin
+    refusal(client.get("/v1/kinds", headers={"origin": origin}), 401, "no_token")
+    refusal(client.get("/v1/kinds", headers=headers | {"origin": origin + "x"}), 403, "bad_origin")
+    with open_stream(listen(allow_origins=(origin,)), origin=origin) as socket:
+        assert configure(socket)[-1]["type"] == "ready"
+
+
+def test_frames_of_any_site_without_a_token_are_a_warning(caplog):
+    Settings(allow_origins=("null",), token="secret")
+    assert caplog.text == ""
+    Settings(allow_origins=("null",))
+    assert "--allow-origin null allows frames of any site" in caplog.text
+
+
 @pytest.mark.parametrize("path", ["/healthz", "/v1/jobs"])
 def test_every_call_has_the_token(path, ask):
     client = ask(token="s&cret 1")
@@ -151,7 +176,7 @@ def test_sizes_of_settings_are_in_bytes_and_pixels_and_origins_have_a_scheme_and
     settings = Settings(max_body_mb=1.5, max_megapixels=0.25, max_models=0, allow_origins=("http://a:80", "https://b"))
     assert (settings.max_body_bytes, settings.max_pixels) == (1_500_000, 250_000)
     assert {"workers", "max_models"}.isdisjoint(settings.limits())
-    for origin in ("http://", "ftp://a", "http://a/b", "https://a?b", "null", "*"):
+    for origin in ("http://", "a", "http://a/b", "https://a?b", "https://b@a", "https://*.a", "*", "Null", ""):
         with pytest.raises(InputError, match="give scheme, name and port"):
             Settings(allow_origins=(origin,))
 

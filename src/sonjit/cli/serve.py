@@ -23,6 +23,7 @@ def serve(
     port: int = 8765,
     open_page: Annotated[bool, Parameter(name="--open", negative="")] = False,
     token: str | None = None,
+    token_file: Path | None = None,
     tls: Annotated[bool, Parameter(negative="")] = False,
     cert: Path | None = None,
     key: Path | None = None,
@@ -42,12 +43,15 @@ def serve(
         host: Name or address to listen on.
         port: Port to listen on. 0 selects a free port.
         open_page: Open the app in the browser.
-        token: Secret that every call must contain. Required on a host that other machines can reach.
+        token: Secret that every call must contain. Required on a host that other machines can reach. Other accounts
+            of this machine see it in the list of processes: use the variable SONJIT_TOKEN or a file instead.
+        token_file: File with the token.
         tls: Use https with a self-signed certificate of this machine. Browsers of other devices require https for the
             camera. The certificate is created on first use and kept, and its fingerprint is printed.
         cert: Certificate (PEM) for https instead of the self-signed one.
         key: Key (PEM) of the certificate.
-        allow_origin: Allow calls from pages of another origin, e.g. http://localhost:3000. Can be repeated.
+        allow_origin: Allow calls from pages of another origin, e.g. http://localhost:3000, capacitor://localhost for
+            an app, or null. Can be repeated.
         jobs_folder: Keep jobs in this folder after the server stops. It must be new, empty or from an earlier
             server.
         verbose: Log every request.
@@ -57,7 +61,7 @@ def serve(
     chosen = settings.Settings(
         **vars(limits or settings.Limits()),
         host=host,
-        token=token,
+        token=settings.read_token(token, token_file),
         tls_cert=cert,
         tls_key=key,
         allow_origins=allow_origin,

@@ -115,12 +115,12 @@ def create_app(
     app.state.service = service
     _add_middleware(app, settings)
     errors.answer_errors(app)
-    app.include_router(_server_router(service, engine, annotates=project is not None))
-    app.include_router(jobs.job_router(service.jobs))
+    middleware.add_routes(app, _server_router(service, engine, annotates=project is not None))
+    middleware.add_routes(app, jobs.job_router(service.jobs))
     if project is not None:
-        app.include_router(project.router)
-    app.include_router(gestures.gesture_router(service))
-    app.include_router(images.image_router(service))
+        middleware.add_routes(app, project.router)
+    middleware.add_routes(app, gestures.gesture_router(service))
+    middleware.add_routes(app, images.image_router(service))
     add_files(app, settings, engine)
     return app
 

@@ -23,7 +23,7 @@ from sonjit.results import Event, Hand, MotionEvent, Result
 from sonjit.results.schema import results_to_json, shortest_floats
 from sonjit.runs import Session, annotate, table_columns
 from sonjit.server import options as client_options
-from sonjit.server.errors import RefusedError
+from sonjit.server.errors import RefusedError, refusal_from
 from sonjit.server.forms import FIELD, Form, Receive, is_form
 from sonjit.server.kinds import ClassesAnswer, image_answer, responses, upload_body
 from sonjit.server.options import SessionOptions
@@ -192,7 +192,7 @@ def decode_upload(data: bytes, max_pixels: int, decoders: Decoders) -> Image:
     try:
         return decoders.decode(data)
     except SonjitError as error:
-        raise RefusedError("bad_image", str(error)) from error
+        raise refusal_from(error, "bad_image") from error
 
 
 def raw_image(data: memoryview, width: int, height: int, channels: int, max_pixels: int) -> Image:

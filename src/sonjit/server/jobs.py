@@ -96,10 +96,9 @@ def job_router(store: JobStore) -> APIRouter:
         return JSONResponse(job.to_dict())
 
     @router.get("/{job_id}/events")
-    async def events(job: UploadJob = found) -> Response:
+    async def events(request: Request, job: UploadJob = found) -> Response:
         """Server-sent events with the job after every change, until it ends."""
-        headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
-        return StreamingResponse(_events(job), media_type="text/event-stream", headers=headers)
+        return _event_stream(request, job)
 
     @router.post("/{job_id}/cancel", responses=single)
     def cancel(job: UploadJob = found) -> Response:
@@ -233,6 +232,13 @@ async def _receive_input(body: Request, job: UploadJob, name: str, settings: Set
         raise storage_refusal(error, settings) from None
     except SonjitError as error:
         raise refusal_from(error, "bad_image") from None
+
+
+def _event_stream(request: Request, job: UploadJob) -> Response:
+    headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
+    if request.method == "HEAD":  # without waiting for the end
+        return Response(media_type="text/event-stream", headers=headers)
+    return StreamingResponse(_events(job), media_type="text/event-stream", headers=headers)
 
 
 async def _events(job: UploadJob) -> AsyncIterator[str]:

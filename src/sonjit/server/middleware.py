@@ -18,6 +18,8 @@ import time
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
+from fastapi import APIRouter, FastAPI
+from fastapi.routing import APIRoute
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request, cookie_parser
 from starlette.responses import Response
@@ -50,6 +52,14 @@ _ENDPOINTS = ("/v1/", "/healthz")
 """Paths that require the token. The page's own files are the same in every installation."""
 KEPT_S = 400 * 86_400  # lifetime of a cookie in seconds, the longest that browsers allow
 _SUBPROTOCOL, _BEARER = "sonjit", "sonjit.token."
+
+
+def add_routes(app: FastAPI, router: APIRouter) -> None:
+    """Add endpoints to an app. Those of GET also answer HEAD, with the same headers and no body."""
+    app.include_router(router)
+    for route in router.routes:
+        if isinstance(route, APIRoute) and "GET" in (route.methods or ()):
+            app.add_api_route(route.path, route.endpoint, methods=["HEAD"], include_in_schema=False)
 
 
 def limited(request: Request, max_bytes: int, option: str, take: Callable[[int], None]) -> Request:

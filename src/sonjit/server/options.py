@@ -180,9 +180,20 @@ def read_detector(
     options = dict(defaults or {}) | cast("dict[str, object]", detector)
     kind = options.pop("kind", None)
     if not isinstance(kind, str) or kind not in KINDS:
-        what = "kind is missing" if kind is None else f"Unknown kind {_shortened(kind)}"
+        what = _without_kind(options) if kind is None else f"Unknown kind {_shortened(kind)}"
         raise RefusedError("bad_option", f"{what}. Choose from {', '.join(KINDS)}.")
     return kind, read_options(kind, options, job=job, is_query=is_query)
+
+
+def _without_kind(options: Mapping[str, object]) -> str:
+    """Return the reason why options have no kind. It names the option that was probably meant."""
+    known = {name for kind in KINDS for name in known_options(kind)}
+    unknown = next((name for name in options if name not in known), None)
+    if unknown is None:
+        return "kind is missing"
+    value = options[unknown]
+    meant = value if isinstance(value, str) and value in KINDS else "..."
+    return f"kind is missing, and {_shortened(unknown)} is not an option: write kind={meant}"
 
 
 def read_detectors(

@@ -98,7 +98,7 @@ def add_files(app: FastAPI, settings: Settings, engine: Path) -> None:
     def sample() -> Response:
         return FileResponse(data_files.ASSETS / "demo.mp4", media_type="video/mp4")
 
-    app.include_router(router)
+    middleware.add_routes(app, router)
     for name, folder in DATA_FOLDERS.items():
         app.mount(f"/{name}", _DataFiles(directory=folder))
     if engine.is_dir():

@@ -25,12 +25,12 @@ import numpy as np
 
 from sonjit._util import Image, InputError, JobError, JsonObject, files, json_from
 from sonjit.media.sources.images import decode_image
-from sonjit.server.errors import refusal_from
+from sonjit.server.errors import RefusedError, refusal_from
 
 _PIXEL_BYTES, _OTHER_BYTES = 48, 256_000_000
 """Memory limits for decoding an image, per pixel and fixed. JPEG 2000 needs most, 17 bytes per pixel."""
 DECODE_S = 30.0  # time limit of decoding an image, and of opening a video
-_START_S = 300.0  # time limit of starting a process on a busy machine
+START_S = 300.0  # time limit of starting a process on a busy machine
 _MAX_ANSWER_BYTES = 100_000_000  # maximum size of an answer that is not an image
 _SPAWN = get_context("spawn")
 _STOPS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
@@ -54,10 +54,14 @@ class Worker(files.Closing):
 
     The process starts with the first call, and again after a crash. It ends with the server, however the server ends.
     Its memory limit on Linux is that of decoding an image and `more_bytes`. `folder` is for its temporary files.
+    `start_s` is the time limit of its start in seconds.
     """
 
-    def __init__(self, max_pixels: int, more_bytes: int = 0, folder: Path | None = None) -> None:
+    def __init__(
+        self, max_pixels: int, more_bytes: int = 0, folder: Path | None = None, *, start_s: float = START_S
+    ) -> None:
         self._max_pixels = max_pixels
+        self._start_s = start_s
         self._setup = _PIXEL_BYTES * max_pixels + _OTHER_BYTES + more_bytes, folder
         self.process: BaseProcess | None = None
         self._pipe: Connection | None = None
@@ -74,23 +78,29 @@ class Worker(files.Closing):
         """Run a function of a module with arguments and a time limit, and return its result: JSON or an image.
 
         If progress is reported, the function gets a function that reports it as another argument. Raise InputError if
-        the function raised an error, TooSlowError if the call took longer than the time limit, and CrashError if the
-        process ended, or `kill` was called.
+        the function raised an error, TooSlowError if the call took longer than the time limit, CrashError if the
+        process ended, or `kill` was called, and RefusedError `busy` if the process did not start in time.
         """
         process, pipe = self._running()
-        end_s = time.monotonic() + _START_S
+        end_s, has_begun = time.monotonic() + self._start_s, False
         try:
             pipe.send((function, arguments, report_progress is not None))
             while pipe.poll(min(end_s - time.monotonic(), 1e6)):
                 answer = self._receive(pipe)
                 if "begins" in answer:
-                    end_s = time.monotonic() + seconds
+                    end_s, has_begun = time.monotonic() + seconds, True
                 elif "progress" not in answer:
                     break
                 elif report_progress is not None:
                     report_progress(answer["progress"])
             else:
-                raise TooSlowError(f"takes more than {seconds:g} s")
+                if has_begun:
+                    raise TooSlowError(f"takes more than {seconds:g} s")
+                raise RefusedError(
+                    "busy",
+                    f"a process of the server did not start within {self._start_s:g} s: "
+                    "the machine is overloaded; try again later",
+                )
         except (EOFError, OSError, ValueError, KeyError, TypeError):
             process.join(1)  # a process that crashed ends with its own status
             self.close()
@@ -154,8 +164,11 @@ class Worker(files.Closing):
 class Decoders:
     """Processes that decode images; any thread may decode. A process starts if all others are busy."""
 
-    def __init__(self, max_pixels: int, *, seconds: float = DECODE_S, decode: Decode = decode_image) -> None:
+    def __init__(
+        self, max_pixels: int, *, seconds: float = DECODE_S, start_s: float = START_S, decode: Decode = decode_image
+    ) -> None:
         self._max_pixels = max_pixels
+        self._start_s = start_s
         self._seconds = seconds
         self._decode = decode
         self.idle: list[Worker] = []
@@ -166,7 +179,7 @@ class Decoders:
         try:
             worker = self.idle.pop()  # the one used last, which is warm
         except IndexError:
-            worker = Worker(self._max_pixels)
+            worker = Worker(self._max_pixels, start_s=self._start_s)
         try:
             return worker.call(self._decode, data, name, seconds=self._seconds)
         except TooSlowError as error:

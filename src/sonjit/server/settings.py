@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 import logging
+import os
 import socket
 import ssl
 from contextlib import suppress
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 else:
     segno, x509 = LazyModule("segno"), LazyModule("cryptography.x509")
 
+TOKEN_VARIABLE = "SONJIT_TOKEN"  # environment variable with the token
 MB = 1_000_000  # bytes of a megabyte
 _MAX_LIMIT = 1e9  # maximum value of a limit
 _MAX_WORKERS = 1024  # maximum number of workers
@@ -96,13 +98,17 @@ class Settings(Limits):
         if self.max_models < 0:
             raise InputError(f"--max-models {self.max_models}: give 0 or more")
         if self.token is not None and not (self.token.isascii() and self.token.isprintable() and self.token.strip()):
-            raise InputError("--token: give printable ASCII characters")
+            raise InputError("--token: give printable ASCII characters, also in a --token-file or SONJIT_TOKEN")
         if self.token is None and not is_loopback(self.host):
-            raise InputError(f"--host {self.host} can be reached from other machines: give a --token as well")
+            raise InputError(f"--host {self.host} can be reached from other machines: give a --token-file or --token")
         check_certificate(self.tls_cert, self.tls_key)
         for origin in self.allow_origins:
             if not _is_origin(origin):
-                raise InputError(f"--allow-origin {origin}: give scheme, name and port, e.g. http://localhost:3000")
+                raise InputError(
+                    f"--allow-origin {origin}: give scheme, name and port, e.g. http://localhost:3000, or null"
+                )
+        if "null" in self.allow_origins and self.token is None:
+            _LOG.warning("--allow-origin null allows frames of any site: give a --token as well")
 
     @property
     def max_body_bytes(self) -> int:
@@ -120,6 +126,24 @@ class Settings(Limits):
         return {name: getattr(self, name) for name in names}
 
 
+def read_token(token: str | None, file: Path | None) -> str | None:
+    """Return the token of `--token`, else the line in `--token-file`, else that of the environment; None without any.
+
+    Other accounts of the machine see the options of a process, but neither its environment nor the file.
+    """
+    if token is not None and file is not None:
+        raise InputError("--token and --token-file cannot be combined: give one of them")
+    if file is None:
+        return token if token is not None else os.environ.get(TOKEN_VARIABLE) or None
+    try:
+        text = file.read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"--token-file {file}: {getattr(error, 'strerror', None) or 'not a text'}") from None
+    if not text or "\n" in text:
+        raise InputError(f"--token-file {file}: write the token into it, as one line")
+    return text
+
+
 def is_loopback(host: str) -> bool:
     """Check whether a name or address means only this machine.
 
@@ -133,12 +157,20 @@ def is_loopback(host: str) -> bool:
 
 
 def _is_origin(text: str) -> bool:
+    """Check whether a text is an origin as browsers send it, also of an app or an extension.
+
+    >>> [_is_origin(text) for text in ("https://lab.example", "capacitor://localhost", "null", "*", "http://a/b")]
+    [True, True, True, False, False]
+    """
+    if text == "null":  # of files, and of frames without rights
+        return True
     try:
         parts = urlsplit(text)
         _ = parts.port  # refuses what is not a number
     except ValueError:
         return False
-    return parts.scheme in ("http", "https") and bool(parts.hostname) and text == f"{parts.scheme}://{parts.netloc}"
+    is_plain = "@" not in parts.netloc and "*" not in text and text == f"{parts.scheme}://{parts.netloc}"
+    return is_plain and bool(parts.scheme and parts.hostname)
 
 
 def page_addresses(settings: Settings, port: int) -> list[str]:

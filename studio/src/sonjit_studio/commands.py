@@ -14,7 +14,7 @@ from sonjit._util import InputError, JobError, data_files, json_from, pluralize
 from sonjit.cli.progress import print_table, progress_bar
 from sonjit.cli.serve import address_printer, log_to_stderr
 from sonjit.media.tables import TABLE_ENDINGS
-from sonjit.server.settings import Settings
+from sonjit.server.settings import Settings, read_token
 from sonjit_lab import redundant_facts
 from sonjit_lab.cli.train import show_progress
 from sonjit_lab.hand_models.rig import Side
@@ -316,6 +316,7 @@ def open_page(
     port: int = 8765,
     open_browser: Annotated[bool, Parameter(name="--open")] = False,
     token: str | None = None,
+    token_file: Path | None = None,
     verbose: bool = False,
 ) -> int:
     """Serve the annotation page of a project until Ctrl-C.
@@ -325,7 +326,9 @@ def open_page(
         host: Name or address to listen on.
         port: Port to listen on. 0 selects a free port.
         open_browser: Open the page in the browser.
-        token: Secret that every call must contain. Required on a host that other machines can reach.
+        token: Secret that every call must contain. Required on a host that other machines can reach. Other accounts
+            of this machine see it in the list of processes: use the variable SONJIT_TOKEN or a file instead.
+        token_file: File with the token.
         verbose: Log every request.
     """
     from sonjit.server.app import serve
@@ -334,7 +337,8 @@ def open_page(
     log_to_stderr(verbose=verbose)
     started = address_printer(open_page=open_browser, page="annotate/")
     open_project = partial(project_routes, project)
-    serve(Settings(host=host, token=token), port, verbose=verbose, started=started, open_project=open_project)
+    settings = Settings(host=host, token=read_token(token, token_file))
+    serve(settings, port, verbose=verbose, started=started, open_project=open_project)
     return 0
 
 
