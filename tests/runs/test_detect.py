@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 
 from sonjit import InputError, media
+from sonjit._util.extensions import FUNCTIONS
 from sonjit.detectors import create
 from sonjit.detectors.kinds import options_for
 from sonjit.media import DrawingStyle, load_frames, open_source, tables
 from sonjit.runs import AngleLimits, Detect, EventLimits, Inputs, Outputs, detect, run_input, run_job
 from sonjit.runs.detect import value_text
-from sonjit.runs.hooks import LOAD_LIFTER
 from sonjit.runs.task import Lift
 
 from ..support.scripted import FPS, Clip, Script, Still, body, face, hand, image, motion  # noqa: TID252
@@ -292,7 +292,7 @@ def test_a_detector_that_does_not_load_closes_those_before(monkeypatch):
 def test_a_lifting_network_changes_each_frame(opened, monkeypatch):
     lifted, lift = [], Lift(weights="demo")
     network = SimpleNamespace(lift_frame=lambda rgb, frame: lifted.append((rgb[0, 0, 2].item(), frame.index)))
-    monkeypatch.setattr(LOAD_LIFTER, "get", lambda: lambda given: network if given is lift else None)
+    monkeypatch.setitem(FUNCTIONS, "create_lifter", lambda given: network if given is lift else None)
     run(replace(task(), lift=lift), Clip(3))
     assert lifted == [(0, 0), (1, 1), (2, 2)]
 

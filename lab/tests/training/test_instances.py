@@ -11,6 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sonjit._util.extensions import FUNCTIONS
 from sonjit.cli import main
 from sonjit.segmentation import task as segment
 from sonjit.segmentation.instances import Instances
@@ -305,7 +306,7 @@ def test_an_exported_run_segments_without_pytorch(exported, tmp_path, refusal, m
     values = ort.InferenceSession(str(file)).run(list(outputs), {"images": padded[None].numpy()})
     for (name, value), other in zip(outputs.items(), values, strict=True):
         np.testing.assert_allclose(other, value.numpy(), atol=1e-3, rtol=1e-5, err_msg=name)
-    monkeypatch.setattr(segment.OPEN_FINDER, "get", lambda: pytest.fail("PyTorch is not needed"))
+    monkeypatch.setitem(FUNCTIONS, "open_finder", lambda task: pytest.fail("PyTorch is not needed"))
     saved = tmp_path / "found.json"
     assert main(["segment", str(data / "images"), "--weights", str(file), "--save", str(saved)]) == 0
     assert {record["category_id"] for record in json.loads(saved.read_text("utf-8"))} <= {1, 2}

@@ -1,4 +1,4 @@
-"""Registries and hooks, and the extensions that fill them.
+"""Registries, and the extensions that fill them.
 
 An extension is a module whose import registers something, or a function that does. Sonjit has three ways to find
 extensions:
@@ -14,13 +14,15 @@ name is unknown.
 
 import os
 import threading
-from collections.abc import Callable
+from collections import UserDict
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
 from pathlib import Path
+from pkgutil import resolve_name
 from types import ModuleType
-from typing import TYPE_CHECKING, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from sonjit._util.errors import InputError, JobError, MissingPackageError, already_registered, unknown_name
 
@@ -38,19 +40,32 @@ _modules: dict[str, Callable[[str], ModuleType]] = {}
 _file_loaders: dict[str, Callable[[str], ModuleType]] = {}  # by the ending of their files
 
 
-class Registry(dict[str, Value]):
-    """Values by name, called `what` in messages; unknown names are searched in the extensions of a group."""
+def resolved(value: Value | str) -> Value:
+    """Return a value. An import string such as `"json:dumps"` is replaced by the object that it names."""
+    return cast("Value", resolve_name(value)) if isinstance(value, str) else value
 
-    def __init__(self, what: str, group: str = EXTENSIONS) -> None:
+
+class Registry(UserDict[str, Value]):
+    """Values by name, called `what` in messages; unknown names are searched in the extensions of a group.
+
+    A value may be an import string. Its module is imported when the value is first used.
+    """
+
+    def __init__(self, what: str, group: str = EXTENSIONS, values: Mapping[str, Value | str] | None = None) -> None:
         super().__init__()
         self.what, self.group = what, group
+        self.data |= cast("Mapping[str, Value]", values or {})
 
-    def add(self, name: str, value: Value, *, replace: bool = False) -> Value:
-        """Register a value."""
+    def __getitem__(self, name: str) -> Value:
+        """Return a value, imported if it is an import string."""
+        self.data[name] = value = resolved(self.data[name])
+        return value
+
+    def add(self, name: str, value: Value | str, *, replace: bool = False) -> None:
+        """Register a value, or an import string."""
         if name in self and not replace:
             raise InputError(already_registered(self.what, name))
-        self[name] = value
-        return value
+        self[name] = cast("Value", value)
 
     def has(self, name: str) -> bool:
         """Check whether the name is registered, here or by an extension."""
@@ -65,27 +80,18 @@ class Registry(dict[str, Value]):
         return self[name]
 
 
-class Hook(Generic[Value]):
-    """Function that another distribution provides, such as one that requires PyTorch.
+FUNCTIONS: Final[Registry[Callable[..., Any]]] = Registry("function")
+"""Functions of other distributions that the tracker calls by name, such as those that require PyTorch."""
 
-    The distribution sets it from its extension. `purpose` and `package` are for the message where none is installed.
+
+def find_function(name: str, purpose: str, package: str) -> Callable[..., Any]:
+    """Return a function of another distribution.
+
+    Raise MissingPackageError with the purpose and the package if no installed extension has added it to `FUNCTIONS`.
     """
-
-    def __init__(self, purpose: str, package: str) -> None:
-        self._purpose, self._package = purpose, package
-        self._value: Value | None = None
-
-    def provide(self, value: Value) -> None:
-        """Set the function."""
-        self._value = value
-
-    def get(self) -> Value:
-        """Return the function. Raise MissingPackageError if no installed extension provides it."""
-        if self._value is None:
-            load_extensions()
-        if self._value is None:
-            raise MissingPackageError(self._purpose, self._package)
-        return self._value
+    if not FUNCTIONS.has(name):
+        raise MissingPackageError(purpose, package)
+    return FUNCTIONS[name]
 
 
 @dataclass(frozen=True)

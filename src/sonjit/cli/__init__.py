@@ -9,7 +9,6 @@ import sys
 import warnings
 from contextlib import contextmanager
 from difflib import get_close_matches
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,12 +45,12 @@ def build_app(called: str | None = None) -> App:
     """Return the command tree.
 
     Args:
-        called: Name of the command that is called. Every other command has only its summary, so that its module is not
-            imported. None loads all of them.
+        called: Name of the command that is called. Other commands are left out. With an empty name, all commands have
+            only their summaries, so that their modules are not imported. None gives all commands.
     """
     from cyclopts import App, Group
 
-    from sonjit.detectors.kinds import KINDS, find_kind
+    from sonjit.detectors.kinds import KINDS
 
     load_extensions()
     app = App(
@@ -60,22 +59,15 @@ def build_app(called: str | None = None) -> App:
         version=__version__,
         suppress_keyboard_interrupt=False,  # `main` prints a message
     )
-    kinds = {name: Command(partial(_load_kind, name), find_kind(name).summary, takes_inputs=True) for name in KINDS}
-    if taken := sorted(kinds.keys() & COMMANDS.keys()):
+    if taken := sorted(KINDS.keys() & COMMANDS.keys()):
         raise InputError(f"kind {taken[0]!r} has the name of a command: rename it, or its file")
-    commands = kinds | COMMANDS
-    groups = dict.fromkeys([TRACKER, *(command.group for command in commands.values())])
+    groups = dict.fromkeys([TRACKER, *(command.group for command in COMMANDS.values())])
     titles = {name: Group(name, sort_key=key) for key, name in enumerate(groups)}
-    for name, command in commands.items():
-        is_loaded = called in (None, name)
-        function = command.load() if is_loaded else _not_loaded
-        if isinstance(function, App):
-            function.group = titles[command.group]
-            app.command(function, name=name)
-            continue
-        texts = {} if is_loaded else {"help": command.summary}
+    for name in (*KINDS, *COMMANDS) if not called else (called,):
+        command = COMMANDS[name] if name in COMMANDS else _command_of_kind(name, is_listed=called == "")
         usage = {"usage": _INPUT_USAGE.format(name)} if command.takes_inputs else {}
-        app.command(function, name=name, group=titles[command.group], **texts, **usage)
+        summary = {"help": command.summary} if called == "" else {}
+        app.command(command.function, name=name, group=titles[command.group], **summary, **usage)
     if not called:  # its modules load slowly
         app.register_install_completion_command(
             help="Install completion of commands and options for bash, zsh or fish."
@@ -83,14 +75,16 @@ def build_app(called: str | None = None) -> App:
     return app
 
 
-def _load_kind(name: str) -> Callable[..., int]:
-    from sonjit.cli.find import detect_command
+def _command_of_kind(name: str, *, is_listed: bool) -> Command:
+    """Return the command of a kind. One that is only listed has no options, which load slowly."""
+    from sonjit.detectors.kinds import KINDS
 
-    return detect_command(name)
+    function: Callable[..., int] = lambda: 0  # noqa: E731  # of a listed command
+    if not is_listed:
+        from sonjit.cli.find import detect_command
 
-
-def _not_loaded() -> None:
-    """Stand for a command that is not called."""
+        function = detect_command(name)
+    return Command(function, KINDS[name].summary, takes_inputs=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

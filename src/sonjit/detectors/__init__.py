@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from sonjit._util.extensions import add_file_loader
 from sonjit._util.lazy_names import add_lazy_names
-from sonjit.detectors import registered as _registered  # noqa: F401  # pyright: ignore[reportUnusedImport]
 
 if TYPE_CHECKING:
     from types import ModuleType

@@ -9,6 +9,7 @@ from textwrap import fill
 from typing import TYPE_CHECKING, Any, Literal, NewType, Unpack, overload
 
 from sonjit._util import InputError
+from sonjit._util.extensions import resolved
 from sonjit._util.option import declared_options
 from sonjit.detectors import options as option_types
 from sonjit.detectors import tracking
@@ -90,7 +91,7 @@ def detector_from(options: CommonOptions) -> Detector[Any]:
     kind = _load(entry, options)
     search = _load_search(entry, options, kind) if options.is_thorough else None
     spreads = options.spreads_windows and not entry.models[options.model].is_box
-    stream_search = entry.stream_search(options, kind) if spreads and entry.stream_search else None
+    stream_search = resolved(entry.stream_search)(options, kind) if spreads and entry.stream_search else None
     new_smoother = entry.smoothers(options)
     tracker = tracking.Tracker(
         new_smoother,
@@ -139,7 +140,7 @@ def _load_search(entry: KindEntry, options: CommonOptions, kind: Kind[Any, Any])
                 f"{error} (search={options.search!r} needs it for images: sonjit models pull {groups} fetches all of "
                 "its networks, search='fast' does without)"
             ) from error
-    search = entry.search(options, kind) if entry.search else None
+    search = resolved(entry.search)(options, kind) if entry.search else None
     if search is None and options.search == "thorough":
         images = "images" if options.static_image else "streams"
         raise InputError(

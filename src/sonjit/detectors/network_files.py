@@ -183,7 +183,8 @@ def register_network_file(path: Path) -> kinds.KindEntry:
         options=SidedOptions if _has_sides(skeleton) else CommonOptions,
         instances=(name,),
     )
-    return kinds.KINDS.add(name, entry, replace=is_same)
+    kinds.KINDS.add(name, entry, replace=is_same)
+    return entry
 
 
 def _refuse_idle_options(options: CommonOptions, content: NetworkFile) -> None:

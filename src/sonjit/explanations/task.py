@@ -15,13 +15,13 @@ from cyclopts import Parameter
 from numpy.typing import NDArray
 
 from sonjit._util import Image, data_files, pluralize
+from sonjit._util.extensions import find_function
 from sonjit._util.records import field, numbers_of
 from sonjit.detectors import Detector
 from sonjit.detectors.create import detector_from
 from sonjit.detectors.kinds import options_for
 from sonjit.detectors.options import is_still
 from sonjit.explanations.hand_saliency import HandExplainer, TargetMap, load_hand_explainer
-from sonjit.explanations.hooks import LOAD_CLASSIFIERS
 from sonjit.explanations.imagenet import IMAGE_MODELS, ClassMap, ImageClassifier, class_index
 from sonjit.geometry.boxes import box_around
 from sonjit.media import Anonymise, Source, SourceFrame
@@ -486,7 +486,7 @@ def _classifiers(task: Explain) -> ClassSaliency:
     if set(models) <= set(IMAGE_MODELS) and not task.backprop:
         shipped = [ImageClassifier(name, task.models_dir, task.device) for name in models]
         return ClassSaliency(shipped, targets=task.targets, top=task.top, boxes=task.boxes)
-    loaded = LOAD_CLASSIFIERS.get()(task)
+    loaded = find_function("load_classifiers", "another classifier", "sonjit-lab")(task)
     return ClassSaliency(
         loaded, targets=task.targets, top=task.top, boxes=task.boxes, saliency=loaded if task.backprop else ()
     )

@@ -15,6 +15,7 @@ import numpy as np
 
 from sonjit import media
 from sonjit._util import Image, InputError, pluralize, version
+from sonjit._util.extensions import find_function
 from sonjit.detectors import create, kinds, pipeline
 from sonjit.detectors.options import GESTURES, CommonOptions, HandOptions, HolisticOptions, is_still
 from sonjit.engines.precision import int8_path
@@ -26,7 +27,6 @@ from sonjit.results.measures import in_degrees
 from sonjit.runs import frame_tables, inputs
 from sonjit.runs.annotations import annotate, count_columns, table_columns
 from sonjit.runs.hiding import covered
-from sonjit.runs.hooks import LOAD_LIFTER
 from sonjit.runs.session import Session
 from sonjit.runs.task import Lift, Outputs, Summary, Task, Worker
 from sonjit.weights import find_weight
@@ -247,7 +247,9 @@ class DetectWorker(Worker[Frame]):
         super().__init__(task.style.anonymise, task.options.models_dir)
         self._task, self._columns = task, task.columns
         self._lists = [item.entry.list_name for item in task.all]
-        self._lift = None if task.lift is None else LOAD_LIFTER.get()(task.lift).lift_frame
+        self._lift = None
+        if task.lift is not None:
+            self._lift = find_function("create_lifter", "--lift", "sonjit-lab")(task.lift).lift_frame
         self._detectors: list[Detector[Any]] = []
         with ExitStack() as stack:
             stack.callback(self.close)  # if a later detector fails

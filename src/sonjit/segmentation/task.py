@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 
 from sonjit._util import Image, InputError, data_files, pluralize
+from sonjit._util.extensions import find_function
 from sonjit.engines import EngineOptions, load_number_engine, model_file
 from sonjit.media import Anonymise, Source, SourceFrame
 from sonjit.media.sources.base import SourceKind
@@ -23,7 +24,6 @@ from sonjit.media.tables.base import ColumnType
 from sonjit.runs.frame_tables import RecordTable
 from sonjit.runs.hiding import Covered
 from sonjit.runs.task import Outputs, Summary, Task, Worker
-from sonjit.segmentation.hooks import OPEN_FINDER
 from sonjit.segmentation.instances import Finder, Instances, draw_instances, draw_tasks, results_from_instances
 
 BUNDLED: Final = data_files.ASSETS / "people_and_hands.onnx"
@@ -144,7 +144,7 @@ class SegmentWorker(Worker[Instances]):
         if is_exported or (task.weights is None and not needs_torch):
             self._finder: Finder = ExportedFinder(task.min_score, Path(task.weights or BUNDLED))
         else:
-            self._finder = OPEN_FINDER.get()(task)
+            self._finder = find_function("open_finder", "another network for segmentation", "sonjit-lab")(task)
         self._ids, self._names = map(list, zip(*self._finder.categories, strict=True))
 
     def start(self, source: Source, outputs: Outputs, files: ExitStack) -> None:

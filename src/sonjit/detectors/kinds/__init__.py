@@ -1,7 +1,8 @@
 """The table of kinds, and their options.
 
-`register_kind` adds a kind to `create_detector`, the command line, tables, the server and the live app. The kind's
-result type owns its skeleton, measures, table columns and drawing.
+The record of a kind is at the end of the kind's module. `register_kind` adds a kind to `create_detector`, the command
+line, tables, the server and the live app. The kind's result type owns its skeleton, measures, table columns and
+drawing.
 """
 
 from __future__ import annotations
@@ -23,7 +24,16 @@ if TYPE_CHECKING:
     NewSmoothers = Callable[[Any], Callable[[], Smoother[Any] | None]]
 
 
-KINDS: Registry[KindEntry] = Registry("kind")  # entries of the kinds by name
+KINDS: Registry[KindEntry] = Registry(
+    "kind",
+    values={
+        "hands": "sonjit.detectors.kinds.hands:HANDS",
+        "face": "sonjit.detectors.kinds.face_networks:FACE",
+        "body": "sonjit.detectors.kinds.body:BODY",
+        "holistic": "sonjit.detectors.kinds.holistic:HOLISTIC",
+    },
+)
+"""Entries of the kinds by name. The module of an entry is imported when the entry is first used."""
 
 _OPTIONS_OF_STREAMS = ("smoothing", "search_interval", "smooth_segmentation")
 _WITHOUT_STREAM: dict[str, tuple[object, ...]] = {"smoothing": (None, "none", "published"), "search_interval": (1,)}
@@ -52,7 +62,8 @@ class Model:
 class KindEntry:
     """Describe a kind before its networks are loaded.
 
-    Its functions import slow modules inside, so that a kind costs nothing until a detector is created.
+    `search` and `stream_search` may be import strings such as `"package.module:function"`, for modules that load slowly
+    or import the kind.
 
     Attributes:
         name: Name of the kind, as `create_detector` takes it.
@@ -81,9 +92,9 @@ class KindEntry:
     load: Callable[[Any], Kind[Any, Any]]
     options: type[CommonOptions] = CommonOptions
     smoothers: NewSmoothers = usual_smoothers
-    search: Callable[[Any, Any], StillSearch[Any] | None] | None = None
+    search: Callable[[Any, Any], StillSearch[Any] | None] | str | None = None
     search_weights: tuple[str, ...] = ()
-    stream_search: Callable[[Any, Any], StreamSearch[Any]] | None = None
+    stream_search: Callable[[Any, Any], StreamSearch[Any]] | str | None = None
     instances: tuple[str, ...] = ()
     examples: tuple[tuple[str, str], ...] = ()
     weight_groups: tuple[str, ...] = ()
@@ -101,7 +112,8 @@ def register_kind(entry: KindEntry) -> KindEntry:
         InputError: The name, or the list of the result type, is already registered.
     """
     register_result(entry.result)
-    return KINDS.add(entry.name, entry)
+    KINDS.add(entry.name, entry)
+    return entry
 
 
 def find_kind(name: str) -> KindEntry:

@@ -17,7 +17,7 @@ import numpy as np
 
 from sonjit._util import Float32Array, FloatArray, Image, IndexArray, RealArray
 from sonjit.detectors import interfaces, ssd, tracking
-from sonjit.detectors.kinds import KINDS
+from sonjit.detectors.kinds import KindEntry, Model
 from sonjit.detectors.options import BodyOptions
 from sonjit.detectors.pipeline import check_shapes, crop_for
 from sonjit.detectors.smoothing import FilterChoice, KeypointSmoother, OneEuro
@@ -400,7 +400,7 @@ class BodySmoother:
 
 def load_bodies(options: BodyOptions, *, finds: bool = True) -> Bodies:
     """Load the landmark network of one model, on request without masks, and the detector if it finds people."""
-    weights = KINDS["body"].models[options.model].weights
+    weights = BODY.models[options.model].weights
     body_file = options.landmark_file(weights["landmark"])
     running = options.running  # rounding of the detector moves every keypoint
     exact = replace(running, precision="f32") if running.precision in ("auto", "int8") else running
@@ -435,3 +435,30 @@ def body_smoothers(options: BodyOptions) -> Callable[[], BodySmoother]:
         published = "published" if options.max_instances == 1 else None
         return lambda: BodySmoother(published, mask=False, alignment=False)
     return lambda: BodySmoother(options.filter, mask=options.segmentation and options.smooth_segmentation)
+
+
+BODY = KindEntry(
+    name="body",
+    result=Body,
+    summary="Find bodies: 33 keypoints each, in pixels and in metres.",
+    plural="bodies",
+    models={
+        name: Model(name, {"detector": "pose-detector", "landmark": f"body-{name}"})
+        for name in ("full", "lite", "heavy")
+    },
+    model_help="lite is the fastest, heavy the most exact.",
+    options=BodyOptions,
+    load=load_bodies,
+    smoothers=body_smoothers,
+    instances=("body",),
+    search="sonjit.detectors.search.load:search_bodies",
+    stream_search="sonjit.detectors.search.load:bodies_in_streams",
+    search_weights=("face-full", "person-detector"),
+    examples=(
+        ("sonjit body clip.mp4 --save clip.csv --measures --draw drawn.mp4", "also writes joint angles."),
+        ("sonjit body clip.mp4 --mask cutout.webm", "writes the people without their background."),
+        ("sonjit body squats.mp4 --count left_knee_angle_rad --draw counted.mp4", "counts squats."),
+        ("sonjit models pull body-lite body-heavy", "downloads the other two sizes."),
+    ),
+    weight_groups=("body",),
+)

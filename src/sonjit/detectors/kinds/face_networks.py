@@ -17,6 +17,7 @@ from sonjit.detectors.kinds import face, face_boxes
 from sonjit.detectors.options import CommonOptions, FaceOptions, HolisticOptions
 from sonjit.engines import Engine, EngineOptions, Precision, load_engine, load_number_engine
 from sonjit.geometry import boxes, rotations
+from sonjit.results import Face
 from sonjit.results.measures.faces import STABLE_POINTS, blendshapes_from_mesh
 from sonjit.results.skeletons.faces import BLENDSHAPE_LANDMARKS, BLENDSHAPES
 from sonjit.weights import TaskBundle
@@ -48,7 +49,7 @@ Source: the encoding page of Protocol Buffers' documentation."""
 
 def load_faces(options: FaceOptions) -> face.FaceMeshes | face_boxes.FaceBoxes:
     """Load the face detector, and for meshes the landmark network, of one model or of a task bundle."""
-    model = kinds.KINDS["face"].models[options.model]
+    model = FACE.models[options.model]
     if options.precision == "int8" and options.model != "mesh":
         raise InputError(f"precision='int8' requires the model mesh, not {model.name}")
     bundle = options.bundle
@@ -98,7 +99,7 @@ def load_meshes(
     options: FaceOptions | HolisticOptions, model: str, *, blendshapes: bool = False, transform: bool = False
 ) -> face.FaceMeshes:
     """Load the face detector and the landmark network of one mesh model. Blendshapes are estimated from the mesh."""
-    weights = kinds.KINDS["face"].models[model].weights
+    weights = FACE.models[model].weights
     detector = load_face_detector(options, weights["detector"], options.detector_model)
     mesh_file = options.landmark_file(weights["landmark"])
     # the attention mesh crops regions inside, where bf16 and int8 lose 2 px
@@ -220,3 +221,34 @@ def _wire_fields(data: bytes) -> Iterator[tuple[int, Any]]:
             raise ValueError("a field past the end")
         yield number, data[position:end]
         position = end
+
+
+FACE = kinds.KindEntry(
+    name="face",
+    result=Face,
+    summary="Find faces: a mesh of 478 keypoints with irises, or boxes.",
+    plural="faces",
+    models={
+        "attention": kinds.Model("attention", {"detector": "face-short", "landmark": "face-attention"}),
+        "mesh": kinds.Model("mesh", {"detector": "face-short", "landmark": "face-mesh"}),
+        "box": kinds.Model("box", {"detector": "face-short"}, is_box=True),
+        "box-full": kinds.Model("box-full", {"detector": "face-full"}, min_detection_score=0.6, is_box=True),
+    },
+    model_help="attention refines lips, eyes and irises. mesh is faster. box and box-full (to 5 m) return boxes.",
+    options=FaceOptions,
+    load=load_faces,
+    smoothers=face_smoothers,
+    instances=("face",),
+    search="sonjit.detectors.search.load:search_faces",
+    stream_search="sonjit.detectors.search.load:faces_in_streams",
+    search_weights=("face-full",),
+    examples=(
+        ("sonjit face photo.jpg --draw drawn.jpg", "draws the mesh."),
+        ("sonjit face clip.mp4 --save clip.parquet --measures --max-instances 3", "also writes head poses."),
+        (
+            "sonjit face crowd.jpg --model box-full --max-instances 50 --save boxes.json",
+            "finds small faces as boxes.",
+        ),
+    ),
+    weight_groups=("face",),
+)

@@ -15,7 +15,7 @@ import numpy as np
 
 from sonjit._util import Float32Array, FloatArray, Image, InputError, RealArray
 from sonjit.detectors import interfaces, observations, ssd, tracking
-from sonjit.detectors.kinds import KINDS, hand_heads
+from sonjit.detectors.kinds import KindEntry, Model, hand_heads
 from sonjit.detectors.options import CommonOptions, HandOptions, HolisticOptions
 from sonjit.detectors.pipeline import check_shapes, crop_for
 from sonjit.detectors.smoothing import Filter, KeypointSmoother, keypoint_smoothers
@@ -355,7 +355,7 @@ def load_palm_detector(options: CommonOptions, name: str, detector_file: Path | 
 
 def load_hands(options: HandOptions, heads_kind: type[hand_heads.HandHeads] = hand_heads.HandHeads) -> Hands:
     """Load the palm detector and the landmark network of one model, with heads of a class."""
-    weights = KINDS["hands"].models[options.model].weights
+    weights = HANDS.models[options.model].weights
     detector_file = options.detector_file(weights["detector"])
     palms = loaded_ahead(lambda: load_palm_detector(options, weights["detector"], detector_file))
     hand_file = options.landmark_file(weights["landmark"])
@@ -411,3 +411,34 @@ def load_hands_of_people(options: HolisticOptions, hand: str, bundle_file: Path 
         bundle_file or options.file(hand), options.running, taps=hand_heads.TAPS if refinement else ()
     )
     return Hands(None, landmarks, mirrored=options.mirrored, refinement=refinement)
+
+
+HANDS = KindEntry(
+    name="hands",
+    result=Hand,
+    summary="Find hands: 21 keypoints each, left or right, in pixels and in metres.",
+    plural="hands",
+    models={name: Model(name, {"detector": f"palm-{name}", "landmark": f"hand-{name}"}) for name in ("full", "lite")},
+    model_help="lite is faster, full is more exact.",
+    options=HandOptions,
+    load=load_hands,
+    smoothers=hand_smoothers,
+    instances=("hand",),
+    search="sonjit.detectors.search.load:search_hands",
+    stream_search="sonjit.detectors.search.load:hands_in_streams",
+    search_weights=("person-detector", "body-full"),
+    examples=(
+        ("sonjit hands photo.jpg", "prints the hands of an image."),
+        ("sonjit hands clip.mp4 --save clip.csv --draw clip-drawn.mp4", "writes a table and a drawn video."),
+        (
+            "sonjit hands recordings/ --save tables/ --jobs 4",
+            "writes a JSON table per file; run it again to continue.",
+        ),
+        ("sonjit hands camera:0 --mirrored --draw me.mp4", "records until Ctrl-C."),
+        (
+            "sonjit hands photo.jpg --lift internet --lift-weights snapshot_20.pth.tar --save hands.json",
+            "estimates hands in camera space with InterNet's weights.",
+        ),
+    ),
+    weight_groups=("hands",),
+)

@@ -19,10 +19,10 @@ import numpy as np
 
 from sonjit._util import Float32Array, Image, InputError
 from sonjit.detectors.interfaces import Kind
-from sonjit.detectors.kinds import KINDS, face_networks
-from sonjit.detectors.kinds.body import Bodies, BodyObservation, load_bodies
+from sonjit.detectors.kinds import KindEntry, Model, face_networks
+from sonjit.detectors.kinds.body import BODY, Bodies, BodyObservation, body_smoothers, load_bodies
 from sonjit.detectors.kinds.face import FaceMeshes, FaceObservation, box_around_face, corners_of
-from sonjit.detectors.kinds.hands import HandObservation, Hands, hand_smoothers, load_hands_of_people
+from sonjit.detectors.kinds.hands import HANDS, HandObservation, Hands, hand_smoothers, load_hands_of_people
 from sonjit.detectors.observations import Observation, is_same_object
 from sonjit.detectors.options import PUBLISHED_THRESHOLDS, FaceOptions, GraphThresholds, HolisticOptions
 from sonjit.detectors.pipeline import check_shapes
@@ -384,7 +384,7 @@ def hands_of_bodies(
 
 def load_holistic(options: HolisticOptions) -> Holistic:
     """Load the bodies of one model with matching hands and faces. Custom networks replace those of the body."""
-    weights = KINDS["holistic"].models[options.model].weights
+    weights = HOLISTIC.models[options.model].weights
     bundle, own = options.bundle, GraphThresholds(overlap=options.thresholds.face_overlap)
     if bundle is not None and bundle.task == "holistic_landmarker":
         if options.hand_model or options.face_model:
@@ -396,7 +396,7 @@ def load_holistic(options: HolisticOptions) -> Holistic:
         )
         faces = face_networks.load_bundle_faces(of_faces, bundle, of_people=True)
     else:
-        hand = KINDS["hands"].models[options.hand_model].weights["landmark"] if options.hand_model else weights["hand"]
+        hand = HANDS.models[options.hand_model].weights["landmark"] if options.hand_model else weights["hand"]
         hands, recrop_file = load_hands_of_people(options, hand), options.file(weights["recrop"])
         published = replace(options, detector_model=None, landmark_model=None, thresholds=own)
         face_model = options.face_model or weights["face"].removeprefix("face-")
@@ -417,3 +417,32 @@ def load_holistic(options: HolisticOptions) -> Holistic:
         merge_nested=options.search != "fast",
         thresholds=options.thresholds,
     )
+
+
+def _model(body: str, *, hand: str, face: str) -> Model:
+    """Return a model of people with the networks of a body, hands and faces."""
+    parts = {"hand": f"hand-{hand}", "face": f"face-{face}", "face_detector": "face-short", "recrop": "hand-recrop"}
+    return Model(body, {**BODY.models[body].weights, **parts})
+
+
+HOLISTIC = KindEntry(
+    name="holistic",
+    result=Person,
+    summary="Find people: each body with its own hands and face.",
+    plural="people",
+    models={
+        "full": _model("full", hand="full", face="attention"),
+        "lite": _model("lite", hand="lite", face="mesh"),
+        "heavy": _model("heavy", hand="full", face="attention"),
+    },
+    model_help="Model of the body. lite also uses the lighter hand and face networks.",
+    options=HolisticOptions,
+    load=load_holistic,
+    smoothers=body_smoothers,
+    instances=("body", "hand", "face"),
+    search="sonjit.detectors.search.load:search_people",
+    stream_search="sonjit.detectors.search.load:bodies_in_streams",
+    search_weights=("face-full", "palm-full", "person-detector"),
+    examples=(("sonjit holistic clip.mp4 --max-instances 2 --save clip.json --draw drawn.mp4", "follows two people."),),
+    weight_groups=("holistic",),
+)

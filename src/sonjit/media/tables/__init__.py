@@ -9,12 +9,11 @@ import sys
 from collections.abc import Callable, Generator, Iterable, Iterator, KeysView, Mapping, MutableMapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from sonjit._util import InputError, JsonObject, json_from
-from sonjit._util.extensions import Registry, extension_problems
+from sonjit._util.extensions import Registry, extension_problems, resolved
 from sonjit._util.files import UNFINISHED, Draft, failing_as_job
 from sonjit.media.tables import base, layout
 from sonjit.media.tables.characters import CHARACTER_ENDINGS, BoneNames
@@ -166,15 +165,18 @@ def open_json_lines(path: Path) -> Generator[tuple[base.Header, Iterator[tuple[F
 
 @dataclass(frozen=True)
 class TableFormat:
-    """Format of tables with one file name ending."""
+    """Format of tables with one file name ending.
+
+    A function may be an import string such as `"package.module:function"`, for modules that load slowly.
+    """
 
     # Function that opens a writer for a path, a header, the types of further columns, and what a row describes or the
     # convention of bone names
-    open: Callable[[Path, base.Header, base.ExtraTypes, Any], base.FrameWriter]
+    open: Callable[[Path, base.Header, base.ExtraTypes, Any], base.FrameWriter] | str
     # Function that reads the header and the frames of a file. None if the format cannot be read back.
-    load: Loader | None = None
+    load: Loader | str | None = None
     # Function that opens a table of rows that are not frames. None if the format supports only frames.
-    open_rows: RowOpener | None = None
+    open_rows: RowOpener | str | None = None
     rows: base.TableRows | None = None  # what a row describes by default. None if there is no choice.
     has_bones: bool = False  # the file is a character with named bones
     joins_videos: bool = True  # False if one file cannot have the frames of several videos
@@ -212,7 +214,8 @@ def register_table_format(ending: str, open_table: Opener, load: Loader, open_ro
     if not ending.startswith("."):
         raise InputError(f"table format {ending!r}: give an ending such as .txt")
     added = TableFormat(lambda path, header, types, _: open_table(path, header, types), load, open_rows, is_own=False)
-    _READABLE[ending] = FORMATS.add(ending, added)
+    FORMATS.add(ending, added)
+    _READABLE[ending] = added
 
 
 def find_format(path: str | os.PathLike[str]) -> TableFormat | None:
@@ -226,33 +229,25 @@ def _ending_of(path: Path) -> str:
     return whole if FORMATS.has(whole) else path.suffix.lower()
 
 
-def _later(module: str, name: str) -> Callable[..., Any]:
-    """Return a function of a module of this package, which is imported at the first call."""
-    return lambda *values: getattr(import_module(f"sonjit.media.tables.{module}"), name)(*values)
-
-
-def _open_labels(path: Path, header: base.Header, types: base.ExtraTypes, _: None) -> base.FrameWriter:
-    del types
-    from sonjit.media.tables.labels import LabelWriter  # loads slowly, and few runs write labels
-
-    return LabelWriter(path, header)
-
-
-_CHARACTER = TableFormat(_later("characters.writer", "CharacterWriter"), has_bones=True, noun="Characters")
+_CHARACTER = TableFormat("sonjit.media.tables.characters.writer:CharacterWriter", has_bones=True, noun="Characters")
 FORMATS.update(
     {
         ".json": TableFormat(JsonWriter, load_json, JsonRows),
         ".jsonl": TableFormat(JsonWriter, load_json_lines, JsonRows),
         ".csv": TableFormat(CsvWriter, load_csv, CsvRows, rows="keypoint", separates_events=True),
         ".parquet": TableFormat(
-            *(_later("columns", name) for name in ("ParquetWriter", "load_parquet", "ParquetRows")),
+            "sonjit.media.tables.columns:ParquetWriter",
+            "sonjit.media.tables.columns:load_parquet",
+            "sonjit.media.tables.columns:ParquetRows",
             rows="keypoint",
             separates_events=True,
         ),
-        ".xlsx": TableFormat(_later("columns", "ExcelWriter"), rows="instance", noun="Excel workbooks"),
-        ".rrd": TableFormat(_later("rerun_files", "RerunWriter"), joins_videos=False, noun="Recordings for Rerun"),
+        ".xlsx": TableFormat("sonjit.media.tables.columns:ExcelWriter", rows="instance", noun="Excel workbooks"),
+        ".rrd": TableFormat(
+            "sonjit.media.tables.rerun_files:RerunWriter", joins_videos=False, noun="Recordings for Rerun"
+        ),
         **dict.fromkeys(CHARACTER_ENDINGS, _CHARACTER),
-        **dict.fromkeys(LABEL_ENDINGS, TableFormat(_open_labels, noun="Labels")),
+        **dict.fromkeys(LABEL_ENDINGS, TableFormat("sonjit.media.tables.labels:LabelWriter", noun="Labels")),
     }
 )
 _READABLE.update((ending, known) for ending, known in FORMATS.items() if known.load)
@@ -304,7 +299,7 @@ def open_writer(
         endings = ", ".join(ending for ending, item in FORMATS.items() if item.rows)
         raise InputError(f"{path}: rows={rows!r} applies only to {endings}")
     known = FORMATS[_ending(path)]
-    return known.open(path, header, types, bones if known.has_bones else rows or known.rows)
+    return resolved(known.open)(path, header, types, bones if known.has_bones else rows or known.rows)
 
 
 def open_row_writer(path: Path, header: Mapping[str, object] | None, columns: base.ColumnTypes) -> base.RowWriter:
@@ -314,7 +309,7 @@ def open_row_writer(path: Path, header: Mapping[str, object] | None, columns: ba
     if open_rows is None:
         endings = ", ".join(item for item, known in FORMATS.items() if known.open_rows)
         raise InputError(f"{path}: {ending} files contain only frames. Choose from {endings}")
-    return open_rows(path, header, columns)
+    return resolved(open_rows)(path, header, columns)
 
 
 def convert_table(
@@ -436,7 +431,7 @@ def load_frames(path: str | os.PathLike[str]) -> tuple[base.Header, list[Frame]]
     if not path.is_file():
         raise InputError(f"{path}: no such file")
     with _readable(path, ending):
-        return known.load(path)
+        return resolved(known.load)(path)
 
 
 def load_video_table(path: str | os.PathLike[str]) -> tuple[base.Header, list[Frame]]:

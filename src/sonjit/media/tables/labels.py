@@ -57,7 +57,7 @@ class _Image(NamedTuple):
 class LabelWriter(FrameWriter):
     """Labels of one format for images or a video, in memory until the end; YOLO's are in the folder `labels`."""
 
-    def __init__(self, path: Path, header: Header) -> None:
+    def __init__(self, path: Path, header: Header, *_: object) -> None:  # labels have no further values
         super().__init__()
         self._format = next(item for ending, item in LABEL_FORMATS.items() if path.name.lower().endswith(ending))
         if self._format is _yolo and header.kind == "people":

@@ -90,7 +90,8 @@ def register_skeleton(skeleton: Skeleton) -> Skeleton:
     """
     if skeleton.name in _known_names() or _REGISTERED.get(skeleton.name, skeleton) != skeleton:
         raise InputError(already_registered("skeleton", skeleton.name))
-    return _REGISTERED.add(skeleton.name, skeleton, replace=True)
+    _REGISTERED.add(skeleton.name, skeleton, replace=True)
+    return skeleton
 
 
 def list_skeletons() -> list[str]:
