@@ -40,11 +40,3 @@ def test_a_running_server_loads_a_changed_certificate_and_no_damaged_one(listen,
     assert served_by(server) == der(pems[0])
     path.write_bytes(pems[1])
     wait_until(lambda: served_by(server) == der(pems[1]))
-
-
-def test_a_running_server_renews_its_own_certificate(listen, pems, monkeypatch):
-    path = settings.own_certificate([])
-    server = listen(tls_cert=path, tls_key=path)
-    assert served_by(server) == der(pems[1])
-    monkeypatch.setattr(settings, "_RENEW", settings._VALID)  # every certificate expires soon
-    wait_until(lambda: served_by(server) != der(pems[1]))

@@ -2,12 +2,10 @@
 
 import base64
 import json
-from types import SimpleNamespace
 
 import cv2
 import numpy as np
 import pytest
-from starlette.testclient import TestClient
 
 from sonjit._util.errors import InputError, JobError
 from sonjit.explanations.hand_saliency import TargetMap
@@ -16,14 +14,9 @@ from sonjit.gestures import LearnedGestures
 from sonjit.media.found import Results
 from sonjit.results import Body, Face, Hand
 from sonjit.results.classes import Gesture, HandPoints
-from sonjit.server import images
-from sonjit.server.app import create_app
 from sonjit.server.errors import RefusedError
-from sonjit.server.images import ClientDetector, decode_upload, explainer_of, map_to_dict, mask_to_dict, raw_image
-from sonjit.server.options import SessionOptions, known_options
-from sonjit.server.settings import Settings
-
-from .conftest import refusal
+from sonjit.server.images import ClientDetector, decode_upload, map_to_dict, mask_to_dict, raw_image
+from sonjit.server.options import SessionOptions
 
 RGB = np.zeros((40, 60, 3), np.uint8)
 POINTS = np.arange(63, dtype=np.float32).reshape(21, 3)
@@ -122,25 +115,6 @@ def test_only_a_body_with_a_mask_has_a_segmentation():
         assert (first["segmentation"], "segmentation" in second) == (mask_to_dict(mask), False)
 
 
-def test_changed_options_and_gestures_reach_the_detector_once():
-    detecting, learned, other = Detecting(hand()), object.__new__(LearnedGestures), object.__new__(LearnedGestures)
-    client = ClientDetector(options_of(), detecting)
-    client.change(options_of(), None)
-    assert detecting.calls == [None]
-    client.change(options_of(measures=True), None)
-    client.change(options_of(measures=True), None)
-    assert detecting.calls == [None, "canned"]
-    assert client.options.measures
-    for custom in (learned, learned, other, None):
-        client.change(options_of(measures=True), custom)
-    assert [call for call in detecting.calls if call is not None] == ["canned", learned, other, "canned"]
-    client.end()
-    assert detecting.calls[-1] is None
-    faces = Detecting(kind="face")
-    ClientDetector(options_of("face"), faces).change(options_of("face", measures=True), learned)
-    assert faces.calls == [None, None]
-
-
 def test_gestures_of_a_file_need_no_option():
     detecting, learned = Detecting(hand()), object.__new__(LearnedGestures)
     client = ClientDetector(options_of(), detecting)
@@ -213,42 +187,6 @@ def test_a_map_is_flipped_with_its_image(width, values, cx, rotation):
     assert (shown["box"]["cx"], shown["box"]["rotation"], shown["box"]["cy"]) == (cx, rotation, 10.0)
 
 
-@pytest.mark.parametrize("flip", [False, True])
-def test_each_hand_has_the_map_of_its_place_in_the_image(monkeypatch, flip):
-    asked = []
-
-    class Explainer:
-        def explain(self, rgb, box, targets):
-            asked.append((rgb.shape, box, targets))
-            return [MAP]
-
-    def load(model, *, mirrored, threads):
-        assert threads == 1
-        return Explainer() if (model, mirrored) == ("lite", True) else None
-
-    monkeypatch.setattr(images.hand_saliency, "cached_explainer", load)
-    monkeypatch.setattr(images.hands, "box_around_hand", lambda points: points)
-    values = {"model": "lite", "explain": "presence", "mirrored": True, "flip_horizontal": flip}
-    client = ClientDetector(options_of(**values), Detecting(hand(), hand(2)))
-    shown = members(client.answer(RGB, 0.5))["hands"]
-    assert [one["map"]["of"] for one in shown] == ["presence"] * 2
-    assert [one["map"]["box"]["cx"] for one in shown] == [39.877 if flip else 20.123] * 2
-    for shape, points, targets in asked:
-        assert (shape, targets) == ((40, 60, 3), ["presence"])
-        wanted = POINTS.copy()
-        if flip:
-            wanted[:, 0] = 60 - wanted[:, 0]
-        assert np.array_equal(points, wanted)
-
-
-def test_only_hands_have_explainers(monkeypatch):
-    monkeypatch.setattr(images.hand_saliency, "cached_explainer", lambda *_, **__: "explainer")
-    assert explainer_of(options_of()) is None
-    assert explainer_of(options_of(explain="handedness")) == "explainer"
-    assert explainer_of(options_of(explain="wrist.x")) == "explainer"
-    assert explainer_of(SessionOptions(options_of("face").detector, explain="presence")) is None
-
-
 @pytest.mark.parametrize("channels", [3, 4])
 def test_raw_rows_are_pixels_if_their_number_fits(channels):
     pixels = np.arange(6 * channels, dtype=np.uint8).reshape(2, 3, channels)
@@ -300,75 +238,3 @@ def test_an_upload_is_decoded_if_it_is_an_image_of_so_many_pixels(data, code, sa
     with pytest.raises(RefusedError, match=says) as refused:
         decode_upload(data, pixels, Decoding())
     assert refused.value.code == code
-
-
-@pytest.fixture
-def client(monkeypatch):
-    """Return the client of a server whose detectors find one hand, and whose decoders return a fixed image."""
-    monkeypatch.setattr(images, "require_weights", lambda *_: None)
-    app = create_app(Settings(workers=2))
-    service = app.state.service
-    monkeypatch.setattr(service.detectors, "take", lambda options: Detecting(hand(None), kind=options.kind))
-    monkeypatch.setattr(service.detectors, "give_back", lambda *_: None)
-    monkeypatch.setattr(service, "decoders", SimpleNamespace(decode=lambda _: RGB, close=lambda: None))
-    with TestClient(app, "http://127.0.0.1") as client:
-        yield client
-
-
-def test_an_answer_is_full_if_an_option_needs_it(client):
-    strict = ("", "full=false", "gestures=canned", "keypoints=published&max_instances=3", "visibility=true")
-    for query in (*strict, "full=true", "measures=true", "distance=true", "keypoints=refined"):
-        answer = client.post(f"/v1/hands?{query}", content=PNG).json()
-        assert (answer["width"], answer["height"], answer["model"], answer["hidden"]) == (60, 40, "hands-full", 2)
-        assert ("skeleton" in answer["hands"][0]) == (query not in strict), query
-        assert ("measures" in answer["hands"][0]) == ("measures" in query)
-
-
-def test_an_answer_with_a_map_is_full(client, monkeypatch):
-    monkeypatch.setattr(images, "explainer_of", lambda _: SimpleNamespace(explain=lambda *_: [MAP]))
-    for target in ("handedness", "presence", "wrist.x"):
-        (shown,) = client.post(f"/v1/hands?explain={target}", content=PNG).json()["hands"]
-        assert {"map", "skeleton"} <= shown.keys()
-
-
-def test_hidden_instances_are_counted_only_if_there_are_some(client, monkeypatch):
-    results = Results([hand(None)], RGB, total=1)
-    monkeypatch.setattr(Detecting, "detect", lambda *_, **__: results)
-    assert "hidden" not in client.post("/v1/hands", content=PNG).json()
-
-
-def test_every_kind_has_an_endpoint_for_one_image(client):
-    for kind in ("hands", "face", "body", "holistic"):
-        refused = client.post(f"/v1/{kind}?max_instances=0", content=PNG).json()["error"]
-        assert (refused["code"], "max_instances" in refused["message"]) == ("bad_option", True)
-        parameters = client.get("/openapi.json").json()["paths"][f"/v1/{kind}"]["post"]["parameters"]
-        assert [one["name"] for one in parameters] == [*known_options(kind), "full"]
-        assert not any(one["required"] for one in parameters)
-        assert parameters[-1]["schema"]["default"] is False
-
-
-def test_classes_have_probabilities_and_maps(client, monkeypatch):
-    asked = []
-
-    def explain(rgb, *, top):
-        asked.append((rgb.shape, top))
-        if top == 3:
-            raise JobError("no classifier")
-        map_of = np.array([[0.5, 1.5, 2.5]], np.float32)
-        return [SimpleNamespace(name="n1", label="cat", probability=0.25, box=[1, 2, 3, 4], values=map_of)]
-
-    monkeypatch.setattr(images.imagenet, "explain", explain)
-    row = {"name": "n1", "label": "cat", "probability": 0.25, "box": [1, 2, 3, 4], "size": [1, 3]}
-    expected = {"width": 60, "height": 40, "classes": [row | {"values": [0.5, 1.5, 2.5]}]}
-    for query in ("", "?top=1", "?top=1000"):
-        assert client.post(f"/v1/classes{query}", content=PNG).json() == expected
-    assert asked == [((40, 60, 3), top) for top in (5, 1, 1000)]
-    assert client.post("/v1/classes?top=3", content=PNG).json()["error"]["code"] == "missing_weights"
-    for top, says in (
-        (0, "greater than or equal to 1"),
-        (1001, "less than or equal to 1000"),
-        ("x", "a valid integer"),
-    ):
-        message = refusal(client.post(f"/v1/classes?top={top}", content=PNG), 400, "bad_option")
-        assert message.startswith("top: Input should be ")
-        assert says in message

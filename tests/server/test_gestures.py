@@ -5,8 +5,6 @@ import io
 import json
 import tracemalloc
 import zipfile
-from types import SimpleNamespace
-from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -246,58 +244,6 @@ def test_a_small_file_of_gestures_takes_no_more_memory_than_its_arrays(name):
         assert tracemalloc.get_traced_memory()[1] < 20_000_000
     finally:
         tracemalloc.stop()
-
-
-@pytest.mark.parametrize("error", [ValueError, TypeError, KeyError, IndexError, OverflowError])
-def test_any_damage_of_a_file_is_one_line(monkeypatch, error):
-    monkeypatch.setattr(LearnedGestures, "from_bytes", Mock(side_effect=error("x" * 200)))
-    with pytest.raises(errors.RefusedError, match=r"^gestures_file contains no gestures") as caught:
-        gestures.read_gestures("")
-    assert (caught.value.code, len(str(caught.value))) == (
-        "bad_option",
-        len("gestures_file contains no gestures ()") + 80,
-    )
-
-
-def test_a_file_is_read_with_its_size_and_number_of_steps(monkeypatch):
-    asked, ways = [], []
-
-    def read(*arguments):
-        asked.append(arguments)
-        return SimpleNamespace(motions=SimpleNamespace(ways=ways))
-
-    monkeypatch.setattr(LearnedGestures, "from_bytes", read)
-    assert gestures.read_gestures(None) is None
-    assert gestures.read_gestures("aGFuZHM=").motions.ways == []
-    assert asked == [(b"hands", "gestures_file", 1_000_000)]
-    for text, says in (("a" * 1_333_337, "contains no gestures"), ("a" * 1_333_338, "more than 1000000 bytes")):
-        with pytest.raises(errors.RefusedError, match=says):
-            gestures.read_gestures(text)
-    ways += [np.zeros((100, 2))] * 99 + [np.zeros((1, 2))]
-    gestures.read_gestures("")
-    ways.append(np.zeros((1, 2)))
-    with pytest.raises(errors.RefusedError, match="101 motions of up to 100 steps are too many"):
-        gestures.read_gestures("")
-
-
-def test_recordings_have_their_maximum_number_of_hands_and_frames(monkeypatch):
-    asked = []
-    monkeypatch.setattr(gestures.GestureRecording, "of", lambda name, hands: asked.append((name, len(hands))))
-    one = next(hands(1))
-    listed = [{"name": f"g{number}", "hands": [one]} for number in range(63)] + [{"name": "last", "hands": [one] * 200}]
-    gestures.read_recordings(json.dumps({"recordings": listed}))
-    assert (len(asked), asked[0], asked[-1]) == (64, ("g0", 1), ("last", 200))
-
-    def read(name, frames, most):
-        frames = list(frames)
-        asked.append(
-            (name, len(frames), frames[-1].time, frames[-1].index, [hand.id for hand in frames[-1].hands], most)
-        )
-
-    monkeypatch.setattr(gestures.MotionRecording, "of", read)
-    frames = [{"time": 0.5, "hands": []}] * 599 + [{"time": "1.5", "hands": [one | {"id": 4}, one | {"id": 7}]}]
-    gestures.read_recordings(json.dumps({"recordings": [{"name": "tick", "frames": frames}]}))
-    assert asked[-1] == ("tick", 600, 1.5, 599, [4, 7], 10)
 
 
 @pytest.mark.parametrize("count", [20, 21, 22])

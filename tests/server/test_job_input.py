@@ -1,7 +1,3 @@
-import zipfile
-from contextlib import nullcontext
-from types import SimpleNamespace
-
 import av
 import cv2
 import numpy as np
@@ -120,29 +116,3 @@ def test_a_file_that_no_image_can_fill_is_not_read(tmp_path):
     with pytest.raises(errors.RefusedError, match="larger than any image") as refused:
         job_files.input_from_files([file], None, max_pixels=1_000_000)
     assert refused.value.code == "too_large"
-
-
-@pytest.mark.parametrize("ending", [".zip", ".mp4", None])
-def test_drawn_images_of_a_job_become_a_stored_archive_in_their_order(tmp_path, monkeypatch, ending):
-    drawing = None if ending is None else tmp_path / f"drawn{ending}"
-
-    def run(worker, source, outputs, progress):
-        assert outputs.draw == (None if ending is None else str(tmp_path / f"drawn{ending.removesuffix('.zip')}"))
-        if ending == ".zip":
-            (tmp_path / "drawn").mkdir()
-            for number in (10, 9):
-                image(tmp_path / "drawn" / f"{number}.png")
-        return SimpleNamespace(hidden=None, omitted=None, problems=["a problem"])
-
-    source = SimpleNamespace(kind="folder", name="", notes=["a note"] * 2)
-    monkeypatch.setattr(job_files, "task_of", lambda *_: SimpleNamespace(open=nullcontext))
-    monkeypatch.setattr(job_files, "open_source", lambda _: nullcontext(source))
-    monkeypatch.setattr(job_files, "run_input", run)
-    kinds, given = SimpleNamespace(load=lambda: None), SimpleNamespace(source="", name="shots")
-    lines = job_files.run_detectors(kinds, given, tmp_path, drawing, [], {}, lambda _: None)
-    assert (lines, source.name) == (["a note", "a problem"], "shots")
-    assert [file.name for file in tmp_path.iterdir()] == (["drawn.zip"] if ending == ".zip" else [])
-    if ending == ".zip":
-        with zipfile.ZipFile(drawing) as archive:
-            assert archive.namelist() == ["9.png", "10.png"]
-            assert {item.compress_type for item in archive.infolist()} == {zipfile.ZIP_STORED}

@@ -1,10 +1,8 @@
 import json
 import os
 import shutil
-import tempfile
 import threading
 import time
-from unittest.mock import Mock
 
 import pytest
 
@@ -221,53 +219,6 @@ def test_a_killed_server_leaves_its_jobs_to_the_next(jobs, runs, tmp_path):
     assert {path.name for path in after.find(job.id, OWNER).folder.iterdir()} >= {"job.json", "result.jsonl"}
 
 
-@pytest.mark.parametrize(
-    ("failure", "state", "kept"), [(None, "done", {"result.jsonl"}), (JobError("cut"), "failed", set())]
-)
-def test_a_server_killed_before_it_removes_files_keeps_the_result(
-    jobs, runs, tmp_path, monkeypatch, failure, state, kept
-):
-    left, clean = tmp_path / "left", UploadJob.clean
-
-    def copy_and_clean(job):
-        if not left.exists():
-            shutil.copytree(job.folder, left)  # as the disk is at this moment
-        clean(job)
-
-    monkeypatch.setattr(UploadJob, "clean", copy_and_clean)
-    runs.failure = failure
-    runs.steps.release(3)
-    job = add(jobs(jobs_folder=tmp_path / "jobs"))
-    wait_until(lambda: left.exists() and not job.input_folder.exists())
-    again = job_store.load_job(left)
-    assert (again.state, {path.name for path in left.iterdir()}) == (state, {"job.json"} | kept)
-    assert again.disk_bytes == sum(path.stat().st_size for path in left.iterdir())
-
-
-def test_an_interrupted_removal_is_completed_by_the_next_server(jobs, runs, tmp_path, monkeypatch):
-    folder = tmp_path / "jobs"
-    runs.steps.release(3)
-    before = jobs(jobs_folder=folder)
-    job = add(before)
-    wait_until(lambda: job.state == "done" and not job.input_folder.exists())
-    with monkeypatch.context() as patch:
-        patch.setattr(shutil, "rmtree", Mock())
-        before.delete(job)
-    before.close()
-    assert len(list(folder.iterdir())) == 2
-    assert jobs(jobs_folder=folder).newest_first() == []
-    assert [path.name for path in folder.iterdir()] == [MARKER]
-
-
-def test_results_and_records_are_complete_after_a_power_cut(jobs, runs, tmp_path, monkeypatch):
-    synced = []
-    monkeypatch.setattr("sonjit._util.files.os.fsync", lambda number: synced.append(os.fstat(number).st_ino))
-    runs.steps.release(3)
-    job = add(jobs(jobs_folder=tmp_path / "jobs"))
-    wait_until(lambda: job.state == "done" and not job.input_folder.exists())
-    assert {path.stat().st_ino for path in job.folder.iterdir()} <= set(synced)
-
-
 def test_who_sends_many_jobs_pushes_out_none_but_their_own(jobs, runs):
     jobs = jobs(keep_jobs=3)
     runs.steps.release(99)
@@ -443,34 +394,6 @@ def test_jobs_that_cannot_be_read_are_named_and_stay(jobs, runs, tmp_path, caplo
     assert caplog.text.count("this is not a job") == len(others)
 
 
-@pytest.mark.parametrize("state", ["waiting", "running", "done", "failed", "cancelled"])
-def test_a_job_is_found_in_each_state_by_its_owner(jobs, runs, state):
-    store = jobs()
-    job = create(store, is_private=True)
-    job.state = state
-    assert store.find(job.id, OWNER) is job
-    assert store.newest_first() == store.newest_first(OWNER) == [job]
-    for other in ("", "0" * 31, "1" * 32):
-        assert store.newest_first(other) == []
-        with pytest.raises(errors.RefusedError, match=r"^no job '[0-9a-f]{32}': it was deleted") as refused:
-            store.find(job.id, other)
-        assert refused.value.code == "not_found"
-
-
-def test_a_disk_error_before_an_upload_is_named(jobs, runs, tmp_path, monkeypatch, caplog):
-    store = jobs(jobs_folder=tmp_path / "jobs")
-    (tmp_path / "jobs" / "taken").write_text("x")
-    monkeypatch.setattr(job_store.secrets, "token_hex", lambda _: "taken")
-    with pytest.raises(errors.RefusedError, match=r"cannot take the upload: .*give another --jobs-folder") as refused:
-        store.add(UploadJob((("hands", {"model": "full"}),), OWNER, id="7"))
-    assert (refused.value.code, store.active) == ("failed", 0)
-    assert f"{tmp_path / 'jobs'}: " in caplog.text
-    monkeypatch.setattr(job_store, "WorkFolder", Mock(side_effect=OSError("unknown")))
-    with pytest.raises(errors.RefusedError, match="cannot take the upload: OSError; make room or set TMPDIR"):
-        jobs().prepare()
-    assert f"{tempfile.gettempdir()}: OSError" in caplog.text
-
-
 def test_a_cancelled_or_deleted_job_leaves_no_files(jobs, runs):
     store = jobs()
     running, waiting = add(store), add(store, "b.mp4")
@@ -493,24 +416,6 @@ def test_a_cancelled_or_deleted_job_leaves_no_files(jobs, runs):
     assert runs.begun == ["a.mp4", "a.mp4"]
 
 
-@pytest.mark.parametrize(
-    ("failure", "state", "message"),
-    [
-        (None, "done", None),
-        (JobError("cut"), "waiting", None),
-        (processes.CrashError("ended its process"), "waiting", None),
-    ],
-)
-def test_a_suspended_job_starts_again_unless_it_is_done(jobs, runs, failure, state, message):
-    job = add(jobs())
-    wait_until(lambda: job.state == "running")
-    job.is_suspended, runs.failure = True, failure
-    runs.steps.release(3)
-    wait_until(lambda: job.state == state)
-    assert job.message == message
-    assert (job.folder / "input" / "a.mp4").exists() or state == "done"
-
-
 def test_a_crash_is_named_and_progress_stays(jobs, runs):
     job = add(jobs())
     runs.steps.release(2)
@@ -520,23 +425,3 @@ def test_a_crash_is_named_and_progress_stays(jobs, runs):
     wait_until(lambda: job.state == "failed")
     assert job.message == "a.mp4 cannot be read: it ended its process; export it again"
     assert (job.frames, job.of, job.instances) == (2, 3, 0)
-
-
-def test_a_job_has_a_process_with_its_limits(jobs, runs, monkeypatch):
-    asked, found = [], {"of": None, "frames": 5, "instances": "6", "problems": 7}
-
-    class Process(job_store.Worker):
-        def __init__(self, *arguments):
-            asked.append(arguments)
-
-        def call(self, function, *arguments, seconds, report_progress):
-            asked.append((function, seconds))
-            report_progress(found)
-            raise processes.TooSlowError
-
-    monkeypatch.setattr(job_store, "Worker", Process)
-    job = add(jobs(max_job_minutes=1.5, max_megapixels=2))
-    wait_until(lambda: job.state == "failed")
-    assert asked == [(2_000_000, 4_000_000_000, job.folder), (job_store.run_detectors, 90.0)]
-    assert (job.frames, job.of, job.instances) == (5, None, 0)
-    assert job.message.startswith("a.mp4 ran for 1.5 minutes and was stopped after 5 images: send less")

@@ -4,9 +4,7 @@ import threading
 from itertools import pairwise
 
 import pytest
-from starlette.responses import FileResponse
 
-from sonjit.server import jobs as jobs_module
 from sonjit.server.job_store import JobStore
 
 from ..support.waiting import wait_until  # noqa: TID252  # one polling helper for all packages
@@ -32,24 +30,6 @@ def test_every_listener_gets_the_events_in_order(ask, media):
         assert [job["frames"] for job in events] == sorted(job["frames"] for job in events)
         assert events[-1]["state"] == "done"
         assert all(one | {"seconds": 0} != other | {"seconds": 0} for one, other in pairwise(events))
-
-
-def test_a_quiet_stream_of_events_is_kept_alive(ask, media, gate, monkeypatch):
-    events = jobs_module._events
-
-    async def end_at_a_comment(job):
-        async for text in events(job):
-            if text.startswith(":"):
-                gate.set()
-            yield text
-
-    monkeypatch.setattr(jobs_module, "_KEEP_ALIVE_S", 0.05)
-    monkeypatch.setattr(jobs_module, "_events", end_at_a_comment)
-    client = ask()
-    job_id = client.post("/v1/jobs?kind=hands", content=(media / "photo.jpg").read_bytes()).json()["id"]
-    with client.stream("GET", f"/v1/jobs/{job_id}/events") as stream:
-        assert stream.headers["content-type"].startswith("text/event-stream")
-        assert any(line.startswith(":") for line in stream.iter_lines())
 
 
 @pytest.mark.slow
@@ -88,21 +68,6 @@ def test_jobs_are_listed_and_deleted(ask, place, media):
         refusal(client.request(call, f"/v1/jobs/{ids[1]}"), 404, "not_found")
     for endpoint in ("events", "result.csv", "drawn.jpg"):
         refusal(client.get(f"/v1/jobs/{ids[1]}/{endpoint}"), 404, "not_found")
-
-
-@pytest.mark.slow
-def test_a_download_of_a_job_that_is_being_removed_is_an_error(ask, media, monkeypatch):
-    client, start, body = ask(), FileResponse.__call__, (media / "photo.jpg").read_bytes()
-
-    async def remove_first(response, *connection):
-        jobs = client.app.state.service.jobs
-        jobs.delete(jobs.find(job["id"], ""))
-        await start(response, *connection)
-
-    monkeypatch.setattr(FileResponse, "__call__", remove_first)
-    for headers in ({}, {"range": "bytes=5-9"}, {"range": "bytes=0-1,4-5"}):
-        job = end_of(client, client.post("/v1/jobs?kind=hands", content=body))
-        refusal(client.get(job["downloads"]["drawn"], headers=headers), 404, "not_found")
 
 
 @pytest.mark.slow

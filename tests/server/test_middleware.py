@@ -7,12 +7,9 @@ import pytest
 from starlette.requests import Request
 from starlette.responses import Response
 
-from sonjit.server import middleware
 from sonjit.server.errors import RefusedError
-from sonjit.server.middleware import Middleware, Rates, check_caller, limited, set_token, shows_token
+from sonjit.server.middleware import Middleware, check_caller, limited, set_token, shows_token
 from sonjit.server.settings import Settings
-
-NAVIGATE = {"sec-fetch-mode": "navigate"}
 
 
 def scope_of(path="/v1/kinds", type="http", method="GET", subprotocols=(), **headers):
@@ -233,21 +230,6 @@ def test_the_rest_of_a_body_is_read_before_the_answer_ends(pieces, ends, reads, 
     assert len(body.pieces) == (2 if drained is None else 0)
 
 
-@pytest.mark.parametrize(("timeout_s", "waits"), [(7.0, [7.0, 2.0, 7.0]), (0.01, [0.01, 2.0, 0.01])])
-def test_a_pause_of_a_body_ends_the_request_or_the_wait_for_its_rest(monkeypatch, timeout_s, waits):
-    asked, timeout = [], asyncio.timeout
-
-    def quick(seconds):
-        asked.append(seconds)
-        return timeout(seconds / 100)
-
-    monkeypatch.setattr(middleware.asyncio, "timeout", quick)
-    body = Body(b"a", None, b"c")
-    answer(body, scope_of(host="localhost"), Settings(read_timeout_s=timeout_s), reads=1)
-    assert asked == waits
-    assert b"".join(message.get("body", b"") for message in body.sent) == b"ab"
-
-
 def test_a_client_that_pauses_is_refused_and_not_waited_for_again():
     body = Body(b"a", None, b"c")
     with pytest.raises(RefusedError, match=r"no byte came for 0.01 s: send without pauses") as refused:
@@ -259,39 +241,3 @@ def test_a_request_after_its_body_waits_for_the_client_to_leave():
     body = Body(b"a")
     _, first, second = answer(body, scope_of(host="localhost"), Settings(read_timeout_s=0.01), reads=2)
     assert (first["type"], second["type"]) == ("http.request", "http.disconnect")
-
-
-def take(rates, address="10.0.0.1"):
-    try:
-        rates.take({"client": (address, 5)} if address else {"client": None})
-    except RefusedError as refusal:
-        return refusal.code != "too_many"
-    return True
-
-
-@pytest.mark.parametrize(("rate", "at_once"), [(0.25, 1), (0.5, 1), (0.75, 1), (1.0, 2), (2.0, 4), (5.0, 10)])
-def test_an_address_may_send_the_requests_of_two_seconds_at_once(monkeypatch, rate, at_once):
-    now = [100.0]
-    monkeypatch.setattr(middleware.time, "monotonic", lambda: now[0])
-    rates = Rates(rate)
-    for address in ("10.0.0.1", None):
-        assert [take(rates, address) for _ in range(at_once + 1)] == [True] * at_once + [False]
-    now[0] += 1 / rate
-    assert [take(rates), take(rates)] == [True, False]
-    now[0] += 1000
-    assert [take(rates) for _ in range(at_once + 1)] == [True] * at_once + [False]
-
-
-def test_ten_thousand_addresses_are_counted_for_two_seconds(monkeypatch):
-    now = [100.0]
-    monkeypatch.setattr(middleware.time, "monotonic", lambda: now[0])
-    rates = Rates(1.0)
-    for number in range(9_998):
-        take(rates, f"old{number}")
-    now[0] += 0.25
-    take(rates, "young")
-    now[0] += 1.75
-    take(rates, "newest")
-    assert len(rates._left) == 10_000
-    take(rates, "beyond")
-    assert set(rates._left) == {"young", "newest", "beyond"}

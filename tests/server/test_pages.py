@@ -1,13 +1,12 @@
 """Files of the page: addresses of a server, and a folder for any web host, with a module of empty files."""
 
-import gzip
 import json
 
 import pytest
 from starlette.testclient import TestClient
 
 from sonjit._util.errors import InputError
-from sonjit.server import kinds, pages
+from sonjit.server import pages
 from sonjit.server.app import create_app
 from sonjit.server.pages import BUILT_ENGINE, CLASSIFIER_FILE, DATA_FOLDERS, PAGE, app_files, write_page
 from sonjit.server.settings import Settings
@@ -17,7 +16,7 @@ MODULE = {"sonjit-web.js": "js", "wasm/a.wasm.gz": "gz", "sub/b.js": "js", "note
 
 
 @pytest.fixture
-def engine(tmp_path, monkeypatch):
+def engine(tmp_path):
     """Return a module for pages with empty networks of hands."""
     folder = tmp_path / "engine"
     for name, text in MODULE.items():
@@ -26,8 +25,6 @@ def engine(tmp_path, monkeypatch):
     (folder / "models").mkdir()
     for name in ("palm-lite", "hand-lite"):
         (folder / "models" / find_record(name).file).write_text(name)
-    monkeypatch.setattr(kinds, "missing_weights", lambda *_: [])
-    monkeypatch.setattr(pages, "has_weight", lambda _: False)
     return folder
 
 
@@ -40,17 +37,18 @@ def test_a_written_page_has_the_app_its_data_and_the_module(engine, tmp_path):
     written = write_page(folder, engine)
     assert sorted(written) == below(folder)
     models = [f"engine/models/{find_record(name).file}" for name in ("hand-lite", "palm-lite")]
+    classifier = [CLASSIFIER_FILE] * (CLASSIFIER_FILE in written)  # of this machine
     own = [f"engine/{name}" for name in ("sonjit-web.js", "sub/b.js", "wasm/a.wasm.gz")] + models
     data = [f"{name}/{path.name}" for name, source in DATA_FOLDERS.items() for path in source.glob("*.json")]
     others = ["files.json", "index.html", "kinds.json", "manifest.webmanifest", "sample.mp4", "sw.js"]
-    assert sorted(written) == sorted([*app_files(), *own, *data, *others])
+    assert sorted(written) == sorted([*app_files(), *own, *classifier, *data, *others])
     assert {"skeletons/hand_mediapipe21.json", "spec/results.json"} <= set(data)
     assert [(folder / name).read_text() for name in own] == ["js", "js", "gz", "hand-lite", "palm-lite"]
     kept = json.loads((folder / "files.json").read_text())["files"]
-    assert kept == ["./", *sorted(set(written) - {"index.html", "sw.js", "files.json", *own})]
+    assert kept == ["./", *sorted(set(written) - {"index.html", "sw.js", "files.json", *own, *classifier})]
     found = json.loads((folder / "kinds.json").read_text())
     assert {name: kind["models"] for name, kind in found["kinds"].items()} == {"hands": ["lite"]}
-    assert (found["kinds"], "classes" in found) == (found["in_page"], False)
+    assert found["kinds"] == found["in_page"]
     page = (folder / "index.html").read_text("utf-8")
     assert (page.count('<html data-computes="here" '), page.count('data-i18n="foot.here"')) == (1, 1)
     assert 'data-i18n="foot"' not in page
@@ -62,19 +60,6 @@ def test_files_of_the_app_are_those_of_the_live_page():
     assert {"app.js", "icon.svg", "shared-painter.js"} < set(names)
     assert not [name for name in names if name.startswith(("annotate/", "api.", "sw.js", "index.html", "frames."))]
     assert set(names) < {path.relative_to(PAGE).as_posix() for path in PAGE.rglob("*")}
-
-
-@pytest.mark.parametrize("has_packages", [True, False])
-def test_a_written_page_gets_a_classifier_if_there_is_one(engine, tmp_path, monkeypatch, has_packages):
-    monkeypatch.setattr(pages, "has_weight", lambda name: name == "efficientnet_lite0")
-    monkeypatch.setattr(pages, "is_installed", lambda extra: has_packages and extra == "page")
-    monkeypatch.setattr(pages.tflite, "classifier_file", lambda name: (name.encode(), ("cat", "dog")))
-    write_page(tmp_path / "page", engine)
-    found = json.loads((tmp_path / "page" / "kinds.json").read_text())
-    file = tmp_path / "page" / CLASSIFIER_FILE
-    assert found.get("classes") == (["cat", "dog"] if has_packages else None)
-    assert file.is_file() == has_packages
-    assert not has_packages or file.read_bytes() == b"efficientnet_lite0"
 
 
 def test_a_page_cannot_be_written_over_files_or_without_module_or_networks(engine, tmp_path):
@@ -90,53 +75,6 @@ def test_a_page_cannot_be_written_over_files_or_without_module_or_networks(engin
     with pytest.raises(InputError, match="no networks for pages: type sonjit models pull hands"):
         write_page(tmp_path / "page", engine)
     assert not (tmp_path / "page").exists()
-
-
-@pytest.mark.parametrize("has_bundle", [True, False])
-def test_a_module_without_networks_gets_those_of_the_machine(engine, tmp_path, monkeypatch, has_bundle):
-    for path in (engine / "models").iterdir():
-        path.unlink()
-    (engine / "models").rmdir()
-    machine, assets = tmp_path / "machine", tmp_path / "assets"
-    for folder in (machine, assets):
-        folder.mkdir()
-    for name in ("demo.mp4", "proposals.tflite", "a.npz", "b.npz"):
-        (assets / name).write_text(name)
-    for name in ("palm-lite", "hand-lite"):
-        (machine / find_record(name).file).write_text(name)
-    if has_bundle:
-        (machine / kinds.FACE_BUNDLE).write_text("bundle")
-    monkeypatch.setattr(pages.data_files, "ASSETS", assets)
-    monkeypatch.setattr(pages, "models_folder", lambda: machine)
-    monkeypatch.setattr(pages, "find_weight", lambda name: machine / find_record(name).file)
-    monkeypatch.setattr(pages, "has_weight", lambda name: name in ("palm-lite", "hand-lite"))
-    write_page(tmp_path / "page", engine)
-    models = tmp_path / "page" / "engine" / "models"
-    packed = {find_record(name).file: name for name in ("palm-lite", "hand-lite")} | {
-        "proposals.tflite": "proposals.tflite"
-    }
-    plain = {"a.npz": "a.npz", "b.npz": "b.npz"} | ({kinds.FACE_BUNDLE: "bundle"} if has_bundle else {})
-    assert {path.name for path in models.iterdir()} == {*packed, *plain}
-    for name, text in packed.items():
-        content = (models / name).read_bytes()
-        assert (gzip.decompress(content).decode(), content[4:8]) == (text, bytes(4))  # the same at any time
-    assert {name: (models / name).read_text() for name in plain} == plain
-
-
-@pytest.mark.parametrize(("task", "is_taken"), [("face_landmarker", True), ("a", False), ("hand_landmarker", False)])
-def test_a_bundle_is_that_for_faces(engine, tmp_path, monkeypatch, task, is_taken):
-    bundle = tmp_path / "mine.task"
-    bundle.write_text("bundle")
-    monkeypatch.setattr(pages, "load_bundle", lambda path: type("Bundle", (), {"task": task}))
-    if not is_taken:
-        with pytest.raises(
-            InputError, match=rf"mine\.task: a {task} bundle; pages take MediaPipe's face_landmarker\.task"
-        ):
-            write_page(tmp_path / "page", engine, bundle=bundle)
-        return
-    written = write_page(tmp_path / "page", engine, bundle=bundle)
-    assert "engine/models/face_landmarker.task" in written
-    assert (tmp_path / "page" / "engine" / "models" / "face_landmarker.task").read_text() == "bundle"
 
 
 def client_of(engine, **settings):

@@ -1,7 +1,6 @@
 """The stream: ordered images, changed settings, dropped images, and no leftovers."""
 
 import json
-import threading
 
 import cv2
 import numpy as np
@@ -11,9 +10,8 @@ from hypothesis import strategies as st
 
 import sonjit
 from sonjit.geometry.boxes import box_iou
-from sonjit.server import errors, images, service, stream
+from sonjit.server import errors, images, stream
 
-from ..support.waiting import wait_until  # noqa: TID252  # one polling helper for all packages
 from .conftest import LITE, answer, configure, frame_message, jpeg_of, open_stream
 
 
@@ -191,25 +189,6 @@ def test_a_detector_that_fails_is_reported_and_the_stream_continues(weights, lis
             patch.setattr(images.ClientDetector, "answer", lambda *_: 1 // 0)
             assert answer(socket, 1, frames[0])["code"] == "failed"
         assert answer(socket, 2, frames[0])["hands"]
-
-
-@pytest.mark.parametrize("loaded", [1, 2])
-def test_who_leaves_while_detectors_load_leaves_none_behind(all_weights, listen, monkeypatch, loaded):
-    live, gate, begun, take = listen(), threading.Event(), threading.Semaphore(0), service.DetectorPool.take
-
-    def waiting(pool, options):
-        begun.release()
-        if options.kind == ("hands", "face")[loaded - 1]:
-            gate.wait(20)
-        return take(pool, options)
-
-    monkeypatch.setattr(service.DetectorPool, "take", waiting)
-    with open_stream(live) as socket:
-        socket.send(json.dumps({"type": "configure", "detectors": [LITE, {"kind": "face", "model": "box"}]}))
-        for _ in range(loaded):
-            assert begun.acquire(timeout=20)
-    gate.set()
-    wait_until(lambda: live.service.detectors.in_use == 0 and not live.service.streams)
 
 
 @pytest.mark.slow
