@@ -182,8 +182,19 @@ def placed(figure, transforms):
             bone = figure.bones.index(f"{word}{ending}")
             place = transforms[bone][:3, :3] @ figure.places[bone] + transforms[bone][:3, 3]
             points[SKELETON.index(f"{word.lower()}_{joint}")] = place
+        foot = figure.bones.index(f"{word}Foot")
+        points[SKELETON.index(f"{word.lower()}_heel")] = (transforms[foot] @ [*heel_of(figure, foot), 1])[:3]
     floor = np.array([0, vertices[:, 1].min(), 0])
     return vertices - floor, points - floor
+
+
+def heel_of(figure, foot):
+    """Return the place (3,) of a heel at rest, the rear end of the vertices at the height of the toes or below."""
+    strongest = np.take_along_axis(figure.joints, figure.weights.argmax(1)[:, None], 1)[:, 0]
+    vertices = figure.vertices[strongest == foot]
+    toe = figure.places[figure.bones.index(figure.bones[foot].replace("Foot", "Toe_End"))]
+    low = vertices[vertices[:, 1] <= max(toe[1], np.percentile(vertices[:, 1], 30))]
+    return low[low[:, 2].argmin()]
 
 
 def camera_axes(points, view_deg):

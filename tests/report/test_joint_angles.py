@@ -5,6 +5,7 @@ import re
 import warnings
 from contextlib import nullcontext
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 from unittest.mock import Mock
 
@@ -15,15 +16,24 @@ from tests.support.moving_people import INDEX, body_with, frames_of, squat
 from sonjit import Body, Frame, InputError
 from sonjit.media import Header, draw_frame, open_writer
 from sonjit.media.sources.base import SourceFrame
-from sonjit.report import comparison, errors, fonts, html_page, joint_angles, pdf_page, pictures
+from sonjit.report import comparison, errors, fonts, joint_angles, pictures
 from sonjit.report.angles import filtered
+from sonjit.report.contents import axis_ends
 from sonjit.report.motion_files import trc_text, write_motion
-from sonjit.report.recording import axis_ends, recording_of
+from sonjit.report.recording import recording_of
 from sonjit.results.skeletons import load_skeleton, mirrored_order
 from sonjit.runs import hiding
 from sonjit.runs.annotations import AngleLimits
 
 KNEE = "left_knee_angle_rad"
+
+
+def page_of(recording, shown=(), labels=None, **options):
+    """Return the HTML page of a recording."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "page.html"
+        joint_angles.write_page(path, [recording], [shown], labels=labels, **options)
+        return path.read_text("utf-8")
 
 
 def recorded(knees, **options):
@@ -37,10 +47,9 @@ def test_ranges_leave_out_single_frames_and_have_the_share_in_which_the_joint_wa
     for frame in frames[90:108]:
         frame.bodies[0].visibility[INDEX("left_ankle")] = 0
     recording = recording_of("a.mp4", "full", frames, ())
-    (row,) = (row for row in recording.rows if row[:2] == ("knee", "left"))
+    (row,) = recording.rows([KNEE])
     assert row[2] == "80"  # of the 90 frames with the person
-    page = html_page._html(recording, [], joint_angles.Labels())
-    assert "The person is in 90 of 120 images of the video, from 0.00 to 3.97 s." in page
+    assert "the person is in 90 of 120 images, 0.00 to 3.97 s, model full" in page_of(recording)
     assert 88 <= float(row[3]) <= 95
     assert 168 <= float(row[4]) <= 171
     error = errors.range_error_deg("full", "knee")
@@ -55,7 +64,7 @@ def test_long_gaps_stay_gaps_in_the_page_and_short_ones_are_filled():
     known = np.isfinite(recording.angles[KNEE])
     assert known[:43].all()
     assert not known[43:73].any()
-    page = html_page._html(recording, [], joint_angles.Labels())
+    page = page_of(recording)
     knee = page[page.index('aria-label="knee in degrees"') :]
     paths = re.findall(r'<path d="([^"]*)"[^>]*style="[^"]*stroke: #d97706[^"]*"', knee)
     assert any(path.count("M") == 2 for path in paths)  # the line of the left knee begins twice
@@ -66,8 +75,9 @@ def test_sides_that_were_rarely_seen_are_not_compared():
     for frame in frames[20:]:
         frame.bodies[0].visibility[INDEX("left_ankle")] = 0
     recording = recording_of("a.mp4", "full", frames, ())
-    assert "knee: the left side was seen in 33 % of the images, too few to compare." in recording.comparisons
-    assert any(sentence.startswith("hip: the ranges of left and right differ") for sentence in recording.comparisons)
+    words = {row[0]: row[-1] for row in recording.side_rows}
+    assert words["knee"] == "left was seen too rarely"
+    assert words["hip"] in ("different", "not decided")
 
 
 def test_keypoints_outside_the_image_are_not_seen():
@@ -110,7 +120,9 @@ def test_limbs_that_the_image_cuts_are_not_seen_and_do_not_exchange_the_sides():
 
 def test_repetitions_and_what_is_not_counted_have_rows():
     recording = recorded([*squat(90), *squat(80), *squat(85)[:40]])
-    assert [(row[0], row[4]) for row in recording.repetitions] == [("left knee", "90"), ("left knee", "80")]
+    headings, rows = recording.bend_table
+    assert headings == ("number", "joint", "begin s", "end s", "duration s", "left knee, most bent °")
+    assert [(row[0], row[1], row[-1]) for row in rows] == [("1", "knee", "90"), ("2", "knee", "80")]
     assert [row[2] for row in recording.incomplete] == ["the recording ends before the joint is straight again"]
     recording = recorded([*squat(90)[25:], *squat(80)])
     assert [row[2] for row in recording.incomplete] == ["the recording begins during the movement"]
@@ -122,13 +134,69 @@ def test_repetitions_and_what_is_not_counted_have_rows():
     assert [row[2] for row in recording.incomplete] == ["the joint was not seen for more than 1 s"]
 
 
+def test_the_headline_states_how_often_and_how_deep():
+    recording = recorded([*squat(90), *squat(80), *[170] * 10])
+    assert recording.headline == "2 repetitions of the knee, deepest left knee 80° at 3.0 s"
+    assert recorded([*squat(90), *[170] * 10]).headline.startswith("1 repetition of the knee, deepest left knee 90°")
+    clinical = recorded([*squat(90), *squat(80), *[170] * 10], convention="clinical")
+    assert clinical.headline == "2 repetitions of the knee, deepest left knee 100° at 3.0 s"
+    (moment,) = recording.moments
+    assert moment.frame.time == pytest.approx(3.0, abs=0.05)
+    assert moment.value_deg == pytest.approx(80, abs=1)
+    page = page_of(recording)
+    assert page.index(recording.headline) < page.index("<table")
+    still = recorded([*np.linspace(120, 160, 60)])
+    assert re.fullmatch(r"left knee moved most, from 12\d° to 1[56]\d°", still.headline)
+
+
+def squatting(low=80, frames=60):
+    """Return frames of a person in a side view who bends knees and hips on both sides."""
+    made = frames_of([170.0] * frames)
+    for share, frame in zip(np.sin(np.pi * np.arange(frames) / frames) ** 2, made, strict=True):
+        (body,) = frame.bodies
+        bend = np.radians(share * (170 - low) / 2 + 5)
+        for side in ("left", "right"):
+            hip, knee, ankle = (INDEX(f"{side}_{name}") for name in ("hip", "knee", "ankle"))
+            depth = body.keypoints_3d[hip, 2]
+            body.keypoints_3d[knee] = 0, -0.5, depth
+            body.keypoints_3d[ankle] = -0.4 * np.sin(bend), -0.5 + 0.4 * np.cos(bend), depth
+            moved = np.array([-0.4 * np.sin(bend), -0.5 - 0.4 * np.cos(bend), depth]) - body.keypoints_3d[hip]
+            upper = [INDEX(f"{side}_{name}") for name in ("ear", "shoulder", "elbow", "wrist", "hip")]
+            body.keypoints_3d[upper] += moved
+        body.keypoints[:] = body.keypoints_3d * [500, 500, 0] + [400, 900, 0]
+    return made
+
+
+def test_an_exercise_of_the_legs_counts_squats_and_no_elbows():
+    frames = squatting()
+    for frame in frames:  # the arms bend and stretch as often
+        share = np.sin(2 * np.pi * frame.index / 60) ** 2
+        for side in ("left", "right"):
+            wrist, elbow = INDEX(f"{side}_wrist"), INDEX(f"{side}_elbow")
+            turn = np.radians(120 * share)
+            body = frame.bodies[0]
+            body.keypoints_3d[wrist] = body.keypoints_3d[elbow] + [0.3 * np.sin(turn), 0.3 * np.cos(turn), 0]
+            body.keypoints[wrist] = body.keypoints_3d[wrist] * [500, 500, 0] + [400, 900, 0]
+    recording = recording_of("a.mp4", "full", frames, None)
+    assert {limits.measure for limits in recording.counted} == {KNEE, "right_knee_angle_rad"}
+    assert recording.headline.startswith("1 squat, deepest ")
+    assert [row[1] for row in recording.bend_table[1]] == ["knee"]
+    assert set(recording.bends) == {"knee"}
+
+
+def test_both_sides_of_one_movement_are_one_repetition():
+    recording = recording_of("a.mp4", "full", squatting(), None)
+    (bend,) = recording.bends["knee"]
+    assert set(bend.lowest) == {KNEE, "right_knee_angle_rad"}
+
+
 def test_the_clinical_convention_has_0_for_a_straight_knee():
     recording = recorded([*squat(90), *[170] * 10], convention="clinical")
     low, high = recording.ranges[KNEE]
     assert 8 <= low <= 12
     assert 85 <= high <= 92
-    assert recording.repetitions[0][-1] == "90"
-    assert "0°, and flexion is positive" in html_page._html(recording, [], joint_angles.Labels())
+    assert recording.bend_table[1][0][-1] == "90"
+    assert "0°, and flexion is positive" in page_of(recording)
 
 
 def test_exchanged_sides_are_exchanged_back():
@@ -219,7 +287,7 @@ def test_a_person_is_chosen_by_number():
     assert recording_of("a.mp4", "full", frames, ()).person == 3
     recording = recording_of("a.mp4", "full", frames, (), person=7)
     assert (recording.person, recording.people) == (7, 2)
-    assert "Sonjit numbered 2 people." in html_page._html(recording, [], joint_angles.Labels())
+    assert "person 7 of 2" in page_of(recording)
     with pytest.raises(InputError, match=r"--person 5: a\.mp4 has #3, #7"):
         recording_of("a.mp4", "full", frames, (), person=5)
     with pytest.raises(InputError, match="no person found"):
@@ -231,7 +299,7 @@ def test_errors_of_the_page_are_those_of_the_file():
     assert set(content["models"]) == {"lite", "full", "heavy"}
     for model, joints in content["models"].items():
         recording = recording_of("a.mp4", model, frames_of(squat(90)), ())
-        shown = {(row[0], row[1]): row[7] for row in recording.rows}
+        shown = {(row[0], row[1]): row[7] for row in recording.rows(recording.ranges)}
         for joint in ("elbow", "shoulder", "hip", "knee", "ankle"):
             found = joints[joint]  # the body is parallel to the image
             mean = found["views"]["side"]["mean"]
@@ -239,49 +307,59 @@ def test_errors_of_the_page_are_those_of_the_file():
             assert shown[joint, "left"] == f"{mean:.0f}"
             assert errors.range_error_deg(model, joint) == found["range_percentile_95"]
             assert errors.difference_error_deg(joint, model) == found["difference_percentile_95"]
-    page = html_page._html(recording, [], joint_angles.Labels())
+    page = page_of(recording)
     found = content["origins"]["heavy"]
     assert f"recordings: {found['recordings']}, images: {found['frames']}" in page
 
 
-def test_differences_below_the_error_are_called_that():
-    recording = recorded([*squat(90), *[170] * 10])  # the right knee stays straight
+def test_sides_are_different_beyond_the_error_of_a_difference():
     limit = errors.difference_error_deg("knee", "full")
-    assert f"more than the 95 % error of such a difference, {limit:.0f}°." in recording.comparisons[3]
-    assert recording.comparisons[-1].startswith("One camera sees one side of the body better")
-    recording = recorded([*squat(170 - limit + 8), *[170] * 10])
-    less = f"less than the 95 % error of such a difference, {limit:.0f}°, which covers the errors of both ranges."
-    assert f"{less} Left and right may be equal or different." in recording.comparisons[3]
+    for low, words in ((90, "different"), (170 - limit + 8, "not decided")):
+        recording = recorded([*squat(low), *[170] * 10])  # the right knee stays straight
+        (row,) = (row for row in recording.side_rows if row[0] == "knee")
+        assert (row[-2], row[-1]) == (f"{limit:.0f}", words)
+    assert page_of(recording).count("Film the movement from both sides") == 1
 
 
-def test_axes_of_angles_contain_0_and_90_so_that_errors_do_not_look_like_movements():
-    assert axis_ends([np.array([8.0, np.nan, 20.0])]) == (0, pytest.approx(93.6))
-    low, high = axis_ends([np.array([-30.0, 20.0]), np.array([170.0])])
-    assert -40 < low < -30
-    assert 170 < high < 180
+def test_joints_of_a_kind_share_an_axis_that_fits_their_values():
+    recording = recorded([*squat(90), *[170] * 10])
+    low, high = axis_ends(recording, "knee")
+    assert axis_ends(recording, "elbow") == (low, high)
+    known = [values[np.isfinite(values)] for joint in ("elbow", "shoulder", "hip", "knee")
+             for values in recording.plots[joint].values()]  # fmt: skip
+    assert low <= min(values.min() for values in known) < low + 10
+    assert high - 10 < max(values.max() for values in known) <= high
+    low, high = axis_ends(recording, "ankle")
+    assert 40 <= high - low < 180
 
 
 def test_curves_have_their_error_and_the_warning_is_above_the_numbers():
     recording = recorded([*squat(90), *[170] * 10])
     error = recording.errors_deg[KNEE]
     assert recording.legend("knee", "left") == f"left ± {error:.0f}°"
-    page = html_page._html(recording, [], joint_angles.Labels())
+    page = page_of(recording)
     assert f"left ± {error:.0f}°" in page
-    assert page.index("not a medical measurement") < page.index("Range of motion")
+    assert page.index("not a medical measurement") < page.index("<table")
 
 
 def test_pages_have_captions_labels_and_any_name(tmp_path):
     recording = recording_of("bad\udcff $\\frac{$.mp4", "lite", frames_of(squat(90)), (AngleLimits(KNEE),))
-    (_, first), (_, last) = recording.extremes
-    assert first.startswith("left knee, largest")
-    assert last.startswith("left knee, smallest")
+    first = recording.moments[0].caption
+    assert first.startswith("left knee 90°, at ")
     labels = joint_angles.Labels("", "A <b>", "before", "2026-01-02")
-    page = html_page._html(recording, [(first, np.zeros((20, 30, 3), np.uint8))], labels)
+    page = page_of(recording, [(first, np.zeros((20, 30, 3), np.uint8))], labels)
     wanted = "data:image/jpeg", r"bad\xff $\frac{$.mp4", first, "Name: A &lt;b&gt;", "Date: 2026-01-02", "Note: before"
     assert [text for text in wanted if text not in page] == []
-    pdf = pdf_page.pdf_page(recording, [], labels)
+    joint_angles.write_page(
+        tmp_path / "a.pdf", [recording], [[(first, np.zeros((20, 30, 3), np.uint8))]], labels=labels
+    )
+    pdf = (tmp_path / "a.pdf").read_bytes()
     assert pdf[:4] == b"%PDF"
     assert b"/Title" in pdf
+    joint_angles.write_page(
+        tmp_path / "b.pdf", [recording], [[(first, np.zeros((20, 30, 3), np.uint8))]], labels=labels
+    )
+    assert (tmp_path / "b.pdf").read_bytes() == pdf
 
 
 def test_pictures_show_the_angle_that_is_counted():
@@ -290,24 +368,18 @@ def test_pictures_show_the_angle_that_is_counted():
         shoulder = frame.bodies[0].keypoints[INDEX("left_shoulder"), :2]  # the hip moves more
         shoulder += 2 * (shoulder - frame.bodies[0].keypoints[INDEX("left_hip"), :2])
     for counted in ((AngleLimits("right_hip_angle_rad"),), (AngleLimits(KNEE),)):
-        captions = [caption for _, caption in recording_of("a.mp4", "full", frames, counted).extremes]
+        captions = [moment.caption for moment in recording_of("a.mp4", "full", frames, counted).moments]
         name = "left knee" if counted[0].measure == KNEE else "right hip"
         assert all(caption.startswith(name) for caption in captions), captions
 
 
-def test_printed_parts_continue_on_another_page_where_one_is_full():
-    labels = joint_angles.Labels()
-    short = pdf_page._table_pages(recorded([170]), [], labels, [])
-    recording = recorded([*squat(90)] * 25)
-    pictures = [("first", np.zeros((20, 30, 3), np.uint8))] * 2
-    pages = pdf_page._table_pages(recording, pictures, labels, [])
-    assert (len(short), len(pages)) == (1, 2)
-    for page in pages:
-        page.draw_without_rendering()
-        boxes = [axes.get_tightbbox() for axes in page.axes]
-        assert min(box.y0 for box in boxes if box is not None) >= 0.02 * page.bbox.height
-        assert max(box.y1 for box in boxes if box is not None) <= 0.98 * page.bbox.height
-        assert max(box.x1 for box in boxes if box is not None) <= 0.96 * page.bbox.width
+def test_long_tables_of_a_pdf_continue_on_another_page(tmp_path):
+    counts = []
+    for repeats in (1, 60):
+        path = tmp_path / f"{repeats}.pdf"
+        joint_angles.write_page(path, [recorded([*squat(90, 30)] * repeats)], [[]])
+        counts.append(path.read_bytes().count(b"/Type /Page\n"))
+    assert counts[1] > counts[0] > 0
 
 
 def test_pages_without_angles_state_so_in_place_of_empty_tables_and_plots():
@@ -315,22 +387,12 @@ def test_pages_without_angles_state_so_in_place_of_empty_tables_and_plots():
     for frame in frames:
         frame.bodies[0].visibility[INDEX("left_shoulder") :] = 0
     recording = recording_of("a.mp4", "full", frames, ())
-    page = html_page._html(recording, [], joint_angles.Labels())
+    page = page_of(recording)
     assert "No angle was seen." in page
     assert [
-        text
-        for text in ("<table>", "<h2>What the angles mean", "<h3>Left and right", "Angles over time")
-        if text in page
+        text for text in ("<table>", "How it was measured", "Left and right", "Angles over time") if text in page
     ] == []
-    assert pdf_page.pdf_page(recording, [], joint_angles.Labels()).count(b"/Type /Page ") == 1
-
-
-def test_titles_and_legends_of_printed_curves_do_not_overlap():
-    page = pdf_page._curves_page(recorded(squat(90)))
-    page.draw_without_rendering()
-    for axes in page.axes[1:]:  # the first is the heading
-        title = next(child for child in axes.get_children() if getattr(child, "get_text", str)().endswith("seconds"))
-        assert title.get_window_extent().x1 < axes.get_legend().get_window_extent().x0
+    assert recording.headline == "No movement of a joint was seen"
 
 
 def test_values_that_are_seen_for_a_moment_between_gaps_are_unknown():
@@ -347,7 +409,7 @@ def test_a_page_warns_of_a_model_whose_ranges_depend_on_mirroring():
     content = json.loads(errors.FILE.read_text("utf-8"))["models"]
     for model, joints in content.items():
         largest = max(found["mirrored_largest"] for found in joints.values() if found["mirrored_largest"] is not None)
-        page = html_page._html(recording_of("a.mp4", model, frames_of(squat(90)), ()), [], joint_angles.Labels())
+        page = page_of(recording_of("a.mp4", model, frames_of(squat(90)), ()))
         expected = f"The ranges of the model {model} differed by up to {largest:.0f}°"
         assert (expected in page) == (largest > 3)
     assert errors.mirrored_difference_deg("full") <= 3
@@ -359,9 +421,9 @@ def test_reports_that_hide_people_have_no_names_of_videos(ending, tmp_path):
     earlier = comparison.Earlier("Joint angles: anna.mp4", "full", {KNEE: 80.0})
     for mark in ("", "blur"):
         path = tmp_path / f"r{mark}.{ending}"
-        joint_angles.write_page(path, recording, [], mark, joint_angles.Labels(note="third week"), earlier)
+        joint_angles.write_page(path, [recording], [[]], mark, joint_angles.Labels(note="third week"), earlier)
         assert (b"anna.mp4" in path.read_bytes()) == (mark == "")
-    joint_angles.write_page(path, recording, [], "blur", joint_angles.Labels(title="squats"))
+    joint_angles.write_page(path, [recording], [[]], "blur", joint_angles.Labels(title="squats"))
     assert b"Joint angles: squats" in path.read_bytes()
 
 
@@ -379,18 +441,18 @@ def test_the_report_of_a_processed_video_that_hides_people_has_a_mark_and_no_nam
 def test_a_plain_report_does_not_replace_one_that_hides_people(refusal, tmp_path):
     recording = recorded([170])
     for name in ("r.html", "r.pdf"):
-        joint_angles.write_page(tmp_path / name, recording, [], mark="blur")
+        joint_angles.write_page(tmp_path / name, [recording], [[]], mark="blur")
         before = (tmp_path / name).read_bytes()
         assert "hides people. Add --anonymise" in refusal("report", "a.mp4", "--save", str(tmp_path / name))
         assert (tmp_path / name).read_bytes() == before
-        joint_angles.write_page(tmp_path / name, recording, [])
+        joint_angles.write_page(tmp_path / name, [recording], [[]])
         assert "hides people" not in refusal("report", "a.mp4", "--save", str(tmp_path / name))
 
 
 @pytest.mark.parametrize("options", [(), ("--save", "link.html")])
 def test_a_report_does_not_replace_the_one_that_it_is_compared_with(refusal, tmp_path, monkeypatch, options):
     monkeypatch.chdir(tmp_path)
-    joint_angles.write_page(earlier := Path("report.html"), recorded([170]), [])
+    joint_angles.write_page(earlier := Path("report.html"), [recorded([170])], [[]])
     Path("link.html").symlink_to("report.html")
     Path("a.mp4").touch()
     before = earlier.read_bytes()
@@ -402,7 +464,7 @@ def test_wrong_calls_have_one_line(refusal, tmp_path):
     video = tmp_path / "a.mp4"
     video.touch()
     assert "html or .pdf" in refusal("report", "a.mp4", "--save", "r.txt")
-    assert "one video" in refusal("report", "camera:0")
+    assert "video files" in refusal("report", "camera:0")
     assert "420:1310:4" in refusal("report", video, "--floor", "100:100:2")
     assert "--height or --floor" in refusal("report", video, "--floor", "100:300:2", "--height", "1.7")
     assert refusal("report", "missing.mp4") == "sonjit: missing.mp4: no such file or folder"
@@ -435,7 +497,7 @@ def test_misspelt_angles_get_the_short_names_that_count_accepts():
 
 def test_two_reports_are_compared_with_the_error_in_mind(tmp_path, refusal):
     before, now = recorded([*squat(120), *[170] * 10]), recorded([*squat(60), *[170] * 10])
-    joint_angles.write_page(tmp_path / "before.html", before, [], labels=joint_angles.Labels(title="<Anna>"))
+    joint_angles.write_page(tmp_path / "before.html", [before], [[]], labels=joint_angles.Labels(title="<Anna>"))
     earlier = comparison.earlier_report(tmp_path / "before.html")
     assert earlier.title == "Joint angles: <Anna>"
     rows = {row[0]: row[1:] for row in comparison.rows_against(earlier, now)}
@@ -443,8 +505,8 @@ def test_two_reports_are_compared_with_the_error_in_mind(tmp_path, refusal):
     assert errors.difference_error_deg("knee", "lite", "full") == max(found)
     assert rows["left knee"][-1] == "changed by more than the 95 % error"
     assert float(rows["left knee"][2]) == pytest.approx(60, abs=2)
-    assert rows["right knee"][-1] == "less than the error: better, worse or equal"
-    joint_angles.write_page(tmp_path / "now.html", now, [], earlier=earlier)
+    assert rows["right knee"][-1] == "not decided"
+    joint_angles.write_page(tmp_path / "now.html", [now], [[]], earlier=earlier)
     page = (tmp_path / "now.html").read_text("utf-8")
     assert "changed by more than the 95 % error" in page
     assert "Before: Joint angles: &lt;Anna&gt;" in page
@@ -457,19 +519,45 @@ def test_two_reports_are_compared_with_the_error_in_mind(tmp_path, refusal):
             comparison.earlier_report(tmp_path / name)
 
 
-def test_pictures_have_the_skeleton_of_the_person_only():
-    frame = Frame(0, 0.0, bodies=[body_with(170), body_with(90, 7)])
-    assert [body.id for body in pictures._only(frame, 7).bodies] == [7]
+def test_a_picture_shows_the_angle_of_the_person_only():
+    recording = recorded([*squat(90), *[170] * 10])
+    (moment,) = recording.moments
+    body = moment.frame.bodies[0]
+    frame = pictures.only(Frame(0, 0.0, bodies=[body, body_with(90, 7)]), body.id)
+    assert [each.id for each in frame.bodies] == [body.id]
+    blank = np.zeros((1300, 900, 3), np.uint8)
+    drawn = pictures.with_angle(blank, body, moment.angle, moment.value_deg)
+    changed = np.argwhere(drawn.any(-1))[:, ::-1]
+    joints = np.array([body.keypoints[INDEX(f"left_{name}"), :2] for name in ("hip", "knee", "ankle")])
+    for joint in joints:
+        assert np.linalg.norm(changed - joint, axis=1).min() < 4
+    assert (changed >= joints.min(0) - 80).all()
+    assert (changed <= joints.max(0) + 120).all()
+    assert blank.max() == 0
 
 
 def test_pictures_end_around_the_person():
-    body = body_with(170)
+    recording = recorded([*squat(90), *[170] * 10])
+    (moment,) = recording.moments
     rgb = np.zeros((2000, 3000, 3), np.uint8)
-    rgb[round(float(body.keypoints[INDEX("left_knee"), 1])), 400] = 255
-    picture = pictures._around(rgb, Frame(0, 0.0, bodies=[body]))
-    assert picture.max() == 255
-    assert max(picture.shape[:2]) < 1300
-    assert pictures._around(rgb, Frame(0, 0.0)).shape == rgb.shape
+    shown = pictures.picture(rgb, moment.frame, moment)
+    assert shown.max() > 0
+    assert max(shown.shape[:2]) < 1300
+    assert pictures.picture(rgb, Frame(0, 0.0), moment).shape == rgb.shape
+
+
+def test_several_recordings_share_a_page_that_compares_them(tmp_path):
+    first = recording_of("first.mp4", "full", frames_of([*squat(120), *[170] * 10]), (AngleLimits(KNEE),))
+    second = recording_of("second.mp4", "full", frames_of([*squat(60), *[170] * 10]), (AngleLimits(KNEE),))
+    for name in ("both.html", "both.pdf"):
+        joint_angles.write_page(tmp_path / name, [first, second], [[], []])
+    page = (tmp_path / "both.html").read_text("utf-8")
+    for recording in (first, second):
+        assert f"{recording.name}: {recording.headline}." in page
+    assert "first.mp4 and second.mp4" in page
+    assert "changed by more than the 95 % error" in page
+    joint_angles.write_page(tmp_path / "both.html", [first, second], [[], []], "blur")
+    assert "second.mp4" not in (tmp_path / "both.html").read_text("utf-8")
 
 
 def test_a_page_in_korean_has_its_letters(tmp_path):
@@ -478,7 +566,7 @@ def test_a_page_in_korean_has_its_letters(tmp_path):
     labels = joint_angles.Labels("스쿼트", "김민지", "무릎 수술 후 6주", "2026-01-02")
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # Matplotlib warns of letters without a glyph
-        joint_angles.write_page(tmp_path / "k.pdf", recorded([*squat(90), *[170] * 10]), [], labels=labels)
+        joint_angles.write_page(tmp_path / "k.pdf", [recorded([*squat(90), *[170] * 10])], [[]], labels=labels)
     assert (tmp_path / "k.pdf").read_bytes()[:4] == b"%PDF"
 
 
@@ -522,8 +610,8 @@ def test_pictures_have_no_label_with_a_score():
     blank = np.zeros((1300, 900, 3), np.uint8)
     sources = [SourceFrame(frame.index, frame.time, blank) for frame in recording.frames]
     video = SimpleNamespace(open_one=lambda: nullcontext(sources))
-    drawn = joint_angles.pictures_of(video, recording, hiding.Anonymiser("none"))
-    for (frame, caption), (shown, picture) in zip(recording.extremes, drawn, strict=True):
-        expected = pictures._around(draw_frame(blank, frame, labels=False), frame)
-        assert shown == caption
-        np.testing.assert_array_equal(picture, expected)
+    (drawn,) = pictures.pictures_of(video, [recording], hiding.Anonymiser("none"))
+    for moment, (caption, shown) in zip(recording.moments, drawn, strict=True):
+        expected = pictures.picture(draw_frame(blank, moment.frame, labels=False), moment.frame, moment)
+        assert caption == moment.caption
+        np.testing.assert_array_equal(shown, expected)

@@ -20,7 +20,8 @@ def body_with(knee_deg, number=3, visibility=1.0):
         bend = np.radians(180 - knee_deg if side == "left" else 0)
         ankle = np.array([-0.4 * np.sin(bend), -0.5 + 0.4 * np.cos(bend), z])
         points[INDEX(f"{side}_ankle")] = ankle
-        points[INDEX(f"{side}_foot_index")] = ankle + np.array([0.2, 0, 0])
+        points[INDEX(f"{side}_heel")] = ankle + np.array([-0.05, 0.06, 0])
+        points[INDEX(f"{side}_foot_index")] = ankle + np.array([0.2, 0.06, 0])
     pixels = points * [500, 500, 0] + [400, 900, 0]
     seen = np.full(33, visibility, np.float32)
     return Body(1.0, pixels.astype(np.float32), points, seen, seen, id=number)

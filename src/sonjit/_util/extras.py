@@ -16,6 +16,7 @@ EXTRAS: Final = {
     "page": ("ai_edge_litert",),
     "onnx": ("onnxruntime", "onnx"),
     "heic": ("pillow_heif",),
+    "report": ("matplotlib", "markdown_it", "fpdf"),
     "eval": ("faster_coco_eval", "yaml", "matplotlib", "markdown_it"),
     "rerun": ("rerun",),
     "ray": ("ray",),

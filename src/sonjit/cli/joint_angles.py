@@ -1,4 +1,4 @@
-"""`sonjit report`: one page about the joint angles of a person in a video."""
+"""`sonjit report`: one page about the joint angles of people in videos."""
 
 import math
 import sys
@@ -6,12 +6,13 @@ from dataclasses import replace
 from datetime import datetime
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from sonjit._util import InputError, optional_import
+from sonjit._util import Image, InputError, optional_import
 from sonjit.cli.progress import CONTROLS, progress_bar
+from sonjit.detectors.pipeline import Detector
 from sonjit.media import Anonymise
 from sonjit.media.sources import Reading
 from sonjit.report import joint_angles
@@ -20,7 +21,8 @@ from sonjit.report.comparison import Earlier, earlier_report
 from sonjit.report.conventions import Convention
 from sonjit.report.detector import report_detector
 from sonjit.report.motion_files import ENDINGS, write_motion
-from sonjit.report.recording import recording_of, words_of
+from sonjit.report.pictures import pictures_of
+from sonjit.report.recording import Recording, recording_of, words_of
 from sonjit.report.texts import Language
 from sonjit.results import Frame
 from sonjit.runs import hiding, tracked_frames
@@ -32,8 +34,7 @@ _MIN_HEIGHT_M, _MAX_HEIGHT_M = 0.4, 2.6
 
 
 def report(
-    source: Annotated[str, Parameter(name="INPUT")],
-    *,
+    *sources: Annotated[str, Parameter(name="INPUT")],
     save: str = "report.html",
     kind: Literal["body", "holistic"] = "body",
     model: Literal["lite", "full", "heavy"] = "full",
@@ -43,7 +44,7 @@ def report(
     end: float | None = None,
     every: int = 1,
     anonymise: Anonymise = "none",
-    person: int | None = None,
+    person: Annotated[tuple[int, ...], Parameter(negative="")] = (),
     convention: Convention = "straight",
     language: Language = "en",
     title: str = "",
@@ -55,27 +56,29 @@ def report(
     before: Path | None = None,
     motion: Annotated[tuple[Path, ...], Parameter(negative="")] = (),
 ) -> int:
-    """Write one page about the joint angles of a person in a video.
+    """Write one page about the joint angles of a person in a video, or of several people or videos.
 
-    The page has the range of motion, left against right, repetitions, expected errors, the angles over time in degrees,
-    and two pictures.
+    The page begins with the result, the picture of its moment and the curve of its angle. Tables of repetitions, ranges
+    of motion and both sides follow, with their errors.
 
     `sonjit report squats.mp4 --count left_knee --anonymise blur --save report.pdf`
+    `sonjit report before.mp4 after.mp4`
 
     Args:
-        source: Video.
+        sources: Video, or several of the same movement, which the page compares.
         save: Page to write: .html or .pdf.
         kind: holistic adds wrists, and takes longer.
         model: Model of the body.
         count: Count repetitions of an angle, e.g. left_knee, or with limits in degrees left_elbow:70:140. Repeat the
-            option for further angles. Default: elbows, hips and knees.
+            option for further angles. Default: the knees, or the hips or elbows if the knees do not repeat.
         max_instances: Maximum number of people to follow.
         start: Time in seconds of the first frame.
         end: Time from which frames are not processed. Default: the end.
         every: Process only frames whose index is a multiple of this number.
         anonymise: black shows the skeleton on black, blur blurs all faces and heads that a search finds, persons all
             people. A report without it does not replace one that hides people.
-        person: Number of the person to describe. Default: the person who is in most frames.
+        person: Number of the person to describe. Repeat the option to compare people of one video. Default: the person
+            who is in most frames.
         convention: straight gives 180° for a straight elbow, hip or knee, clinical 0°.
         language: Language of the page. The letters of ko in a .pdf need an installed font with Korean letters.
         title: Title of the page. Default: name of the video, which --anonymise leaves out.
@@ -93,9 +96,12 @@ def report(
         raise InputError(f"{save}: choose a name that ends in .html or .pdf")
     if anonymise == "none" and joint_angles.hides_people(Path(save)):
         raise InputError(f"{save} is a report that hides people. Add --anonymise, or choose another name with --save")
-    inputs = _one_video(source, Reading(None, start, end, every))
-    with optional_import("a report", "eval"):
-        import_module("matplotlib")  # before the work
+    videos = _videos(sources, Reading(None, start, end, every))
+    if len(videos) > 1 and len(person) > 1:
+        raise InputError("choose several videos, or several numbers of --person")
+    for module in ("matplotlib", *(["fpdf"] if ending == ".pdf" else [])):
+        with optional_import("a report", "report"):
+            import_module(module)  # before the work
     joint_angles.require_fonts(Path(save), language)
     hider = hiding.Anonymiser(anonymise)  # before the work: it needs networks
     counted = _counted(count)
@@ -103,14 +109,61 @@ def report(
     for path in motion:
         if path.suffix.lower() not in ENDINGS:
             raise InputError(f"--motion {path}: choose a name that ends in .mot or .trc")
+    if motion and (len(videos) > 1 or len(person) > 1):
+        raise InputError("--motion requires one video and one person")
     _check_height(height, floor)
     floor_m_per_px = _floor_m_per_px(floor)
-    frames: list[Frame] = []
-    omitted = Omitted()
+    recordings: list[Recording] = []
+    shown: list[list[tuple[str, Image]]] = []
     stopped: KeyboardInterrupt | None = None
+    people = max(max_instances, len(person))
+    for source, inputs in videos.items():
+        omitted = Omitted()
+        with report_detector(kind, model, people) as detector:
+            frames, size, stopped = _tracked(source, detector, omitted, start=start, end=end, every=every)
+        found = [
+            recording_of(
+                Path(source).name,
+                model,
+                frames,
+                counted,
+                person=number,
+                convention=convention,
+                height_m=height,
+                floor_m_per_px=floor_m_per_px,
+                size=size,
+                language=language,
+            )
+            for number in person or (None,)
+        ]
+        recordings += found
+        shown += pictures_of(inputs, found, hider)
+        numbers = ", ".join(f"#{recording.person}" for recording in found)
+        sys.stdout.write(f"{Path(source).name.translate(CONTROLS)}: {len(frames)} frames, person {numbers}\n")
+        _print_notes(Path(source).name, omitted, hider.hidden)
+        if stopped is not None:
+            break
+    labels = joint_angles.Labels(title, name, note, datetime.now().date().isoformat() if date is None else date)
+    mark = "" if hider.keeps_people else anonymise
+    joint_angles.write_page(Path(save), recordings, shown, mark, labels, earlier)
+    for path in motion:
+        write_motion(path, recordings[0], recordings[0].bodies)
+    if stopped is not None:
+        stopped.add_note(f"{save} has {len(recordings[-1].frames)} frames of {recordings[-1].name}")
+        raise stopped
+    headlines = "".join(f"{recording.headline}\n" for recording in recordings)
+    sys.stdout.write(f"{headlines}wrote {save.translate(CONTROLS)}\n")
+    return 0
+
+
+def _tracked(
+    source: str, detector: Detector[Any], omitted: Omitted, *, start: float, end: float | None, every: int
+) -> tuple[list[Frame], tuple[int, int] | None, KeyboardInterrupt | None]:
+    """Return the frames of a video, the width and height of its images, and the interrupt that ended the work early."""
+    frames: list[Frame] = []
     size: tuple[int, int] | None = None
     try:
-        with report_detector(kind, model, max_instances) as detector, progress_bar(None, "frames") as bar:
+        with progress_bar(None, "frames") as bar:
             for frame in tracked_frames.track(source, detector, start_s=start, end_s=end, every=every):
                 if frame.time is None:
                     raise InputError(f"{source} is an image: a report requires a video")
@@ -121,31 +174,8 @@ def report(
     except KeyboardInterrupt as stop:  # the page describes the frames so far
         if not any(frame.bodies or frame.people for frame in frames):
             raise
-        stopped = stop
-    video = Path(source).name
-    recording = recording_of(
-        video,
-        model,
-        frames,
-        counted,
-        person=person,
-        convention=convention,
-        height_m=height,
-        floor_m_per_px=floor_m_per_px,
-        size=size,
-        language=language,
-    )
-    labels = joint_angles.Labels(title, name, note, datetime.now().date().isoformat() if date is None else date)
-    pictures = joint_angles.pictures_of(inputs, recording, hider)
-    joint_angles.write_page(Path(save), recording, pictures, "" if hider.keeps_people else anonymise, labels, earlier)
-    for path in motion:
-        write_motion(path, recording, recording.bodies)
-    if stopped is not None:
-        stopped.add_note(f"{save} has {len(frames)} frames")
-        raise stopped
-    sys.stdout.write(f"{len(frames)} frames, person #{recording.person}; wrote {save.translate(CONTROLS)}\n")
-    _print_notes(video, omitted, hider.hidden)
-    return 0
+        return frames, size, stop
+    return frames, size, None
 
 
 def _earlier(before: Path | None, save: Path) -> Earlier | None:
@@ -165,14 +195,21 @@ def _print_notes(video: str, omitted: Omitted, hidden: hiding.Hidden | None) -> 
         sys.stderr.write(f"{hidden}\n")
 
 
-def _one_video(source: str, reading: Reading) -> Inputs:
-    """Return the inputs of one video file."""
-    inputs = Inputs.find([source], reading)
-    if inputs.files is None and ":" not in source and not Path(source).exists():
-        raise InputError(f"{source}: no such file or folder")
-    if inputs.files is not None or not is_video(Path(source)):
-        raise InputError(f"{source}: a report requires one video file")
-    return inputs
+def _videos(sources: tuple[str, ...], reading: Reading) -> dict[str, Inputs]:
+    """Return the inputs of each video file."""
+    if not sources:
+        raise InputError("give a video")
+    videos: dict[str, Inputs] = {}
+    for source in sources:
+        inputs = Inputs.find([source], reading)
+        if inputs.files is None and ":" not in source and not Path(source).exists():
+            raise InputError(f"{source}: no such file or folder")
+        if inputs.files is not None or not is_video(Path(source)):
+            raise InputError(f"{source}: a report requires video files")
+        videos[source] = inputs
+    if len(videos) < len(sources):
+        raise InputError("the same video is given twice")
+    return videos
 
 
 def _check_height(height: float | None, floor: str) -> None:

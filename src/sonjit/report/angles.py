@@ -9,6 +9,7 @@ import numpy as np
 from sonjit._util import BoolArray, FloatArray, RealArray
 from sonjit.results import Body
 from sonjit.results.measures.bodies import (
+    ANGLE_BONES,
     BODY_ANGLES,
     MIN_VISIBILITY,
     body_angles_rad,
@@ -28,13 +29,6 @@ _EXCHANGED = np.array(mirrored_order(_SKELETON.keypoints))
 """Index of the same keypoint on the other side."""
 _LIMB_JOINTS = ("shoulder", "elbow", "wrist", "hip", "knee", "ankle")
 _LIMBS = np.array([_SKELETON.index(f"{side}_{joint}") for joint in _LIMB_JOINTS for side in ("left", "right")])
-_BONES: Final = {
-    "elbow": (("shoulder", "elbow"), ("elbow", "wrist")),
-    "shoulder": (("shoulder", "elbow"), ("shoulder", "hip")),
-    "hip": (("shoulder", "hip"), ("hip", "knee")),
-    "knee": (("hip", "knee"), ("knee", "ankle")),
-    "ankle": (("knee", "ankle"), ("ankle", "foot_index")),
-}
 _TRUNK = ("left_shoulder", "left_hip"), ("right_shoulder", "right_hip")
 _CHAIN: Final = (("hip", "shoulder"), ("shoulder", "elbow"), ("elbow", "wrist"), ("hip", "knee"), ("knee", "ankle"))
 _BOUNDED = [
@@ -273,7 +267,7 @@ def tilts_deg(points: RealArray) -> FloatArray:
     """
     columns = [
         [(f"{side}_{begin}", f"{side}_{end}") for begin, end in bones]
-        for bones in _BONES.values()
+        for bones in ANGLE_BONES.values()
         for side in ("left", "right")
     ]
     tilts: list[FloatArray] = []

@@ -14,6 +14,7 @@ from sonjit._util import InputError
 from sonjit.report import errors
 from sonjit.report.recording import Recording
 
+CHANGE_HEADINGS: Final = ("range of", "before °", "now °", "change °", "95 % error °", "in words")
 _ID: Final = "sonjit-ranges"
 _FOUND = re.compile(rf'<script type="application/json" id="{_ID}">(.*?)</script>', re.DOTALL)
 
@@ -63,11 +64,7 @@ def rows_against(earlier: Earlier, recording: Recording) -> list[tuple[str, ...]
         error = errors.difference_error_deg(errors.joint_of(name), earlier.model, recording.model)
         if before is None or not math.isfinite(error):
             continue
-        verdict = (
-            "changed by more than the 95 % error"
-            if abs(now - before) > error
-            else "less than the error: better, worse or equal"
-        )
+        verdict = "changed by more than the 95 % error" if abs(now - before) > error else "not decided"
         numbers = [f"{np.round(value) + 0.0:.0f}" for value in (before, now)]
         rows.append(
             (

@@ -1,20 +1,20 @@
 """What the angles of a report mean: the conventions in words and as a drawing."""
 
 from collections.abc import Sequence
-from typing import Any, Final, Literal, NamedTuple, TypeAlias
+from typing import Final, Literal, NamedTuple, TypeAlias
 
-from sonjit.report.documents import COLOURS, INK, svg_of
+from sonjit.report.documents import COLOURS, INK, Plot, svg_of
 from sonjit.report.texts import Language, translated
 
 Convention: TypeAlias = Literal["straight", "clinical"]
 
 WORDS: Final[dict[Convention, str]] = {
     "straight": "A straight elbow, hip or knee has 180°, and bending makes the angle smaller. An arm along the trunk "
-    "has 0°. A foot at a right angle to the shin has 90°. The line of the foot begins in the ankle, so a flat foot "
-    "below an upright shin has more. Do not compare it with norms of a goniometer.",
+    "has 0°. The ankle is the angle between the shin and the sole from heel to toe, 90° for a flat foot below an "
+    "upright shin.",
     "clinical": "A straight elbow, hip or knee has 0°, and flexion is positive. An arm along the trunk has 0°. "
-    "A foot at a right angle to the shin has 0°, and raising the toes is positive. The line of the foot begins in the "
-    "ankle, so a flat foot below an upright shin is negative. Do not compare it with norms of a goniometer.",
+    "The ankle is the angle between the shin and the sole from heel to toe, 0° for a flat foot below an upright shin, "
+    "and raising the toes is positive.",
 }
 SIGNS: Final = (
     "The shoulder angle lies between upper arm and trunk, and the hip angle between trunk and thigh, both forward and "
@@ -45,8 +45,8 @@ _EXAMPLES = (
 )
 
 
-def convention_svg(convention: Convention, language: Language = "en") -> str:
-    """Return the drawing as two elements of SVG, which narrow screens show below each other."""
+def convention_plots(convention: Convention, language: Language = "en") -> tuple[Plot, Plot]:
+    """Return the drawing as two plots."""
     half, title = SIZE[0] // 2, translated(language, "What the angles mean")
     marks: tuple[list[str], list[str]] = ([], [])
     for name, texts, points, below in _EXAMPLES:
@@ -59,20 +59,11 @@ def convention_svg(convention: Convention, language: Language = "en") -> str:
         marks[part].append(f'<text x="{x + 10}" y="{y + below}" fill="{INK}">{texts[convention]}</text>')
         words = translated(language, name)
         marks[part].append(f'<text x="{_middle(moved)}" y="132" text-anchor="middle" fill="{INK}">{words}</text>')
-    return "".join(svg_of(half, SIZE[1], part, title) for part in marks)
+    first, second = (
+        Plot(f"convention-{at}", svg_of(half, SIZE[1], part, title), title) for at, part in enumerate(marks)
+    )
+    return first, second
 
 
 def _middle(points: Sequence[tuple[float, float]]) -> float:
     return (min(x for x, _ in points) + max(x for x, _ in points)) / 2
-
-
-def draw_convention(axes: Any, convention: Convention, language: Language) -> None:  # noqa: ANN401  # Matplotlib
-    """Draw the same into axes of Matplotlib."""
-    for name, texts, points, below in _EXAMPLES:
-        x, y = points[1]
-        axes.plot(*zip(*points, strict=True), color=COLOURS[0], linewidth=2)
-        axes.plot([x], [y], "o", color=COLOURS[1], markersize=3)
-        axes.text(x + 10, y + below, texts[convention], fontsize=7.5)
-        axes.text(_middle(points), 132, translated(language, name), fontsize=7.5, ha="center")
-    axes.set(xlim=(0, SIZE[0]), ylim=(SIZE[1], 0), aspect="equal", anchor="W")
-    axes.set_axis_off()

@@ -20,23 +20,39 @@ from numpy.typing import ArrayLike
 from sonjit._util import FloatArray, RealArray, optional_import
 from sonjit._util.files import write_bytes, xml_text
 
-Block: TypeAlias = "Heading | Text | BulletList | Table | Plot | Image"
+Block: TypeAlias = "Heading | Lead | Text | Note | BulletList | Table | Plot | Image | Columns"
 
 COLOURS = ("#2f6fde", "#d97706", "#2a9d5c", "#8a5bd1")
 INK = "#7a7f87"  # readable on light and dark pages
 _PAGE_STYLE = """
-:root { color-scheme: light dark; --line: #8884; --soft: #8881; }
-body { font: 16px/1.55 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }
-h1, h2, h3 { line-height: 1.25; } h2 { margin-top: 2.2rem; }
-.wide { overflow-x: auto; } table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { padding: .3rem .7rem; border-bottom: 1px solid var(--line); word-break: keep-all; }
-th { text-align: left; }
-tr:nth-child(even) td { background: var(--soft); }
+:root { color-scheme: light dark; --ink: light-dark(#1d2530, #e6e9ee); --grey: light-dark(#5d6673, #9aa3b0);
+  --line: light-dark(#dfe3e8, #363d47); --page: light-dark(#fff, #14181d); --accent: light-dark(#2f6fde, #7aa5f0); }
+body { font: 16px/1.55 Inter, "Segoe UI", system-ui, "Noto Sans", sans-serif; color: var(--ink);
+  background: var(--page);
+  max-width: 60rem; margin: 0 auto; padding: 2.5rem 1.25rem 4rem; }
+h1, h2, h3 { line-height: 1.25; text-wrap: balance; } h1 { font-size: 1.75rem; margin: 0 0 .5rem; }
+h2 { font-size: 1.3rem; margin: 2.6rem 0 .8rem; padding-top: 1rem; border-top: 1px solid var(--line); }
+h3 { font-size: 1.02rem; margin: 1.8rem 0 .5rem; }
+.lead { font-size: 1.45rem; line-height: 1.35; font-weight: 600; margin: 1.4rem 0 1.1rem; padding-left: 1rem;
+  border-left: 4px solid var(--accent); text-wrap: balance; }
+.note { font-size: .85rem; color: var(--grey); margin: .6rem 0; }
+.wide { overflow-x: auto; } table { width: 100%; border-collapse: collapse; font-variant-numeric: tabular-nums; }
+th, td { padding: .38rem .7rem; border-bottom: 1px solid var(--line); word-break: keep-all; font-size: .92rem; }
+th { text-align: left; font-size: .8rem; font-weight: 600; color: var(--grey); vertical-align: bottom; }
+.columns { display: flex; flex-wrap: wrap; gap: 1.25rem; align-items: flex-start; margin: 1rem 0; }
+.columns > figure { flex: 1 1 18rem; min-width: 0; max-width: none; margin: 0; }
+.columns > figure:only-child { max-width: 50%; }
+.columns > figure:has(> img) { flex-grow: .6; flex-basis: 12rem; }
+.columns > figure > img { width: 100%; border-radius: .4rem; } .columns > figure > svg { width: 100%; }
 svg, img { max-width: 100%; height: auto; } figure { display: inline-block; margin: 0 .8rem .8rem 0; max-width: 19rem; }
-figcaption { font-size: .85rem; opacity: .8; }
+figcaption { font-size: .85rem; color: var(--grey); } .columns figcaption { text-align: center; }
 @media (max-width: 40rem) {
+  body { padding-top: 1.2rem; } .lead { font-size: 1.2rem; }
   th, td { padding: .25rem .2rem; font-size: .75rem; } .wide:has(> svg) { padding-left: 1rem; }
   svg { overflow: visible; } .wide > svg:only-child text { font-size: 17px !important; }
+}
+@media print {
+  body { max-width: none; padding: 0; } figure, tr, .lead { break-inside: avoid; } h2, h3 { break-after: avoid; }
 }
 """
 _PLOT_STYLE: Any = {
@@ -73,6 +89,20 @@ class Text:
 
 
 @dataclass(frozen=True)
+class Lead:
+    """Sentence in large letters that states the result."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Note:
+    """Paragraph in small letters."""
+
+    text: str
+
+
+@dataclass(frozen=True)
 class BulletList:
     """Bullet list."""
 
@@ -100,10 +130,17 @@ class Plot:
 
 @dataclass(frozen=True)
 class Image:
-    """Image file next to the document."""
+    """Image file next to the document, or an image in a `data:` address."""
 
     path: str
     alt: str
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Plots and images next to each other, which narrow screens show below each other."""
+
+    parts: tuple[Plot | Image, ...]
 
 
 def number(value: float | None, digits: int = 2) -> str:
@@ -128,6 +165,12 @@ def markdown_of(block: Block) -> str:
             return f"{'#' * level} {text}"
         case Text(text, strong):
             return f"**{text}**" if strong else text
+        case Lead(text):
+            return f"**{text}**"
+        case Note(text):
+            return text
+        case Columns(parts):
+            return "\n\n".join(map(markdown_of, parts))
         case BulletList(items):
             return "\n".join(f"* {item}" for item in items)
         case Table(headings, rows, text_columns):
@@ -158,6 +201,12 @@ def _html(block: Block) -> str:
         case Image(path, alt):
             image = f'<img src="{escape(path)}" alt="{escape(alt)}" loading="lazy">'
             return f"<figure>{image}<figcaption>{escape(alt)}</figcaption></figure>"
+        case Lead(text):
+            return f'<p class="lead">{escape(text)}</p>'
+        case Note():
+            return _markdown_parser().render(markdown_of(block)).replace("<p>", '<p class="note">')
+        case Columns(parts):
+            return f'<div class="columns">{"".join(map(_html, parts))}</div>'
         case Table():
             return f'<div class="wide">{_markdown_parser().render(markdown_of(block))}</div>'
         case _:
@@ -210,7 +259,7 @@ class Line(NamedTuple):
 
 def _plot(draw: Callable[..., None], title: str, *, width: int = 640, height: int = 300, columns: int = 1) -> str:
     """Return an SVG with alternative text of what a function draws into a row of axes."""
-    with optional_import("a plot", "eval"):
+    with optional_import("a plot", "report"):
         import matplotlib as mpl
         from matplotlib.figure import Figure
     file = io.StringIO()
@@ -282,6 +331,9 @@ def lines_svg(
     logarithmic: bool = False,
     gaps: bool = False,
     ends: tuple[float, float] | None = None,
+    size: tuple[int, int] = (640, 300),
+    bands: Sequence[tuple[float, float]] = (),
+    points: Sequence[tuple[float, float]] = (),
 ) -> str:
     """Draw labelled lines in one plot.
 
@@ -295,6 +347,9 @@ def lines_svg(
         logarithmic: Use a logarithmic axis at the left wherever all values are above 0.
         gaps: Interrupt lines at values that are not finite. Otherwise these values are skipped.
         ends: Ends of the axis at the left, in the unit of the values. Default: the values decide.
+        size: Width and height of the plot in pixels.
+        bands: Begin and end of intervals along the horizontal axis that are shaded.
+        points: Places (x, y) that are marked with a dot and their value.
     """
 
     def draw(left: Any) -> None:  # noqa: ANN401  # Matplotlib
@@ -322,12 +377,17 @@ def lines_svg(
                 axes[right].set_ylim(bottom=0)
         if ends is not None:
             left.set_ylim(*ends)
+        for begin, end in bands:
+            left.axvspan(begin, end, color=INK, alpha=0.12, linewidth=0)
+        for x, y in points:
+            left.plot([x], [y], "o", color=INK, markersize=5)
+            left.annotate(f"{y:.0f}", (x, y), (0, -11), textcoords="offset points", ha="center")
         left.set_xlabel(x_title)
         left.grid(axis="y")
         if any(line.name for line in lines):
             left.figure.legend(loc="outside upper left", ncols=3, columnspacing=_LEGEND_SPACING)
 
-    return _plot(draw, title)
+    return _plot(draw, title, width=size[0], height=size[1])
 
 
 def smooth_values(values: Sequence[float]) -> list[float]:

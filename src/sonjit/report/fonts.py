@@ -21,6 +21,16 @@ def installed_fonts() -> list[str]:
     return [font for font in FONTS if font in installed]
 
 
+def font_files() -> tuple[str, str, str | None]:
+    """Return the files of the regular and the bold letters of a PDF, and of Korean letters if they are installed."""
+    from matplotlib import font_manager
+
+    fonts = [font_manager.FontProperties(family=FONTS[0], weight=weight) for weight in ("normal", "bold")]
+    regular, bold = map(font_manager.findfont, fonts)
+    korean = [font for font in installed_fonts() if font in FONTS[1:]]
+    return regular, bold, font_manager.findfont(korean[0]) if korean else None
+
+
 def require_fonts(path: Path, language: Language) -> None:
     """Check that the letters of a language can be printed.
 

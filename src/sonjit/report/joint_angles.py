@@ -1,24 +1,27 @@
-"""Write one page about the joint angles of a person in a video, as HTML or PDF."""
+"""Write one page about the joint angles of people in videos, as HTML or PDF."""
 
+import warnings
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Final
 
-from sonjit._util import Image, files
+from sonjit._util import Image, files, optional_import
 from sonjit.media import load_frames, open_source
-from sonjit.report.comparison import Earlier
-from sonjit.report.fonts import require_fonts
-from sonjit.report.html_page import html_page
-from sonjit.report.page_words import MARK, Labels
-from sonjit.report.pdf_page import pdf_page
-from sonjit.report.pictures import pictures_of
+from sonjit.report import pictures
+from sonjit.report.comparison import Earlier, ranges_script
+from sonjit.report.contents import Labels, page_blocks, title_of
+from sonjit.report.documents import html_from
+from sonjit.report.fonts import installed_fonts, require_fonts
+from sonjit.report.pdf import pdf_from
 from sonjit.report.recording import Recording, recording_of
 from sonjit.report.texts import Language
 from sonjit.runs import hiding
 
-__all__ = ["Labels", "hides_people", "pictures_of", "require_fonts", "write_page", "write_report"]
+__all__ = ["Labels", "hides_people", "require_fonts", "write_page", "write_report"]
 
+MARK: Final = "sonjit-anonymise"  # name in the head of a page whose pictures hide people
 _PLAIN: Final = (
     "The keypoints come from the processed video, without its mirror image. Errors may be larger than on a page of "
     "`sonjit report`."
@@ -53,35 +56,56 @@ def write_report(
     header, frames = load_frames(table)
     size = (header.width, header.height) if header.width and header.height else None
     recording = recording_of(name, model, frames, None, size=size, language=language)
-    wanted, pictures = {frame.index: caption for frame, caption in recording.extremes}, list[tuple[str, Image]]()
+    moments = {moment.frame.index: moment for moment in recording.moments}
+    shown: list[tuple[str, Image]] = []
     if drawing is not None and drawing.is_file():
         with open_source(drawing) as source:
-            pictures = [(wanted[frame.index], frame.rgb.copy()) for frame in source if frame.index in wanted]
+            for frame in source:
+                if (moment := moments.get(frame.index)) is not None:
+                    own = pictures.only(moment.frame, recording.person)
+                    shown.append((moment.caption, pictures.picture(frame.rgb.copy(), own, moment)))
     mark = "" if anonymise == "none" else anonymise
-    write_page(path, recording, pictures, mark, Labels(day=date.today().isoformat(), note=recording.text(_PLAIN)))
+    labels = Labels(day=date.today().isoformat(), note=recording.text(_PLAIN))
+    write_page(path, [recording], [shown], mark, labels)
 
 
 def write_page(
     path: Path,
-    recording: Recording,
-    pictures: list[tuple[str, Image]],
+    recordings: Sequence[Recording],
+    shown: Sequence[Sequence[tuple[str, Image]]],
     mark: str = "",
     labels: Labels | None = None,
     earlier: Earlier | None = None,
 ) -> None:
-    """Write a page with captioned pictures (H, W, 3) in RGB, and with a mark if they hide people.
+    """Write a page about one person or several.
 
-    A page with a mark has no names of videos, which can name the person. `earlier` are the ranges of an earlier report,
-    with which the page compares.
+    A page with a mark hides people. It has no names of videos, which can name a person.
+
+    Args:
+        path: Page to write, .html or .pdf.
+        recordings: Angles of each person.
+        shown: Captions and pictures (H, W, 3) RGB of each person.
+        mark: How the pictures hide people, or nothing.
+        labels: Free texts. Default: the date of today.
+        earlier: Ranges of an earlier report, with which the page compares.
     """
     labels = labels or Labels(day=date.today().isoformat())
     if mark:
-        recording = replace(recording, name="")
-        earlier = earlier and replace(earlier, title=recording.text("Joint angles"))
+        recordings = [replace(recording, name="") for recording in recordings]
+        earlier = earlier and replace(earlier, title=recordings[0].text("Joint angles"))
+    first = recordings[0]
+    title = title_of(first, labels) if len(recordings) == 1 or labels.title else first.text("Joint angles")
+    with optional_import("a report", "report"):
+        import matplotlib as mpl
+    with mpl.rc_context({"font.family": installed_fonts()}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph ")  # browsers choose fonts themselves
+        blocks = page_blocks(recordings, shown, labels, earlier)
     if path.suffix.lower() == ".pdf":
-        files.write_bytes(path, pdf_page(recording, pictures, labels, mark, earlier))
+        metadata = {"Author": labels.name, "Subject": labels.note, "Keywords": f"{MARK} {mark}" if mark else ""}
+        files.write_bytes(path, pdf_from(title, blocks, metadata))
         return
-    page = html_page(recording, pictures, labels, earlier)
+    page = html_from(title, blocks, first.language)
+    page = page.replace("</body>", f"{ranges_script(title, first)}\n</body>", 1)
     if mark:
         page = page.replace("<head>\n", f'<head>\n<meta name="{MARK}" content="{mark}">\n', 1)
     files.write_bytes(path, page.encode())

@@ -1,9 +1,10 @@
-"""What the page of a report states about one person: ranges of motion, sides, repetitions and pictures."""
+"""What the page of a report states about one person: repetitions, ranges of motion, sides and moments."""
 
 import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final, cast
 
 import numpy as np
@@ -19,45 +20,46 @@ from sonjit.results import Body, Frame
 from sonjit.results.measures import Repetition, find_repetitions, instance_values, with_owners
 from sonjit.runs.annotations import AngleLimits
 
-COUNTED: Final = tuple(f"{side}_{joint}_angle_rad" for joint in ("elbow", "hip", "knee") for side in ("left", "right"))
-"""Angles whose repetitions are counted by default."""
-HEADINGS: Final = (
-    "angle",
-    "side",
-    "seen %",
-    "from °",
-    "to °",
-    "range °",
-    "range with error °",
-    "angle error °",
-)
-COUNT_HEADINGS: Final = ("angle", "begin s", "end s", "duration s", "most bent °")
+SIDES: Final = ("left", "right")
+EXERCISES: Final = ("knee", "hip", "elbow")
+"""Joints whose repetitions are counted by default. The first one that repeats is the joint of the exercise."""
+HEADINGS: Final = ("angle", "side", "seen %", "from °", "to °", "range °", "range with error °", "angle error °")
+SIDE_HEADINGS: Final = ("joint", "left °", "right °", "difference °", "95 % error °", "in words")
 INCOMPLETE_HEADINGS: Final = ("angle", "time s", "not counted because")
-WRISTS: Final = tuple(f"{side}_wrist_{angle}_rad" for angle in ("flexion", "deviation") for side in ("left", "right"))
+WRISTS: Final = tuple(f"{side}_wrist_{angle}_rad" for angle in ("flexion", "deviation") for side in SIDES)
 """Angles without a measured error, which are drawn but not printed."""
 _PAIRED = ("elbow", "shoulder", "hip", "knee", "ankle")
 _STRAIGHT_DEG = {"elbow": 180.0, "hip": 180.0, "knee": 180.0, "ankle": 90.0}
 """Angle that is 0 in the clinical convention. The other angles are the same in both."""
 _MIN_SEEN = 0.5  # minimum share of the person's frames in which both sides of a joint are seen to compare them
-_AXIS_DEG = 90.0  # angle that an axis contains, as well as 0
-_AXIS_MARGIN = 0.04  # space above the highest and below a negative angle, relative to the axis
+_REPEATED: Final = ("1 repetition of the {joint}", "{count} repetitions of the {joint}")
 _MAX_GAP_S = 1.0  # longest gap inside a repetition
-_SIDES: Final = (
-    "One camera sees one side of the body better than the other, and the hidden side can have larger errors. Film the "
-    "movement from both sides before you conclude that left and right differ. Even then, a difference below its 95 % "
-    "error proves nothing."
-)
-_RULE_TIMES: Final = (
-    "A repetition begins and ends where the angle passes the first limit, which joints of the same movement do at "
-    "different times."
-)
+_SQUAT_HIP_DEG = 145.0  # angle to which a hip bends in a squat
+_SQUAT_SIDES_DEG = 45.0  # maximum difference of both knees in a squat, in which both carry the person
 
 
-def axis_ends(curves: Iterable[FloatArray]) -> tuple[float, float]:
-    """Return the ends of an axis of angles (N,) in degrees, wide enough that errors do not look like movements."""
-    known = np.concatenate([[0.0, _AXIS_DEG], *(values[np.isfinite(values)] for values in curves)])
-    margin = _AXIS_MARGIN * float(np.ptp(known))
-    return float(known.min()) - margin * bool(known.min() < 0), float(known.max()) + margin
+@dataclass(frozen=True)
+class Bend:
+    """One repetition of a joint, with both sides where both are counted."""
+
+    begin_s: float
+    end_s: float
+    lowest: dict[str, tuple[float, float]]  # by name of the angle: its smallest value, 180 is straight, and its time
+
+    @property
+    def deepest(self) -> str:
+        """Name of the angle that bends most."""
+        return min(self.lowest, key=lambda name: self.lowest[name][0])
+
+
+@dataclass(frozen=True)
+class Moment:
+    """Frame of which the page shows a picture."""
+
+    frame: Frame
+    angle: str  # name of the angle that the picture shows; empty for none
+    value_deg: float  # in the convention of the page
+    caption: str
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ class Recording:
     gait: Gait | None = None  # of a person who walks across the image
     bodies: Sequence[Body | None] = ()  # the person in each frame, or None
     language: Language = "en"
-    pictured: tuple[str, ...] = ()  # names of the angles of which pictures show one; empty for those of all limbs
+    asked: tuple[str, ...] = ()  # names of the angles that the user asked for
 
     def text(self, text: str, **values: object) -> str:
         """Return a text in the language of the page, with values in its braces."""
@@ -88,33 +90,38 @@ class Recording:
         joint = self.text(errors.joint_of(name))
         return f"{self.text(side)} {joint}" if side else joint
 
-    @property
+    @cached_property
     def times(self) -> list[float]:
         """Times of the frames in seconds."""
         return [frame.time or 0.0 for frame in self.frames]
 
     def shown(self, name: str) -> FloatArray:
         """Return an angle (N,) in degrees in the convention of the page."""
-        zero = _STRAIGHT_DEG.get(errors.joint_of(name))
-        return self.angles[name] if zero is None or self.convention == "straight" else zero - self.angles[name]
+        return self.angles[name] if self._is_plain(name) else _STRAIGHT_DEG[errors.joint_of(name)] - self.angles[name]
+
+    def in_convention(self, value_deg: float, name: str) -> float:
+        """Return one value of an angle in degrees in the convention of the page."""
+        return value_deg if self._is_plain(name) else _STRAIGHT_DEG[errors.joint_of(name)] - value_deg
+
+    def _is_plain(self, name: str) -> bool:
+        return self.convention == "straight" or errors.joint_of(name) not in _STRAIGHT_DEG
 
     @property
     def plots(self) -> dict[str, dict[str, FloatArray]]:
-        """Known angles in degrees by title and side."""
-        found: dict[str, dict[str, FloatArray]] = {}
+        """Known angles in degrees by joint and side."""
+        curves: dict[str, dict[str, FloatArray]] = {}
         for name in self.angles:
-            side = side_of(name)
             if np.isfinite(self.angles[name]).any():
-                found.setdefault(errors.joint_of(name), {})[side] = self.shown(name)
-        return found
+                curves.setdefault(errors.joint_of(name), {})[side_of(name)] = self.shown(name)
+        return curves
 
     def legend(self, joint: str, side: str) -> str:
         """Return the words of a curve, with the mean error of the angle where it is known."""
         name = next(each for each in self.angles if (errors.joint_of(each), side_of(each)) == (joint, side))
         words, error = self.text(side or joint), self.errors_deg.get(name, math.nan)
-        return f"{words} ± {_whole(error)}°" if math.isfinite(error) else words
+        return f"{words} ± {whole(error)}°" if math.isfinite(error) else words
 
-    @property
+    @cached_property
     def ranges(self) -> dict[str, tuple[float, float]]:
         """Ends of the range of motion in degrees by name, the 2nd and 98th percentile of the frames seen."""
         known = {name: self.shown(name)[np.isfinite(self.angles[name])] for name in self.angles if name not in WRISTS}
@@ -126,29 +133,29 @@ class Recording:
         """Sizes of the ranges in degrees by name: the differences of both ends as the page prints them."""
         return {name: float(np.round(high) - np.round(low)) for name, (low, high) in self.ranges.items()}
 
-    @property
-    def rows(self) -> list[tuple[str, ...]]:
-        """Rows of the table of ranges."""
+    @cached_property
+    def moved(self) -> list[str]:
+        """Names of the angles that moved by more than the error of their range, or that the user asked for."""
+        shown = [*self.asked, *(limits.measure for limits in self.counted)]
+        return [
+            name
+            for name, span in self.spans.items()
+            if name in shown or span > errors.range_error_deg(self.model, errors.joint_of(name))
+        ]
+
+    def rows(self, names: Iterable[str]) -> list[tuple[str, ...]]:
+        """Return rows of the table of ranges."""
         rows: list[tuple[str, ...]] = []
-        for name, (low, high) in self.ranges.items():
-            joint, side = errors.joint_of(name), side_of(name)
-            error = errors.range_error_deg(self.model, joint)
-            span = self.spans[name]
-            numbers = [_whole(value) for value in (low, high, span)]
-            rows.append(
-                (
-                    self.text(joint),
-                    side and self.text(side),
-                    _whole(100 * self._seen(name)),
-                    *numbers,
-                    self._interval(span, error),
-                    _whole(self.errors_deg[name]),
-                )
-            )
+        for name in names:
+            joint, side, (low, high) = errors.joint_of(name), side_of(name), self.ranges[name]
+            interval = self._interval(self.spans[name], errors.range_error_deg(self.model, joint))
+            numbers = [whole(value) for value in (100 * self.seen(name), low, high, self.spans[name])]
+            error = whole(self.errors_deg[name])
+            rows.append((self.text(joint), self.text(side) if side else "–", *numbers, interval, error))
         return rows
 
-    def _seen(self, name: str) -> float:
-        """Return the share of the person's frames in which an angle is known."""
+    def seen(self, name: str) -> float:
+        """Return the share of the person's frames in which an angle is known, 0 to 1."""
         return min(int(np.isfinite(self.angles[name]).sum()) / self.frames_seen, 1.0)
 
     @property
@@ -157,42 +164,89 @@ class Recording:
         return sum(body is not None for body in self.bodies)
 
     @property
-    def comparisons(self) -> list[str]:
-        """Sentences that compare the ranges of left and right with the error of this difference."""
-        sentences: list[str] = []
+    def side_rows(self) -> list[tuple[str, ...]]:
+        """Rows that compare the ranges of left and right with the 95 % error of such a difference."""
+        rows: list[tuple[str, ...]] = []
         for joint in _PAIRED:
-            left, right = (self.spans.get(f"{side}_{joint}_angle_rad") for side in ("left", "right"))
-            if left is None or right is None:
+            names = [f"{side}_{joint}_angle_rad" for side in SIDES]
+            if not all(name in self.spans for name in names):
                 continue
-            seen = {side: self._seen(f"{side}_{joint}_angle_rad") for side in ("left", "right")}
-            rarer = min(seen, key=seen.__getitem__)
-            if seen[rarer] < _MIN_SEEN:
-                few = "{joint}: the {side} side was seen in {share} % of the images, too few to compare."
-                share = _whole(100 * seen[rarer])
-                sentences.append(self.text(few, joint=self.text(joint), side=self.text(rarer), share=share))
-                continue
+            left, right = (self.spans[name] for name in names)
             error = errors.difference_error_deg(joint, self.model)
-            sentences.append(self._compared(joint, left - right, error))
-        return [*sentences, self.text(_SIDES)] if sentences else []
-
-    def _compared(self, joint: str, difference: float, error: float) -> str:
-        """Return in words whether two ranges of motion differ, in degrees."""
-        less = (
-            "{joint}: the ranges of left and right differ by {size}°. This is less than the 95 % error of such a "
-            "difference, {error}°, which covers the errors of both ranges. Left and right may be equal or different."
-        )
-        more = (
-            "{joint}: the ranges of left and right differ by {size}°. This is more than the 95 % error of such a "
-            "difference, {error}°. The movement or a hidden side may be the cause."
-        )
-        sentence = less if abs(difference) <= error else more
-        return self.text(sentence, joint=self.text(joint), size=_whole(abs(difference)), error=_whole(error))
+            rarer = min(names, key=self.seen)
+            if self.seen(rarer) < _MIN_SEEN:
+                words = self.text("{side} was seen too rarely", side=self.text(side_of(rarer)))
+            else:
+                words = self.text("different" if abs(left - right) > error else "not decided")
+            row = self.text(joint), *map(whole, (left, right, abs(left - right), error)), words
+            rows.append(row)
+        return rows
 
     def _interval(self, value: float, error: float) -> str:
         """Return the interval of a range of motion in degrees with its error, or a dash if the error is not known."""
         if not math.isfinite(error):
             return "–"
-        return self.text("{low} to {high}", low=_whole(max(value - error, 0)), high=_whole(value + error))
+        return self.text("{low} to {high}", low=whole(max(value - error, 0)), high=whole(value + error))
+
+    @cached_property
+    def bends(self) -> dict[str, list[Bend]]:
+        """Repetitions by joint, with those of left and right that overlap in time as one."""
+        bends: dict[str, list[Bend]] = {}
+        for joint, limits in self._counted_joints().items():
+            names = [each.measure for each in limits]
+            intervals = sorted((found.begin_s, found.end_s) for each in limits for found in self._repetitions(each))
+            merged: list[list[float]] = []
+            for begin, end in intervals:
+                if merged and begin < merged[-1][1]:
+                    merged[-1][1] = max(merged[-1][1], end)
+                else:
+                    merged.append([begin, end])
+            bends[joint] = [Bend(begin, end, self._lowest(names, begin, end)) for begin, end in merged]
+        return bends
+
+    def _counted_joints(self) -> dict[str, list[AngleLimits]]:
+        joints: dict[str, list[AngleLimits]] = {}
+        for limits in self.counted:
+            joints.setdefault(errors.joint_of(limits.measure), []).append(limits)
+        return joints
+
+    def _lowest(self, names: Sequence[str], begin_s: float, end_s: float) -> dict[str, tuple[float, float]]:
+        """Return the smallest value and its time in seconds of each angle that is known in an interval."""
+        lowest: dict[str, tuple[float, float]] = {}
+        times = np.array(self.times)
+        inside = (times >= begin_s) & (times <= end_s)
+        for name in names:
+            values = np.where(inside, self.angles.get(name, np.full(len(times), np.nan)), np.nan)
+            if np.isfinite(values).any():
+                index = int(np.nanargmin(values))
+                lowest[name] = float(values[index]), float(times[index])
+        return lowest
+
+    @property
+    def are_squats(self) -> bool:
+        """Whether the repetitions of the knees are squats: both knees bend alike, and the hips with them."""
+        bends = self.bends.get("knee", [])
+        return bool(bends) and all(self._is_squat(bend) for bend in bends)
+
+    def _is_squat(self, bend: Bend) -> bool:
+        knees = [value for value, _ in bend.lowest.values()]
+        hips = self._lowest([f"{side}_hip_angle_rad" for side in SIDES], bend.begin_s, bend.end_s)
+        bent = any(value <= _SQUAT_HIP_DEG for value, _ in hips.values())
+        return bent and len(knees) == 2 and abs(knees[0] - knees[1]) <= _SQUAT_SIDES_DEG
+
+    @property
+    def bend_table(self) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+        """Headings and rows of the table of repetitions."""
+        names = [limits.measure for limits in self.counted if any(self.bends.values())]
+        headings = "number", "joint", "begin s", "end s", "duration s"
+        most = [self.text("{angle}, most bent °", angle=self.name_of(name)) for name in names]
+        rows: list[tuple[str, ...]] = []
+        for joint, bends in self.bends.items():
+            for at, bend in enumerate(bends, 1):
+                times = map(number, (bend.begin_s, bend.end_s, bend.end_s - bend.begin_s))
+                values = {name: self.in_convention(value, name) for name, (value, _) in bend.lowest.items()}
+                rows.append((str(at), self.text(joint), *times, *(whole(values.get(name, math.nan)) for name in names)))
+        return (*map(self.text, headings), *most), rows
 
     @property
     def counting(self) -> list[str]:
@@ -202,31 +256,20 @@ class Recording:
             names.setdefault((limits.low_rad, limits.high_rad), []).append(limits.measure)
         sentences: list[str] = []
         for ends, measures in names.items():
-            bent, straight = (_in_convention(math.degrees(end), measures[0], self.convention) for end in ends)
+            bent, straight = (self.in_convention(math.degrees(end), measures[0]) for end in ends)
             shown = ", ".join(map(self.name_of, measures))
             rule = "{angles}: a repetition goes from {straight}° to {bent}° or further, and back."
-            sentences.append(self.text(rule, angles=shown, straight=_whole(straight), bent=_whole(bent)))
-        return [*sentences, self.text(_RULE_TIMES)] if sentences else []
-
-    @property
-    def repetitions(self) -> list[tuple[str, ...]]:
-        """Rows of the table of repetitions."""
-        rows: list[tuple[str, ...]] = []
-        for limits in self.counted:
-            for found in self._found(limits):
-                times = found.begin_s, found.end_s, found.end_s - found.begin_s
-                lowest = _in_convention(math.degrees(found.lowest_rad), limits.measure, self.convention)
-                rows.append((self.name_of(limits.measure), *map(number, times), _whole(lowest)))
-        return rows
+            sentences.append(self.text(rule, angles=shown, straight=whole(straight), bent=whole(bent)))
+        return sentences
 
     @property
     def incomplete(self) -> list[tuple[str, ...]]:
-        """Rows of the bent positions that are not counted, with the reason."""
+        """Rows of the bent positions outside all repetitions, with the reason why they are not counted."""
         rows: list[tuple[str, ...]] = []
         times = np.array(self.times)
         for limits in self.counted:
             values = np.radians(self.angles.get(limits.measure, np.full(len(times), np.nan)))
-            counted = self._found(limits)
+            bends = self.bends[errors.joint_of(limits.measure)]
             straight = np.flatnonzero(values >= limits.high_rad)
             ends = np.searchsorted(straight, [begin for begin, _ in runs(values <= limits.low_rad)])
             for at in sorted(set(ends.tolist())):  # one row between two straight positions
@@ -234,36 +277,78 @@ class Recording:
                 after = int(straight[at]) if at < len(straight) else None
                 part = slice(0 if before is None else before, None if after is None else after + 1)
                 lowest = part.start + int(np.nanargmin(values[part]))
-                if any(found.begin_s <= times[lowest] <= found.end_s for found in counted):
+                if any(bend.begin_s <= times[lowest] <= bend.end_s for bend in bends):
                     continue
-                straightest = _in_convention(math.degrees(limits.high_rad), limits.measure, self.convention)
-                reason = self.text(_reason(values[part], times[part], before, after), straight=_whole(straightest))
+                straightest = self.in_convention(math.degrees(limits.high_rad), limits.measure)
+                reason = self.text(_reason(values[part], times[part], before, after), straight=whole(straightest))
                 rows.append((self.name_of(limits.measure), number(times[lowest]), reason))
         return rows
 
-    def _found(self, limits: AngleLimits) -> list[Repetition]:
+    def _repetitions(self, limits: AngleLimits) -> list[Repetition]:
         values = self.angles.get(limits.measure)
         if values is None:
             return []
         return find_repetitions(np.radians(values), self.times, low_rad=limits.low_rad, high_rad=limits.high_rad)
 
     @property
-    def extremes(self) -> list[tuple[Frame, str]]:
-        """Frames of both ends of the angle that moves most, of those often seen, with a caption each."""
+    def main_angle(self) -> str | None:
+        """Name of the angle of the headline: the deepest one of a repetition, or the one that moves most."""
+        bends = [bend for of_joint in self.bends.values() for bend in of_joint]
+        if bends:
+            deepest = min(bends, key=lambda bend: bend.lowest[bend.deepest][0])
+            return deepest.deepest
         limbs = {name: span for name, span in self.spans.items() if errors.joint_of(name) in _PAIRED[:4]}
-        limbs = {name: limbs[name] for name in self.pictured if name in limbs} or limbs
-        moving = {name: span for name, span in limbs.items() if self._seen(name) >= _MIN_SEEN} or limbs
-        if not moving:
-            return [(self.frames[0], self.text("{time} s", time=number(self.times[0])))]
-        name = max(moving, key=moving.__getitem__)
+        limbs = {name: limbs[name] for name in self.asked if name in limbs} or limbs
+        moving = {name: span for name, span in limbs.items() if self.seen(name) >= _MIN_SEEN} or limbs
+        return max(moving, key=moving.__getitem__, default=None)
+
+    @property
+    def headline(self) -> str:
+        """One line that states what the person did."""
+        name = self.main_angle
+        if self.gait is not None:
+            values = {"count": len(self.gait.steps), "cadence": whole(self.gait.cadence)}
+            return self.text("{count} steps, {cadence} per minute", **values)
+        if name is None:
+            return self.text("No movement of a joint was seen")
+        joint = errors.joint_of(name)
+        if bends := self.bends.get(joint):
+            deepest = min((bend.lowest[name] for bend in bends if name in bend.lowest), default=(math.nan, math.nan))
+            value = whole(self.in_convention(deepest[0], name))
+            one, several = ("1 squat", "{count} squats") if joint == "knee" and self.are_squats else _REPEATED
+            words = {"count": len(bends), "joint": self.text(joint)}
+            counted = self.text(one if len(bends) == 1 else several, **words)
+            return self.text(
+                "{counted}, deepest {angle} {value}° at {time} s",
+                counted=counted,
+                angle=self.name_of(name),
+                value=value,
+                time=f"{deepest[1]:.1f}",
+            )
+        low, high = map(whole, self.ranges[name])
+        return self.text("{angle} moved most, from {low}° to {high}°", angle=self.name_of(name), low=low, high=high)
+
+    @property
+    def moments(self) -> list[Moment]:
+        """The deepest moment of the repetitions, or both ends of the angle that moves most."""
+        name = self.main_angle
+        if name is None:
+            caption = self.text("{time} s", time=number(self.times[0]))
+            return [Moment(self.frames[0], "", math.nan, caption)]
         values = self.shown(name)
-        found: dict[int, str] = {}
+        if any(self.bends.values()):
+            inside = [bend.lowest[name] for bends in self.bends.values() for bend in bends if name in bend.lowest]
+            index = self.times.index(min(inside)[1])
+            return [self._moment(index, name, "{angle} {value}°, at {time} s")]
         captions = "{angle}, smallest {value}°, at {time} s", "{angle}, largest {value}°, at {time} s"
-        for end, caption in zip(self.ranges[name], captions, strict=True):
-            index = int(np.nanargmin(abs(values - end)))
-            shown = {"value": _whole(float(values[index])), "time": number(self.times[index])}
-            found[index] = self.text(caption, angle=self.name_of(name), **shown)
-        return [(self.frames[index], caption) for index, caption in sorted(found.items())]
+        indices = [int(np.nanargmin(abs(values - end))) for end in self.ranges[name]]
+        found = {index: self._moment(index, name, caption) for index, caption in zip(indices, captions, strict=True)}
+        return [found[index] for index in sorted(found)]
+
+    def _moment(self, index: int, name: str, caption: str) -> Moment:
+        value = float(self.shown(name)[index])
+        words = {"angle": self.name_of(name), "value": whole(value), "time": number(self.times[index])}
+        return Moment(self.frames[index], name, value, self.text(caption, **words))
 
 
 def recording_of(
@@ -281,9 +366,10 @@ def recording_of(
 ) -> Recording:
     """Return the angles of one person, by default of the person who is in most frames.
 
-    Without `counted`, repetitions of the elbows, hips and knees that were seen are counted, unless the person walks.
-    `height_m` is the body height for the speed of a gait, `floor_m_per_px` the size of a pixel on the floor in place of
-    it. With the `size` of the video, width and height in pixels, joints that the image cuts count as not seen.
+    Without `counted`, the repetitions of one joint are counted, unless the person walks: knees, or hips where the knees
+    do not repeat, or elbows where the hips do not repeat either. `height_m` is the body height for the speed of a gait,
+    `floor_m_per_px` the size of a pixel on the floor in place of it. With the `size` of the video, width and height in
+    pixels, joints that the image cuts count as not seen.
 
     Raises:
         InputError: There is no person, or none with this number.
@@ -306,11 +392,10 @@ def recording_of(
     expected = {
         angle: errors.expected_error_deg(model, errors.joint_of(angle), tilts[:, k]) for k, angle in enumerate(ANGLES)
     }
-    pictured = tuple(limits.measure for limits in counted or ())
+    asked = tuple(limits.measure for limits in counted or ())
     gait = find_gait(bodies, times, rate_hz, height_m=height_m, floor_m_per_px=floor_m_per_px)
     if counted is None:
-        seen = [angle for angle in COUNTED if np.isfinite(columns[angle]).any()]
-        counted = () if gait is not None else tuple(map(AngleLimits, seen))
+        counted = () if gait is not None else _exercise(columns, times)
     return Recording(
         name,
         model,
@@ -324,14 +409,31 @@ def recording_of(
         gait,
         bodies,
         language=language,
-        pictured=pictured,
+        asked=asked,
     )
+
+
+def _exercise(angles: dict[str, FloatArray], times: Sequence[float]) -> tuple[AngleLimits, ...]:
+    """Return the limits of the joint that an exercise repeats, left and right, or of the first joint that was seen."""
+    candidates: list[tuple[AngleLimits, ...]] = []
+    for joint in EXERCISES:
+        names = [f"{side}_{joint}_angle_rad" for side in SIDES]
+        limits = tuple(AngleLimits(name) for name in names if np.isfinite(angles[name]).any())
+        repeats = any(
+            find_repetitions(np.radians(angles[each.measure]), times, low_rad=each.low_rad, high_rad=each.high_rad)
+            for each in limits
+        )
+        if repeats:
+            return limits
+        if limits:
+            candidates.append(limits)
+    return candidates[0] if candidates else ()
 
 
 def _bodies_of(frames: Sequence[Frame], person: int) -> list[Body | None]:
     """Return the body of a person in each frame, or None."""
-    found = [{part.id: part for _, part in frame.instances() if isinstance(part, Body)} for frame in frames]
-    return [bodies.get(person) for bodies in found]
+    by_id = [{part.id: part for _, part in frame.instances() if isinstance(part, Body)} for frame in frames]
+    return [bodies.get(person) for bodies in by_id]
 
 
 def _wrists(frames: Sequence[Frame], person: int) -> dict[str, FloatArray]:
@@ -360,11 +462,6 @@ def _reason(values: FloatArray, times: FloatArray, before: int | None, after: in
     return "the movement is too short"
 
 
-def _in_convention(value: float, name: str, convention: Convention) -> float:
-    zero = _STRAIGHT_DEG.get(errors.joint_of(name))
-    return value if zero is None or convention == "straight" else zero - value
-
-
 def side_of(name: str) -> str:
     """Return the side of an angle's name, or nothing.
 
@@ -383,6 +480,6 @@ def words_of(name: str) -> str:
     return name.removesuffix("_rad").removesuffix("_angle").replace("_", " ")
 
 
-def _whole(value: float) -> str:
+def whole(value: float) -> str:
     """Return a number without digits and without the sign of zero."""
     return number(float(np.round(value)) + 0.0, 0)

@@ -66,7 +66,7 @@ def body():
     for side, x in ((0, 0.2), (1, -0.2)):
         for index, y in ((11, -0.5), (13, -0.2), (15, 0.05), (23, 0.0), (25, 0.45), (27, 0.9)):
             points[index + side] = (x, y, 0)
-        points[31 + side] = (x, 0.9, -0.15)
+        points[29 + side], points[31 + side] = (x, 0.9, 0.05), (x, 0.9, -0.15)
     ones = np.ones(33, np.float32)
     return Body(1.0, points * 400 + 500, points, ones, ones)
 

@@ -9,7 +9,7 @@ import numpy as np
 from sonjit._util import FloatArray, InputError, RealArray
 from sonjit.results import Body, Hand
 from sonjit.results.measures.hands import palm_frame
-from sonjit.results.measures.joints import angle_between_rad, check_body, distances, joint_angles_rad, named, unit
+from sonjit.results.measures.joints import angle_between_rad, check_body, distances, named, unit
 from sonjit.results.skeletons import load_skeleton
 
 __all__ = [
@@ -17,13 +17,14 @@ __all__ = [
     "neck_flexion_rad", "torso_lean_rad", "torso_side_lean_rad", "trunk_lean_rad", "wrist_angles_rad",
 ]  # fmt: skip
 MIN_VISIBILITY = 0.5  # minimum visibility of keypoints; measures of less visible keypoints are NaN
-_JOINTS = {
-    "elbow": ("shoulder", "elbow", "wrist"),
-    "shoulder": ("elbow", "shoulder", "hip"),
-    "hip": ("shoulder", "hip", "knee"),
-    "knee": ("hip", "knee", "ankle"),
-    "ankle": ("knee", "ankle", "foot_index"),
+ANGLE_BONES = {
+    "elbow": (("elbow", "shoulder"), ("elbow", "wrist")),
+    "shoulder": (("shoulder", "elbow"), ("shoulder", "hip")),
+    "hip": (("hip", "shoulder"), ("hip", "knee")),
+    "knee": (("knee", "hip"), ("knee", "ankle")),
+    "ankle": (("ankle", "knee"), ("heel", "foot_index")),
 }
+"""Bones of the angle of each joint, as the names of begin and end. The sole from heel to toe is the bone of a foot."""
 _LIMBS = {
     "upper_arm": ("shoulder", "elbow"),
     "forearm": ("elbow", "wrist"),
@@ -33,7 +34,7 @@ _LIMBS = {
 _SIDES = ("left", "right")
 _TORSO = ("left_shoulder", "right_shoulder", "left_hip", "right_hip")
 _UP = np.array([0.0, -1.0, 0.0])
-BODY_ANGLES = tuple(f"{side}_{joint}_angle_rad" for joint in _JOINTS for side in _SIDES)
+BODY_ANGLES = tuple(f"{side}_{joint}_angle_rad" for joint in ANGLE_BONES for side in _SIDES)
 """Names of the angles of `body_angles_rad`, in order."""
 BODY_ANGLES_2D = tuple(name.replace("_rad", "_2d_rad") for name in BODY_ANGLES)
 """Names of the angles of `body_angles_2d_rad`, in order."""
@@ -44,12 +45,19 @@ BODY_MEASURES = (
     *("torso_length_m", "torso_lean_rad", "torso_side_lean_rad"),
     *BODY_ANGLES_2D,
     *("trunk_lean_rad", "neck_flexion_rad"),
-    *(f"symmetry_{joint}_rad" for joint in _JOINTS),
+    *(f"symmetry_{joint}_rad" for joint in ANGLE_BONES),
     *(f"{side}_wrist_{angle}_rad" for side in _SIDES for angle in ("flexion", "deviation")),
 )
 """Names of the columns that `measure_body` fills, in order."""
 _INDEX = load_skeleton("body_blazepose33").index
-_TRIPLES = tuple(tuple(_INDEX(f"{side}_{name}") for name in names) for names in _JOINTS.values() for side in _SIDES)
+_BONE_ENDS = np.array(
+    [
+        [[_INDEX(f"{side}_{name}") for name in bone] for bone in bones]
+        for bones in ANGLE_BONES.values()
+        for side in _SIDES
+    ]
+)
+"""Indices (10, 2, 2) of the keypoints: angle, bone, begin and end."""
 _PAIRS = (
     *(tuple(_INDEX(f"{side}_{name}") for name in names) for names in _LIMBS.values() for side in _SIDES),
     (_INDEX("left_shoulder"), _INDEX("right_shoulder")),
@@ -61,9 +69,12 @@ _FOREARMS = tuple((_INDEX(f"{side}_elbow"), _INDEX(f"{side}_wrist")) for side in
 
 
 def body_angles_rad(points: RealArray) -> FloatArray:
-    """Return the angles (..., 10) of `BODY_ANGLES` in radians. A straight joint has pi, an arm along the trunk 0."""
+    """Return the angles (..., 10) of `BODY_ANGLES` in radians. A straight joint has pi, an arm along the trunk 0.
+
+    The ankle is the angle between shin and sole, pi/2 for a flat foot below an upright shin.
+    """
     check_body(points)
-    return joint_angles_rad(points, _TRIPLES)  # pyright: ignore[reportArgumentType]  # three names each
+    return _bone_angles_rad(points)
 
 
 def body_angles_2d_rad(points: RealArray) -> FloatArray:
@@ -76,7 +87,14 @@ def body_angles_2d_rad(points: RealArray) -> FloatArray:
     """
     if points.shape[-2] != 33 or points.shape[-1] not in (2, 3):
         raise InputError(f"a body's points in the image are (..., 33, 2 or 3), not {points.shape}")
-    return joint_angles_rad(points[..., :2], _TRIPLES)  # pyright: ignore[reportArgumentType]  # three names each
+    return _bone_angles_rad(points[..., :2])
+
+
+def _bone_angles_rad(points: RealArray) -> FloatArray:
+    """Return the angles (..., 10) in radians between the bones of points (..., 33, 2 or 3) in any unit."""
+    ends = points[..., _BONE_ENDS, :].astype(np.float64)  # (..., 10, 2, 2, 2 or 3)
+    bones = ends[..., 1, :] - ends[..., 0, :]
+    return angle_between_rad(bones[..., 0, :], bones[..., 1, :])
 
 
 def limb_lengths_m(points: RealArray) -> FloatArray:

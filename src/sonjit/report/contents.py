@@ -1,0 +1,364 @@
+"""Contents of a report: what the page states, in which order, as blocks that are written as HTML or PDF.
+
+The first screen has the headline, the moment that it names, and the curve of its angle. Tables follow, then how the
+angles were measured.
+"""
+
+import base64
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from sonjit._util import Image
+from sonjit.media.sources.images import encode_image
+from sonjit.report import conventions, errors, gait
+from sonjit.report import documents as docs
+from sonjit.report.comparison import CHANGE_HEADINGS, Earlier, rows_against
+from sonjit.report.documents import Block, BulletList, Columns, Heading, Lead, Line, Note, Plot, Table, Text
+from sonjit.report.recording import HEADINGS, INCOMPLETE_HEADINGS, SIDE_HEADINGS, Recording, whole
+from sonjit.report.texts import Language, translated
+
+SIDE_COLOURS: Final = {"left": 1, "right": 0, "": 2}
+"""Index of the colour of each side in `documents.COLOURS`, warm for the person's left as in drawings."""
+_AXIS_KINDS: Final = (
+    ("elbow", "shoulder", "hip", "knee"),
+    ("ankle",),
+    ("trunk lean", "neck flexion"),
+    ("wrist flexion", "wrist deviation"),
+)
+"""Joints whose curves share one scale."""
+_MIN_AXIS_DEG = 40.0  # minimum length of an axis, so that errors do not look like movements
+_AXIS_STEP_DEG = 10.0  # ends of an axis are multiples of this angle
+_LEAD_SIZE = (470, 330)
+"""Width and height of the curve next to the first picture, in pixels."""
+_CURVE_SIZE = (350, 190)
+"""Width and height of each curve below the tables, in pixels."""
+_WARNING: Final = (
+    "The angles are estimates from one camera, not a medical measurement. Do not choose a treatment by this page only."
+)
+_MIRRORED: Final = (
+    "The ranges of the model {model} differed by up to {size}° between recordings of one person and their mirror "
+    "images. Those of full and heavy differed less."
+)
+_COLUMNS: Final = (
+    "seen: share of the images of the person in which the joint was placed. A placed joint can still be wrong.",
+    "from and to: the smallest and the largest angle, without the 2 % smallest and the 2 % largest ones.",
+    "range: the difference of from and to. It is the movement in this recording, not what the joint can do.",
+    "range with error: in 95 % of the recordings with known angles, the true range was between two such numbers. They "
+    "are the range minus and plus its 95 % error, and at least 0. If the lower number is 0, no movement is proved.",
+    "angle error: the mean error of an angle at one moment. – means that the error is not known.",
+)
+"""What the columns of the table of ranges mean."""
+_NOTHING: Final = "No angle was seen. An angle needs the three joints of its two bones in the image."
+_NO_REPETITIONS: Final = "None of the counted angles repeats."
+_SIDES: Final = (
+    "A difference below its 95 % error decides nothing, and one camera sees the hidden side less well. Film the "
+    "movement from both sides before you conclude that left and right differ."
+)
+_METHOD: Final = (
+    "Single wrong angles and trembling of the keypoints are filtered out, and gaps up to 0.2 s are filled by "
+    "interpolation. Where a joint was not seen for longer, the curves have a gap. ± next to a curve is the mean error "
+    "of the angle, which is smaller than the 95 % error of a range."
+)
+_GAIT_HEADINGS: Final = ("walking", "value", "error")
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Free texts of a page. An empty text is left out."""
+
+    title: str = ""  # in place of the name of the video
+    name: str = ""  # of the person
+    note: str = ""
+    day: str = ""  # of the recording
+
+    def lines(self, language: Language = "en") -> list[str]:
+        """Return the lines below the title."""
+        texts = {"Name": self.name, "Date": self.day, "Note": self.note}
+        return [f"{translated(language, key)}: {value}" for key, value in texts.items() if value]
+
+
+def title_of(recording: Recording, labels: Labels) -> str:
+    """Return the title of a page."""
+    title = labels.title or recording.name
+    return recording.text("Joint angles: {title}", title=title) if title else recording.text("Joint angles")
+
+
+def page_blocks(
+    recordings: Sequence[Recording],
+    pictures: Sequence[Sequence[tuple[str, Image]]],
+    labels: Labels,
+    earlier: Earlier | None = None,
+) -> list[Block]:
+    """Return the blocks of a page below its title.
+
+    Args:
+        recordings: People of the page, of one video or several.
+        pictures: Captions and images (H, W, 3) RGB of each recording.
+        labels: Free texts.
+        earlier: Ranges of an earlier page of the same person.
+    """
+    first = recordings[0]
+    blocks: list[Block] = [Note(" · ".join([*labels.lines(first.language), *map(_facts, recordings)]))]
+    several = len(recordings) > 1
+    for recording, shown in zip(recordings, pictures, strict=True):
+        lead = f"{_subject(recording)}: {recording.headline}" if several else recording.headline
+        blocks += [Lead(f"{lead}."), *_first_screen(recording, shown)]
+    blocks.append(Note(_warning(first)))
+    if several:
+        blocks += _together(recordings)
+    for recording in recordings:
+        if several:
+            blocks.append(Heading(_subject(recording)))
+        blocks += _tables(recording)
+    blocks += _change_blocks(first, labels, earlier)
+    for recording in recordings:
+        if recording.plots:
+            title = recording.text("Angles over time")
+            blocks += [Heading(f"{title}: {_subject(recording)}" if several else title), *_curves(recording)]
+    return [*blocks, *_decisions(first), *_method(first)]
+
+
+def _subject(recording: Recording) -> str:
+    """Return what names one of several people of a page."""
+    person = recording.text("person {number}", number=recording.person)
+    if not recording.name:
+        return person
+    return f"{recording.name}, {person}" if recording.people > 1 else recording.name
+
+
+def _facts(recording: Recording) -> str:
+    times = recording.times
+    facts = recording.text(
+        "the person is in {seen} of {images} images, {begin} to {end} s, model {model}",
+        seen=recording.frames_seen,
+        images=len(times),
+        begin=f"{times[0]:.2f}",
+        end=f"{times[-1]:.2f}",
+        model=recording.model,
+    )
+    if recording.people == 1:
+        return facts
+    others = "person {number} of {people}, where a person who was out of sight may have a second number"
+    return f"{facts} · {recording.text(others, people=recording.people, number=recording.person)}"
+
+
+def _warning(recording: Recording) -> str:
+    """Return the warning of a page, with the one of a model whose ranges depend on mirroring."""
+    largest = errors.mirrored_difference_deg(recording.model)
+    if not largest > errors.MIRRORED_LIMIT_DEG:
+        return recording.text(_WARNING)
+    return f"{recording.text(_WARNING)} {recording.text(_MIRRORED, model=recording.model, size=f'{largest:.0f}')}"
+
+
+def _first_screen(recording: Recording, pictures: Sequence[tuple[str, Image]]) -> list[Block]:
+    """Return the pictures next to the curve of the angle of the headline."""
+    parts: list[Plot | docs.Image] = [docs.Image(_as_address(rgb), caption) for caption, rgb in pictures]
+    name = recording.main_angle
+    if name is not None:
+        joint = errors.joint_of(name)
+        bends = recording.bends.get(joint, [])
+        lowest = [(bend.deepest, *bend.lowest[bend.deepest]) for bend in bends]
+        points = [(time, recording.in_convention(value, each)) for each, value, time in lowest]
+        bands = [(bend.begin_s, bend.end_s) for bend in bends]
+        parts.append(_curve(recording, joint, _LEAD_SIZE, bands=bands, points=points))
+    return [Columns(tuple(parts))] if parts else []
+
+
+def _as_address(rgb: Image) -> str:
+    """Return an image (H, W, 3) as an address with its data."""
+    return f"data:image/jpeg;base64,{base64.b64encode(encode_image(rgb, '.jpg')).decode()}"
+
+
+def _curve(
+    recording: Recording,
+    joint: str,
+    size: tuple[int, int],
+    *,
+    bands: Sequence[tuple[float, float]] = (),
+    points: Sequence[tuple[float, float]] = (),
+) -> Plot:
+    title = recording.text(joint)
+    lines = [
+        Line(recording.legend(joint, side), recording.times, values.tolist(), colour=SIDE_COLOURS[side])
+        for side, values in recording.plots[joint].items()
+    ]
+    alt = recording.text("{angle} in degrees", angle=title)
+    drawn = docs.lines_svg(
+        lines,
+        recording.text("seconds"),
+        alt,
+        straight=True,
+        gaps=True,
+        ends=axis_ends(recording, joint),
+        size=size,
+        bands=bands,
+        points=points,
+    )
+    return Plot(joint, drawn, title, captioned=True)
+
+
+def axis_ends(recording: Recording, joint: str) -> tuple[float, float]:
+    """Return the ends in degrees of the axis that the joints of one kind share."""
+    kind = next(joints for joints in _AXIS_KINDS if joint in joints)
+    curves = [values for name, sides in recording.plots.items() if name in kind for values in sides.values()]
+    known = np.concatenate([values[np.isfinite(values)] for values in curves])
+    low, high = float(known.min()), float(known.max())
+    missing = max(_MIN_AXIS_DEG - (high - low), 0.0) / 2
+    return (
+        _AXIS_STEP_DEG * math.floor((low - missing) / _AXIS_STEP_DEG),
+        _AXIS_STEP_DEG * math.ceil((high + missing) / _AXIS_STEP_DEG),
+    )
+
+
+def _curves(recording: Recording) -> list[Block]:
+    plots = [_curve(recording, joint, _CURVE_SIZE) for joint in recording.plots]
+    blocks: list[Block] = [Columns(tuple(plots[at : at + 2])) for at in range(0, len(plots), 2)]
+    if any(joint.startswith("wrist") for joint in recording.plots):
+        blocks.append(Note(recording.text("The errors of wrists are not known, so the page has no numbers for them.")))
+    return blocks
+
+
+def _tables(recording: Recording) -> list[Block]:
+    """Return the tables of one person: repetitions, steps, joints that moved, both sides, and the other joints."""
+    say = recording.text
+    if not recording.ranges:
+        return [Text(say(_NOTHING))]
+    rest = [name for name in recording.ranges if name not in recording.moved]
+    blocks = [*_repetition_blocks(recording), *_gait_blocks(recording)]
+    for title, names in (("Joints that moved", recording.moved), ("Other joints", rest)):
+        if names:
+            table = Table(_in_words(recording, HEADINGS), tuple(recording.rows(names)), text_columns=2)
+            blocks += [Heading(say(title), 3), table]
+    if rows := recording.side_rows:
+        table = Table((*_in_words(recording, SIDE_HEADINGS),), tuple(rows))
+        blocks += [Heading(say("Left and right"), 3), table, Note(say(_SIDES))]
+    return blocks
+
+
+def _repetition_blocks(recording: Recording) -> list[Block]:
+    if not recording.counted:
+        return []
+    say = recording.text
+    blocks: list[Block] = [Heading(say("Repetitions"), 3)]
+    headings, rows = recording.bend_table
+    blocks.append(Table(headings, tuple(rows), text_columns=2) if rows else Text(say(_NO_REPETITIONS)))
+    if lost := tuple(recording.incomplete):
+        blocks += [Text(say("Not counted:")), Table(_in_words(recording, INCOMPLETE_HEADINGS), lost, text_columns=3)]
+    return [*blocks, Note(" ".join(recording.counting))]
+
+
+def _gait_blocks(recording: Recording) -> list[Block]:
+    if recording.gait is None:
+        return []
+    table = Table(_in_words(recording, _GAIT_HEADINGS), tuple(recording.gait.rows(recording.language)))
+    note = recording.text("The errors are differences from {origin}.", origin=recording.text(gait.origin()))
+    if not recording.gait.compares_feet:
+        few = "Fewer than {steps} steps of a foot were found, too few to compare left and right."
+        note = f"{recording.text(few, steps=gait.MIN_STEPS)} {note}"
+    return [Heading(recording.text("Walking"), 3), table, Note(note)]
+
+
+def _together(recordings: Sequence[Recording]) -> list[Block]:
+    """Return the angle of the first headline in all recordings, and the ranges of each compared with the first."""
+    first = recordings[0]
+    blocks: list[Block] = [Heading(first.text("Compared"))]
+    name = next((each.main_angle for each in recordings if each.main_angle is not None), None)
+    if name is not None:
+        shown = [each for each in recordings if np.isfinite(each.angles[name]).any()]
+        lines = [Line(_subject(each), _from_first_bend(each, name), each.shown(name).tolist()) for each in shown]
+        alt = first.text("{angle} in degrees", angle=first.name_of(name))
+        title = first.text("seconds from the first repetition")
+        drawn = docs.lines_svg(lines, title, alt, straight=True, gaps=True, ends=_joint_ends(shown, name))
+        blocks += [Heading(first.name_of(name), 3), Plot("compared", drawn, alt)]
+    for other in recordings[1:]:
+        rows = rows_against(Earlier(_subject(first), first.model, first.spans), other)
+        if rows:
+            heading = first.text("{first} and {second}", first=_subject(first), second=_subject(other))
+            blocks += [Heading(heading, 3), Table(_in_words(first, CHANGE_HEADINGS), tuple(rows))]
+    return blocks
+
+
+def _from_first_bend(recording: Recording, name: str) -> list[float]:
+    """Return the times in seconds from the first repetition, or from the first frame where there is none."""
+    bends = recording.bends.get(errors.joint_of(name), [])
+    begin = bends[0].begin_s if bends else recording.times[0]
+    return [time - begin for time in recording.times]
+
+
+def _joint_ends(recordings: Sequence[Recording], name: str) -> tuple[float, float]:
+    ends = [axis_ends(each, errors.joint_of(name)) for each in recordings]
+    return min(low for low, _ in ends), max(high for _, high in ends)
+
+
+def _change_blocks(recording: Recording, labels: Labels, earlier: Earlier | None) -> list[Block]:
+    if earlier is None:
+        return []
+    before = recording.text("Before: {title}, model {model}.", title=earlier.title, model=earlier.model)
+    if earlier.title == title_of(recording, labels):
+        before = f"{before} {recording.text('Both pages have the same title and may describe the same recording.')}"
+    table = Table(_in_words(recording, CHANGE_HEADINGS), tuple(rows_against(earlier, recording)))
+    return [Heading(recording.text("Before and now")), Text(before), table]
+
+
+def _decisions(recording: Recording) -> list[Block]:
+    """Return the table of what a page can decide, with the errors of the joint of the headline."""
+    name = recording.main_angle
+    if name is None:
+        return []
+    say, joint = recording.text, errors.joint_of(name)
+    values = {"joint": say(joint), "model": recording.model}
+    span, difference = (
+        errors.range_error_deg(recording.model, joint),
+        errors.difference_error_deg(joint, recording.model),
+    )
+    answers = (
+        ("How often, when, in which order?", "yes", {}),
+        ("How far did the {joint} move here?", "within ± {error}° in 95 % of recordings", {"error": whole(span)}),
+        (
+            "What was the angle of the {joint} at a moment?",
+            "within {error}° on average",
+            {"error": whole(recording.errors_deg[name])},
+        ),
+        (
+            "Do left and right differ? Did a range change?",
+            "if the {joint} differs by more than {error}°",
+            {"error": whole(difference)},
+        ),
+        (
+            "Where is the limit of the joint? Is it normal?",
+            "no: from and to can both be wrong in the same direction",
+            {},
+        ),
+        ("What is the cause? Which treatment?", "no", {}),
+    )
+    rows = tuple((say(question, **values), say(answer, **values, **numbers)) for question, answer, numbers in answers)
+    table = Table((say("question"), say("this page")), rows, text_columns=2)
+    return [Heading(say("What this page can decide")), table]
+
+
+def _method(recording: Recording) -> list[Block]:
+    """Return how the angles were measured, and what they mean."""
+    if not recording.ranges:
+        return []
+    say = recording.text
+    origin = say(
+        "All errors were measured in recordings with known angles (people: {people}, rendered figures: {figures}, "
+        "movements: {movements}, recordings: {recordings}, images: {frames}). Other people and movements may have "
+        "other errors. The angle error is a mean, so a single error may be much larger.",
+        **errors.origin(recording.model),
+    )
+    return [
+        Heading(say("How it was measured")),
+        Columns(conventions.convention_plots(recording.convention, recording.language)),
+        Text(f"{say(conventions.WORDS[recording.convention])} {say(conventions.SIGNS)}"),
+        BulletList((*map(say, _COLUMNS), say(_METHOD), origin)),
+    ]
+
+
+def _in_words(recording: Recording, headings: Iterable[str]) -> tuple[str, ...]:
+    """Return headings in the language of the page."""
+    return tuple(map(recording.text, headings))
