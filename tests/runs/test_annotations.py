@@ -1,7 +1,6 @@
 """Names of measures and limits, events of a stored stream, and the columns and labels of instances."""
 
 import math
-from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,7 +10,7 @@ from sonjit import InputError
 from sonjit.results import Frame
 from sonjit.results.measures import DISTANCE_COLUMNS, TRANSFORM_COLUMNS, measure_names
 from sonjit.results.skeletons.faces import BLENDSHAPES
-from sonjit.runs import AngleLimits, EventLimits, EventTracker, annotate, annotations, count_columns, table_columns
+from sonjit.runs import AngleLimits, EventLimits, EventTracker, annotate, count_columns, table_columns
 from sonjit.runs.annotations import RepetitionCounts
 
 from ..support.scripted import FPS, body, face, hand, motion  # noqa: TID252  # one helper for all packages
@@ -156,45 +155,29 @@ def test_the_events_of_a_stream_are_as_stored():
     assert_as_stored("events.stream", [found, tracker.finish(), counted, counts.summary()], relative=2e-3)
 
 
-def measured(monkeypatch, values):
-    """Yield frames of an instance whose measure has some values, 16 per second."""
-    for index, value in enumerate(values):
-        monkeypatch.setattr(annotations.measuring, "measures", lambda _, value=value: {"measure": value})
-        yield Frame(index, index / FPS, bodies=[body()])
-
-
 @pytest.mark.parametrize(
-    ("values", "expected"),  # phase, index of the frame, index of the begin or end, and value
+    ("angles_deg", "expected"),  # phase, index of the frame, index of the begin or end, and extreme angle
     [
         ((50, 40, 40, 40, 90, 90, 90), [("begin", 2, 0, 40), ("end", 6, 4, 40)]),
-        ((60, 60, 60, 70, 45, 70, 80, 80, 80), [("begin", 2, 0, 60), ("end", 8, 6, 45)]),
-        ((60.5, 60.5, 60.5, 60.5), []),
-        ((60, 60, 60, 79.5, 79.5, 79.5), [("begin", 2, 0, 60)]),
-        ((30, 90, 90, 60, 50, 55), [("begin", 5, 3, 50)]),
-        ((30, 70, 60, 50, 55), [("begin", 4, 2, 50)]),
-        ((60, 60, 60, 80, 80, 80, 50, 50, 50), [("begin", 2, 0, 60), ("end", 5, 3, 60), ("begin", 8, 6, 50)]),
-        ((60, 60, 60, 80, 60, 80, 80, 80), [("begin", 2, 0, 60), ("end", 7, 5, 60)]),
-        ((60, 60, 60, math.nan, math.nan, 50, 80, 80, 80), [("begin", 2, 0, 60), ("end", 8, 6, 50)]),
+        ((59, 59, 59, 70, 45, 70, 85, 85, 85), [("begin", 2, 0, 59), ("end", 8, 6, 45)]),
+        ((65, 65, 65, 65), []),
+        ((59, 59, 59, 75, 75, 75), [("begin", 2, 0, 59)]),
+        ((30, 90, 90, 59, 50, 55), [("begin", 5, 3, 50)]),
+        ((59, 59, 59, 85, 59, 85, 85, 85), [("begin", 2, 0, 59), ("end", 7, 5, 59)]),
     ],
 )
 @pytest.mark.parametrize("is_above", [False, True])
-def test_a_measure_passes_a_limit_where_it_stays_beyond_it(monkeypatch, values, expected, is_above):
-    limits = EventLimits("measure", 80, 60) if is_above else EventLimits("measure", 60, 80)
+def test_a_measure_passes_a_limit_where_it_stays_beyond_it(angles_deg, expected, is_above):
+    low, high = math.radians(60), math.radians(80)
+    limits = EventLimits("left_elbow_angle_rad", *((high, low) if is_above else (low, high)))
     tracker, found = EventTracker([limits]), []
-    for frame in measured(monkeypatch, [140 - value if is_above else value for value in values]):
+    for index, angle in enumerate(angles_deg):
+        frame = Frame(index, index / FPS, bodies=[body(140 - angle if is_above else angle)])
         for event in tracker(frame):
             time_s = event.begin if event.phase == "begin" else event.end
-            found.append((event.phase, frame.index, time_s * FPS, 140 - event.value if is_above else event.value))
+            angle = math.degrees(event.value)
+            found.append((event.phase, index, round(time_s * FPS), round(140 - angle if is_above else angle)))
     assert found == expected
-
-
-@pytest.mark.parametrize(("last_s", "count"), [(0.1, 1), (0.0999, 0)])
-def test_a_measure_lasts_a_tenth_of_a_second(monkeypatch, last_s, count):
-    tracker = EventTracker([EventLimits("measure", 60, 80)])
-    frames = [
-        replace(frame, time=time) for frame, time in zip(measured(monkeypatch, (50, 50)), (0, last_s), strict=True)
-    ]
-    assert len([event for frame in frames for event in tracker(frame)]) == count
 
 
 def test_annotations_have_values_by_column_and_labels():

@@ -12,12 +12,12 @@ import cv2
 import numpy as np
 import pytest
 
-from sonjit import InputError, media
+from sonjit import InputError
 from sonjit._util.extensions import FUNCTIONS
 from sonjit.detectors import create
 from sonjit.detectors.kinds import options_for
-from sonjit.media import DrawingStyle, load_frames, open_source, tables
-from sonjit.runs import AngleLimits, Detect, EventLimits, Inputs, Outputs, detect, run_input, run_job
+from sonjit.media import DrawingStyle, load_frames, open_source
+from sonjit.runs import AngleLimits, Detect, EventLimits, Inputs, Outputs, run_input, run_job
 from sonjit.runs.detect import value_text
 from sonjit.runs.task import Lift
 
@@ -42,7 +42,15 @@ def bodies_at(index):
 
 
 @pytest.fixture
-def opened(monkeypatch):
+def opens(monkeypatch):
+    """Return a function that lets tasks open other detectors from now on."""
+    chosen = []
+    monkeypatch.setattr(create, "detector_from", lambda options: chosen[-1](options))
+    return chosen.append
+
+
+@pytest.fixture
+def opened(opens):
     """Let tasks open detectors of a script, and return them by their kind."""
     found = {}
 
@@ -52,7 +60,7 @@ def opened(monkeypatch):
         found[options.kind].options = options
         return found[options.kind]
 
-    monkeypatch.setattr(create, "detector_from", open_detector)
+    opens(open_detector)
     return found
 
 
@@ -122,20 +130,6 @@ def test_the_drawings_of_a_video_show_each_frame(opened, tmp_path, background):
     np.testing.assert_allclose(corners, below, atol=9)
 
 
-@pytest.mark.parametrize(("how", "keeps_people"), [("none", True), ("black", False)])
-def test_a_mask_has_the_pixels_and_the_sound_of_people_only_if_they_are_shown(opened, monkeypatch, how, keeps_people):
-    given = []
-
-    def refuse(*arguments, **settings):
-        given.append((arguments[0], settings))
-        raise InputError("no mask")
-
-    monkeypatch.setattr(media, "open_mask_writer", refuse)
-    with pytest.raises(InputError, match="no mask"):
-        run(task(style=DrawingStyle(anonymise=how)), Clip(1), None, None, "m.webm")
-    assert given == [("m.webm", {"cutout": keeps_people, "sound": keeps_people})]
-
-
 def test_a_table_of_a_folder_has_the_size_of_each_image(opened, tmp_path):
     for name, size in (("a.png", (6, 8)), ("b.png", (10, 5))):
         cv2.imwrite(str(tmp_path / name), np.zeros((*size, 3), np.uint8))
@@ -177,21 +171,9 @@ def test_drawings_over_the_frames_of_files_differ_only_where_somebody_is_drawn(
                 assert np.abs(rgb[10:40, 30:60] - below).mean() > 9
 
 
-@pytest.mark.parametrize(
-    ("name", "rows", "bones"),
-    [("t.csv", "instance", None), ("t.json", None, None), ("t.bvh", None, "vrm"), ("t.unknown", None, None)],
-)
-def test_formats_take_the_rows_and_bones_that_they_have(monkeypatch, name, rows, bones):
-    monkeypatch.setattr(detect.frame_tables, "FrameTable", lambda *_, **settings: settings)
-    work = task(rows="instance", bones="vrm", degrees=True)
-    assert work.table(name, Clip(1)) == {"rows": rows, "bones": bones, "degrees": True}
-    if bones is None:
-        assert work.open_table(name, Clip(1))["with_events"]
-
-
-def test_motions_and_events_that_end_with_a_recording_are_those_of_its_last_frame(monkeypatch, tmp_path):
+def test_motions_and_events_that_end_with_a_recording_are_those_of_its_last_frame(opens, tmp_path):
     tick = motion("end", 0.375, name="tick")
-    monkeypatch.setattr(create, "detector_from", lambda options: Script(options.kind, hands_at, last=[tick]))
+    opens(lambda options: Script(options.kind, hands_at, last=[tick]))
     work, names = Detect(options_for("hands", gestures="canned")), []
     for live in (False, True):
         clip, table = Clip(12), tmp_path / f"{live}.csv"
@@ -207,29 +189,21 @@ def test_motions_and_events_that_end_with_a_recording_are_those_of_its_last_fram
     assert ([one.name for one in last.motions], len(last.events)) == (["tick"], 4)
 
 
-def test_a_summary_has_the_values_times_and_notes_of_what_is_written(opened, tmp_path, monkeypatch):
-    write = tables.JsonWriter.write
-
-    def write_and_note(self, *given):
-        self.notes.append("a note")
-        write(self, *given)
-
-    monkeypatch.setattr(tables.JsonWriter, "write", write_and_note)
+def test_a_summary_has_the_values_and_times_of_what_is_written(opened, tmp_path):
     for degrees, unit in ((True, "deg"), (False, "rad")):
         work = task(measures=True, degrees=degrees)
         summary = run(work, Clip(1), str(tmp_path / "t.json"), str(tmp_path / "d.mp4"))
-        assert "a note" in summary.notes
         assert summary.times["draw"] > 0
         assert [f"left_elbow_angle_{unit}" in values for values in summary.measured] == [False, False, True]
 
 
-def test_results_that_are_not_written_are_lines(monkeypatch, capsys):
-    monkeypatch.setattr(create, "detector_from", lambda options: Script(options.kind, bodies_at))
+def test_results_that_are_not_written_are_lines(opens, capsys):
+    opens(lambda options: Script(options.kind, bodies_at))
     plain, line = Detect(options_for("body")), "body 0.62 #4 at 30, 10, 60, 40"
     assert (run(plain, Still()).lines, run(plain, Still(), json=True).lines) == ([line], [])
     assert run(replace(plain, degrees=True), Still()).lines == [line]
     assert run(replace(plain, count=(COUNTED,)), Still()).lines == [f"{line}; repetitions 0"]
-    monkeypatch.setattr(create, "detector_from", lambda options: Script(options.kind, lambda _: [body(id=None)]))
+    opens(lambda options: Script(options.kind, lambda _: [body(id=None)]))
     assert run(plain, Still()).lines == [line.replace(" #4", "")]
 
 
@@ -247,18 +221,18 @@ def test_a_worker_of_several_inputs_starts_each_anew(opened, tmp_path):
         (10, {"search": "thorough"}, False), (10, {"model": "box"}, False),
     ],
 )  # fmt: skip
-def test_a_thorough_search_is_suggested_where_it_may_find_more(monkeypatch, frames, changes, is_hinted):
-    monkeypatch.setattr(create, "detector_from", lambda options: Script(options.kind, lambda _: []))
+def test_a_thorough_search_is_suggested_where_it_may_find_more(opens, frames, changes, is_hinted):
+    opens(lambda options: Script(options.kind, lambda _: []))
     for find, hinted in ((lambda _: [], is_hinted), (lambda _: [face()], False)):
-        monkeypatch.setattr(create, "detector_from", lambda options, find=find: Script(options.kind, find))
+        opens(lambda options, find=find: Script(options.kind, find))
         summary = run(Detect(options_for("face", **changes)), Clip(frames))
         assert summary.notes == ["clip.mp4: 0 faces found. Try --search thorough."] * hinted
 
 
 @pytest.mark.parametrize("source", [Clip(12), Still()])
-def test_repetitions_are_stated_of_videos_with_instances(monkeypatch, source):
+def test_repetitions_are_stated_of_videos_with_instances(opens, source):
     for find in (bodies_at, lambda _: []):
-        monkeypatch.setattr(create, "detector_from", lambda options, find=find: Script(options.kind, find))
+        opens(lambda options, find=find: Script(options.kind, find))
         summary = run(Detect(options_for("body", search="fast"), count=(COUNTED,)), source)
         is_stated = source.kind == "video" and bool(summary.instances)
         assert len(summary.notes) == is_stated
@@ -275,7 +249,7 @@ def test_options_of_detectors_depend_on_the_input(opened):
         assert opened["hands"].options.gestures is None
 
 
-def test_a_detector_that_does_not_load_closes_those_before(monkeypatch):
+def test_a_detector_that_does_not_load_closes_those_before(opens):
     first = Script("body", bodies_at)
 
     def open_detector(options):
@@ -283,7 +257,7 @@ def test_a_detector_that_does_not_load_closes_those_before(monkeypatch):
             raise InputError("no network")
         return first
 
-    monkeypatch.setattr(create, "detector_from", open_detector)
+    opens(open_detector)
     with pytest.raises(InputError, match="no network"):
         task().open("video")
     assert first.closes == 1

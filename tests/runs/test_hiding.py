@@ -12,10 +12,8 @@ from sonjit._util.pools import Progress
 from sonjit.detectors import bystanders
 from sonjit.detectors.bystanders import Bystanders, BystanderSearch
 from sonjit.detectors.kinds import options_for
-from sonjit.detectors.search.network import PersonBox
 from sonjit.media import DrawingStyle, SourceFrame, open_source
 from sonjit.runs import Detect, Outputs, hiding, run_input
-from sonjit.runs.detect import DetectWorker
 from sonjit.runs.hiding import Anonymiser, Hidden
 
 from ..support.progress_log import ProgressLog  # noqa: TID252  # one helper for all packages
@@ -231,29 +229,6 @@ def test_a_box_inside_another_is_the_same_face_and_boxes_apart_are_others(hider)
 
 
 @pytest.mark.parametrize(
-    ("second", "count"),
-    [
-        ((30, 120, 60, 150), 1),  # inside
-        ((30, 102, 60, 150), 1),  # 62 % of it inside
-        ((30, 98, 60, 150), 2),  # 58 % of it inside
-        ((100, 120, 140, 160), 2),  # a quarter of it inside
-        ((10, 20, 110, 119), 2),  # above, of the same width
-        ((10, 178, 110, 278), 1),  # an IoU of 27 %
-        ((10, 182, 110, 282), 2),  # an IoU of 23 %
-    ],
-)
-@pytest.mark.parametrize("turned", [False, True])
-def test_faces_are_the_same_by_their_overlap_in_both_directions(hider, second, count, turned):
-    boxes = [(10, 120, 110, 220), second]
-    boxes = [(top, left, bottom, right) for left, top, right, bottom in boxes] if turned else boxes
-    rgb = np.random.default_rng(0).integers(0, 255, (300, 300, 3), np.uint8)
-    for order in (boxes, boxes[::-1]):
-        anonymiser = hider(lambda shown, found=order: found if (shown == rgb).all() else [])
-        anonymiser.below(SourceFrame(0, None, rgb))
-        assert anonymiser.hidden.faces == count
-
-
-@pytest.mark.parametrize(
     ("box", "is_counted"),
     [
         ((-40, 30, 0, 70), False), ((-40, 30, 1, 70), True), ((160, 30, 200, 70), False), ((159, 30, 200, 70), True),
@@ -339,39 +314,6 @@ def test_segment_refuses_to_hide_people_where_the_image_is_shown(refusal):
     assert "cannot be combined with --steps" in steps
 
 
-@pytest.mark.parametrize(
-    ("box", "head"),
-    [((10, 20, 110, 100), (10, 20, 110, 100)), ((10, 20, 60, 70.5), None), ((10, 20, 60, 320), None)],
-)
-def test_the_head_of_a_box_is_a_square_at_its_top_or_all_of_a_wide_box(box, head):
-    found = bystanders._head_of(PersonBox(0.9, box))
-    if head is not None:
-        assert found == head
-        return
-    x_min, y_min, x_max, y_max = found
-    assert (y_min, x_min + x_max) == (box[1], box[0] + box[2])
-    assert x_max - x_min == pytest.approx(y_max - y_min)
-    widths = bystanders._HEAD_WIDTH * (box[2] - box[0]), bystanders._HEAD_HEIGHT * (box[3] - box[1])
-    assert x_max - x_min == pytest.approx(min(widths))
-
-
-def test_the_notes_of_a_source_and_its_last_motions_and_events_reach_every_table():
-    tables = [SimpleNamespace(writer=SimpleNamespace(remarks=()), events=[]) for _ in range(2)]
-    for table in tables:
-        table.write_event = table.write_motion = lambda *event, table=table: table.events.append(event)
-    worker = SimpleNamespace(
-        _tables=tables,
-        _source=SimpleNamespace(remarks=lambda: ("one of 2 frames",)),
-        _last=SimpleNamespace(index=7, source="a.mp4"),
-        _waiting=None,
-        _session=SimpleNamespace(finish=lambda: (["motion"], ["end", "cancel"])),
-    )
-    DetectWorker._finish_tables(worker)
-    for table in tables:
-        assert table.writer.remarks == ("one of 2 frames",)
-        assert table.events == [(7, "a.mp4", "motion"), (7, "a.mp4", "end"), (7, "a.mp4", "cancel")]
-
-
 @pytest.mark.parametrize(("is_live", "how"), [(True, "blur"), (False, "persons")])
 def test_followed_boxes_are_as_stored(hider, tmp_path, is_live, how):
     """Follow a square that grows, is found with errors in few frames, and leaves before another scene."""
@@ -402,42 +344,6 @@ def test_followed_boxes_are_as_stored(hider, tmp_path, is_live, how):
     assert any(some.faces for some in covered)
     assert any(some.people for some in covered) == (how == "persons")
     assert_as_stored(f"hiding.{'live' if is_live else 'file'}", [covered, shown], relative=0, absolute=1.5)
-
-
-def test_a_video_is_searched_as_stills_twice_a_second_and_otherwise_in_one_window_of_each_size(hider):
-    anonymiser, expected = hider(lambda _: []), []
-    for frame in moving()[0][:12]:
-        anonymiser.below(frame)
-        number = frame.index + 1
-        expected += ["find"] if frame.index % 5 == 0 else [(1, None), (2, number), (3, number)]
-    assert anonymiser._hider._search.log == expected
-
-
-@pytest.mark.parametrize("how", ["blur", "persons"])
-def test_a_still_is_searched_again_at_most_six_times(hider, how):
-    anonymiser = hider(lambda _: [(10, 10, 30, 30)], people=lambda _: [(5, 5, 85, 85), (60, 10, 80, 30)], how=how)
-    boxes = anonymiser.boxes(SourceFrame(0, None, np.zeros((90, 90, 3), np.uint8)))
-    assert anonymiser._hider._search.log == ["find", *["again"] * 6]
-    assert (boxes.faces, boxes.again) == ([(10, 10, 30, 30)], [(10, 10, 30, 30)] * 6)
-    assert boxes.people == [(5, 5, 85, 85), (60, 10, 80, 30)] * (how == "persons")
-    anonymiser.below(SourceFrame(1, None, np.zeros((90, 90, 3), np.uint8)))
-    assert (anonymiser.hidden.faces, anonymiser.hidden.is_live) == (1, False)
-
-
-@pytest.mark.parametrize(
-    ("cells", "change", "is_cut"),
-    [(31, 25, True), (30, 25, False), (31, 24, False), (31, -25, True), (31, -24, False), (256, 24, False)],
-)
-def test_a_cut_changes_an_eighth_of_the_image(hider, cells, change, is_cut):
-    first = np.full((160, 160, 3), 100, np.uint8)
-    second = first.copy()
-    for cell in range(cells):
-        row, column = divmod(cell, 16)
-        second[10 * row : 10 * row + 10, 10 * column : 10 * column + 10] = 100 + change
-    anonymiser = hider(lambda _: [])
-    for index, rgb in enumerate((first, second)):
-        anonymiser.below(SourceFrame(index, index / 10, rgb))
-    assert anonymiser._hider._search.calls == 1 + is_cut
 
 
 @pytest.mark.parametrize(
@@ -560,26 +466,3 @@ def test_people_are_kept_only_if_nothing_is_hidden(hider, how, keeps):
     assert anonymiser.keeps_people == keeps
     assert bool(anonymiser.boxes(frame).faces) == (how in ("blur", "persons"))
     anonymiser.reset()
-
-
-def test_a_still_without_anybody_is_searched_again_once(hider):
-    anonymiser = hider(lambda _: [])
-    anonymiser.below(SourceFrame(0, None, np.zeros((9, 9, 3), np.uint8)))
-    assert anonymiser._hider._search.log == ["find", "again"]
-
-
-@pytest.mark.parametrize("scale", [1.18, 1.05, 1 / 1.05, 1 / 1.18])
-def test_a_followed_face_grows_by_at_most_a_tenth_between_frames(hider, scale):
-    """Enlarge or reduce smooth noise around the centre of a face."""
-    y, x = np.mgrid[:200, :200].astype(np.float32)
-    noise = cv2.GaussianBlur(np.random.default_rng(0).integers(0, 255, (200, 200, 3), np.uint8), (0, 0), 4)
-    noise = cv2.normalize(noise, None, 0, 255, cv2.NORM_MINMAX)
-    second = cv2.remap(
-        noise, (x - 100) / scale + 100, (y - 100) / scale + 100, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT
-    )
-    finds = iter([[(70, 70, 130, 130)]])
-    anonymiser = hider(lambda _: next(finds, []))
-    anonymiser.boxes(SourceFrame(0, 0.0, noise))
-    (box,) = anonymiser.boxes(SourceFrame(1, 0.1, second)).faces
-    half = 30 * min(max(scale, 1 / 1.1), 1.1)
-    np.testing.assert_allclose(box, (100 - half, 100 - half, 100 + half, 100 + half), atol=0.5)

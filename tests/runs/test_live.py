@@ -3,8 +3,6 @@ import json
 import queue
 import socket
 import threading
-from functools import partial
-from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -16,7 +14,6 @@ from pythonosc.osc_server import BlockingOSCUDPServer
 from sonjit import Body, Event, Face, Hand, InputError
 from sonjit.results import Frame, Gesture
 from sonjit.results.skeletons.faces import BLENDSHAPES
-from sonjit.runs import live
 from sonjit.runs.live import LiveOutput
 
 from ..media.characters.actors import SIZE, actor, body_of  # noqa: TID252  # one actor for files and streams
@@ -194,15 +191,3 @@ def test_the_messages_of_frames_are_as_stored(scheme):
                     packets.append(receiver.recv(65_536))
             found += [[[message.address, *message.params] for message in OscBundle(packet)] for packet in packets]
     assert_as_stored(f"live.{scheme}", found, relative=1e-3, absolute=1e-3)
-
-
-def test_a_websocket_is_closed_at_the_end_and_sends_its_list_even_if_empty(monkeypatch):
-    calls, sent = [], []
-    client = SimpleNamespace(
-        send=sent.append, **{name: partial(calls.append, name) for name in ("connect", "close", "abort")}
-    )
-    monkeypatch.setattr(live, "WebSocketClient", lambda address: calls.append(address) or client)
-    with LiveOutput("wss://localhost:1/p", "faces") as output:
-        output.send(Frame(1, 0.5), (8, 6))
-    assert calls == ["wss://localhost:1/p", "connect", "close"]
-    assert [json.loads(text) for text in sent] == [{"width": 8, "height": 6, "index": 1, "time": 0.5, "faces": []}]

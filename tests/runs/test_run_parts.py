@@ -1,9 +1,7 @@
 """Parts of a run with a task that measures brightness: order, limits, workers, notes, times and failures of files."""
 
 import json
-import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,11 +10,9 @@ import numpy as np
 import pytest
 
 from sonjit._util.errors import InputError
-from sonjit.media import tables
 from sonjit.media.sources import Reading
 from sonjit.results import Frame
 from sonjit.runs import Inputs, Outputs, Task, Worker, run_input, run_job
-from sonjit.runs import run as runs
 from sonjit.runs.frame_tables import RecordTable
 from sonjit.runs.hiding import Hidden
 
@@ -182,50 +178,11 @@ def test_files_of_a_kind_share_a_worker_that_is_closed_at_the_end(folder, write_
     assert summary.notes == [notes[0], "common note", *notes[1:]]
 
 
-def test_a_process_keeps_its_worker_for_many_files(folder, monkeypatch):
-    calls = []
-
-    def run_calls(function, arguments, *, jobs, workers):
-        calls.append((jobs, workers, len(arguments)))
-        yield from enumerate(function(*each) for each in arguments)
-
-    monkeypatch.setattr(runs, "run_calls", run_calls)
-    summary = run(folder, jobs=2)
-    assert (calls, summary.files) == ([(2, "pool", 3)], 3)
-    assert LOG == ["open image", "10.png", "20.png", "30.png"]
-
-
 def test_one_of_several_files_is_processed_without_further_processes(folder):
     outputs = Outputs(f"{folder}/t/")
     assert run(folder, pattern="[12]0.png", outputs=outputs).files == 2
     assert run(folder, outputs=outputs, jobs=2).files == 1
     assert LOG[-3:] == ["open image", "30.png", "close"]
-
-
-@pytest.mark.parametrize(
-    ("pattern", "outputs", "may_share"),
-    [
-        ("[12]0.png", {}, True),
-        ("[1]0.png", {}, False),
-        ("*.png", {"save": "t/"}, True),
-        ("*.png", {"save": "{name}.own"}, False),
-        ("*.png", {"save": "{name}.none"}, False),
-        ("*.png", {"json": True}, False),
-        ("*.[mp][pn][4g]", {}, False),
-    ],
-)
-def test_only_several_stills_with_tables_in_any_order_are_processed_in_threads(
-    folder, monkeypatch, write_video, pattern, outputs, may_share
-):
-    own = tables.TableFormat(tables.JsonWriter, open_rows=tables.JsonRows, is_own=False)
-    monkeypatch.setitem(tables.FORMATS, ".own", own)
-    monkeypatch.chdir(folder)
-    write_video(folder / "a.mp4", [np.zeros((16, 16, 3), np.uint8)] * 2)
-    monkeypatch.setattr(
-        LightWorker, "start", lambda self, source, *_: vars(self).update(source=source, table="", path="")
-    )
-    run(folder, pattern=pattern, outputs=Outputs(**outputs))
-    assert ("threads" in LOG) == may_share
 
 
 def test_a_video_cannot_share_a_table_that_one_worker_writes(folder, write_video):
@@ -271,75 +228,22 @@ def test_a_file_with_a_problem_and_one_that_is_printed_are_processed_again(folde
         assert run(folder, outputs=Outputs(f"{folder}/u/", json=True)).skipped == 0
 
 
-def test_a_file_that_cannot_be_opened_is_named_once(folder, monkeypatch):
+def test_a_file_that_cannot_be_opened_is_named_once(folder):
     (folder / "25.png").write_bytes(b"no image")
     (problem,) = run(folder).problems
     assert problem.count("25.png") == 1
 
-    def fill(self, file):
-        raise MemoryError
-
-    monkeypatch.setattr(Reading, "open", fill)
-    summary = run(folder)
-    assert [problem.partition(": ")[0] for problem in summary.problems] == [
-        f"{folder}/{name}.png" for name in (10, 20, 25, 30)
-    ]
-    assert all("not enough memory" in problem for problem in summary.problems)
-
 
 @pytest.mark.parametrize("failing", [0, 3, 7])
-def test_a_frame_that_cannot_be_written_ends_the_run(monkeypatch, failing):
-    def write(self, frame, item):
+def test_a_frame_that_cannot_be_written_ends_the_run(failing):
+    def write(frame, item):
         if frame.index == failing:
             raise InputError(f"frame {failing} cannot be written")
 
-    monkeypatch.setattr(LightWorker, "write", write)
+    worker = LightWorker(TASK)
+    worker.write = write
     with pytest.raises(InputError, match=f"frame {failing} cannot be written"):
-        run_input(LightWorker(TASK), Clip(8))
-
-
-@pytest.mark.parametrize(("error", "is_kept"), [(KeyboardInterrupt, True), (InputError, False)])
-def test_waiting_frames_are_written_after_a_stop_and_discarded_after_a_failure(monkeypatch, error, is_kept):
-    written, begins, goes_on = [], threading.Event(), threading.Event()
-
-    def write(self, frame, item):
-        begins.set()
-        goes_on.wait(10)
-        written.append(frame.index)
-
-    def process(self, frame):
-        if frame.index == 3:
-            begins.wait(10)
-            raise error("stop")
-
-    class Executor(ThreadPoolExecutor):
-        def shutdown(self, wait=True, *, cancel_futures=False):
-            super().shutdown(wait=False, cancel_futures=cancel_futures)
-            goes_on.set()
-            super().shutdown()
-
-    monkeypatch.setattr(runs, "ThreadPoolExecutor", Executor)
-    for name, function in (("write", write), ("process", process), ("count", lambda *_: 0)):
-        monkeypatch.setattr(LightWorker, name, function)
-    with pytest.raises(error):
-        run_input(LightWorker(TASK), Clip(8))
-    assert written == ([0, 1, 2] if is_kept else [0])
-
-
-def test_writing_is_at_most_four_frames_behind(monkeypatch):
-    called, waited = [threading.Event() for _ in range(9)], []
-
-    def process(self, frame):
-        called[frame.index].set()
-
-    def write(self, frame, item):
-        if frame.index == 0:
-            waited.extend([called[4].wait(10), called[5].wait(0.1)])
-
-    for name, function in (("write", write), ("process", process), ("count", lambda *_: 0)):
-        monkeypatch.setattr(LightWorker, name, function)
-    run_input(LightWorker(TASK), Clip(9))
-    assert waited == [True, False]
+        run_input(worker, Clip(8))
 
 
 def test_finished_files_depend_on_the_limit_and_on_what_is_read(folder, write_video):
@@ -382,20 +286,6 @@ def test_a_common_table_has_the_records_of_its_parts_and_leaves_no_folder(folder
         "10.png", "20.png", "25.png", "30.png", "t.json", "drawn"
     }  # fmt: skip
     assert log.steps == [1] * 4
-
-
-def test_a_table_that_cannot_be_joined_ends_the_run(folder, monkeypatch):
-    append = RecordTable.append_part
-
-    def failing(self, path, index, source):
-        if index == 1:
-            raise InputError("the disk is full")
-        append(self, path, index, source)
-
-    monkeypatch.setattr(RecordTable, "append_part", failing)
-    with pytest.raises(InputError, match="the disk is full"):
-        run(folder, outputs=Outputs(f"{folder}/t.json"))
-    assert not (folder / "t.json").exists()
 
 
 def test_the_only_input_takes_its_notes_limit_and_names(folder):

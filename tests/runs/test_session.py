@@ -7,6 +7,7 @@ import pytest
 
 import sonjit
 from sonjit import Body
+from sonjit.detectors import Detector
 from sonjit.media.found import Results
 from sonjit.media.sources.base import Source, SourceFrame
 from sonjit.results import Frame, MotionEvent
@@ -27,7 +28,7 @@ def body(angle_rad):
     return Body(1.0, points, points, np.ones(33, np.float32), np.ones(33, np.float32), id=4)
 
 
-class Script:
+class Script(Detector):
     """Detector that gives a body per angle, frame by frame, and says that it found more."""
 
     kind = "body"
@@ -123,8 +124,7 @@ def test_events_end_with_the_stream():
     assert session.finish() == ([], [])
 
 
-def test_the_last_frame_of_a_recording_ends_its_events(monkeypatch):
-    monkeypatch.setattr("sonjit.runs.tracked_frames.Detector", Script)
+def test_the_last_frame_of_a_recording_ends_its_events():
     found = {}
     for live in (False, True):
         clip = Clip([k / FPS for k in range(FPS)], live=live)
@@ -134,8 +134,7 @@ def test_the_last_frame_of_a_recording_ends_its_events(monkeypatch):
     assert "cancel" not in dict(found[True])  # a camera does not wait for the next frame
 
 
-def test_a_source_that_fails_gives_its_frames_and_their_ends_first(monkeypatch):
-    monkeypatch.setattr("sonjit.runs.tracked_frames.Detector", Script)
+def test_a_source_that_fails_gives_its_frames_and_their_ends_first():
     frames = []
     with pytest.raises(OSError, match="disk"):
         frames.extend(sonjit.track(Clip([0.0, 0.1, 0.2, 0.3], fails=True), Script([0.5] * 4), events=[ELBOW.text]))

@@ -7,7 +7,6 @@ import pytest
 from sonjit import InputError
 from sonjit.geometry.cameras import Intrinsics
 from sonjit.runs import Outputs, Summary, Task, Worker
-from sonjit.runs import task as tasks
 from sonjit.runs.task import Lift
 
 METHODS = {Task: ("count_text", "open"), Worker: ("start", "process", "count")}
@@ -70,15 +69,6 @@ def test_a_drawing_that_fails_is_dropped_only_in_addition_to_other_outputs(outpu
     other = Summary(written=outputs.paths)
     worker.report_dropped(other)
     assert (other.problems, other.written) == ([], outputs.paths)
-
-
-@pytest.mark.parametrize(("how", "has_sound"), [("none", True), ("black", False)])
-def test_a_drawing_without_people_has_no_sound(monkeypatch, how, has_sound):
-    calls = []
-    monkeypatch.setattr(tasks, "open_drawing_writer", lambda *given, sound: calls.append((*given, sound)) or "writer")
-    worker = subclass(Worker)(how)
-    assert worker.open_drawing("d.mp4", "source", Outputs(draw="d.mp4")) == "writer"
-    assert calls == [("d.mp4", "source", has_sound)]
 
 
 def test_a_worker_forgets_the_times_of_the_input_before():

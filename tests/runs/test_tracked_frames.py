@@ -1,4 +1,4 @@
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from inspect import signature
 from typing import Literal, get_overloads
 
@@ -10,14 +10,18 @@ from PIL import Image
 import sonjit
 from sonjit import InputError
 from sonjit._util import InputNote, InputWarning
+from sonjit.detectors import Detector
 from sonjit.media.found import Results
 from sonjit.runs import tracked_frames
 
 from ..support.scripted import Clip, Script, body, hand  # noqa: TID252  # one helper for all packages
 
 
-class Finds:
+class Finds(Detector):
     """Network of a detector that finds one hand whose score is the brightness of the image."""
+
+    def __init__(self):
+        """Load no network."""
 
     def detect(self, image, *, time=None, roi=None):
         points = np.full((21, 3), 5, np.float32)
@@ -25,6 +29,9 @@ class Finds:
 
     def finish(self):
         return []
+
+    def reset(self):
+        pass
 
 
 @pytest.fixture
@@ -34,8 +41,7 @@ def folder(tmp_path):
     return tmp_path
 
 
-def test_frames_contain_the_instances_and_the_image(monkeypatch, folder):
-    monkeypatch.setattr("sonjit.runs.tracked_frames.Detector", Finds)
+def test_frames_contain_the_instances_and_the_image(folder):
     scores = []
     for frame in sonjit.track(folder, Finds()):
         assert frame.image.shape == (20, 30, 3)
@@ -61,17 +67,14 @@ def test_a_folder_is_searched_as_stills_with_the_published_networks(folder):
         frames[0].draw()
 
 
-def test_options_apply_only_to_names(folder, monkeypatch):
-    monkeypatch.setattr("sonjit.runs.tracked_frames.Detector", Finds)
+def test_options_apply_only_to_names(folder):
     with pytest.raises(InputError, match="max_instances: options apply only to the name of a detector"):
         sonjit.track(folder, Finds(), max_instances=1)
     with pytest.raises(InputError, match="unknown angle"):
         sonjit.track(folder, "body", count="tail_angle_rad")
 
 
-def test_photographs_and_videos_of_a_folder_are_all_tracked(folder, monkeypatch):
-    monkeypatch.setattr("sonjit.runs.tracked_frames.Detector", Finds)
-    monkeypatch.setattr(Finds, "reset", lambda self: None, raising=False)
+def test_photographs_and_videos_of_a_folder_are_all_tracked(folder):
     writer = cv2.VideoWriter(str(folder / "a.mp4"), cv2.VideoWriter_fourcc(*"mp4v"), 10, (30, 20))
     for _ in range(2):
         writer.write(np.full((20, 30, 3), 90, np.uint8))
@@ -87,8 +90,7 @@ def test_photographs_and_videos_of_a_folder_are_all_tracked(folder, monkeypatch)
         list(sonjit.track([folder / "a-bad.png", folder / "a-bad.png"], Finds()))
 
 
-def test_arrays_and_encoded_images_are_tracked(folder, monkeypatch):
-    monkeypatch.setattr("sonjit.runs.tracked_frames.Detector", Finds)
+def test_arrays_and_encoded_images_are_tracked(folder):
     grey = [np.full((20, 30, 3), level, np.uint8) for level in (10, 20)]
     encoded = (folder / "2.png").read_bytes()
 
@@ -110,8 +112,7 @@ def test_arrays_and_encoded_images_are_tracked(folder, monkeypatch):
         names([b"no image"])
 
 
-def test_measures_of_frames_become_columns(folder, monkeypatch):
-    monkeypatch.setattr("sonjit.runs.tracked_frames.Detector", Finds)
+def test_measures_of_frames_become_columns(folder):
     frames = list(sonjit.track(folder, Finds(), measures=True))
     assert frames[0].measures[0].keys() >= {"palm_facing", "gesture"}
     table = sonjit.to_dataframe(frames, rows="instance")
@@ -217,8 +218,7 @@ def test_events_end_with_the_last_frame_of_each_video(opened, tmp_path, write_vi
     assert events == [(name, *rest) for name in ("a.mp4", "b.mp4") for rest in ((1, "begin"), (4, "cancel"))]
 
 
-def test_notes_and_problems_of_a_source_are_warnings_once(monkeypatch):
-    monkeypatch.setattr(tracked_frames, "Detector", Script)
+def test_notes_and_problems_of_a_source_are_warnings_once():
 
     class Damaged(Clip):
         def _frames(self):
@@ -258,12 +258,9 @@ def test_a_list_of_files_goes_on_after_one_that_cannot_be_read(opened, mixed):
         list(sonjit.track(mixed, "body"))
 
 
-def test_held_gestures_end_with_the_last_frame_of_a_named_detector_and_of_a_given_one(monkeypatch):
+def test_held_gestures_end_with_the_last_frame_of_a_detector():
     def find(_):
         return [hand(gesture=("Fist", 0.5))]
 
-    monkeypatch.setattr(tracked_frames, "detector_for_input", lambda *_: nullcontext(Script("hands", find)))
-    monkeypatch.setattr(tracked_frames, "Detector", Script)
-    for detector, options in (("hands", {"gestures": "canned"}), (Script("hands", find), {})):
-        frames = list(sonjit.track(Clip(8), detector, **options))
-        assert [(frame.index, event.phase) for frame in frames for event in frame.events] == [(4, "begin"), (7, "end")]
+    frames = list(sonjit.track(Clip(8), Script("hands", find)))
+    assert [(frame.index, event.phase) for frame in frames for event in frame.events] == [(4, "begin"), (7, "end")]

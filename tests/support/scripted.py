@@ -5,6 +5,7 @@ import math
 import numpy as np
 
 from sonjit import Body, Face, Hand
+from sonjit.detectors import Detector
 from sonjit.media.found import Results
 from sonjit.media.sources.base import Source, SourceFrame
 from sonjit.results import Gesture, MotionEvent
@@ -81,11 +82,13 @@ def motion(phase, time, *, name="Swipe_Left", id=1, side="Right", strength=0.5):
     return MotionEvent(name, phase, id, side, time, strength, (0.25, -0.125), 1.5)
 
 
-class Script:
+class Script(Detector):
     """Detector that finds what a function of the index of the frame returns: instances, and motions.
 
     The `last` motions end with the stream.
     """
+
+    kind = ""
 
     def __init__(self, kind, find, more=0, last=()):
         self.kind, self._find, self._more, self._last = kind, find, more, last
