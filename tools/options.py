@@ -3,8 +3,8 @@
 python tools/options.py           # write the files
 python tools/options.py --check   # fail if a file is out of date
 
-The files are tables of the documentation, the page of the command line, the types of the arguments of
-`create_detector`, the types of the options of the browser module, and the settings of drawings of the live app.
+The files are tables of the documentation, the page of the command line, the signature of `create_detector` and the
+types of its arguments, the types of the options of the browser module, and the settings of drawings of the live app.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import sys
 from collections import Counter
 from os import PathLike
 from pathlib import Path
+from textwrap import fill
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -39,6 +40,7 @@ PAGES = [
     PROJECT / f"{name}.md" for name in ("docs/options", "docs/cli", "docs/measured", "benchmarks/README", "README")
 ]
 ARGUMENTS = PROJECT / "src" / "sonjit" / "detectors" / "arguments.py"
+CREATE = PROJECT / "src" / "sonjit" / "detectors" / "create.py"
 BROWSER_TYPES = PROJECT / "web" / "src" / "option-types.ts"
 BROWSER_STYLE = PROJECT / "web" / "src" / "drawing-style.ts"
 RESULTS = PROJECT / "benchmarks" / "results"
@@ -63,7 +65,8 @@ from sonjit.detectors.smoothing import Filter
 
 class NoSuchOption:
     """Type that a type checker names where the kind has no option of that name."""'''
-_ANY = 'class AnyArguments(CommonArguments, total=False):\n    """Arguments of any kind."""\n'
+_PARAMETERS = re.compile(r"(def create_detector\(  #.*?\n    kind: .*?\n    \*,\n).*?(    \*\*others: )", re.DOTALL)
+_DESCRIPTIONS = re.compile(r"(`sonjit\.detectors\.KindName\(.*?\n).*?(        others: )", re.DOTALL)
 _EXACT = """if TYPE_CHECKING:  # Python itself does not know `extra_items` yet, see PEP 728
 """
 _BROWSER_TYPES = {"boolean": "boolean", "integer": "number", "number": "number", "string": "string"}
@@ -204,12 +207,29 @@ def arguments() -> str:
     names: dict[type | None, list[str]] = {options: [*declared_options(options)] for options in kinds}
     names[CommonOptions].remove("model")
     classes = [_arguments_class(one, [n for n in names[one] if n not in names.get(one.__base__, ())]) for one in kinds]
-    models = sorted({name for kind in KINDS.values() for name in kind.models})
-    own = dict(re.findall(r"^    (\w+): (.+)$", "\n".join(classes[1:]), re.MULTILINE))
-    own["model"] = f"Literal[{', '.join(map(json.dumps, models))}] | None"
-    classes.append("\n".join([_ANY, *(f"    {name}: {kind}" for name, kind in own.items())]))
     classes.append("\n\n".join([_EXACT.rstrip(), *map(_exact_class, kinds[1:])]))
     return "\n\n\n".join([_HEAD, *classes]) + "\n"
+
+
+def create() -> str:
+    """Return the Python module of `create_detector` with the parameters and descriptions of all options."""
+    parameters: list[str] = []
+    descriptions: list[str] = []
+    for name, option in every_option().items():
+        owners = [entry.options for entry in KINDS.values() if name in declared_options(entry.options)]
+        types = {_python_type(get_type_hints(owner, include_extras=True)[name].__origin__) for owner in owners}
+        if name == "model":
+            models = sorted({model for entry in KINDS.values() for model in entry.models})
+            types = {f"Literal[{', '.join(map(json.dumps, models))}] | None"}
+        parameters.append(f"    {name}: {types.pop()} = " + ('"auto",\n' if name == "smoothing" else "None,\n"))
+        defaults = {getattr(owner, name) for owner in owners}
+        details = f" Choices: {', '.join(option.choices)}." if option.choices else ""
+        if len(defaults) == 1 and not option.default_by and (default := defaults.pop()):
+            details += f" Default: {default}."
+        description = f"{name}: {option.help}{details}"
+        descriptions.append(fill(description, 120, initial_indent=" " * 8, subsequent_indent=" " * 12) + "\n")
+    text = _PARAMETERS.sub(lambda match: match[1] + "".join(parameters) + match[2], CREATE.read_text("utf-8"))
+    return _DESCRIPTIONS.sub(lambda match: match[1] + "".join(descriptions) + match[2], text)
 
 
 def _exact_class(options: type[CommonOptions]) -> str:
@@ -403,7 +423,7 @@ SECTIONS: dict[str, Callable[[], str]] = {
         mutants,
     )
 }
-GENERATED = {ARGUMENTS: arguments, BROWSER_TYPES: browser_types, BROWSER_STYLE: browser_style}
+GENERATED = {ARGUMENTS: arguments, CREATE: create, BROWSER_TYPES: browser_types, BROWSER_STYLE: browser_style}
 
 
 def page(text: str) -> str:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import inspect
 import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_type_hints
+from typing import TYPE_CHECKING, Any
 
-from griffe import Extension, Function, Object, Parameter, ParameterKind, Parameters
+from griffe import Extension, Object
 
 import sonjit
-from sonjit.detectors.arguments import AnyArguments
 
 if TYPE_CHECKING:
     from mkdocs.config.defaults import MkDocsConfig
@@ -24,18 +22,7 @@ _EXAMPLE = re.compile(r"^(?P<indent>[ ]*)>>> .*?(?=\n[ ]*\n(?![ ]*>>>)|\Z)", re.
 
 
 class Reference(Extension):
-    """Enclose examples in docstrings in fences without directives of doctest, and show the options of detectors."""
-
-    def on_function(self, *, func: Function, **_: object) -> None:
-        """Replace `**options` by the options that `create_detector` has at run time."""
-        if func.path == "sonjit.detectors.create.create_detector" and func.docstring is not None:
-            kind, *options, _rest = inspect.signature(sonjit.create_detector).parameters.values()
-            types = {name: inspect.formatannotation(one) for name, one in get_type_hints(AnyArguments).items()}
-            only = ParameterKind.keyword_only
-            own = (Parameter(p.name, annotation=types[p.name], kind=only, default=repr(p.default)) for p in options)
-            func.parameters = Parameters(func.parameters[kind.name], *own)
-            func.docstring.value = inspect.getdoc(sonjit.create_detector) or ""
-            self.on_object(obj=func)
+    """Enclose examples in docstrings in fences without directives of doctest."""
 
     def on_object(self, *, obj: Object, **_: object) -> None:
         """Rewrite the object's docstring."""

@@ -270,6 +270,6 @@ def test_recordings_have_room_for_several_people_unless_a_maximum_is_given(kind)
 
 def test_no_argument_is_required():
     kinds = (arguments.CommonArguments, arguments.HandArguments, arguments.FaceArguments, arguments.BodyArguments)
-    for one in (*kinds, arguments.HolisticArguments, arguments.AnyArguments):
+    for one in (*kinds, arguments.HolisticArguments):
         assert not one.__required_keys__
         assert "max_instances" in one.__optional_keys__

@@ -1,14 +1,12 @@
 """Options of detectors: their bounds and defaults, and what the detectors derive from them."""
 
-import inspect
 from types import SimpleNamespace
 
 import pytest
 
-import sonjit
 from sonjit import InputError
-from sonjit.detectors import create, kinds, options
-from sonjit.detectors.kinds import KINDS, find_model, make_options, options_for, options_of, refuse_unused_options
+from sonjit.detectors import kinds, options
+from sonjit.detectors.kinds import KINDS, find_model, make_options, options_for, refuse_unused_options
 from sonjit.detectors.options import BodyOptions, CommonOptions, FaceOptions, GraphThresholds, HandOptions
 from sonjit.detectors.smoothing import KeypointSmoother, OneEuro
 
@@ -80,31 +78,6 @@ def test_models_are_named_by_their_kind(name, model):
 )
 def test_options_that_have_an_effect_or_describe_what_happens_are_accepted(kind, given):
     refuse_unused_options(options_for(kind, **given), given)
-
-
-def test_the_function_has_the_parameters_and_descriptions_of_all_options():
-    described = {name: one for kind in reversed(NAMES) for name, one in options_of(KINDS[kind]).items()}
-    parameters, texts = create.option_parameters()
-    first, *own, last = inspect.signature(sonjit.create_detector).parameters.values()
-    assert (first.name, last.name) == ("kind", "options")
-    assert own == parameters
-    assert {one.name for one in parameters} == described.keys()
-    assert {one.kind for one in parameters} == {inspect.Parameter.KEYWORD_ONLY}
-    groups = [described[one.name].group for one in parameters]
-    assert groups == sorted(groups)
-    defaults = {one.name: one.default for one in parameters}
-    assert (defaults["smoothing"], defaults["search_interval"], defaults["gestures"]) == ("auto", 5, None)
-    assert [defaults[name] for name in ("model", "max_instances", "min_detection_score")] == [None] * 3  # of the kind
-    assert "\n".join(texts) in sonjit.create_detector.__doc__
-    for parameter, text in zip(parameters, texts, strict=True):
-        line, *more = text.splitlines()
-        assert line.startswith(f"        {parameter.name}: ")
-        assert all(line.startswith(" " * 12) and line[12] != " " for line in more)
-        assert max(map(len, [line, *more])) <= 120
-        assert not more or len(line) + 1 + len(more[0].split()[0]) > 120  # lines are full
-    choices = next(text for text in texts if text.startswith("        engine: "))
-    assert choices.endswith(" Choices: openvino, onnxruntime.")
-    assert "Choices" not in next(text for text in texts if text.startswith("        threads: "))
 
 
 def test_smoothers_are_made_for_each_track_of_filters_only():

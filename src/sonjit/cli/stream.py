@@ -13,7 +13,6 @@ from sonjit import track
 from sonjit._util import InputError, json_from, pluralize
 from sonjit.cli.options import Count, FileName
 from sonjit.detectors import KindName
-from sonjit.detectors.arguments import AnyArguments
 from sonjit.detectors.kinds import find_kind
 from sonjit.gestures import LearnedGestures
 from sonjit.gestures.control import Command, Controller, load_map
@@ -58,16 +57,15 @@ def stream(
     if is_vmc and gestures is not None:
         raise InputError(f"--gestures {gestures} has no effect with vmc, which sends no gestures")
     kind = kind or ("face" if is_vmc else "hands")
-    of_kind: Any = model  # a choice of the kind
-    options = AnyArguments(
-        model=of_kind,
-        max_instances=max_instances,
-        gestures=gestures,
-        landmark_model=landmark_model,
-        mirrored=mirrored,
-    )
+    options: dict[str, Any] = {  # those of the kind
+        "model": model,
+        "max_instances": max_instances,
+        "gestures": gestures,
+        "landmark_model": landmark_model,
+        "mirrored": mirrored,
+    }
     if kind == "face" and not (model or "").startswith("box"):
-        options |= AnyArguments(blendshapes=True, transform=True)
+        options |= {"blendshapes": True, "transform": True}
     if kind == "holistic" and is_vmc:
         options["blendshapes"] = True
     list_name = find_kind(kind).list_name

@@ -75,25 +75,6 @@ class HolisticArguments(BodyArguments, total=False):
     face_model: Literal["attention", "mesh"] | None
 
 
-class AnyArguments(CommonArguments, total=False):
-    """Arguments of any kind."""
-
-    model: Literal["attention", "box", "box-full", "full", "heavy", "lite", "mesh"] | None
-    mirrored: bool | None
-    visibility: bool | None
-    keypoints: Literal["published", "refined"] | None
-    gestures: str | PathLike[str] | None
-    distance: bool | None
-    hand_length: float | None
-    camera: str | None
-    blendshapes: bool | None
-    transform: bool | None
-    segmentation: bool | None
-    smooth_segmentation: bool | None
-    hand_model: Literal["full", "lite"] | None
-    face_model: Literal["attention", "mesh"] | None
-
-
 if TYPE_CHECKING:  # Python itself does not know `extra_items` yet, see PEP 728
 
     class ExactHandArguments(HandArguments, extra_items=NoSuchOption):

@@ -1,17 +1,17 @@
-"""`create_detector`: make a running detector from names and options."""
+"""`create_detector`: make a running detector from names and options.
+
+The three steps are `create_detector`, whose parameters and descriptions `tools/options.py` writes;
+`detector_for_input`, which checks the options; and `detector_from`, which loads the networks.
+"""
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
-from dataclasses import fields, replace
-from textwrap import fill
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, NewType, Unpack, overload
 
 from sonjit._util import InputError
 from sonjit._util.extensions import resolved
-from sonjit._util.option import declared_options
-from sonjit.detectors import options as option_types
 from sonjit.detectors import tracking
 from sonjit.detectors.interfaces import Kind, StillSearch
 from sonjit.detectors.kinds import KindEntry, find_kind, make_options, refuse_unused_options
@@ -20,18 +20,19 @@ from sonjit.detectors.pipeline import Detector
 from sonjit.results import Body, Face, Hand, Person, Result
 
 if TYPE_CHECKING:  # the choices of options would take the order of these types
+    from os import PathLike
+
     from sonjit.detectors.arguments import (
         ExactBodyArguments,
         ExactFaceArguments,
         ExactHandArguments,
         ExactHolisticArguments,
     )
+    from sonjit.detectors.smoothing import Filter
     from sonjit.media.sources.base import SourceKind
 
 KindName = NewType("KindName", str)
 """A kind that is known at run time: the name of a registered kind, or a TOML file of a network."""
-_OPTIONS_ENTRY = "        **options: Options of the kind."
-"""Line in the docstring of `create_detector` that the descriptions of the options replace."""
 
 
 @overload
@@ -54,17 +55,97 @@ def create_detector(kind: Literal["holistic"], **options: Unpack[ExactHolisticAr
 def create_detector(kind: KindName, **options: object) -> Detector[Result]: ...
 
 
-def create_detector(kind: str = "hands", **options: object) -> Detector[Any]:
+def create_detector(  # pyright: ignore[reportInconsistentOverload]  # options of registered kinds have other types
+    kind: str = "hands",
+    *,
+    model: Literal["attention", "box", "box-full", "full", "heavy", "lite", "mesh"] | None = None,
+    max_instances: int | None = None,
+    static_image: bool | None = None,
+    flip_horizontal: bool | None = None,
+    smoothing: Literal["auto", "none", "one_euro", "published"] | Filter | None = "auto",
+    min_detection_score: float | None = None,
+    min_presence_score: float | None = None,
+    search_interval: int | None = None,
+    search: Literal["auto", "fast", "thorough"] | None = None,
+    mirrored: bool | None = None,
+    segmentation: bool | None = None,
+    smooth_segmentation: bool | None = None,
+    keypoints: Literal["published", "refined"] | None = None,
+    gestures: str | PathLike[str] | None = None,
+    blendshapes: bool | None = None,
+    hand_model: Literal["full", "lite"] | None = None,
+    face_model: Literal["attention", "mesh"] | None = None,
+    transform: bool | None = None,
+    visibility: bool | None = None,
+    distance: bool | None = None,
+    hand_length: float | None = None,
+    camera: str | None = None,
+    models_dir: str | PathLike[str] | None = None,
+    detector_model: str | PathLike[str] | None = None,
+    landmark_model: str | PathLike[str] | None = None,
+    engine: Literal["onnxruntime", "openvino"] | None = None,
+    device: str | None = None,
+    precision: Literal["auto", "bf16", "f16", "f32", "int8"] | None = None,
+    threads: int | None = None,
+    **others: object,
+) -> Detector[Any]:
     """Create a detector.
 
-    The dataclass of a kind in `sonjit.detectors.options` has the options of the kind: `HandOptions`, `FaceOptions`,
-    `BodyOptions` or `HolisticOptions`. None means the default, except for `smoothing`, where it means no smoothing.
-    `smoothing` also accepts a filter object, see `Filter`.
+    None means the default of an option, except for `smoothing`, where it means no smoothing. `smoothing` also accepts a
+    filter object, see `Filter`. The dataclass of a kind in `sonjit.detectors.options` has the options of the kind:
+    `HandOptions`, `FaceOptions`, `BodyOptions` or `HolisticOptions`.
 
     Args:
         kind: Kind of instance to find: `"hands"`, `"face"`, `"body"`, `"holistic"`, or a registered one, which type
             checkers accept as `sonjit.detectors.KindName("spots")`.
-        **options: Options of the kind.
+        model: Model of the kind.
+        max_instances: Maximum number of instances in a live stream. Default in stills: 20, in recordings: 6.
+        static_image: Treat every image as a still. Default: false in Python; otherwise true for images and false for
+            videos.
+        flip_horizontal: Flip the x coordinates of the output.
+        smoothing: Smooth keypoints over time. auto: one_euro for hands and faces in streams, published for bodies and
+            people in streams, none for stills. published: the smoothing of MediaPipe's graph. Choices: auto, none,
+            published, one_euro. Default: auto.
+        min_detection_score: Minimum score of a new detection. Default: 0.5, for box-full 0.6.
+        min_presence_score: Minimum presence score of a tracked instance. Default: 0.5.
+        search_interval: Frames between searches for more instances while some are tracked. 1 searches every frame.
+            Default: 5.
+        search: fast searches the full image once, as MediaPipe does. In images, auto also searches for small and hidden
+            instances, finds 1.8 times as many hands, and usually takes two to ten times as long. In videos, auto
+            spreads these searches over frames. thorough usually takes ten to thirty times as long as fast. Choices:
+            fast, thorough, auto. Default: auto.
+        mirrored: Treat the input as a selfie view, in which left and right are exchanged.
+        segmentation: Add a mask to each body.
+        smooth_segmentation: Smooth masks over time. Default: True.
+        keypoints: Hand keypoints. published: the network's keypoints, as in MediaPipe. refined: these keypoints,
+            corrected from the network's feature maps, with z in the scale of x and y. refined requires the published
+            networks. Choices: published, refined. Default: published.
+        gestures: Classify the gesture of each hand. canned: the shipped gestures. asl: also the letters of American
+            Sign Language. Or a file of sonjit gestures train, which takes precedence over the shipped gestures.
+        blendshapes: Add blendshapes to each face: 22 from its mesh, or 52 with a registered face_landmarker.task or
+            holistic_landmarker.task and the default models.
+        hand_model: Model of the hands. Default: lite with a lite body, otherwise full. Choices: lite, full.
+        face_model: Model of the faces. Default: mesh with a lite body, otherwise attention. Choices: mesh, attention.
+        transform: Add the pose in centimetres to each face with a mesh.
+        visibility: Add to each keypoint the probability that it is visible.
+        distance: Add the distance from the camera to each hand. Results then have refined keypoints, and the bones of a
+            track have nearly the same lengths in all frames.
+        hand_length: Length of the hands in metres, along the bones from the wrist to the tip of the middle finger.
+            Requires distance. Default: 0.173, the mean of adults.
+        camera: Focal lengths and principal point as fx,fy,cx,cy in pixels. Requires distance. Default: 60 degrees
+            across the longer side.
+        models_dir: Folder with the published weight files. Default: the cache.
+        detector_model: File of a custom detector network.
+        landmark_model: File of a custom landmark network, or a MediaPipe task bundle (.task). Its detector is used too.
+        engine: Inference runtime. Choices: openvino, onnxruntime. Default: openvino.
+        device: Device: cpu, gpu, npu or auto. onnxruntime also accepts cuda, tensorrt, coreml and directml. Default:
+            CPU.
+        precision: Number format of the networks. auto is f32, except in networks whose keypoints move by at most 0.3
+            px: hands run partly in bf16 if the CPU has it, and networks in int8 if `sonjit models quantize` wrote them
+            on the same kind of CPU with VNNI. int8 always uses these networks. Choices: auto, f32, bf16, f16, int8.
+            Default: auto.
+        threads: Threads per process. 0 uses all cores. Default: SONJIT_THREADS, or all cores.
+        others: Further options of a registered kind.
 
     Raises:
         InputError: A name is unknown, the kind does not have an option, a value is out of bounds, an option has no
@@ -75,11 +156,15 @@ def create_detector(kind: str = "hands", **options: object) -> Detector[Any]:
         ...     [hand.handedness for hand in detector.detect("photo.jpg")]
         ['Left', 'Right']
     """
-    return detector_for_input(kind, options, "camera")
+    options = dict(locals())
+    del options["kind"], options["others"]
+    if smoothing == "auto":  # the default of the kind
+        del options["smoothing"]
+    return detector_for_input(kind, options | others, "camera")
 
 
 def detector_for_input(kind: str, options: Mapping[str, object], source: SourceKind) -> Detector[Any]:
-    """Create a detector for a source. Options of streams do not apply to stills."""
+    """Check options and create a detector for a source. Options of streams do not apply to stills."""
     checked = make_options(find_kind(kind), options).for_input(source)
     refuse_unused_options(checked, options)
     return detector_from(checked)
@@ -147,36 +232,3 @@ def _load_search(entry: KindEntry, options: CommonOptions, kind: Kind[Any, Any])
             f"search='thorough' is not available for {entry.name} {options.model} in {images}. Use search='auto'."
         )
     return search
-
-
-def option_parameters() -> tuple[list[inspect.Parameter], list[str]]:
-    """Return the parameters of all options and their descriptions, for the documentation of `create_detector`."""
-    kinds = (
-        CommonOptions,
-        option_types.HandOptions,
-        option_types.FaceOptions,
-        option_types.BodyOptions,
-        option_types.HolisticOptions,
-    )
-    options = {name: option for kind in reversed(kinds) for name, option in declared_options(kind).items()}
-    texts: list[str] = []
-    parameters: list[inspect.Parameter] = []
-    for name, option in sorted(options.items(), key=lambda item: item[1].group):
-        defaults = {field.default for kind in kinds[1:] for field in fields(kind) if field.name == name}
-        default = defaults.pop() if len(defaults) == 1 and option.default_by != "model" else None
-        parameters.append(inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default))
-        choices = f" Choices: {', '.join(option.choices)}." if option.choices else ""
-        texts.append(fill(f"{name}: {option.help}{choices}", 120, initial_indent=" " * 8, subsequent_indent=" " * 12))
-    return parameters, texts
-
-
-def _document_options() -> None:
-    """Give `create_detector` the signature and the argument descriptions of its options."""
-    parameters, texts = option_parameters()
-    first, last = inspect.signature(create_detector).parameters.values()
-    create_detector.__signature__ = inspect.Signature([first, *parameters, last])  # pyright: ignore[reportFunctionMemberAccess]
-    if create_detector.__doc__:  # absent under python -OO
-        create_detector.__doc__ = create_detector.__doc__.replace(_OPTIONS_ENTRY, "\n".join(texts))
-
-
-_document_options()
