@@ -5,7 +5,7 @@ import time
 from contextlib import nullcontext
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -57,24 +57,25 @@ def stream(
     if is_vmc and gestures is not None:
         raise InputError(f"--gestures {gestures} has no effect with vmc, which sends no gestures")
     kind = kind or ("face" if is_vmc else "hands")
-    options: dict[str, Any] = {  # those of the kind
-        "model": model,
-        "max_instances": max_instances,
-        "gestures": gestures,
-        "landmark_model": landmark_model,
-        "mirrored": mirrored,
-    }
-    if kind == "face" and not (model or "").startswith("box"):
-        options |= {"blendshapes": True, "transform": True}
-    if kind == "holistic" and is_vmc:
-        options["blendshapes"] = True
+    has_mesh = kind == "face" and not (model or "").startswith("box")
+    frames_of_source = track(
+        str(source),
+        KindName(kind),
+        model=model,
+        max_instances=max_instances,
+        gestures=gestures,
+        landmark_model=landmark_model,
+        mirrored=mirrored,
+        blendshapes=has_mesh or (kind == "holistic" and is_vmc),
+        transform=has_mesh,
+    )
     list_name = find_kind(kind).list_name
     frames = instances = 0
     omitted = Omitted()
     try:
         with LiveOutput(to, list_name, mirrored=mirrored) as output:
             start_s = None
-            for frame in islice(track(str(source), KindName(kind), **options), limit and min(limit, sys.maxsize)):
+            for frame in islice(frames_of_source, limit and min(limit, sys.maxsize)):
                 height, width = frame.image.shape[:2]
                 now_s, frame_s = time.monotonic(), frame.time or 0.0
                 start_s = now_s - frame_s if start_s is None else start_s
