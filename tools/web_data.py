@@ -3,14 +3,13 @@
 python tools/web_data.py           # write web/src/data.json
 python tools/web_data.py --check   # fail if the file is out of date
 
-The file names the constants of each group. To share another one, add its name to the group and run the program.
+To share another constant, add its name to a list below and run the program.
 """
 
 from __future__ import annotations
 
 import inspect
 import json
-import math
 import sys
 from dataclasses import asdict, is_dataclass
 from itertools import groupby
@@ -21,7 +20,7 @@ from sonjit.compat.mediapipe import _selfie as selfie
 from sonjit.detectors import bystanders, observations, options, pipeline, smoothing, tracking
 from sonjit.detectors.kinds import KINDS, body, face, face_networks, hand_heads, hands, holistic, options_of
 from sonjit.detectors.search import bodies as search_bodies
-from sonjit.detectors.search import faces, geometry, light, network, score, stream_finders, streams
+from sonjit.detectors.search import faces, geometry, light, network, score
 from sonjit.detectors.search import hands as search_hands
 from sonjit.geometry import rotations, windows
 from sonjit.gestures import (
@@ -44,47 +43,103 @@ from sonjit.server.kinds import IN_PAGES, networks_in_pages
 from sonjit.weights.catalog import find_record
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
     from types import ModuleType
 
     from sonjit.detectors.kinds import KindEntry
     from sonjit.detectors.ssd import AnchorGrid
 
 FILE = Path(__file__).parents[1] / "web" / "src" / "data.json"
-GROUPS = {
-    "body": body,
-    "bystanders": bystanders,
-    "face": face,
-    "face_bundle": face_networks,
-    "face_networks": face_networks,
-    "face_refinement": face,
-    "face_regions": face_skeletons,
-    "hand_heads": hand_heads,
-    "hand_refinement": hand_heads,
-    "hands": hands,
-    "hiding": hiding,
-    "holistic": holistic,
-    "metric_faces": rotations,
-    "observations": observations,
-    "options": options,
-    "pipeline": pipeline,
-    "tracking": tracking,
+CONSTANTS = {
+    "body": (
+        body,
+        "ALIGNMENT_FILTER BOX_SCALE BUNDLE_OVERLAP CORE DETECTOR_RANGE IMAGE_FILTER KERNEL KEYPOINTS "
+        "KEYPOINT_OUTPUTS LANDMARKS LEAST_PEAK MASK_OUTPUT MASK_RATIO SAME_HIPS SURE TORSO TORSO_ACROSS TORSO_DOWN "
+        "UNCERTAINTY USED VISIBILITY_ALPHA WORLD_FILTER",
+    ),
+    "bystanders": (
+        bystanders,
+        "BODY FACE FEWER_PARTS GLANCED_FACE HEAD_HEIGHT HEAD_WIDTH MESH MESH_AGAIN MIN_SIDE_PX PARTS PERSON "
+        "TURNED_FACE TURNED_PARTS TURNS",
+    ),
+    "face": (
+        face,
+        "AROUND_KEYPOINTS BOX_SCALE CERTAIN DETECTION_WEIGHT LEAST LEAST_DISTANCE LEFT_CORNER MIN_AGAIN MIN_TURNED "
+        "RIGHT_CORNER SHIFT_Y TURNED_SCALE TURNED_SHIFT_Y UNSEEN",
+    ),
+    "face_bundle": (face_networks, "BASIS CANONICAL_MESH LANDMARK MESH POINTS VERTEX VERTICES WEIGHT"),
+    "face_networks": (face_networks, "BUNDLE_OUTPUTS BUNDLE_OVERLAP BUNDLE_SMOOTHING DETECTOR_RANGE MESH MESH_OUTPUTS"),
+    "face_refinement": (face, "LEFT_EYE LIPS MESH REFINED RIGHT_EYE RIM"),
+    "face_regions": (face_skeletons, "LEFT_EYE LIPS RIGHT_EYE"),
+    "hand_heads": (hand_heads, "BEFORE BEHIND TAPS"),
+    "hand_refinement": (hand_heads, "WORLD_SCALE"),
+    "hands": (
+        hands,
+        "AROUND_HAND BOX_KEYPOINTS FROM_PALM INDEX_MCP KEYPOINTS MIDDLE_MCP PALM_MIDDLE_MCP PALM_WRIST RING_MCP "
+        "WRIST Z_SCALE",
+    ),
+    "hiding": (hiding, "CELLS CUT_LEVELS CUT_SHARE FORWARD_S PERIOD_S ROUNDS SAME WINDOWS"),
+    "holistic": (
+        holistic,
+        "EYES FACE_AGREEMENT HAND_AGREEMENT HAND_SCALE HAND_SHIFT HEAD HEAD_SCALE INDEX MAX_WRIST_DISTANCE "
+        "MIN_BODY_SHIFT MIN_FACE_SCORE MIN_HEAD_PX MIN_VISIBILITY OTHER_SIDE_COST PART_INTERVAL PINKY WRIST",
+    ),
+    "metric_faces": (rotations, "HALF_HEIGHT NEAR"),
+    "observations": (observations, "BOX_MARGIN MAX_SIDE_DIFFERENCE NESTED_OVERLAP SAME_DISTANCE"),
+    "options": (options, "STILL_INSTANCES"),
+    "pipeline": (pipeline, "COUNT_INTERVAL MIN_STEP_S NOMINAL_STEP_S"),
+    "tracking": (
+        tracking,
+        "BLEND_OVERLAP COLOUR_MEMORY COLOUR_RATIO COLOUR_WEIGHT DRIFT_WINDOW_S INITIAL_OFFSET MAX_INTERRUPTION_S "
+        "MAX_OCCLUDED_S MAX_REVIVE_DISTANCE MAX_STEP MAX_TRUSTED_COST MAX_UNOCCLUDED_S MIN_OVERLAP "
+        "MIN_SIDE_SURENESS MIN_STEP_S NEW_TRACK_FRAMES OCCLUDED_COST OCCLUDED_OFFSET OFFSET_DECAY_S "
+        "SAME_INSTANCE_DISTANCE SCORE_DECAY_S SIDE_MEMORY SIDE_WEIGHT SLIP_MARGIN SPEED_DECAY_S",
+    ),
 }
-"""Module with the constants of each group of the file."""
+"""Module of each group of constants, and the names that pages share, without a leading underscore."""
 SEARCH = {
-    "bodies": search_bodies,
-    "faces": faces,
-    "geometry": geometry,
-    "hands": search_hands,
-    "light": light,
-    "network": network,
-    "score": score,
-    "stream_finders": stream_finders,
-    "streams": streams,
-    "windows": windows,
+    "bodies": (
+        search_bodies,
+        "COVER GREY HAIR HIPS KEPT MARGIN NECK NECK_TOLERANCE OWN_BOX PLACEMENTS RADIUS TOLERANCE UNSEEN",
+    ),
+    "faces": (
+        faces,
+        "ABOVE BOX_SCORE BROW_AND_CHIN CHEEKS EYE_CORNERS MIN_SHARE MOST_PARTS NOSE SAME_FACE TURNS UNSEEN UPPER",
+    ),
+    "geometry": (
+        geometry,
+        "EYES_TO_MOUTH FACE_CROP HEIGHT MIDDLE NEAR_BOX NEAR_SCALE NEAR_TURN PRESENT SAME_DISTANCE "
+        "SAME_INSIDE SAME_IOU SHOULDERS TOLERANCE TORSO",
+    ),
+    "hands": (
+        search_hands,
+        "ARM_REACH ARM_WINDOW CLOSER_WINDOW CROP_SCORE ELBOWS FACE_OF_EYES FACE_OF_SHOULDERS FAR_ARM FEET "
+        "HAND_WINDOW KNUCKLES MOST_ARM MOST_PALMS NEAR_ARM NEAR_CROP NEAR_SIZE NEAR_WINDOW NETWORK_SHARE SAME_HAND "
+        "SMALL_PX UNSEEN VISIBLE_FOOT WRISTS",
+    ),
+    "light": (light, "DARK GREY LIT NOISE_SIGMA_PX SAMPLES SKIN"),
+    "network": (
+        network,
+        "CENTRE_CODE CHANNELS INPUT_PX INPUT_RANGE MAX_SCALE MIN_ASPECT MIN_SCALE MOST_SIZE PERSON PERSON_AT RATIOS "
+        "SAME_PERSON SIDE SIZE_CODE STRIDES VALUES",
+    ),
+    "score": (score, "LEAST_PROBABILITY"),
+    "windows": (windows, "EDGE_PX LONG MIN_WINDOW_PX OVERLAP"),
 }
-FINDERS = (stream_finders.HandFinder, stream_finders.FaceFinder, stream_finders.BodyFinder)
-PACE = ("refresh_frames", "min_presence", "inferences")
+"""The same for the search of images."""
+MEASURES = {
+    "hand": (hand_measures, "CHAINS DIRECTIONS FULL_CURL_RAD INDEX_MCP JOINTS MAX_TILT_RAD PINCHES PINKY_MCP WRIST"),
+    "body": (body_measures, "EARS FOREARMS MIN_VISIBILITY PAIRS TORSO_POINTS TRIPLES"),
+    "face": (face_measures, "LEFT_EYE MOUTH RIGHT_EYE STABLE_POINTS"),
+}
+MOTIONS = {
+    "track": (motions, "GAP_S JUMP_PER_S LENGTH_S OUT PALM TIPS UP VELOCITY_S"),
+    "custom": (
+        custom_motions,
+        "AS_WELL GAP_S LENGTH_S MOST_STEPS PALM POINTS REST_S SETTLE_S SHAPE_WEIGHT SMOOTH_S STEP STEP_FEATURES TIPS",
+    ),
+}
+EVENTS = (annotations, "LOST_S MAX_GAP_S MIN_HOLD_S MIN_VISIBLE_S")
 GRIDS = {
     "palm": hands.PALM_GRID,
     "face-short": face_networks.SHORT_GRID,
@@ -98,27 +153,12 @@ def data() -> dict[str, Any]:
     kinds = {name: _kind(KINDS[name]) for name in IN_PAGES}
     roles = [roles for kind in kinds.values() for which in ("models", "for_stills") for roles in kind[which].values()]
     weights = {name for names in roles for name in names.values()} | set(selfie.SELFIE_WEIGHTS.values())
-    known = json.loads(FILE.read_text("utf-8"))
     return {
-        "constants": {
-            **{group: _constants(module, known["constants"][group]) for group, module in GROUPS.items()},
-            "search": {
-                group: _constants(module, known["constants"]["search"][group]) for group, module in SEARCH.items()
-            },
-        },
-        "finders": {
-            one.__name__: {name: None if (value := getattr(one, name)) == math.inf else value for name in PACE}
-            for one in FINDERS
-        },
+        "constants": {**_groups(CONSTANTS), "search": _groups(SEARCH)},
         "gestures": _gestures(),
-        "measures": {
-            "names": MEASURE_NAMES,
-            "hand": _constants(hand_measures, known["measures"]["hand"]),
-            "body": _constants(body_measures, known["measures"]["body"]),
-            "face": _constants(face_measures, known["measures"]["face"]),
-        },
-        "motions": _motions(known["motions"]),
-        "events": _constants(annotations, known["events"]),
+        "measures": {"names": MEASURE_NAMES, **_groups(MEASURES)},
+        "motions": _motions(),
+        "events": _named(*EVENTS),
         "one_euro": _defaults(smoothing.OneEuro),
         "blendshapes": BLENDSHAPES,
         "grids": {name: _grid(grid) for name, grid in GRIDS.items()},
@@ -130,7 +170,20 @@ def data() -> dict[str, Any]:
     }
 
 
-def _constants(module: ModuleType | type, names: Iterable[str] | None = None) -> dict[str, Any]:
+def _groups(groups: dict[str, tuple[ModuleType, str]]) -> dict[str, Any]:
+    """Return the named constants of each group."""
+    return {group: _named(*shared) for group, shared in groups.items()}
+
+
+def _named(module: ModuleType, names: str) -> dict[str, Any]:
+    """Return the constants of a module with these names, which spaces separate."""
+    plain = _constants(module)
+    if gone := set(names.split()) - plain.keys():
+        raise KeyError(f"{module.__name__} has no constants {', '.join(sorted(gone))}; see the lists in {__file__}")
+    return {name: plain[name] for name in names.split()}
+
+
+def _constants(module: ModuleType | type) -> dict[str, Any]:
     """Return the numbers, tables of numbers and dataclasses that a module or class defines in capitals, by name."""
     own = inspect.getsource(module)
     named = {
@@ -138,10 +191,7 @@ def _constants(module: ModuleType | type, names: Iterable[str] | None = None) ->
         for name, value in vars(module).items()
         if name.isupper() and name in own
     }
-    plain = {name: value for name, value in named.items() if _is_plain(value)}
-    if names is not None and (gone := set(names) - plain.keys()):
-        raise KeyError(f"{module.__name__} has no constants {', '.join(sorted(gone))}; see GROUPS in {__file__}")
-    return plain if names is None else {name: plain[name] for name in names}
+    return {name: value for name, value in named.items() if _is_plain(value)}
 
 
 def _is_plain(value: object) -> bool:
@@ -174,7 +224,7 @@ def _gestures() -> dict[str, Any]:
     }
 
 
-def _motions(known: dict[str, Any]) -> dict[str, Any]:
+def _motions() -> dict[str, Any]:
     """Return the constants of hand motions and of custom motions."""
     lines = _constants(hand_measures)
     finders = "Swipes", "Waves", "Circles", "Holds", "Rotations", "Pushes"
@@ -185,8 +235,7 @@ def _motions(known: dict[str, Any]) -> dict[str, Any]:
         "chains": lines["CHAINS"],
         "pinch": lines["PINCHES"][0],
         "forget_s": _defaults(MotionRecognizer)["forget_s"],
-        "track": _constants(motions, known["track"]),
-        "custom": _constants(custom_motions, known["custom"]),
+        **_groups(MOTIONS),
         **{one.__name__: _constants(one) for one in (*watches, motions.HandPair)},
     }
 

@@ -58,10 +58,11 @@ def test_a_page_offers_what_its_networks_can_find(engine, tmp_path):
         (engine / "models" / name).touch()
     kinds = kinds_of(tmp_path / "thorough", engine)
     offered = [name for name, kind in kinds.items() if "thorough" in kind["options"]["search"]["enum"]]
-    assert offered == ["hands", "face", "body"]  # streams of people are not searched so
-    (engine / "models" / find_weight("face-full").name).unlink()  # boxes alone are found without it
+    assert offered == ["hands", "face", "body"]  # the palm detector for people is missing
+    (engine / "models" / find_weight("face-full").name).unlink()  # only images of hands are searched without it
     kinds = kinds_of(tmp_path / "other", engine)
-    assert {name: kind["models"] for name, kind in kinds.items()} == {"hands": ["lite"], "face": ["box"]}
+    assert {name: kind["models"] for name, kind in kinds.items()} == MODELS | {"face": ["mesh", "box"], "body": ["full", "lite"]}
+    assert [name for name, kind in kinds.items() if "thorough" in kind["options"]["search"]["enum"]] == ["hands"]
     shutil.rmtree(engine / "models")  # the module of an installed package gets the networks of this machine
     assert kinds_of(tmp_path / "installed", engine).keys() == MODELS.keys()
     packed = (tmp_path / "installed" / "engine" / "models" / find_weight("hand-lite").name).read_bytes()

@@ -36,19 +36,11 @@ export interface KindRecord {
   readonly stream_smoothing: string; // smoothing of streams with `smoothing: "auto"`
   // names of weights by model and role
   readonly models: Readonly<Record<string, Readonly<Partial<Record<Role, string>>>>>;
-  /** Names of the weights that only the thorough search of stills runs, by model and role. */
+  /** Names of the weights that only the search of stills runs, by model and role. */
   readonly for_stills: Readonly<Record<string, Readonly<Partial<Record<Role, string>>>>>;
   readonly min_detection_score: Readonly<Record<string, number>>;
   readonly options: Readonly<Record<string, OptionRecord>>;
 }
-/** Parameters of the stream search of a kind; see `sonjit.detectors.search.streams.Finder`. */
-export interface FinderRecord {
-  readonly min_presence: number;
-  readonly inferences: number;
-  // number of frames after which an unchanged window is searched again; null for never
-  readonly refresh_frames: number | null;
-}
-
 export const {
   constants,
   measures: MEASURES,
@@ -57,7 +49,6 @@ export const {
   one_euro: ONE_EURO,
   blendshapes: BLENDSHAPES,
 } = raw;
-export const FINDERS: Readonly<Record<keyof typeof raw.finders, FinderRecord>> = raw.finders;
 export const GRIDS = raw.grids as unknown as Readonly<Record<keyof typeof raw.grids, Grid>>;
 export const KINDS: Readonly<Record<string, KindRecord>> = raw.kinds;
 /** Data of the gesture classifier, without its weights. */

@@ -102,8 +102,7 @@ export class FaceMeshes extends Faces implements Kind<FaceObservation> {
   async find(image: Pixels, minScore: number): Promise<RotatedBox[]> {
     const faces = await this.faces.find(image, minScore);
     if (this.turns)
-      for (const [k, face] of faces.entries())
-        faces[k] = await this.turnedUpright(this.faces, image, face);
+      for (const [k, face] of faces.entries()) faces[k] = await this.#turnedUpright(image, face);
     const growth = { scale: OF.BOX_SCALE, shift_y: 0, isSquare: this.bundle === null };
     return faces.map((face) => boxAroundDetection(face, growth));
   }
@@ -124,21 +123,17 @@ export class FaceMeshes extends Faces implements Kind<FaceObservation> {
    * Return a doubtful face, or the upside-down face in its place if detector and meshes find that
    * likelier.
    */
-  async turnedUpright(
-    detector: SingleShotDetector,
-    image: Pixels,
-    face: Detection,
-  ): Promise<Detection> {
+  async #turnedUpright(image: Pixels, face: Detection): Promise<Detection> {
     if (face.score >= OF.CERTAIN) return face;
     const area = boxAroundDetection(face);
     const turned = boxAroundDetection(face, { scale: OF.TURNED_SCALE, shift_y: OF.TURNED_SHIFT_Y });
-    const [down] = await detector.findIn(
+    const [down] = await this.faces.findIn(
       image,
       { ...turned, rotation: wrapAngle(turned.rotation + Math.PI) },
       OF.MIN_TURNED,
     );
     if (!down) return face;
-    const [up] = await detector.findIn(image, area, OF.MIN_AGAIN);
+    const [up] = await this.faces.findIn(image, area, OF.MIN_AGAIN);
     const turnedLikelihood = await this.likelihood(image, boxAroundDetection(down), down.score);
     if (turnedLikelihood <= (await this.likelihood(image, area, up?.score ?? OF.UNSEEN)))
       return face;

@@ -17,15 +17,12 @@ import type { AnyDetector } from "./results.js";
 import { BodySearch } from "./search/bodies.js";
 import { BystanderSearch } from "./search/bystanders.js";
 import { FaceSearch, searchBoxes } from "./search/faces.js";
-import { bodyFinder, faceFinder, handFinder } from "./search/finders.js";
 import { reachOf } from "./search/geometry.js";
 import { HandSearch } from "./search/hands.js";
 import { PeopleNetwork } from "./search/network.js";
 import { searchPeople } from "./search/people.js";
 import type { Limits } from "./search/stills.js";
-import { StreamSearch, type Finder } from "./search/streams.js";
 import { SingleShotDetector } from "./ssd.js";
-import type { Kind } from "./tracking.js";
 
 /** Compiles a network of a model. */
 export type Open = (role: Role, shape: NetworkShape) => Promise<Network>;
@@ -98,7 +95,7 @@ export const LOADERS: Readonly<Record<string, (sources: Sources) => Promise<Make
         false,
         refinement,
       );
-      if (settings.search === "fast") return new Detector(hands, settings, null);
+      if (settings.search === "fast") return new Detector(hands, settings);
       const stillHands = once(async () => {
         const networks = await withHeads();
         return new Hands(
@@ -117,10 +114,7 @@ export const LOADERS: Readonly<Record<string, (sources: Sources) => Promise<Make
           { palms, hands: await stillHands(), people, bodies },
           limits,
         ).search();
-      const tracked = settings.search === "auto" ? hands : await stillHands();
-      return searching(tracked, settings, search, async () =>
-        handFinder(palms, hands, settings.min_detection_score),
-      );
+      return new Detector(hands, settings, ifFilesExist(settings, search));
     };
   },
   face: async ({ model, open, hasOwnBundle, bundle, proposals, recrops }) => {
@@ -130,9 +124,10 @@ export const LOADERS: Readonly<Record<string, (sources: Sources) => Promise<Make
       const faces = await openFaceDetector(open, "detector", detector!);
       return (settings) => {
         const boxes = new FaceBoxes(faces, settings.mirrored);
+        if (settings.search === "fast") return new Detector(boxes, settings);
         const search = async (image: Pixels, limits: Limits) =>
           searchBoxes(image, boxes, await wide(), limits);
-        return new Detector(boxes, settings, null, ifFilesExist(settings, search));
+        return new Detector(boxes, settings, ifFilesExist(settings, search));
       };
     }
     const published = once(
@@ -145,21 +140,16 @@ export const LOADERS: Readonly<Record<string, (sources: Sources) => Promise<Make
     const bundledMeshes = bundleMeshes(once(bundle));
     const people = openPeople(open, proposals, false);
     return async (settings) => {
-      const meshes =
+      const meshesOf = async (turns: boolean) =>
         hasOwnBundle || usesBundle(settings)
-          ? await bundledMeshes(settings)
-          : new FaceMeshes(
-              ...(await published()),
-              null,
-              settings.mirrored,
-              settings.search !== "fast",
-            );
-      if (settings.search === "fast") return new Detector(meshes, settings, null, null, recrops);
+          ? bundledMeshes(settings, turns)
+          : new FaceMeshes(...(await published()), null, settings.mirrored, turns);
+      const meshes = await meshesOf(false);
+      if (settings.search === "fast") return new Detector(meshes, settings, null, recrops);
+      const stillMeshes = await meshesOf(true);
       const search = async (image: Pixels, limits: Limits) =>
-        new FaceSearch(image, await wide(), meshes, limits, people).search();
-      return searching(meshes, settings, search, async () =>
-        faceFinder(await wide(), meshes, people, settings.min_detection_score),
-      );
+        new FaceSearch(image, await wide(), stillMeshes, limits, people).search();
+      return new Detector(meshes, settings, ifFilesExist(settings, search));
     };
   },
   body: async ({ open, proposals, recrops }) => {
@@ -168,16 +158,14 @@ export const LOADERS: Readonly<Record<string, (sources: Sources) => Promise<Make
     const people = openPeople(open, proposals);
     return async (settings) => {
       const bodies = new Bodies(...(await networksOf(settings)), settings.mirrored);
-      if (settings.search === "fast") return new Detector(bodies, settings, null, null, recrops);
+      if (settings.search === "fast") return new Detector(bodies, settings, null, recrops);
       const search = async (image: Pixels, limits: Limits) =>
         new BodySearch(
           image,
           { bodies, people: await people(), faces: await wide() },
           limits,
         ).search();
-      return searching(bodies, settings, search, async () =>
-        bodyFinder(await wide(), people, bodies),
-      );
+      return new Detector(bodies, settings, ifFilesExist(settings, search));
     };
   },
   holistic: async ({ model, others, open, handArrays, proposals, searchesParts }) => {
@@ -219,7 +207,7 @@ export const LOADERS: Readonly<Record<string, (sources: Sources) => Promise<Make
         settings,
         searchesParts,
       );
-      if (settings.search === "fast") return new Detector(people, settings, null);
+      if (settings.search === "fast") return new Detector(people, settings);
       const search = async (image: Pixels, limits: Limits) => {
         const searches = {
           bodies: new BodySearch(
@@ -238,9 +226,7 @@ export const LOADERS: Readonly<Record<string, (sources: Sources) => Promise<Make
           limit: settings.still_instances,
         });
       };
-      return searching(people, settings, search, async () =>
-        bodyFinder(await wide(), network, people),
-      );
+      return new Detector(people, settings, ifFilesExist(settings, search));
     };
   },
 };
@@ -308,20 +294,6 @@ function ifFilesExist<O extends Observation>(
   };
 }
 
-/**
- * Return a detector that searches stills, and with `search: "auto"` also streams, window by window,
- * with verified detections.
- */
-async function searching<O extends Observation>(
-  kind: Kind<O>,
-  settings: Settings,
-  search: Search<O>,
-  finder: () => Promise<Finder<O>>,
-): Promise<AnyDetector> {
-  const streams = settings.search === "auto" ? new StreamSearch(await finder()) : null;
-  return new Detector(kind, settings, streams, ifFilesExist(settings, search));
-}
-
 /** Return a function that opens the full-range face detector, compiled on first use. */
 const openWideDetector = (open: Open): (() => Promise<SingleShotDetector>) =>
   once(() => openFaceDetector(open, "search", "face-full"));
@@ -329,7 +301,9 @@ const openWideDetector = (open: Open): (() => Promise<SingleShotDetector>) =>
 /**
  * Return a function that creates face meshes with the networks of a bundle and the requested parts.
  */
-function bundleMeshes(bundle: () => Promise<Bundle>): (settings: Settings) => Promise<FaceMeshes> {
+function bundleMeshes(
+  bundle: () => Promise<Bundle>,
+): (settings: Settings, turns: boolean) => Promise<FaceMeshes> {
   const { BUNDLE_OUTPUTS, BUNDLE_OVERLAP, DETECTOR_RANGE } = constants.face_networks;
   const { REFINED } = constants.face_refinement;
   const { POINTS } = constants.face_bundle;
@@ -349,7 +323,7 @@ function bundleMeshes(bundle: () => Promise<Bundle>): (settings: Settings) => Pr
   const shape = { sizes: [BLENDSHAPES.length], input: [1, POINTS.length, 2] };
   const blendshapes = once(async () => (await bundle()).open("face_blendshapes.tflite", shape));
   const canonical = once(async () => (await bundle()).canonicalFace());
-  return async (settings) => {
+  return async (settings, turns) => {
     const [faces, landmarks] = await networks();
     return new FaceMeshes(
       faces,
@@ -359,7 +333,7 @@ function bundleMeshes(bundle: () => Promise<Bundle>): (settings: Settings) => Pr
         canonical: settings.transform ? await canonical() : null,
       },
       settings.mirrored,
-      settings.search !== "fast",
+      turns,
     );
   };
 }

@@ -132,6 +132,12 @@ export class LocalDetector {
     { time = null, flip = false }: { time?: number | null; flip?: boolean } = {},
   ): Promise<LocalAnswer> {
     if (image instanceof Blob) return this.detect(image, { flip });
+    if (this.settings.search === "thorough")
+      return Promise.reject(
+        new Error(
+          'search="thorough" is for detect(): track() searches fast. Use search="auto", or a Sonjit server.',
+        ),
+      );
     const sent = imageFor(image, flip, this.#canvas);
     const answer = this.#newest?.answer ?? Promise.withResolvers<LocalAnswer>();
     if (this.#newest?.image instanceof ImageBitmap) this.#newest.image.close();

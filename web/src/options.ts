@@ -12,6 +12,12 @@ export type OptionValue = boolean | number | string | null | undefined;
 /** Options of a detector in a page. */
 export interface LocalOptions extends DetectorOptions {
   /**
+   * How `detect` searches images. fast searches the full image once, auto also searches for small
+   * and hidden instances, and thorough searches everywhere. `track` always searches fast and refuses
+   * thorough.
+   */
+  readonly search?: "fast" | "thorough" | "auto";
+  /**
    * Measures whose limits make events in streams, each as `NAME:BEGIN:END`, with limits of angles
    * in degrees.
    */
@@ -29,8 +35,6 @@ export type Settings = Required<Omit<DetectorOptions, "smoothing">> & {
 
 /** Check whether a value requires a server. */
 const requiresServer = (name: string, option: string, value: OptionValue) =>
-  // for streams; stills use it by default
-  (option === "search" && value === "thorough" && name === "holistic") ||
   (["visibility", "distance"].includes(option) && value === true) ||
   (option === "blendshapes" && value === true && name !== "face");
 const BUNDLE_MODEL = "attention";
@@ -71,11 +75,6 @@ export function settingsOf(name: string, { events = [], ...options }: LocalOptio
     throw new Error(
       `${bundleOption}=true cannot be combined with model=${JSON.stringify(all.model)}: ` +
         "face_landmarker.task has its own networks",
-    );
-  }
-  if (all.search === "thorough" && !kind.models[String(all.model)]!.landmark) {
-    throw new Error(
-      `search="thorough" is not available for ${name} ${all.model} in streams. Use search="auto".`,
     );
   }
   all.still_instances = options.max_instances ?? constants.options.STILL_INSTANCES;

@@ -13,7 +13,6 @@ import {
 import type { Settings } from "./options.js";
 import { inGoodLight, type Pixels } from "./pixels.js";
 import { finalResult, type Result, type Results } from "./results.js";
-import type { StreamSearch } from "./search/streams.js";
 import { Tracker, type Kind, type Pair, type Track } from "./tracking.js";
 
 const OF = constants.pipeline;
@@ -38,14 +37,13 @@ export class Detector<O extends Observation> {
   /**
    * Create a detector.
    *
-   * @param stillSearch searches stills, and streams if `search` is "thorough"
+   * @param stillSearch searches stills. Streams run the published search.
    * @param recrops true to search each frame until `max_instances` are tracked, and to replace the
    *   boxes of tracks by those found
    */
   constructor(
     private readonly kind: Kind<O>,
     private readonly settings: Settings,
-    private readonly streamSearch: StreamSearch<O> | null,
     private readonly stillSearch: StillSearch<O> | null = null,
     private readonly recrops = false,
   ) {
@@ -98,7 +96,6 @@ export class Detector<O extends Observation> {
   /** Forget all tracked instances and the time. The next image starts a new stream. */
   reset(): void {
     this.#tracker.reset();
-    this.streamSearch?.reset();
     this.#time = -Infinity;
     this.#sinceSearch = this.settings.search_interval;
     this.#excess = 0;
@@ -125,7 +122,7 @@ export class Detector<O extends Observation> {
     const now = this.#clock(time);
     const [pairs, found] = this.kind.searchesAlways
       ? this.#tracker.match(await this.#inImage(image, this.settings.max_instances), now)
-      : await this.#observe(image, now);
+      : await this.#observe(image);
     if (this.#tracker.update(pairs, found, now)) this.#sinceSearch = this.settings.search_interval;
     for (const track of this.#tracker.active) track.box = this.kind.follow(track);
     return this.#tracker.active;
@@ -135,7 +132,7 @@ export class Detector<O extends Observation> {
    * Return the active tracks that are still present, each with its observation, and the new
    * observations of a search.
    */
-  async #observe(image: Pixels, now: number): Promise<[Pair<O>[], O[]]> {
+  async #observe(image: Pixels): Promise<[Pair<O>[], O[]]> {
     const { max_instances } = this.settings;
     const tracks = this.#tracker.active;
     const boxes =
@@ -147,30 +144,16 @@ export class Detector<O extends Observation> {
       if (track) track.box = box;
     }
     const pairs: Pair<O>[] = [];
-    const finder = this.streamSearch?.finder;
     for (const track of tracks) {
-      let observation: O | null = await this.kind.observe(
-        finder?.imageForTrack?.(image, track, tracks) ?? image,
-        track.box,
-      );
-      if (finder?.verify) observation = await finder.verify(image, track, observation, tracks);
-      if (
-        observation !== null &&
-        !this.#tracker.isAnother(track, observation) &&
-        this.#isPresent(observation)
-      )
+      const observation = await this.kind.observe(image, track.box);
+      if (!this.#tracker.isAnother(track, observation) && this.#isPresent(observation))
         pairs.push([track, observation]);
     }
-    return [
-      pairs,
-      await this.#search(
-        image,
-        tracks,
-        pairs.filter(([track]) => track.occludedS === null),
-        now,
-        boxes,
-      ),
-    ];
+    const visible = pairs.flatMap(([track, observation]) =>
+      track.occludedS === null ? [observation] : [],
+    );
+    const known = tracks.filter((track) => track.occludedS === null).map((track) => track.box);
+    return [pairs, await this.#search(image, known, visible, boxes)];
   }
 
   /** Find boxes in the full image, at most a number. */
@@ -185,97 +168,37 @@ export class Detector<O extends Observation> {
   }
 
   /**
-   * Search one frame: the full image if a search is due, and one step of the stream search.
+   * Return the new instances of one frame if a search of the full image is due.
    *
-   * @param tracks tracks before this frame
-   * @param observed tracks that are still visible, each with its observation
+   * @param known boxes of the visible tracks before this frame
+   * @param visible observations of those that are still visible
    * @param boxes boxes of a search of this frame, or null if it was not searched yet
    */
   async #search(
     image: Pixels,
-    tracks: readonly Track<O>[],
-    observed: readonly Pair<O>[],
-    now: number,
+    known: readonly RotatedBox[],
+    visible: readonly O[],
     boxes: RotatedBox[] | null,
   ): Promise<O[]> {
     const { max_instances, search_interval } = this.settings;
-    const streamSearch = this.streamSearch;
-    const visibleTracks = tracks.filter((track) => track.occludedS === null);
-    let carried: RotatedBox[];
-    let isDue: boolean;
-    if (streamSearch === null) {
-      carried = visibleTracks.map((track) => track.box);
-      isDue = boxes !== null || this.#isSearchDue(carried.length);
-    } else {
-      // search at once for what was lost in this frame
-      carried = observed.map(([track]) => track.box);
-      const isLost = carried.length < visibleTracks.length;
-      const isOccluded = this.#sinceSearch > 1 && tracks.some((track) => track.occludedS !== null);
-      const isUnsure = !visibleTracks.some(({ observation }) => observation.score >= OF.CERTAIN);
-      isDue = isLost || isOccluded || this.#isSearchDue(carried.length);
-      isDue ||= isUnsure && carried.length < max_instances;
-      if (isDue && !isLost && !isOccluded && this.#sinceSearch < search_interval)
-        isDue = streamSearch.isChanged(image);
-    }
-    const room = Math.max(max_instances - carried.length, 0);
-    const countInterval = Math.max(search_interval, OF.COUNT_INTERVAL);
-    const isCountDue = room === 0 && this.#sinceSearch >= countInterval;
-    this.#sinceSearch = isDue || isCountDue ? 1 : this.#sinceSearch + 1;
-    isDue = (isDue && room > 0) || isCountDue;
-    let found: O[] = [];
-    let others: RotatedBox[] = [];
-    if (isDue && this.stillSearch && this.settings.search === "thorough") {
-      found = ((await this.stillSearch(image))?.found ?? []).filter((observation) =>
-        this.#isPresent(observation),
-      );
-    } else if (isDue) {
-      const all = boxes ?? (await this.kind.find(image, this.settings.min_detection_score));
-      const candidates = this.#withoutOverlapping(all.slice(0, max_instances), carried).slice(
-        0,
-        room,
-      );
-      found = await this.#present(image, candidates);
-      others = this.#withoutOverlapping(all, [...carried, ...candidates]);
-    }
-    if (streamSearch !== null) {
-      const visible = observed.map(([, observation]) => observation);
-      const spent = found.length + (isDue && visible.length ? 1 : 0);
+    const room = Math.max(max_instances - known.length, 0);
+    const isDue =
+      room > 0
+        ? boxes !== null || !known.length || this.#sinceSearch >= search_interval
+        : this.#sinceSearch >= Math.max(search_interval, OF.COUNT_INTERVAL);
+    this.#sinceSearch = isDue ? 1 : this.#sinceSearch + 1;
+    if (!isDue) return [];
+    const all = boxes ?? (await this.kind.find(image, this.settings.min_detection_score));
+    const candidates = this.#withoutOverlapping(all.slice(0, max_instances), known).slice(0, room);
+    const found = await this.#present(image, candidates);
+    if (found.length === room) {
       // one more shows that the result is limited
-      const seeks = room === 0 && this.#isPaused(streamSearch) ? 0 : Math.max(room, 1);
-      found = await streamSearch.step(image, visible, found, this.#tracker.lostBoxes(now), {
-        spent,
-        room: seeks,
-      });
-      found = found.filter((observation) => this.#isPresent(observation));
+      const others = this.#withoutOverlapping(all, [...known, ...candidates]);
+      found.push(...(await this.#present(image, others.slice(0, 1))));
     }
-    if (found.length >= room) {
-      for (const observation of await this.#present(image, others.slice(0, 1))) {
-        if ((await streamSearch?.finder.acceptsNew?.(image, observation, 1, null)) ?? true)
-          found.push(observation);
-      }
-    }
-    if (isDue) this.#excess = 0;
-    if (found.length > room) {
-      const distinct = suppressDuplicates(
-        found,
-        observed.map(([, observation]) => observation),
-        true,
-      );
-      this.#excess = Math.max(this.#excess, distinct.length - room);
-      if (this.settings.search !== "fast") found = distinct.sort((a, b) => b.score - a.score);
-    }
+    const distinct = found.length > room ? suppressDuplicates(found, visible, true) : [];
+    this.#excess = Math.max(distinct.length - room, 0);
     return found.slice(0, room);
-  }
-
-  /** Check whether a frame with all instances is not searched for further ones. */
-  #isPaused({ isFirstPass, isVerifying }: StreamSearch<O>): boolean {
-    if (isFirstPass) return false;
-    return this.#sinceSearch > (isVerifying ? OF.SPARSE_VERIFIED_FRAMES : OF.SPARSE_FRAMES);
-  }
-
-  #isSearchDue(count: number): boolean {
-    if (count >= this.settings.max_instances) return false;
-    return count === 0 || this.#sinceSearch >= this.settings.search_interval;
   }
 
   #isPresent(observation: O): boolean {

@@ -246,13 +246,6 @@ export class Tracker<O extends Observation> {
     );
   }
 
-  /** Return the boxes in which instances were lost within the last second. */
-  lostBoxes(now: number): RotatedBox[] {
-    return this.#lost
-      .filter((track) => now - track.seenS < OF.LOCAL_SEARCH_S)
-      .map((track) => track.box);
-  }
-
   /** Forget all tracks. Ids start again at 1. */
   reset(): void {
     [this.active, this.#lost, this.#nextId] = [[], [], 1];

@@ -204,9 +204,7 @@ async function sourcesOf(
   const needsBundle = bundle.isOwn || usesBundle(settings);
   // others are loaded on first use
   const atOnce = Object.keys(KINDS[settings.kind]!.models[settings.model]!) as Role[];
-  const roles = atOnce.filter((role) =>
-    role === "search" ? settings.search === "auto" : !needsBundle,
-  );
+  const roles = needsBundle ? [] : atOnce;
   const [loaded] = await Promise.all([
     loadRuntime(runtime, accelerator),
     ...roles.map(fetched),

@@ -27,8 +27,9 @@ _FURTHER_FILES = {
     "hands": ("hand_heads.npz", "hand_refinement.npz", _PROPOSALS),
     "face": (_PROPOSALS,),
     "body": (_PROPOSALS,),
+    "holistic": (_PROPOSALS,),
 }
-"""Further files that kinds require in web pages."""
+"""Further files that the search of still images requires in web pages."""
 _PLAIN = {form for plain in (float, int, str, Handedness) for form in (plain, plain | None)}
 _BOX = create_model("Box", **dict.fromkeys(("xMin", "yMin", "xMax", "yMax", "width", "height"), float))
 _GESTURE = create_model("Gesture", name=str, score=float)
@@ -102,8 +103,7 @@ def _kinds_in_page(engine: Path) -> JsonObject:
             left_out = _ON_A_SERVER if name == "face" and has_bundle else (*_ON_A_SERVER, *_OF_BUNDLE)
             left_out += ("mirrored",) if name == "face" else ()
             options = option_schemas(one for one in known_options(name).values() if one.name not in left_out)
-            # thorough search of streams of people requires a server
-            if name == "holistic" or missing_for_stills(entry, engine):
+            if missing_for_stills(entry, engine):  # then thorough would fail
                 options["search"]["enum"] = ["fast", "auto"]
             kinds[name] = {**kind_answer(entry), "models": [*models], "missing": {}, "options": {**options}}
     return kinds
@@ -112,24 +112,22 @@ def _kinds_in_page(engine: Path) -> JsonObject:
 class PageNetworks(NamedTuple):
     """Names of the weights that the module for web pages uses for a model, by their role."""
 
-    needed: Mapping[str, str]  # weights of the model; `search` detects faces in the windows of a stream
-    # further weights for the thorough search of still images, which is fast without them. For hands `guide` detects the
-    # bodies below faces; for people `palms` detects further hands.
+    needed: Mapping[str, str]  # weights of the model
+    # further weights for the search of still images, which is fast without them. `search` detects faces in windows,
+    # `people` proposes people. For hands `guide` detects the bodies below faces; for people `palms` detects further hands.
     for_stills: Mapping[str, str]
 
 
 def networks_in_pages(entry: KindEntry, model: Model) -> PageNetworks:
     """Return the weights that pages use for a model."""
-    people = {"people": "person-detector"}
+    stills = {"people": "person-detector"}
     if entry.name == "hands":
-        return PageNetworks(model.weights, {**people, "guide": KINDS["body"].models["full"].weights["landmark"]})
-    search = {"search": "face-full"}
-    if entry.name == "face":
-        return (
-            PageNetworks(model.weights, search) if model.is_box else PageNetworks({**model.weights, **search}, people)
-        )
-    palms = {"palms": KINDS["hands"].models["full"].weights["detector"]}
-    return PageNetworks({**model.weights, **search, **people}, palms if entry.name == "holistic" else {})
+        stills["guide"] = KINDS["body"].models["full"].weights["landmark"]
+        return PageNetworks(model.weights, stills)
+    stills = {"search": "face-full"} if model.is_box else {"search": "face-full", **stills}
+    if entry.name == "holistic":
+        stills["palms"] = KINDS["hands"].models["full"].weights["detector"]
+    return PageNetworks(model.weights, stills)
 
 
 def names_in_pages() -> list[str]:

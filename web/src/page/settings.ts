@@ -20,15 +20,20 @@ const LONGEST = [0, 1280, 640, 320]; // sizes to which images can be scaled befo
 const STORED = ["detectors", "options", "mirrors", "style", "compare", "longest", "here"];
 const MIRRORS = { camera: true, files: false }; // people expect to see themselves in a mirror
 
+/** Check whether an option has an effect. Detectors of this page always search streams fast. */
+const hasEffect = (name: string, here: boolean, still: boolean) =>
+  name !== "search" || still || !here;
+
 /**
  * Return the options of all kinds in the form, switches last.
  *
  * @param here whether detectors run in this page
+ * @param still whether the source has single images
  */
-function formOptions(here: boolean = hasNoServer): Record<string, Schema> {
+function formOptions(here: boolean = hasNoServer, still = true): Record<string, Schema> {
   const all = Object.assign({}, ...Object.values(kindsWhere(here)).map(({ options }) => options));
   const shown = (Object.entries(all) as [string, Schema][]).filter(
-    ([name]) => !OF_A_ROW.includes(name),
+    ([name]) => !OF_A_ROW.includes(name) && hasEffect(name, here, still),
   );
   const isSwitch = ([, { type }]: [string, Schema]) => Number(type === "boolean");
   return Object.fromEntries(shown.sort((a, b) => isSwitch(a) - isSwitch(b)));
@@ -116,8 +121,9 @@ export function configuredDetectors(
   return Object.entries(detectors as Detectors)
     .filter(([kind, { on }]) => on && kind in there)
     .map(([kind, { model, max }]) => {
-      const known = Object.entries(given).filter(([name, value]) =>
-        accepts(there[kind]!.options[name], value),
+      const known = Object.entries(given).filter(
+        ([name, value]) =>
+          accepts(there[kind]!.options[name], value) && hasEffect(name, here, still),
       );
       return {
         kind,
@@ -261,7 +267,7 @@ function addOption(store: Store, name: string, schema: Schema) {
     store.set({ options: isChosen ? { ...options, [name]: value } : options });
   };
   find("options").append(control.row);
-  const schemaNow = () => formOptions(store.state.here)[name];
+  const schemaNow = () => formOptions(store.state.here, store.state.source?.still ?? false)[name];
   const show = () => {
     const [now, chosen] = [schemaNow(), store.state.options[name]];
     control.show(accepts(now, chosen) ? chosen : usual);
@@ -274,7 +280,7 @@ function addOption(store: Store, name: string, schema: Schema) {
     show();
   };
   onLanguage(offer);
-  store.watch(["here"], offer);
+  store.watch(["here", "source"], offer);
   store.watch(["options"], show);
 }
 

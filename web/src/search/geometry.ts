@@ -12,7 +12,6 @@ import {
   distance,
   meanOf,
   meanPixels,
-  movedPoints,
   overlapOverSmaller,
   pointAt,
   sizeOf,
@@ -82,8 +81,6 @@ export interface Proposal {
   readonly source: string; // name of the source. "published" is the published search.
   readonly head?: Head; // head below which a body is proposed; absent for what a detector found
   readonly person?: Corners; // upright box around a person that the network found
-  // proposal that replaces this one if it is not verified
-  readonly otherwise?: Proposal | undefined;
 }
 
 /** Position of a face. */
@@ -230,21 +227,14 @@ export function isNear(a: RotatedBox, b: RotatedBox): boolean {
 interface Similarity {
   readonly tolerance?: number; // tolerance of every keypoint, in sizes of the instance
   readonly weights?: Float32Array; // weight of each keypoint; by default they are equal
-  // true if the instance may have moved. The centres of the keypoints are then aligned.
-  readonly hasMoved?: boolean;
 }
 
 /** Return the object keypoint similarity (Ronchi and Perona 2017) of keypoints (K, 3), 0..1. */
 export function oks(
   a: Float32Array,
   b: Float32Array,
-  { tolerance = OF.TOLERANCE, weights, hasMoved = false }: Similarity = {},
+  { tolerance = OF.TOLERANCE, weights }: Similarity = {},
 ): number {
-  if (hasMoved) {
-    const all = [...Array(a.length / 3).keys()];
-    const [to, from] = [meanOf(a, all), meanOf(b, all)];
-    b = movedPoints(b, [to[0] - from[0], to[1] - from[1]]);
-  }
   const spread = 2 * (tolerance * Math.max(sizeOf(a), sizeOf(b))) ** 2;
   let [sum, total] = [0, 0];
   for (let k = 0; k < a.length / 3; k++) {
@@ -265,13 +255,12 @@ export function bodyOks(
   first: BodyObservation,
   second: BodyObservation,
   { width, height }: Pixels,
-  hasMoved = false,
 ): number {
   const weights = second.visibility.map((value, k) => {
     const [x, y] = pointAt(second.keypoints, k);
     return x > 0 && x < width && y > 0 && y < height ? value : 0;
   });
-  return oks(first.keypoints, second.keypoints, { tolerance: BODY.TOLERANCE, weights, hasMoved });
+  return oks(first.keypoints, second.keypoints, { tolerance: BODY.TOLERANCE, weights });
 }
 
 /** Check whether keypoints (K, 3) coincide, overlap, or one set lies inside the other. */
@@ -326,9 +315,6 @@ export async function headsIn(
   return (await faces.find(cut(image, window), least)).map(headFrom);
 }
 
-export const headOfBody = ({ score, keypoints }: BodyObservation): Head =>
-  headFromPoints(score, meanOf(keypoints, OF.EYES), meanOf(keypoints, OF.MOUTH));
-
 /** Return the distance from the middle of a body's face to that of a head, in face heights. */
 export const headOffset = ({ keypoints }: BodyObservation, head: Head): number =>
   distance(meanOf(keypoints, OF.EYES_TO_MOUTH), head.middle) / heightOf(head);
@@ -381,10 +367,6 @@ export function boxBelow(head: Head, placement: number): RotatedBox {
   const [hips, radius] = BODY.PLACEMENTS[placement] as [number, number];
   return boxFromAlignment(pointBelow(head, hips), pointBelow(head, hips - radius));
 }
-
-/** Return the heads that cannot be another detection of a person's own head. */
-export const otherHeads = (heads: readonly Head[], own: Head): Head[] =>
-  heads.filter(({ middle }) => distance(middle, own.middle) > BODY.KEPT * heightOf(own));
 
 /**
  * Return an image with all heads covered except one. The network finds only one of several people

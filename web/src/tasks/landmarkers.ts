@@ -410,8 +410,7 @@ export class HolisticLandmarker extends FaceTask<
 async function loadHands({ open }: Networks): Promise<Make> {
   const palms = await openDetector(open, "detector", GRIDS.palm, PALM_KEYPOINTS);
   const landmarks = await open("landmark", HAND_SHAPE);
-  return (settings) =>
-    new Detector(new TaskHands(palms, landmarks, settings.mirrored), settings, null);
+  return (settings) => new Detector(new TaskHands(palms, landmarks, settings.mirrored), settings);
 }
 
 function handsRequest({

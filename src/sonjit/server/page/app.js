@@ -522,10 +522,11 @@ var FIRST = "hands";
 var LONGEST = [0, 1280, 640, 320];
 var STORED = ["detectors", "options", "mirrors", "style", "compare", "longest", "here"];
 var MIRRORS = { camera: true, files: false };
-function formOptions(here = hasNoServer) {
+var hasEffect = (name, here, still) => name !== "search" || still || !here;
+function formOptions(here = hasNoServer, still = true) {
   const all = Object.assign({}, ...Object.values(kindsWhere(here)).map(({ options }) => options));
   const shown2 = Object.entries(all).filter(
-    ([name]) => !OF_A_ROW.includes(name)
+    ([name]) => !OF_A_ROW.includes(name) && hasEffect(name, here, still)
   );
   const isSwitch = ([, { type }]) => Number(type === "boolean");
   return Object.fromEntries(shown2.sort((a, b) => isSwitch(a) - isSwitch(b)));
@@ -571,7 +572,7 @@ function configuredDetectors({ detectors: detectors2, options, here }, still) {
   const there = kindsWhere(here);
   return Object.entries(detectors2).filter(([kind, { on }]) => on && kind in there).map(([kind, { model, max }]) => {
     const known = Object.entries(given).filter(
-      ([name, value]) => accepts(there[kind].options[name], value)
+      ([name, value]) => accepts(there[kind].options[name], value) && hasEffect(name, here, still)
     );
     return {
       kind,
@@ -694,7 +695,7 @@ function addOption(store2, name, schema) {
     store2.set({ options: isChosen ? { ...options, [name]: value } : options });
   };
   find("options").append(control.row);
-  const schemaNow = () => formOptions(store2.state.here)[name];
+  const schemaNow = () => formOptions(store2.state.here, store2.state.source?.still ?? false)[name];
   const show = () => {
     const [now, chosen] = [schemaNow(), store2.state.options[name]];
     control.show(accepts(now, chosen) ? chosen : usual);
@@ -707,7 +708,7 @@ function addOption(store2, name, schema) {
     show();
   };
   onLanguage(offer);
-  store2.watch(["here"], offer);
+  store2.watch(["here", "source"], offer);
   store2.watch(["options"], show);
 }
 function choicesOf(name, { enum: values = [], default: usual }) {
