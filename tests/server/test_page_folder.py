@@ -61,7 +61,10 @@ def test_a_page_offers_what_its_networks_can_find(engine, tmp_path):
     assert offered == ["hands", "face", "body"]  # the palm detector for people is missing
     (engine / "models" / find_weight("face-full").name).unlink()  # only images of hands are searched without it
     kinds = kinds_of(tmp_path / "other", engine)
-    assert {name: kind["models"] for name, kind in kinds.items()} == MODELS | {"face": ["mesh", "box"], "body": ["full", "lite"]}
+    assert {name: kind["models"] for name, kind in kinds.items()} == MODELS | {
+        "face": ["mesh", "box"],
+        "body": ["full", "lite"],
+    }
     assert [name for name, kind in kinds.items() if "thorough" in kind["options"]["search"]["enum"]] == ["hands"]
     shutil.rmtree(engine / "models")  # the module of an installed package gets the networks of this machine
     assert kinds_of(tmp_path / "installed", engine).keys() == MODELS.keys()

@@ -348,7 +348,7 @@ function coordinatesOf({ values }: Points): (readonly [number, number, number])[
 }
 
 /** Smooth gestures over time with a leaky vote per tracked hand. */
-class GestureSmoother {
+export class GestureSmoother {
   readonly #tau = GESTURES.smoother.settle_s / Math.log(2 / (1 - GESTURES.smoother.margin));
   readonly #votes = new Map<
     string,
@@ -400,6 +400,7 @@ export function withGestures(
 ): AnyDetector {
   const smoother = new GestureSmoother();
   const recognizer = new MotionRecognizer(motions);
+  let last = 0; // time of the last image, in seconds
   const reset = () => {
     smoother.reset();
     recognizer.reset();
@@ -429,6 +430,7 @@ export function withGestures(
     return { ...results, found };
   };
   const inStream = (found: Results, time: number): Results => {
+    last = time;
     const tracked: Tracked[] = [];
     const results = withGesture(found, (hand, id) => {
       const { handedness } = hand;
@@ -446,7 +448,9 @@ export function withGestures(
     });
     return { ...results, motions: recognizer.update(tracked, time) };
   };
-  return extended(detector, reset, inStream, (found) =>
-    withGesture(found, (hand) => recognize(originalOf(hand))),
-  );
+  const inStill = (found: Results) => withGesture(found, (hand) => recognize(originalOf(hand)));
+  return {
+    ...extended(detector, reset, inStream, inStill),
+    finish: () => ({ motions: recognizer.finish(last), events: [] }),
+  };
 }

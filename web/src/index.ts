@@ -14,12 +14,12 @@ import mesh from "../../src/sonjit/results/skeletons/face_mediapipe_tesselation.
 import hand from "../../src/sonjit/results/skeletons/hand_mediapipe21.json";
 
 export { SupportedModels, calculators } from "./tfjs.js";
-export { measuresOfInstance } from "./events.js";
+export { measuresOfInstance } from "./measures.js";
 export { LocalDetector, classify, type Files, type LocalAnswer } from "./local.js";
 export type { ImageClass } from "./classes.js";
 export type { Covered } from "./search/bystanders.js";
 export type { DetectorOptions, LocalOptions } from "./options.js";
-export type { Event, MotionEvent, Phase } from "./results.js";
+export type { Event, MotionEvent, Phase, StreamEnd } from "./results.js";
 export type { ImageLike };
 
 export const util = skeletonHelpers({ hand, face, mesh, body });

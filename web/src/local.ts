@@ -5,9 +5,16 @@ import { CLASSIFIER_SIDE, type ImageClass } from "./classes.js";
 import { WEIGHTS, type Role } from "./data.js";
 import type { Accelerator } from "./network.js";
 import { kindOf, settingsOf, type LocalOptions, type Settings } from "./options.js";
-import { withNamedKeypoints, type Body, type Face, type Hand, type Person } from "./results.js";
+import {
+  withNamedKeypoints,
+  type Body,
+  type Face,
+  type Hand,
+  type Person,
+  type StreamEnd,
+} from "./results.js";
 import type { Covered } from "./search/bystanders.js";
-import type { Answer, NetworkPlace, Places, Reply, Request, Sent } from "./worker.js";
+import type { Answer, Answered, NetworkPlace, Places, Reply, Request, Sent } from "./worker.js";
 
 const ACCELERATORS: readonly Accelerator[] = ["wasm", "webgpu"];
 const OWN_ROLES = ["detector", "landmark"] as const;
@@ -62,7 +69,7 @@ type Unnumbered = Request extends infer R ? (R extends Request ? Omit<R, "id"> :
 /** Detects instances of one kind. The networks run in a worker, so they do not block the page. */
 export class LocalDetector {
   readonly #list: string;
-  readonly #pending = new Map<number, PromiseWithResolvers<Answer | Covered | null>>();
+  readonly #pending = new Map<number, PromiseWithResolvers<Answered>>();
   #next = 0;
   #isClosed = false;
   /** Canvas into which images of streams are drawn. */
@@ -80,8 +87,7 @@ export class LocalDetector {
     worker.addEventListener("message", ({ data }: MessageEvent<Reply>) => {
       const waiting = this.#pending.get(data.id);
       this.#pending.delete(data.id);
-      if (data.error === undefined)
-        waiting?.resolve((data.answer as Answer | Covered | undefined) ?? null);
+      if (data.error === undefined) waiting?.resolve(data.answer ?? null);
       else waiting?.reject(new Error(data.error));
     });
     worker.addEventListener("error", (event) => {
@@ -182,6 +188,15 @@ export class LocalDetector {
     this.#send({ type: "configure", settings });
   }
 
+  /**
+   * Return the motions and events that end with the stream, after its last image. Instances stay
+   * tracked.
+   */
+  async finish(): Promise<StreamEnd> {
+    void this.#sendNewest();
+    return (await this.#request({ type: "finish" })) as StreamEnd;
+  }
+
   /** Forget all tracked instances. The next image starts a new stream. */
   reset(): void {
     void this.#sendNewest();
@@ -216,7 +231,7 @@ export class LocalDetector {
     );
   }
 
-  #resultOf(answer: Answer | Covered | null): LocalAnswer {
+  #resultOf(answer: Answered): LocalAnswer {
     const { width, height, found, ...more } = answer as Answer;
     return { width, height, [this.#list]: found.map(withNamedKeypoints), ...more };
   }
@@ -225,10 +240,10 @@ export class LocalDetector {
     void this.#request(request).catch(() => {});
   }
 
-  #request(request: Unnumbered, image: Sent | null = null): Promise<Answer | Covered | null> {
+  #request(request: Unnumbered, image: Sent | null = null): Promise<Answered> {
     if (this.#isClosed) return Promise.reject(new Error(CLOSED));
     const id = this.#next++;
-    const pending = Promise.withResolvers<Answer | Covered | null>();
+    const pending = Promise.withResolvers<Answered>();
     this.#pending.set(id, pending);
     this.worker.postMessage({ ...request, id }, image instanceof ImageBitmap ? [image] : []);
     return pending.promise;

@@ -338,9 +338,17 @@ export interface MotionEvent {
 
 export type Phase = "begin" | "progress" | "end" | "cancel";
 
+/** Motions and events that end with a stream. */
+export interface StreamEnd {
+  readonly motions: readonly MotionEvent[];
+  readonly events: readonly Event[];
+}
+
 /** A detector of any kind. */
 export interface AnyDetector {
   track(image: Pixels, time: number | null): Promise<Results>;
   detect(image: Pixels): Promise<Results>;
   reset(): void;
+  /** Return what ends with the stream, after its last image; absent without motions and events. */
+  finish?(): StreamEnd;
 }

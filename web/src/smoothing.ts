@@ -34,7 +34,8 @@ export class OneEuro {
   ) {}
 
   /**
-   * Filter the values of one frame; `scale` is the size of the instance in the unit of the values.
+   * Return the filtered values of one frame; unchanged ones if the time does not increase. `scale`
+   * is the size of the instance in the unit of the values.
    */
   filter(values: Float32Array, time: number, scale: number): Float32Array {
     const raw = Float64Array.from(values);
@@ -48,15 +49,17 @@ export class OneEuro {
       return values;
     }
     const step = time - this.#time;
+    if (!(step > 0)) return values;
     const speedWeight = alpha(this.derivativeCutoff, step);
     const smoothed = new Float32Array(raw.length);
     for (let i = 0; i < raw.length; i++) {
-      const speed = (raw[i]! - this.#raw[i]!) / (scale * step);
-      this.#speed[i]! += speedWeight * (speed - this.#speed[i]!);
+      const change = (raw[i]! - this.#raw[i]!) / (scale * step);
+      const speed = this.#speed[i]! + speedWeight * (change - this.#speed[i]!);
+      this.#speed[i] = Number.isNaN(speed) ? 0 : speed; // a missing keypoint restarts
       const movement = Math.max(Math.abs(this.#speed[i]!) - this.deadSpeed, 0);
       const weight = alpha(this.minCutoff + this.beta * movement, step);
-      this.#smooth[i]! += weight * (raw[i]! - this.#smooth[i]!);
-      smoothed[i] = this.#smooth[i]!;
+      const smooth = this.#smooth[i]! + weight * (raw[i]! - this.#smooth[i]!);
+      smoothed[i] = this.#smooth[i] = Number.isNaN(smooth) ? raw[i]! : smooth;
     }
     [this.#time, this.#raw] = [time, raw];
     return smoothed;

@@ -16,7 +16,7 @@ import {
 } from "./network.js";
 import type { Settings } from "./options.js";
 import type { Pixels } from "./pixels.js";
-import type { AnyDetector, Results } from "./results.js";
+import type { AnyDetector, Event, Results, StreamEnd } from "./results.js";
 import type { BystanderSearch, Covered } from "./search/bystanders.js";
 
 /** Addresses of a detector's files, and how its networks run. */
@@ -66,7 +66,7 @@ export type Request =
       readonly image: Sent;
       readonly time: number | null;
     }
-  | { readonly id: number; readonly type: "reset" }
+  | { readonly id: number; readonly type: "reset" | "finish" }
   | {
       readonly id: number;
       readonly type: "classify";
@@ -79,9 +79,11 @@ export type Request =
 /** Results of an image of this size. */
 export type Answer = Results & { readonly width: number; readonly height: number };
 
+export type Answered = Answer | Covered | StreamEnd | readonly ImageClass[] | null;
+
 export interface Reply {
   readonly id: number;
-  readonly answer?: Answer | Covered | readonly ImageClass[] | null;
+  readonly answer?: Answered;
   readonly error?: string; // error message, if the request failed
 }
 
@@ -142,12 +144,14 @@ class ImageReader {
 let make: (settings: Settings) => Promise<AnyDetector>;
 /** Detector with the latest options. If they are invalid, it rejects, and so does every image. */
 let detector: Promise<AnyDetector>;
+/** Events that a change of options has ended, for the next answer. */
+const ended: Event[] = [];
 /** Loads the search for people to hide, and that search; null until an image is to be covered. */
 let findBystanders: () => Promise<BystanderSearch>;
 let bystanders: BystanderSearch | null = null;
 const reader = new ImageReader();
 
-async function answer(request: Request): Promise<Answer | Covered | readonly ImageClass[] | null> {
+async function answer(request: Request): Promise<Answered> {
   switch (request.type) {
     case "load": {
       const sources = await sourcesOf(request.settings, request.places);
@@ -158,8 +162,18 @@ async function answer(request: Request): Promise<Answer | Covered | readonly Ima
       return null;
     }
     case "configure":
-      await (detector = make(request.settings));
+      detector = detector
+        .catch(() => null)
+        .then((before) => {
+          ended.push(...(before?.finish?.().events ?? []));
+          return make(request.settings);
+        });
+      await detector;
       return null;
+    case "finish": {
+      const { motions, events } = (await detector).finish?.() ?? { motions: [], events: [] };
+      return { motions, events: [...ended.splice(0), ...events] };
+    }
     case "reset":
       (await detector).reset();
       bystanders?.reset();
@@ -180,10 +194,12 @@ async function answer(request: Request): Promise<Answer | Covered | readonly Ima
     case "track":
     case "detect": {
       const image = await reader.read(request.image);
-      const results = await (request.type === "track"
-        ? (await detector).track(image, request.time)
-        : (await detector).detect(image));
-      return { width: image.width, height: image.height, ...results };
+      const { width, height } = image;
+      if (request.type === "detect")
+        return { width, height, ...(await (await detector).detect(image)) };
+      const results = await (await detector).track(image, request.time);
+      const events = [...ended.splice(0), ...(results.events ?? [])];
+      return { width, height, ...results, ...(results.events && { events }) };
     }
   }
 }

@@ -10,6 +10,7 @@ from itertools import zip_longest
 from typing import Final, Literal, NamedTuple, TypeAlias
 
 from sonjit._util import InputError, pluralize
+from sonjit._util.data_files import load_spec
 from sonjit.detectors.kinds import find_kind, find_model
 from sonjit.media.tables.base import Extras
 from sonjit.media.tables.layout import BOX_COLUMNS
@@ -21,7 +22,7 @@ _MIN_VISIBLE_S: Final = 0.25
 """Time that a hand is visible before its gesture counts. A hand that enters the image is often blurred."""
 _MIN_HOLD_S: Final = 0.1  # time that a gesture or a measure lasts before it counts
 _MAX_GAP_S: Final = 0.2  # interruption of a gesture that does not end it
-_MAX_STEP_BACK_S: Final = 0.5  # step back in time beyond which a stream begins again
+_MAX_STEP_BACK_S: Final[float] = load_spec("repetitions")["max_step_back_s"]
 _LOST_S: Final = 0.5  # time after which the events of a lost instance end
 Columns: TypeAlias = "dict[str, type[int] | type[float] | type[str]]"
 

@@ -114,7 +114,7 @@ class PageNetworks(NamedTuple):
 
     needed: Mapping[str, str]  # weights of the model
     # further weights for the search of still images, which is fast without them. `search` detects faces in windows,
-    # `people` proposes people. For hands `guide` detects the bodies below faces; for people `palms` detects further hands.
+    # `people` proposes people. For hands `guide` detects the bodies below faces, for people `palms` further hands.
     for_stills: Mapping[str, str]
 
 

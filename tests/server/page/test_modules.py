@@ -9,7 +9,6 @@ import pytest
 
 from sonjit.media import Header, open_writer
 from sonjit.results import Body, Event, Face, Frame, Gesture, Hand, Person
-from sonjit.results.measures import RepetitionCounter
 from sonjit.results.skeletons import load_skeleton
 from sonjit.results.skeletons.faces import BLENDSHAPES
 from sonjit.runs.annotations import annotate, table_columns
@@ -47,37 +46,6 @@ def test_a_link_contains_the_settings_without_the_token():
         "mirrors": {"camera": False},
         "source": "sample",
     }
-
-
-@pytest.mark.parametrize("step_s", [1 / 30, 0.2])
-def test_repetitions_are_counted_as_in_python(step_s):
-    rng = np.random.default_rng(3)
-    times = np.cumsum(rng.uniform(0.5, 1.5, 600) * step_s)
-    times[300:] += 2.0  # a gap
-    angles = 130 + 45 * np.cos(times * 2.2) + rng.normal(0, 6, 600)
-    angles[rng.random(600) < 0.05] = np.nan
-    angles[100:200] = 170
-    angles[120:135], angles[135] = np.nan, 60  # an outlier after a short gap
-    counter = RepetitionCounter(110.0, 150.0)
-    samples = list(zip(angles.tolist(), times.tolist(), strict=True))
-    expected = []
-    for angle, time in samples:
-        count, last = counter.update(angle, time), counter.last
-        expected.append([count, last and [last.begin_s, last.end_s, last.lowest_rad]])
-    got = run_module(
-        """
-        const {RepetitionCounter} = await page("plot.js");
-        const counter = new RepetitionCounter(110, 150);
-        output(input.map(([angle, time]) => {
-            const count = counter.update(angle ?? NaN, time);
-            const {last} = counter;
-            return [count, last && [last.begin, last.end, last.lowest]];
-        }));
-        """,
-        [[None if np.isnan(angle) else angle, time] for angle, time in samples],
-    )
-    assert got == expected
-    assert expected[-1][0] > 3
 
 
 def test_lines_of_a_side_have_the_colours_of_drawings():

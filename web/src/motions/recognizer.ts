@@ -238,6 +238,9 @@ type PathCost = { readonly cost: number; readonly count: number };
 const START: PathCost = { cost: 0, count: 0 };
 const NOWHERE: PathCost = { cost: Infinity, count: 0 };
 
+/** A custom motion that was found. */
+type Match = { readonly name: string; readonly score: number };
+
 /**
  * Searches for the custom motions of one hand. Its path is cut into steps and warped in time
  * against the examples, which may begin at any step.
@@ -272,12 +275,12 @@ class CustomSearch {
     );
   }
 
-  /** Match the steps that end with this frame, none while the hand rests. */
+  /** Match the steps that end with this frame, none while the hand rests or a fingertip is unknown. */
   follow(points: Points, time: number): void {
     const [length, elapsed] = [handLength(points), time - this.time];
-    if (!(length > 0) || !(elapsed > 0)) return;
     const at = points.map(([x, y]): Point => [this.#mirror * x, y]);
     const flat = [middleOf(CUSTOM.PALM.map((k) => at[k]!)), ...CUSTOM.TIPS.map((k) => at[k]!)];
+    if (!(length > 0) || !(elapsed > 0) || !flat.flat().every(Number.isFinite)) return;
     this.time = time;
     if (this.#last === null || elapsed > CUSTOM.GAP_S) {
       [this.#length, this.#smooth, this.#last, this.#lastTime] = [length, flat, flat, time];
@@ -339,7 +342,7 @@ class CustomSearch {
   }
 
   /** Return the name and score of the best match once it has not improved for a while. */
-  classify(time: number): { readonly name: string; readonly score: number } | null {
+  classify(time: number): Match | null {
     const found = this.#best;
     if (found === null || time - found.end < CUSTOM.SETTLE_S) return null;
     this.#best = null;
@@ -413,6 +416,21 @@ export class MotionRecognizer {
     return events;
   }
 
+  /** End all hands at the end of a stream and return the events. `time`: that of the last frame. */
+  finish(time: number): MotionEvent[] {
+    const events: MotionEvent[] = [];
+    for (const known of this.#hands.values())
+      for (const step of known.track.stop()) events.push(eventOf(known, step, time));
+    for (const step of this.#pair?.both.stop() ?? [])
+      events.push(eventOf(this.#pair!.first, step, time));
+    for (const entry of this.#watches.values()) {
+      const match = entry.watch.classify(Infinity);
+      if (match !== null) events.push(customEvent(entry, match, time));
+    }
+    this.reset();
+    return events;
+  }
+
   /** Yield the events of a pair of hands, if there are two. */
   *#pairEvents(time: number): Generator<MotionEvent, void, undefined> {
     const now = [...this.#hands.values()]
@@ -446,16 +464,28 @@ export class MotionRecognizer {
         watch: new CustomSearch(this.custom, isLeft),
       })).watch.follow(hand.points, time);
     }
-    for (const [key, { watch, id, handedness }] of this.#watches) {
-      const match = watch.classify(time);
-      if (match !== null) {
-        const { name, score: strength } = match;
-        yield { name, phase: "end", id, handedness, time, strength, moved: [0, 0], count: 0 };
-      }
-      if (time - watch.time > MOTIONS.forget_s) this.#watches.delete(key);
+    for (const [key, entry] of this.#watches) {
+      const match = entry.watch.classify(time);
+      if (match !== null) yield customEvent(entry, match, time);
+      if (time - entry.watch.time > MOTIONS.forget_s) this.#watches.delete(key);
     }
   }
 }
+
+const customEvent = (
+  { id, handedness }: Pick<Tracked, "id" | "handedness">,
+  { name, score }: Match,
+  time: number,
+): MotionEvent => ({
+  name,
+  phase: "end",
+  id,
+  handedness,
+  time,
+  strength: score,
+  moved: [0, 0],
+  count: 0,
+});
 
 const idOf = ({ id, handedness }: Tracked) => ({ id, handedness });
 

@@ -2,6 +2,7 @@
 
 import { clearedContext, find, make, onLanguage, onNextFrame, text, textOr } from "./common.js";
 import { instancesOf, REPETITIONS } from "./kinds.js";
+import { RepetitionCounter } from "../repetitions.js";
 import { nameOf } from "./painter.js";
 
 /** an instance with the same key in every frame; `label`: its displayed name */
@@ -100,68 +101,6 @@ export function trackedOf(frame: Record<string, any>): Tracked[] {
     });
 }
 
-const {
-  min_duration_s: MIN_DURATION_S,
-  min_hold_s: MIN_HOLD_S,
-  max_gap_s: MAX_GAP_S,
-} = REPETITIONS;
-
-export class RepetitionCounter {
-  count = 0;
-  /** The newest finished repetition, with times in seconds. */
-  last: { begin: number; end: number; lowest: number } | null = null;
-  #low;
-  #high;
-  #state = "unknown";
-  #side = "unknown";
-  #sideSince = -Infinity;
-  #sideFirst = -Infinity;
-  #left = -Infinity;
-  #lowest = Infinity;
-  #seen = -Infinity;
-  #last = -Infinity;
-
-  /**
-   * @param low limit at or below which the value is low
-   * @param high limit at or above which it is high
-   */
-  constructor(low: number, high: number) {
-    this.#low = low;
-    this.#high = high;
-  }
-
-  /**
-   * @param value NaN if unknown
-   * @param time seconds, not decreasing
-   * @returns the count
-   */
-  update(value: number, time: number): number {
-    const before = this.#last;
-    this.#last = time;
-    if (Number.isNaN(value)) return this.count;
-    if (time - this.#seen > MAX_GAP_S) {
-      this.#state = this.#side = "unknown";
-      this.#sideSince = this.#sideFirst = this.#left = -Infinity;
-      this.#lowest = Infinity;
-    }
-    this.#seen = time;
-    const side = value <= this.#low ? "low" : value >= this.#high ? "high" : "between";
-    if (side !== this.#side) [this.#side, this.#sideSince, this.#sideFirst] = [side, before, time];
-    if (side === "high" && this.#state === "high") [this.#left, this.#lowest] = [time, value];
-    this.#lowest = Math.min(this.#lowest, value);
-    const isStable = time - this.#sideSince >= MIN_HOLD_S;
-    if (side === "between" || side === this.#state || !isStable) return this.count;
-    if (side === "high" && this.#state === "low" && time - this.#left >= MIN_DURATION_S) {
-      this.count += 1;
-      this.last = { begin: this.#left, end: this.#sideFirst, lowest: this.#lowest };
-    }
-    // a repetition starts at high
-    if (side === "high" || this.#state === "high") this.#state = side;
-    if (side === "high") [this.#left, this.#lowest] = [time, value];
-    return this.count;
-  }
-}
-
 const WINDOW_S = 20;
 /** colours of lines: warm for the person's left as in drawings, cold for the right */
 const COLOURS = {
@@ -214,11 +153,12 @@ export function plotView() {
   });
 
   function draw(frame: Record<string, any>) {
-    const { time } = frame;
     events = [];
     const last = history.at(-1)?.time ?? -Infinity;
-    if (time < last)
-      begin(); // the source restarted
+    const restarts = frame.time < last - REPETITIONS.max_step_back_s;
+    // a damaged video may step back a little
+    const time = restarts ? frame.time : Math.max(frame.time, last);
+    if (restarts) begin();
     else if (time === last) history.pop();
     const measured = trackedOf(frame).filter(
       ({ instance }) => Object.keys(instance.measures).length,

@@ -2580,62 +2580,7 @@ function wipe(canvas) {
   canvas.getContext("2d")?.clearRect(0, 0, canvas.width, canvas.height);
 }
 
-// src/page/plot.ts
-var UNITS = [
-  { ending: "_rad", unit: "°", scale: 180 / Math.PI, digits: 0 },
-  { ending: "_m", unit: " cm", scale: 100, digits: 1 }
-];
-var CM_PER_M = 100;
-var unitOf = (name) => UNITS.find(({ ending }) => name.endsWith(ending)) ?? {
-  ending: "",
-  unit: "",
-  scale: 1,
-  digits: 2
-};
-function shown(name, value) {
-  const { unit, scale, digits } = unitOf(name);
-  return typeof value === "number" && Number.isFinite(value) ? `${(value * scale).toFixed(digits)}${unit}` : "–";
-}
-function measureName(name) {
-  const bare = name.slice(0, name.length - unitOf(name).ending.length);
-  const words = bare.split(/_(?!arm)/).map((word) => textOr(`measure.${word}`, word)).join(" ").trim();
-  const ofFist = name.endsWith("_curl") ? " (0–1)" : "";
-  return words.charAt(0).toUpperCase() + words.slice(1) + ofFist;
-}
-function roundNumbers(low, high) {
-  const power = 10 ** Math.floor(Math.log10((high - low) / 4));
-  const step = power * ([1, 2, 5].find((factor) => 5 * factor * power >= high - low) ?? 10);
-  return [...Array(9).keys()].map((k) => (Math.ceil(low / step) + k) * step).filter((number) => number <= high);
-}
-function trackedOf(frame) {
-  const seen = /* @__PURE__ */ new Map();
-  const isMeasured = (instance) => instance.measures || instance.blendshapes || instance.transform || instance.distanceM !== void 0;
-  return instancesOf(frame).filter(({ instance }) => isMeasured(instance)).map(({ kind, number, instance, person }) => {
-    const id = instance.id ?? person?.id ?? null;
-    const part = person && kind === "hand" ? instance.handedness : "";
-    let key = `${kind}${part}${id === null ? `:${number}` : `#${id}`}`;
-    seen.set(key, (seen.get(key) ?? 0) + 1);
-    if (seen.get(key) > 1) key += `/${seen.get(key)}`;
-    const name = nameOf(kind, instance, person);
-    const { blendshapes, transform, distanceM } = instance;
-    const place = transform && Object.fromEntries(
-      ["x", "y", "z"].map((axis, row) => [`head_${axis}_m`, transform[row][3] / CM_PER_M])
-    );
-    const measures = {
-      ...instance.measures,
-      ...distanceM !== void 0 && { distance_m: distanceM },
-      ...place,
-      ...blendshapes
-    };
-    return {
-      key,
-      kind,
-      id,
-      label: id === null ? name : `${name} #${id}`,
-      instance: { ...instance, measures }
-    };
-  });
-}
+// src/repetitions.ts
 var {
   min_duration_s: MIN_DURATION_S,
   min_hold_s: MIN_HOLD_S,
@@ -2693,6 +2638,63 @@ var RepetitionCounter = class {
     return this.count;
   }
 };
+
+// src/page/plot.ts
+var UNITS = [
+  { ending: "_rad", unit: "°", scale: 180 / Math.PI, digits: 0 },
+  { ending: "_m", unit: " cm", scale: 100, digits: 1 }
+];
+var CM_PER_M = 100;
+var unitOf = (name) => UNITS.find(({ ending }) => name.endsWith(ending)) ?? {
+  ending: "",
+  unit: "",
+  scale: 1,
+  digits: 2
+};
+function shown(name, value) {
+  const { unit, scale, digits } = unitOf(name);
+  return typeof value === "number" && Number.isFinite(value) ? `${(value * scale).toFixed(digits)}${unit}` : "–";
+}
+function measureName(name) {
+  const bare = name.slice(0, name.length - unitOf(name).ending.length);
+  const words = bare.split(/_(?!arm)/).map((word) => textOr(`measure.${word}`, word)).join(" ").trim();
+  const ofFist = name.endsWith("_curl") ? " (0–1)" : "";
+  return words.charAt(0).toUpperCase() + words.slice(1) + ofFist;
+}
+function roundNumbers(low, high) {
+  const power = 10 ** Math.floor(Math.log10((high - low) / 4));
+  const step = power * ([1, 2, 5].find((factor) => 5 * factor * power >= high - low) ?? 10);
+  return [...Array(9).keys()].map((k) => (Math.ceil(low / step) + k) * step).filter((number) => number <= high);
+}
+function trackedOf(frame) {
+  const seen = /* @__PURE__ */ new Map();
+  const isMeasured = (instance) => instance.measures || instance.blendshapes || instance.transform || instance.distanceM !== void 0;
+  return instancesOf(frame).filter(({ instance }) => isMeasured(instance)).map(({ kind, number, instance, person }) => {
+    const id = instance.id ?? person?.id ?? null;
+    const part = person && kind === "hand" ? instance.handedness : "";
+    let key = `${kind}${part}${id === null ? `:${number}` : `#${id}`}`;
+    seen.set(key, (seen.get(key) ?? 0) + 1);
+    if (seen.get(key) > 1) key += `/${seen.get(key)}`;
+    const name = nameOf(kind, instance, person);
+    const { blendshapes, transform, distanceM } = instance;
+    const place = transform && Object.fromEntries(
+      ["x", "y", "z"].map((axis, row) => [`head_${axis}_m`, transform[row][3] / CM_PER_M])
+    );
+    const measures = {
+      ...instance.measures,
+      ...distanceM !== void 0 && { distance_m: distanceM },
+      ...place,
+      ...blendshapes
+    };
+    return {
+      key,
+      kind,
+      id,
+      label: id === null ? name : `${name} #${id}`,
+      instance: { ...instance, measures }
+    };
+  });
+}
 var WINDOW_S = 20;
 var COLOURS = {
   left: ["#d98600", "#e2518a", "#8a6d3b"],
@@ -2727,11 +2729,11 @@ function plotView() {
     ask();
   });
   function draw(frame) {
-    const { time } = frame;
     events = [];
     const last = history2.at(-1)?.time ?? -Infinity;
-    if (time < last)
-      begin();
+    const restarts = frame.time < last - repetitions_default.max_step_back_s;
+    const time = restarts ? frame.time : Math.max(frame.time, last);
+    if (restarts) begin();
     else if (time === last) history2.pop();
     const measured = trackedOf(frame).filter(
       ({ instance }) => Object.keys(instance.measures).length

@@ -273,7 +273,8 @@ var repetitions_default = {
   high_deg: 150,
   min_duration_s: 0.3,
   min_hold_s: 0.05,
-  max_gap_s: 1
+  max_gap_s: 1,
+  max_step_back_s: 0.5
 };
 
 // ../src/sonjit/spec/results.json
