@@ -16,6 +16,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from sonjit.compat.mediapipe import _selfie as selfie
 from sonjit.detectors import bystanders, observations, options, pipeline, smoothing, tracking
 from sonjit.detectors.kinds import KINDS, body, face, face_networks, hand_heads, hands, holistic, options_of
@@ -129,7 +131,7 @@ SEARCH = {
 """The same for the search of images."""
 MEASURES = {
     "hand": (hand_measures, "CHAINS DIRECTIONS FULL_CURL_RAD INDEX_MCP JOINTS MAX_TILT_RAD PINCHES PINKY_MCP WRIST"),
-    "body": (body_measures, "EARS FOREARMS MIN_VISIBILITY PAIRS TORSO_POINTS TRIPLES"),
+    "body": (body_measures, "BONE_ENDS EARS FOREARMS MIN_VISIBILITY PAIRS TORSO_POINTS"),
     "face": (face_measures, "LEFT_EYE MOUTH RIGHT_EYE STABLE_POINTS"),
 }
 MOTIONS = {
@@ -186,12 +188,14 @@ def _named(module: ModuleType, names: str) -> dict[str, Any]:
 def _constants(module: ModuleType | type) -> dict[str, Any]:
     """Return the numbers, tables of numbers and dataclasses that a module or class defines in capitals, by name."""
     own = inspect.getsource(module)
-    named = {
-        name.lstrip("_"): asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
-        for name, value in vars(module).items()
-        if name.isupper() and name in own
-    }
+    named = {name.lstrip("_"): _plain(value) for name, value in vars(module).items() if name.isupper() and name in own}
     return {name: value for name, value in named.items() if _is_plain(value)}
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    return asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
 
 
 def _is_plain(value: object) -> bool:

@@ -141,7 +141,7 @@ function bodyValues(inImage: At, at: At, hands: NonNullable<Measured["hands"]>):
   const [shoulders, hips, ears] = pairs.map((pair) => mean(pair.map(at)));
   const torso = minus(shoulders!, hips!);
   const shoulderLine = minus(at(BODY.TORSO_POINTS[0]!), at(BODY.TORSO_POINTS[1]!));
-  const angles = BODY.TRIPLES.map((joint) => jointAngle(at, joint));
+  const angles = boneAngles(at);
   const flat: At = (index) => [inImage(index)[0], inImage(index)[1], 0];
   return [
     ...angles,
@@ -149,7 +149,7 @@ function bodyValues(inImage: At, at: At, hands: NonNullable<Measured["hands"]>):
     norm(torso),
     angleBetween(torso, UP),
     Math.atan2(torso[0], -torso[1]),
-    ...BODY.TRIPLES.map((joint) => jointAngle(flat, joint)),
+    ...boneAngles(flat),
     signedAngle(torso, cross(shoulderLine, UP), UP),
     signedAngle(minus(ears!, shoulders!), cross(shoulderLine, torso), torso),
     ...angles.flatMap((angle, i) => (i % 2 ? [] : [angle - angles[i + 1]!])),
@@ -212,6 +212,13 @@ const visible = ({ values, score }: Points): Points => ({
 const pointsOf =
   ({ values }: Points): At =>
   (index) => [values[3 * index]!, values[3 * index + 1]!, values[3 * index + 2]!];
+
+/** Return the angles of a body between pairs of bones, each from its begin to its end. */
+const boneAngles = (at: At): number[] =>
+  BODY.BONE_ENDS.map((bones) => {
+    const [first, second] = bones.map(([begin, end]) => minus(at(end!), at(begin!)));
+    return angleBetween(first!, second!);
+  });
 
 /** Return the angle between the two bones at the middle one of three points. */
 const jointAngle = (at: At, [a, b, c]: readonly number[]): number =>
