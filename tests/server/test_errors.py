@@ -20,11 +20,10 @@ STATUSES = {
     409: {"conflict"},
     413: {"too_large", "too_many_pixels"},
     422: {"bad_image"},
-    429: {"too_many"},
     500: {"failed"},
     503: {"busy", "missing_weights"},
 }
-CLOSING = {"too_large", "too_slow", "busy", "too_many"}
+CLOSING = {"too_large", "too_slow", "busy"}
 
 
 @pytest.mark.parametrize("status", STATUSES)

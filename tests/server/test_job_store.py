@@ -1,14 +1,18 @@
 import json
 import os
 import shutil
+import sqlite3
 import threading
 import time
+from contextlib import closing
 
 import pytest
 
 from sonjit._util.errors import InputError, JobError
 from sonjit.server import errors, job_files, job_store, processes
-from sonjit.server.job_store import MARKER, JobStore, UploadJob
+from sonjit.server.job import UploadJob
+from sonjit.server.job_rows import DATABASE
+from sonjit.server.job_store import JobStore
 from sonjit.server.settings import Settings
 
 from ..support.waiting import wait_until  # noqa: TID252  # one polling helper for all packages
@@ -80,17 +84,14 @@ def jobs(runs):
         one.close()
 
 
-OWNER = "0" * 32
-
-
-def create(jobs, address="10.0.0.1", **more):
-    job = UploadJob((("hands", {"model": "full"}),), OWNER, draw=False, address=address, **more)
+def create(jobs):
+    job = UploadJob((("hands", {"model": "full"}),), draw=False)
     jobs.add(job)
     return job
 
 
-def add(jobs, name="a.mp4", address="10.0.0.1"):
-    job = create(jobs, address)
+def add(jobs, name="a.mp4"):
+    job = create(jobs)
     (job.input_folder / name).write_bytes(b"x")
     jobs.reserve(job, 1)
     jobs.submit(job, job_files.JobInput(job.input_folder / name, name, ".mp4"))
@@ -102,9 +103,9 @@ def test_a_deleted_job_is_gone_whatever_it_was_doing(jobs, runs):
     running, waiting = add(jobs), add(jobs)
     wait_until(lambda: running.state == "running")
     for job in (running, waiting):
-        jobs.delete(jobs.find(job.id, ""))
+        jobs.delete(jobs.find(job.id))
         with pytest.raises(errors.RefusedError, match="no job"):
-            jobs.find(job.id, OWNER)
+            jobs.find(job.id)
     runs.steps.release(9)
     wait_until(lambda: not running.folder.exists() and not waiting.folder.exists())
     assert (jobs.active, jobs.newest_first()) == (0, [])
@@ -158,74 +159,10 @@ def test_closing_stops_everything_and_leaves_nothing(jobs, runs):
     jobs.close()
 
 
-def test_a_record_that_the_disk_refuses_costs_no_job(jobs, runs, tmp_path, full_disk, caplog):
-    jobs = jobs(jobs_folder=tmp_path / "jobs")
-    with full_disk(1):  # the upload has one byte
-        job = add(jobs)
-    assert "job.json failed: File too large" in caplog.text
-    runs.steps.release(3)
-    wait_until(lambda: job.state == "done")
-
-
 def test_a_folder_that_cannot_hold_jobs_is_named(jobs, tmp_path):
     (tmp_path / "file").write_bytes(b"x")
     with pytest.raises(InputError, match=r"--jobs-folder .*file: File exists; choose another folder"):
         jobs(jobs_folder=tmp_path / "file")
-
-
-def test_jobs_in_a_folder_outlive_the_server(jobs, runs, tmp_path, caplog):
-    folder = tmp_path / "jobs"
-    before = jobs(jobs_folder=folder)
-    done, failed, running, waiting = (add(before, f"{number}.mp4") for number in range(4))
-    runs.steps.release(3)
-    wait_until(lambda: runs.begun[-1:] == ["1.mp4"])
-    runs.failure = JobError("it is cut")
-    runs.steps.release(1)
-    wait_until(lambda: runs.begun[-1:] == ["2.mp4"])
-    runs.failure = None
-    before.close()
-    assert (running.state, waiting.state, runs.begun) == ("waiting", "waiting", ["0.mp4", "1.mp4", "2.mp4"])
-    damaged = folder / ("d" * 16)
-    damaged.mkdir()
-    (damaged / "job.json").write_text('{"id": ')
-
-    after = jobs(jobs_folder=folder)
-    assert f"{damaged}: this job cannot be read" in caplog.text
-    shutil.rmtree(damaged)
-    seen = after.newest_first(OWNER)
-    assert [job.id for job in seen] == [job.id for job in (waiting, running, failed, done)]
-    assert [one.to_dict() for one in seen[2:]] == [one.to_dict() for one in (failed, done)]
-    assert (seen[2].state, seen[2].message) == ("failed", "it is cut")
-    runs.steps.release(6)
-    wait_until(lambda: {job.state for job in seen} == {"done", "failed"})
-    assert runs.begun[3:] == ["2.mp4", "3.mp4"]
-    for job in seen:
-        after.delete(job)
-    assert [path.name for path in folder.iterdir()] == [MARKER]
-
-
-def test_a_killed_server_leaves_its_jobs_to_the_next(jobs, runs, tmp_path):
-    before = jobs(jobs_folder=tmp_path / "jobs")
-    job = add(before)
-    runs.steps.release(1)
-    wait_until(lambda: job.frames == 1)
-    left = tmp_path / "left"
-    shutil.copytree(tmp_path / "jobs", left)  # as the disk is at this moment
-    runs.steps.release(2)
-    wait_until(lambda: job.state == "done")
-    after = jobs(jobs_folder=left)
-    runs.steps.release(3)
-    wait_until(lambda: after.find(job.id, OWNER).state == "done")
-    assert {path.name for path in after.find(job.id, OWNER).folder.iterdir()} >= {"job.json", "result.jsonl"}
-
-
-def test_who_sends_many_jobs_pushes_out_none_but_their_own(jobs, runs):
-    jobs = jobs(keep_jobs=3)
-    runs.steps.release(99)
-    quiet = add(jobs, address="10.0.0.2")
-    busy = [add(jobs) for _ in range(6)]
-    wait_until(lambda: busy[-1].state == "done" and len(jobs.newest_first()) == 3)
-    assert jobs.newest_first() == [busy[5], busy[4], quiet]
 
 
 def test_the_disk_has_a_quota_for_all_jobs(jobs, runs):
@@ -256,73 +193,13 @@ def test_a_folder_with_files_of_others_is_refused_and_does_not_change(jobs, tmp_
     assert [path.name for path in tmp_path.iterdir()] == ["thesis"]
 
 
-def test_files_of_others_that_join_a_jobs_folder_stay(jobs, runs, tmp_path, caplog):
-    folder = tmp_path / "jobs"
-    before = jobs(jobs_folder=folder)
-    runs.steps.release(3)
-    job = add(before)
-    wait_until(lambda: job.state == "done")
-    unfinished = create(before)
-    (unfinished.input_folder / "a.mp4").write_bytes(b"x")
-    before.close()
-    others = [folder / "notes.txt", folder / "holiday" / "photo.jpg", folder / ("a" * 16) / "photo.jpg"]
-    others += [folder / ("b" * 16) / "input" / "mine.mp4"]
-    for other in others:
-        other.parent.mkdir(parents=True, exist_ok=True)
-        other.write_text("precious")
-    elsewhere = tmp_path / "elsewhere" / "photo.jpg"
-    elsewhere.parent.mkdir()
-    elsewhere.write_text("precious")
-    (folder / ("c" * 16)).symlink_to(elsewhere.parent)
-    (folder / ("e" * 16) / "input").mkdir(parents=True)  # what a server leaves that was killed at this moment
-    after = jobs(jobs_folder=folder)
-    assert [one.id for one in after.newest_first()] == [job.id]
-    assert [other.read_text() for other in (*others, elsewhere)] == ["precious"] * 5
-    assert not unfinished.folder.exists()
-    assert not (folder / ("e" * 16)).exists()
-    assert "Sonjit does not change it" in caplog.text
-
-
-@pytest.mark.skipif(os.name != "posix", reason="other systems have no such locks")
-def test_a_folder_in_use_by_another_server_is_refused(jobs, tmp_path):
-    jobs(jobs_folder=tmp_path / "jobs")
-    with pytest.raises(InputError, match="in use by another process"):
-        jobs(jobs_folder=tmp_path / "jobs")
-
-
-def test_a_clock_that_steps_back_keeps_the_order_of_jobs(jobs, runs, tmp_path):
-    before, ids = jobs(jobs_folder=tmp_path / "jobs"), []
-    for time_ns in (1800, 1700, 1700, 0):
-        job = create(before, number=time_ns)
-        (job.input_folder / "a.mp4").write_bytes(b"x")
-        before.submit(job, job_files.JobInput(job.input_folder / "a.mp4", "a.mp4", ".mp4"))
-        ids.append(job.id)
-    before.close()
-    assert [job.id for job in jobs(jobs_folder=tmp_path / "jobs").newest_first(OWNER)] == ids[::-1]
-
-
-def test_a_job_that_starts_again_has_only_its_input(jobs, runs, tmp_path):
-    store = jobs(jobs_folder=tmp_path / "jobs")
-    job = add(store)
-    wait_until(lambda: job.state == "running")
-    job.save()
-    left = shutil.copytree(job.folder, tmp_path / "left")
-    (left / "result.jsonl").write_text("half")
-    (left / "drawn").mkdir()
-    (left / "drawn" / "1.png").write_text("half")
-    again = job_store.load_job(left)
-    assert (again.state, again.frames, again.instances) == ("waiting", 0, 0)
-    assert sorted(path.name for path in left.iterdir()) == sorted([job_store.INPUT, job_store.RECORD])
-    assert again.input.source.read_bytes() == b"x"
-
-
 def test_as_many_jobs_are_accepted_as_the_limit_until_one_ends(jobs, runs):
     store = jobs(max_jobs=2)
     first, upload = add(store), create(store)
     assert store.active == 2
     assert store.newest_first() == [first]  # an upload is no job yet
     with pytest.raises(errors.RefusedError, match="no job"):
-        store.find(upload.id, OWNER)
+        store.find(upload.id)
     with pytest.raises(errors.RefusedError, match="2 jobs are waiting or running") as refused:
         create(store)
     assert refused.value.code == "busy"
@@ -334,64 +211,12 @@ def test_as_many_jobs_are_accepted_as_the_limit_until_one_ends(jobs, runs):
     create(store)
 
 
-@pytest.mark.parametrize(("is_private", "is_found"), [(True, False), (False, True)])
-def test_a_private_job_belongs_to_its_owner(jobs, runs, is_private, is_found):
-    store = jobs()
-    job = add(store)
-    job.is_private = is_private
-    assert store.find(job.id, OWNER) is job
-    assert store.newest_first("other") == []
-    if is_found:
-        assert store.find(job.id, "other") is job
-    else:
-        with pytest.raises(errors.RefusedError, match="no job"):
-            store.find(job.id, "other")
-
-
 @pytest.mark.skipif(os.name != "posix", reason="modes of POSIX")
 def test_only_the_own_account_reads_a_jobs_folder_that_existed(jobs, tmp_path):
     folder = tmp_path / "jobs"
     folder.mkdir(mode=0o755)
     jobs(jobs_folder=folder)
     assert folder.stat().st_mode & 0o777 == 0o700
-
-
-def test_jobs_that_cannot_be_read_are_named_and_stay(jobs, runs, tmp_path, caplog):
-    folder = tmp_path / "deep" / "jobs"
-    store = jobs(jobs_folder=folder)
-    if os.name == "posix":
-        assert folder.stat().st_mode & 0o777 == 0o700
-    runs.steps.release(3)
-    job = add(store)
-    wait_until(lambda: job.state == "done")
-    wait_until(lambda: not job.input_folder.exists())
-    store.close()
-    record = json.loads((job.folder / "job.json").read_text())
-    damaged = {
-        "1" * 16: "{",
-        "2" * 16: "{}",
-        "3" * 16: "[]",
-        "4" * 16: json.dumps(record | {"detectors": [{"kind": "tails"}]}),
-        "5" * 16: json.dumps(record | {"state": "dreaming"}),
-        "6" * 16: None,
-    }
-    for name, text in damaged.items():
-        (folder / name).mkdir()
-        if text is None:
-            (folder / name / "job.json").mkdir()
-        else:
-            (folder / name / "job.json").write_text(text)
-    others = [folder / ".a", folder / ("a" * 15), folder / ("a" * 17), folder / ("b" * 16)]
-    others[0].write_text("x")
-    others[1].mkdir()
-    others[2].mkdir()
-    others[3].write_text("x")
-    assert [one.id for one in jobs(jobs_folder=folder).newest_first()] == [job.id]
-    assert caplog.text.count("this job cannot be read") == len(damaged)
-    for other in others:
-        assert f"{other}: this is not a job. Sonjit does not change it." in caplog.text
-        assert other.exists()
-    assert caplog.text.count("this is not a job") == len(others)
 
 
 def test_a_cancelled_or_deleted_job_leaves_no_files(jobs, runs):
@@ -425,3 +250,228 @@ def test_a_crash_is_named_and_progress_stays(jobs, runs):
     wait_until(lambda: job.state == "failed")
     assert job.message == "a.mp4 cannot be read: it ended its process; export it again"
     assert (job.frames, job.of, job.instances) == (2, 3, 0)
+
+
+def folder_names(root):
+    return sorted(path.name for path in root.iterdir() if path.is_dir())
+
+
+def test_jobs_in_a_folder_outlive_the_server(jobs, runs, tmp_path):
+    folder = tmp_path / "jobs"
+    before = jobs(jobs_folder=folder)
+    done, failed, running, waiting = (add(before, f"{number}.mp4") for number in range(4))
+    runs.steps.release(3)
+    wait_until(lambda: runs.begun[-1:] == ["1.mp4"])
+    runs.failure = JobError("it is cut")
+    runs.steps.release(1)
+    wait_until(lambda: runs.begun[-1:] == ["2.mp4"])
+    runs.failure = None
+    before.close()
+    assert (running.state, waiting.state, runs.begun) == ("waiting", "waiting", ["0.mp4", "1.mp4", "2.mp4"])
+
+    after = jobs(jobs_folder=folder)
+    seen = after.newest_first()
+    assert [job.id for job in seen] == [job.id for job in (waiting, running, failed, done)]
+    assert [one.to_dict() for one in seen[2:]] == [one.to_dict() for one in (failed, done)]
+    assert (seen[2].state, seen[2].message) == ("failed", "it is cut")
+    runs.steps.release(6)
+    wait_until(lambda: {job.state for job in seen} == {"done", "failed"})
+    assert runs.begun[3:] == ["2.mp4", "3.mp4"]
+    for job in seen:
+        after.delete(job)
+    after.close()
+    assert [path.name for path in folder.iterdir()] == [DATABASE]
+
+
+def test_a_killed_server_leaves_its_jobs_to_the_next(jobs, runs, tmp_path):
+    before = jobs(jobs_folder=tmp_path / "jobs")
+    job, upload = add(before), create(before)
+    (upload.input_folder / "half.mp4").write_bytes(b"x")
+    runs.steps.release(1)
+    wait_until(lambda: job.frames == 1 and (job.folder / "result.jsonl").exists())
+    left = shutil.copytree(tmp_path / "jobs", tmp_path / "left")  # as the disk is at this moment
+    runs.steps.release(2)
+    wait_until(lambda: job.state == "done")
+    after = jobs(jobs_folder=left)
+    again = after.find(job.id)
+    wait_until(lambda: again.state == "running")
+    assert (again.frames, sorted(path.name for path in again.folder.iterdir())) == (0, ["input"])
+    assert folder_names(left) == [job.folder.name]  # the upload that was cut is gone
+    runs.steps.release(3)
+    wait_until(lambda: again.state == "done" and not again.input_folder.exists())
+    assert (again.folder / "result.jsonl").read_text() == "3"
+
+
+def state_of(folder, job):
+    with closing(sqlite3.connect(folder / DATABASE)) as database:
+        return database.execute("SELECT state FROM jobs WHERE id = ?", (job.id,)).fetchone()
+
+
+def test_an_interrupted_removal_is_completed_by_the_next_server(jobs, runs, tmp_path):
+    folder = tmp_path / "jobs"
+    runs.steps.release(6)
+    before = jobs(jobs_folder=folder)
+    one, other = add(before), add(before)
+    wait_until(lambda: other.state == "done" and not other.input_folder.exists())
+    before.close()
+    with closing(sqlite3.connect(folder / DATABASE)) as database, database:
+        database.execute("UPDATE jobs SET state = 'removed' WHERE id = ?", (one.id,))
+    after = jobs(jobs_folder=folder)
+    assert [job.id for job in after.newest_first()] == [other.id]
+    assert folder_names(folder) == [other.folder.name]
+    after.close()
+    assert state_of(folder, one) is None
+
+
+def test_a_deleted_job_takes_its_rows_along(jobs, runs, tmp_path):
+    runs.steps.release(3)
+    store = jobs(jobs_folder=tmp_path / "jobs")
+    job = create(store)
+    job.problems = ["a part was skipped"]
+    (job.input_folder / "a.mp4").write_bytes(b"x")
+    store.submit(job, job_files.JobInput(job.input_folder / "a.mp4", "a.mp4", ".mp4"))
+    wait_until(lambda: job.state == "done" and not job.input_folder.exists())
+    store.close()
+    again = jobs(jobs_folder=tmp_path / "jobs")
+    (loaded,) = again.newest_first()
+    assert (loaded.to_dict(), loaded.detectors, loaded.input) == (job.to_dict(), job.detectors, job.input)
+    again.delete(loaded)
+    again.close()
+    with closing(sqlite3.connect(tmp_path / "jobs" / DATABASE)) as database:
+        for table in ("jobs", "detectors", "problems"):
+            assert database.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,)
+        assert database.execute("SELECT version FROM migrations").fetchall() == [(1,)]
+        assert database.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+def test_a_job_that_the_disk_refuses_is_refused_and_leaves_nothing(jobs, runs, tmp_path, full_disk):
+    store = jobs(jobs_folder=tmp_path / "jobs")
+    with (
+        full_disk(1),
+        pytest.raises(errors.RefusedError, match=r"cannot take the upload: .*another --jobs-folder") as refused,
+    ):
+        add(store)
+    assert (refused.value.code, store.active, folder_names(tmp_path / "jobs")) == ("failed", 0, [])
+    upload = create(store)
+    (upload.input_folder / "a.mp4").write_bytes(b"x")
+    with full_disk(1), pytest.raises(errors.RefusedError, match="cannot take the upload"):
+        store.submit(upload, job_files.JobInput(upload.input_folder / "a.mp4", "a.mp4", ".mp4"))
+    store.discard(upload)
+    wait_until(lambda: folder_names(tmp_path / "jobs") == [])
+    runs.steps.release(3)
+    job = add(store)  # there is room again
+    wait_until(lambda: job.state == "done")
+
+
+def test_a_job_whose_end_the_disk_refuses_is_repeated_by_the_next_server(jobs, runs, tmp_path, full_disk, caplog):
+    store = jobs(jobs_folder=tmp_path / "jobs")
+    job = add(store)
+    wait_until(lambda: job.state == "running")
+    with full_disk(1):
+        runs.steps.release(3)
+        wait_until(lambda: DATABASE in caplog.text)
+    assert job.state == "done"
+    store.close()
+    again = jobs(jobs_folder=tmp_path / "jobs").find(job.id)
+    runs.steps.release(3)
+    wait_until(lambda: again.state == "done" and not again.input_folder.exists())
+    assert runs.begun == ["a.mp4"] * 2
+
+
+def test_finished_jobs_beyond_the_number_to_keep_are_removed_oldest_first(jobs, runs):
+    store = jobs(keep_jobs=3)
+    runs.steps.release(99)
+    made = [add(store) for _ in range(5)]
+    wait_until(lambda: made[-1].state == "done" and len(store.newest_first()) == 3)
+    assert store.newest_first() == made[:1:-1]
+    wait_until(lambda: not made[0].folder.exists() and not made[1].folder.exists())
+
+
+def test_files_of_others_that_join_a_jobs_folder_stay(jobs, runs, tmp_path, caplog):
+    folder = tmp_path / "jobs"
+    before = jobs(jobs_folder=folder)
+    runs.steps.release(6)
+    job, replaced = add(before), add(before)
+    wait_until(lambda: replaced.state == "done" and not replaced.input_folder.exists())
+    before.close()
+    others = [folder / "notes.txt", folder / "holiday" / "photo.jpg", folder / ("a" * 16) / "photo.jpg"]
+    elsewhere = tmp_path / "elsewhere" / "photo.jpg"
+    for other in (*others, elsewhere):
+        other.parent.mkdir(parents=True, exist_ok=True)
+        other.write_text("precious")
+    shutil.rmtree(replaced.folder)
+    replaced.folder.symlink_to(elsewhere.parent)
+    after = jobs(jobs_folder=folder)
+    assert [one.id for one in after.newest_first()] == [job.id]
+    assert [other.read_text() for other in (*others, elsewhere)] == ["precious"] * 4
+    assert f"{replaced.folder}: this is not the folder of a job" in caplog.text
+
+
+def test_two_servers_cannot_use_one_folder(jobs, tmp_path):
+    jobs(jobs_folder=tmp_path / "jobs")
+    with pytest.raises(
+        InputError, match=r"^--jobs-folder \S+ is in use by another server: stop it, or give another folder$"
+    ):
+        jobs(jobs_folder=tmp_path / "jobs")
+
+
+def test_a_database_of_another_program_or_a_newer_version_is_refused_and_does_not_change(jobs, tmp_path):
+    folder = tmp_path / "jobs"
+    jobs(jobs_folder=folder).close()
+    with closing(sqlite3.connect(folder / DATABASE)) as database, database:
+        database.execute("INSERT INTO migrations VALUES (99, 'later')")
+    other = tmp_path / "other"
+    other.mkdir()
+    with closing(sqlite3.connect(other / DATABASE)) as database, database:
+        database.execute("CREATE TABLE recipes (name TEXT)")
+    text = tmp_path / "text"
+    text.mkdir()
+    (text / DATABASE).write_text("a cake " * 200)
+    for root, says in ((folder, "newer version"), (other, "Sonjit did not create"), (text, "not a database")):
+        content = (root / DATABASE).read_bytes()
+        with pytest.raises(InputError, match=says):
+            jobs(jobs_folder=root)
+        assert (root / DATABASE).read_bytes() == content
+        assert [path.name for path in root.iterdir()] == [DATABASE]
+
+
+OLD_RECORD = {
+    "id": "1" * 32, "number": 1, "frames": 2, "of": 2, "instances": 1, "message": None, "problems": ["1.png is cut"],
+    "disk_bytes": 0, "address": "", "state": "done", "seconds": 1.5, "draw": False, "owner": "0" * 32,
+    "is_private": False, "given": {"source": "input", "name": "clip", "drawing": ".mp4"},
+    "detectors": [{"kind": "hands", "model": "full"}],
+}  # fmt: skip
+
+
+def test_jobs_of_the_layout_before_the_database_are_taken_over(jobs, runs, tmp_path, caplog):
+    root = tmp_path / "jobs"
+    waiting = {
+        "id": "2" * 32,
+        "number": 2,
+        "state": "waiting",
+        "given": {"source": "input/a.mp4", "name": "a.mp4", "drawing": ".mp4"},
+    }
+    changes = (
+        {},
+        waiting,
+        {"id": "3" * 32, "number": 3, "state": "uploading"},
+        {"id": "4" * 32, "number": 4, "state": "archived"},
+    )
+    for number, change in enumerate(changes):
+        folder = root / (str(number) * 16)
+        (folder / "input").mkdir(parents=True)
+        (folder / "input" / "a.mp4").write_bytes(b"x")
+        (folder / "job.json").write_text(json.dumps(OLD_RECORD | change))
+    (root / ("0" * 16) / "result.jsonl").write_text("{}")
+    (root / ".sonjit-jobs").write_text("Sonjit stores jobs here")
+    store = jobs(jobs_folder=root)
+    second, first = store.newest_first()
+    assert (first.state, first.frames, first.problems, first.seconds) == ("done", 2, ["1.png is cut"], 1.5)
+    runs.steps.release(3)
+    wait_until(lambda: second.state == "done" and not second.input_folder.exists())
+    assert folder_names(root) == ["0" * 16, "1" * 16, "3" * 16]
+    assert "this job cannot be read (Unknown state 'archived')" in caplog.text
+    assert (root / ("3" * 16) / "job.json").exists()
+    store.close()
+    again = jobs(jobs_folder=root)
+    assert [job.id for job in again.newest_first()] == ["2" * 32, "1" * 32]

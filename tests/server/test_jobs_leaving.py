@@ -7,7 +7,7 @@ from pathlib import Path
 import cv2
 import pytest
 
-from sonjit.server.job_store import UploadJob
+from sonjit.server.job import UploadJob
 
 from ..support.waiting import wait_until  # noqa: TID252  # one polling helper for all packages
 
@@ -41,7 +41,7 @@ def test_an_upload_that_is_refused_can_be_sent_to_its_end_and_reads_why(weights,
     live = listen(max_jobs=1)
     size = 30_000_000  # more than sockets hold
     head = f"POST /v1/jobs?kind=hands HTTP/1.1\r\nHost: localhost\r\nContent-Length: {size}\r\n\r\n"
-    live.service.jobs.add(UploadJob((("hands", {"model": "full"}),), "0" * 32))
+    live.service.jobs.add(UploadJob((("hands", {"model": "full"}),)))
     with live.connect() as client:
         client.sendall(head.encode())
         client.sendall(b"\0" * size)

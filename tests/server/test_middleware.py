@@ -1,4 +1,4 @@
-"""The middleware around an app of the test: callers, rates, bodies that are too large or too slow, and headers."""
+"""The middleware around an app of the test: callers, bodies that are too large or too slow, and headers."""
 
 import asyncio
 from itertools import product
@@ -154,7 +154,7 @@ def answer(body, scope, settings=None, *, reads=0, status=200):
             await send({"type": "http.response.body", "body": b"a", "more_body": True})
             await send({"type": "http.response.body", "body": b"b"})
 
-    asyncio.run(Middleware(app, settings or Settings(max_rate=1e9))(scope, body.receive, body.send))
+    asyncio.run(Middleware(app, settings or Settings())(scope, body.receive, body.send))
     return got
 
 

@@ -5,7 +5,8 @@
 * worker threads, on which each client's images are processed in order;
 * `Decoders`, child processes that decode images (`processes.py`);
 * `DetectorPool`, which lends detectors to clients;
-* `JobStore`, which owns the folders of jobs and runs one job at a time in a child process (`job_files.py`);
+* `JobStore`, which runs one job (`job.py`) at a time in a child process (`job_files.py`), and owns the folders of jobs
+  and their rows in an SQLite file (`job_rows.py`);
 * the open streams, each a `Stream` with one `Session` per detector.
 
 Modules read from the outside in: `middleware.py` checks each request, `images.py`, `stream.py`, `jobs.py` and

@@ -21,7 +21,6 @@ from sonjit.detectors.kinds import KINDS
 from sonjit.server import errors, gestures, images, jobs, middleware
 from sonjit.server.kinds import kinds_answer
 from sonjit.server.pages import BUILT_ENGINE, add_files
-from sonjit.server.protocols import WebSocketProtocol, http_protocol
 from sonjit.server.service import Service, missing_weights
 from sonjit.server.settings import (
     QUIET_ZONE,
@@ -233,9 +232,9 @@ def make_server(
 
     config = uvicorn.Config(
         app,
-        http=http_protocol(settings.read_timeout_s),
+        http="h11",
         h11_max_incomplete_event_size=_MAX_HEADER_BYTES,
-        ws=WebSocketProtocol,
+        ws="websockets-sansio",
         ws_max_size=settings.max_body_bytes + _FRAME_HEADER_BYTES,
         ws_per_message_deflate=False,  # images are already compressed, and answers stay in the local network
         log_config=None,

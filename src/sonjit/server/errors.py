@@ -21,7 +21,6 @@ STATUS = {
     "too_large": 413,
     "too_many_pixels": 413,
     "bad_image": 422,
-    "too_many": 429,
     "failed": 500,
     "busy": 503,
     "missing_weights": 503,
@@ -43,7 +42,7 @@ class RefusedError(SonjitError):
 
     def response(self) -> JSONResponse:
         """Return the HTTP response. It does not wait for the rest of the request."""
-        headers = {"connection": "close"} if self.code in ("too_large", "too_slow", "busy", "too_many") else None
+        headers = {"connection": "close"} if self.code in ("too_large", "too_slow", "busy") else None
         return JSONResponse({"error": self.to_dict()}, STATUS[self.code], headers)
 
 

@@ -2,8 +2,6 @@
 
 import asyncio
 import json
-import re
-import secrets
 import time
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import asdict
@@ -24,8 +22,9 @@ from sonjit.media import DrawingStyle
 from sonjit.server import middleware, service
 from sonjit.server import options as client_options
 from sonjit.server.errors import RefusedError, refusal_from
+from sonjit.server.job import ENDED, UploadJob
 from sonjit.server.job_files import JobInput, Upload, input_from_files
-from sonjit.server.job_store import ENDED, JobStore, UploadJob, storage_refusal
+from sonjit.server.job_store import JobStore, storage_refusal
 from sonjit.server.kinds import JobState, responses, upload_body
 from sonjit.server.settings import MB, Settings
 
@@ -45,7 +44,6 @@ _NAME = Option("File name of a body that is one file.", name="name", default="up
 
 _BETWEEN_EVENTS_S = 0.1
 _KEEP_ALIVE_S = 15  # minimum interval between progress events, and interval of comments that keep a connection open
-_COOKIE = "sonjit_jobs"
 
 
 def _parameters() -> list[Json]:
@@ -63,7 +61,7 @@ def job_router(store: JobStore) -> APIRouter:
     router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
     single = responses(JobState, "The job.")
-    several = responses(list[JobState], "The jobs of this client.")
+    several = responses(list[JobState], "The jobs of the server.")
     created = responses(JobState, "The queued job.", 202)
     request_form: JsonObject = {"parameters": _parameters(), "requestBody": upload_body()}
 
@@ -77,16 +75,15 @@ def job_router(store: JobStore) -> APIRouter:
             if "content-length" in request.headers:  # it will end: a client cut off in its upload reads no answer
                 del response.headers["connection"]
             return response
-        return _with_owner(JSONResponse(job.to_dict(), 202, {"location": f"/v1/jobs/{job.id}"}), job.owner)
+        return JSONResponse(job.to_dict(), 202, {"location": f"/v1/jobs/{job.id}"})
 
     @router.get("", responses=several)
-    async def list_jobs(request: Request) -> Response:
-        """Jobs of this client, newest first."""
-        owner = _owner(request) or secrets.token_hex(16)
-        return _with_owner(JSONResponse([job.to_dict() for job in store.newest_first(owner)]), owner)
+    async def list_jobs() -> Response:
+        """Jobs of the server, newest first."""
+        return JSONResponse([job.to_dict() for job in store.newest_first()])
 
-    async def find(request: Request, job_id: str) -> UploadJob:
-        return store.find(job_id, _owner(request))
+    async def find(job_id: str) -> UploadJob:
+        return store.find(job_id)
 
     found: Any = Depends(find)
 
@@ -126,24 +123,12 @@ def _download(store: JobStore, job: UploadJob, file: str) -> Response:
         path = _file_of(job, file)
         status = path.stat()
     except (OSError, SonjitError):
-        store.find(job.id, job.owner)  # a job that was deleted meanwhile has its own message
+        store.find(job.id)  # a job that was deleted meanwhile has its own message
         raise
     table = file.partition(".")[0]
     suffix = {"result": "", "drawn": "-drawn"}.get(table, f".{table}")
     name = f"{PurePath(job.input.name).stem}{suffix}{''.join(path.suffixes)}"
     return _Download(path, filename=name, stat_result=status)
-
-
-def _owner(request: Request) -> str:
-    """Return the secret of a client, or an empty text."""
-    secret = request.cookies.get(_COOKIE, "")
-    return secret if re.fullmatch("[0-9a-f]{32}", secret) else ""
-
-
-def _with_owner(response: Response, owner: str) -> Response:
-    """Set a cookie with the secret. Scripts and other sites cannot read it."""
-    response.set_cookie(_COOKIE, owner, max_age=middleware.KEPT_S, path="/v1/jobs", httponly=True, samesite="strict")
-    return response
 
 
 async def _create_job(request: Request, store: JobStore) -> UploadJob:
@@ -159,15 +144,7 @@ async def _create_job(request: Request, store: JobStore) -> UploadJob:
     detectors = _detectors(query)
     for kind, options in detectors:
         service.require_weights(kind, str(options["model"]))
-    owner = _owner(request)
-    job = UploadJob(
-        detectors=detectors,
-        owner=owner or secrets.token_hex(16),
-        draw=bool(own["draw"]),
-        style=style,
-        is_private=bool(owner),
-        address=request.client.host if request.client else "",
-    )
+    job = UploadJob(detectors, draw=bool(own["draw"]), style=style)
     await asyncio.to_thread(store.prepare)
     store.add(job)
     try:

@@ -1,4 +1,4 @@
-"""The middleware around all endpoints: it checks callers and rates, limits bodies and adds headers.
+"""The middleware around all endpoints: it checks callers, limits bodies and adds headers.
 
 Hosts, origins and the token are checked before any endpoint. Pages of other sites can send requests to this machine, so
 a request must contain this machine's name as its host. A foreign name that resolves to this machine would be DNS
@@ -14,7 +14,6 @@ import base64
 import hmac
 import ipaddress
 import re
-import time
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
@@ -46,8 +45,6 @@ _HEADERS = {
 _PLAIN_HOST = re.compile(r"[a-zA-Z0-9.:\[\]-]+")
 _LINGER_S = 2.0  # time for which the rest of a refused body is read
 _REFUSED = 1008  # close code of a refused WebSocket
-_MAX_ADDRESSES, _EXPIRY_S = 10_000, 2.0
-"""Maximum number of addresses whose rate is counted, and the time after which an address is forgotten."""
 _ENDPOINTS = ("/v1/", "/healthz")
 """Paths that require the token. The page's own files are the same in every installation."""
 KEPT_S = 400 * 86_400  # lifetime of a cookie in seconds, the longest that browsers allow
@@ -92,7 +89,6 @@ class Middleware:
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self._app = app
         self._settings = settings
-        self._rates = Rates(settings.max_rate)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle a request or a WebSocket."""
@@ -100,7 +96,6 @@ class Middleware:
             receive, send = self._guarded(scope, receive, send)
         try:
             if scope["type"] in ("http", "websocket"):
-                self._rates.take(scope)
                 check_caller(scope, self._settings)
         except RefusedError as refusal:
             if scope["type"] == "http":
@@ -115,7 +110,8 @@ class Middleware:
     def _guarded(self, scope: Scope, receive: Receive, send: Send) -> tuple[Receive, Send]:
         """Return functions that limit the pauses of a request's body, and add headers to the response."""
         body = _Body(receive, self._settings.read_timeout_s)
-        host = Headers(scope=scope).get("host", "")
+        asked = Headers(scope=scope)
+        host = asked.get("host", "")
         streams = f" ws://{host} wss://{host}" if _PLAIN_HOST.fullmatch(host) else ""
 
         async def send_more(message: Message) -> None:
@@ -124,6 +120,9 @@ class Middleware:
                 policy = {"content-security-policy": _POLICY.format(streams=streams), "cache-control": "no-cache"}
                 for name, value in (_HEADERS | policy).items():
                     headers.setdefault(name, value)
+                if "content-length" in asked and "transfer-encoding" in asked:
+                    # a proxy may have used the other length: what follows would be a request that it did not check
+                    headers["connection"] = "close"
             elif not (message.get("more_body", False) or body.is_read or b"expect" in dict(scope["headers"])):
                 await send({**message, "more_body": True})
                 await body.drain()
@@ -163,28 +162,6 @@ class _Body:
                     await self.receive()
         except (TimeoutError, RefusedError):
             pass
-
-
-class Rates:
-    """Request rates by address: token buckets with a capacity of two seconds, and of at least one request."""
-
-    def __init__(self, max_rate: float) -> None:
-        self._max_rate, self._capacity = max_rate, max(1.0, 2 * max_rate)
-        self._left: dict[str, tuple[float, float]] = {}
-
-    def take(self, scope: Scope) -> None:
-        """Count a request. Raise RefusedError if its address has exceeded the rate."""
-        address, now_s = (scope.get("client") or ("",))[0], time.monotonic()
-        left, since_s = self._left.get(address, (self._capacity, now_s))
-        left = min(self._capacity, left + (now_s - since_s) * self._max_rate)
-        if left < 1:
-            raise RefusedError(
-                "too_many",
-                f"more than {self._max_rate:g} requests a second came from {address}: slow down or raise --max-rate",
-            )
-        if len(self._left) >= _MAX_ADDRESSES:
-            self._left = {key: value for key, value in self._left.items() if now_s - value[1] < _EXPIRY_S}
-        self._left[address] = left - 1, now_s
 
 
 def check_caller(scope: Scope, settings: Settings) -> None:

@@ -34,6 +34,7 @@ _MAX_LIMIT = 1e9  # maximum value of a limit
 _MAX_WORKERS = 1024  # maximum number of workers
 _REMOTE_ADDRESSES = {socket.AF_INET: "192.0.2.1", socket.AF_INET6: "2001:db8::1"}
 """Addresses reserved for documentation. A datagram socket finds the route to them without sending anything."""
+_NO_ORIGINS = ("", "file", "ftp", "ws", "wss")  # schemes that no page's origin has; that of files is null
 QUIET_ZONE = 2  # margin of a QR code in modules
 _VALID = timedelta(days=800)  # Apple's devices reject certificates that are valid for more than 825 days
 _RENEW = timedelta(days=7)
@@ -46,7 +47,6 @@ class Limits:
 
     Attributes:
         max_clients: Maximum number of streams, and of single images, at a time.
-        max_rate: Maximum requests per second of one address.
         max_body_mb: Maximum size of an image or a frame.
         max_megapixels: Maximum pixels of an image or a frame.
         max_job_mb: Maximum size of all files of a job.
@@ -62,7 +62,6 @@ class Limits:
     """
 
     max_clients: int = 16
-    max_rate: float = 200
     max_body_mb: float = 20
     max_megapixels: float = 50
     max_job_mb: float = 2000
@@ -170,7 +169,7 @@ def _is_origin(text: str) -> bool:
     except ValueError:
         return False
     is_plain = "@" not in parts.netloc and "*" not in text and text == f"{parts.scheme}://{parts.netloc}"
-    return is_plain and bool(parts.scheme and parts.hostname)
+    return is_plain and bool(parts.hostname) and parts.scheme not in _NO_ORIGINS
 
 
 def page_addresses(settings: Settings, port: int) -> list[str]:

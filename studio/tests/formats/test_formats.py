@@ -77,7 +77,7 @@ def test_an_interrupted_training_continues(folder):
 def test_jobs_of_a_server(folder):
     store = job_store.JobStore(settings.Settings(jobs_folder=folder / "jobs"))
     try:
-        job = store.find("1" * 32, write.OWNER)
+        job = store.find(write.JOB)
         assert (job.state, job.frames, job.instances) == ("done", 2, 1)
         assert job.file("result.csv").read_text("utf-8").startswith("frame,")
     finally:

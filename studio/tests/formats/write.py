@@ -16,16 +16,15 @@ import torch
 from studio.tests.projects import make_project
 
 import sonjit
-from sonjit._util.json_text import json_from
 from sonjit.gestures import GestureRecording, LearnedGestures, MotionRecording
 from sonjit.media import TABLE_ENDINGS, Header, open_writer
 from sonjit.results import Body, Face, Frame, Hand, Person, box_around
-from sonjit.server import job_files, job_store, options
+from sonjit.server import job, job_files, job_store, options
 from sonjit.server.settings import Settings
 from sonjit_lab.training.loop import TrainingSettings, train
 from sonjit_studio.marks import Mark
 
-OWNER = "0" * 32
+JOB = "1" * 32
 MARKS = [
     Mark("first", 0, "cam0", 4, "Ann", "seen", 320.5, 240.25),
     Mark("second", 0, "cam1", 4, "Ann", "occluded", 300.0, 200.0),
@@ -115,22 +114,13 @@ def write_all(folder):
 def write_job(folder):
     """Write a jobs folder with one finished job."""
     store = job_store.JobStore(Settings(jobs_folder=folder))
-    job = job_store.UploadJob((options.read_detector({"kind": "hands"}, job=True),), OWNER, draw=False)
-    store.add(job)
-    shutil.rmtree(job.input_folder)
-    job.input, job.state, job.frames, job.of, job.instances = (
-        job_files.JobInput(job.input_folder, "clip", ".mp4"),
-        "done",
-        2,
-        2,
-        1,
-    )
-    shutil.copy(folder.parent / "hands.jsonl", job.folder / "result.jsonl")
-    store._write_record(job)
+    finished = job.UploadJob((options.read_detector({"kind": "hands"}, job=True),), draw=False, id=JOB)
+    store.add(finished)
+    finished.input = job_files.JobInput(finished.input_folder, "clip", ".mp4")
+    shutil.copy(folder.parent / "hands.jsonl", finished.folder / "result.jsonl")
+    finished.state, finished.frames, finished.of, finished.instances = "done", 2, 2, 1
+    store._finish(finished)
     store.close()
-    path = job.folder / "job.json"
-    path.write_text(json_from(json.loads(path.read_text("utf-8")) | {"id": "1" * 32, "number": 1}), "utf-8")
-    job.folder.rename(folder / "0123456789abcdef")
 
 
 def main():

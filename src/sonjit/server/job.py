@@ -1,0 +1,169 @@
+"""A job of the server: its state, its files, and what clients see of it."""
+
+import os
+import secrets
+import shutil
+import threading
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from sonjit._util import JsonObject
+from sonjit.media import TABLE_ENDINGS, convert_table
+from sonjit.media.tables.base import TableRows
+from sonjit.report import joint_angles
+from sonjit.report.texts import Language
+from sonjit.runs import ROW_ENDINGS, convert_events, convert_motions
+from sonjit.server.job_files import JobInput, task_of
+from sonjit.server.options import DetectorChoice
+from sonjit.server.processes import Worker
+
+State = Literal["uploading", "waiting", "running", "done", "failed", "cancelled"]
+ENDED = ("done", "failed", "cancelled")
+_INPUT = "input"  # name of the folder of the uploaded files in a job's folder
+MORE_TABLES: Mapping[str, TableRows] = {".instances.csv": "instance", ".wide.csv": "wide", ".xlsx": "instance"}
+"""Endings of tables with other rows than keypoints, and what a row describes."""
+_REPORTS: Mapping[str, Language] = {
+    "report.html": "en",
+    "report.pdf": "en",
+    "report.ko.html": "ko",
+    "report.ko.pdf": "ko",
+}
+"""Languages of the reports of a job, by file."""
+
+
+@dataclass(eq=False)
+class UploadJob:
+    """Detectors that run over one upload."""
+
+    detectors: tuple[DetectorChoice, ...]  # kind and options of each, as returned by `read_options`
+    draw: bool = True  # if True, make an annotated copy of the input
+    # Settings of the annotated copy, of `DrawingStyle`
+    style: JsonObject = field(default_factory=JsonObject)
+    id: str = field(default_factory=lambda: secrets.token_hex(16))  # part of the job's URLs
+    folder: Path = field(init=False)  # folder of the job's files. The store creates and removes it.
+    input: JobInput = field(init=False)  # uploaded files; known when the upload is complete
+    state: State = "uploading"  # changes only under the store's lock
+    frames: int = 0
+    of: int | None = None  # expected number of images; None if unknown
+    instances: int = 0
+    message: str | None = None
+    problems: list[str] = field(default_factory=list[str])  # unreadable images, and changes of what was read
+    disk_bytes: int = 0
+    is_suspended: bool = False  # True if the server stops and the next server restarts the job
+    worker: Worker | None = None
+    ran_s: float = 0.0  # run time before the server restarted
+    started_s: float | None = None  # on the clock of `time.monotonic`
+    ended_s: float | None = None
+    _converting: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def input_folder(self) -> Path:
+        """Folder of the uploaded files."""
+        return self.folder / _INPUT
+
+    @property
+    def drawing(self) -> Path | None:
+        """Path of the annotated copy; None if the client requested none."""
+        return self.folder / f"drawn{self.input.drawing}" if self.draw else None
+
+    @property
+    def _reported_model(self) -> str | None:
+        """Model of the body whose angles a report describes; None if the job has no report."""
+        models = [str(options["model"]) for kind, options in self.detectors if kind in ("body", "holistic")]
+        return models[0] if models and self.input.drawing == ".mp4" else None
+
+    @property
+    def files(self) -> list[str]:
+        """Names of the files that clients can download: tables, a report and the drawing, see `file`."""
+        is_single = len(self.detectors) == 1  # wide tables have the columns of one detector
+        names = [f"result{end}" for end in (*TABLE_ENDINGS, *MORE_TABLES) if is_single or end != ".wide.csv"]
+        if self.input.drawing == ".mp4" and task_of(self.detectors).has_gestures:
+            names += [f"{table}{ending}" for table in ("motions", "events") for ending in ROW_ENDINGS]
+        if self._reported_model:
+            names += _REPORTS
+        if self.drawing is not None and self.drawing.exists():  # otherwise `problems` contains the encoder's message
+            names.append(self.drawing.name)
+        return names
+
+    @property
+    def seconds(self) -> float:
+        """Run time in seconds."""
+        if self.started_s is None:
+            return self.ran_s
+        return (self.ended_s or time.monotonic()) - self.started_s
+
+    def to_dict(self) -> JsonObject:
+        """Return the job as clients see it."""
+        state = self.state  # read first: the files of a finished job exist before its state changes
+        names = self.files if state == "done" else []
+        keys = ["drawn" if name.startswith("drawn") else name.removeprefix("result.") for name in names]
+        return {
+            "id": self.id,
+            "kind": "+".join(kind for kind, _ in self.detectors),
+            "model": "+".join(f"{kind}-{options['model']}" for kind, options in self.detectors),
+            "name": self.input.name,
+            "state": state,
+            "frames": self.frames,
+            "of": self.of,
+            "instances": self.instances,
+            "seconds": round(self.seconds, 2),
+            "message": self.message,
+            "problems": list(self.problems),
+            "downloads": {key: f"/v1/jobs/{self.id}/{name}" for key, name in zip(keys, names, strict=True)},
+        }
+
+    def measure(self) -> None:
+        """Update `disk_bytes`."""
+        sizes: list[int] = []
+        for parent, _, names in os.walk(self.folder):
+            for name in names:
+                with suppress(OSError):  # another thread removed it
+                    sizes.append(Path(parent, name).lstat().st_size)
+        self.disk_bytes = sum(sizes)
+
+    def file(self, name: str) -> Path:
+        """Return one of `files`. The first call writes a table or a report, which may raise an error of Sonjit's."""
+        path, lines = self.folder / name, self.folder / "result.jsonl"
+        table, _, ending = name.partition(".")
+        with self._converting:
+            if not path.exists():
+                if table == "result":
+                    convert_table(lines, path, task_of(self.detectors).columns, rows=MORE_TABLES.get(f".{ending}"))
+                elif table == "report":
+                    model = self._reported_model or "full"
+                    joint_angles.write_report(
+                        path,
+                        lines,
+                        self.drawing,
+                        self.input.name,
+                        model,
+                        language=_REPORTS[name],
+                        anonymise=task_of(self.detectors, self.style).style.anonymise,
+                    )
+                else:
+                    (convert_motions if table == "motions" else convert_events)(lines, path)
+                self.measure()
+        return path
+
+    def redacted(self, line: str) -> str:
+        """Return a message without the paths of the server."""
+        folder = str(self.input_folder)
+        for path, shown in ((folder + os.sep, ""), (folder, self.input.name), (str(self.folder) + os.sep, "")):
+            line = line.replace(path, shown)
+        return line
+
+    def clean(self) -> None:
+        """Remove the output of a waiting job, the input of a finished one, and all of a failed or cancelled one."""
+        with suppress(OSError):  # the job was deleted meanwhile
+            for path in self.folder.iterdir():
+                is_input = path.name == _INPUT
+                is_needed = is_input if self.state == "waiting" else self.state == "done" and not is_input
+                if not is_needed:
+                    with suppress(OSError):
+                        shutil.rmtree(path) if path.is_dir() else path.unlink()
+            self.folder.rmdir()  # only if it is empty
+        self.measure()
