@@ -2,7 +2,6 @@
 
 import math
 import struct
-from dataclasses import replace
 from fractions import Fraction
 from types import SimpleNamespace
 
@@ -13,8 +12,6 @@ import pytest
 from sonjit.media.sources.geometry import (
     HDR,
     Geometry,
-    avif_colours,
-    avif_geometry,
     bordered,
     box_spans,
     boxes,
@@ -24,7 +21,6 @@ from sonjit.media.sources.geometry import (
     tone_curve,
     turns_of_matrix,
 )
-from sonjit.media.sources.images import tone_mapped
 
 EBML, SEGMENT, TRACKS, ENTRY, VIDEO = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67", b"\x16\x54\xae\x6b", b"\xae", b"\xe0"
 CROPS = {b"\x54\xcc": 3, b"\x54\xbb": 5, b"\x54\xdd": 258, b"\x54\xaa": 7}  # left, top, right and bottom
@@ -85,27 +81,6 @@ def test_hdr_levels_are_those_of_the_standards(transfer):
     values = np.r_[0:3000:50, 3000:65536:300, 32767, 32768, 65535]
     exact = np.array([srgb_of(value / 65535, transfer) for value in values])
     assert np.abs(curve[values] - exact).max() < 0.5001
-    for bits in (10, 12, 16):
-        deep = np.arange(1 << bits, dtype=np.uint16)
-        np.testing.assert_array_equal(tone_mapped(deep, transfer, bits), curve[deep.astype(int) * 65535 // deep[-1]])
-    np.testing.assert_array_equal(tone_mapped(np.array([1023, 1024, 65535], np.uint16), transfer, 10), curve[-1])
-    eight = np.arange(256, dtype=np.uint8)
-    np.testing.assert_array_equal(tone_mapped(eight, transfer, 10), curve[eight.astype(int) * 257])
-
-
-@pytest.mark.parametrize(
-    ("orientation", "rotation", "mirrored"),
-    [(2, 0, True), (3, 180, False), (4, 180, True), (5, 90, True), (6, 90, False), (7, 270, True), (8, 270, False)],
-)
-def test_an_orientation_is_a_rotation_and_a_mirror_in_a_table(noise, orientation, rotation, mirrored):
-    geometry = Geometry.of_orientation(orientation)
-    assert geometry.to_dict() == {"rotation_deg": rotation, "mirrored": mirrored}
-    shown = np.rot90(noise, -rotation // 90)
-    np.testing.assert_array_equal(geometry.turned(noise), shown[:, ::-1] if mirrored else shown)
-    assert geometry.turned(noise).flags.c_contiguous
-    np.testing.assert_array_equal(geometry.inverse().turned(geometry.turned(noise)), noise)
-    np.testing.assert_array_equal(geometry.turned(noise[..., 0]), geometry.turned(noise)[..., 0])
-    assert geometry.is_turn
 
 
 def test_other_orientations_change_nothing():
@@ -207,98 +182,6 @@ def test_a_display_matrix_is_the_nearest_quarter_turn(signs):
 
 def box(kind, content):
     return struct.pack(">I", 8 + len(content)) + kind + content
-
-
-TURN, MIRROR, SIZE = box(b"irot", b"\1"), box(b"imir", b"\1"), box(b"ispe", struct.pack(">4x2I", 60, 40))
-
-
-def heif(properties, items, *, version=0, is_wide=False, primary_version=0, primary=7):
-    """Return a file in which each item, by number, has the properties of some indices, from 1."""
-    number, index = "H" if version == 0 else "I", "H" if is_wide else "B"
-    links = struct.pack(">B2xBI", version, is_wide, len(items))
-    for item, indices in items.items():
-        links += struct.pack(f">{number}B{len(indices)}{index}", item, len(indices), *indices)
-    named = box(b"pitm", struct.pack(">B3x" + ("H" if primary_version == 0 else "I"), primary_version, primary))
-    shared = box(b"iprp", box(b"ipco", b"".join(properties)) + box(b"ipma", links))
-    return box(b"ftyp", b"avif\0\0\0\0mif1") + box(b"meta", bytes(4) + named + shared) + box(b"mdat", b"pixels")
-
-
-QUARTER = {"rotation_deg": 270, "mirrored": False}
-BOTH = {"rotation_deg": 90, "mirrored": True}
-
-
-@pytest.mark.parametrize("version", [0, 1])
-@pytest.mark.parametrize("is_wide", [False, True])
-@pytest.mark.parametrize("primary_version", [0, 1])
-def test_only_the_properties_of_the_primary_item_apply(version, is_wide, primary_version):
-    layout = {"version": version, "is_wide": is_wide, "primary_version": primary_version}
-    essential = 0x8000 if is_wide else 0x80
-    parts = [SIZE, MIRROR, TURN]
-    for indices, expected in (
-        ((1, 3), QUARTER), ((3, 1, 2), {"rotation_deg": 270, "mirrored": True}), ((2, 3), BOTH),
-        ((essential | 3,), QUARTER),
-        ((3, 4, 0), QUARTER), ((), {}), ((0,), {}), ((4,), {}),
-    ):  # fmt: skip
-        for items in ({7: indices}, {1: (2,), 7: indices, 300: (2, 2, 1)}, {263: (2,), 7: indices}):
-            found = avif_geometry(heif(parts, items, **layout))
-            assert found.to_dict() == expected
-    assert avif_geometry(heif(parts, {5: (2,), 9: (3,)}, **layout)) == Geometry()
-    assert avif_geometry(heif(parts, {300: (3,), 44: (2,)}, primary=300, **layout)).to_dict() == QUARTER
-    if is_wide:
-        parts = [SIZE] * 299 + [TURN]
-        assert avif_geometry(heif(parts, {7: (300,)}, **layout)).to_dict() == QUARTER
-    if version and primary_version:
-        items = {70_007: (3,), 70_007 & 0xFFFF: (2,)}
-        assert avif_geometry(heif([SIZE, MIRROR, TURN], items, primary=70_007, **layout)).to_dict() == QUARTER
-
-
-def test_the_lowest_bits_of_the_first_byte_are_the_turn_and_the_axis():
-    for turns in range(4):
-        found = avif_geometry(heif([box(b"irot", bytes([0xFC | turns, 3]))], {7: (1,)}))
-        assert found == Geometry.of_orientation((1, 8, 3, 6)[turns])
-    for axis in range(2):
-        found = avif_geometry(heif([box(b"imir", bytes([0xFE | axis, 1 - axis]))], {7: (1,)}))
-        assert found == Geometry.of_orientation((4, 2)[axis])
-
-
-def test_properties_of_a_damaged_file_change_nothing():
-    aperture = box(b"clap", struct.pack(">2I2I2i2i", 30, 1, 20, 1, 5, 1, -3, 1))
-    data = heif([SIZE, TURN, aperture], {7: (1, 2, 3)})
-    assert avif_geometry(data).crop == (23, 10, 17, 0)
-    whole = avif_geometry(data)
-    for size in range(len(data) - 14):
-        assert avif_geometry(data[:size]) in (whole, replace(whole, crop=(0, 0, 0, 0)), Geometry())
-        assert avif_colours(data[:size]) == (16, 0)
-    assert avif_geometry(data[:100]) == Geometry()
-    for one in (
-        heif([TURN, aperture], {7: (1, 2)}),  # no size
-        heif([SIZE, TURN, box(b"irot", b"")], {7: (1, 2, 3)}),
-        heif([SIZE, TURN, aperture[:-4]], {7: (1, 2, 3)}),
-        heif([SIZE, TURN, aperture[:12] + bytes(4) + aperture[16:]], {7: (1, 2, 3)}),
-        data.replace(b"pitm", b"none"),
-        data.replace(b"meta", b"none"),
-    ):
-        assert avif_geometry(one) == Geometry()
-        assert avif_colours(one) == (16, 0)
-
-
-@pytest.mark.parametrize(
-    ("parts", "colours"),
-    [
-        ([b"pixi\0\0\0\0\3\x0c\x08\x08"], (12, 0)), ([b"av1C\x81\x08\0\0"], (8, 0)), ([b"av1C\x81\x08\x20\0"], (8, 0)),
-        ([b"av1C\x81\x08\x40\0"], (10, 0)), ([b"av1C\x81\x08\x60\0"], (12, 0)), ([b"av1C\x81\x08\xdf\0"], (10, 0)),
-        ([b"pixi\0\0\0\0\3\x0c", b"av1C\x81\x08\0\0"], (12, 0)),
-        ([b"av1C\x81\x08\0\0", b"pixi\0\0\0\0\3\x0c"], (12, 0)),
-        ([b"colrnclx\0\x09\1\x12\0\x09\x80"], (16, 274)), ([b"colrprof\0\x09\0\x12\0"], (16, 0)),
-        ([b"colrzclx\0\x09\0\x12\0"], (16, 0)),
-        ([b"zolrnclx\0\x09\0\x12\0", b"zixi\0\0\0\0\3\x0c", b"zv1C\0\0\0"], (16, 0)),
-        ([b"aolrnclx\0\x09\0\x12\0", b"aixi\0\0\0\0\3\x0c", b"aa1C\0\0\0"], (16, 0)),
-        ([b"colrnclx\0\x09\0\x12\0", b"av1C\x81\x08\x40\0"], (10, 18)),
-    ],
-)  # fmt: skip
-def test_colours_of_an_avif_file_are_those_of_its_properties(parts, colours):
-    made = [box(part[:4], part[4:]) for part in parts]
-    assert avif_colours(heif(made, {7: range(1, len(made) + 1)})) == colours
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,6 @@ import pytest
 
 from sonjit._util.errors import InputError, JobError
 from sonjit.media import Header, open_drawing_writer, open_source, open_writer
-from sonjit.media.sources import images
 from sonjit.media.sources.images import encode_image, load_image
 from sonjit.results import Frame
 
@@ -103,18 +102,6 @@ def test_an_image_of_more_pixels_than_the_decoder_takes(tmp_path):
     path.write_bytes(b"P5\n60000 60000\n255\n" + bytes(100))
     with pytest.raises(InputError, match=r"huge\.pgm cannot be decoded: .*make it smaller"):
         load_image(path)
-
-
-def test_an_image_for_which_memory_is_missing(tmp_path, monkeypatch):
-    def missing(*_):
-        raise MemoryError
-
-    cv2.imwrite(str(tmp_path / "a.png"), np.zeros((4, 4, 3), np.uint8))
-    monkeypatch.setattr(images.cv2, "imdecode", missing)
-    with pytest.raises(
-        InputError, match=r"a\.png cannot be decoded: out of memory; make it smaller or export it again"
-    ):
-        load_image(tmp_path / "a.png")
 
 
 def test_a_video_without_a_complete_image(tmp_path, clip):

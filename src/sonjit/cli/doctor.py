@@ -19,7 +19,7 @@ from sonjit._util.errors import SonjitError, install_line
 from sonjit.cli.checks import CHECKS, Finding
 from sonjit.weights import models_folder, verify_weights
 
-_BASE = ("numpy", "openvino", "opencv-python-headless", "av", "rich", "cyclopts")
+_BASE = ("numpy", "openvino", "opencv-python-headless", "pillow", "av", "rich", "cyclopts")
 _PURPOSES = {
     "serve": "live app and server",
     "tables": ".parquet and .xlsx tables",

@@ -17,8 +17,8 @@ from sonjit.detectors.kinds import KINDS, hands
 from sonjit.detectors.options import HandOptions
 from sonjit.explanations import hand_saliency, imagenet
 from sonjit.gestures import LearnedGestures
-from sonjit.media.sources.headers import SNIFF_BYTES, image_format, image_size
-from sonjit.media.sources.images import encode_image
+from sonjit.media.sources.headers import SNIFF_BYTES, image_format
+from sonjit.media.sources.images import encode_image, image_size
 from sonjit.results import Event, Hand, MotionEvent, Result
 from sonjit.results.schema import results_to_json, shortest_floats
 from sonjit.runs import Session, annotate, table_columns
@@ -184,7 +184,7 @@ def decode_upload(data: bytes, max_pixels: int, decoders: Decoders) -> Image:
     if not data:
         raise RefusedError("bad_image", "no image came: send the bytes of a JPEG, PNG or WebP file")
     known_format = image_format(data[:SNIFF_BYTES])
-    size = image_size(data, known_format)
+    size = image_size(data)
     if size is None:
         reason = f"a damaged {known_format} image" if known_format else "not an image of a known format"
         raise RefusedError("bad_image", f"{len(data)} bytes are {reason}: send a complete JPEG, PNG or WebP file")

@@ -1,6 +1,5 @@
 """Files of jobs: receive them, inspect them, and run detectors over them in a child process."""
 
-import mmap
 import re
 import shutil
 import unicodedata
@@ -9,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO, cast
+from typing import BinaryIO
 
 from sonjit._util import InputError, JobError, extensions, pools
 from sonjit._util.data_files import dataclass_from_table
@@ -18,7 +17,8 @@ from sonjit._util.option import OptionValue
 from sonjit.detectors.kinds import options_for
 from sonjit.media import IMAGE_ENDINGS, DrawingStyle, natural_key, open_source
 from sonjit.media.sources import is_mp4, read_sequence
-from sonjit.media.sources.headers import SNIFF_BYTES, image_damage, image_format, image_size, is_text
+from sonjit.media.sources.headers import SNIFF_BYTES, image_format, is_text
+from sonjit.media.sources.images import image_size
 from sonjit.media.sources.video import open_container, video_stream
 from sonjit.runs import Detect, Outputs, run_input
 from sonjit.server.errors import RefusedError
@@ -139,7 +139,7 @@ def _is_video(file: Path, process: Worker, max_pixels: int, *, accept_broken_ima
         is_sequence, head = read_sequence(opened.read(SNIFF_BYTES), BytesIO(opened.read(_FRAME_BYTES)))
     known_format = image_format(head)
     if known_format not in (None, "gif") and not is_sequence:
-        _check_image(file, known_format, max_pixels)
+        _check_image(file, max_pixels)
         return False
     try:
         if not head or is_text(head):
@@ -153,17 +153,13 @@ def _is_video(file: Path, process: Worker, max_pixels: int, *, accept_broken_ima
     return True
 
 
-def _check_image(file: Path, known_format: str, max_pixels: int) -> None:
+def _check_image(file: Path, max_pixels: int) -> None:
     """Refuse an image that takes too much memory. The decoder refuses damaged images before they take any."""
     largest = _PIXEL_BYTES * max_pixels + _HEADER_BYTES
     if file.stat().st_size > largest:
         raise RefusedError("too_large", f"{file.name} is larger than any image of {max_pixels / 1e6:g} megapixels")
-    # Mapped, not read: the system loads only the pages of the header.
-    with file.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        data = cast("bytes", content)  # it supports slices and searches as bytes do
-        size = image_size(data, known_format)
-        if size is None and image_damage(data, known_format) is None:
-            raise RefusedError("bad_image", f"{file.name} has no size: export it again")
+    with file.open("rb") as opened:
+        size = image_size(opened)
     if size is not None:
         check_pixels(*size, max_pixels, file.name)
 

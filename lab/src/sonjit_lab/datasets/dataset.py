@@ -18,12 +18,9 @@ from typing import Any, overload
 import numpy as np
 
 from sonjit._util import FloatArray, InputError
-from sonjit.media.sources.headers import image_format, image_size
-from sonjit.media.sources.images import SNIFF_BYTES, read_bytes, still_geometry
+from sonjit.media.sources.images import image_size, read_bytes, still_geometry
 from sonjit.results import Box
 from sonjit_lab.datasets.sample import Instance, InstanceKind, ManoParameters, Sample
-
-_HEAD_BYTES = 1 << 16  # bytes of an image that contain its size, unless it has very long comments
 
 
 class AbsentError(InputError):
@@ -310,18 +307,13 @@ def size_of_image(path: Path, *, upright: bool = False) -> tuple[int, int]:
     """Read the stored width and height in pixels of an image file, or with `upright` those of the shown image."""
     try:
         with path.open("rb") as file:
-            head = file.read(_HEAD_BYTES)
+            size = image_size(file)
+            geometry = still_geometry(file) if upright and size else None
     except OSError as error:
         raise InputError(f"the image {path} is missing or cannot be read: {error.strerror}") from None
-    found = image_format(head[:SNIFF_BYTES])
-    size = image_size(head, found) or image_size(read_bytes(path), found)
     if size is None:
         raise InputError(f"{path} is not an image, or it is damaged; copy or download it again")
-    if not upright:
-        return size
-    geometry = still_geometry(head if found == "jpeg" else read_bytes(path), found)  # others may state it at the end
-    width, height = geometry.scaled_size(*size)
-    return (height, width) if geometry.transposed else (width, height)
+    return size if geometry is None else geometry.shown_size(*size)
 
 
 def points_with_flags(record: Mapping[str, Any], field: str, count: int) -> tuple[FloatArray, FloatArray]:

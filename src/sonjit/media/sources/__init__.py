@@ -462,7 +462,7 @@ def _source_from_stream(stream: BinaryIO, name: str, fps: float | None, path: Pa
         notes: list[str] = []
         data = head + stream.read()
         source = ImageSource(name, images.decode_image(data, name, notes=notes), path)
-        source.geometry = images.still_geometry(data, headers.image_format(data))
+        source.geometry = images.still_geometry(data, name)
         source.notes += notes
         return source
     if headers.is_text(head):

@@ -1,14 +1,13 @@
 """Turn stored pixels into the image that players and browsers show: cropped, square, unmirrored, upright, not HDR.
 
 Files state this besides their pixels: as display matrix and sample aspect ratio (videos), EXIF orientation (JPEG, PNG,
-WebP, TIFF), or `clap`, `irot` and `imir` properties (AVIF). `Geometry` applies it in the order of ISO/IEC 14496-12 and
-23008-12: crop, aspect ratio, then rotation and mirror.
+WebP, TIFF, AVIF). `Geometry` applies it in the order of ISO/IEC 14496-12: crop, aspect ratio, then rotation and mirror.
 """
 
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
 from mmap import ACCESS_READ, mmap
@@ -182,60 +181,6 @@ def turns_of_matrix(frame: VideoFrame, default: Turns = (False, False, False)) -
     return (True, c < 0, b < 0) if is_transposed else (False, a < 0, d < 0)
 
 
-def avif_geometry(data: bytes) -> Geometry:
-    """Return the geometry that the properties of the primary image of an AVIF or HEIF file state."""
-    found = Geometry()
-    try:
-        for kind, content in _primary_properties(data):
-            if kind == b"irot":
-                for _ in range(content[0] & 3):  # each a quarter turn counter-clockwise
-                    found = _followed(found, transposed=True, flip_y=True)
-            elif kind == b"imir":  # axis 0 exchanges top and bottom
-                axis = content[0] & 1
-                found = _followed(found, flip_x=bool(axis), flip_y=not axis)
-            elif kind == b"clap":
-                found = replace(found, crop=_crop_of_aperture(data, content, found))
-    except (struct.error, IndexError, KeyError, StopIteration, ValueError, ZeroDivisionError):
-        return Geometry()
-    return found
-
-
-def avif_colours(data: bytes) -> tuple[int, int]:
-    """Return the bits per channel (or 16) and the transfer function (or 0) of the primary image of an AVIF file."""
-    bits, transfer = 16, 0
-    try:
-        for kind, content in _primary_properties(data):
-            if kind == b"pixi":
-                bits = content[5]
-            elif kind == b"av1C" and bits == 16:
-                bits = 8 if not content[2] & 0x40 else 12 if content[2] & 0x20 else 10
-            elif kind == b"colr" and content[:4] == b"nclx":
-                transfer = int.from_bytes(content[6:8])
-    except (struct.error, IndexError, KeyError):
-        return 16, 0
-    return bits, transfer
-
-
-def _followed(first: Geometry, *, transposed: bool = False, flip_x: bool = False, flip_y: bool = False) -> Geometry:
-    """Return a geometry followed by another transposition and mirrors."""
-    if transposed:
-        first_x, first_y = first.flip_y, first.flip_x
-    else:
-        first_x, first_y = first.flip_x, first.flip_y
-    return Geometry(first.crop, first.aspect, first.transposed ^ transposed, first_x ^ flip_x, first_y ^ flip_y)
-
-
-def _crop_of_aperture(data: bytes, content: bytes, turns: Geometry) -> tuple[int, int, int, int]:
-    """Return the crop of the stored image by a clean aperture of the image after `turns`."""
-    values = struct.unpack_from(">8i", content)
-    aperture = [Fraction(values[k], values[k + 1]) for k in range(0, 8, 2)]
-    size = next(struct.unpack_from(">II", item, 4) for kind, item in _primary_properties(data) if kind == b"ispe")
-    left, top, right, bottom = crop_of_aperture(size[::-1] if turns.transposed else size, *aperture)
-    left, right = (right, left) if turns.flip_x else (left, right)
-    top, bottom = (bottom, top) if turns.flip_y else (top, bottom)
-    return (top, left, bottom, right) if turns.transposed else (left, top, right, bottom)
-
-
 def crop_of_aperture(
     full: Sequence[int], width: Fraction, height: Fraction, x: Fraction, y: Fraction
 ) -> tuple[int, int, int, int]:
@@ -243,29 +188,6 @@ def crop_of_aperture(
     left, top, half = (full[0] - width) / 2 + x, (full[1] - height) / 2 + y, Fraction(1, 2)  # halves as in libheif
     far = -((half + left + width - full[0]) // 1), -((half + top + height - full[1]) // 1)
     return max((left + half) // 1, 0), max((top + half) // 1, 0), max(far[0], 0), max(far[1], 0)
-
-
-def _primary_properties(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Yield the type and content of each property of the primary image, in the order in which they apply."""
-    meta = next((content for kind, content in boxes(data) if kind == b"meta"), b"")
-    inner = dict(boxes(meta[4:]))
-    primary = int.from_bytes(inner[b"pitm"][4 : 6 if inner[b"pitm"][0] == 0 else 8])
-    properties = dict(boxes(inner[b"iprp"]))
-    items = list(boxes(properties[b"ipco"]))
-    associations = properties[b"ipma"]
-    version, is_wide = associations[0], associations[3] & 1
-    position = 8
-    for _ in range(int.from_bytes(associations[4:8])):
-        id_bytes = 2 if version == 0 else 4
-        item = int.from_bytes(associations[position : position + id_bytes])
-        count = associations[position + id_bytes]
-        position += id_bytes + 1
-        for _ in range(count):
-            size = 2 if is_wide else 1
-            index = int.from_bytes(associations[position : position + size]) & (0x7FFF if is_wide else 0x7F)
-            position += size
-            if item == primary and 0 < index <= len(items):
-                yield items[index - 1]
 
 
 def boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:

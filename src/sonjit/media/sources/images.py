@@ -1,47 +1,44 @@
-"""Read and write image files: decode them to RGB, and encode them.
+"""Read and write image files: Pillow decodes them to RGB, and OpenCV encodes them.
 
 The content of a file decides its format, not its name. Decoders fill missing parts of an image with grey or garbage, so
-damage is detected before anything is decoded.
+files that are cut or damaged are refused.
 """
 
+import logging
+import math
 import os
 import re
-import struct
 import threading
-import zlib
-from collections.abc import Generator, Iterator, Sequence
+import warnings
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import lru_cache
+from importlib import import_module
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sonjit._util import Image, InputError, JobError, check_memory, optional_import
+from sonjit._util import Image, InputError, JobError, SonjitError, check_memory, optional_import
 from sonjit._util.lazy_names import LazyModule
-from sonjit.media.sources import profiles
-from sonjit.media.sources.geometry import HDR, Geometry, avif_colours, avif_geometry, tone_curve
+from sonjit.media.sources.geometry import HDR, Geometry, tone_curve
 from sonjit.media.sources.headers import (
-    NEXT,
-    PNM_MAXIMUM,
     SNIFF_BYTES,
-    chunks,
-    image_damage,
     image_end,
     image_format,
     is_motion_jpeg,
     is_text,
-    jpeg_channels,
-    jpeg_segments,
-    png_head,
-    scan_start,
-    tiff_numbers,
+    pnm_maximum,
 )
 from sonjit.media.sources.remote import File
 
 if TYPE_CHECKING:
     import cv2
+    from PIL.Image import Image as Pixels
+    from PIL.ImageCms import ImageCmsTransform
+    from PIL.ImageFile import ImageFile
 else:
     cv2 = LazyModule("cv2")
 
@@ -50,41 +47,78 @@ IMAGE_ENDINGS = (
     *(".jfif", ".jpe", ".mpo", ".jp2", ".pgm", ".ppm"),
 )
 """File name endings of images in a folder, in lower case."""
-_APP1: Final = 0xE1  # marker of EXIF in a JPEG
-_ORIENTATION: Final = 274  # EXIF tag
-_IS_SMALLER: Final = 254  # tag of TIFF: the image is a preview of another one
-_COLOURS: Final = 262  # tag of TIFF: colours such as Lab
-_TIFF_CMYK: Final = 5  # value of that tag
-_FURTHER_IMAGES: Final = 330  # tag of TIFF: further directories
-_EXTRA_CHANNELS: Final = 338  # tag of TIFF: channels such as alpha
-_PROFILE: Final = 34675  # tag of TIFF: ICC profile
-_SEGMENT_BYTES: Final = 65519 - 36  # of the profile in the first segment of a JPEG, from its signature on
-_PROFILE_BYTES: Final = 1 << 16  # of a file or a profile, in which the colours of a profile are stated
-_HAS_PROFILE: Final = 32  # flag of WebP
-_WIDE: Final = re.compile(rb"(?:cICP[\x09\x0b\x0c]|colrnclx\0[\x09\x0b\x0c]\0)[^\x10\x12]")  # BT.2020 or P3, not HDR
-_SRGB: Final = struct.pack(">9I", 45455, 31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000)  # as in a PNG
+_READERS: Final = {
+    "jpeg": ("PIL.JpegImagePlugin", "JpegImageFile"),
+    "png": ("PIL.PngImagePlugin", "PngImageFile"),
+    "webp": ("PIL.WebPImagePlugin", "WebPImageFile"),
+    "bmp": ("PIL.BmpImagePlugin", "BmpImageFile"),
+    "tiff": ("PIL.TiffImagePlugin", "TiffImageFile"),
+    "gif": ("PIL.GifImagePlugin", "GifImageFile"),
+    "avif": ("PIL.AvifImagePlugin", "AvifImageFile"),
+    "jpeg2000": ("PIL.Jpeg2KImagePlugin", "Jpeg2KImageFile"),
+    "pnm": ("PIL.PpmImagePlugin", "PpmImageFile"),
+    "heic": ("pillow_heif", "HeifImageFile"),
+}
+"""Module and class of Pillow that reads each format. `PIL.Image.open` would try further formats, and limit the size."""
+_MAX_PIXELS: Final = 1 << 30
+_ORIENTATION: Final = 274  # tag of EXIF and TIFF
+_BITS: Final = 258  # tags of TIFF: bits per channel
+_COLOURS: Final = 262  # what the values mean; 0: white is 0
+_LOWEST, _HIGHEST = 280, 281  # smallest and largest value that the image uses
+_IS_SMALLER: Final = 254  # the image is a preview of another one
+_FURTHER_IMAGES: Final = 330  # further directories
 _TIFF_START: Final = re.compile(rb"II[*+]\0|MM\0[*+]")  # either byte order, TIFF or BigTIFF
+_CODES: Final = re.compile(rb"cICP(.)(.)|colrnclx\0(.)\0(.)", re.DOTALL)  # primaries and transfer function
+_CODES_BYTES: Final = 1 << 16  # of a file in which these are searched
+_WIDE: Final = (9, 11, 12)  # numbers of primaries: BT.2020 and P3
+_SRGB: Final = (0.45455, 0.3127, 0.329, 0.64, 0.33, 0.3, 0.6, 0.15, 0.06)  # gamma and primaries, as in a PNG
 _MORE_IMAGES: Final = "only the first image of the file is read"
-_NOT_APPLIED: Final = "its colour profile is not sRGB and is not applied"
+_MAX_PROFILES: Final = 8  # number of profiles whose transformation is kept
+_STRIP_PIXELS: Final = 1 << 18  # number of pixels that are converted at a time
+_NARROW: Final = 1 << 14  # difference of 16-bit values that are stretched: fewer than 64 of 256 levels would be used
+_MAX_VALUES: Final = 1 << 20  # number of values of an image by which its range is known
 _lock = threading.Lock()
 _quiet_threads = 0
 _level_before = 0
+_LOG: Final = logging.getLogger("sonjit")
 ImageLike: TypeAlias = "NDArray[Any] | str | os.PathLike[str] | bytes | bytearray | memoryview | PilImage"
+Size: TypeAlias = tuple[int, int]  # width and height in pixels
 _UINT8: Final = np.dtype(np.uint8)
 _QUALITY: Final = 95  # JPEG and WebP, 0 to 100
 
 
-def _has_second_tiff(data: bytes) -> bool:
-    """Check whether another TIFF file follows in the data, such as of a pipe."""
-    for found in _TIFF_START.finditer(data, 8):
-        order, is_big = "<" if found[0][:1] == b"I" else ">", b"+" in found[0]
-        address, number = ("Q", "Q") if is_big else ("I", "H")
-        with suppress(struct.error, OverflowError):
-            (start,) = struct.unpack_from(order + address, data, found.start() + (8 if is_big else 4))
-            count, first, kind = struct.unpack_from(order + number + "HH", data, found.start() + start)
-            if 0 < count < 200 and 254 <= first <= 256 and kind in (3, 4):  # its first tag is the kind or the width
-                return True
-    return False
+class Levels(NamedTuple):
+    """16-bit values that become black and white in 8 bits.
+
+    >>> Levels(0, 4095).eight_bits(np.array([0, 2048, 4095], np.uint16)).tolist()
+    [0, 128, 255]
+    """
+
+    black: int = 0
+    white: int = 65535
+
+    def eight_bits(self, values: NDArray[np.uint16]) -> Image:
+        """Return 16-bit values as uint8; those outside of the levels are black or white."""
+        span = max(1, self.white - self.black + 1)
+        table = np.clip((np.arange(1 << 16) - self.black) * 256 // span, 0, 255).astype(np.uint8)
+        return table[values]
+
+
+def used_levels(images: Iterable[NDArray[np.uint16]]) -> Levels | None:
+    """Return the levels of 16-bit images that use so narrow a range that they need a stretch, or None.
+
+    0, which stands for missing values, and 1 of 1000 values at either end do not count.
+    """
+    ends = list[tuple[float, float]]()
+    for values in images:
+        some = values.ravel()[:: 1 + values.size // _MAX_VALUES]
+        if (some := some[some > 0]).size:
+            low, high = np.percentile(some, (0.1, 99.9)).tolist()
+            ends.append((low, high))
+    if not ends:
+        return None
+    low, high = min(end[0] for end in ends), max(end[1] for end in ends)
+    return Levels(math.floor(low), math.ceil(high)) if 0 < high - low < _NARROW else None
 
 
 def read_bytes(path: File) -> bytes:
@@ -102,240 +136,351 @@ def read_bytes(path: File) -> bytes:
         raise InputError(f"{path} cannot be read: {reason}") from None
 
 
-def load_image(path: File, *, upright: bool = True, notes: list[str] | None = None) -> Image:
-    """Return an image file as (H, W, 3) uint8 RGB, see `decode_image`."""
-    return decode_image(read_bytes(path), str(path), upright=upright, notes=notes)
+class _Still(NamedTuple):
+    """An image whose header is read."""
+
+    name: str  # for messages
+    image: "ImageFile"
+    kind: str  # format, by the name of `image_format`
 
 
-def decode_image(data: bytes, name: str, *, upright: bool = True, notes: list[str] | None = None) -> Image:
-    """Return an encoded image as (H, W, 3) uint8 RGB; drop alpha, and keep the upper 8 of 16 bits.
-
-    16-bit files whose values need only 10 or 12 bits are scaled by that range. HEIC images are always upright. `notes`
-    receives lines about what was changed or left out. Damaged data are an InputError, and HEIC without pillow-heif a
-    MissingExtraError.
-    """
-    found = _checked_format(data, name)
-    bits, transfer = _colours(data, found)
-    profile = b"" if transfer in HDR else _other_profile(data, found)
-    if notes is not None:
-        notes += [f"{name}: {line}" for line in _not_read(data, found, name)]
-    if notes is not None and transfer in HDR:
-        notes.append(f"{name}: HDR image, tone-mapped to standard range")
-    if found == "heic":
-        return _decode_heic(data, name, transfer, notes)
-    shown = still_geometry(data, found) if upright != (found == "tiff") else Geometry()  # OpenCV turns a TIFF image
-    if found == "jpeg":  # of other formats, OpenCV exchanges red and blue of AVIF with alpha
-        flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
-        rgb = np.asarray(_decode_opencv(data, name, found, flags), np.uint8)
-        return shown.apply(_in_srgb(rgb, profile, name, notes) if profile else rgb)
-    # A file may have more than 8 bits per channel.
-    is_deep = data[24:25] == b"\x10" if found == "png" else found in ("tiff", "pnm", "jpeg2000", "avif")
-    depth = cv2.IMREAD_ANYDEPTH if is_deep else 0
-    encoded, order = data, "<" if data[:2] == b"II" else ">"
-    if found == "tiff":  # otherwise OpenCV multiplies the colours by a transparency of kind 2
-        stated, other = (struct.pack(order + "HHIH", _EXTRA_CHANNELS, 3, 1, kind) for kind in (2, 0))
-        encoded = data.replace(stated, other, 1)
-    stored = _decode_opencv(encoded, name, found, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION | depth)
-    if found == "tiff" and stored.dtype == np.uint16 and tiff_numbers(data, _COLOURS) == [0]:  # white is 0
-        stored = 65535 - stored
-    if transfer in HDR:
-        bgr = tone_mapped(stored, transfer, 16 if found == "png" else bits)  # a PNG uses the upper bits
-    else:
-        bgr = _in_eight_bits(stored, bits, found, name, notes)
-    rgb = np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
-    rgb = _in_srgb(rgb, profile, name, notes) if profile else rgb
-    return (shown.inverse() if found == "tiff" else shown).apply(rgb)
-
-
-def still_geometry(data: bytes, image_format: str | None) -> Geometry:
-    """Return the transformation from the stored to the shown image that a file states: EXIF, `irot`, `imir`, `clap`."""
-    if image_format in ("avif", "heic"):
-        return avif_geometry(data)
-    start = 0 if image_format == "tiff" else len(data)
-    if image_format == "jpeg":
-        segments = (at + 8 for kind, at in jpeg_segments(data) if kind == _APP1 and data[at + 2 : at + 6] == b"Exif")
-        start = next(segments, start)
-    elif image_format in ("png", "webp"):
-        parts = (at for kind, at, _ in chunks(data, image_format) if kind in (b"eXIf", b"EXIF"))
-        start = next(parts, start)
-        start += 6 * (data[start : start + 6] == b"Exif\0\0")
-    return Geometry.of_orientation(*tiff_numbers(data[start:], _ORIENTATION))
-
-
-def _colours(data: bytes, image_format: str | None) -> tuple[int, int]:
-    """Return the bits per channel that a header states, or 16, and the number of the transfer function, or 0."""
-    if image_format in ("avif", "heic"):
-        return avif_colours(data)
-    if image_format == "jpeg2000" and (at := data.find(b"\xff\x4f\xff\x51")) >= 0:
-        return 1 + (data[at + 42 : at + 43] or b"\x0f")[0] % 128, 0
-    if image_format == "pnm" and (found := PNM_MAXIMUM.match(data[:4096])):
-        return int(found[1]).bit_length(), 0
-    if image_format == "png":
-        head = png_head(data)
-        return (head.get(b"sBIT") or b"\x10")[0], int.from_bytes(head.get(b"cICP", b"")[1:2])
-    return 16, 0
-
-
-def _has_more_images(data: bytes, image_format: str | None) -> bool:
-    """Check whether a file has further frames or pages."""
-    if image_format == "webp" and data[12:16] == b"VP8X" and data[20] & 2:
-        return True
-    if image_format in ("avif", "heic"):
-        return not {b"avis", b"hevc", b"msf1"}.isdisjoint(data[at : at + 4] for at in range(8, data[3], 4))
-    if image_format == "tiff":
-        return any(tiff_numbers(data, _IS_SMALLER, _FURTHER_IMAGES, NEXT)) or _has_second_tiff(data)
-    if image_format == "jpeg":
-        return is_motion_jpeg(data)
-    end = image_end(data, image_format)
-    return (end > 0 and data[end : end + 2] == data[:2]) or (image_format == "png" and b"acTL" in png_head(data))
-
-
-def _not_read(data: bytes, image_format: str | None, name: str) -> Iterator[str]:
-    """Yield what a file contains besides the pixels that are read as they are, a line each."""
-    if _has_more_images(data, image_format) or name.lower().endswith(".mpo"):
-        yield _MORE_IMAGES
-    parts = png_head(data) if image_format == "png" else {}
-    if image_format in ("png", "heic", "avif") and _WIDE.search(data[: 1 << 16]) and not _profile(data, image_format):
-        yield _NOT_APPLIED
-    if parts and parts.keys().isdisjoint((b"iCCP", b"sRGB", b"cICP")):
-        stated = parts.get(b"gAMA", _SRGB[:4]) + parts.get(b"cHRM", _SRGB[4:])
-        if len(stated) == len(_SRGB) and not np.allclose(
-            *(np.frombuffer(v, ">u4") for v in (stated, _SRGB)), rtol=0.05
-        ):
-            yield "its gamma or primaries are not those of sRGB and are not applied"
-    colours = tiff_numbers(data, _COLOURS)[0] if image_format == "tiff" else 0
-    if colours in (8, 9, 10):
-        yield "its Lab colours are converted approximately"
-    if colours == _TIFF_CMYK or (image_format == "jpeg" and jpeg_channels(data) == 4):
-        yield "its CMYK colours are converted approximately, without a profile"
-    head = data[: scan_start(data)] if image_format == "jpeg" else data
-    found = re.search(rb'tiff:Orientation(?:="|>)([1-8])', head) if image_format not in ("heic", "avif") else None
-    if found and Geometry.of_orientation(int(found[1])) != still_geometry(data, image_format):
-        yield "the orientation in its XMP data is not applied, as in browsers"
-
-
-def _profile(data: bytes, image_format: str | None) -> bytes:
-    """Return the beginning of the ICC profile of an image, at least its header; empty if it has none."""
-    head = b""
-    if image_format == "jpeg":
-        start = (head := data[: scan_start(data)]).find(b"acsp")
-        head = head[: start + _SEGMENT_BYTES] if start >= 0 else b""
-    elif image_format == "png":
-        packed = png_head(data).get(b"iCCP", b"").partition(b"\0")[2][1:]
-        with suppress(zlib.error):
-            head = zlib.decompressobj().decompress(packed, _PROFILE_BYTES)
-    elif image_format == "tiff":
-        (start,) = tiff_numbers(data, _PROFILE)
-        head = data[start : start + _PROFILE_BYTES]
-    elif image_format == "webp":
-        head = data[:_PROFILE_BYTES] if data[12:16] == b"VP8X" and data[20] & _HAS_PROFILE else b""
-    elif image_format in ("avif", "heic", "jpeg2000"):
-        head = data[:_PROFILE_BYTES]
-    start = head.find(b"acsp") - 36
-    profile = head[start:] if start >= 0 else b""
-    return profile if profile[12:16] in (b"mntr", b"scnr", b"prtr", b"spac") else b""
-
-
-def _other_profile(data: bytes, image_format: str | None) -> bytes:
-    """Return the beginning of a profile other than sRGB's, whose colours have to be converted, or nothing."""
-    profile = b"" if image_format == "heic" else _profile(data, image_format)
-    is_decoded = profile[16:20] == b"CMYK"  # OpenCV converts these colours, which have a note of their own
-    return b"" if is_decoded or profiles.is_srgb(profile) else profile
-
-
-def _in_srgb(rgb: Image, profile: bytes, name: str, notes: list[str] | None) -> Image:
-    """Return an image (H, W, 3) with a profile in the colours of sRGB, or as it is with a note."""
-    converted = profiles.in_srgb(rgb, profile)
-    if converted is None and notes is not None:
-        notes.append(f"{name}: {_NOT_APPLIED}")
-    return rgb if converted is None else converted
-
-
-def tone_mapped(image: NDArray[Any], transfer: int, bits: int) -> Image:
-    """Return an HDR image (H, W, 3) of 8 bits, or of some bits in 16, in standard range."""
-    if image.dtype == np.uint8:
-        bits = 8
-    elif not 8 <= bits <= 16:  # a file may state anything
-        bits = 16
-    curve = tone_curve(transfer)[np.arange(1 << bits) * 65535 // ((1 << bits) - 1)]
-    return curve[np.minimum(image, (1 << bits) - 1)]
-
-
-def _in_eight_bits(
-    image: NDArray[Any], stated: int, image_format: str | None, name: str, notes: list[str] | None
+def load_image(
+    path: File, *, upright: bool = True, notes: list[str] | None = None, levels: Levels | None = None
 ) -> Image:
-    """Return an image as uint8. The significant bits of 16-bit values are those that the file or their range states."""
-    if image.dtype == np.uint8:
-        return np.asarray(image, np.uint8)
-    if image.dtype != np.uint16:
-        raise InputError(f"{name}: {image.dtype} image: scale it to 8 or 16 bits yourself, such as 0 to 255")
-    largest = int(image.max())
-    bits = next(n for n in (8, 10, 12, 16) if largest < 1 << n) if largest else 16
-    is_stated = stated < 16 and largest < 1 << stated  # a PNG may use the upper bits, as its specification demands
-    bits = max(8, stated) if is_stated else bits
-    if bits < 16 and notes is not None and (image_format == "png" or not is_stated):
-        notes.append(f"{name}: 16-bit file with values up to {largest}. They are taken as {bits}-bit values")
-    return (image >> (bits - 8)).astype(np.uint8)
+    """Return an image file as (H, W, 3) uint8 RGB, see `decode_image`."""
+    return decode_image(read_bytes(path), str(path), upright=upright, notes=notes, levels=levels)
+
+
+def decode_image(
+    data: bytes, name: str, *, upright: bool = True, notes: list[str] | None = None, levels: Levels | None = None
+) -> Image:
+    """Return an encoded image as (H, W, 3) uint8 RGB in the colours of sRGB, without alpha.
+
+    Values of more than 8 bits are scaled by the range that the file states. If it states none besides 16 bits, `levels`
+    are used, or 256 values become one. An image whose values then have fewer than 64 levels is stretched. HEIC images
+    are always upright. `notes` receives lines about what was changed or left out. Damaged data are an InputError, and
+    HEIC without pillow-heif a MissingExtraError.
+    """
+    from PIL.Image import fromarray
+
+    with _opened(data, name) as still:
+        image, lines, geometry = still.image, list[str](), _geometry(still)
+        transfer = _codes(still, data)[1]
+        deep = _deep_values(still, data)
+        if transfer in HDR:
+            values = deep[0] if deep else _rgb_of(image)
+            rgb = _tone_mapped(np.repeat(values[..., None], 3, axis=2) if values.ndim == 2 else values, transfer)
+            lines.append("HDR image, tone-mapped to standard range")
+        else:
+            pixels = image
+            if deep is not None:
+                pixels = fromarray(_in_eight_bits(*deep, levels, lines))
+            rgb = _rgb_of(pixels, _to_srgb(_profile(still, data), pixels.mode, lines))
+        if notes is not None:
+            lines += _not_read(still, data, geometry)
+            notes += [f"{name}: {line}" for line in lines]
+        if still.kind == "tiff" and (deep is None or deep[0].ndim == 2):  # Pillow has turned it
+            return rgb if upright else geometry.inverse().apply(rgb)
+        return geometry.apply(rgb) if upright else rgb
 
 
 def decode_channels(data: bytes, name: str) -> NDArray[Any]:
     """Return an image with its own channels and depth: (H, W), (H, W, 3) RGB or (H, W, 4) RGBA."""
-    image = _decode_opencv(data, name, _checked_format(data, name), cv2.IMREAD_UNCHANGED)
-    if image.ndim == 2:
-        return image
-    return cv2.cvtColor(image, cv2.COLOR_BGRA2RGBA if image.shape[2] == 4 else cv2.COLOR_BGR2RGB)
+    with _opened(data, name) as still:
+        image, deep = still.image, _deep_values(still, data)
+        if deep is not None:
+            return deep[0]
+        if image.mode in ("1", "L"):
+            return np.array(image.convert("L"))
+        return np.array(image.convert("RGBA" if image.has_transparency_data else "RGB"))
 
 
-def _checked_format(data: bytes, name: str) -> str | None:
-    if not data:
-        raise InputError(f"{name} is empty (0 bytes): copy or export it again")
-    found = image_format(data[:SNIFF_BYTES])
-    if found is None and is_text(data[:SNIFF_BYTES]):
-        raise InputError(f"{name} contains text, not an image. Use a JPEG, PNG, WebP, BMP, TIFF or HEIC file")
-    if re.match(rb"#\?R|P[Ff]\s", data):  # Radiance and PFM
-        raise InputError(f"{name}: float32 image: scale it to 8 or 16 bits yourself, such as 0 to 255")
-    if damage := image_damage(data, found):
-        raise InputError(f"{name}: {damage}; copy or export it again")
-    return found
+def deep_values(data: bytes, name: str) -> NDArray[np.uint16] | None:
+    """Return the values of an image of which only 16 bits are known, for `used_levels`; None for other images."""
+    with _opened(data, name) as still:
+        deep = _deep_values(still, data)
+        return None if deep is None or deep[1] is not None else deep[0]
 
 
-def _decode_opencv(data: bytes, name: str, image_format: str | None, flags: int) -> NDArray[Any]:
+def image_size(file: bytes | BinaryIO) -> Size | None:
+    """Return the width and height of an image as stored, from its header alone; None if it states none."""
+    with suppress(InputError), _opened(file, "the image", math.inf) as still:
+        width, height = still.image.size
+        is_turned = still.kind == "tiff" and _geometry(still).transposed  # Pillow turns TIFF images
+        return (height, width) if is_turned else (width, height)
+    return None
+
+
+def still_geometry(file: bytes | BinaryIO, name: str = "the image") -> Geometry:
+    """Return the transformation from the stored to the shown image that the header of a file states."""
+    with _opened(file, name) as still:
+        return _geometry(still)
+
+
+@contextmanager
+def _opened(file: bytes | BinaryIO, name: str, max_pixels: float = _MAX_PIXELS) -> "Generator[_Still]":
+    """Yield an image whose header is read, and its format. Errors of its decoder become an InputError."""
+    opened = BytesIO(file) if isinstance(file, bytes) else file
+    opened.seek(0)
+    kind = _checked_format(opened.read(SNIFF_BYTES), name)
+    opened.seek(0)
+    module, reader = _READERS[kind]
+    with optional_import("HEIC images"):
+        open_file = getattr(import_module(module), reader)
     try:
-        with quiet_opencv():
-            image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
-    except (cv2.error, MemoryError) as error:
-        reason = getattr(error, "err", "") or "out of memory"
-        raise InputError(f"{name} cannot be decoded: {reason}; make it smaller or export it again") from None
-    if image is None and image_format == "tiff":  # pyright: ignore[reportUnnecessaryComparison]  # no image
+        with _without_warnings():
+            image: ImageFile = open_file(opened)
+        with image:
+            if math.prod(image.size) > max_pixels:
+                size = f"{image.width} x {image.height} pixels are more than 2^30"
+                raise InputError(f"{name} cannot be decoded: {size}; make it smaller")
+            yield _Still(name, image, kind)
+    except SonjitError:
+        raise
+    except MemoryError:
+        raise InputError(f"{name} cannot be decoded: out of memory; make it smaller or export it again") from None
+    except Exception as error:  # a decoder raises whatever a damaged file causes
+        raise InputError(f"{name}: {_problem(opened, kind, str(error))}") from None
+
+
+def _problem(opened: BinaryIO, kind: str, reason: str) -> str:
+    """Return what is wrong with a file for which a decoder gave a reason."""
+    opened.seek(0)
+    data = opened.read()
+    has_end = kind in ("jpeg", "png", "bmp", "webp", "pnm")
+    if "trunc" in reason.lower() or (has_end and not 0 < image_end(data, kind) <= len(data)):
+        return "the image is cut short; copy or export it again"
+    if kind == "tiff":
         with quiet_opencv():
             stored = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
         if stored is not None and str(stored.dtype) not in ("uint8", "uint16"):  # pyright: ignore[reportUnnecessaryComparison]
-            raise InputError(f"{name}: {stored.dtype} image: scale it to 8 or 16 bits yourself, such as 0 to 255")
-    if image is None:  # pyright: ignore[reportUnnecessaryComparison]
-        if image_format is None:
-            raise InputError(f"{name} is not an image: name a JPEG, PNG, WebP, BMP, TIFF or HEIC file")
-        problem = "is damaged, or of a kind that cannot be decoded: copy or export it again"
-        raise InputError(f"{name}: the {image_format} image {problem}")
-    return image
+            return f"{stored.dtype} image: scale it to 8 or 16 bits yourself, such as 0 to 255"
+    reason = f" ({reason.splitlines()[0].strip()})" if reason.strip() else ""
+    return f"the {kind} image is damaged, or of a kind that cannot be decoded{reason}: copy or export it again"
 
 
-def _decode_heic(data: bytes, name: str, transfer: int, notes: list[str] | None) -> Image:
-    with optional_import("HEIC images"):
-        import pillow_heif
+def _checked_format(head: bytes, name: str) -> str:
+    """Return the format of a file from its first bytes, or raise InputError if it is no image."""
+    if not head:
+        raise InputError(f"{name} is empty (0 bytes): copy or export it again")
+    found = image_format(head)
+    if re.match(rb"#\?R|P[Ff]\s", head):  # Radiance and PFM
+        raise InputError(f"{name}: float32 image: scale it to 8 or 16 bits yourself, such as 0 to 255")
+    if found is None and is_text(head):
+        raise InputError(f"{name} contains text, not an image. Use a JPEG, PNG, WebP, BMP, TIFF or HEIC file")
+    if found is None:
+        raise InputError(f"{name} is not an image: name a JPEG, PNG, WebP, BMP, TIFF or HEIC file")
+    return found
+
+
+@contextmanager
+def _without_warnings() -> Generator[None]:
+    """Silence Pillow's warnings about metadata. Only one thread at a time may replace the filters of warnings."""
+    with _lock, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _geometry(still: _Still) -> Geometry:
+    """Return the transformation from the stored to the shown image, by EXIF data. Decoders turn HEIC images."""
+    from PIL.Image import Exif
+
+    image, orientation = still.image, 1
+    if still.kind == "png" and "exif" not in image.info:
+        image.load()  # a PNG may state it after the pixels
+    with _without_warnings(), suppress(Exception):  # damaged EXIF data state nothing
+        exif = image.getexif() if still.kind == "tiff" else Exif()
+        if still.kind not in ("tiff", "heic"):
+            exif.load(image.info.get("exif", b""))
+        orientation = int(exif.get(_ORIENTATION, 1))
+    return Geometry.of_orientation(orientation)
+
+
+def _codes(still: _Still, data: bytes) -> tuple[int, int]:
+    """Return the numbers of the primaries and the transfer function (ITU-T H.273) that a file states, or 0."""
+    if still.kind == "heic":
+        stated = still.image.info.get("nclx_profile") or {}
+        return int(stated.get("color_primaries", 0)), int(stated.get("transfer_characteristics", 0))
+    if still.kind == "png" or (still.kind == "avif" and not still.image.info.get("icc_profile")):
+        found = {tuple(b"".join(filter(None, match.groups()))) for match in _CODES.finditer(data[:_CODES_BYTES])}
+        if len(found) == 1:  # several are those of an image and of its gain map
+            primaries, transfer = found.pop()
+            return primaries, transfer
+    return 0, 0
+
+
+def _deep_values(still: _Still, data: bytes) -> tuple[NDArray[np.uint16], Levels | None] | None:
+    """Return the 16-bit values (H, W) or (H, W, 3) of an image and the levels that it states; None for 8 bits."""
+    image, kind = still.image, still.kind
+    if kind == "pnm" and image.mode == "I":  # scaled to 16 bits
+        return np.asarray(image).astype(np.uint16), None if pnm_maximum(data) == 65535 else Levels()
+    if image.mode in ("I", "F"):
+        dtype = np.asarray(image).dtype
+        raise InputError(f"{still.name}: {dtype} image: scale it to 8 or 16 bits yourself, such as 0 to 255")
+    stated = _stated_levels(still, data)
+    if image.mode.startswith("I;16"):
+        values = np.asarray(image).astype(np.uint16)
+        if kind == "jpeg2000" and stated is not None:
+            stated = Levels()  # scaled to 16 bits
+        if kind == "tiff" and _tag(still, _COLOURS) == 0:
+            values = 65535 - values
+            stated = stated and Levels(65535 - stated.white, 65535 - stated.black)
+        return values, stated
+    if image.mode in ("RGB", "RGBA", "RGBX") and _bits(still, data) > 8:
+        image.load()  # refuses a damaged file
+        with quiet_opencv():  # Pillow keeps 8 bits of colours
+            stored = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+        if stored is not None and stored.ndim == 3:  # pyright: ignore[reportUnnecessaryComparison]
+            return np.asarray(stored[..., 2::-1], np.uint16), stated
+    return None
+
+
+def _bits(still: _Still, data: bytes) -> int:
+    """Return the bits per channel that the header of a PNG, TIFF or JPEG 2000 file states; 8 for other formats."""
+    if still.kind == "png":
+        return data[24]
+    if still.kind == "jpeg2000":
+        return 1 + data[data.index(b"\xff\x4f\xff\x51") + 42] % 128
+    return _tag(still, _BITS, 8) if still.kind == "tiff" else 8
+
+
+def _stated_levels(still: _Still, data: bytes) -> Levels | None:
+    """Return the levels that a file states: the smallest and largest value of a TIFF, or fewer than 16 bits."""
+    high = _tag(still, _HIGHEST, 65535)
+    low = _tag(still, _LOWEST, 0) if high < 65535 else 0
+    if 0 <= low < high < 65535:
+        return Levels(int(low), int(high))
+    bits = _bits(still, data)
+    return Levels(0, (1 << bits) - 1) if bits < 16 else None
+
+
+def _tag(still: _Still, tag: int, default: int = -1) -> int:
+    """Return the number, or the first one, of a tag of a TIFF file."""
+    tags: Any = getattr(still.image, "tag_v2", {})
+    value = tags.get(tag, default)
+    return int(value[0] if isinstance(value, tuple) else value)
+
+
+def _in_eight_bits(values: NDArray[np.uint16], stated: Levels | None, levels: Levels | None, lines: list[str]) -> Image:
+    """Return 16-bit values as uint8 by the levels that the file states, by those of the source, or by a stretch."""
+    if stated is None and levels is None:
+        stated = used_levels([values])
+        if stated is not None:
+            lines.append(stretch_note(stated))
+    return (stated or levels or Levels()).eight_bits(values)
+
+
+def stretch_note(levels: Levels) -> str:
+    """Return the line about images whose values are stretched."""
+    return f"16-bit values are stretched from {levels.black} (black) to {levels.white} (white)"
+
+
+def _tone_mapped(image: NDArray[Any], transfer: int) -> Image:
+    """Return an HDR image (H, W, 3) of 8 or 16 bits in standard range."""
+    curve = tone_curve(transfer)
+    return (curve[np.arange(256) * 257] if image.dtype == np.uint8 else curve)[image]
+
+
+def _profile(still: _Still, data: bytes) -> bytes:
+    """Return the colour profile of an image, empty for none."""
+    if still.kind == "jpeg2000" and (at := data.find(b"colr\2")) >= 0:  # Pillow does not read it
+        return data[at + 7 : at - 4 + int.from_bytes(data[at - 4 : at])]
+    return still.image.info.get("icc_profile") or b""
+
+
+@lru_cache(maxsize=_MAX_PROFILES)
+def _transformation(profile: bytes) -> tuple[str, "ImageCmsTransform | None"]:
+    """Return the mode of the pixels that a colour profile describes, and its transformation to sRGB if it differs."""
+    from PIL import ImageCms
+    from PIL.Image import fromarray
+
+    opened, srgb = ImageCms.ImageCmsProfile(BytesIO(profile)), ImageCms.createProfile("sRGB")
+    about: Any = opened.profile
+    mode = {"GRAY": "L", "CMYK": "CMYK"}.get(about.xcolor_space.strip(), "RGB")
+    options = ImageCms.Intent.RELATIVE_COLORIMETRIC, ImageCms.Flags.BLACKPOINTCOMPENSATION
+    transformation = ImageCms.buildTransform(opened, srgb, mode, "RGB", *options)
+    levels = np.arange(0, 256, 17, dtype=np.uint8)
+    if mode == "CMYK":
+        return mode, transformation
+    colours = levels[None] if mode == "L" else np.stack(np.meshgrid(levels, levels, levels), axis=-1).reshape(64, 64, 3)
+    probe = fromarray(colours)
+    shown = np.asarray(transformation.apply(probe)).astype(int)
+    is_srgb = np.abs(shown - np.asarray(probe.convert("RGB"))).max() <= 1
+    return mode, None if is_srgb else transformation
+
+
+def _to_srgb(profile: bytes, mode: str, lines: list[str]) -> "ImageCmsTransform | None":
+    """Return the transformation of the pixels of an image to sRGB; None, and where needed a line, for none."""
+    from PIL import ImageCms
+
+    if mode == "LAB":
+        return None
+    own = "CMYK" if mode == "CMYK" else "L" if mode in ("1", "L", "LA") else "RGB"
     try:
-        if transfer in HDR:
-            deep = np.asarray(pillow_heif.open_heif(BytesIO(data), convert_hdr_to_8bit=False))
-            return np.ascontiguousarray(tone_mapped(deep[..., :3], transfer, 16))
-        found = pillow_heif.read_heif(BytesIO(data))
-        if notes is not None and len(found) > 1:
-            notes.append(f"{name}: {_MORE_IMAGES}")
-        rgb = np.array(found.to_pillow().convert("RGB"), np.uint8)
-        profile = found.info.get("icc_profile")
-        if not isinstance(profile, bytes) or b"acsp" not in profile or profiles.is_srgb(profile):
-            return rgb
-        return _in_srgb(rgb, profile, name, notes)
-    except (ValueError, OSError, EOFError, SyntaxError, RuntimeError, MemoryError) as error:
-        raise InputError(f"{name} is a damaged HEIC image: {str(error).strip()}; copy or export it again") from None
+        described, transformation = _transformation(profile) if profile else (own, None)
+    except (OSError, ValueError, TypeError, ImageCms.PyCMSError):
+        lines.append("its colour profile is damaged and is not applied")
+        described, transformation = own, None
+    if mode == "CMYK" and (described != own or transformation is None):
+        lines.append("its CMYK colours are converted approximately, without a profile")
+    elif described != own and (described, own) != ("RGB", "L"):
+        names = {"L": "grey"}
+        lines.append(f"its colour profile is for {names.get(described, described)} images and is not applied")
+    else:
+        return transformation
+    return None
+
+
+def _rgb_of(image: "Pixels", to_srgb: "ImageCmsTransform | None" = None) -> Image:
+    """Return pixels of any mode of Pillow as RGB (H, W, 3), in strips that remain in the processor's cache."""
+    image.load()
+    image.info.pop("transparency", None)  # otherwise a warning of Pillow
+    rgb = np.empty((image.height, image.width, 3), np.uint8)
+    rows = max(1, _STRIP_PIXELS // image.width)
+    for top in range(0, image.height, rows):
+        strip = image.crop((0, top, image.width, min(top + rows, image.height)))
+        if to_srgb is not None:
+            strip = to_srgb.apply(strip.convert(to_srgb.input_mode))
+        rgb[top : top + rows] = np.asarray(strip.convert("RGB"))
+    return rgb
+
+
+def _not_read(still: _Still, data: bytes, geometry: Geometry) -> Iterator[str]:
+    """Yield what a file contains besides the pixels that are read as they are, a line each."""
+    kind, info = still.kind, still.image.info
+    if _has_more_images(still, data) or still.name.lower().endswith(".mpo"):
+        yield _MORE_IMAGES
+    primaries, transfer = _codes(still, data)
+    if primaries in _WIDE and transfer not in HDR and not info.get("icc_profile"):
+        yield "its colour profile is not sRGB and is not applied"
+    if kind == "png" and not (primaries or info.get("icc_profile") or "srgb" in info):
+        stated = info.get("gamma", _SRGB[0]), *info.get("chromaticity", _SRGB[1:])
+        if not np.allclose(stated, _SRGB, rtol=0.05):
+            yield "its gamma or primaries are not those of sRGB and are not applied"
+    if kind == "avif" and b"clap" in data[:_CODES_BYTES]:
+        yield "its crop is not applied"
+    xmp = info.get("xmp") or info.get("XML:com.adobe.xmp") or ""
+    text = xmp.decode("utf-8", "replace") if isinstance(xmp, bytes) else str(xmp)
+    found = re.search(r'tiff:Orientation(?:="|>)([1-8])', text)
+    if found and kind not in ("heic", "avif") and Geometry.of_orientation(int(found[1])) != geometry:
+        yield "the orientation in its XMP data is not applied, as in browsers"
+
+
+def _has_more_images(still: _Still, data: bytes) -> bool:
+    """Check whether a file has further frames, pages or previews, or whether other images follow in the data."""
+    if still.kind == "jpeg":
+        return is_motion_jpeg(data)
+    if still.kind == "tiff" and (_tag(still, _IS_SMALLER, 0) or _tag(still, _FURTHER_IMAGES, 0)):
+        return True
+    if still.kind == "tiff" and any(image_size(data[found.start() :]) for found in _TIFF_START.finditer(data, 8)):
+        return True  # another file follows, as in a pipe
+    end = image_end(data, still.kind)
+    if end > 0 and data[end : end + 2] == data[:2]:
+        return True
+    try:
+        return bool(getattr(still.image, "is_animated", False))
+    except Exception:  # a further page that is damaged
+        return True
 
 
 @contextmanager
