@@ -140,7 +140,7 @@ def test_answers_match_their_schemas(ask, photo, all_weights):
         assert misfits(client.post(f"/v1/{kind}", content=b"x").json(), schemas["4XX"], models) == []
 
 
-def test_a_bomb_is_refused(weights, ask):
+def test_an_image_of_too_many_pixels_is_refused(weights, ask):
     bomb = png_of(60_000, 60_000)
     assert len(bomb) < 100
     message = refusal(ask().post("/v1/hands", content=bomb), 413, "too_many_pixels")

@@ -16,7 +16,7 @@ import pytest
 from sonjit._util import errors, extensions
 from sonjit.server import job_store
 from sonjit.server.job_files import NETWORK_BYTES, JobInput, open_video, run_detectors
-from sonjit.server.processes import Decoders, TooSlowError, Worker
+from sonjit.server.processes import CrashError, Decoders, TooSlowError, Worker
 
 from .conftest import end_of, jpeg_of, refusal
 
@@ -43,7 +43,7 @@ UNCLOSED = """
 import os, signal, sys
 from pathlib import Path
 from sonjit.server.job_files import NETWORK_BYTES, open_video
-from sonjit.server.processes import Decoders, Worker
+from sonjit.server.processes import CrashError, Decoders, Worker
 if __name__ == "__main__":
     decoders, worker = Decoders(10_000), Worker(10_000, NETWORK_BYTES)
     shape = decoders.decode(bytes.fromhex(sys.stdin.read())).shape
@@ -163,3 +163,55 @@ def test_a_job_has_so_much_time(media, tmp_path, weights):
 
     with Worker(10_000, NETWORK_BYTES) as worker, pytest.raises(TooSlowError):
         run(worker, media / "clip.mp4", ".mp4", 0.01)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such limit")
+@pytest.mark.parametrize(("more_bytes", "too_many"), [(0, 10**9), (NETWORK_BYTES, 10**10)])
+def test_a_process_has_so_much_memory(more_bytes, too_many):
+    with Worker(10_000, more_bytes) as worker:
+        with pytest.raises(errors.InputError, match="too much memory"):
+            worker.call(bytearray, too_many)
+        assert worker.call(len, bytes(10**7)) == 10**7
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="Windows has no such signals")
+def test_a_process_ignores_the_stops_of_its_server():
+    """Terminals and service managers send them to all processes of the server."""
+    with Worker(10_000) as worker:
+        process = worker.call(os.getpid)
+        for stop in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            os.kill(process, stop)
+            assert worker.call(os.getpid) == process
+
+
+LYING = """
+import gc
+from multiprocessing.connection import Connection
+
+def lie(*parts):
+    (pipe,) = [one for one in gc.get_objects() if isinstance(one, Connection) and not one.closed and one.writable]
+    for part in parts:
+        pipe.send_bytes(part)
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the connections of Windows have another type")
+@pytest.mark.parametrize(
+    "parts",
+    [
+        [b'{"shape": [30, 40]}', bytes(3601)],
+        [b'{"shape": [30, 40]}', bytes(3599)],
+        [b'{"shape": [1000, 1000]}'],
+        [b"[]"],
+        [b"not JSON"],
+        [b"\x80\x04N."],
+    ],
+)  # fmt: skip
+def test_answers_of_a_process_that_do_not_fit_are_not_trusted(parts, tmp_path, monkeypatch):
+    (tmp_path / "lying.py").write_text(LYING, "utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with Worker(10_000) as worker:
+        with pytest.raises(CrashError):
+            worker.call(importlib.import_module("lying").lie, *parts)
+        assert worker.call(abs, -1) == 1  # by a new process
+    del sys.modules["lying"]
