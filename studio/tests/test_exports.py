@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 from tests.support.gltf import GltfReader
 
-from sonjit._util.errors import InputError
+from sonjit._util.errors import InputError, JobError
 from sonjit._util.glb import Glb
 from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.results.skeletons import load_skeleton
 from sonjit_lab.hand_models.rig import load_rig
 from sonjit_studio import bones, commands, exports
 from sonjit_studio.ground import Y_UP
-from sonjit_studio.people import HANDS, Detections, fit_constant_bones, load_people, save_people
+from sonjit_studio.people import HANDS, Detections, PeopleInSpace, fit_constant_bones, load_people, save_people
 from sonjit_studio.rig import CameraRig, RigCamera
 from sonjit_studio.triangulation import triangulate
 
@@ -93,7 +93,7 @@ def test_c3d_contains_every_joint(written, tmp_path):
     np.testing.assert_array_equal(values[..., 3], np.where(kept, 0, -1)[:, None, None] * np.ones((1, 42)))
 
 
-@pytest.mark.parametrize(("frames", "labels", "letters"), [(65536, 1, 24), (1, 5500, 24), (1, 1, 256)])
+@pytest.mark.parametrize(("frames", "labels", "letters"), [(65535, 1, 24), (1, 5500, 24), (1, 1, 256)])
 def test_c3d_has_limits(frames, labels, letters):
     with pytest.raises(InputError, match=f"C3D cannot store {frames} frames of {labels} points"):
         exports.c3d_from_points([f"{k:0{letters}}" for k in range(labels)], np.zeros((frames, labels, 3)), 30)
@@ -226,3 +226,57 @@ def test_a_drawing_and_what_cannot_be_exported(written, tmp_path, capsys):
     (tmp_path / "other.json").write_text('{"skeletons": {"hands": "hand_mediapipe21"}, "frames": [{"hands": 3}]}')
     with pytest.raises(InputError, match="is not a file of sonjit annotate triangulate"):
         load_people(tmp_path / "other.json")
+
+
+def recorded(numbers, times):
+    """Return hands in space whose x coordinate is the time of the frame set in metres."""
+    points = np.repeat(hands(1, 5)[None], len(times), 0)
+    points[..., 0] = np.asarray(times)[:, None, None]
+    return PeopleInSpace(HANDS, (1,), np.asarray(numbers, np.intp), np.asarray(times, np.float64), points)
+
+
+def table_of(people, path):
+    """Return the rate, the times and the x coordinates in metres of the first point of each row of a .trc or .c3d."""
+    exports.export_people(people, path)
+    if path.suffix == ".trc":
+        lines = path.read_text().splitlines()
+        rows = [line.split("\t") for line in lines[6:]]
+        xs = [float(row[2] or "nan") / 1000 for row in rows]
+        return float(lines[2].split("\t")[0]), np.array([float(row[1]) for row in rows]), np.array(xs)
+    data = path.read_bytes()
+    _, _, count, _, _, last, _, _, start, _, rate = struct.unpack_from("<BBhhHHhfhhf", data)
+    values = np.frombuffer(data, "<f4", last * count * 4, 512 * (start - 1)).reshape(last, count, 4)
+    xs = np.where(values[:, 0, 3] < 0, np.nan, values[:, 0, 0] / 1000)
+    return rate, np.arange(last) / rate, xs
+
+
+@pytest.mark.parametrize("ending", [".trc", ".c3d"])
+def test_a_variable_rate_keeps_every_place_at_its_time(tmp_path, ending):
+    times = [*(k / 30 for k in range(90)), *(3 + k / 5 for k in range(40))]
+    rate, rows, xs = table_of(recorded(range(130), times), tmp_path / f"a{ending}")
+    assert rate == pytest.approx(30, rel=1e-4)
+    np.testing.assert_allclose(xs, rows, atol=2e-4)
+
+
+@pytest.mark.parametrize("ending", [".trc", ".c3d", ".bvh", ".csv", ".svg"])
+@pytest.mark.parametrize("unit", [10**6, 10**9])
+def test_images_named_by_time_stamps_are_exported_with_a_row_for_each(tmp_path, ending, unit):
+    times = np.round(np.arange(60) / 30, 6)
+    numbers = [1_764_504_000 * unit + round(time * unit) for time in times]
+    people = recorded(numbers, times)
+    if ending in (".trc", ".c3d"):
+        rate, rows, xs = table_of(people, tmp_path / f"a{ending}")
+        assert rate == pytest.approx(30, rel=1e-3)
+        np.testing.assert_allclose(xs, rows, atol=2e-4)
+        assert len(xs) == 60
+    elif ending != ".bvh":
+        exports.export_people(people, tmp_path / f"a{ending}")
+
+
+def test_frame_sets_that_are_missing_are_unknown_and_a_span_that_is_too_long_is_refused(tmp_path):
+    times = np.delete(np.arange(60) / 30, [20, 21, 40])
+    _, rows, xs = table_of(recorded(np.delete(np.arange(60), [20, 21, 40]), times), tmp_path / "a.trc")
+    assert np.flatnonzero(np.isnan(xs)).tolist() == [20, 21, 40]
+    np.testing.assert_allclose(xs[~np.isnan(xs)], rows[~np.isnan(xs)], atol=2e-4)
+    with pytest.raises(JobError, match="more than 1000000 rows"):
+        exports.export_people(recorded([0, 1, 2, 9], [0, 1 / 30, 2 / 30, 1e6]), tmp_path / "b.trc")

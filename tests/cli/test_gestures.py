@@ -98,6 +98,17 @@ def waved(tmp_path):
     return tmp_path / "clip.json"
 
 
+def test_a_table_of_another_clock_than_the_video_is_refused_for_a_player(sonjit, tmp_path):
+    table = tmp_path / "a.jsonl"
+    notes = ["a.mp4: read at 120 frames per second, from 2 s"]
+    with open_writer(table, Header("a.mp4", 64, 48, 120.0, "full", notes=notes)) as writer:
+        writer.write(Frame(0, 0.0))
+    code, _, err = sonjit("gestures", "export", table, "--out", tmp_path / "a.eaf")
+    assert code == 2
+    assert "has other times than the video, because of --fps" in err[0]
+    assert sonjit("gestures", "export", table, "--out", tmp_path / "a.csv")[0] == 0
+
+
 def test_motions_are_recorded_trained_tested_and_exported(sonjit, waved, tmp_path, monkeypatch):
     monkeypatch.setattr("sonjit.cli.gestures.track", lambda source, kind: iter(load_frames(source)[1]))
     folder, mine = tmp_path / "mine", tmp_path / "mine.npz"

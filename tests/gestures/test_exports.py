@@ -241,3 +241,20 @@ def test_pose_files_have_the_lines_and_colours_of_every_part(tmp_path):
         assert ends + struct.pack("<HHH", *colour) * len(lines) in data
         start = data.index(f"{part}_LANDMARKS".encode()) + len(f"{part}_LANDMARKS") + 6
         assert struct.unpack_from("<HHH", data, start) == (len(named[f"{part}_LANDMARKS"]), len(lines), len(lines))
+
+
+def test_pose_files_of_a_variable_rate_have_every_place_at_its_time(tmp_path):
+    """The x coordinate is the time: 3 s at 30 frames per second, then 8 s at 5, as phones record in poor light."""
+    times = [*(k / 30 for k in range(90)), *(3 + k / 5 for k in range(40))]
+    frames = []
+    for index, time in enumerate(times):
+        points = np.full((21, 3), 100 * time, np.float32)
+        frames.append(Frame(index, time, [Hand("Right", 0.9, points, points, id=0)]))
+    text = exports.save_pose(tmp_path / "v.pose", frames, (640, 480))
+    _, _, fps, points, scores = read_pose(tmp_path / "v.pose")
+    assert fps == pytest.approx(30)
+    np.testing.assert_allclose(points[:, 0, :, 0], 100 * np.arange(len(points))[:, None] / fps * np.ones(21), atol=0.01)
+    np.testing.assert_allclose(scores, 0.9, atol=1e-6)
+    place = f"325 frames at 30.00 per second in {tmp_path / 'v.pose'}"
+    assert text == f"{place}, between those of the video, whose rate is variable"
+    assert exports.save_pose(tmp_path / "c.pose", frames[:90], (640, 480)) == f"90 frames in {tmp_path / 'c.pose'}"

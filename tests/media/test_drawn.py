@@ -12,7 +12,7 @@ from PIL import Image
 
 from sonjit._util.errors import InputError
 from sonjit._util.files import DiskError
-from sonjit.media import BestEffortDrawing, DrawingWriter, open_drawing_writer, open_source
+from sonjit.media import BestEffortDrawing, DrawingWriter, open_drawing_writer, open_mask_writer, open_source
 from sonjit.media.annotated import videos
 from sonjit.media.annotated.videos import SoundTrack, changed_regions, failing_as_drawing
 from sonjit.media.annotated.writers import DrawingError
@@ -522,3 +522,31 @@ def test_odd_sizes_repeat_the_border_and_are_not_scaled(tmp_path, demo_clip, wid
 def test_regions_touch_if_they_share_an_edge_or_a_corner(other, expected):
     one = Region(32, 32, 64, 64)
     assert one.touches(Region(*other)) == Region(*other).touches(one) == expected
+
+
+@pytest.mark.parametrize("has_mask", [False, True])
+@pytest.mark.parametrize(
+    ("reading", "has_sound"),
+    [
+        ({}, True),
+        ({"fps": 25.0}, True),  # the rate of the file
+        ({"fps": 120.0}, False),
+        ({"fps": 10.0}, False),
+        ({"fps": 24.9}, False),
+        ({"fps": 120.0, "start_s": 0.1}, False),
+        ({"fps": 60.0, "every": 2}, False),
+        ({"start_s": 0.4}, True),
+        ({"every": 2}, True),
+    ],
+)
+def test_images_with_times_of_their_own_have_no_sound(tmp_path, clip, has_mask, reading, has_sound):
+    path, out = clip("v.mp4", [k / 25 for k in range(40)], sound="aac"), tmp_path / "drawn.mp4"
+    open_output = open_mask_writer if has_mask else open_drawing_writer
+    with Reading(**reading).open(path) as source, open_output(out, source) as writer:
+        for frame in source:
+            writer.write(frame.rgb, *([None] if has_mask else []), frame.time)
+        notes = [note for note in source.notes if "sound" in note]
+    with av.open(str(out)) as container:
+        assert bool(container.streams.audio) == has_sound
+    expected = f"{path}: drawn without its sound, because --fps changes the times of the images"
+    assert notes == ([] if has_sound else [expected])

@@ -590,10 +590,25 @@ def test_motion_files_have_the_angles_and_points(tmp_path):
     assert lines[5 + 61].split("\t")[at] == ""  # the person is not in this frame
 
 
-@pytest.mark.parametrize(("times", "rate"), [([0, 0, 0.04, 0.04, 0.04, 0.08], 25), ([1, 1, 1], 30), ([0], 30)])
-def test_motion_files_of_repeated_times_have_a_rate(times, rate):
+@pytest.mark.parametrize(
+    ("times", "rate", "count"), [([0, 0, 0.04, 0.04, 0.04, 0.08], 25, 3), ([1, 1, 1], 30, 3), ([0], 30, 1)]
+)
+def test_motion_files_of_repeated_times_have_a_rate(times, rate, count):
     lines = trc_text(np.zeros((len(times), 33, 3)), np.array(times, np.float64)).splitlines()
-    assert lines[2].split("\t")[:3] == [f"{rate:.3f}", f"{rate:.3f}", str(len(times))]
+    assert lines[2].split("\t")[:3] == [f"{rate:.3f}", f"{rate:.3f}", str(count)]
+
+
+def test_motion_files_of_a_variable_rate_have_every_point_at_its_time():
+    """The wrist is as far to the right of the hips in metres as its time in seconds."""
+    times = np.append(np.arange(90) / 30, 3 + np.arange(40) / 5)
+    points = np.zeros((len(times), 33, 3))
+    points[:, 16, 0] = times
+    lines = trc_text(points, times).splitlines()
+    rows = [line.split("\t") for line in lines[6:]]
+    assert lines[2].split("\t")[:3] == ["30.000", "30.000", "325"]
+    shown = np.array([[float(row[1]), float(row[2 + 3 * 16])] for row in rows])
+    np.testing.assert_allclose(shown[:, 0], np.arange(325) / 30, atol=1e-5)
+    np.testing.assert_allclose(shown[:, 1], shown[:, 0], atol=2e-5)
 
 
 def test_a_page_of_a_processed_video_states_that_its_errors_may_be_larger(tmp_path):

@@ -28,6 +28,7 @@ CAMERA_AXES: Final = [1.0, 0.0, 0.0, 0.0]
 """Quaternion x, y, z, w of a node that converts the camera's axes (y down, z forward) to glTF's (y up, z backward)."""
 SKIN: Final = (0.6, 0.36, 0.26)  # colour of a hand, linear RGB
 _MAGIC, _JSON, _BIN = 0x46546C67, 0x4E4F534A, 0x004E4942
+_RESTART: Final = 65_535  # value of 16-bit indices that the specification excludes
 _VERTICES, _INDICES = 34962, 34963  # targets of buffer views
 
 
@@ -57,15 +58,20 @@ class Glb:
 
     def array(self, accessor: int) -> NDArray[Any]:
         """Return the array of an accessor, with a row for each element; matrices act on columns."""
-        record = self.document["accessors"][accessor]
-        view = self.document["bufferViews"][record["bufferView"]]
-        dtype, shape = np.dtype(_DTYPES[record["componentType"]]), _SHAPES[record["type"]]
-        width = dtype.itemsize * math.prod(shape)
-        start = view.get("byteOffset", 0) + record.get("byteOffset", 0)
-        step = view.get("byteStride", width)
+        try:
+            record = self.document["accessors"][accessor]
+            view = self.document["bufferViews"][record["bufferView"]]
+            dtype, shape = np.dtype(_DTYPES[record["componentType"]]), _SHAPES[record["type"]]
+            width = dtype.itemsize * math.prod(shape)
+            start = view.get("byteOffset", 0) + record.get("byteOffset", 0)
+            step, count = view.get("byteStride", width), record["count"]
+        except (KeyError, IndexError, TypeError, AttributeError):
+            raise InputError(
+                f"{self._path}: accessor {accessor} is missing or of an unknown kind. Export it again."
+            ) from None
         try:
             strides = (step, *np.empty(shape, dtype).strides)
-            array = np.ndarray((record["count"], *shape), dtype, self._binary, start, strides).copy()
+            array = np.ndarray((count, *shape), dtype, self._binary, start, strides).copy()
         except (TypeError, ValueError):
             raise InputError(
                 f"{self._path} is damaged: accessor {accessor} is outside the data. Download it again."
@@ -120,7 +126,8 @@ class GlbBuilder:
         accessors = {
             kind: self.add(array, used_by=_VERTICES, bounds=kind == "POSITION") for kind, array in attributes.items()
         }
-        indices = self.add(faces.astype(np.uint16).reshape(-1), used_by=_INDICES)
+        kind = np.uint16 if faces.max(initial=0) < _RESTART else np.uint32
+        indices = self.add(faces.astype(kind).reshape(-1), used_by=_INDICES)
         primitive = {"attributes": accessors, "indices": indices, "material": len(materials) - 1}
         meshes.append({"name": name, "primitives": [primitive]})
         return len(meshes) - 1

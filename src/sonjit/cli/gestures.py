@@ -19,6 +19,7 @@ from sonjit.cli.progress import print_table
 from sonjit.gestures import GESTURES, GestureRecording, LearnedGestures, MotionRecognizer, MotionRecording, segments_of
 from sonjit.gestures.custom import checked_name, chosen_gestures, confusions, load_recording
 from sonjit.gestures.exports import save_pose, save_segments_csv, save_segments_eaf
+from sonjit.media.sources.base import AT_RATE
 from sonjit.media.tables import load_video_table
 from sonjit.results import Frame, Hand, MotionEvent
 from sonjit.runs.frame_tables import motion_record, open_motion_table
@@ -216,10 +217,9 @@ def export(
     if ending == ".pose" and gestures is not None:
         raise InputError("--gestures does not apply to .pose, which contains keypoints")
     learned = None if gestures is None else LearnedGestures.load(gestures)
-    name, size, frames, start_s = _frames(source)
+    name, size, frames, start_s = _frames(source, has_player=ending == ".eaf")
     if ending == ".pose":
-        save_pose(out, frames, size)
-        sys.stdout.write(f"{pluralize(len(frames), 'frame')} in {out}\n")
+        sys.stdout.write(f"{save_pose(out, frames, size)}\n")
         return
     segments = segments_of(frames, learned)
     if ending == ".csv":
@@ -230,12 +230,18 @@ def export(
     sys.stdout.write(f"{pluralize(len(segments), 'segment')} in {out}\n")
 
 
-def _frames(source: str) -> tuple[str, tuple[int, int], list[Frame], float]:
-    """Return the name, the size in pixels and the frames of a video or its table, and their start for players."""
+def _frames(source: str, *, has_player: bool) -> tuple[str, tuple[int, int], list[Frame], float]:
+    """Return the name, the size in pixels and the frames of a video or its table, and their start for players.
+
+    With `has_player`, raise InputError for a table whose times are not those of the video.
+    """
     if Path(source.removesuffix(UNFINISHED)).suffix.lower() in (".json", ".jsonl", ".parquet"):
         header, frames = load_video_table(source)
         if header.width is None or header.height is None:
             raise InputError(f"{source} was not recorded from a video")
+        if has_player and any(AT_RATE in note for note in header.notes):
+            advice = "ELAN plays the video at its own rate. Save a table without --fps"
+            raise InputError(f"{source} has other times than the video, because of --fps. {advice}")
         return header.source or source, (header.width, header.height), frames, header.start_s or 0.0
     if Path(source.removesuffix(UNFINISHED)).suffix.lower() in (".csv", ".xlsx"):
         raise InputError(f"{source} does not contain the size of the video. Name a .json, .jsonl or .parquet table")

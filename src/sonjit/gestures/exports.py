@@ -16,6 +16,7 @@ from xml.etree import ElementTree
 import numpy as np
 
 from sonjit._util import InputError, files
+from sonjit.geometry.steps import omitted_text, points_at, rows_of_frames
 from sonjit.gestures.custom_motions import GestureSegment
 from sonjit.results import Frame, Instance
 from sonjit.results.skeletons import Skeleton
@@ -92,8 +93,11 @@ def _kind(segment: GestureSegment) -> str:
     return "motion" if segment.moving else "held"
 
 
-def save_pose(path: Path, frames: Sequence[Frame], size: tuple[int, int]) -> None:
+def save_pose(path: Path, frames: Sequence[Frame], size: tuple[int, int]) -> str:
     """Write the keypoints of a video as `.pose`: x, y and z in pixels, and the score or visibility of each.
+
+    The format has one rate. The rows of a video with a variable rate are therefore between its frames. Return a text
+    about the rows that were written.
 
     Hands, faces, bodies and people become the components LEFT_HAND_LANDMARKS, RIGHT_HAND_LANDMARKS, FACE_LANDMARKS and
     POSE_LANDMARKS, with MediaPipe's names of the points. Components that never occur in the video are left out.
@@ -113,22 +117,27 @@ def save_pose(path: Path, frames: Sequence[Frame], size: tuple[int, int]) -> Non
     )
     total = sum(len(skeletons[item].keypoints) for item in components)
     people = 1 + max(number for parts in parts_of_frames for _, number, _, _ in parts)
-    points = np.zeros((len(frames), people, total, 3), "<f4")
-    scores = np.zeros((len(frames), people, total), "<f4")
-    for row, (index, parts) in zip(points, enumerate(parts_of_frames), strict=True):
+    values = np.full((len(frames), people, total, 4), np.nan, "<f4")  # x, y, z and score
+    for row, parts in zip(values, parts_of_frames, strict=True):
         for component, number, _, part in parts:
             span = slice(starts[component], starts[component] + len(part.keypoints))
-            row[number, span] = part.keypoints
+            row[number, span, :3] = part.keypoints
             visibility = getattr(part, "visibility", None)
-            scores[index, number, span] = part.score if visibility is None else visibility
-    unknown = ~np.isfinite(points).all(-1)
-    points[unknown], scores[unknown] = 0, 0
-    fps = (len(times) - 1) / (times[-1] - times[0])
+            row[number, span, 3] = part.score if visibility is None else visibility
+    clock = np.array(times, np.float64)
+    rows = rows_of_frames(clock)
+    values = points_at(values, clock, rows).astype("<f4")
+    values[~np.isfinite(values).all(-1)] = 0
+    points, scores = values[..., :3], values[..., 3]
     header = struct.pack("<fHHHH", 0.2, *size, size[0], len(components)) + b"".join(
         _component_header(item, skeletons[item]) for item in components
     )
-    body = struct.pack("<fIH", fps, len(frames), people) + points.tobytes() + scores.tobytes()
+    body = struct.pack("<fIH", 1 / rows.step_s, len(rows.times), people) + points.tobytes() + scores.tobytes()
     files.write_bytes(path, header + body)
+    if len(rows.times) == len(frames):
+        return f"{len(frames)} frames in {path}"
+    rate = f"{len(rows.times)} frames at {1 / rows.step_s:.2f} per second in {path}, between those of the video"
+    return "; ".join(filter(None, (f"{rate}, whose rate is variable", omitted_text(rows))))
 
 
 def _parts(frame: Frame, places: Mapping[str, dict[int, int]]) -> Iterator[tuple[str, int, Skeleton, Instance]]:

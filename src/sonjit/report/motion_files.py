@@ -10,6 +10,7 @@ from typing import Final
 import numpy as np
 
 from sonjit._util import FloatArray, files
+from sonjit.geometry.steps import points_at, rows_of_frames
 from sonjit.report.angles import track_points
 from sonjit.report.recording import WRISTS, Recording, words_of
 from sonjit.results import Body
@@ -47,14 +48,14 @@ def mot_text(recording: Recording, times: FloatArray) -> str:
 def trc_text(points_m: FloatArray, times: FloatArray) -> str:
     """Return points (N, 33, 3) in metres over times (N,) in seconds as .trc: y up, z towards the camera.
 
-    The middle of the hips is the origin.
+    The middle of the hips is the origin. The format has one rate, so that the rows of a video with a variable rate are
+    between its frames.
     """
     hips = points_m[:, [_NAMES.index("left_hip"), _NAMES.index("right_hip")]].mean(1, keepdims=True)
-    places = (points_m - hips) * (1, -1, -1)
-    steps = np.diff(times)
-    steps = steps[steps > 0]  # a damaged video repeats times
-    rate = 1 / float(np.median(steps)) if len(steps) else 30.0
-    count, size = len(times), len(_NAMES)
+    rows_at = rows_of_frames(times)
+    places = points_at((points_m - hips) * (1, -1, -1), times, rows_at)
+    times, rate = times[0] + rows_at.step_s * np.arange(len(places)), 1 / rows_at.step_s
+    count, size = len(places), len(_NAMES)
     head = [
         "PathFileType\t4\t(X/Y/Z)\tpoints.trc",
         "DataRate\tCameraRate\tNumFrames\tNumMarkers\tUnits\tOrigDataRate\tOrigDataStartFrame\tOrigNumFrames",

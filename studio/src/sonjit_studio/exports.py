@@ -33,7 +33,8 @@ _BONE_RADII: Final = (0.75, 0.5)  # radii at a bone's start and end, relative to
 _BALL_RINGS, _RING_VERTICES = 6, 10
 _CONSTANT_LENGTH_M: Final = 1e-4  # a bone whose length varies less has constant length
 _BLOCK: Final = 512
-_MAX_FRAMES, _MAX_TEXT = 65535, 128_000  # C3D stores the number of frames in 16 bits, and 255 blocks of parameters
+_MAX_FRAMES: Final = 65_534  # of C3D, which has 16 bits for their number. Programs read 65,535 as unknown
+_MAX_TEXT: Final = 128_000  # bytes of labels in 255 blocks of parameters
 _MAX_LABELS: Final = 255  # of a parameter of C3D, in 8 bits; further labels go to LABELS2 and so on
 _MAX_LETTERS: Final = 255  # of a label, in 8 bits
 Figure = Literal["mesh", "skeleton", "angles"]  # content of a .glb (mesh or skeleton) or a .csv (angles)
@@ -189,10 +190,11 @@ def _faces(bands: int) -> IntArray:
 
 
 def c3d_from_points(labels: Sequence[str], points_m: FloatArray, rate: float) -> bytes:
-    """Return a C3D file in mm, in Intel's byte order, of points (F, N, 3), F below 65,536, and 128 kB of labels."""
+    """Return a C3D file in mm, in Intel's byte order, of points (F, N, 3), F below 65,535, and 128 kB of labels."""
     count, width = len(points_m), max(map(len, labels))
     if count > _MAX_FRAMES or width > _MAX_LETTERS or width * len(labels) > _MAX_TEXT:
-        raise InputError(f"C3D cannot store {count} frames of {len(labels)} points: write .trc or .csv")
+        limits = f"at most {_MAX_FRAMES} frames and {_MAX_TEXT} letters of names"
+        raise InputError(f"C3D cannot store {count} frames of {len(labels)} points, but {limits}: write .trc or .csv")
 
     def section(data_block: int, blocks: int) -> bytes:
         entries = [
@@ -315,9 +317,9 @@ def _angles_csv(people: PeopleInSpace) -> str:
 
 def _trc(people: PeopleInSpace, name: str) -> str:
     """Return markers in millimetres. The format repeats the name of its file."""
-    times, points = people.every_frame()
+    rows, points = people.every_frame()
     labels = _column_labels(people)
-    rate, count = f"{1 / people.step_s:.4f}", str(len(points))
+    rate, count = f"{1 / rows.step_s:.4f}", str(len(points))
     head = "DataRate CameraRate NumFrames NumMarkers Units OrigDataRate OrigDataStartFrame OrigNumFrames"
     lines = [
         f"PathFileType\t4\t(X/Y/Z)\t{name}",
@@ -327,9 +329,9 @@ def _trc(people: PeopleInSpace, name: str) -> str:
         "\t\t" + "\t".join(f"{axis}{number}" for number in range(1, len(labels) + 1) for axis in "XYZ"),
         "",
     ]
-    for number, (time, row) in enumerate(zip(times.tolist(), (points * 1000).reshape(len(points), -1), strict=True), 1):
-        values = "\t".join("" if np.isnan(value) else f"{value:.4f}" for value in row.tolist())
-        lines.append(f"{number}\t{time - times[0]:.6f}\t{values}")
+    for number, row in enumerate((points * 1000).reshape(len(points), -1).tolist()):
+        values = "\t".join("" if np.isnan(value) else f"{value:.4f}" for value in row)
+        lines.append(f"{number + 1}\t{number * rows.step_s:.6f}\t{values}")
     return "\n".join(lines) + "\n"
 
 
@@ -391,7 +393,8 @@ def export_people(
     files: dict[Path, bytes | str] = {}
     match ending:
         case ".c3d":
-            files[path] = c3d_from_points(_column_labels(people), people.every_frame()[1], 1 / people.step_s)
+            rows, points = people.every_frame()
+            files[path] = c3d_from_points(_column_labels(people), points, 1 / rows.step_s)
         case ".trc":
             files[path] = _trc(people, path.name)
         case ".csv":
@@ -401,10 +404,11 @@ def export_people(
                 glb_from_people(people) if figure == "skeleton" else mesh_files.glb_from_motions(hand_motions(people))
             )
         case ".bvh":
-            motions, count = hand_motions(people), int(people.frames[-1] - people.frames[0]) + 1
+            motions, rows = hand_motions(people), people.rows()
+            rows = rows._replace(times=rows.times - people.times_s[0])
             for motion in motions:  # a BVH file contains one figure
                 file = path if len(motions) == 1 else path.with_stem(f"{path.stem}-{motion.name}")
-                files[file] = mesh_files.bvh_from_motion(motion, frames=count, frame_time=people.step_s)
+                files[file] = mesh_files.bvh_from_motion(motion, rows=rows)
         case ".svg":
             files[path] = _svg(people)
         case _:

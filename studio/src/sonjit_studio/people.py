@@ -7,7 +7,6 @@ tables contain them.
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,6 +14,7 @@ import numpy as np
 
 from sonjit._util import FloatArray, IndexArray, InputError, data_files
 from sonjit._util.records import field
+from sonjit.geometry.steps import Rows, frame_positions, points_at, rows_of_frames
 from sonjit.media import load_frames
 from sonjit.results import Body, Frame, Hand, Instance
 from sonjit.results.skeletons import load_skeleton
@@ -30,7 +30,7 @@ _MIN_VISIBILITY: Final = 0.5  # least visibility of a body's keypoint that ident
 _COMPARED_KEYPOINTS: Final = 33  # keypoints that identify a person: all of a body's, some of a face's
 _MIN_SUPPORT: Final = 0.4  # least support of a group that is one person; views of different people may almost match
 _MIN_FRAME_SETS: Final = 3  # frame sets in which a person must be matched
-DEFAULT_STEP_S: Final = 1 / 30
+_DEFAULT_STEP_S: Final = 1 / 30
 _HAND_THRESHOLD_PX: Final = 10.0  # largest reprojection error of an inlier
 _BODY_THRESHOLD: Final = 0.06  # the same relative to the size of a body; docs/measured.md compares thresholds
 HANDS: Final = tuple(Part("hands", "hand_mediapipe21", side) for side in SIDES)
@@ -128,7 +128,7 @@ def load_detections(
             raise InputError(f"--fps {fps:g}: give frames per second, above 0")
         if np.isfinite(times).any():
             raise InputError("--fps applies only to tables without times, such as those of images")
-        times_s = np.array(numbers) / fps
+        times_s = np.array(frame_positions(numbers)) / fps
     if frame_sets is None:
         notes += redundant_facts.clock_notes(rig.names, numbers, times)
     return replace(_match_people(rig, tuple(numbers), times_s, people), notes=tuple(notes))
@@ -213,7 +213,7 @@ def _identities(
     """Return the index of the person of each detection, or -1, and the number of unassigned ones of each view."""
     part = parts[0]  # bodies identify best, and people have one
     compared = np.unique(np.linspace(0, part.size - 1, min(part.size, _COMPARED_KEYPOINTS)).round().astype(int))
-    known_when = np.isfinite(times_s).all()
+    known_when, places = np.isfinite(times_s).all(), frame_positions(frames)
     tracker, counts = association.Tracker(), dict[int, int]()
     identities = [[[-1] * len(people) for people in views] for views in people_by_view]
     for row, views in enumerate(people_by_view):
@@ -221,7 +221,7 @@ def _identities(
         if len(positions) < 2:
             continue
         matches = _match_views(rig, [(view, views[view][which][part]) for view, which in positions], compared)
-        time = float(times_s[row]) if known_when else frames[row] * DEFAULT_STEP_S
+        time = float(times_s[row]) if known_when else places[row] * _DEFAULT_STEP_S
         assigned = tracker.assign(time, [group.points_m for group in matches])
         for group, number in zip(matches, assigned, strict=True):
             counts[number] = counts.get(number, 0) + 1
@@ -353,24 +353,24 @@ class PeopleInSpace:
     points_m: FloatArray  # (F, N, K, 3) keypoints in metres, NaN where unknown
     z_up: bool = False  # True if z points up in their world; otherwise y points down
 
-    @cached_property
-    def step_s(self) -> float:
-        """Median time between frame sets, over half the recording because times are rounded to microseconds."""
-        if len(self.frames) < 2:
-            return DEFAULT_STEP_S
-        half = len(self.frames) // 2
-        spans_s, spans = (values[half:] - values[:-half] for values in (self.times_s, self.frames))
-        step_s = float(np.median(spans_s / spans))
-        if not step_s > 0:
-            raise InputError("the times of the frame sets do not ascend: triangulate tables with ascending times")
-        return step_s
+    def rows(self) -> Rows:
+        """Return rows with a constant step over the recording, for formats with one rate.
 
-    def every_frame(self) -> tuple[FloatArray, FloatArray]:
-        """Return times (M,) and points (M, N K, 3) of all frame sets from first to last, NaN for missing ones."""
-        rows = self.frames - self.frames[0]
-        points = np.full((int(rows[-1]) + 1, self.points_m[0, ..., 0].size, 3), np.nan)
-        points[rows] = self.points_m.reshape(len(rows), -1, 3)
-        return self.times_s[0] + self.step_s * np.arange(len(points)), points
+        Numbers of frame sets may be labels, such as time stamps, so that only times determine the rows.
+        """
+        if not (np.diff(self.times_s) > 0).all():
+            raise InputError("the times of the frame sets do not ascend: triangulate tables with ascending times")
+        return rows_of_frames(self.times_s, omits=False)
+
+    def every_frame(self) -> tuple[Rows, FloatArray]:
+        """Return rows with a constant step and their points (M, N K, 3), NaN where frame sets are missing.
+
+        Between two frame sets whose times are further apart, as at a variable rate, points are interpolated.
+        """
+        rows, gaps = self.rows(), np.diff(self.frames)
+        are_neighbours = gaps == 1 if (gaps == 1).any() else np.diff(self.times_s) < 1.5 * rows.step_s
+        points = self.points_m.reshape(len(self.frames), -1, 3)
+        return rows, points_at(points, self.times_s, rows, np.asarray(are_neighbours, np.bool_))
 
     def each_part(self) -> Iterator[tuple[int, Part, FloatArray]]:
         """Iterate over each person's id, part, and points (F, J, 3)."""

@@ -287,9 +287,22 @@ def test_several_images_and_videos_without_a_person_leave_no_file(tmp_path):
         write(tmp_path / "x.glb", frames, Header("photos", 640, 480, None, "body-full", "bodies"))
     with pytest.raises(JobError, match=r"x\.vrma: no person was found"):
         write(tmp_path / "x.vrma", [Frame(0, 0.0), Frame(1, 0.1)])
-    with pytest.raises(JobError, match=r"BVH of \d+ frames is too large. Use .glb"):
-        write(tmp_path / "x.bvh", frames_of([*TIMES, 1e7]))
     assert not list(tmp_path.iterdir())
+
+
+def test_a_clock_that_jumps_by_hours_leaves_the_pause_out_of_a_bvh_and_keeps_it_in_a_glb(tmp_path):
+    jumped = [*TIMES, *(TIMES + 3 * 3600)]
+    notes = write(tmp_path / "x.bvh", frames_of(jumped)).notes
+    bvh = Bvh(tmp_path / "x.bvh")
+    assert bvh.count == 2 * len(TIMES)
+    pause_s = 3 * 3600 - (TIMES[-1] - TIMES[0]) - 1 / 30
+    assert any(f"{pause_s:.1f} s without frames are left out, by which later rows are early" in note for note in notes)
+    write(tmp_path / "x.glb", frames_of(jumped))
+    assert Gltf(tmp_path / "x.glb").times == pytest.approx(jumped)
+    for row in (0, 7, 19):
+        assert bvh.positions(len(TIMES) + row)["rightHand"] == pytest.approx(
+            Gltf(tmp_path / "x.glb").positions(len(TIMES) + row)["rightHand"], abs=1e-3
+        )
 
 
 def failing_after(frames, error):

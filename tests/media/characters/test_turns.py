@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from sonjit.geometry.rotations import matrix_from_rotation_vector, rotation_vector_from_matrix
+from sonjit.geometry.steps import row_times, turns_at, values_at
 from sonjit.media.tables.characters import BONES, Motion
-from sonjit.media.tables.characters.steps import row_times, turns_at, values_at
 from sonjit.media.tables.characters.turns import MAX_SPEED, in_space, steady
 from sonjit.media.tables.characters.writer import bvh_from_character
 from sonjit.results import Frame, Person
@@ -64,7 +64,7 @@ def test_a_pose_that_stays_is_reached_within_the_limit_in_space_too():
 def test_rows_with_a_constant_step_are_on_the_way_between_frames(times):
     turns = matrix_from_rotation_vector(np.arange(len(times))[:, None, None] * [[0.3, 0.0, 0.2], [0.0, -0.4, 0.0]])
     points = np.arange(len(times))[:, None] * [1.0, -2.0]
-    rows_s = row_times(times[0], times[-1], 1 / FPS)
+    rows_s = row_times(times, 1 / FPS).times
     shares = np.interp(rows_s, times, np.arange(len(times)))
     expected = matrix_from_rotation_vector(shares[:, None, None] * [[0.3, 0.0, 0.2], [0.0, -0.4, 0.0]])
     np.testing.assert_allclose(turns_at(turns, times, rows_s), expected, atol=1e-12)
@@ -79,7 +79,7 @@ def test_bones_of_a_video_of_which_few_frames_are_read_turn_no_faster_than_there
     turns[:, 0] = matrix_from_rotation_vector(angles)
     motion = Motion("person1", np.zeros((len(BONES), 3)), {}, turns, np.zeros((5, 3)), np.zeros(5, bool))
     path = tmp_path / "x.bvh"
-    path.write_text(bvh_from_character(motion, np.arange(5) * 10 / FPS, 1 / FPS, "vrm"))
+    path.write_text(bvh_from_character(motion, times := np.arange(5) * 10 / FPS, row_times(times, 1 / FPS), "vrm"))
     shown = np.array([Bvh(path).turns(row)["hips"] for row in range(41)])
     assert steps_deg(shown[:, None]) == pytest.approx(np.rad2deg(0.08), abs=0.01)
 

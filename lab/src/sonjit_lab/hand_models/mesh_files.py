@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from sonjit._util import Float32Array, FloatArray, RealArray, glb
 from sonjit.geometry.rotations import continuous_zxy_angles, quaternion_wxyz_from_matrix, vertex_normals
+from sonjit.geometry.steps import Rows, row_times, turns_at, values_at
 from sonjit.media.tables.characters import BoneNames
-from sonjit.media.tables.characters.steps import row_times, turns_at, values_at
 from sonjit.media.tables.characters.turns import in_space, steady
 from sonjit_lab.hand_models.rig import JOINTS, PARENTS, Rig, RigMotion, joint_names
 
@@ -186,7 +186,12 @@ def _four_weights(rig: Rig) -> tuple[NDArray[np.uint8], Float32Array]:
 
 
 def bvh_from_motion(
-    motion: RigMotion, *, frames: int | None = None, frame_time: float | None = None, bones: BoneNames | None = None
+    motion: RigMotion,
+    *,
+    frames: int | None = None,
+    frame_time: float | None = None,
+    bones: BoneNames | None = None,
+    rows: Rows | None = None,
 ) -> str:
     """Return a BVH file of one hand in constant steps from the start of a video.
 
@@ -198,22 +203,24 @@ def bvh_from_motion(
         frames: Number of rows; by default up to the last frame with the hand.
         frame_time: Seconds between frames; by default from the hand's times, or 1/30.
         bones: Convention of the bone names, as in characters. Default: WebXR Hand Input.
+        rows: Rows to write, in place of `frames` and `frame_time`.
     """
     frame_time = _frame_time(motion) if frame_time is None else frame_time
     times = motion.indices.astype(np.float64) * frame_time if motion.times is None else motion.times
-    end_s = float(times[-1]) if frames is None else (frames - 1) * frame_time
-    rows_s = row_times(0.0, end_s, frame_time)
+    if rows is None:
+        end_s = float(times[-1]) if frames is None else (frames - 1) * frame_time
+        rows = row_times(np.arange(round(end_s / frame_time) + 1, dtype=np.float64) * frame_time, frame_time)
     frames_of_joints, joints = _steady_joints(motion)
     turns = frames_of_joints @ np.swapaxes(motion.rig.frames, 1, 2)  # from rest, in the camera's axes
     moving = [joint for joint, name in enumerate(JOINTS) if not name.endswith("tip")]
     parents = [PARENTS[joint] for joint in moving[1:]]
     root = (_FROM_CAMERA[:, None] * turns[:, 0])[:, None]
     local = np.concatenate([root, np.swapaxes(turns[:, parents], -1, -2) @ turns[:, moving[1:]]], 1)
-    angles = np.rad2deg(continuous_zxy_angles(turns_at(local, times, rows_s))).reshape(len(rows_s), -1)
-    rows = np.concatenate([values_at(joints[:, 0] * _FROM_CAMERA, times, rows_s), angles], 1)
-    body = "\n".join(" ".join(f"{value:.6f}" for value in row) for row in rows.tolist())
+    angles = np.rad2deg(continuous_zxy_angles(turns_at(local, times, rows.times))).reshape(len(rows.times), -1)
+    values = np.concatenate([values_at(joints[:, 0] * _FROM_CAMERA, times, rows.times), angles], 1)
+    body = "\n".join(" ".join(f"{value:.6f}" for value in row) for row in values.tolist())
     hierarchy = "\n".join(_hierarchy(motion, JOINTS if bones is None else joint_names(motion.rig.side, bones), 0, ""))
-    return f"HIERARCHY\n{hierarchy}\nMOTION\nFrames: {len(rows)}\nFrame Time: {frame_time:.8f}\n{body}\n"
+    return f"HIERARCHY\n{hierarchy}\nMOTION\nFrames: {len(values)}\nFrame Time: {rows.step_s:.8f}\n{body}\n"
 
 
 def _frame_time(motion: RigMotion) -> float:

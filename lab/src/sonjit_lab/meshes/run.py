@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -12,17 +13,17 @@ import numpy as np
 from cyclopts import Parameter
 from numpy.typing import NDArray
 
-from sonjit._util import Image, InputError, json_from, pluralize
+from sonjit._util import Image, InputError, InputNote, json_from, pluralize
 from sonjit._util.files import Output, atomic_file, write_bytes
 from sonjit.detectors import create_detector
 from sonjit.detectors.options import is_still
 from sonjit.engines.devices import torch_device
 from sonjit.geometry.cameras import camera_from_text
+from sonjit.geometry.steps import omitted_text, row_times
 from sonjit.media import Anonymise, DrawingWriter, Source, SourceFrame
 from sonjit.media.drawing.strokes import LEFT, RIGHT, Colour
 from sonjit.media.sources.images import encode_image
 from sonjit.media.tables.characters import BoneNames
-from sonjit.media.tables.characters.steps import row_times
 from sonjit.results import Frame, ResultList
 from sonjit.runs.task import Lift, Outputs, Summary, Task, Worker
 from sonjit_lab.hand_models.drawing import draw_mesh
@@ -96,11 +97,13 @@ def _save_bvh(
     times = np.array([time for _, time in frames if time is not None])
     measured = float(np.median(np.diff(times))) if len(times) > 1 else 1 / 30
     frame_time = 1 / source.fps if source.fps else measured
-    count = len(row_times(0.0, float(times.max(initial=0.0)), frame_time))
+    rows = row_times(np.unique(np.append(times, 0.0)), frame_time)
+    if rows.omitted_s:
+        warnings.warn(f"{path}: {omitted_text(rows)}", InputNote, stacklevel=2)
     base, written = Path(path), list[str]()
     for motion in motions:
         name = base if len(motions) == 1 else base.with_stem(f"{base.stem}-{motion.name}")
-        _write(str(name), [bvh_from_motion(motion, frames=count, frame_time=frame_time, bones=bones)])
+        _write(str(name), [bvh_from_motion(motion, rows=rows, bones=bones)])
         written.append(str(name))
     return written
 

@@ -101,13 +101,20 @@ class SoundTrack:
 
     @classmethod
     def of_source(cls, source: Source) -> Self | None:
-        """Open the sound track of a source; return None for cameras, pipes and silent videos."""
+        """Open the sound track of a source; return None for cameras, pipes and silent videos.
+
+        Images with times of their own have no sound, which a source notes.
+        """
         if not isinstance(source, VideoSource) or source.path is None:
             return None
         container = open_container(source.path, source.name)
-        if any(getattr(stream, "rate", 0) for stream in container.streams.audio[:1]):  # no rate: a broken header
+        has_sound = any(getattr(stream, "rate", 0) for stream in container.streams.audio[:1])  # 0 by a broken header
+        if has_sound and source.keeps_clock:
             return cls(container, source.start_s)
         container.close()
+        note = f"{source.name}: drawn without its sound, because --fps changes the times of the images"
+        if has_sound and note not in source.notes:
+            source.notes.append(note)
         return None
 
     def skip(self, time_s: float) -> None:

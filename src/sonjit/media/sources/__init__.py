@@ -15,6 +15,7 @@ from typing import BinaryIO, ClassVar, NamedTuple, TypeVar, cast
 import numpy as np
 
 from sonjit._util import Image, InputError, pluralize
+from sonjit.geometry.steps import frame_positions
 from sonjit.media.sources import headers, images
 from sonjit.media.sources.base import Source, SourceFrame, SourceKind, renamed
 from sonjit.media.sources.remote import File, NetworkCameraSource, RemoteFile, is_address, is_remote, remote_files
@@ -116,7 +117,10 @@ class SequenceSource(FolderSource):
         if not rising and len(files) > 1:
             self.notes.append(f"{name}: the names have no number that rises from file to file. Gaps are not visible")
         numbers = rising[-1] if rising else range(len(files))
-        self._numbers = [number - numbers[0] for number in numbers]
+        positions = frame_positions(numbers)
+        if positions[-1] < numbers[-1] - numbers[0]:
+            self.notes.append(f"{name}: the numbers in the names are no frame numbers. The images are counted")
+        self._numbers = [position - positions[0] for position in positions]
         if missing := self._numbers[-1] + 1 - len(files):
             self.notes.append(f"{name}: {pluralize(missing, 'frame')} missing between the numbers of the files")
 

@@ -8,13 +8,15 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from pathlib import Path
-from typing import ClassVar, Literal, NamedTuple, Self
+from typing import ClassVar, Final, Literal, NamedTuple, Self
 
 from sonjit._util import Image
 from sonjit._util.files import Closing
 from sonjit.media.sources.geometry import Geometry
 
 SourceKind = Literal["image", "folder", "video", "camera"]
+AT_RATE: Final = ": read at "
+"""Part of the note about a rate with which a video was opened, see `Source.select`."""
 
 
 class SourceFrame(NamedTuple):

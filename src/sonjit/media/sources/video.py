@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import struct
 from collections import Counter
@@ -69,6 +70,9 @@ class VideoSource(Source):
     restarts continues. The images are what FFmpeg's conversion gives, bit for bit for 8-bit video, as players show
     them: with square pixels, unmirrored and upright. HDR is tone-mapped. All images have the size of the first. A video
     that is cut or damaged gives every frame that can be decoded; what was lost is in `problems`.
+
+    Attributes:
+        keeps_clock: False if `fps` gives the images other times than the file, which its sound and players keep.
     """
 
     kind = "video"
@@ -98,6 +102,10 @@ class VideoSource(Source):
         rate = fps or next((rate for rate in rates if rate and rate < _MAX_RATE), None)
         self.fps = float(rate) if rate else None
         self._counts_frames = is_untimed or fps is not None
+        own = (stream.average_rate, stream.guessed_rate)  # equal where the rate is constant
+        self.keeps_clock = fps is None or all(
+            rate is not None and math.isclose(rate, fps, rel_tol=1e-6) for rate in own
+        )
         if is_untimed and fps is None:
             source = "its headers state" if stated else "assumed, as it states none"
             note = f"{self.fps:g} frames per second, {source}. --fps sets the rate"
@@ -176,7 +184,8 @@ class VideoSource(Source):
             lost_s = self.start_s - float(stated * (stream.time_base or 0))
             if lost_s > 1.5 * step_s > 0 and not self._counts_frames:
                 self._note(f"{self.name}: begins with {lost_s:.2f} s that cannot be decoded")
-        self.offset_s = 0.0 if self._origin_s is None else max(0.0, self.start_s - self._origin_s)
+        has_sound = self._origin_s is not None and self.keeps_clock
+        self.offset_s = max(0.0, self.start_s - (self._origin_s or 0.0)) if has_sound else 0.0
         self.geometry = geometry
         if frame.color_trc in HDR:
             self._note(f"{self.name}: HDR video, tone-mapped to standard range")

@@ -15,10 +15,10 @@ from sonjit._util import FloatArray, InputError, JobError, pluralize
 from sonjit._util.files import Draft, failing_as_job
 from sonjit._util.glb import GlbBuilder
 from sonjit.geometry import rotations
+from sonjit.geometry.steps import Rows, omitted_text, row_times, turns_at, values_at
 from sonjit.media.tables.base import Extras, ExtraTypes, FrameWriter, Header
 from sonjit.media.tables.characters import BONES, NAMES, PARENTS, SIDES, BoneNames, Motion
 from sonjit.media.tables.characters.fit import Track, fit_motion, latest_of, on_ground, runs
-from sonjit.media.tables.characters.steps import row_times, turns_at, values_at
 from sonjit.media.tables.characters.turns import MAX_SPEED, follow, steady
 from sonjit.results import Body, Frame, Hand, Person
 from sonjit.results.skeletons.faces import NO_EXPRESSION
@@ -139,19 +139,18 @@ class LiveCharacter:
         return replace(motion, hips=hips - self._origin, rotations=turned, is_held=is_held, hands_held={})
 
 
-def bvh_from_character(motion: Motion, times: FloatArray, step_s: float, convention: BoneNames) -> str:
+def bvh_from_character(motion: Motion, times: FloatArray, rows: Rows, convention: BoneNames) -> str:
     """Return a BVH file in metres with y up. All rotations of the rest pose are zero.
 
-    A row every `step_s` seconds is between the frames at `times` (F,) before and after.
+    A row is between the frames at `times` (F,) before and after.
     """
     order: list[str] = []
     hierarchy = "\n".join(_hierarchy(motion, "hips", "", NAMES[convention], order))
-    rows_s = row_times(float(times[0]), float(times[-1]), step_s)
-    turns = turns_at(motion.rotations[:, [BONES.index(bone) for bone in order]], times, rows_s)
+    turns = turns_at(motion.rotations[:, [BONES.index(bone) for bone in order]], times, rows.times)
     angles = np.rad2deg(rotations.continuous_zxy_angles(turns)).reshape(len(turns), -1)
-    rows = np.concatenate([values_at(motion.hips, times, rows_s), angles], 1)
-    body = "\n".join(" ".join(f"{value:.6f}" for value in row) for row in rows.tolist())
-    return f"HIERARCHY\n{hierarchy}\nMOTION\nFrames: {len(rows)}\nFrame Time: {step_s:.8f}\n{body}\n"
+    values = np.concatenate([values_at(motion.hips, times, rows.times), angles], 1)
+    body = "\n".join(" ".join(f"{value:.6f}" for value in row) for row in values.tolist())
+    return f"HIERARCHY\n{hierarchy}\nMOTION\nFrames: {len(values)}\nFrame Time: {rows.step_s:.8f}\n{body}\n"
 
 
 def _hierarchy(motion: Motion, bone: str, indent: str, names: dict[str, str], order: list[str]) -> list[str]:
@@ -359,14 +358,15 @@ class CharacterWriter(FrameWriter):
         if ending == ".glb":
             return {self._path: glb_from_characters(motions, times, self._convention)}
         files: dict[Path, bytes] = {}
+        usual_s = float(np.median(np.diff(times))) if len(times) > 1 else 1 / _DEFAULT_FPS
         for number, motion in enumerate(motions, 1):
             path = self._path if number == 1 else self._path.with_stem(f"{self._path.stem}-{number}")
             if ending == ".vrma":
                 files[path] = vrma_from_character(motion, times, self._convention)
             else:
-                usual_s = float(np.median(np.diff(times))) if len(times) > 1 else 1 / _DEFAULT_FPS
-                step_s = 1 / self._fps if self._fps else usual_s
-                files[path] = bvh_from_character(motion, times, step_s, self._convention).encode()
+                rows = row_times(times, 1 / self._fps if self._fps else usual_s)
+                self.notes += [f"{path}: {text}" for text in [omitted_text(rows)] if text]
+                files[path] = bvh_from_character(motion, times, rows, self._convention).encode()
         return files
 
     def _motions(self) -> list[Motion]:
