@@ -1,7 +1,9 @@
 import base64
 import copy
 import gc
+import os
 import pickle
+import subprocess
 import sys
 from dataclasses import replace
 from types import SimpleNamespace
@@ -103,6 +105,27 @@ def test_show_opens_a_file_or_displays_in_a_notebook(monkeypatch, image, hand):
     results.show()
     assert displayed == [results]
     assert len(opened) == 1
+
+
+def test_pictures_of_show_are_removed_at_the_end_of_the_program(tmp_path):
+    code = """
+import webbrowser
+from pathlib import Path
+from urllib.request import url2pathname
+import numpy as np
+from sonjit.media import Results
+opened = []
+webbrowser.open = opened.append
+image = np.zeros((9, 9, 3), np.uint8)
+results = Results([], image)
+for _ in range(3):
+    results.show()
+assert len({Path(url2pathname(url[7:])).read_bytes() for url in opened}) == 1
+assert len(set(opened)) == 3
+"""
+    environment = os.environ | dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(tmp_path))
+    subprocess.run([sys.executable, "-c", code], check=True, env=environment)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_results_become_types_of_supervision(image, hand):

@@ -4,7 +4,7 @@ import io
 import math
 import os
 import sys
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from types import SimpleNamespace
 
 import cv2
@@ -27,6 +27,7 @@ from sonjit.media.sources import (
     matching_files,
     missing_input,
     natural_key,
+    numbered_names,
     open_source,
     read_sequence,
     select_files,
@@ -359,25 +360,30 @@ def test_a_camera_that_gives_no_image_is_released(monkeypatch, capture):
 
 
 @pytest.mark.parametrize(
-    ("reading", "is_valid"),
+    ("reading", "problem"),
     [
-        (Reading(), True), (Reading(start_s=0.0, end_s=0.1), True), (Reading(start_s=1, end_s=1), False),
-        (Reading(every=0), False),
-        (Reading(start_s=-0.1), False), (Reading(start_s=math.inf), False), (Reading(every=2), True),
-        (Reading(end_s=0), False),
-        (Reading(start_s=5, end_s=math.inf), True), (Reading(start_s=math.nan), False),
-        (Reading(start_s=5, end_s=2), False),
+        (Reading(), None), (Reading(start_s=0.0, end_s=0.1), None), (Reading(every=2), None),
+        (Reading(start_s=5, end_s=math.inf), None),
+        (Reading(every=0), "every 0: give 1 for all frames, or a larger number"),
+        (Reading(every=-3), "every -3: give 1 for all frames, or a larger number"),
+        (Reading(start_s=-0.1), "start -0.1: give a time in seconds from 0"),
+        (Reading(start_s=math.inf), "start inf: give a time in seconds from 0"),
+        (Reading(start_s=math.nan), "start nan: give a time in seconds from 0"),
+        (Reading(end_s=0), "end 0: give a time in seconds after the start, 0"),
+        (Reading(end_s=-1), "end -1: give a time in seconds after the start, 0"),
+        (Reading(end_s=math.nan), "end nan: give a time in seconds after the start, 0"),
+        (Reading(start_s=5, end_s=2), "end 2: give a time in seconds after the start, 5"),
     ],
 )  # fmt: skip
-def test_the_frames_to_read_have_limits(tmp_path, reading, is_valid):
+def test_the_frames_to_read_have_limits_that_are_named(tmp_path, reading, problem):
     (tmp_path / "a.mjpeg").write_bytes(jpegs(4))
-    if is_valid:
+    if problem is None:
         with reading.open(tmp_path / "a.mjpeg") as source:
             assert list(source) == [] if reading.start_s else len(list(source)) in (2, 3, 4)
         return
     with pytest.raises(InputError) as caught:
         reading.open(tmp_path / "a.mjpeg")
-    assert str(caught.value) == "give a start from 0 s, an end after it, and every frame or one of at least 2"
+    assert str(caught.value) == problem
 
 
 def test_options_that_have_no_effect_are_noted(tmp_path):
@@ -531,3 +537,54 @@ def test_a_file_that_is_gone_or_locked_is_named(tmp_path, monkeypatch):
     with pytest.raises(InputError) as caught:
         open_source(path)
     assert str(caught.value) == f"{str(path)!r} cannot be opened: Permission denied"
+
+
+def deep(folder, name, values):
+    cv2.imwrite(str(folder / name), np.asarray(values, np.uint16))
+
+
+@pytest.mark.parametrize("fps", [None, 10])
+@pytest.mark.parametrize("ending", [".png", ".tiff"])
+def test_16_bit_images_of_a_source_share_their_levels(tmp_path, fps, ending):
+    scene = np.linspace(3000, 5000, 40 * 60).reshape(40, 60)
+    for number in range(3):
+        deep(tmp_path, f"f_{number}{ending}", scene + 200 * number)
+    deep(tmp_path, f"f_3{ending}", np.where(np.arange(2400).reshape(40, 60) == 7, 60_000, scene))
+    with open_source(tmp_path, fps=fps) as source:
+        images = [frame.rgb[..., 0] for frame in source]
+    (note,) = source.notes
+    assert note.endswith("the same for all images")
+    black, white = (int(word) for word in note.split() if word.isdecimal())
+    assert (black, white) == (pytest.approx(3000, abs=9), pytest.approx(5400, abs=9))
+    np.testing.assert_array_equal(images[0][1:], images[3][1:])  # one pixel of 60000 changes no other
+    for number, image in enumerate(images[:3]):
+        expected = np.clip((scene + 200 * number - black) * 255 / (white - black), 0, 255)
+        np.testing.assert_allclose(image, expected, atol=1.1)
+
+
+def test_16_bit_images_of_a_wide_range_and_images_after_one_of_8_bits_keep_their_own(tmp_path):
+    narrow, wide = (np.linspace(0, end, 2400).reshape(40, 60) for end in (3000, 60_000))
+    deep(tmp_path, "1.png", narrow)
+    deep(tmp_path, "2.png", wide)
+    with open_source(tmp_path) as source:
+        assert [frame.rgb.max() for frame in source] == [3000 >> 8, 60_000 >> 8]
+    assert source.notes == []
+    cv2.imwrite(str(tmp_path / "0.png"), np.zeros((40, 60), np.uint8))
+    with open_source(tmp_path) as source:
+        assert [frame.rgb.max() for frame in source] == [0, 255, 60_000 >> 8]
+
+
+@pytest.mark.parametrize("pattern", ["{0}/f_%03d.png", "{0}/./f_%03d.png", "{0}//f_%d.png", "{0}/../{1}/f_%02d.png"])
+def test_a_pattern_with_a_number_is_found_whatever_its_slashes(tmp_path, pattern):
+    made(tmp_path, "f_001.png", "f_002.png", "f_x.png")
+    with open_source(pattern.format(tmp_path, tmp_path.name)) as source:
+        assert source.count == 2
+
+
+@pytest.mark.parametrize("folder", ["dir/", "dir\\", "C:\\my shots\\", "\\\\host\\share\\"])
+def test_a_pattern_with_a_number_matches_paths_of_windows(folder):
+    candidates, matcher = numbered_names(PureWindowsPath(f"{folder}f_%06d.png"))
+    for number, is_match in (("000001", True), ("1234567", True), ("00001", False), ("00000x", False)):
+        path = PureWindowsPath(folder, f"f_{number}.png")  # as glob gives it
+        assert bool(matcher.fullmatch(path.as_posix())) == is_match
+        assert path.match(candidates.rpartition("/")[2])

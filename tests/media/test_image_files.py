@@ -2,6 +2,8 @@
 
 import io
 import struct
+import subprocess
+import sys
 import threading
 import zlib
 
@@ -13,7 +15,6 @@ from PIL import Image
 from sonjit._util.errors import InputError
 from sonjit.media.sources.geometry import Geometry
 from sonjit.media.sources.images import (
-    Levels,
     decode_channels,
     decode_image,
     encode_image,
@@ -22,6 +23,7 @@ from sonjit.media.sources.images import (
     rgb_from,
     still_geometry,
 )
+from sonjit.media.sources.levels import Levels
 
 MORE = "a: only the first image of the file is read"
 
@@ -192,6 +194,24 @@ def test_arrays_of_each_depth_and_number_of_channels_are_images(dtype, channels)
     np.testing.assert_array_equal(shown, expected)
     assert shown.flags.c_contiguous
     assert (shown is image) == (dtype == "u1" and channels == 3)
+
+
+def test_a_16_bit_array_in_a_narrow_band_is_named_once():
+    code = """
+import numpy as np
+from sonjit.media import rgb_from
+image = np.linspace(29000, 30530, 2400).astype(np.uint16).reshape(40, 60)
+wide = np.linspace(0, 65535, 2400).astype(np.uint16).reshape(40, 60)
+for one in (wide, image, image + 9):
+    np.testing.assert_array_equal(rgb_from(one)[..., 0], one >> 8)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    (line,) = done.stderr.splitlines()
+    assert "a uint16 array with values from 29001 to 3052" in line
+    image = np.linspace(29000, 30530, 2400).astype(np.uint16).reshape(40, 60)
+    advice = line.partition("instead: ")[2]
+    stretched = eval(advice, {"np": np, "image": image})  # the line can be used as it is
+    assert np.ptp(stretched) > 250
 
 
 def test_a_mode_of_pil_with_more_than_eight_bits_is_not_clipped():

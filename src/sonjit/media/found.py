@@ -5,12 +5,17 @@ Every detector imports this module. Modules that only some results need are ther
 
 from __future__ import annotations
 
+import atexit
 import base64
 import importlib
+import shutil
 import sys
 import tempfile
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from functools import cache
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypedDict, TypeVar, Unpack, overload
@@ -32,6 +37,7 @@ if TYPE_CHECKING:
     from sonjit.media.tables.layout import Layout, Row
 
 R = TypeVar("R", bound=Result)
+_VIEWER_S = 3.0  # time for the viewer of the system to read a picture
 _PREVIEW_PX = 480  # maximum side of the preview in a notebook, in pixels
 Found: TypeAlias = "Frame | Iterable[Frame] | Iterable[Result]"
 _INTEGERS: Final = ("instance", "key", "id", "keypoint")
@@ -69,6 +75,22 @@ def draw(
     return draw_frame(image, found, style or DrawingStyle(), labels=labels)
 
 
+@cache
+def _picture_folder() -> Path:
+    """Return the folder for pictures of `show`, which the end of the program removes."""
+    folder = Path(tempfile.mkdtemp(prefix="sonjit-"))
+    atexit.register(_remove_pictures, folder)
+    return folder
+
+
+def _remove_pictures(folder: Path) -> None:
+    """Remove pictures after a viewer has had time to read the newest one."""
+    with suppress(OSError):
+        newest_s = max((file.stat().st_mtime for file in folder.iterdir()), default=0.0)
+        time.sleep(min(_VIEWER_S, max(0.0, newest_s + _VIEWER_S - time.time())))
+    shutil.rmtree(folder, ignore_errors=True)
+
+
 class _Shown(ABC):
     """Something found that knows its image as long as the caller keeps the image; it does not keep it itself."""
 
@@ -98,14 +120,18 @@ class _Shown(ABC):
         return draw(self.image, self._frame(), style, labels=labels)
 
     def show(self) -> None:
-        """Show the drawn image below the cell of a notebook, or in the image viewer of the system."""
+        """Show the drawn image below the cell of a notebook, or in the image viewer of the system.
+
+        The file for the viewer is removed when the program ends, three seconds after the last call at the earliest.
+        """
         notebook: Any = sys.modules.get("IPython")
         if notebook is not None and notebook.get_ipython() is not None:
             notebook.display.display(self)
             return
         import webbrowser
 
-        path = Path(tempfile.mkdtemp(prefix="sonjit-")) / "found.png"
+        folder = _picture_folder()
+        path = folder / f"{len(list(folder.iterdir())) + 1}.png"
         path.write_bytes(encode_image(self.draw(), ".png"))
         webbrowser.open(path.as_uri())
 

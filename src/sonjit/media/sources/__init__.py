@@ -9,7 +9,7 @@ import time
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import pairwise
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import BinaryIO, ClassVar, NamedTuple, TypeVar, cast
 
 import numpy as np
@@ -18,6 +18,7 @@ from sonjit._util import Image, InputError, pluralize
 from sonjit.geometry.steps import frame_positions
 from sonjit.media.sources import headers, images
 from sonjit.media.sources.base import Source, SourceFrame, SourceKind, renamed
+from sonjit.media.sources.levels import Levels, stretch_note
 from sonjit.media.sources.remote import File, NetworkCameraSource, RemoteFile, is_address, is_remote, remote_files
 from sonjit.media.sources.video import VIDEO_ENDINGS, VideoSource
 
@@ -73,15 +74,19 @@ class FolderSource(Source):
         self.files = [file for file in files if isinstance(file, Path)]
         self.count = len(files)
         self._labels = list(labels)
+        self._levels: Levels | None = None
         reasons: list[str] = []
-        for path in files:
+        for number, path in enumerate(files):
             try:
                 self.height, self.width = images.load_image(path).shape[:2]
+                self._levels = images.common_levels(files[number:])
                 break
             except InputError as error:
                 reasons.append(str(error))
         else:
             raise InputError(f"{name}: none of its {len(files)} images can be read; first: {reasons[0]}")
+        if self._levels not in (None, Levels()):
+            self.notes.append(f"{name}: {stretch_note(self._levels)}, the same for all images")
 
     def frame_source(self, index: int) -> str | None:
         return self._labels[index]
@@ -93,7 +98,7 @@ class FolderSource(Source):
     def _frames(self) -> Generator[SourceFrame]:
         for index, path in enumerate(self._inputs):
             try:
-                rgb = images.load_image(path, notes=self.notes)
+                rgb = images.load_image(path, notes=self.notes, levels=self._levels)
             except InputError as error:
                 self.problems.append(str(error))
                 continue
@@ -269,9 +274,12 @@ class Reading(NamedTuple):
             raise InputError(f"reconnect {self.reconnect_s:g}: give a time in seconds from 0")
         if self.fps is not None and not 0 < self.fps < 100_000:
             raise InputError(f"fps={self.fps:g}: give a number of frames per second above 0")
-        end_s = math.inf if self.end_s is None else self.end_s
-        if not (self.every >= 1 and 0 <= self.start_s < end_s and self.start_s < math.inf):
-            raise InputError("give a start from 0 s, an end after it, and every frame or one of at least 2")
+        if not 0 <= self.start_s < math.inf:
+            raise InputError(f"start {self.start_s:g}: give a time in seconds from 0")
+        if self.end_s is not None and not self.end_s > self.start_s:
+            raise InputError(f"end {self.end_s:g}: give a time in seconds after the start, {self.start_s:g}")
+        if self.every < 1:
+            raise InputError(f"every {self.every}: give 1 for all frames, or a larger number")
 
     def open(self, named: str | os.PathLike[str]) -> Source:
         """Open a source that yields only these frames."""
@@ -324,14 +332,23 @@ def image_files(path: Path) -> list[Path]:
 
 def matching_files(pattern: str, locked: list[OSError]) -> list[Path]:
     """Return the paths of a glob or of `f_%06d.png`. Folders below `**` that cannot be read are added to `locked`."""
-    number = _NUMBERED.search(pattern)
-    if number is None:
+    if _NUMBERED.search(pattern) is None:
         return [*dict.fromkeys(map(Path, _matches(Path(pattern).parts, locked)))]
-    before, after = pattern[: number.start()], pattern[number.end() :]
-    digits = f"[0-9]{{{int(number[1] or 1)},}}"
-    matcher = re.compile(re.escape(before) + digits + re.escape(after))
-    candidates = glob.glob(f"{glob.escape(before)}*{glob.escape(after)}")  # noqa: PTH207
-    return [Path(match) for match in candidates if matcher.fullmatch(match)]
+    candidates, matcher = numbered_names(Path(pattern))
+    return [path for path in map(Path, glob.glob(candidates)) if matcher.fullmatch(path.as_posix())]  # noqa: PTH207
+
+
+def numbered_names(pattern: PurePath) -> tuple[str, re.Pattern[str]]:
+    """Return a glob for the files of a pattern such as `f_%06d.png`, and a matcher of their paths with slashes.
+
+    >>> from pathlib import PureWindowsPath
+    >>> numbered_names(PureWindowsPath("shots", "f_%03d.png"))[1].fullmatch("shots/f_001.png") is not None
+    True
+    """
+    text = pattern.as_posix()
+    before, digits, after = _NUMBERED.split(text, maxsplit=1)
+    number = f"[0-9]{{{int(digits or 1)},}}"
+    return f"{glob.escape(before)}*{glob.escape(after)}", re.compile(re.escape(before) + number + re.escape(after))
 
 
 def _matches(parts: Sequence[str], locked: list[OSError]) -> Iterator[str]:

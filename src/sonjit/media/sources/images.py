@@ -10,11 +10,12 @@ import os
 import re
 import threading
 import warnings
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from importlib import import_module
 from io import BytesIO
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, NamedTuple, Protocol, TypeAlias
 
@@ -32,6 +33,7 @@ from sonjit.media.sources.headers import (
     is_text,
     pnm_maximum,
 )
+from sonjit.media.sources.levels import Levels, stretch_note, used_levels
 from sonjit.media.sources.remote import File
 
 if TYPE_CHECKING:
@@ -75,50 +77,16 @@ _SRGB: Final = (0.45455, 0.3127, 0.329, 0.64, 0.33, 0.3, 0.6, 0.15, 0.06)  # gam
 _MORE_IMAGES: Final = "only the first image of the file is read"
 _MAX_PROFILES: Final = 8  # number of profiles whose transformation is kept
 _STRIP_PIXELS: Final = 1 << 18  # number of pixels that are converted at a time
-_NARROW: Final = 1 << 14  # difference of 16-bit values that are stretched: fewer than 64 of 256 levels would be used
-_MAX_VALUES: Final = 1 << 20  # number of values of an image by which its range is known
+_MAX_FILES: Final = 16  # number of files of a source by which the range of all is known
 _lock = threading.Lock()
 _quiet_threads = 0
 _level_before = 0
+_has_warned = False
 _LOG: Final = logging.getLogger("sonjit")
 ImageLike: TypeAlias = "NDArray[Any] | str | os.PathLike[str] | bytes | bytearray | memoryview | PilImage"
 Size: TypeAlias = tuple[int, int]  # width and height in pixels
 _UINT8: Final = np.dtype(np.uint8)
 _QUALITY: Final = 95  # JPEG and WebP, 0 to 100
-
-
-class Levels(NamedTuple):
-    """16-bit values that become black and white in 8 bits.
-
-    >>> Levels(0, 4095).eight_bits(np.array([0, 2048, 4095], np.uint16)).tolist()
-    [0, 128, 255]
-    """
-
-    black: int = 0
-    white: int = 65535
-
-    def eight_bits(self, values: NDArray[np.uint16]) -> Image:
-        """Return 16-bit values as uint8; those outside of the levels are black or white."""
-        span = max(1, self.white - self.black + 1)
-        table = np.clip((np.arange(1 << 16) - self.black) * 256 // span, 0, 255).astype(np.uint8)
-        return table[values]
-
-
-def used_levels(images: Iterable[NDArray[np.uint16]]) -> Levels | None:
-    """Return the levels of 16-bit images that use so narrow a range that they need a stretch, or None.
-
-    0, which stands for missing values, and 1 of 1000 values at either end do not count.
-    """
-    ends = list[tuple[float, float]]()
-    for values in images:
-        some = values.ravel()[:: 1 + values.size // _MAX_VALUES]
-        if (some := some[some > 0]).size:
-            low, high = np.percentile(some, (0.1, 99.9)).tolist()
-            ends.append((low, high))
-    if not ends:
-        return None
-    low, high = min(end[0] for end in ends), max(end[1] for end in ends)
-    return Levels(math.floor(low), math.ceil(high)) if 0 < high - low < _NARROW else None
 
 
 def read_bytes(path: File) -> bytes:
@@ -195,11 +163,27 @@ def decode_channels(data: bytes, name: str) -> NDArray[Any]:
         return np.array(image.convert("RGBA" if image.has_transparency_data else "RGB"))
 
 
-def deep_values(data: bytes, name: str) -> NDArray[np.uint16] | None:
+def _deep_of(data: bytes, name: str) -> NDArray[np.uint16] | None:
     """Return the values of an image of which only 16 bits are known, for `used_levels`; None for other images."""
     with _opened(data, name) as still:
         deep = _deep_values(still, data)
         return None if deep is None or deep[1] is not None else deep[0]
+
+
+def common_levels(files: Sequence[File]) -> Levels | None:
+    """Return the levels of all images of a source, from some of them; None if its first image has only 8 bits."""
+    first = _deep_file(files[0])
+    if first is None:
+        return None
+    others = (_deep_file(file) for file in files[:: 1 + len(files) // _MAX_FILES])
+    return used_levels(values for values in chain([first], others) if values is not None) or Levels()
+
+
+def _deep_file(file: File) -> NDArray[np.uint16] | None:
+    """Return the values of an image file of which only 16 bits are known; None for other files."""
+    with suppress(InputError):
+        return _deep_of(read_bytes(file), str(file))
+    return None
 
 
 def image_size(file: bytes | BinaryIO) -> Size | None:
@@ -368,11 +352,6 @@ def _in_eight_bits(values: NDArray[np.uint16], stated: Levels | None, levels: Le
         if stated is not None:
             lines.append(stretch_note(stated))
     return (stated or levels or Levels()).eight_bits(values)
-
-
-def stretch_note(levels: Levels) -> str:
-    """Return the line about images whose values are stretched."""
-    return f"16-bit values are stretched from {levels.black} (black) to {levels.white} (white)"
 
 
 def _tone_mapped(image: NDArray[Any], transfer: int) -> Image:
@@ -544,6 +523,7 @@ def rgb_from(image: ImageLike) -> Image:
 
 def _rgb_from_array(array: NDArray[Any]) -> Image:
     if array.dtype.kind == "u" and array.dtype.itemsize == 2:
+        _warn_of_narrow(array)
         array = (array >> 8).astype(np.uint8)
     elif array.dtype != _UINT8:
         raise InputError(_dtype_problem(array))
@@ -563,6 +543,20 @@ def _rgb_from_array(array: NDArray[Any]) -> Image:
     if channels == 1:
         array = np.repeat(array, 3, axis=2)  # (H, W, 3)
     return np.ascontiguousarray(array[:, :, :3])
+
+
+def _warn_of_narrow(array: NDArray[np.uint16]) -> None:
+    """Warn once of a 16-bit array with so narrow a range that its 8 bits have few levels."""
+    global _has_warned
+    if not _has_warned and (used := used_levels([array])) is not None:
+        _has_warned = True
+        change = f"np.clip((image.astype(int) - {used.black}) * 255 // {used.white - used.black}, 0, 255)"
+        _LOG.warning(
+            "a uint16 array with values from %d to %d is divided by 256 and uses few of 256 levels. "
+            "Scale all images with the same limits instead: %s.astype('uint8')",
+            *used,
+            change,
+        )
 
 
 def _dtype_problem(array: NDArray[Any]) -> str:

@@ -7,12 +7,13 @@ import re
 import struct
 from collections import Counter
 from contextlib import ExitStack, suppress
-from itertools import pairwise
+from itertools import chain, pairwise
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sonjit._util import Image, InputError, pluralize
 from sonjit.media.sources.base import Source, SourceFrame
@@ -26,6 +27,7 @@ from sonjit.media.sources.geometry import (
     tone_curve,
     turns_of_matrix,
 )
+from sonjit.media.sources.levels import Levels, stretch_note, used_levels
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -45,6 +47,7 @@ VIDEO_ENDINGS = (
 _UNTIMED = 128  # flag of FFmpeg for containers without times, such as raw H.264
 _ASSUMED_RATE, _MAX_RATE = 25, 10_000  # frames per second. Larger ones are ticks of a clock.
 _DECODED = ("avi", "asf")  # formats whose times are in the order of decoding
+_SAMPLES = 8  # number of frames by which the range of 16-bit values is known
 _SYNC = 0x47  # of a packet of a transport stream
 _UNALIGNED = 1  # flag of FFmpeg's decoders for a crop at any pixel. Others begin at a multiple of 16 or 32 pixels.
 _TS_VIDEO = (0x01, 0x02, 0x10, 0x1B, 0x24, 0x33, 0x42, 0xD1, 0xEA)  # MPEG-1, 2, 4, H.264 to 266, AVS, Dirac, VC-1
@@ -117,6 +120,7 @@ class VideoSource(Source):
         self._slack_s = 0.1 if stream.frames else 0.75  # containers that do not count frames state rough lengths
         self.count = stream.frames or (round(self._length_s * self.fps) if self._length_s and self.fps else None)
         self._is_gif = container.format.name == "gif"
+        self._levels: Levels | None = None  # of 16-bit values; None before they are known
         frames = self._decode(container, stream)
         first = next(frames, None)
         if first is None:
@@ -169,12 +173,36 @@ class VideoSource(Source):
                     done.resized += [] if shape.fit is None else [done.count]
                 if frame.is_corrupt:
                     done.damaged.append(done.count)
-                rgb = upright_rgb(frame, reformatter, shape.geometry, shape.fit)
+                levels = self._levels_of(frame, reformatter)
+                rgb = upright_rgb(frame, reformatter, shape.geometry, shape.fit, levels)
                 image = DecodedFrame(done.count, done.time_s, rgb)
                 image.decoded, image.geometry = frame, shape.geometry
-                yield image
+                yield image if levels is None else SourceFrame(done.count, done.time_s, rgb)  # its colours differ
                 done.count += 1
         self._report(container, stream, done, clock)
+
+    def _levels_of(self, frame: av.VideoFrame, reformatter: VideoReformatter) -> Levels | None:
+        """Return the levels by which 16-bit values of a frame are stretched, the same for all frames; None for none."""
+        if frame.format.components[0].bits != 16 or frame.color_trc in HDR:
+            return None
+        if self._levels is None:
+            values = deep_values(frame, reformatter)
+            if np.ptp(values):  # a uniform frame states no range
+                self._levels = used_levels(chain([values], self._samples())) or Levels()
+                if self._levels != Levels():
+                    self._note(f"{self.name}: {stretch_note(self._levels)}, the same for all frames")
+        return self._levels if self._levels != Levels() else None
+
+    def _samples(self) -> Generator[NDArray[np.uint16]]:
+        """Yield the values of some frames of a file, over its length."""
+        from av.video.reformatter import VideoReformatter
+
+        if self.path is None or not self._length_s:
+            return
+        with open_container(self.path, self.name, self._format) as container, suppress(*read_errors()):
+            for number in range(1, _SAMPLES):
+                container.seek(round(number / _SAMPLES * self._length_s * 1e6) + (container.start_time or 0))
+                yield deep_values(next(container.decode(video=0)), VideoReformatter())
 
     def _begin(self, frame: av.VideoFrame, stream: av.VideoStream, step_s: float, geometry: Geometry) -> None:
         """Take the start and the geometry from the first frame, and note what its images do not show."""
@@ -474,16 +502,25 @@ def stated_length_s(container: InputContainer, stream: av.VideoStream) -> float 
     return min(lengths, default=None)
 
 
+def deep_values(frame: av.VideoFrame, reformatter: VideoReformatter) -> NDArray[np.uint16]:
+    """Return the 16-bit values of a frame: grey (H, W), or RGB (H, W, 3)."""
+    target = "gray16le" if frame.format.name.startswith("gray") else "rgb48le"
+    return np.asarray(reformatter.reformat(frame, format=target, threads=1).to_ndarray(), np.uint16)
+
+
 def upright_rgb(
     frame: av.VideoFrame,
     reformatter: VideoReformatter | None = None,
     geometry: Geometry | None = None,
     size: tuple[int, int] | None = None,
+    levels: Levels | None = None,
 ) -> Image:
     """Return a frame as RGB (H, W, 3), as players show it. By default, only its display matrix changes it.
 
-    An image with another ratio of its sides than `size` gets black borders. `reformatter` keeps its tables.
+    An image with another ratio of its sides than `size` gets black borders. `levels` stretch 16-bit values.
+    `reformatter` keeps its tables.
     """
+    import av
     from av.video.reformatter import VideoReformatter
 
     scaler, geometry = reformatter or VideoReformatter(), geometry or Geometry.of_frame(frame)
@@ -492,6 +529,10 @@ def upright_rgb(
     inner = fitted(shown, size) if size else shown
     width, height = inner[::-1] if geometry.transposed else inner
     is_hdr, is_cropped = frame.color_trc in HDR, any(geometry.crop)
+    if levels is not None:
+        eight = levels.eight_bits(deep_values(frame, scaler))
+        grey_or_rgb = eight if eight.ndim == 3 else np.repeat(eight[..., None], 3, axis=2)
+        frame = av.VideoFrame.from_ndarray(grey_or_rgb, format="rgb24")
     scaled = (None, None) if is_cropped or is_plain else (width, height)
     target = "rgb48le" if is_hdr else "rgb24"
     # One thread: the decoder uses the other cores
