@@ -5,6 +5,8 @@ import inspect
 import re
 import subprocess
 import sys
+import zipfile
+from pathlib import Path
 
 import pytest
 
@@ -32,6 +34,19 @@ def test_every_public_function_has_an_example_that_runs():
         examples = doctest.DocTestParser().get_examples(inspect.getdoc(function))
         assert any(example.want for example in examples), function
         assert not any(example.options.get(doctest.SKIP) for example in examples), function
+
+
+def test_an_import_from_a_zip_file_ends_in_one_line_that_names_the_remedy(tmp_path):
+    package, packed = Path(sonjit.__file__).parent, tmp_path / "all.zip"
+    with zipfile.ZipFile(packed, "w") as archive:
+        for path in package.rglob("*.py"):
+            archive.write(path, path.relative_to(package.parent))
+    for arguments in (["-c", "import sonjit"], ["-m", "sonjit", "hands", "a.jpg"]):
+        run = [sys.executable, "-S", *arguments]
+        done = subprocess.run(run, env={"PYTHONPATH": str(packed)}, capture_output=True, text=True, check=False)
+        assert done.returncode == 1
+        assert f"ImportError: sonjit cannot be imported from {packed}: " in done.stderr.splitlines()[-1]
+        assert "Unpack the zip file" in done.stderr.splitlines()[-1]
 
 
 def test_an_unknown_name_is_an_attribute_error():

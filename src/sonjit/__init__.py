@@ -29,6 +29,12 @@ __all__ = [
     "create_detector", "draw", "explain", "fingers_up", "load_extension", "open_source", "to_dataframe", "track",
 ]  # fmt: skip
 
+if not os.path.isdir(__path__[0]):  # noqa: PTH112  # pathlib is slow to import
+    raise ImportError(
+        f"sonjit cannot be imported from {os.path.dirname(__path__[0])}: it reads files and native libraries of its "  # noqa: PTH120
+        "folder. Unpack the zip file, or install sonjit with pip"
+    )
+
 # Threads of OpenBLAS, in NumPy and OpenCV, wait busily for 2^26 cycles after their start and after each call, a quarter
 # of the processor time of a start. OpenBLAS reads the exponent when NumPy is imported.
 os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "20")

@@ -29,6 +29,7 @@ def serve(
     key: Path | None = None,
     allow_origin: Annotated[tuple[str, ...], Parameter(negative="")] = (),
     jobs_folder: Path | None = None,
+    root_path: str = "",
     verbose: Annotated[bool, Parameter(negative="")] = False,
     limits: Annotated[settings.Limits | None, Parameter(name="*", group=Group("Limits", sort_key=1))] = None,
 ) -> int:
@@ -54,6 +55,8 @@ def serve(
             an app, or null. Can be repeated.
         jobs_folder: Keep jobs in this folder after the server stops. It must be new, empty or from an earlier
             server.
+        root_path: Path of a reverse proxy below which clients see the server, e.g. /hands. The proxy may remove it from
+            requests or not.
         verbose: Log every request.
     """
     from sonjit.server.app import serve
@@ -66,6 +69,7 @@ def serve(
         tls_key=key,
         allow_origins=allow_origin,
         jobs_folder=jobs_folder,
+        root_path=root_path,
     )
     if tls and cert is None:
         path = settings.own_certificate(

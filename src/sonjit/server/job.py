@@ -96,8 +96,8 @@ class UploadJob:
             return self.ran_s
         return (self.ended_s or time.monotonic()) - self.started_s
 
-    def to_dict(self) -> JsonObject:
-        """Return the job as clients see it."""
+    def to_dict(self, root: str = "") -> JsonObject:
+        """Return the job as clients see it, below the path of a proxy."""
         state = self.state  # read first: the files of a finished job exist before its state changes
         names = self.files if state == "done" else []
         keys = ["drawn" if name.startswith("drawn") else name.removeprefix("result.") for name in names]
@@ -113,7 +113,7 @@ class UploadJob:
             "seconds": round(self.seconds, 2),
             "message": self.message,
             "problems": list(self.problems),
-            "downloads": {key: f"/v1/jobs/{self.id}/{name}" for key, name in zip(keys, names, strict=True)},
+            "downloads": {key: f"{root}/v1/jobs/{self.id}/{name}" for key, name in zip(keys, names, strict=True)},
         }
 
     def measure(self) -> None:

@@ -58,7 +58,7 @@ def _parameters() -> list[Json]:
 
 def job_router(store: JobStore) -> APIRouter:
     """Return the endpoints under `/v1/jobs`."""
-    router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+    router, root = APIRouter(prefix="/v1/jobs", tags=["jobs"]), store.settings.root_path
 
     single = responses(JobState, "The job.")
     several = responses(list[JobState], "The jobs of the server.")
@@ -75,12 +75,12 @@ def job_router(store: JobStore) -> APIRouter:
             if "content-length" in request.headers:  # it will end: a client cut off in its upload reads no answer
                 del response.headers["connection"]
             return response
-        return JSONResponse(job.to_dict(), 202, {"location": f"/v1/jobs/{job.id}"})
+        return JSONResponse(job.to_dict(root), 202, {"location": f"{root}/v1/jobs/{job.id}"})
 
     @router.get("", responses=several)
     async def list_jobs() -> Response:
         """Jobs of the server, newest first."""
-        return JSONResponse([job.to_dict() for job in store.newest_first()])
+        return JSONResponse([job.to_dict(root) for job in store.newest_first()])
 
     async def find(job_id: str) -> UploadJob:
         return store.find(job_id)
@@ -90,18 +90,18 @@ def job_router(store: JobStore) -> APIRouter:
     @router.get("/{job_id}", responses=single)
     async def status(job: UploadJob = found) -> Response:
         """State of a job."""
-        return JSONResponse(job.to_dict())
+        return JSONResponse(job.to_dict(root))
 
     @router.get("/{job_id}/events")
     async def events(request: Request, job: UploadJob = found) -> Response:
         """Server-sent events with the job after every change, until it ends."""
-        return _event_stream(request, job)
+        return _event_stream(request, job, root)
 
     @router.post("/{job_id}/cancel", responses=single)
     def cancel(job: UploadJob = found) -> Response:
         """Cancel a job and remove its files."""
         store.cancel(job)
-        return JSONResponse(job.to_dict())
+        return JSONResponse(job.to_dict(root))
 
     @router.delete("/{job_id}", status_code=204)
     def delete(job: UploadJob = found) -> Response:
@@ -211,19 +211,19 @@ async def _receive_input(body: Request, job: UploadJob, name: str, settings: Set
         raise refusal_from(error, "bad_image") from None
 
 
-def _event_stream(request: Request, job: UploadJob) -> Response:
+def _event_stream(request: Request, job: UploadJob, root: str) -> Response:
     headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
     if request.method == "HEAD":  # without waiting for the end
         return Response(media_type="text/event-stream", headers=headers)
-    return StreamingResponse(_events(job), media_type="text/event-stream", headers=headers)
+    return StreamingResponse(_events(job, root), media_type="text/event-stream", headers=headers)
 
 
-async def _events(job: UploadJob) -> AsyncIterator[str]:
+async def _events(job: UploadJob, root: str) -> AsyncIterator[str]:
     """Yield the job after every change. Polling is cheap, so that listeners need no queues."""
     sent: Mapping[str, Any] = {}
     last_s = time.monotonic()
     while True:
-        now = job.to_dict()
+        now = job.to_dict(root)
         if now | {"seconds": 0} != sent:
             sent, last_s = now | {"seconds": 0}, time.monotonic()
             yield f"data: {json_from(now)}\n\n"

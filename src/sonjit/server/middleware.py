@@ -21,7 +21,7 @@ from fastapi import APIRouter, FastAPI
 from fastapi.routing import APIRoute
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request, cookie_parser
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
@@ -47,7 +47,7 @@ _LINGER_S = 2.0  # time for which the rest of a refused body is read
 _REFUSED = 1008  # close code of a refused WebSocket
 _ENDPOINTS = ("/v1/", "/healthz")
 """Paths that require the token. The page's own files are the same in every installation."""
-KEPT_S = 400 * 86_400  # lifetime of a cookie in seconds, the longest that browsers allow
+_KEPT_S = 400 * 86_400  # lifetime of a cookie in seconds, the longest that browsers allow
 _SUBPROTOCOL, _BEARER = "sonjit", "sonjit.token."
 
 
@@ -92,6 +92,14 @@ class Middleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle a request or a WebSocket."""
+        if scope["type"] in ("http", "websocket"):
+            root = self._settings.root_path
+            if (
+                root and scope["path"] == root and scope["type"] == "http"
+            ):  # the addresses in the page are relative to a folder
+                await RedirectResponse(f"{root}/")(scope, receive, send)
+                return
+            scope = _below_root(scope, root)
         if scope["type"] == "http":
             receive, send = self._guarded(scope, receive, send)
         try:
@@ -113,6 +121,8 @@ class Middleware:
         asked = Headers(scope=scope)
         host = asked.get("host", "")
         streams = f" ws://{host} wss://{host}" if _PLAIN_HOST.fullmatch(host) else ""
+        for origin in self._settings.allow_origins:  # that of a proxy, which sends another host
+            streams += f" ws{origin.removeprefix('http')}" if origin.startswith("http") else ""
 
         async def send_more(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -130,6 +140,18 @@ class Middleware:
             await send(message)
 
         return body.receive, send_more
+
+
+def _below_root(scope: Scope, root: str) -> Scope:
+    """Return a request whose path begins with that of the proxy, which may have removed it."""
+    path: str = scope["path"]
+    return {**scope, "root_path": root, "path": path if path.startswith(f"{root}/") else root + path}
+
+
+def _own_path(scope: Scope, settings: Settings) -> str:
+    """Return the path of a request below that of the proxy."""
+    path: str = scope["path"]
+    return path.removeprefix(settings.root_path)
 
 
 class _Body:
@@ -177,7 +199,8 @@ def check_caller(scope: Scope, settings: Settings) -> None:
         raise RefusedError(
             "bad_origin", f"pages of {origin} may not call this server: allow them with --allow-origin {origin}"
         )
-    if settings.token is not None and scope["path"].startswith(_ENDPOINTS) and not shows_token(scope, settings.token):
+    is_endpoint = _own_path(scope, settings).startswith(_ENDPOINTS)
+    if settings.token is not None and is_endpoint and not shows_token(scope, settings.token):
         raise RefusedError(
             "no_token",
             "this server requires a token: send the header Authorization: Bearer TOKEN or open the page by its address",
@@ -241,7 +264,8 @@ def set_token(response: Response, scope: Scope, settings: Settings) -> Response:
         response.set_cookie(
             _cookie_name(scope),
             _digest(settings.token),
-            max_age=KEPT_S,
+            max_age=_KEPT_S,
+            path=settings.root_path or "/",
             httponly=True,
             samesite="strict",
             secure=is_secure,

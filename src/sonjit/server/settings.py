@@ -6,6 +6,7 @@ import hashlib
 import ipaddress
 import logging
 import os
+import re
 import socket
 import ssl
 from contextlib import suppress
@@ -34,6 +35,7 @@ _MAX_LIMIT = 1e9  # maximum value of a limit
 _MAX_WORKERS = 1024  # maximum number of workers
 _REMOTE_ADDRESSES = {socket.AF_INET: "192.0.2.1", socket.AF_INET6: "2001:db8::1"}
 """Addresses reserved for documentation. A datagram socket finds the route to them without sending anything."""
+_ROOT_PATH = re.compile(r"(/[\w.~-]+)+", re.ASCII)
 _NO_ORIGINS = ("", "file", "ftp", "ws", "wss")  # schemes that no page's origin has; that of files is null
 QUIET_ZONE = 2  # margin of a QR code in modules
 _VALID = timedelta(days=800)  # Apple's devices reject certificates that are valid for more than 825 days
@@ -86,6 +88,7 @@ class Settings(Limits):
     tls_key: Path | None = None  # PEM file with the certificate's key; may be the same file
     allow_origins: tuple[str, ...] = ()  # origins of other pages that may call the server
     jobs_folder: Path | None = None  # folder of jobs that survive the server; None for a temporary folder
+    root_path: str = ""  # path of a reverse proxy below which clients see the server, such as "/hands"
 
     def __post_init__(self) -> None:
         """Check the settings. Raise InputError with one line."""
@@ -100,6 +103,8 @@ class Settings(Limits):
             raise InputError("--token: give printable ASCII characters, also in a --token-file or SONJIT_TOKEN")
         if self.token is None and not is_loopback(self.host):
             raise InputError(f"--host {self.host} can be reached from other machines: give a --token-file or --token")
+        if self.root_path and not _ROOT_PATH.fullmatch(self.root_path):
+            raise InputError(f"--root-path {self.root_path}: give a path such as /hands, without a slash at its end")
         check_certificate(self.tls_cert, self.tls_key)
         for origin in self.allow_origins:
             if not _is_origin(origin):

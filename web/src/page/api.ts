@@ -23,7 +23,7 @@ type OpenApi = {
   components: { schemas: Record<string, Json> };
 };
 
-const description: OpenApi = await (await fetch("/openapi.json")).json();
+const description: OpenApi = await (await fetch("openapi.json")).json();
 // without the kinds nothing is drawn
 await Promise.all([speak("en", new URL("i18n/", import.meta.url)), loadKinds().catch(() => {})]);
 const images = Object.entries(description.paths)

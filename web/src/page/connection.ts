@@ -1,6 +1,6 @@
 /** A stream to the server, see docs/http-api.md. It reconnects automatically. */
 
-import { ServerError, call, frameMessage, thisServer } from "./endpoints.js";
+import { ServerError, below, call, frameMessage, thisServer } from "./endpoints.js";
 
 export type DetectorOptions = { kind: string; [option: string]: unknown };
 type Configuration = {
@@ -159,7 +159,7 @@ export class Connection extends WithState {
 
   #connect() {
     this.become("connecting");
-    const address = new URL("/v1/stream", this.#url.replace(/^http/, "ws"));
+    const address = below(this.#url.replace(/^http/, "ws"), "v1/stream");
     const encoded =
       this.#token && btoa(this.#token).replaceAll("+", "-").replaceAll("/", "_").replace(/=+$/, "");
     const socket = new WebSocket(address, encoded ? ["sonjit", `sonjit.token.${encoded}`] : []);
@@ -247,7 +247,7 @@ export class Connection extends WithState {
       reason: code === FULL && !reason ? "The server is full." : why,
     });
     if (opened) return;
-    call(new URL("/healthz", this.#url), this.#token).catch((error: ServerError) => {
+    call(below(this.#url, "healthz"), this.#token).catch((error: ServerError) => {
       // browsers hide the reason of a failed handshake
       if (error.code === "gone" || this.state !== "waiting") return;
       clearTimeout(this.#timer);

@@ -2,7 +2,15 @@
 
 const HEADER_BYTES = 24;
 
-export const thisServer = new URL(import.meta.url).origin; // origin of this file
+// address of the server of this file, with the path of a proxy; one page is in a folder of its own
+export const thisServer = new URL(
+  /\/annotate\/[^/]*$/.test(import.meta.url) ? "../" : "./",
+  import.meta.url,
+).href;
+
+/** Return the address of an endpoint of a server, below the path of its address. */
+export const below = (server: string | URL, path: string) =>
+  new URL(path.replace(/^\//, ""), String(server).replace(/\/?$/, "/"));
 
 // the module that runs networks in the page
 export const ENGINE = new URL("./engine/sonjit-web.js", import.meta.url).href;
@@ -75,12 +83,12 @@ function gone({ origin }: URL) {
 }
 
 /** Return the address of an endpoint of this server. */
-export const addressOf = (path: string) => new URL(path, thisServer);
+export const addressOf = (path: string) => below(thisServer, path);
 
 const page = globalThis.location;
 const parameters = new URLSearchParams(page?.hash.slice(1));
 const handedIn = parameters.get("token");
-if (handedIn !== null && page.origin === thisServer) {
+if (handedIn !== null && page.origin === new URL(thisServer).origin) {
   // exchange it for a cookie, and remove it from the address of the page
   parameters.delete("token");
   history.replaceState(

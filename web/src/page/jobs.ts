@@ -1,7 +1,7 @@
 /** Jobs of the server for videos and folders: upload, progress, cancel, results. */
 
 import { make, makeButton, onLanguage, PageError, showError, text } from "./common.js";
-import { addressOf, call, ServerError } from "./endpoints.js";
+import { addressOf, call, ServerError, thisServer } from "./endpoints.js";
 import { kinds } from "./kinds.js";
 import { isImage, isVideo } from "./sources.js";
 import type { Style } from "./style.js";
@@ -239,7 +239,7 @@ class JobItem {
         "a",
         {
           className: "button small",
-          href: addressOf(path),
+          href: new URL(path, thisServer),
           download: "",
           ariaLabel: `${label}: ${name}`,
         },

@@ -8,7 +8,7 @@
  */
 
 import { Connection } from "./connection.js";
-import { call, ServerError, thisServer, withQuery } from "./endpoints.js";
+import { below, call, ServerError, thisServer, withQuery } from "./endpoints.js";
 import {
   fileOf,
   openDetector,
@@ -21,7 +21,7 @@ import {
 export { SupportedModels, calculators } from "../tfjs.js";
 
 const read = async (name: string): Promise<any> =>
-  (await fetch(new URL(`/skeletons/${name}.json`, import.meta.url))).json();
+  (await fetch(new URL(`skeletons/${name}.json`, import.meta.url))).json();
 
 const [hand, face, mesh, body] = await Promise.all(
   ["hand_mediapipe21", "face_mediapipe478", "face_mediapipe_tesselation", "body_blazepose33"].map(
@@ -54,7 +54,7 @@ export async function createDetector(model: string, config?: Options | null) {
 /** Run networks on a server. */
 async function open({ server = thisServer }: Options, configuration: Wanted): Promise<Backend> {
   const { url = thisServer, token = null } = typeof server === "string" ? { url: server } : server;
-  await call(new URL("/healthz", url), token); // reports errors in more detail than a WebSocket
+  await call(below(url, "healthz"), token); // reports errors in more detail than a WebSocket
   const connection = new Connection({ url, token, detectors: [configuration] });
   let configured = configuration;
   let last: Promise<unknown> = Promise.resolve();
@@ -86,7 +86,7 @@ async function open({ server = thisServer }: Options, configuration: Wanted): Pr
   return {
     async detect(image, { wanted: { kind, smoothing, ...options }, flip }) {
       const file = await fileOf(image, { flip, type: "image/png" });
-      return call(withQuery(new URL(`/v1/${kind}`, url), { ...options, full: true }), token, {
+      return call(withQuery(below(url, `v1/${kind}`), { ...options, full: true }), token, {
         method: "POST",
         body: file,
       }) as Promise<any>;

@@ -5,7 +5,7 @@
 
 const CACHE = "sonjit-page";
 const LARGE = /\/engine\//; // networks and their runtime are stored after their first use
-const ENDPOINT = /^\/(v1\/|healthz$)/;
+const ENDPOINT = /^(v1\/|healthz$)/; // below the folder of this file
 const worker = self as any;
 
 worker.addEventListener("install", (event: any) =>
@@ -15,7 +15,8 @@ worker.addEventListener("activate", (event: any) => event.waitUntil(worker.clien
 worker.addEventListener("fetch", (event: any) => {
   const { request } = event;
   const { origin, pathname } = new URL(request.url);
-  if (request.method === "GET" && origin === location.origin && !ENDPOINT.test(pathname))
+  const path = pathname.slice(new URL("./", location.href).pathname.length);
+  if (request.method === "GET" && origin === location.origin && !ENDPOINT.test(path))
     event.respondWith(newest(request));
 });
 

@@ -15,7 +15,7 @@ import {
 
 // src/page/api.ts
 var MAX_ANSWER = 2e4;
-var description = await (await fetch("/openapi.json")).json();
+var description = await (await fetch("openapi.json")).json();
 await Promise.all([speak("en", new URL("i18n/", import.meta.url)), loadKinds().catch(() => {
 })]);
 var images = Object.entries(description.paths).filter(([, endpoints]) => endpoints.post?.tags?.includes("images")).map(([path, endpoints]) => ({ path, parameters: [], ...endpoints.post }));

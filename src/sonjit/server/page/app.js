@@ -27,6 +27,7 @@ import {
   addressOf,
   annotates,
   around,
+  below,
   call,
   classes,
   clearedContext,
@@ -1390,7 +1391,7 @@ var Connection = class extends WithState {
   }
   #connect() {
     this.become("connecting");
-    const address = new URL("/v1/stream", this.#url.replace(/^http/, "ws"));
+    const address = below(this.#url.replace(/^http/, "ws"), "v1/stream");
     const encoded = this.#token && btoa(this.#token).replaceAll("+", "-").replaceAll("/", "_").replace(/=+$/, "");
     const socket = new WebSocket(address, encoded ? ["sonjit", `sonjit.token.${encoded}`] : []);
     this.#socket = socket;
@@ -1468,7 +1469,7 @@ var Connection = class extends WithState {
       reason: code === FULL && !reason ? "The server is full." : why
     });
     if (opened) return;
-    call(new URL("/healthz", this.#url), this.#token).catch((error) => {
+    call(below(this.#url, "healthz"), this.#token).catch((error) => {
       if (error.code === "gone" || this.state !== "waiting") return;
       clearTimeout(this.#timer);
       this.#end(error);
@@ -2421,7 +2422,7 @@ var JobItem = class {
       "a",
       {
         className: "button small",
-        href: addressOf(path),
+        href: new URL(path, thisServer),
         download: "",
         ariaLabel: `${label}: ${name}`
       },

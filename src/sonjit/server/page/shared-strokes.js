@@ -182,7 +182,11 @@ function showMessage() {
 
 // src/page/endpoints.ts
 var HEADER_BYTES = 24;
-var thisServer = new URL(import.meta.url).origin;
+var thisServer = new URL(
+  /\/annotate\/[^/]*$/.test(import.meta.url) ? "../" : "./",
+  import.meta.url
+).href;
+var below = (server, path) => new URL(path.replace(/^\//, ""), String(server).replace(/\/?$/, "/"));
 var ENGINE = new URL("./engine/sonjit-web.js", import.meta.url).href;
 var hasNoServer = globalThis.document?.documentElement.dataset.computes === "here";
 var ServerError = class extends Error {
@@ -216,11 +220,11 @@ function gone({ origin }) {
   const allowed = here === origin ? "" : ` --allow-origin ${here}`;
   return new ServerError("gone", `No answer from ${origin}: start it with sonjit serve${allowed}.`);
 }
-var addressOf = (path) => new URL(path, thisServer);
+var addressOf = (path) => below(thisServer, path);
 var page = globalThis.location;
 var parameters = new URLSearchParams(page?.hash.slice(1));
 var handedIn = parameters.get("token");
-if (handedIn !== null && page.origin === thisServer) {
+if (handedIn !== null && page.origin === new URL(thisServer).origin) {
   parameters.delete("token");
   history.replaceState(
     history.state,
@@ -508,6 +512,7 @@ export {
   repetitions_default,
   results_default,
   thisServer,
+  below,
   ENGINE,
   hasNoServer,
   ServerError,

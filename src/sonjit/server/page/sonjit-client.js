@@ -2,7 +2,11 @@
 
 // src/page/endpoints.ts
 var HEADER_BYTES = 24;
-var thisServer = new URL(import.meta.url).origin;
+var thisServer = new URL(
+  /\/annotate\/[^/]*$/.test(import.meta.url) ? "../" : "./",
+  import.meta.url
+).href;
+var below = (server, path) => new URL(path.replace(/^\//, ""), String(server).replace(/\/?$/, "/"));
 var ENGINE = new URL("./engine/sonjit-web.js", import.meta.url).href;
 var hasNoServer = globalThis.document?.documentElement.dataset.computes === "here";
 var ServerError = class extends Error {
@@ -36,11 +40,11 @@ function gone({ origin }) {
   const allowed = here === origin ? "" : ` --allow-origin ${here}`;
   return new ServerError("gone", `No answer from ${origin}: start it with sonjit serve${allowed}.`);
 }
-var addressOf = (path) => new URL(path, thisServer);
+var addressOf = (path) => below(thisServer, path);
 var page = globalThis.location;
 var parameters = new URLSearchParams(page?.hash.slice(1));
 var handedIn = parameters.get("token");
-if (handedIn !== null && page.origin === thisServer) {
+if (handedIn !== null && page.origin === new URL(thisServer).origin) {
   parameters.delete("token");
   history.replaceState(
     history.state,
@@ -185,7 +189,7 @@ var Connection = class extends WithState {
   }
   #connect() {
     this.become("connecting");
-    const address = new URL("/v1/stream", this.#url.replace(/^http/, "ws"));
+    const address = below(this.#url.replace(/^http/, "ws"), "v1/stream");
     const encoded = this.#token && btoa(this.#token).replaceAll("+", "-").replaceAll("/", "_").replace(/=+$/, "");
     const socket = new WebSocket(address, encoded ? ["sonjit", `sonjit.token.${encoded}`] : []);
     this.#socket = socket;
@@ -263,7 +267,7 @@ var Connection = class extends WithState {
       reason: code === FULL && !reason ? "The server is full." : why
     });
     if (opened) return;
-    call(new URL("/healthz", this.#url), this.#token).catch((error) => {
+    call(below(this.#url, "healthz"), this.#token).catch((error) => {
       if (error.code === "gone" || this.state !== "waiting") return;
       clearTimeout(this.#timer);
       this.#end(error);
@@ -628,7 +632,7 @@ function of(table, model) {
 }
 
 // src/page/sonjit-client.ts
-var read = async (name) => (await fetch(new URL(`/skeletons/${name}.json`, import.meta.url))).json();
+var read = async (name) => (await fetch(new URL(`skeletons/${name}.json`, import.meta.url))).json();
 var [hand, face, mesh, body] = await Promise.all(
   ["hand_mediapipe21", "face_mediapipe478", "face_mediapipe_tesselation", "body_blazepose33"].map(
     read
@@ -647,7 +651,7 @@ async function createDetector(model, config) {
 }
 async function open({ server = thisServer }, configuration) {
   const { url = thisServer, token = null } = typeof server === "string" ? { url: server } : server;
-  await call(new URL("/healthz", url), token);
+  await call(below(url, "healthz"), token);
   const connection = new Connection({ url, token, detectors: [configuration] });
   let configured = configuration;
   let last = Promise.resolve();
@@ -677,7 +681,7 @@ async function open({ server = thisServer }, configuration) {
   return {
     async detect(image, { wanted: { kind, smoothing, ...options }, flip }) {
       const file = await fileOf(image, { flip, type: "image/png" });
-      return call(withQuery(new URL(`/v1/${kind}`, url), { ...options, full: true }), token, {
+      return call(withQuery(below(url, `v1/${kind}`), { ...options, full: true }), token, {
         method: "POST",
         body: file
       });

@@ -3,7 +3,7 @@
 // src/page/sw.ts
 var CACHE = "sonjit-page";
 var LARGE = /\/engine\//;
-var ENDPOINT = /^\/(v1\/|healthz$)/;
+var ENDPOINT = /^(v1\/|healthz$)/;
 var worker = self;
 worker.addEventListener(
   "install",
@@ -13,7 +13,8 @@ worker.addEventListener("activate", (event) => event.waitUntil(worker.clients.cl
 worker.addEventListener("fetch", (event) => {
   const { request } = event;
   const { origin, pathname } = new URL(request.url);
-  if (request.method === "GET" && origin === location.origin && !ENDPOINT.test(pathname))
+  const path = pathname.slice(new URL("./", location.href).pathname.length);
+  if (request.method === "GET" && origin === location.origin && !ENDPOINT.test(path))
     event.respondWith(newest(request));
 });
 async function keepAll() {
