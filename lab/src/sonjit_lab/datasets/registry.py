@@ -289,7 +289,8 @@ def register(entry: DatasetEntry) -> DatasetEntry:
     Raises:
         InputError: The name is already registered.
     """
-    return _ENTRIES.add(entry.name, entry)
+    _ENTRIES.add(entry.name, entry)
+    return entry
 
 
 def list_datasets() -> list[str]:

@@ -180,7 +180,8 @@ def register(entry: NetworkEntry) -> NetworkEntry:
     Raises:
         InputError: The name is already registered.
     """
-    return _ENTRIES.add(entry.name, entry)
+    _ENTRIES.add(entry.name, entry)
+    return entry
 
 
 def list_networks(pattern: str = "*") -> list[str]:
