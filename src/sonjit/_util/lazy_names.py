@@ -1,28 +1,32 @@
-"""Import the public names of a package at their first use."""
+"""Import the public names of a package, and slow modules, at their first use."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
+_NAME = re.compile(r"^from (\S+) import (\w+) as \2$", re.MULTILINE)
 
-def add_lazy_names(package: dict[str, Any], homes: Mapping[str, str]) -> None:
-    """Add names to a package, by its `globals()`, that are imported at their first use. Its `dir` is its `__all__`.
 
-    Type checkers read the same names from imports under `if TYPE_CHECKING:`. `homes` maps one or more names, which are
-    separated by spaces, to the module that defines them.
+def names_from_stub(package: str, file: str) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
+    """Return `__getattr__`, `__dir__` and `__all__` of a package whose public names are listed in `__init__.pyi`.
+
+    A name is imported at its first use. Type checkers read the same list. `file` is the package's `__file__`.
+
+    >>> names_from_stub("sonjit.runs", sonjit.runs.__file__)[2][0]
+    'AngleLimits'
     """
-    own = package["__name__"]
-    home_of = {name: module for names, module in homes.items() for name in names.split()}
-    package["__all__"] = sorted({*package.get("__all__", ()), *home_of})
+    modules = {name: module for module, name in _NAME.findall(Path(file).with_suffix(".pyi").read_text("utf-8"))}
 
     def load(name: str) -> Any:  # noqa: ANN401  # what a module's __getattr__ gives
-        if name not in home_of:
-            raise AttributeError(f"module {own!r} has no attribute {name!r}", name=name)
-        package[name] = value = getattr(import_module(home_of[name]), name)
+        if name not in modules:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}", name=name)
+        value = getattr(import_module(modules[name]), name)
+        setattr(import_module(package), name, value)
         return value
 
-    package["__getattr__"] = load
-    package["__dir__"] = lambda: sorted(package["__all__"])
+    return load, lambda: sorted(modules), sorted(modules)
 
 
 class LazyModule:

@@ -6,24 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sonjit._util.extensions import add_file_loader
-from sonjit._util.lazy_names import add_lazy_names
+from sonjit._util.lazy_names import names_from_stub
 
 if TYPE_CHECKING:
     from types import ModuleType
 
-    from sonjit._util.extensions import load_extension as load_extension
-    from sonjit.detectors.create import KindName as KindName
-    from sonjit.detectors.create import create_detector as create_detector
-    from sonjit.detectors.pipeline import Detector as Detector
-    from sonjit.detectors.smoothing import Filter as Filter
-    from sonjit.detectors.smoothing import OneEuro as OneEuro
-
-add_lazy_names(globals(), {
-    "KindName create_detector": "sonjit.detectors.create",
-    "Detector": "sonjit.detectors.pipeline",
-    "Filter OneEuro": "sonjit.detectors.smoothing",
-    "load_extension": "sonjit._util.extensions",
-})  # fmt: skip
+__getattr__, __dir__, __all__ = names_from_stub(__name__, __file__)
 
 
 def _load_network_file(path: str) -> ModuleType:

@@ -1,0 +1,34 @@
+"""Public names of `sonjit.media`. `names_from_stub` reads this file."""
+
+from sonjit.media.annotated import ANNOTATED_VIDEO_ENDINGS as ANNOTATED_VIDEO_ENDINGS
+from sonjit.media.annotated import TRANSPARENT_ENDINGS as TRANSPARENT_ENDINGS
+from sonjit.media.annotated import MaskWriter as MaskWriter
+from sonjit.media.annotated import mask_from_frame as mask_from_frame
+from sonjit.media.annotated import open_drawing_writer as open_drawing_writer
+from sonjit.media.annotated import open_mask_writer as open_mask_writer
+from sonjit.media.annotated.writers import ANNOTATED_IMAGE_ENDINGS as ANNOTATED_IMAGE_ENDINGS
+from sonjit.media.annotated.writers import BestEffortDrawing as BestEffortDrawing
+from sonjit.media.annotated.writers import DrawingWriter as DrawingWriter
+from sonjit.media.drawing import Anonymise as Anonymise
+from sonjit.media.drawing import DrawingStyle as DrawingStyle
+from sonjit.media.drawing import draw_frame as draw_frame
+from sonjit.media.found import Results as Results
+from sonjit.media.found import TrackedFrame as TrackedFrame
+from sonjit.media.found import draw as draw
+from sonjit.media.found import to_dataframe as to_dataframe
+from sonjit.media.sources import natural_key as natural_key
+from sonjit.media.sources import open_source as open_source
+from sonjit.media.sources.base import Source as Source
+from sonjit.media.sources.base import SourceFrame as SourceFrame
+from sonjit.media.sources.images import IMAGE_ENDINGS as IMAGE_ENDINGS
+from sonjit.media.sources.images import ImageLike as ImageLike
+from sonjit.media.sources.images import rgb_from as rgb_from
+from sonjit.media.sources.video import VIDEO_ENDINGS as VIDEO_ENDINGS
+from sonjit.media.tables import TABLE_ENDINGS as TABLE_ENDINGS
+from sonjit.media.tables import convert_table as convert_table
+from sonjit.media.tables import load_frames as load_frames
+from sonjit.media.tables import open_writer as open_writer
+from sonjit.media.tables import register_table_format as register_table_format
+from sonjit.media.tables.base import FrameWriter as FrameWriter
+from sonjit.media.tables.base import Header as Header
+from sonjit.media.tables.base import RowWriter as RowWriter
