@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from sonjit._util.errors import InputError
 from sonjit_lab.datasets import dataset_entry, list_datasets, open_dataset
-from sonjit_lab.datasets.convert import convert_dataset, sample_to_dict, split_dataset, split_groups
+from sonjit_lab.datasets.convert import convert_dataset, sample_to_dict
+from sonjit_lab.datasets.splits import split_dataset, split_groups
 
 
 def same(one, other):

@@ -20,6 +20,7 @@ from sonjit._util import FloatArray, InputError, IntArray, RealArray, data_files
 from sonjit.media.sources.images import encode_image
 from sonjit.results.measures.joints import unit
 from sonjit.results.skeletons import load_skeleton
+from sonjit_lab.datasets.sample import CORNER_PIXEL
 from sonjit_lab.training.recipes import Progress, TrainingRequest, no_progress, run_recipe
 from sonjit_studio import run_folder, triangulation
 from sonjit_studio.bones import JOINTS_PER_HAND
@@ -102,7 +103,8 @@ def write_training_set(project: Project, frames: Sequence[int], out: Path, *, as
                     annotations.append(coco_annotation(len(annotations) + 1, len(images), hand))
     if not annotations:
         raise InputError(f"{project.folder}: no joint is marked in two views; open the page and mark some frames")
-    record = {"images": images, "annotations": annotations, "categories": [coco_category(1, "hand")]}
+    record = {"info": {"pixel_centre": CORNER_PIXEL}, "images": images, "annotations": annotations}
+    record |= {"categories": [coco_category(1, "hand")]}
     file = out / "coco.json"
     data_files.write_json(file, record)
     return file

@@ -18,6 +18,7 @@ from sonjit._util.files import failing_as_job, has_settings, sha256_of_file, sol
 from sonjit.media.sources.images import encode_image
 from sonjit.report.documents import Heading, Table, Text, markdown_from
 from sonjit_lab.datasets.interhand import ORDER, annotation_record, cameras_record, joints_record, skeleton_lines
+from sonjit_lab.datasets.sample import CORNER_PIXEL
 from sonjit_lab.hand_models.rig import Side
 from sonjit_studio import learning, privacy, run_folder
 from sonjit_studio.people import HANDS, PeopleInSpace
@@ -253,7 +254,12 @@ class SplitFiles:
             f"{stem}_joint_3d": self.joints,
             f"sources_{self.split}": self.sources,
             **({f"{stem}_MANO_NeuralAnnot": self.mano} if self.mano else {}),
-            f"coco_{self.split}": {"images": images, "annotations": self.coco, "categories": categories},
+            f"coco_{self.split}": {
+                "info": {"pixel_centre": CORNER_PIXEL},
+                "images": images,
+                "annotations": self.coco,
+                "categories": categories,
+            },
         }
         for name, record in records.items():
             data_files.write_json(folder / f"{name}.json", record)

@@ -2,10 +2,11 @@
 
 from sonjit.segmentation.coco import coco_result, rle_from_mask
 from sonjit_lab.datasets.coco import mask_from_segmentation
-from sonjit_lab.datasets.convert import Part, coco_annotation, convert_dataset, split_dataset
+from sonjit_lab.datasets.convert import coco_annotation, convert_dataset
 from sonjit_lab.datasets.dataset import Dataset, DatasetEntry, Skipped
 from sonjit_lab.datasets.registry import dataset_entry, draw_contact_sheet, list_datasets, open_dataset, register
 from sonjit_lab.datasets.sample import Instance, ManoParameters, Sample, VideoFrame
+from sonjit_lab.datasets.splits import Part, split_dataset
 
 __all__ = [
     "Dataset", "DatasetEntry", "Instance", "ManoParameters", "Part", "Sample", "Skipped", "VideoFrame",

@@ -16,9 +16,10 @@ import numpy as np
 from sonjit._util import BoolArray, InputError, data_files, records
 from sonjit.segmentation.coco import mask_functions
 from sonjit_lab.datasets import dataset
-from sonjit_lab.datasets.sample import HAND_SKELETON, Instance, Sample, Side, VideoFrame
+from sonjit_lab.datasets.sample import CORNER_PIXEL, HAND_SKELETON, Instance, Sample, Side, VideoFrame
 
 T = TypeVar("T")
+RENDERED = "hands rendered by Sonjit"  # description of a file that `sonjit synth` writes
 _MAX_CORNER = 1e6  # pixels: edges are drawn point by point
 _VISIBLE = 2  # the flag of a keypoint that is not hidden
 Record = dict[str, Any]
@@ -115,9 +116,23 @@ class CocoSet(dataset.RecordDataset):
             self.category_records: dict[int, Record] = {category["id"]: category for category in data["categories"]}
             if len(self.category_records) < len(data["categories"]):
                 raise ValueError("two categories have one id")
+            self._pixel_centre = pixel_centre(data.get("info") or {})
             licences = data.get("licenses") or []
             self._licences: dict[int, str] = {licence["id"]: licence["name"] for licence in licences if "id" in licence}
         self.keep(_by_image(data), str(annotations))
+
+    @property
+    def pixel_centre(self) -> float:
+        """Position of the first pixel's centre in the file, 0 or 0.5, see `CORNER_PIXEL`."""
+        return self._pixel_centre
+
+    def identity(self, index: int) -> dataset.Identity:
+        with dataset.naming(f"{self.annotations}, sample {index}"):
+            image, annotations = self.records[index]
+            path, name = self.image(image)
+            about = self.about(image, annotations)
+        subject, sequence = (None if about.get(key) is None else str(about[key]) for key in ("subject", "sequence"))
+        return dataset.Identity(name, subject, sequence, path if isinstance(path, Path) else None, self.entry.name)
 
     def sample(self, record: Any) -> Sample:  # noqa: ANN401  # JSON
         image, annotations = record
@@ -149,6 +164,7 @@ class CocoSet(dataset.RecordDataset):
         keypoints: Record = {}
         if "keypoints" in annotation:
             keypoints = {"skeleton": "body_coco17"} | keypoint_fields(annotation, "keypoints", 17, has_visibility=True)
+            keypoints["keypoints_px"] = keypoints["keypoints_px"] - self._pixel_centre
         yield Instance(
             kind="body" if keypoints else "object",
             box=dataset.box_from_corner(annotation, "bbox"),
@@ -160,6 +176,19 @@ class CocoSet(dataset.RecordDataset):
             read_mask=mask_reader(annotation, image),
             **keypoints,
         )
+
+
+def pixel_centre(info: Mapping[str, Any]) -> float:
+    """Return the position of the first pixel's centre in a file, 0 or 0.5, by its `info`.
+
+    >>> pixel_centre({}), pixel_centre({"pixel_centre": 0.5})
+    (0.0, 0.5)
+    """
+    default = CORNER_PIXEL if info.get("description") == RENDERED else 0.0  # of renders before the field existed
+    value = info.get("pixel_centre", default)
+    if value not in (0, CORNER_PIXEL):
+        raise ValueError(f"info.pixel_centre is {value!r}; must be 0 or 0.5")
+    return float(value)
 
 
 def keypoint_fields(annotation: Record, field: str, count: int, *, has_visibility: bool) -> Record:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, NamedTuple, overload
 
 import numpy as np
 
@@ -70,6 +70,23 @@ class Skipped:
     reason: str
 
 
+class Identity(NamedTuple):
+    """What a sample shows, for splits without a person or a recording on both sides."""
+
+    id: str
+    subject: str | None = None
+    sequence: str | None = None
+    image: Path | None = None  # file of the image; None for frames of videos and arrays
+    dataset: str = ""  # name of the set, in which subjects have their names
+
+
+def identity_of(sample: Sample) -> Identity:
+    """Return the identity of a sample."""
+    image = sample.image if isinstance(sample.image, Path) else None
+    subject, sequence = (None if name is None else str(name) for name in (sample.subject, sample.sequence))
+    return Identity(sample.id, subject, sequence, image, sample.dataset)
+
+
 def collate_samples(batch: Sequence[Sample], **_: object) -> list[Sample]:
     """Return a batch of samples as a list, because images and numbers of instances differ."""
     return list(batch)
@@ -100,6 +117,10 @@ class Dataset(Sequence["Sample"]):
     @abstractmethod
     def load(self, index: int) -> Sample:
         """Return the sample at 0 <= index < len(self)."""
+
+    def identity(self, index: int) -> Identity:
+        """Return the identity of the sample at 0 <= index < len(self). Large sets read it without the labels."""
+        return identity_of(self.load(index))
 
     @overload
     def __getitem__(self, index: int) -> Sample: ...
@@ -231,6 +252,9 @@ class _Subset(Dataset):
 
     def load(self, index: int) -> Sample:
         return self._dataset.load(int(self._rows[index]))
+
+    def identity(self, index: int) -> Identity:
+        return self._dataset.identity(int(self._rows[index]))
 
 
 class PackedRecords:

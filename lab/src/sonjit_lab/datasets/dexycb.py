@@ -12,7 +12,7 @@ from sonjit._util import BoolArray, FloatArray, InputError, data_files, records
 from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.media.sources.images import read_bytes
 from sonjit_lab.datasets import reading
-from sonjit_lab.datasets.dataset import Dataset, DatasetEntry
+from sonjit_lab.datasets.dataset import Dataset, DatasetEntry, Identity
 from sonjit_lab.datasets.hands_3d import SIDES
 from sonjit_lab.datasets.sample import Instance, ManoParameters, Sample
 
@@ -87,16 +87,25 @@ class DexYcb(Dataset):
     def __len__(self) -> int:
         return int(self._ends[-1])
 
-    def load(self, index: int) -> Sample:
+    def _image(self, index: int) -> tuple[_Sequence, str, int, str]:
+        """Return the sequence, the camera, the frame, and the name of an image below the root."""
         row = int(np.searchsorted(self._ends, index, side="right"))
         frame = index - (int(self._ends[row - 1]) if row else 0)
         number, view = self._rows[row]
         sequence = self._sequences[number]
         serial = sequence.cameras[view]
+        return sequence, serial, frame, f"{sequence.folder}/{serial}/color_{frame:06d}.jpg"
+
+    def identity(self, index: int) -> Identity:
+        sequence, _, _, name = self._image(index)
+        subject = sequence.folder.partition("/")[0]
+        return Identity(name, subject, sequence.folder, self.root / name, self.entry.name)
+
+    def load(self, index: int) -> Sample:
+        sequence, serial, frame, name = self._image(index)
         path = self.root / f"{sequence.folder}/{serial}/labels_{frame:06d}.npz"
         camera = CalibratedCamera(_intrinsics(self.root / f"calibration/intrinsics/{serial}_640x480.yml"))
         labels = _labels(path)
-        name = f"{sequence.folder}/{serial}/color_{frame:06d}.jpg"
         return self.sample_of(
             name,
             [*self._hands(sequence, labels, camera, path), *_dexycb_objects(sequence, labels, path)],

@@ -1,10 +1,11 @@
 """The user's own images: with a COCO file, with tables that Sonjit wrote, or sorted into a folder per class.
 
-In a COCO file, keypoints with the names of a known skeleton are reordered to it. In addition to COCO's fields an
-annotation may have `hand_side`, `hand_presence` (0: no hand), `keypoints3d` (K x 3, millimetres in the camera's frame)
-and `group` (region, skin_tone, gender, age...); an image `subject` (for splits), `sequence`, `frame`, `view`, `tags`,
-`camera` {K, R, t_m, distortion} and `upright` (false: stored rotated, and labelled so). The images may be frames of a
-video: `frame`, or the file name, such as `000012.png`, or `frame_000012.PNG` as CVAT writes it.
+In a COCO file, keypoints with the names of a known skeleton are reordered to it. A category without such names may
+state the order as `keypoint_order`, such as `mano`. In addition to COCO's fields an annotation may have `hand_side`,
+`hand_presence` (0: no hand), `keypoints3d` (K x 3, millimetres in the camera's frame) and `group` (region, skin_tone,
+gender, age...); an image `subject` (for splits), `sequence`, `frame`, `view`, `tags`, `camera` {K, R, t_m, distortion}
+and `upright` (false: stored rotated, and labelled so). The images may be frames of a video: `frame`, or the file name,
+such as `000012.png`, or `frame_000012.PNG` as CVAT writes it.
 """
 
 from collections import Counter
@@ -20,7 +21,15 @@ from sonjit.media import IMAGE_ENDINGS, TABLE_ENDINGS, load_frames, natural_key
 from sonjit.results import Instance as Found
 from sonjit_lab.datasets import convert, reading
 from sonjit_lab.datasets.coco import CocoSet, Record, keypoint_fields, mask_reader
-from sonjit_lab.datasets.dataset import Dataset, DatasetEntry, RecordDataset, box_from_corner, naming, size_of_image
+from sonjit_lab.datasets.dataset import (
+    Dataset,
+    DatasetEntry,
+    Identity,
+    RecordDataset,
+    box_from_corner,
+    naming,
+    size_of_image,
+)
 from sonjit_lab.datasets.sample import Instance, InstanceKind, Sample, VideoFrame
 
 _IMAGE_FIELDS = ("subject", "sequence", "frame", "view", "tags", "upright", "reduced")
@@ -28,6 +37,7 @@ _INSTANCE_FIELDS = ("group", "id", "causes")
 _KINDS: dict[str, InstanceKind] = {"hand": "hand", "face": "face", "person": "body", "body": "body"}
 _SIDES = {"left": "Left", "right": "Right", "unknown": None, "": None}
 
+_HAND_KEYPOINTS = 21
 _OWN_FILES = ("dataset.json", "coco.json")  # labels of converted and of synthetic data sets
 _VISIBLE = 0.5  # minimum visibility of a visible keypoint of a body
 
@@ -35,8 +45,11 @@ _VISIBLE = 0.5  # minimum visibility of a visible keypoint of a body
 class Folder(CocoSet):
     """Images, or a video's frames, with a COCO file."""
 
-    def __init__(self, entry: DatasetEntry, root: Path, split: str, annotations: Path, images: Path | None) -> None:
+    def __init__(
+        self, entry: DatasetEntry, root: Path, split: str, annotations: Path, images: Path | None, order: str = ""
+    ) -> None:
         super().__init__(entry, root, split)
+        self._order = order
         base = annotations.parent
         part = annotations.stem.rpartition("_")[2]  # CVAT writes images/default for instances_default.json
         folders = [folder / "images" for folder in (root, base, base.parent)]
@@ -79,7 +92,7 @@ class Folder(CocoSet):
         if "subject" not in known and len(subjects) == 1:
             known["subject"] = subjects.pop()
         if camera := image.get("camera"):
-            known["camera"] = _camera(camera, image["file_name"])
+            known["camera"] = _camera(camera, image["file_name"], self.pixel_centre)
         return {"upright": True} | known
 
     def instances(self, annotation: Record, image: Record) -> Iterator[Instance]:
@@ -114,6 +127,7 @@ class Folder(CocoSet):
         names = category.get("keypoints") or ()
         count = len(names) or len(annotation["keypoints"]) // 3
         result = keypoint_fields(annotation, "keypoints", count, has_visibility=True)
+        result["keypoints_px"] = result["keypoints_px"] - self.pixel_centre
         if points := annotation.get("keypoints3d"):
             points_m = np.array(points, np.float64).reshape(-1, 3) / 1000  # null is NaN
             if len(points_m) != count:
@@ -122,6 +136,9 @@ class Folder(CocoSet):
                 )
             result |= {"keypoints_m": points_m, "valid_m": np.isfinite(points_m).all(axis=1)}
         skeleton, order = self._orders[category["id"]]
+        own = category.get("keypoint_order")
+        if own or (self._order and (order is None or count == _HAND_KEYPOINTS)):
+            skeleton, order = reading.skeleton_of_order(str(own or self._order), names, count)
         if order is None:
             return result | {"keypoint_names": tuple(map(str, names))}
         return {name: values[order] for name, values in result.items()} | {"skeleton": skeleton}
@@ -147,6 +164,11 @@ class ClassFolders(RecordDataset):
     def categories(self) -> dict[int, str]:
         return dict(enumerate(self._classes))
 
+    def identity(self, index: int) -> Identity:
+        number, name = self.records[index]
+        below = f"{self._classes[number]}/{name}"
+        return Identity(below, image=self.root / below, dataset=self.entry.name)
+
     def sample(self, record: Any) -> Sample:  # noqa: ANN401  # JSON
         number, name = record
         item = Instance(kind="object", category=self._classes[number], category_id=number)
@@ -161,7 +183,7 @@ def _kind(category: Record, side: str) -> InstanceKind:
     return found[0] if found else "object"
 
 
-def _camera(camera: Record, location: str) -> CalibratedCamera:
+def _camera(camera: Record, location: str, pixel_centre: float) -> CalibratedCamera:
     fields = {"K": "K", "R": "R", "t": "t_m", "distortion": "distortion"}
     shapes = {"K": [(3, 3)], "R": [(3, 3)], "t": [(3,)], "distortion": [(5,), (8,), (4,)]}
     arrays = {name: np.array(camera[key], np.float64) for name, key in fields.items() if camera.get(key) is not None}
@@ -171,24 +193,40 @@ def _camera(camera: Record, location: str) -> CalibratedCamera:
             raise InputError(f"{location}: camera {fields[name]} has the shape {array.shape}, not {expected}")
     if "K" not in arrays:
         raise InputError(f"{location}: camera has no K (3 x 3, pixels)")
+    arrays["K"][:2, 2] -= pixel_centre
     return CalibratedCamera(**arrays)
 
 
 def open_folder(
-    entry: DatasetEntry, root: Path, split: str, *, annotations: str | None = None, images: str | None = None
+    entry: DatasetEntry,
+    root: Path,
+    split: str,
+    *,
+    annotations: str | None = None,
+    images: str | None = None,
+    order: str = "",
 ) -> Dataset:
     """Open the user's own images. `annotations` selects one of several label files, `images` their folder or video.
 
-    Both are relative to `root`, or to the current folder if only that exists.
+    Both are relative to `root`, or to the current folder if only that exists. `order` is that of keypoints whose names
+    do not define it, see `reading.ORDERS`.
     """
     folder = root if root.is_dir() else root.parent
     file = root if root.is_file() else _annotation_file(root, annotations)
     if file is None:
+        _refuse_order(order, root)
         return ClassFolders(entry, root, split)
     image_folder = _below(folder, images) if images else None
     content = data_files.read_json(file) if file.suffix.lower() == ".json" else {"frames": ()}
-    is_coco = not isinstance(content, dict) or "frames" not in content
-    return (Folder if is_coco else TableSet)(entry, folder, split, file, image_folder)
+    if not isinstance(content, dict) or "frames" not in content:
+        return Folder(entry, folder, split, file, image_folder, order)
+    _refuse_order(order, file)
+    return TableSet(entry, folder, split, file, image_folder)
+
+
+def _refuse_order(order: str, source: Path) -> None:
+    if order:
+        raise InputError(f"order={order} does not apply to {source}, whose keypoints have names or which has none")
 
 
 def _below(root: Path, name: str) -> Path:

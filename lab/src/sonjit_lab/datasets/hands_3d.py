@@ -31,7 +31,7 @@ from sonjit._util import BoolArray, InputError, data_files, records, unknown_nam
 from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.media.sources.images import load_image
 from sonjit_lab.datasets import reading
-from sonjit_lab.datasets.dataset import Dataset, DatasetEntry
+from sonjit_lab.datasets.dataset import Dataset, DatasetEntry, Identity
 from sonjit_lab.datasets.sample import HAND_SKELETON, Instance, ManoParameters, Sample, Side
 
 SIDES: dict[str, Side] = {"right": "Right", "left": "Left"}
@@ -56,7 +56,8 @@ def parts_mask(path: Path, parts: range) -> BoolArray:
 class ParsedHands(Dataset):
     """Images with 2D hands, and 3D hands if the file has them.
 
-    `order`: indices of MediaPipe's keypoints among the file's; `side`: side of hands for which the file gives none.
+    `order`: indices of MediaPipe's keypoints among the file's; `side`: side of hands for which the file gives none;
+    `unique`: number of hands, each of which is in the images whose numbers differ by a multiple of it.
     """
 
     def __init__(
@@ -69,8 +70,10 @@ class ParsedHands(Dataset):
         images: str,
         order: tuple[int, ...],
         side: Side | None = None,
+        unique: int | None = None,
     ) -> None:
         super().__init__(entry, root, split)
+        self._unique = unique
         self._path = self.need(file)
         self._folder = images
         self._order = list(order)
@@ -104,8 +107,12 @@ class ParsedHands(Dataset):
             )
             camera = CalibratedCamera(reading.camera_matrix(focal, middle))
         hands = (self._hand(item, f"{self._path}: annotations[{index}]") for index, item in found)
-        more = {"camera": camera, "image_id": record["id"]}
+        more = {"camera": camera, "image_id": record["id"], "sequence": self._sequence(str(name))}
         return self.sample_of(f"{self._folder}/{name}", hands, self._path, (int(width), int(height)), **more)
+
+    def _sequence(self, name: str) -> str | None:
+        stem = Path(name).stem
+        return f"{self.split}/{int(stem) % self._unique}" if self._unique and stem.isdecimal() else None
 
     def _hand(self, record: Any, named: str) -> Instance:  # noqa: ANN401  # JSON
         stored = records.field(record, "keypoints", named)
@@ -170,14 +177,21 @@ class FreiHand(Dataset):
     def __len__(self) -> int:
         return self._unique * len(self._versions)
 
-    def load(self, index: int) -> Sample:
+    def identity(self, index: int) -> Identity:
+        name, _, number = self._image(index)
+        return Identity(name, None, f"{self.split}/{number}", self.root / name, self.entry.name)
+
+    def _image(self, index: int) -> tuple[str, int, int]:
+        """Return the name of an image below the root, its version, and the number of the hand."""
         version, number = self._versions[index // self._unique], index % self._unique
+        return f"{self.split}/rgb/{number + self._step * version:08d}.jpg", version, number
+
+    def load(self, index: int) -> Sample:
+        name, version, number = self._image(index)
         if number in self._wrong:
             raise InputError(self._wrong[number])
-        file = number + self._step * version
         camera = CalibratedCamera(self._labels["K"][number])
         is_training = self.split == "training"
-        name = f"{self.split}/rgb/{file:08d}.jpg"
         return self.sample_of(
             name,
             [self._hand(number, camera)],
@@ -185,7 +199,7 @@ class FreiHand(Dataset):
             (224, 224),
             camera=camera,
             sequence=f"{self.split}/{number}",  # the same hand in four images: never to be parted
-            frame=file,
+            frame=number + self._step * version,
             tags={"sample": number} | ({"version": VERSIONS[version]} if is_training else {}),
         )
 
@@ -211,6 +225,13 @@ def open_freihand(
     """Open the official files, or else the 2D JSON that others made of the training split."""
     if split == "training" and not (root / "training_xyz.json").exists() and (root / _PARSED).exists():
         return ParsedHands(
-            entry, root, split, file=_PARSED, images="training/rgb", order=reading.MEDIAPIPE, side="Right"
+            entry,
+            root,
+            split,
+            file=_PARSED,
+            images="training/rgb",
+            order=reading.MEDIAPIPE,
+            side="Right",
+            unique=_TRAINING,
         )
     return FreiHand(entry, root, split, versions=versions, vertices=vertices)

@@ -1,5 +1,6 @@
 """Read HO-3D, hands with objects."""
 
+import re
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -11,7 +12,7 @@ from sonjit._util import FloatArray, InputError, records
 from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.media.sources.images import read_bytes
 from sonjit_lab.datasets import reading
-from sonjit_lab.datasets.dataset import Dataset, DatasetEntry, Skipped
+from sonjit_lab.datasets.dataset import Dataset, DatasetEntry, Identity, Skipped
 from sonjit_lab.datasets.hands_3d import FROM_OPENGL
 from sonjit_lab.datasets.sample import Instance, ManoParameters, Sample
 from sonjit_lab.hand_models.pickles import plain_array, read_pickled_mapping
@@ -62,13 +63,23 @@ class Ho3d(Dataset):
             version = {"png": 3, "jpg": 2}[self._ending]
             raise InputError(f"{self.entry.name}: {image.with_suffix(f'.{other}')} is of version {version}")
 
-    def load(self, index: int) -> Sample:
+    def _file(self, index: int) -> tuple[str, str, str, str]:
+        """Return the name in the list, its sequence, its frame, and the image's name below the root."""
         name = str(self._frames[index])
         sequence, frame = name.split("/")
+        return name, sequence, frame, f"{self.split}/{sequence}/rgb/{frame}.{self._ending}"
+
+    def identity(self, index: int) -> Identity:
+        """Return the identity. ABF10 to ABF14 are one recording before five cameras."""
+        _, sequence, _, file = self._file(index)
+        recording = re.sub(r"(?<=\d)\d$", "", sequence)
+        return Identity(file, None, recording, self.root / file, self.entry.name)
+
+    def load(self, index: int) -> Sample:
+        name, sequence, frame, file = self._file(index)
         path = self._meta(name)
         meta = read(path)
         camera = CalibratedCamera(_numbers(meta, "camMat", (3, 3), path))
-        file = f"{self.split}/{sequence}/rgb/{frame}.{self._ending}"
         depth = self.root / f"{self.split}/{sequence}/depth/{frame}.png"
         row = self._rows[index]
         joints = None if self._joints is None else self._joints[row]

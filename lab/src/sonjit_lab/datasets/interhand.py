@@ -282,6 +282,18 @@ class InterHand(dataset.Dataset):
     def __len__(self) -> int:
         return len(self._selected)
 
+    def identity(self, index: int) -> dataset.Identity:
+        image = self._index.image(int(self._selected[index]))
+        name = f"images/{self.split}/{image.file_name}"
+        file = self.root / self._base / name
+        return dataset.Identity(name, self._subject(image), self._sequence(image), file, self.entry.name)
+
+    def _subject(self, image: ImageRecord) -> str:
+        return f"{self.split}/{image.subject}"  # each split has its own numbers
+
+    def _sequence(self, image: ImageRecord) -> str:
+        return f"{self.split}/Capture{image.capture}/{image.sequence}"
+
     def load(self, index: int) -> sample.Sample:
         image = self._index.image(int(self._selected[index]))
         key = image.capture, image.camera
@@ -306,8 +318,8 @@ class InterHand(dataset.Dataset):
             box=reading.box_from_xywh(image.box_xywh) if image.hand_type == "interacting" else None,
             image_id=image.image_id,
             camera=camera,
-            subject=f"{self.split}/{image.subject}",  # each split has its own numbers
-            sequence=f"{self.split}/Capture{image.capture}/{image.sequence}",
+            subject=self._subject(image),
+            sequence=self._sequence(image),
             frame=image.frame,
             view=image.camera,
             tags={
@@ -336,7 +348,8 @@ class InterHand(dataset.Dataset):
             records.numbers_of(field_of(of_capture, name, named), image.camera, shape, f"{named}.{name}")
             for name, shape in (("campos", (3,)), ("camrot", (3, 3)), ("focal", (2,)), ("princpt", (2,)))
         )
-        return CalibratedCamera(reading.camera_matrix(focal, middle), turn, -turn @ centre * reading.MM)
+        first_pixel = float(of_capture.get("pixel_centre", 0))
+        return CalibratedCamera(reading.camera_matrix(focal, middle - first_pixel), turn, -turn @ centre * reading.MM)
 
     def _load_id_list(self, below_root: str) -> NDArray[np.int32]:
         path = self.root / below_root
@@ -359,13 +372,17 @@ class InterHand(dataset.Dataset):
 
 def cameras_record(
     cameras: Mapping[str, tuple[FloatArray, FloatArray, FloatArray]],
-) -> dict[str, dict[str, list[float] | list[list[float]]]]:
-    """Return a capture's entry of `camera.json` from K (3, 3) in pixels, R (3, 3) and t (3,) in metres of cameras."""
+) -> dict[str, object]:
+    """Return a capture's entry of `camera.json` from K (3, 3) in pixels, R (3, 3) and t (3,) in metres of cameras.
+
+    The pixels count from the corner of the first one, which the entry states as `pixel_centre`.
+    """
     return {
         "campos": {name: (-1000 * R.T @ t).tolist() for name, (_, R, t) in cameras.items()},
         "camrot": {name: R.tolist() for name, (_, R, _) in cameras.items()},
         "focal": {name: [K[0, 0].item(), K[1, 1].item()] for name, (K, _, _) in cameras.items()},
         "princpt": {name: K[:2, 2].tolist() for name, (K, _, _) in cameras.items()},
+        "pixel_centre": sample.CORNER_PIXEL,
     }
 
 

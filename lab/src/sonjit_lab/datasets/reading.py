@@ -5,9 +5,10 @@ files trusts the types that a file declares, so the file is scanned first ("MAT-
 """
 
 import json
+import re
 import struct
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from io import BytesIO
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sonjit._util import Float32Array, FloatArray, InputError
+from sonjit._util import Float32Array, FloatArray, InputError, unknown_name
 from sonjit._util.records import numbers, one_line
 from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.media.sources.images import load_image, read_bytes
@@ -45,10 +46,17 @@ FPHA: Final = (0, 1, 6, 7, 8, 2, 9, 10, 11, 3, 12, 13, 14, 4, 15, 16, 17, 5, 18,
 """Wrist, all knuckles, then the rest of each finger."""
 MANO: Final = (0, 13, 14, 15, 16, 1, 2, 3, 17, 4, 5, 6, 18, 10, 11, 12, 19, 7, 8, 9, 20)
 """HO-3D: MANO's 16 joints (index, middle, little, ring, thumb), then the tips of thumb to little finger."""
+ORDERS: Final[Mapping[str, tuple[int, ...]]] = {
+    "mediapipe": MEDIAPIPE, "freihand": MEDIAPIPE, "dexycb": MEDIAPIPE, "openpose": MEDIAPIPE,
+    "coco-wholebody": MEDIAPIPE, "onehand10k": MEDIAPIPE, "interhand": INTERHAND, "rhd": RHD, "fpha": FPHA,
+    "mano": MANO, "ho3d": MANO,
+}  # fmt: skip
+"""Orders of a hand's 21 keypoints by name. That of STB has the palm's centre instead of the wrist."""
 MM = 1e-3  # metres in a millimetre
 _SKELETONS = ("hand_mediapipe21", "body_coco17", "body_coco23", "body_blazepose33", "face_300w68", "face_wflw98")
 _MESHES = ("face_mediapipe468", "face_mediapipe478")
 """Skeletons whose points mostly have no names: they are known by the names of all points in order."""
+_SIDE = re.compile(r"^(left|right|l|r)_")
 _FINGERS = {
     "thumb": "thumb", "forefinger": "index_finger", "index": "index_finger", "index_finger": "index_finger",
     "middle": "middle_finger", "middle_finger": "middle_finger", "ring": "ring_finger", "ring_finger": "ring_finger",
@@ -292,7 +300,8 @@ def complete(points: NDArray[np.float64]) -> NDArray[np.bool_]:
 def skeleton_of_names(names: Sequence[str]) -> tuple[str | None, NDArray[np.int64] | None]:
     """Return the skeleton with these keypoints, and the index of each of its keypoints among the names.
 
-    A hand's fingers may also be counted from the palm to the tip: `forefinger1` to `forefinger4`.
+    A hand's fingers may also be counted from the palm to the tip: `forefinger1` to `forefinger4`. All names of a hand
+    may begin with its side: `left_thumb1`, `r_wrist`.
 
     Returns:
         Name, and indices (K,) so that `points[indices]` are in the skeleton's order; None and None if no skeleton fits.
@@ -303,16 +312,45 @@ def skeleton_of_names(names: Sequence[str]) -> tuple[str | None, NDArray[np.int6
     return _skeleton_of_names(tuple(names))
 
 
+def skeleton_of_order(order: str, names: Sequence[str], count: int) -> tuple[str, NDArray[np.int64]]:
+    """Return the skeleton of a stated order, and the index of each of its keypoints in that order.
+
+    Args:
+        order: Name of one of `ORDERS`, or of a skeleton of Sonjit.
+        names: Names of the keypoints in the file; may be empty.
+        count: Number of keypoints.
+
+    Raises:
+        InputError: The order is unknown, has another number of keypoints, or contradicts the names.
+
+    >>> skeleton_of_order("interhand", (), 21)[1][:5].tolist()
+    [20, 3, 2, 1, 0]
+    """
+    if order in ORDERS:
+        skeleton, indices = HAND_SKELETON, np.array(ORDERS[order], np.int64)
+    elif order in (*_SKELETONS, *_MESHES):
+        skeleton, indices = order, np.arange(len(load_skeleton(order).keypoints))
+    else:
+        raise InputError(unknown_name("order", order, (*ORDERS, *_SKELETONS, *_MESHES)))
+    if len(indices) != count:
+        raise InputError(f"order={order} has {len(indices)} keypoints, but the labels have {count}")
+    named, by_name = skeleton_of_names(names)
+    if by_name is not None and (named != skeleton or not np.array_equal(by_name, indices)):
+        raise InputError(f"order={order} contradicts the names of the keypoints, which are those of {named}: remove it")
+    return skeleton, indices
+
+
 @cache
 def _skeleton_of_names(names: tuple[str, ...]) -> tuple[str | None, NDArray[np.int64] | None]:
     for mesh in _MESHES:
         if load_skeleton(mesh).keypoints == names:
             return mesh, np.arange(len(names))
     spelled = [_standard_name(name) for name in names]
-    for known in _SKELETONS:
+    of_one_side = [_standard_name(_SIDE.sub("", name.lower().replace(" ", "_"))) for name in names]
+    for known, own in (*((known, spelled) for known in _SKELETONS), (HAND_SKELETON, of_one_side)):
         keypoints = load_skeleton(known).keypoints
-        if len(keypoints) == len(spelled) and set(keypoints) == set(spelled):
-            return known, np.array([spelled.index(name) for name in keypoints])
+        if len(keypoints) == len(own) and set(keypoints) == set(own):
+            return known, np.array([own.index(name) for name in keypoints])
     return None, None
 
 
@@ -323,6 +361,8 @@ def _standard_name(name: str) -> str:
     ('index_finger_mcp', 'thumb_tip', 'pinky_finger_mcp')
     """
     name = name.lower().replace(" ", "_")
+    if name == "hand_root":  # COCO-WholeBody
+        return "wrist"
     stem, level = name.rstrip("1234").rstrip("_"), name[-1:]
     if level in "1234" and stem in _FINGERS:
         levels = ("cmc", "mcp", "ip", "tip") if stem == "thumb" else ("mcp", "pip", "dip", "tip")

@@ -1,18 +1,19 @@
 """Sample and instance: the types that every loader returns, and the frames around a sample in its recording.
 
-Camera frame: x right, y down, z forward, metres. Pixels are those of the stored image. Unknown values are `None`, or
-NaN within an array.
+Camera frame: x right, y down, z forward, metres. Pixels are those of the stored image. Keypoints and the principal
+point count from the centre of the first pixel, as those of COCO and OpenCV do, and boxes from its edge. Unknown values
+are `None`, or NaN within an array.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +34,11 @@ Side = Literal["Right", "Left"]  # the person's own hand, spelled as in `results
 HAND_SKELETON = "hand_mediapipe21"  # keypoint order of a hand in every loader, independent of the order in its files
 HandOf: TypeAlias = "Callable[[Sample, Instance | None], Instance | None]"
 """Function that returns the same hand in another sample; the first hand if the argument is None; None without one."""
+CORNER_PIXEL: Final = 0.5
+"""Position of the first pixel's centre in files that count from its corner, as those of `sonjit synth`.
+
+Such files state it as `pixel_centre`. Loaders subtract it from keypoints and principal points.
+"""
 _VIDEO_LOCK = Lock()
 _FIRST = (0, 1, 2, 3, 5, 6, 7, 9, 10, 11, 13, 14, 15, 17, 18, 19)
 """MediaPipe's keypoints that are joints of MANO: all except the tips, for which sets use different vertices."""
@@ -177,6 +183,41 @@ class Instance:
             x_min, y_min, x_max, y_max = (max(round(edge), 0) for edge in self.bounds() or (0, 0, 0, 0))
             mask[y_min:y_max, x_min:x_max] = True
         return mask
+
+
+def name_of(sample: Sample) -> str:
+    """Return the file or data set of a sample and its id, for errors."""
+    return f"{sample.source or sample.dataset}: {sample.id}"
+
+
+def ordered_hand(hand: Instance, source: str = "") -> Instance | None:
+    """Return a hand with MediaPipe's 21 keypoints in their order, by name; None if it lacks some of them.
+
+    `source` names the file or data set in errors.
+
+    Raises:
+        InputError: The hand has 21 keypoints, and neither their names nor a stated order define what they are.
+    """
+    points = hand.keypoints_px if hand.keypoints_px is not None else hand.keypoints_m
+    names = _keypoints_of(HAND_SKELETON)
+    if hand.kind != "hand" or points is None:
+        return None
+    if hand.skeleton == HAND_SKELETON:
+        return hand if len(points) == len(names) else None
+    indices = hand.keypoint_indices(names)
+    if indices is None and len(points) == len(names):
+        own = ", ".join(hand.keypoint_names[:3])
+        given = f"the keypoints {own}, ... have other names" if own else "the keypoints have no names"
+        raise InputError(
+            f"{source}{': ' * bool(source)}the order of a hand's {len(names)} keypoints is not known, because {given}. "
+            "Name them wrist, thumb_cmc, ..., or state the order, such as order=mano"
+        )
+    if indices is None:
+        return None
+    fields = ("keypoints_px", "valid_px", "visible", "keypoints_m", "valid_m")
+    arrays = {name: None if (values := getattr(hand, name)) is None else values[indices] for name in fields}
+    derived = tuple(place for place, index in enumerate(indices) if index in hand.derived)
+    return replace(hand, skeleton=HAND_SKELETON, keypoint_names=(), derived=derived, **arrays)
 
 
 @lru_cache

@@ -19,12 +19,13 @@ from sonjit._util import InputError, unknown_name
 from sonjit.detectors.kinds import KINDS, make_options
 from sonjit.detectors.kinds.hands import PALM_KEYPOINTS, load_palm_detector, palm_squares
 from sonjit.results import Box
+from sonjit.results.skeletons import load_skeleton
 from sonjit_lab import metrics
 from sonjit_lab.datasets import Instance, Sample, rle_from_mask
 from sonjit_lab.datasets.coco import Record
 from sonjit_lab.evaluation import landmarks, protocols
 from sonjit_lab.evaluation.metrics import Metric, MetricSummary, column
-from sonjit_lab.evaluation.predictions import EvaluatedItem, Mode, Model, PersonPart, Prediction
+from sonjit_lab.evaluation.predictions import EvaluatedItem, Mode, Model, PersonPart, Prediction, in_known_order
 from sonjit_lab.metrics import box_iou, coco_precision
 
 _TOPS = (1, 5)
@@ -211,6 +212,11 @@ class KeypointEvaluator:
             raise InputError(f"{sample.id}: a prediction has no keypoints")
         records: list[Mapping[str, Any]] = [{"id": sample.image_id, "width": sample.width, "height": sample.height}]
         kind = _ALL_PARTS[self._parts[0]].kind
+        kinds = {_ALL_PARTS[part].kind for part in self._parts if part != _WHOLE_BODY} | {kind}
+        ordered = (in_known_order(item, sample) if item.kind in kinds else item for item in sample.instances)
+        sample = replace(
+            sample, instances=tuple(new or old for new, old in zip(ordered, sample.instances, strict=True))
+        )
         for person in (instance for instance in sample.instances if instance.kind == kind):
             if kind == "hand":
                 records += self._truth(person, [person])
@@ -275,19 +281,21 @@ def part_sigmas(part: str) -> tuple[float, ...]:
 def _labelled(definition: PersonPart, own: Sequence[Instance]) -> NDArray[np.float64]:
     """Return a person's keypoints of a part (K, 3) in COCO's form: x, y, flag; zeros where unlabelled."""
     result = np.zeros((len(definition.sigmas), 3))
-    end = _BODY if definition.skeleton == "body_coco17" else None
+    names = load_skeleton(definition.skeleton).keypoints
     for instance in own:
         if (
             instance.kind == definition.kind
             and definition.side in (None, instance.side)
             and instance.keypoints_px is not None
         ):
-            points = instance.keypoints_px[:end][definition.chosen]
-            if len(points) != len(result):
+            indices = instance.keypoint_indices(names)
+            if indices is None:
                 continue
+            chosen = np.array(indices)[definition.chosen]
+            points = instance.keypoints_px[chosen]
             known = np.isfinite(points).all(1)
             if instance.valid_px is not None:
-                known &= instance.valid_px[:end][definition.chosen]
+                known &= instance.valid_px[chosen]
             result[known] = np.column_stack([points[known], np.full(known.sum(), 2.0)])
     return result
 

@@ -30,6 +30,7 @@ from sonjit_lab.evaluation.predictions import (
     Prediction,
     group_of,
     hidden_share,
+    in_known_order,
     known_points,
     match_predictions,
     match_shape,
@@ -82,8 +83,9 @@ class JointEvaluator:
         """Return an item for every hand with more 3D labels than the root."""
         truth = [
             (number, instance)
-            for number, instance in enumerate(sample.instances)
-            if instance.kind == "hand"
+            for number, labelled in enumerate(sample.instances)
+            if labelled.kind == "hand"
+            and (instance := in_known_order(labelled, sample)) is not None
             and (known := known_points(instance.keypoints_m, instance.valid_m)) is not None
             and np.isfinite(known).all(1).sum() > 1
         ]
@@ -300,9 +302,10 @@ class LandmarkEvaluator:
         """Return every labelled instance of the kind; other predictions may be of unlabelled instances."""
         labels = [
             (number, instance, truth)
-            for number, instance in enumerate(sample.instances)
-            if instance.kind == self._kind
-            and not instance.crowd
+            for number, labelled in enumerate(sample.instances)
+            if labelled.kind == self._kind
+            and not labelled.crowd
+            and (instance := in_known_order(labelled, sample)) is not None
             and (truth := known_points(instance.keypoints_px, instance.valid_px)) is not None
         ]
         if not labels:

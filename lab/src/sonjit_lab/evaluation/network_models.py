@@ -22,7 +22,7 @@ from sonjit.geometry.cameras import Intrinsics, assumed_camera
 from sonjit.results import Box
 from sonjit.segmentation.instances import Instances
 from sonjit_lab.datasets import Instance, Sample
-from sonjit_lab.datasets.sample import frames_around
+from sonjit_lab.datasets.sample import frames_around, ordered_hand
 from sonjit_lab.evaluation.predictions import Mode, Model, Prediction, known_points
 from sonjit_lab.explain.classes import LocalizeBy, localize_classes
 from sonjit_lab.explain.mask_networks import CATEGORIES, instances_from, load_hand_masks
@@ -395,7 +395,8 @@ class InterNetModel(Model):
         def depth(hand: Instance) -> float:
             if self._rootnet is not None:
                 return self._rootnet_mm(rgb, hand, camera)
-            points = known_points(hand.keypoints_m, hand.valid_m)
+            labelled = ordered_hand(hand) or hand
+            points = known_points(labelled.keypoints_m, labelled.valid_m)
             return np.nan if points is None else float(points[list(self._layout.root_keypoints), 2].mean()) * _MM
 
         return np.array([depth(hands[side]) if side in hands else np.nan for side in internet.SIDES])

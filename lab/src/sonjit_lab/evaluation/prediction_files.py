@@ -21,6 +21,7 @@ from sonjit.media import load_frames
 from sonjit.results import RESULT_TYPES, Box
 from sonjit.results.skeletons import load_skeleton
 from sonjit_lab.datasets import Sample, coco, mask_from_segmentation, reading
+from sonjit_lab.datasets.reading import skeleton_of_order
 from sonjit_lab.evaluation.landmarks import SKELETONS
 from sonjit_lab.evaluation.predictions import (
     JournalLine,
@@ -61,7 +62,8 @@ class PredictionsModel(Model):
     """Predictions of a file, by sample.
 
     `.npz`: `id` (N,) names of samples, and any of `_ARRAYS`; the boolean `placed` means that 3D is in the camera's
-    frame. `.json` in COCO's results format: by the image's id in the annotation file. `.json`, `.jsonl`, `.csv` or
+    frame. Keypoints have the order of the data set's labels, which is MediaPipe's for hands, or that of the text
+    `order`. `.json` in COCO's results format: by the image's id in the annotation file. `.json`, `.jsonl`, `.csv` or
     `.parquet` that Sonjit wrote for images: by their paths, of which one may be the end of the other.
     """
 
@@ -79,8 +81,9 @@ class PredictionsModel(Model):
             if "id" not in arrays or arrays["id"].ndim != 1:
                 names = ", ".join(arrays) or "nothing"
                 raise InputError(f"{path} requires id (N,), the name of each row's sample; it contains {names}")
-            if unknown := arrays.keys() - _ARRAYS.keys() - {"id", "placed"}:
-                raise InputError(f"{path}: {unknown_name('array', min(unknown), ('id', 'placed', *_ARRAYS))}")
+            if unknown := arrays.keys() - _ARRAYS.keys() - {"id", "placed", "order"}:
+                raise InputError(f"{path}: {unknown_name('array', min(unknown), ('id', 'placed', 'order', *_ARRAYS))}")
+            skeleton = _reorder(path, arrays)
             ids = arrays["id"].astype(str).tolist()
             for name, array in arrays.items():
                 if name in _ARRAYS:
@@ -99,7 +102,7 @@ class PredictionsModel(Model):
                     fields["box"] = tuple(map(float, fields["box"]))
                 if "visible" in fields:
                     fields["visible"] = np.asarray(fields["visible"]) > 0
-                rows[name].append(Prediction(skeleton=None, placed=placed, **fields))
+                rows[name].append(Prediction(skeleton=skeleton, placed=placed, **fields))
             self._rows = rows
         elif (records := _coco_records(path)) is not None:
             self._rows, self._has_numbers = records, True
@@ -192,6 +195,24 @@ def _check_shape(path: Path, name: str, array: NDArray[Any], count: int) -> None
         raise InputError(f"{path}: {name} is {array.shape}; must be {what} with N = {count}, as many as id has")
     if name != "side" and array.dtype.kind not in "biuf":
         raise InputError(f"{path}: {name} has {array.dtype}; must be numbers, {what}")
+
+
+def _reorder(path: Path, arrays: dict[str, NDArray[Any]]) -> str | None:
+    """Put keypoints of a stated order into that of their skeleton, and return it; None without the array `order`."""
+    if "order" not in arrays:
+        return None
+    order = str(arrays.pop("order"))
+    skeleton: str | None = None
+    for name in ("keypoints_px", "visible", "keypoints_m"):
+        if name in arrays:
+            try:
+                skeleton, indices = skeleton_of_order(order, (), arrays[name].shape[1])
+            except InputError as error:
+                raise InputError(f"{path}: {name}: {error}") from None
+            arrays[name] = arrays[name][:, indices]
+    if skeleton is None:
+        raise InputError(f"{path}: order={order} applies to keypoints, which the file does not contain")
+    return skeleton
 
 
 def _check_values(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:

@@ -21,6 +21,7 @@ from sonjit.results import Body, Box, Person
 from sonjit.results import Instance as Result
 from sonjit_lab.datasets import Instance, Sample
 from sonjit_lab.datasets.convert import sample_to_dict
+from sonjit_lab.datasets.sample import name_of, ordered_hand
 
 _MIN_VISIBILITY = 0.5  # minimum visibility of a keypoint that a model predicts as visible
 _UNHASHED = ("id", "image_id", "dataset", "source", "licence")  # fields of a sample that change no result
@@ -176,6 +177,22 @@ def group_of(instance: Instance) -> dict[str, str]:
     """Return the labels of the person without those that identify the person."""
     group: Mapping[str, Any] = instance.extra.get("group") or {}
     return {str(name): str(value) for name, value in group.items() if name != "subject" and value is not None}
+
+
+def in_known_order(instance: Instance, sample: Sample) -> Instance | None:
+    """Return an instance whose keypoints have a known order, a hand in MediaPipe's; None without such keypoints.
+
+    Raises:
+        InputError: The keypoints have neither names nor a stated order.
+    """
+    if instance.kind == "hand":
+        return ordered_hand(instance, name_of(sample))
+    if instance.kind != "object" and instance.keypoints_px is not None and instance.skeleton is None:
+        raise InputError(
+            f"{name_of(sample)}: the order of the {len(instance.keypoints_px)} keypoints of a {instance.kind} is not "
+            "known. Name them in the file, or state the order as keypoint_order, such as body_coco17"
+        )
+    return instance
 
 
 def hidden_share(instance: Instance) -> float:

@@ -18,6 +18,7 @@ from sonjit_lab.evaluation.predictions import (
     EvaluatedItem,
     Prediction,
     hidden_share,
+    in_known_order,
     known_points,
     match_shape,
 )
@@ -49,7 +50,11 @@ class TwoHandEvaluator:
 
     def evaluate(self, sample: Sample, predictions: Sequence[Prediction]) -> list[EvaluatedItem]:
         """Return the image if a hand has 3D labels, or the hand type is labelled."""
-        hands = {item.side: item for item in sample.instances if item.kind == "hand" and item.side is not None}
+        hands = {
+            item.side: in_known_order(item, sample) or item
+            for item in sample.instances
+            if item.kind == "hand" and item.side is not None
+        }
         unknown = np.full((_JOINTS, 3), np.nan)
         labels = (hands.get(side) for side in SIDES)
         known = [None if hand is None else known_points(hand.keypoints_m, hand.valid_m) for hand in labels]

@@ -30,7 +30,7 @@ from sonjit.media.sources.images import encode_image
 from sonjit.results.skeletons import load_skeleton
 from sonjit.segmentation.coco import rle_from_mask
 from sonjit_lab.datasets import coco, convert, interhand, registry
-from sonjit_lab.datasets.sample import HAND_SKELETON, Instance, Sample
+from sonjit_lab.datasets.sample import CORNER_PIXEL, HAND_SKELETON, Instance, Sample
 from sonjit_lab.synthesis.backgrounds import BackgroundFolder
 from sonjit_lab.synthesis.factors import FACTORS, SEQUENCE_FACTORS, Factors
 from sonjit_lab.synthesis.hand_meshes import HandFiles
@@ -248,7 +248,8 @@ class CocoLayout(ImageLayout):
             {"id": number, "name": f"{side}_hand", "supercategory": "hand", "keypoints": names, "skeleton": lines}
             for number, side in enumerate(("left", "right"), 1)
         ]
-        info = {"description": "hands rendered by Sonjit", "version": version.__version__, "seed": self.settings.seed}
+        info = {"description": coco.RENDERED, "version": version.__version__, "seed": self.settings.seed}
+        info |= {"pixel_centre": CORNER_PIXEL}
         head = f'"info": {json_from(info, spaced=True)},\n"categories": {json_from(categories, spaced=True)},\n'
         images = (_image(*item) for item in enumerate(self.records(chunks), 1))
         _write_lists(self.root / COCO, head, {"annotations": self._annotations(chunks), "images": images})
@@ -262,7 +263,8 @@ class CocoLayout(ImageLayout):
         annotations: list[dict[str, object]] = []
         for record in self.records(chunks):
             size = {name: record[name] for name in ("width", "height")}
-            images.append({"id": len(images) + 1, "file_name": record["id"].removeprefix("images/"), **size})
+            known = {name: record[name] for name in _IMAGE_FIELDS if name in record}
+            images.append({"id": len(images) + 1, "file_name": record["id"].removeprefix("images/"), **size, **known})
             mask = cv2.imread(str(self.extra_path("masks", record["id"])), cv2.IMREAD_UNCHANGED)
             assert mask is not None
             instances: list[tuple[list[int], int]] = []
@@ -486,6 +488,7 @@ def _head(first: Sample, fps: float) -> dict[str, object]:
         "height": first.height,
         "fps": fps,
         **{name: getattr(eye, name) for name in ("fx", "fy", "cx", "cy")},
+        "pixel_centre": CORNER_PIXEL,
         "R": convert.plain(camera.R),
         "t_m": convert.plain(camera.t),
         "sequence": first.sequence,

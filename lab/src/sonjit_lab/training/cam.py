@@ -23,11 +23,13 @@ from sonjit._util import InputError, data_files
 from sonjit.media import rgb_from
 from sonjit.weights import find_weight
 from sonjit_lab.datasets import Dataset, dataset_entry, open_dataset
+from sonjit_lab.datasets.splits import SplitReport, hold_out, identities
 from sonjit_lab.explain.classes import image_tensor
 from sonjit_lab.networks import Network, classifiers, create_network, load_checkpoint, modes, network_entry, registry
 from sonjit_lab.networks.answers import Answerer, AnswerHead, save_answerer, word_numbers, words_of
 from sonjit_lab.networks.checkpoints import DESCRIPTION, load_description
 from sonjit_lab.training import augment, building_blocks, class_images, loop
+from sonjit_lab.training.hands.samples import HELD_OUT, report_split
 from sonjit_lab.training.ranges import Range
 from sonjit_lab.training.recipes import TrainingRequest, settings_from
 from sonjit_lab.training.settings import ImageBatch, SmallBatch, Steps
@@ -228,7 +230,9 @@ class CamSettings(augment.AugmentedSettings):
     # "" for a clip of hands with its ground truth
     dataset: str = ""
     split: str = ""  # split to train on; "" is the training set, or else the first split
-    held_out_split: str = ""  # split to evaluate on; "" is the data set's own, or else every fifth image
+    # split to evaluate on; "" is the data set's own, or else a fifth: some subjects, else recordings, else the last
+    # images of each folder
+    held_out_split: str = ""
     held_out: Steps = 500  # maximum number of images to evaluate on
     # part of an image of a data set: all of it (full), the part that the maps of `--weights` crop (crop), or the
     # labelled box (box)
@@ -269,7 +273,9 @@ def train_cam(request: TrainingRequest) -> dict[str, object]:
         return {"accuracy": accuracy(network, test, str(network.device))}
 
     network = _train(classifier, crops, settings, request, evaluate)
-    results = {"weights": request.out / loop.WEIGHTS, "accuracy": accuracy(network, test), "held_out_crops": len(test)}
+    results: dict[str, object] = {"weights": request.out / loop.WEIGHTS, "accuracy": accuracy(network, test)}
+    results["held_out_crops"] = len(test)
+    results["split"] = "by segments of one clip, so that the same people are on both sides"
     return results | building_blocks.export_trained(network, request)
 
 
@@ -286,6 +292,7 @@ def _train_on_set(settings: CamSettings, request: TrainingRequest) -> dict[str, 
         if cropper.view != "full":
             raise InputError(f"view=crop requires a run on view=full, but {run} was trained on view={cropper.view}")
     training, held_out = _open_images(settings, request.data, request.images)
+    split = report_split(training, held_out) if training.split == held_out.split else None
     size = settings.size or _size_of(settings.network)
     images = class_images.ClassImages(training, held_out, size, settings.view, cropper)
     samples = images.select_held_out(settings.held_out)
@@ -295,16 +302,17 @@ def _train_on_set(settings: CamSettings, request: TrainingRequest) -> dict[str, 
     def evaluate(network: Network) -> dict[str, float]:
         return class_images.classification_metrics(replace(classifier, network=network), samples)
 
-    network = _train(classifier, images, settings, request, evaluate)
+    network = _train(classifier, images, settings, request, evaluate, split)
     metrics = evaluate(network)
     data_files.write_json(request.out / METRICS, {**metrics, "held_out": len(samples)}, indent=2)
     results: dict[str, object] = {"weights": request.out / loop.WEIGHTS, "training_images": len(images)}
+    results |= {} if split is None else {"split": split.text}
     results |= {"accuracy": 1 - metrics["classification_error_1"] / 100, "held_out": len(samples), **metrics}
     return results | building_blocks.export_trained(network, request)
 
 
 def _open_images(settings: CamSettings, data: Path, images: Path | None) -> tuple[Dataset, Dataset]:
-    """Open the images to train and to evaluate on; without a split for the latter, every fifth image."""
+    """Open the images to train and to evaluate on; without a split for the latter, a fifth, see `hold_out`."""
     entry = dataset_entry(settings.dataset)
     chosen = settings.split or ("train" if "train" in entry.splits else entry.splits[0])
     is_ilsvrc = settings.dataset == "ilsvrc-loc"
@@ -316,11 +324,21 @@ def _open_images(settings: CamSettings, data: Path, images: Path | None) -> tupl
     others = (name for name in _HELD_OUT if name in entry.splits and name != chosen)
     if other := settings.held_out_split or next(others, ""):
         return training, open_dataset(settings.dataset, data, other, **options)
-    count = len(training)
-    if count < 5:
-        raise InputError(f"{data} has {count} images: too few to train on some and evaluate on others")
-    rest = training.subset(index for index in range(count) if index % 5 != 4)
-    return rest, training.subset(range(4, count, 5))
+    return _parts_by_folder(training, data)
+
+
+def _parts_by_folder(images: Dataset, data: Path) -> tuple[Dataset, Dataset]:
+    """Return the images to train on and those to evaluate on; without known people, the last fifth of each folder."""
+    known = identities(images)
+    by_folder: dict[Path, list[int]] = {}
+    for index, item in enumerate(known):
+        by_folder.setdefault(Path(item.id).parent, []).append(index)
+    chosen = hold_out([[known[index] for index in own] for own in by_folder.values()], HELD_OUT)
+    held_out = sorted(own[number] for own, part in zip(by_folder.values(), chosen, strict=True) for number in part)
+    rest = sorted(set(range(len(images))) - set(held_out))
+    if not held_out or not rest:
+        raise InputError(f"{data} has {len(images)} images: too few to train on some and evaluate on others")
+    return images.subset(rest), images.subset(held_out)
 
 
 def _train(
@@ -329,6 +347,7 @@ def _train(
     settings: CamSettings,
     request: TrainingRequest,
     evaluate: Callable[[Network], Mapping[str, float]],
+    split: SplitReport | None = None,
 ) -> Network:
     """Train the classifier's network, write its description into the run, and return it in eval mode on the CPU."""
     torch.manual_seed(settings.seed)
@@ -350,7 +369,7 @@ def _train(
         batch,
         losses,
         settings,
-        inputs=request.inputs() | {"classes": classifier.names},
+        inputs=request.inputs() | {"classes": classifier.names} | (split.inputs() if split else {}),
         evaluate=evaluate,
         higher_is_better=not settings.dataset,
         describe=partial(classifiers.save_classifier_description, request.out, classifier, cropper),

@@ -20,6 +20,7 @@ from sonjit.media import open_source
 from sonjit.results import Box
 from sonjit.results.skeletons import mirrored_order
 from sonjit_lab.datasets import Dataset, Sample
+from sonjit_lab.datasets.sample import CORNER_PIXEL
 from sonjit_lab.explain.classes import ClassBox, LocalizeBy, crop_box, localize_classes
 from sonjit_lab.metrics.detection import localization_error
 from sonjit_lab.networks.classifiers import Classifier, View
@@ -171,13 +172,15 @@ def _random_part(
 class HandCrops:
     """Crops of `size` pixels of a clip with known hands.
 
-    `truth`: JSON file with "frames", each with "index" and "hands" with "handedness" and "xy", (21, 2) in pixels.
+    `truth`: JSON file with "frames", each with "index" and "hands" with "handedness" and "xy", (21, 2) in pixels, which
+    count from the corner of the first one unless `pixel_centre` is 0.
     """
 
     def __init__(self, clip: Path, truth: Path, *, size: int = 96, context: float = 2.0, segment: int = 60) -> None:
         self._size, self._context = size, context
         try:
-            frames = data_files.read_json(truth)["frames"]
+            content = data_files.read_json(truth)
+            frames, first_pixel = content["frames"], float(content.get("pixel_centre", CORNER_PIXEL))
             hands = {
                 int(frame["index"]): [
                     (CLASSES.index(hand["handedness"]), np.array(hand["xy"], float)) for hand in frame["hands"]
@@ -195,7 +198,7 @@ class HandCrops:
                     size_px = round(frame.rgb.shape[1] * scale), round(frame.rgb.shape[0] * scale)
                     small = cv2.resize(frame.rgb, size_px, interpolation=cv2.INTER_AREA)
                     self._images[frame.index] = np.asarray(small, np.uint8)
-                    self._hands[frame.index] = [(label, xy * scale) for label, xy in hands[frame.index]]
+                    self._hands[frame.index] = [(label, xy * scale - first_pixel) for label, xy in hands[frame.index]]
         quarter = segment * 3 // 4
         self.training = [index for index in sorted(self._images) if index % segment < quarter]
         self.held_out = [index for index in sorted(self._images) if index % segment >= quarter]
@@ -264,8 +267,8 @@ def _mirror(example: Crop) -> Crop:
     """Return the mirror image, which shows the other hand."""
     box = example.box
     if box is not None:
-        size = example.image.shape[1]
-        box = size - box[2], box[1], size - box[0], box[3]
+        last = example.image.shape[1] - 1
+        box = last - box[2], box[1], last - box[0], box[3]
     label = {"Left": "Right", "Right": "Left"}.get(CLASSES[example.label], CLASSES[example.label])
     return Crop(np.ascontiguousarray(example.image[:, ::-1]), CLASSES.index(label), box)
 

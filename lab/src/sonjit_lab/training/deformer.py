@@ -380,11 +380,12 @@ def train_deformer(request: TrainingRequest) -> Mapping[str, object]:
         draw,
         losses,
         settings,
-        inputs=request.inputs(data.name),
+        inputs=data.inputs(request),
         saved_module=lambda pair: pair.deformer,
         evaluate=lambda pair: evaluate(pair.deformer, held_out, request.device),
     )
-    results: dict[str, object] = {"weights": request.out / WEIGHTS, "training_images": len(data.training), **metrics}
+    counts = {"training_images": len(data.training), "split": data.split.text}
+    results: dict[str, object] = {"weights": request.out / WEIGHTS, **counts, **metrics}
     results["mean_pose_mpjpe_mm"] = mean_pose_error(network, windows, held_out, request.device)
     return results | building_blocks.export_trained(network, request)
 

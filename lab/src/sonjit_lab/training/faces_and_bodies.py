@@ -119,10 +119,12 @@ def train_points(request: TrainingRequest) -> Mapping[str, object]:
         partial(_draw, samples=data.training, settings=settings),
         losses,
         settings,
+        inputs=data.inputs(request),
         evaluate=lambda network: {"error": point_error(network, held_out, request.device)},
     )
     exported = export_trained(network, request, "timm-landmarks" if settings.backbone else settings.network)
-    results = {"weights": request.out / WEIGHTS, "held_out": len(held_out), "error_before": before}
+    counts = {"held_out": len(held_out), "split": data.split.text}
+    results: dict[str, object] = {"weights": request.out / WEIGHTS, **counts, "error_before": before}
     return {**results, **metrics, **exported}
 
 

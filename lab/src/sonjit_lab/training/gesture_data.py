@@ -208,7 +208,7 @@ def _detect(
         exact, metres = exact_keypoints(sample, instance)
         left = (instance.side == "Left") != mirrored
         if mirrored:
-            exact, metres = exact * [-1, 1, 1] + [rgb.shape[1], 0, 0], metres * [-1, 1, 1]
+            exact, metres = exact * [-1, 1, 1] + [rgb.shape[1] - 1, 0, 0], metres * [-1, 1, 1]
         points = exact[:, :2]
         extent = float(np.hypot(*np.ptp(points, axis=0)))
         for _ in range(crops):

@@ -33,6 +33,7 @@ from sonjit.gestures.custom_motions import CustomMotions
 from sonjit_lab.training import gesture_data
 from sonjit_lab.training.alphabets import Alphabet, load_alphabet, shipped_gestures
 from sonjit_lab.training.gesture_appearance import AppearanceSettings, train_with_image
+from sonjit_lab.training.hands.samples import report_folders
 from sonjit_lab.training.loop import TrainingSettings, fit
 from sonjit_lab.training.ranges import Range
 from sonjit_lab.training.recipes import TrainingRequest, settings_from
@@ -146,6 +147,9 @@ def train_gestures(request: TrainingRequest) -> dict[str, object]:
         if not (request.data / name).is_dir():
             raise InputError(f"{request.data / name}: no such folder; see the comments of the recipe's file")
 
+    folders = (*settings.train, *(settings.seen.folders if settings.seen else ()))
+    split = report_folders(request, folders, settings.held_out)
+
     def detected(names: tuple[str, ...], crops: int) -> gesture_data.PosedHands:
         """Return the hand network's detections in some folders below the data."""
         compute = partial(gesture_data.posed_hands, crops=crops)
@@ -187,7 +191,8 @@ def train_gestures(request: TrainingRequest) -> dict[str, object]:
     classifier = GestureClassifier(weights, alphabet.vocabulary)
     if settings.alphabet:
         files.write_text(request.out / CONFUSION, confusion_table(classifier, held_out, alphabet))
-    results: dict[str, object] = {"classifier": request.out / ASSET, **gesture_metrics(classifier, held_out, alphabet)}
+    results: dict[str, object] = {"classifier": request.out / ASSET, "split": split.text}
+    results |= gesture_metrics(classifier, held_out, alphabet)
     if heads:
         with files.atomic_file(request.out / HEADS_ASSET) as draft:
             np.savez(draft, **(shipped_arrays() | heads))  # pyright: ignore[reportArgumentType]

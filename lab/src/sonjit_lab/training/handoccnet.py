@@ -34,7 +34,7 @@ from sonjit_lab.networks.checkpoints import without_prefixes
 from sonjit_lab.training.augment import UNCHANGED, Augmentation, AugmentationSettings, draw_augmentation
 from sonjit_lab.training.batches import to_device
 from sonjit_lab.training.building_blocks import export_trained
-from sonjit_lab.training.hands.samples import HandData, HandSettings, draw_batch, hand_data, known_hands
+from sonjit_lab.training.hands.samples import HandData, HandSettings, draw_batch, hand_data, known_hands, report_split
 from sonjit_lab.training.loop import WEIGHTS, fit
 from sonjit_lab.training.ranges import Range
 from sonjit_lab.training.recipes import TrainingRequest, settings_from
@@ -94,7 +94,7 @@ def mano_data(request: TrainingRequest, settings: ManoSettings) -> HandData:
     mano, frames = placeholder_mano(), settings.clip_frames
     training = synthetic_clips(mano, settings.clips, frames, seed=1)
     held_out = synthetic_clips(mano, settings.held_out_clips, frames, seed=2)
-    return HandData(training, held_out, "synthetic clips of the placeholder for MANO")
+    return HandData(training, held_out, "synthetic clips of the placeholder for MANO", report_split(training, held_out))
 
 
 def pose_in_camera(fit: ManoParameters, camera: CalibratedCamera | None, mano: Mano, *, flat_mean: bool) -> FloatArray:
@@ -156,7 +156,7 @@ def synthetic_clips(mano: Mano, clips: int, frames: int, seed: int) -> list[Samp
                     height=SIDE_PX,
                     instances=(hand,),
                     camera=camera,
-                    sequence=f"clip{clip}",
+                    sequence=f"clip{seed}-{clip}",
                     frame=number * STEP,
                 )
             )
@@ -322,10 +322,11 @@ def train_handoccnet(request: TrainingRequest) -> Mapping[str, object]:
         batch,
         losses,
         settings,
-        inputs=request.inputs(data.name),
+        inputs=data.inputs(request),
         evaluate=partial(evaluate, held_out=data.held_out, mano=mano, side=side, device=request.device),
     )
-    results: dict[str, object] = {"weights": request.out / WEIGHTS, "training_images": len(data.training), **metrics}
+    counts = {"training_images": len(data.training), "split": data.split.text}
+    results: dict[str, object] = {"weights": request.out / WEIGHTS, **counts, **metrics}
     results["mean_pose_mpjpe_mm"] = mean_pose_error(data.training, data.held_out, mano, side)
     return results | export_trained(network, request)
 

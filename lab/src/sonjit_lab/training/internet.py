@@ -17,6 +17,7 @@ from torch import Tensor
 from sonjit._util import BoolArray, Float32Array, FloatArray, Image, InputError, RealArray
 from sonjit.geometry.boxes import RotatedBox, box_from_corners, crop, crop_matrix, points_into_crop
 from sonjit_lab.datasets import Instance, Sample
+from sonjit_lab.datasets.sample import name_of, ordered_hand
 from sonjit_lab.metrics import handedness_hits, mrrpe, two_hand_errors
 from sonjit_lab.networks import create_network, internet, load_checkpoint, modes, rootnet
 from sonjit_lab.networks.checkpoints import without_prefixes
@@ -234,10 +235,11 @@ def train_internet(request: TrainingRequest) -> Mapping[str, object]:
         batch,
         losses,
         settings,
-        inputs=request.inputs(data.name),
+        inputs=data.inputs(request),
         evaluate=lambda model: evaluate(model, data.training, data.held_out, settings, request.device),
     )
-    results: dict[str, object] = {"weights": request.out / WEIGHTS, "training_images": len(data.training), **metrics}
+    counts = {"training_images": len(data.training), "split": data.split.text}
+    results: dict[str, object] = {"weights": request.out / WEIGHTS, **counts, **metrics}
     return results | export_trained(network, request)
 
 
@@ -302,8 +304,8 @@ def _joints_mm(hands: Mapping[internet.Side, Instance], layout: internet.HandLay
 def _hands(sample: Sample) -> dict[internet.Side, Instance]:
     """Return hands with labels of some joints in camera space and in the image; their other joints are NaN."""
     hands: dict[internet.Side, Instance] = {}
-    for hand in sample.instances:
-        if hand.kind != "hand" or hand.side is None or hand.keypoints_px is None or hand.keypoints_m is None:
+    for hand in (ordered_hand(item, name_of(sample)) for item in sample.instances):
+        if hand is None or hand.side is None or hand.keypoints_px is None or hand.keypoints_m is None:
             continue
         pixels, metres = (
             points if valid is None else np.where(valid[:, None], points, np.nan)

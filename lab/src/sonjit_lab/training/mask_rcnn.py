@@ -25,7 +25,15 @@ from sonjit_lab.networks.modes import evaluates
 from sonjit_lab.networks.registry import create_network
 from sonjit_lab.training.augment import Augmentation, AugmentationSettings, draw_augmentation
 from sonjit_lab.training.building_blocks import evenly_spaced
-from sonjit_lab.training.hands.samples import FRAMES, DataSettings, allow_any_order, draw_batch
+from sonjit_lab.training.hands.samples import (
+    FRAMES,
+    HELD_OUT,
+    DataSettings,
+    allow_any_order,
+    draw_batch,
+    held_out_parts,
+    report_split,
+)
 from sonjit_lab.training.loop import WEIGHTS, fit
 from sonjit_lab.training.ranges import Range
 from sonjit_lab.training.recipes import TrainingRequest, settings_from
@@ -138,8 +146,10 @@ class MaskRCNNSettings(DataSettings):
 
     steps: Steps = 600
     learning_rate: float = 2e-3
-    images: Count = 0  # number of training images, evenly spaced over the data set; 0 for four in five
-    held_out: Steps = 100  # maximum number of other images to evaluate on
+    images: Count = 0  # maximum number of training images, evenly spaced; 0 for all that are not held out
+    # maximum number of images to evaluate on, evenly spaced over a fifth of the data set: some subjects, else
+    # recordings, else the last images
+    held_out: Steps = 100
     batch: ImageBatch = 4  # number of images in a step
     # short side of the images after scaling, in pixels; 0 for 192, or that of the given weights
     side: Annotated[int, Range(0, 4096)] = 0
@@ -176,6 +186,7 @@ def train_mask_rcnn(request: TrainingRequest) -> Mapping[str, object]:
     saved = _network(request.weights, categories, settings)
     network = saved.network.to(request.device)
     training, held_out = _split(data, settings)
+    split = report_split(training, held_out)
     mirror = mirrored_labels(list(names.values()))
     augmented = partial(make_example, categories=names, mirror=mirror, augmentation=settings.augmentation)
     batch = partial(draw_batch, samples=training, make_example=augmented, join=list, count=settings.batch)
@@ -189,13 +200,13 @@ def train_mask_rcnn(request: TrainingRequest) -> Mapping[str, object]:
         batch,
         losses,
         settings,
-        inputs=request.inputs() | {"images": str(request.images)},
+        inputs=request.inputs() | {"images": str(request.images)} | split.inputs(),
         evaluate=partial(evaluate, samples=held_out, categories=names, device=request.device),
         higher_is_better=True,
         describe=partial(files.save_mask_rcnn_description, request.out, saved),
     )
     data_files.write_json(request.out / METRICS, {**metrics, "held_out": len(held_out)}, indent=2)
-    counts = {"training_images": len(training), "held_out": len(held_out)}
+    counts = {"training_images": len(training), "held_out": len(held_out), "split": split.text}
     return {"weights": request.out / WEIGHTS, **counts, **metrics, **_exported(request)}
 
 
@@ -267,11 +278,11 @@ def _network(
 
 
 def _split(data: Dataset, settings: MaskRCNNSettings) -> tuple[Dataset, Dataset]:
-    """Return the training set and the held-out images, both evenly spaced over the data set."""
-    count = len(data)
-    requested = settings.images or count * 4 // 5
-    if not 0 < requested < count:
-        raise InputError(f"{data.root} has {count} images, {requested} of them for training; keep some to evaluate on")
-    chosen = {i * count // requested for i in range(requested)}
-    others = sorted(set(range(count)) - chosen)
-    return data.subset(sorted(chosen)), data.subset(list(evenly_spaced(others, settings.held_out)))
+    """Return the training set and the held-out images, which show other people or recordings if these are stated."""
+    if settings.images >= len(data):
+        raise InputError(
+            f"{data.root} has {len(data)} images, {settings.images} of them for training; keep some to evaluate on"
+        )
+    training, held_out = held_out_parts(data, HELD_OUT, str(data.root))
+    chosen = evenly_spaced(range(len(training)), settings.images)
+    return training.subset(chosen), held_out.subset(evenly_spaced(range(len(held_out)), settings.held_out))

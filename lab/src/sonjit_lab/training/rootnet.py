@@ -78,10 +78,11 @@ def train_rootnet(request: TrainingRequest) -> Mapping[str, object]:
         batch,
         losses,
         settings,
-        inputs=request.inputs(data.name),
+        inputs=data.inputs(request),
         evaluate=partial(evaluate, held_out=data.held_out, side=settings.side, device=request.device),
     )
-    results: dict[str, object] = {"weights": request.out / WEIGHTS, "training_images": len(data.training), **metrics}
+    counts = {"training_images": len(data.training), "split": data.split.text}
+    results: dict[str, object] = {"weights": request.out / WEIGHTS, **counts, **metrics}
     results["by_size_error_mm"] = error_by_size(data.training, data.held_out, settings.side)
     return results | export_trained(network, request)
 

@@ -21,6 +21,7 @@ from sonjit.engines import Engine, EngineOptions, load_engine
 from sonjit.geometry.boxes import RotatedBox, crop_on_grid, points_from_crop
 from sonjit.weights import find_weight
 from sonjit_lab.datasets import Sample, open_dataset
+from sonjit_lab.datasets.sample import name_of, ordered_hand
 from sonjit_lab.training.array_rows import ArrayRows
 from sonjit_lab.training.augment import jittered_box
 
@@ -89,8 +90,8 @@ def check_folders(train: Sequence[str], held_out: Sequence[str]) -> None:
 
 def mirrored(image: LabelledImage) -> LabelledImage:
     """Return the mirror image, in which left hands are right ones."""
-    flip, width = np.array([-1, 1], np.float32), np.array([image.rgb.shape[1], 0], np.float32)
-    hands = [LabelledHand(hand.keypoints * flip + width, hand.causes, not hand.right) for hand in image.hands]
+    flip, last = np.array([-1, 1], np.float32), np.array([image.rgb.shape[1] - 1, 0], np.float32)
+    hands = [LabelledHand(hand.keypoints * flip + last, hand.causes, not hand.right) for hand in image.hands]
     return LabelledImage(np.ascontiguousarray(image.rgb[:, ::-1]), tuple(hands))
 
 
@@ -185,11 +186,13 @@ def _features_of(
 
 def _known_hands(sample: Sample) -> Iterator[LabelledHand]:
     """Yield the hands of an image whose side, keypoints and visibility are labelled."""
-    for instance in sample.instances:
-        points, valid, visible = instance.keypoints_px, instance.valid_px, instance.visible
-        if instance.kind != "hand" or instance.side is None or points is None or valid is None or visible is None:
+    for instance in (ordered_hand(item, name_of(sample)) for item in sample.instances):
+        if instance is None:
             continue
-        if len(points) == KEYPOINTS and valid.all():
+        points, valid, visible = instance.keypoints_px, instance.valid_px, instance.visible
+        if instance.side is None or points is None or valid is None or visible is None:
+            continue
+        if valid.all():
             names = instance.extra.get("causes") or ["visible" if is_visible else "hidden" for is_visible in visible]
             causes = np.array([CAUSES.index(cause) for cause in names], np.int8)
             yield LabelledHand(points.astype(np.float32), causes, instance.side == "Right")

@@ -23,6 +23,7 @@ from sonjit_lab.metrics.probabilities import auroc, auroc_interval, calibration_
 from sonjit_lab.metrics.statistics import mean_interval
 from sonjit_lab.training import batches, loop, recipes
 from sonjit_lab.training.hands.head_data import CAUSES, KEYPOINTS, HandFeatures, check_folders, hand_features
+from sonjit_lab.training.hands.samples import report_folders
 from sonjit_lab.training.settings import Copies, Decay, Fraction, Range, SmallBatch, Steps, Width
 
 MODELS: Final = ("full", "lite")
@@ -132,6 +133,7 @@ def train_hand_heads(request: recipes.TrainingRequest) -> dict[str, object]:
     for name in (*settings.train, *settings.held_out):
         if not (folder := request.data / name).is_dir():
             raise InputError(f"{folder}: no such folder; see the comments of the recipe's file")
+    split = report_folders(request, settings.train, settings.held_out)
     training: dict[str, HandFeatures] = {}
     calibration: dict[str, HandFeatures] = {}
     held_out: dict[str, HandFeatures] = {}
@@ -146,7 +148,7 @@ def train_hand_heads(request: recipes.TrainingRequest) -> dict[str, object]:
             raise InputError(f"{len(features)} crops of hands are too few to train and calibrate: render more images")
     networks = _train_heads(training, held_out, settings, request)
     arrays: dict[str, RealArray] = {}
-    results: dict[str, object] = {"heads": request.out / ASSET}
+    results: dict[str, object] = {"heads": request.out / ASSET, "split": split.text}
     for model in MODELS:
         raw = networks[model].arrays()
         heads = calibrate(raw, calibration[model])

@@ -14,6 +14,7 @@ from sonjit._util import BoolArray, Float32Array, FloatArray, Image, InputError
 from sonjit.geometry.boxes import RotatedBox, crop, points_into_crop
 from sonjit.results import Box
 from sonjit_lab.datasets import Instance, Sample
+from sonjit_lab.datasets.sample import name_of, ordered_hand
 from sonjit_lab.networks import create_network
 from sonjit_lab.networks import keypoint_detector as detectors
 from sonjit_lab.networks.backbones import start_pretrained, timm_name
@@ -101,7 +102,7 @@ def train_keypoint_detector(request: TrainingRequest) -> Mapping[str, object]:
         images, labels = [example.image for example in crops], [example.keypoints for example in crops]
         return {PICTURE: draw_predictions(images, list(points), labels, [example.known > 0 for example in crops])}
 
-    inputs = request.inputs(data.name)
+    inputs = data.inputs(request)
     metrics = fit(
         request,
         network,
@@ -113,7 +114,8 @@ def train_keypoint_detector(request: TrainingRequest) -> Mapping[str, object]:
         pictures=pictures,
         describe=partial(save_description, request.out, description),
     )
-    results: dict[str, object] = {"weights": request.out / WEIGHTS, "training_images": len(data.training), **metrics}
+    counts = {"training_images": len(data.training), "split": data.split.text}
+    results: dict[str, object] = {"weights": request.out / WEIGHTS, **counts, **metrics}
     return results | export_trained(network, request)
 
 
@@ -195,10 +197,12 @@ class HeatmapExample(NamedTuple):
 def labelled_hands(sample: Sample) -> list[tuple[Instance, Box]]:
     """Return hands with at least two known keypoints, and the boxes around these in pixels."""
     found: list[tuple[Instance, Box]] = []
-    for instance in sample.instances:
+    for instance in (ordered_hand(item, name_of(sample)) for item in sample.instances):
+        if instance is None or instance.keypoints_px is None:
+            continue
         points = points_of(instance)
         points = points[np.isfinite(points).all(1)]
-        if instance.kind == "hand" and len(points) >= 2 and (np.ptp(points, 0) >= 1).all():
+        if len(points) >= 2 and (np.ptp(points, 0) >= 1).all():
             (x_min, y_min), (x_max, y_max) = points.min(0).tolist(), points.max(0).tolist()
             found.append((instance, (x_min, y_min, x_max, y_max)))
     return found
@@ -230,8 +234,9 @@ def example_from_hand(
 
 
 def points_of(hand: Instance) -> FloatArray:
-    """Return keypoints (21, 2) in pixels, NaN where unknown."""
-    if hand.keypoints_px is None or len(hand.keypoints_px) != _KEYPOINTS:
+    """Return keypoints (21, 2) in pixels and in MediaPipe's order, NaN where unknown."""
+    ordered = ordered_hand(hand)
+    if ordered is None or (points := ordered.keypoints_px) is None:
         return np.full((_KEYPOINTS, 2), np.nan)
-    known = np.ones(_KEYPOINTS, np.bool_) if hand.valid_px is None else hand.valid_px
-    return np.where(known[:, None], hand.keypoints_px, np.nan)
+    known = np.ones(_KEYPOINTS, np.bool_) if ordered.valid_px is None else ordered.valid_px
+    return np.where(known[:, None], points, np.nan)

@@ -13,11 +13,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sonjit._util import BoolArray, Float32Array, Image, InputError, RealArray
+from sonjit._util import BoolArray, Float32Array, Image, InputError, IntArray, RealArray
 from sonjit.detectors.kinds.hands import BOX_KEYPOINTS, box_around_hand
 from sonjit.geometry.boxes import RotatedBox, crop, crop_on_grid, points_into_crop
 from sonjit.results.skeletons import load_skeleton
-from sonjit_lab.datasets.sample import Instance, Sample, Side
+from sonjit_lab.datasets.dataset import Dataset, Identity, identity_of
+from sonjit_lab.datasets.sample import Instance, Sample, Side, name_of, ordered_hand
+from sonjit_lab.datasets.splits import hold_out
 from sonjit_lab.metrics import mnae
 from sonjit_lab.networks.mediapipe_hands import PUBLISHED_KEYPOINTS
 from sonjit_lab.networks.modes import evaluates
@@ -98,7 +100,9 @@ class LandmarkCrops(Sequence[LandmarkCrop]):
         has_names = False
         for index, sample in enumerate(samples):
             named = [
-                number for number, instance in enumerate(sample.instances) if instance.keypoint_indices(self._names)
+                number
+                for number, instance in enumerate(sample.instances)
+                if ordered_hand(instance, name_of(sample)) and instance.keypoint_indices(self._names)
             ]
             has_names = has_names or bool(named)
             hands += [(index, number) for number in named if self._labels(sample.instances[number])]
@@ -141,11 +145,21 @@ class LandmarkCrops(Sequence[LandmarkCrop]):
         crops._indices = indices
         return crops
 
+    def identities(self) -> list[Identity]:
+        """Return the identity of each image with a crop, see `parted`."""
+        images = np.unique(self._indices[:, 0]).tolist()
+        if isinstance(self._samples, Dataset):
+            return [self._samples.identity(index) for index in images]
+        return [identity_of(self._samples[index]) for index in images]
+
+    def parted(self, held_out: IntArray) -> tuple[LandmarkCrops, LandmarkCrops]:
+        """Return the crops of the other images and those of held-out ones, which are indices into `identities`."""
+        chosen = np.isin(self._indices[:, 0], np.unique(self._indices[:, 0])[held_out])
+        return self.subset(self._indices[~chosen]), self.subset(self._indices[chosen])
+
     def split(self, share: float) -> tuple[LandmarkCrops, LandmarkCrops]:
-        """Split off the last share of the crops with a hand and of those without one."""
-        parts = [(crops, len(crops) - int(share * len(crops))) for crops in (self.hands._indices, self.empty._indices)]
-        first, last = [crops[:end] for crops, end in parts], [crops[end:] for crops, end in parts]
-        return self.subset(np.concatenate(first)), self.subset(np.concatenate(last))
+        """Split off about a share of the crops: those of some subjects, else recordings, else the last images."""
+        return self.parted(hold_out([self.identities()], share)[0])
 
     def without_scores(self) -> LandmarkCrops:
         """Return only the hands, for keypoints: neither handedness nor presence is trained on them."""

@@ -18,11 +18,12 @@ import torch
 from torch import Tensor, nn
 
 from sonjit._util import Image, InputError, data_files
+from sonjit_lab.datasets.splits import SplitReport, hold_out, split_report
 from sonjit_lab.networks import backbones, create_network, keypoint_detector, network_entry, registry
 from sonjit_lab.networks.mediapipe_hands import PUBLISHED_KEYPOINTS, HandLandmarkNetwork
 from sonjit_lab.training import augment, building_blocks, loop
 from sonjit_lab.training.hands import landmark_data
-from sonjit_lab.training.hands.samples import DataSettings, open_source_samples, source_path
+from sonjit_lab.training.hands.samples import DataSettings, open_source_samples, source_path, warn_if_shared
 from sonjit_lab.training.losses import PointLoss
 from sonjit_lab.training.ranges import Range
 from sonjit_lab.training.recipes import TrainingRequest, import_object, settings_from
@@ -71,7 +72,8 @@ class LandmarkSettings(DataSettings):
     negatives: Fraction = 0.0  # share of the crops without a hand, from the images of the annotated hands, for presence
     # weight of the loss that keeps outputs without annotation as they were before training; 0 disables it
     keep: Weight = 0.1
-    held_out: Fraction = 0.1  # share of each source's hands, the last ones, to evaluate on
+    # share of the images to evaluate on: those of some subjects, else of some recordings, else each source's last ones
+    held_out: Fraction = 0.1
     extra_keypoints: tuple[str, ...] = ()  # names of keypoints to add after the 21
     limit: Count = 0  # maximum number of hands of each source, the first ones; 0 for all
     timed: bool = False  # True to measure also how long the trained network takes on this machine
@@ -112,13 +114,14 @@ def train_landmarks(request: TrainingRequest) -> Mapping[str, object]:
     if settings.backbone or settings.pretrained:
         options = {"backbone": backbones.timm_name(settings.backbone, pretrained=settings.pretrained)}
         settings = replace(settings, network="timm-landmarks", network_options=options, scratch=True)
-    sources, held_out = read_sources(request, settings)
+    sources, held_out, split = read_sources(request, settings)
     training = building_blocks.Concat(list(sources.values()))
     network = landmark_network(settings, request.weights).to(request.device)
     network.side = settings.size
     results: dict[str, object] = {
         "weights": request.out / loop.WEIGHTS,
         "hands": sum(len(crops.hands) for crops in sources.values()),
+        "split": split.text,
     }
     evaluated = building_blocks.evenly_spaced(training, _MAX_EVALUATED)
     if not settings.scratch:
@@ -126,7 +129,7 @@ def train_landmarks(request: TrainingRequest) -> Mapping[str, object]:
             start_from_nearest(network, evaluated)
         before = landmark_data.landmark_metrics(network.eval(), evaluated, request.device)
         results["error_before_px"] = before["error_px"]
-    metrics = fit_landmarks(network, sources, held_out, settings, request)
+    metrics = fit_landmarks(network, sources, held_out, settings, request, split)
     loop.fold(network.eval())
     results["parameters"] = sum(part.numel() for part in network.parameters())
     results["error_px"] = landmark_data.landmark_metrics(network, evaluated, request.device)["error_px"]
@@ -139,8 +142,8 @@ def train_landmarks(request: TrainingRequest) -> Mapping[str, object]:
 
 def read_sources(
     request: TrainingRequest, settings: LandmarkSettings
-) -> tuple[dict[str, landmark_data.LandmarkCrops], Sequence[landmark_data.LandmarkCrop]]:
-    """Return training crops by source, and held-out crops."""
+) -> tuple[dict[str, landmark_data.LandmarkCrops], Sequence[landmark_data.LandmarkCrop], SplitReport]:
+    """Return training crops by source, held-out crops, and what separates them."""
     assert request.data is not None
     names = {name: source_path(request, name) for name, part in settings.mix.items() if part > 0} or {"": request.data}
     test = source_path(request, settings.test) if settings.test else None
@@ -156,12 +159,16 @@ def read_sources(
         if settings.heads_from and name not in settings.heads_from:
             sources[name] = crops.without_scores()
     if test is not None:
-        return sources, read(test, 0)
-    held_out: list[landmark_data.LandmarkCrops] = []
-    for name, crops in sources.items():
-        sources[name], last = crops.split(settings.held_out)
-        held_out.append(last)
-    return sources, building_blocks.Concat(held_out)
+        held_out = [read(test, 0)]
+    elif settings.held_out * sum(map(len, sources.values())) < 1:
+        held_out = []
+    else:
+        chosen = hold_out([crops.identities() for crops in sources.values()], settings.held_out)
+        parts = [crops.parted(own) for crops, own in zip(sources.values(), chosen, strict=True)]
+        sources = dict(zip(sources, (training for training, _ in parts), strict=True))
+        held_out = [last for _, last in parts]
+    images = [[item for crops in side for item in crops.identities()] for side in (sources.values(), held_out)]
+    return sources, building_blocks.Concat(held_out), warn_if_shared(split_report(*images))
 
 
 def draw_batch(
@@ -257,6 +264,7 @@ def fit_landmarks(
     held_out: Sequence[landmark_data.LandmarkCrop],
     settings: LandmarkSettings,
     request: TrainingRequest,
+    split: SplitReport,
 ) -> dict[str, float]:
     """Train a network on crops by source in the request's folder and return its metrics on held-out crops, if any."""
     normed = any(isinstance(module, nn.BatchNorm2d) for module in network.modules())
@@ -285,6 +293,7 @@ def fit_landmarks(
         draw,
         losses,
         settings,
+        inputs=request.inputs() | split.inputs(),
         evaluate=evaluate if held_out else None,
         pictures=pictures if drawn else None,
     )

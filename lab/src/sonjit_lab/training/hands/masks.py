@@ -20,11 +20,14 @@ from sonjit._util import BoolArray, Float32Array, Image, InputError
 from sonjit.geometry.boxes import crop, crop_matrix
 from sonjit.media.drawing.instances import PERSON_COLOURS, draw_tint
 from sonjit_lab.datasets import Instance, Sample, open_dataset
+from sonjit_lab.datasets.sample import name_of, ordered_hand
+from sonjit_lab.datasets.splits import hold_out, identities
 from sonjit_lab.networks.mediapipe_hands import MASK_STRIDE, PARTS, HandMaskNetwork, wide_box
 from sonjit_lab.networks.modes import evaluates
 from sonjit_lab.networks.registry import create_network
 from sonjit_lab.training.augment import UNCHANGED, Augmentation, AugmentedSettings, draw_augmentation
 from sonjit_lab.training.building_blocks import MAX_CROPS, evenly_spaced, export_trained
+from sonjit_lab.training.hands.samples import report_split
 from sonjit_lab.training.loop import WEIGHTS, fit
 from sonjit_lab.training.ranges import Range
 from sonjit_lab.training.recipes import TrainingRequest, settings_from
@@ -50,7 +53,8 @@ class HandMaskSettings(AugmentedSettings):
     # group normalisation needs more than one pixel
     size: Annotated[int, Range(64, 4096, step=32)] = 160  # side of the crops in pixels, a multiple of 32 from 64
     batch: ImageBatch = 16  # number of hands in a step
-    held_out: float = 0.05  # share of the images, the last ones, to evaluate on
+    # share of the images to evaluate on: those of some subjects, else of some recordings, else the last ones
+    held_out: float = 0.05
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -80,7 +84,8 @@ def train_hand_masks(request: TrainingRequest) -> Mapping[str, object]:
     assert request.data is not None
     hands = read_hands(request.data)
     training, held_out = split_hands(hands, settings.held_out)
-    if not training:
+    split = report_split([hand.sample for hand in training], [hand.sample for hand in held_out])
+    if not training or not held_out:
         raise InputError(f"{request.data} contains hands in one image; training requires at least 2 images")
     torch.manual_seed(settings.seed)
     network = create_network(
@@ -95,11 +100,13 @@ def train_hand_masks(request: TrainingRequest) -> Mapping[str, object]:
         partial(draw_batch, hands=training, settings=settings),
         losses,
         settings,
+        inputs=request.inputs() | split.inputs(),
         higher_is_better=True,
         evaluate=partial(evaluate, hands=held_out[:_MAX_EVALUATED], batch=settings.batch, device=request.device),
         pictures=partial(pictures, hands=evenly_spaced(held_out, MAX_CROPS), device=request.device),
     )
-    results = {"weights": request.out / WEIGHTS, "hands": len(training), "held_out": len(held_out), **metrics}
+    counts = {"hands": len(training), "held_out": len(held_out), "split": split.text}
+    results: dict[str, object] = {"weights": request.out / WEIGHTS, **counts, **metrics}
     return results | export_trained(network, request)
 
 
@@ -121,8 +128,8 @@ def read_hands(folder: Path) -> list[MaskedHand]:
         hands += [
             MaskedHand(sample, index, tuple(item for item in parts.get(path_of(sample), ()) if item.kind == "object"))
             for sample in open_dataset("folder", part)
-            for index, instance in enumerate(sample.instances)
-            if instance.keypoints_px is not None and np.isfinite(instance.keypoints_px).all()
+            for index, instance in enumerate(ordered_hand(item, name_of(sample)) for item in sample.instances)
+            if instance and instance.keypoints_px is not None and np.isfinite(instance.keypoints_px).all()
         ]
     if not hands:
         raise InputError(f"{folder} contains no hand")
@@ -130,11 +137,10 @@ def read_hands(folder: Path) -> list[MaskedHand]:
 
 
 def split_hands(hands: Sequence[MaskedHand], held_out: float) -> tuple[list[MaskedHand], list[MaskedHand]]:
-    """Return the hands for training and those of the last images, about a share `held_out`, at least one image."""
-    first = len(hands) - max(int(len(hands) * held_out), 1)
-    while first and hands[first].sample.image == hands[first - 1].sample.image:
-        first -= 1
-    return list(hands[:first]), list(hands[first:])
+    """Return the hands for training and about a share to evaluate on, see `hold_out`. An image is on one side."""
+    (chosen,) = hold_out([identities([hand.sample for hand in hands])], held_out)
+    rest = np.setdiff1d(np.arange(len(hands)), chosen)
+    return [hands[number] for number in rest], [hands[number] for number in chosen]
 
 
 def draw_batch(rng: np.random.Generator, hands: Sequence[MaskedHand], settings: HandMaskSettings) -> MaskBatch:
@@ -154,7 +160,9 @@ def to_batch(crops: Sequence[tuple[Image, Float32Array]]) -> MaskBatch:
 def cut_hand(hand: MaskedHand, size: int, change: Augmentation = UNCHANGED) -> tuple[Image, Float32Array]:
     """Return a hand's crop (S, S, 3), and (4, S / 4, S / 4): masks of hand, held object and arm, and of the image."""
     rgb, instance = hand.sample.rgb(), hand.sample.instances[hand.hand]
-    points, own = instance.keypoints_px, instance.mask()
+    ordered, own = ordered_hand(instance), instance.mask()
+    assert ordered is not None
+    points = ordered.keypoints_px
     assert points is not None
     if own is None:
         raise InputError(f"{hand.sample.id}: a hand has no mask; render it with sonjit synth --masks")

@@ -22,12 +22,14 @@ from sonjit.detectors.kinds.hands import PALM_KEYPOINTS, palm_squares
 from sonjit.detectors.ssd import AnchorGrid, blend_overlapping
 from sonjit.geometry.boxes import RotatedBox, crop, letterbox, letterbox_box, points_into_crop
 from sonjit_lab.datasets import Dataset, Instance
+from sonjit_lab.datasets.sample import ordered_hand
+from sonjit_lab.datasets.splits import SplitReport, hold_out, identities, split_report
 from sonjit_lab.metrics import coco_precision
 from sonjit_lab.networks import create_network, modes
 from sonjit_lab.networks.mediapipe_hands import PalmDetectionNetwork
 from sonjit_lab.training import building_blocks, loop
 from sonjit_lab.training.augment import Augmentation, draw_augmentation
-from sonjit_lab.training.hands.samples import DataSettings, open_source_samples, source_path
+from sonjit_lab.training.hands.samples import DataSettings, open_source_samples, source_path, warn_if_shared
 from sonjit_lab.training.losses import cross_entropy, focal
 from sonjit_lab.training.ranges import Range
 from sonjit_lab.training.recipes import TrainingRequest, settings_from
@@ -40,6 +42,7 @@ _BOX_IOU = 0.2  # from which an anchor trains its box: the detector blends all t
 _BOX_WEIGHT, _KEYPOINT_WEIGHT = 4.0, 2.0  # weights of the losses of boxes and keypoints; the scores have the weight 1
 _PRIOR = 0.01  # initial score of anchors, against the many negatives (Lin et al. 2017, section 4.1)
 _MIN_SCORE, _BATCH = 0.02, 32
+_HELD_OUT = 0.1  # share of the images to evaluate on without sources for that
 _NO_IMAGE = np.zeros((0, 0, 3), np.uint8)
 _CATEGORY = 1
 
@@ -94,6 +97,7 @@ class PalmSamples(building_blocks.LazySequence[PalmSample]):
 
 def _palm_of(hand: Instance) -> FloatArray | None:
     """Return the keypoints (7, 2) of a palm in pixels, or None if any is unknown."""
+    ordered_hand(hand)  # refuses keypoints of an unknown order
     places = hand.keypoint_indices(PALM_KEYPOINTS)
     if places is None or hand.keypoints_px is None:
         return None
@@ -214,7 +218,8 @@ class PalmSettings(DataSettings):
     # Annotations or their folders, relative to `--data`, such as `hands,without_hands`. A folder with the name of a
     # data set is that data set, any other is of `dataset`. Empty: `--data` itself
     sources: tuple[str, ...] = ()
-    # sources of images to evaluate on, as in `sources`; empty holds out the last tenth of each source
+    # sources of images to evaluate on, as in `sources`; empty holds out a tenth of the images: those of some subjects,
+    # else of some recordings, else the last ones of each source
     test: tuple[str, ...] = ()
     limit: Count = 0  # maximum number of images of each source, the first ones; 0 for all
 
@@ -234,15 +239,16 @@ def train_palms(request: TrainingRequest) -> Mapping[str, object]:
     "export".
     """
     settings = settings_from(PalmSettings, request.settings)
-    training, held_out = _images(request, settings)
+    training, held_out, split = _images(request, settings)
     anchors = palm_anchors(settings.size)
     network = palm_network(settings, anchors, request.weights).to(request.device)
-    metrics = fit_palms(network, training, held_out, anchors=anchors, settings=settings, request=request)
+    metrics = fit_palms(network, training, held_out, anchors=anchors, settings=settings, request=request, split=split)
     loop.fold(network.eval())
     return {
         "weights": request.out / loop.WEIGHTS,
         "images": len(training),
         "held_out": len(held_out),
+        "split": split.text,
         "parameters": sum(part.numel() for part in network.parameters()),
         **metrics,
         **building_blocks.export_trained(network, request),
@@ -285,6 +291,7 @@ def fit_palms(
     anchors: FloatArray,
     settings: PalmSettings,
     request: TrainingRequest,
+    split: SplitReport,
 ) -> dict[str, float]:
     """Train a network on images in the request's folder and return `palm_precision` on the held-out images.
 
@@ -302,6 +309,7 @@ def fit_palms(
         draw,
         losses,
         settings,
+        inputs=request.inputs() | split.inputs(),
         higher_is_better=True,
         evaluate=partial(palm_precision, samples=held_out, anchors=anchors, device=request.device),
     )
@@ -316,21 +324,29 @@ def draw_palms(
     return palm_targets(anchors, [*map(augment, chosen, changes)])
 
 
-def _images(request: TrainingRequest, settings: PalmSettings) -> tuple[Sequence[PalmSample], Sequence[PalmSample]]:
-    """Return the training images and the held-out images."""
+def _images(
+    request: TrainingRequest, settings: PalmSettings
+) -> tuple[Sequence[PalmSample], Sequence[PalmSample], SplitReport]:
+    """Return the training images, the held-out images, and what separates them."""
     assert request.data is not None
-    sources, test = ([source_path(request, name) for name in names] for names in (settings.sources, settings.test))
-    training: list[PalmSamples] = []
-    held_out: list[PalmSamples] = []
-    for path in sources or [request.data]:
-        samples = open_source_samples(path, request, settings)[: settings.limit or None]
-        count = 0 if settings.test else max(len(samples) // 10, 1)
-        training.append(PalmSamples(samples[: len(samples) - count], settings.size))
-        held_out.append(PalmSamples(samples[len(samples) - count :], settings.size))
-    held_out += [PalmSamples(open_source_samples(path, request, settings), settings.size) for path in test]
+    paths, test = ([source_path(request, name) for name in names] for names in (settings.sources, settings.test))
+    sources = [
+        open_source_samples(path, request, settings)[: settings.limit or None] for path in paths or [request.data]
+    ]
+    if test:
+        parts = [sources, [open_source_samples(path, request, settings) for path in test]]
+    else:
+        chosen = hold_out([identities(samples) for samples in sources], _HELD_OUT)
+        rest = [np.setdiff1d(np.arange(len(part)), own) for part, own in zip(sources, chosen, strict=True)]
+        parts = [
+            [part.subset(indices.tolist()) for part, indices in zip(sources, side, strict=True)]
+            for side in (rest, chosen)
+        ]
+    split = warn_if_shared(split_report(*([item for part in side for item in identities(part)] for side in parts)))
+    training, held_out = ([PalmSamples(part, settings.size) for part in side] for side in parts)
     if not any(part.has_palms() for part in training) or not any(part.has_palms() for part in held_out):
         raise InputError(f"{request.data}: no hand with a fully annotated palm to train on and to evaluate on")
-    return building_blocks.Concat(training), building_blocks.Concat(held_out)
+    return building_blocks.Concat(training), building_blocks.Concat(held_out), split
 
 
 @modes.evaluates

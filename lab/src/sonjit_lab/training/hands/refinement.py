@@ -24,6 +24,7 @@ from sonjit_lab.training import loop, recipes
 from sonjit_lab.training.array_rows import folder_key
 from sonjit_lab.training.hands import refinement_data as data
 from sonjit_lab.training.hands.head_data import KEYPOINTS, check_folders
+from sonjit_lab.training.hands.samples import report_folders
 from sonjit_lab.training.settings import Copies, Decay, Depth, Fraction, Range, SmallBatch, Steps, Width
 
 CHANNELS: Final[Mapping[str, tuple[int, ...]]] = {"full": (40, 112, 192), "lite": (24, 64, 112)}
@@ -228,6 +229,7 @@ def train_refinement(request: recipes.TrainingRequest) -> dict[str, object]:
     for name in (*settings.train, *settings.held_out):
         if not (folder := request.data / name).is_dir():
             raise InputError(f"{folder}: no such folder; see the comments of the recipe's file")
+    split = report_folders(request, settings.train, settings.held_out)
     training = {model: _source(request, settings.train, model, settings.more) for model in CHANNELS}
     held_out = {model: _source(request, settings.held_out, model, 0) for model in CHANNELS}
     joints = held_out
@@ -238,7 +240,8 @@ def train_refinement(request: recipes.TrainingRequest) -> dict[str, object]:
     network = _train(training, held_out, settings, request)
     with atomic_file(request.out / REFINEMENT_ASSET) as draft:
         np.savez(draft, **network.arrays())  # pyright: ignore[reportArgumentType]  # for the keyword allow_pickle
-    results: dict[str, object] = {"refinement": request.out / REFINEMENT_ASSET, "definition": definition.tolist()}
+    results: dict[str, object] = {"refinement": request.out / REFINEMENT_ASSET, "split": split.text}
+    results["definition"] = definition.tolist()
     by_joints = _metrics(network, joints)
     results |= {name.replace("_", "_joints_", 1): value for name, value in by_joints.items()}
     return results | _metrics(network, held_out)

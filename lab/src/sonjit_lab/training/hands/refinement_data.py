@@ -17,6 +17,7 @@ from sonjit.engines import Engine, load_engine
 from sonjit.geometry.boxes import RotatedBox, crop_on_grid, points_into_crop
 from sonjit.weights import find_weight
 from sonjit_lab.datasets import Sample, open_dataset
+from sonjit_lab.datasets.sample import name_of, ordered_hand
 from sonjit_lab.training.array_rows import ArrayRows
 from sonjit_lab.training.augment import jittered_box, recoloured
 from sonjit_lab.training.hands.head_data import EXACT, MIN_PRESENCE
@@ -172,13 +173,13 @@ def _crops(sample: Sample, network: Engine, more: int, rng: np.random.Generator)
         mirrored = number > 0 and bool(rng.random() < 0.5)
         image = recoloured(rgb, rng) if number else rgb
         image = np.ascontiguousarray(image[:, ::-1]) if mirrored else image
-        for instance in sample.instances:
-            points = instance.keypoints_px
-            if instance.kind != "hand" or points is None or instance.keypoints_m is None or np.isnan(points).any():
+        for instance in (ordered_hand(item, name_of(sample)) for item in sample.instances):
+            points = None if instance is None else instance.keypoints_px
+            if instance is None or points is None or instance.keypoints_m is None or np.isnan(points).any():
                 continue
             exact, metres = exact_keypoints(sample, instance)
             if mirrored:
-                exact, metres = exact * [-1, 1, 1] + [rgb.shape[1], 0, 0], metres * [-1, 1, 1]
+                exact, metres = exact * [-1, 1, 1] + [rgb.shape[1] - 1, 0, 0], metres * [-1, 1, 1]
             visible = np.ones(len(exact), np.bool_) if instance.visible is None else np.asarray(instance.visible)
             box = jittered_box(box_around_hand(exact[:, :2]), rng, _TURN_RAD)
             crop = _crop(image, box, network, exact, metres, visible)

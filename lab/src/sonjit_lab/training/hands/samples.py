@@ -1,7 +1,9 @@
 """Select the training set and the held-out images of a recipe on hands, from a data set or from the bundled clip."""
 
 import hashlib
+import logging
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -14,12 +16,15 @@ from sonjit._util.files import file_stamp
 from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.media import open_source
 from sonjit_lab.datasets import Dataset, Instance, Sample, convert, list_datasets, open_dataset, reading
-from sonjit_lab.datasets.sample import VideoFrame
+from sonjit_lab.datasets.dataset import Identity
+from sonjit_lab.datasets.sample import CORNER_PIXEL, VideoFrame, name_of, ordered_hand
+from sonjit_lab.datasets.splits import SplitReport, hold_out, identities, split_report
 from sonjit_lab.training.augment import AugmentedSettings
-from sonjit_lab.training.building_blocks import Subset, evenly_spaced
+from sonjit_lab.training.building_blocks import evenly_spaced
 from sonjit_lab.training.recipes import TrainingRequest
 from sonjit_lab.training.settings import Count, ImageBatch, Side, Steps
 
+_LOG = logging.getLogger(__name__)
 P = TypeVar("P")
 T = TypeVar("T")
 B = TypeVar("B")
@@ -27,6 +32,7 @@ FRAMES = "frames"  # subfolder of a run with the frames of a video that it train
 
 _LONG_SIDE_PX = 320  # longer side of the bundled clip's frames after scaling
 _SEGMENT_FRAMES = 60  # segments of the bundled clip, of which three quarters are for training
+HELD_OUT = 0.2  # share of the samples to evaluate on without a split for that
 _MAX_TRIES = 50  # maximum number of images that are searched for one with the labels that a network requires
 
 
@@ -39,13 +45,16 @@ class DataSettings(AugmentedSettings):
     dataset: str = "folder"
     split: str = ""  # split to train on; "" is the first split of the data set
     skip_bad: bool = False  # leave out samples with wrong labels
+    # order of the keypoints of a `folder` whose names do not define it: `mediapipe`, `mano`, `interhand`, `openpose`
+    order: str = ""
 
 
 @dataclass(frozen=True)
 class HandSettings(DataSettings):
     """Settings of all recipes on images of hands."""
 
-    test_split: str = ""  # split to evaluate on; "" holds out the last fifth of `split`
+    # split to evaluate on; "" holds out a fifth of `split`: some subjects, else recordings, else the last images
+    test_split: str = ""
     images: Count = 0  # maximum number of training images, evenly spaced; 0 for all
     held_out: Steps = 500  # maximum number of images to evaluate on, evenly spaced
     batch: ImageBatch = 16  # number of examples in a step
@@ -64,6 +73,11 @@ class HandData(NamedTuple):
     training: Sequence[Sample]
     held_out: Sequence[Sample]
     name: str
+    split: SplitReport  # what separates the two
+
+    def inputs(self, request: TrainingRequest) -> dict[str, object]:
+        """Return the inputs that identify a run."""
+        return request.inputs(self.name) | self.split.inputs()
 
 
 def hand_data(request: TrainingRequest, settings: HandSettings, usable: Callable[[Sample], bool]) -> HandData:
@@ -77,19 +91,51 @@ def hand_data(request: TrainingRequest, settings: HandSettings, usable: Callable
             training = samples
             held_out = open_samples(request.data, request, replace(settings, split=settings.test_split))
         else:
-            first = len(samples) - max(len(samples) // 5, 1)
-            if first < 1:
-                raise InputError(f"{name} has {len(samples)} images: too few to train on some and evaluate on others")
-            training, held_out = Subset(samples, range(first)), Subset(samples, range(first, len(samples)))
+            training, held_out = held_out_parts(samples, HELD_OUT, name)
+    split = report_split(training, held_out)
     for samples, use in ((training, "to train on"), (held_out, "to evaluate on")):
         if not any(map(usable, evenly_spaced(samples, _MAX_TRIES))):
             raise InputError(f"{name}: {len(samples)} images {use} without the labels that {request.recipe} requires")
-    return HandData(evenly_spaced(training, settings.images), evenly_spaced(held_out, settings.held_out), name)
+    return HandData(evenly_spaced(training, settings.images), evenly_spaced(held_out, settings.held_out), name, split)
+
+
+def held_out_parts(samples: Dataset, share: float, name: str) -> tuple[Dataset, Dataset]:
+    """Return the samples to train on and about a share to evaluate on, see `hold_out`. `name` is shown in errors."""
+    (chosen,) = hold_out([identities(samples)], share)
+    training = np.setdiff1d(np.arange(len(samples)), chosen)
+    if not len(chosen) or not len(training):
+        raise InputError(f"{name} has {len(samples)} images: too few to train on some and evaluate on others")
+    return samples.subset(training.tolist()), samples.subset(chosen.tolist())
+
+
+def report_split(training: Sequence[Sample], held_out: Sequence[Sample]) -> SplitReport:
+    """Return what separates the samples to train on from the held-out ones, and warn if they may share people."""
+    return warn_if_shared(split_report(identities(training), identities(held_out)))
+
+
+def report_folders(request: TrainingRequest, training: Sequence[str], held_out: Sequence[str]) -> SplitReport:
+    """Return what separates the folders below the data to train on from those to evaluate on, as `report_split`."""
+    assert request.data is not None
+    parts: list[list[Identity]] = []
+    for names in (training, held_out):
+        parts.append([])
+        for name in names:
+            with suppress(InputError):  # the recipe reads the folder later and reports what is wrong with it
+                parts[-1] += identities(open_dataset("folder", request.data / name, check="none"))
+    return warn_if_shared(split_report(*parts))
+
+
+def warn_if_shared(report: SplitReport) -> SplitReport:
+    """Warn if people may be on both sides of a split, and return its report."""
+    if not report.separates:
+        _LOG.warning("held out %s", report.text)
+    return report
 
 
 def open_samples(data: Path, request: TrainingRequest, settings: DataSettings) -> Dataset:
     """Open a data set to train on, in any order; `images` is the folder of a `folder`, or the video of its frames."""
     own: dict[str, Any] = {"images": str(request.images)} if request.images else {}
+    own |= {"order": settings.order} if settings.order else {}
     data_set = open_dataset(settings.dataset, data, settings.split or None, skip_bad=settings.skip_bad, **own)
     return allow_any_order(data_set, request.out / FRAMES)
 
@@ -160,9 +206,12 @@ def draw_batch(
 
 
 def known_hands(sample: Sample) -> list[Instance]:
-    """Return the hands of an image whose side and all keypoints, in pixels and in camera space, are known."""
-    hands = (hand for hand in sample.instances if hand.kind == "hand" and hand.side is not None)
-    points = ((hand, (hand.keypoints_px, hand.keypoints_m)) for hand in hands)
+    """Return the hands of an image whose side and all keypoints, in pixels and in camera space, are known.
+
+    The keypoints are in MediaPipe's order, see `ordered_hand`.
+    """
+    hands = (ordered_hand(hand, name_of(sample)) for hand in sample.instances if hand.side is not None)
+    points = ((hand, (hand.keypoints_px, hand.keypoints_m)) for hand in hands if hand is not None)
     return [hand for hand, both in points if all(each is not None and np.isfinite(each).all() for each in both)]
 
 
@@ -183,7 +232,8 @@ def _demo_samples() -> tuple[list[Sample], list[Sample]]:
     with open_source(data_files.ASSETS / "demo.mp4") as source:
         truth = data_files.read_json(data_files.ASSETS / "demo.json")
         scale = _LONG_SIDE_PX / max(truth["width"], truth["height"])
-        focal, middle = truth["fx"] * scale, (truth["cx"] * scale, truth["cy"] * scale)
+        middle = truth["cx"] * scale - CORNER_PIXEL, truth["cy"] * scale - CORNER_PIXEL
+        focal = truth["fx"] * scale
         camera = CalibratedCamera(reading.camera_matrix((focal, focal), middle))
         size = round(truth["width"] * scale), round(truth["height"] * scale)
         frames = {frame["index"]: frame["hands"] for frame in truth["frames"]}
