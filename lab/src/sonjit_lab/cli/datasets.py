@@ -14,7 +14,9 @@ from sonjit.cli.progress import print_table, progress_bar
 from sonjit.media.sources.images import encode_image
 from sonjit_lab import datasets, redundant_facts
 from sonjit_lab.datasets.convert import convert_dataset
+from sonjit_lab.datasets.folder import ClassFolders
 from sonjit_lab.datasets.registry import check_sample, draw_contact_sheet, spread_indices
+from sonjit_lab.datasets.sample import name_of, ordered_hand
 
 app = App(
     name="datasets",
@@ -88,15 +90,23 @@ def check(
     if lines := list(_notes(dataset, good)):
         more = f" (and {len(lines) - 1} more samples)" if len(lines) > 1 else ""
         sys.stderr.write(f"sonjit: {lines[0]}{more}\n")
+    if isinstance(dataset, ClassFolders):
+        names = ", ".join(list(dataset.categories().values())[:5])
+        sys.stderr.write(f"sonjit: no labels were read, each folder of images is a class: {names}\n")
     left_out = f", {len(dataset.skipped)} without labels" if dataset.skipped else ""
     sys.stderr.write(f"{name} {dataset.split}: {len(good)} samples are good, {len(bad)} bad{left_out}\n")
     return 1 if bad else 0
 
 
 def _notes(dataset: datasets.Dataset, good: Sequence[int]) -> Iterator[str]:
-    """Yield the contradictions of intrinsics and image sizes of samples."""
+    """Yield keypoints of unknown order, and contradictions of intrinsics and image sizes."""
     for index in good:
         sample = dataset[index]
+        for instance in sample.instances:
+            try:
+                ordered_hand(instance, name_of(sample))
+            except InputError as error:
+                yield str(error)
         if sample.camera is not None:
             own = sample.view or sample.dataset, np.asarray(sample.camera.K, np.float64), sample.width, sample.height
             yield from redundant_facts.intrinsics_notes([own])

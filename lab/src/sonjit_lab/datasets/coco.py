@@ -103,13 +103,15 @@ def box_from_mask(mask: BoolArray) -> tuple[float, float, float, float] | None:
 class CocoSet(dataset.RecordDataset):
     """Images with annotations in COCO's format. A loader calls `read` once, at the end of its `__init__`."""
 
-    def read(self, annotations: Path, *images: Path) -> None:
-        """Read a JSON file of annotations; its file names may be relative to `images`, the most likely folder first."""
+    def read(self, annotations: Path, *images: Path, data: Record | None = None) -> None:
+        """Read a JSON file of annotations, or its content; its file names may be relative to `images`, the most likely
+        folder first.
+        """
         self._folders = [
             (str(folder), folder.relative_to(self.root).as_posix() if folder.is_relative_to(self.root) else str(folder))
             for folder in images
         ]
-        data = data_files.read_json(annotations)
+        data = data_files.read_json(annotations) if data is None else data
         if not isinstance(data, dict):
             raise InputError(f"{annotations} is not in COCO's format: it has no images, annotations and categories")
         with dataset.naming(str(annotations)):

@@ -19,7 +19,7 @@ from sonjit._util import InputError, data_files
 from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.media import IMAGE_ENDINGS, TABLE_ENDINGS, load_frames, natural_key
 from sonjit.results import Instance as Found
-from sonjit_lab.datasets import convert, reading
+from sonjit_lab.datasets import convert, label_tools, reading
 from sonjit_lab.datasets.coco import CocoSet, Record, keypoint_fields, mask_reader
 from sonjit_lab.datasets.dataset import (
     Dataset,
@@ -38,6 +38,7 @@ _KINDS: dict[str, InstanceKind] = {"hand": "hand", "face": "face", "person": "bo
 _SIDES = {"left": "Left", "right": "Right", "unknown": None, "": None}
 
 _HAND_KEYPOINTS = 21
+_TOOL_ENDINGS = (".xml", ".yaml", ".yml", ".gz", ".zip")  # of labels that only tools write
 _OWN_FILES = ("dataset.json", "coco.json")  # labels of converted and of synthetic data sets
 _VISIBLE = 0.5  # minimum visibility of a visible keypoint of a body
 
@@ -46,7 +47,15 @@ class Folder(CocoSet):
     """Images, or a video's frames, with a COCO file."""
 
     def __init__(
-        self, entry: DatasetEntry, root: Path, split: str, annotations: Path, images: Path | None, order: str = ""
+        self,
+        entry: DatasetEntry,
+        root: Path,
+        split: str,
+        annotations: Path,
+        images: Path | None,
+        *,
+        order: str = "",
+        data: Record | None = None,
     ) -> None:
         super().__init__(entry, root, split)
         self._order = order
@@ -56,7 +65,8 @@ class Folder(CocoSet):
         candidates = (*folders, *(folder / part for folder in folders), base, root)
         self._video = images if images and images.is_file() else None
         # File names of some sets begin with the folder of the images.
-        self.read(annotations, *([images, images.parent] if images else filter(Path.is_dir, candidates)))
+        folders = [images, images.parent] if images else list(filter(Path.is_dir, candidates))
+        self.read(annotations, *folders, data=data)
         self._orders = {
             key: reading.skeleton_of_names(item.get("keypoints") or ()) for key, item in self.category_records.items()
         }
@@ -213,13 +223,20 @@ def open_folder(
     """
     folder = root if root.is_dir() else root.parent
     file = root if root.is_file() else _annotation_file(root, annotations)
+    image_folder = _below(folder, images) if images else None
+    labels = None
+    if file is None or label_tools.tool_of(file) or file.suffix.lower() in _TOOL_ENDINGS:
+        labels = label_tools.find_labels(folder, file)
+    if labels is not None:
+        return Folder(entry, folder, split, labels.source, image_folder, order=order, data=labels.data)
     if file is None:
+        if not any(path.suffix.lower() in IMAGE_ENDINGS for path in root.glob("*/*")):
+            raise InputError(f"{root} contains neither a COCO file or table nor folders of images by class")
         _refuse_order(order, root)
         return ClassFolders(entry, root, split)
-    image_folder = _below(folder, images) if images else None
     content = data_files.read_json(file) if file.suffix.lower() == ".json" else {"frames": ()}
     if not isinstance(content, dict) or "frames" not in content:
-        return Folder(entry, folder, split, file, image_folder, order)
+        return Folder(entry, folder, split, file, image_folder, order=order)
     _refuse_order(order, file)
     return TableSet(entry, folder, split, file, image_folder)
 
@@ -250,15 +267,18 @@ def _annotation_file(root: Path, name: str | None) -> Path | None:
         sorted(file for file in candidate.iterdir() if file.suffix.lower() in TABLE_ENDINGS) for candidate in candidates
     )
     files = next(filter(None, tables), [])
+    if files and all(label_tools.tool_of(file) == "labelme" for file in files):
+        return None
+    if not files:
+        files = [file for file in label_tools.coco_files(root) if file.name not in _OWN_FILES]
     if len(files) > 1:
-        raise InputError(f"{root} contains {len(files)} annotation files; choose one, e.g. annotations={files[0].name}")
+        first = files[0].relative_to(root) if files[0].parent.parent == root else files[0].name
+        raise InputError(f"{root} contains {len(files)} annotation files; choose one, e.g. annotations={first}")
     if not files and (inner := next((file for name in _OWN_FILES for file in sorted(root.glob(f"*/{name}"))), None)):
         raise InputError(
             f"{root} contains data sets and no labels of its own; choose one of them, such as {inner.parent}, or name "
             "them in the recipe's setting mix or sources"
         )
-    if not files and not any(file.suffix.lower() in IMAGE_ENDINGS for file in root.glob("*/*")):
-        raise InputError(f"{root} contains neither a COCO file or table nor folders of images by class")
     return files[0] if files else None
 
 

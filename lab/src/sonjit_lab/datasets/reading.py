@@ -345,8 +345,8 @@ def _skeleton_of_names(names: tuple[str, ...]) -> tuple[str | None, NDArray[np.i
     for mesh in _MESHES:
         if load_skeleton(mesh).keypoints == names:
             return mesh, np.arange(len(names))
-    spelled = [_standard_name(name) for name in names]
-    of_one_side = [_standard_name(_SIDE.sub("", name.lower().replace(" ", "_"))) for name in names]
+    spelled = [standard_name(name) for name in names]
+    of_one_side = [standard_name(_SIDE.sub("", name.lower().replace(" ", "_"))) for name in names]
     for known, own in (*((known, spelled) for known in _SKELETONS), (HAND_SKELETON, of_one_side)):
         keypoints = load_skeleton(known).keypoints
         if len(keypoints) == len(own) and set(keypoints) == set(own):
@@ -354,10 +354,10 @@ def _skeleton_of_names(names: tuple[str, ...]) -> tuple[str | None, NDArray[np.i
     return None, None
 
 
-def _standard_name(name: str) -> str:
+def standard_name(name: str) -> str:
     """Return a keypoint's name as spelled in MediaPipe's skeleton.
 
-    >>> _standard_name("forefinger1"), _standard_name("THUMB_4"), _standard_name("pinky_mcp")
+    >>> standard_name("forefinger1"), standard_name("THUMB_4"), standard_name("pinky_mcp")
     ('index_finger_mcp', 'thumb_tip', 'pinky_finger_mcp')
     """
     name = name.lower().replace(" ", "_")
