@@ -237,3 +237,21 @@ def test_wide_lenses_are_found(model, lens):
         assert len(found.lens_std[view.name]) == 4 + len(lens)
         spread_px = found.lens_std[view.name][0]
         assert abs(view.camera.K[0, 0] - rig[view.name].camera.K[0, 0]) < 4 * spread_px
+
+
+@pytest.mark.parametrize(("tilt_deg", "is_doubted"), [(8, True), (35, False)])
+def test_a_board_that_faces_the_camera_leaves_the_lens_open(tilt_deg, is_doubted):
+    """Check that a calibration says that its lens is not determined, however small its residual is."""
+    rng, found = np.random.default_rng(0), []
+    K = np.array([[800.0, 0, 640], [0, 800, 360], [0, 0, 1]])
+    turns = np.radians(tilt_deg) * np.array([[1, 0], [-1, 0], [0, 1], [0, -1], [0.7, 0.7], [-0.7, 0.7]])
+    for frame, (about_x, about_y) in enumerate(turns):
+        R = matrix_from_rotation_vector(np.array([about_x, about_y, 0.1 * frame]))
+        place = np.array([0.05 * (frame % 3 - 1), 0.04 * (frame % 2), 0.3 + 0.05 * frame])
+        points = (BOARD.points_m - BOARD.points_m.mean(0)) @ R.T + place
+        pixels = points @ K.T
+        pixels = pixels[:, :2] / pixels[:, 2:] + rng.normal(0, 0.02, (len(points), 2))
+        found.append(BoardObservation(BOARD, "a", frame, np.arange(len(points)), pixels))
+    calibration = calibrate_lens(BoardObservations(tuple(found), {"a": (1280, 720)}))
+    assert calibration.rms_px < 0.1
+    assert any("its lens is not determined" in line for line in calibration.problems) == is_doubted

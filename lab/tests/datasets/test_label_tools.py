@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from sonjit._util.errors import InputError
+from sonjit.cli import main
 from sonjit.results.skeletons import load_skeleton
 from sonjit_lab.datasets import open_dataset, reading
 from sonjit_lab.datasets.sample import HAND_SKELETON
@@ -230,6 +231,21 @@ def test_a_coco_file_next_to_the_images_is_read(folder):
     (folder / "images" / "_annotations.coco.json").write_text(json.dumps(data))
     (sample,) = open_dataset("folder", folder, check="all")
     assert sample.instances[0].box == (1, 2, 4, 6)
+
+
+def test_images_that_a_decoder_repairs_are_named(folder, capfd):
+    rng = np.random.default_rng(0)
+    whole = cv2.imencode(".jpg", rng.integers(0, 255, (HEIGHT, WIDTH, 3), np.uint8))[1].tobytes()
+    (folder / "images" / "a.jpg").write_bytes(whole)
+    (folder / "images" / "b.jpg").write_bytes(whole[: len(whole) // 2] + b"\xff\xd9")
+    images = [
+        {"id": i, "file_name": name, "width": WIDTH, "height": HEIGHT} for i, name in enumerate(("a.jpg", "b.jpg"))
+    ]
+    (folder / "dataset.json").write_text(json.dumps({"images": images, "annotations": [], "categories": []}))
+    assert main(["datasets", "check", "folder", "--root", str(folder)]) == 0
+    lines = [line for line in capfd.readouterr().err.splitlines() if "the decoder repairs it" in line]
+    assert len(lines) == 1
+    assert "b.jpg" in lines[0]
 
 
 def test_folders_of_images_are_classes_if_no_labels_lie_there(folder):

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 
 import numpy as np
 import pytest
@@ -108,6 +109,14 @@ def test_an_interrupted_grid_continues_and_writes_its_table(recipe, tmp_path, ca
         assert row["values"] == [result["height"] for result in results]
         assert row["mean"]["value"] == pytest.approx(np.mean(row["values"]))
         assert row["also"] == [3]
+        assert row["also_intervals"] == [[3, 3]]
+    (table,) = [text for text in (out / "ablation.md").read_text("utf-8").split("\n\n") if text.startswith("|")]
+    cells = [re.split(r"(?<!\\)\|", line)[1:-1] for line in table.splitlines()]
+    heading, _, *lines = [[cell.strip() for cell in line] for line in cells]
+    assert heading[:6] == ["", "height, m", "95 % interval", "seeds", "steps", "95 % interval"]
+    assert {line[3] for line in lines} == {"3"}
+    for column in (1, 4):
+        assert len({len(line[column].partition(".")[2]) for line in lines}) == 1, "one number of digits"
     assert record["published_order_holds"] is True
     page = (out / "ablation.html").read_text("utf-8")
     assert "<svg" in page.partition("no | rate")[2]

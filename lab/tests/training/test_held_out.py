@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from tests.support.coco_files import write_coco
 
-from sonjit._util import data_files
+from sonjit._util import InputError, data_files
+from sonjit.cli import main
 from sonjit.results.skeletons import load_skeleton
 from sonjit_lab.training.recipes import TrainingRequest, run_recipe
 
@@ -63,3 +64,40 @@ def test_images_without_people_are_held_out_with_a_line(tmp_path, caplog):
     results = trained("keypoint-detector", tmp_path / "run", people_folder(tmp_path / "data", forget))
     assert "similar images may be on both sides" in results["split"]
     assert "similar images may be on both sides" in caplog.text
+
+
+def test_a_run_continues_when_its_data_moved(tmp_path):
+    first = people_folder(tmp_path / "data")
+    before = trained("keypoint-detector", tmp_path / "run", first)
+    moved = first.rename(tmp_path / "scratch")
+    assert trained("keypoint-detector", tmp_path / "run", moved) == before
+    data = data_files.read_json(moved / "dataset.json")
+    data["annotations"][0]["keypoints"][0] += 1
+    data_files.write_json(moved / "dataset.json", data)
+    with pytest.raises(InputError, match="data_sha256"):
+        trained("keypoint-detector", tmp_path / "run", moved)
+
+
+def test_runs_are_evaluated_and_described_by_their_folder(tmp_path, capfd):
+    data = people_folder(tmp_path / "data")
+    run = tmp_path / "run"
+    trained("keypoint-detector", run, data)
+    out = tmp_path / "evaluation"
+    words = ["eval", "--protocol", "mediapipe-card", "--model", str(run), "--data", "folder", "--root", str(data)]
+    assert main([*words, "--out", str(out)]) == 0
+    record = data_files.read_json(out / "eval.json")
+    assert record["model"]["name"] == "keypoint-detector"
+    assert record["runs"][0]["evaluated"] == 12
+    assert main(["card", str(out / "eval.json"), "--out", str(tmp_path / "cards"), "--name", "mine"]) == 0
+    card = (tmp_path / "cards" / "mine.md").read_text("utf-8")
+    saved = data_files.read_json(run / "settings.json")
+    for fact in (
+        "recipe: keypoint-detector",
+        "seed: 0",
+        f"data, SHA-256: {saved['data_sha256']}",
+        "losses of step 1: ",
+    ):
+        assert fact in card
+    assert "held-out images: by subject, 2 to train on and 1 held out" in card
+    assert main([*words, "--weights", str(run)]) == 2
+    assert "cannot be combined with --weights" in capfd.readouterr().err

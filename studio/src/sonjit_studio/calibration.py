@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -26,6 +27,7 @@ _BAD_FIT_PX, _BAD_FIT_RATIO = 0.5, 2.0  # RMS error that exceeds both, the latte
 _MAX_DESIGN_EFFECT, _LATE_RATIO = 2.0, 2.0
 """Design effect above which each camera's images are also fitted alone, and the factor by which those errors must be
 smaller for the images of a frame set to count as taken at different times."""
+_MIN_TILT_DEG = 20.0  # tilt of a board to which one image must come, so that it determines the lens
 _MAX_FOCAL_ERROR = 0.02  # relative standard error of a focal length above which it is reported
 
 
@@ -262,7 +264,8 @@ def calibrate(
     timing = [_late_problem(apart_px, joint_px, has_own_lenses=bool(own_fits))] if is_late else []
     if image_times:
         timing = [_image_times_problem(calibration, joint_px)]
-    return replace(calibration, problems=(*observations.problems, *timing, *_quality_problems(calibration)))
+    doubts = (*_quality_problems(calibration), *_tilt_problems(calibration, own_covariances))
+    return replace(calibration, problems=(*observations.problems, *timing, *doubts))
 
 
 def _fit_apart(
@@ -356,6 +359,23 @@ def calibrate_lens(observations: boards.BoardObservations, *, lens: estimates.Le
     """Calibrate one camera's lens from the most varied images of a recording."""
     (size,) = observations.sizes.values()
     return calibrate(replace(observations, found=tuple(estimates.most_varied(observations.found, size))), lens=lens)
+
+
+def _tilt_problems(calibration: RigCalibration, names: Iterable[str]) -> Iterator[str]:
+    """Yield a line for each camera whose lens was estimated from boards that face it, which leave the lens open."""
+    for name in names:
+        view, tilts = calibration.rig[name], list[float]()
+        for observation, _ in calibration.seen_by(name):
+            pose = calibration.target_poses[observation.pose_key]
+            rotation, _ = estimates.compose_transforms((view.R, view.t), pose)
+            tilts.append(math.degrees(math.acos(min(abs(float(rotation[2, 2])), 1.0))))
+        is_flat = all(observation.target.is_flat for observation, _ in calibration.seen_by(name))
+        if tilts and is_flat and max(tilts) < _MIN_TILT_DEG:
+            yield (
+                f"camera {name}: the board is tilted by at most {max(tilts):.0f} degrees in its {len(tilts)} images: "
+                "its lens is not determined, and the image's corners may be wrong by many pixels. Tilt the board by "
+                "30 degrees or more, in several directions, or give the lens with --lenses"
+            )
 
 
 def _quality_problems(calibration: RigCalibration) -> list[str]:

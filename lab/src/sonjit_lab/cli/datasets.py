@@ -15,7 +15,7 @@ from sonjit.media.sources.images import encode_image
 from sonjit_lab import datasets, redundant_facts
 from sonjit_lab.datasets.convert import convert_dataset
 from sonjit_lab.datasets.folder import ClassFolders
-from sonjit_lab.datasets.registry import check_sample, draw_contact_sheet, spread_indices
+from sonjit_lab.datasets.registry import check_sample, decoder_warning, draw_contact_sheet, spread_indices
 from sonjit_lab.datasets.sample import name_of, ordered_hand
 
 app = App(
@@ -255,6 +255,8 @@ def _select_samples(
                 check_sample(sample)
                 if images:
                     sample.rgb()
+                    if isinstance(sample.image, Path) and (warning := decoder_warning(sample.image)):
+                        sys.stderr.write(f"sonjit: {sample.image}: {warning}\n")
                 good.append(index)
             except InputError as error:
                 if not skip_bad:

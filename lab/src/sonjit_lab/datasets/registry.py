@@ -5,6 +5,8 @@ The records of the sets come from `catalog.toml` and from `register`.
 
 import inspect
 import os
+import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -51,6 +53,29 @@ def check_sample(sample: Sample) -> None:
             _check_projection(sample, instance, sample.camera)
         if instance.keypoints_px is not None:
             _check_place(sample, instance, instance.keypoints_px)
+
+
+def decoder_warning(path: Path) -> str | None:
+    """Return what a JPEG decoder reports about an image that it repairs, such as missing data; None without a report.
+
+    libjpeg writes its reports to the standard error of the process, which is read here.
+    """
+    import cv2
+
+    if path.suffix.lower() not in (".jpg", ".jpeg"):
+        return None
+    sys.stderr.flush()
+    before = os.dup(2)
+    with tempfile.TemporaryFile() as file:
+        os.dup2(file.fileno(), 2)
+        try:
+            cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_REDUCED_GRAYSCALE_8)
+        finally:
+            os.dup2(before, 2)
+            os.close(before)
+        file.seek(0)
+        text = file.read().decode("utf-8", "replace").strip()
+    return f"the decoder repairs it ({text.splitlines()[0]}); copy or download it again" if text else None
 
 
 def check_all(dataset: Dataset, *, skip_bad: bool = False) -> Dataset:

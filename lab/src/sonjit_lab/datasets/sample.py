@@ -205,7 +205,7 @@ def ordered_hand(hand: Instance, source: str = "") -> Instance | None:
     if hand.skeleton == HAND_SKELETON:
         return hand if len(points) == len(names) else None
     indices = hand.keypoint_indices(names)
-    if indices is None and len(points) == len(names):
+    if indices is None and len(points) == len(names) and np.isfinite(points).any():
         own = ", ".join(hand.keypoint_names[:3])
         given = f"the keypoints {own}, ... have other names" if own else "the keypoints have no names"
         raise InputError(

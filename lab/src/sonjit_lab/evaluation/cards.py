@@ -1,5 +1,6 @@
 """Write model cards from evaluations."""
 
+import json
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -55,6 +56,8 @@ _TRAINING = {
     "learning_rate": "learning rate",
     "optimizer": "optimizer",
     "seed": "seed",
+    "held_out_by": "held-out images",
+    "held_out_sha256": "held-out images, SHA-256 of their names",
 }
 """Titles of a run's settings."""
 _GROUP_HEADINGS = ("sd", "least", "greatest", "95 % interval", "of", "people", "not found")
@@ -222,12 +225,14 @@ def _own_description(records: Sequence[predictions.EvaluationRecord], request: C
         yield docs.Text("Not stated (`sonjit card --intended-use`).")
     yield docs.Heading("Training")
     yield docs.Text(f"Data: {request.training_data or 'not stated (`sonjit card --training-data`)'}.")
-    for folder in dict.fromkeys(Path(item.get("path", "")).parent for record in records for item in _own_files(record)):
+    paths = (Path(item.get("path", "")) for record in records for item in _own_files(record))
+    for folder in dict.fromkeys(path if path.is_dir() else path.parent for path in paths):
         if not (folder / "settings.json").is_file() or not (folder / "result.json").is_file():
             continue
         settings = data_files.read_json(folder / "settings.json")
         result = data_files.read_json(folder / "result.json")
         facts = [f"{title}: {settings[key]}" for key, title in _TRAINING.items() if settings.get(key) is not None]
+        facts += _losses(folder / "log.jsonl")
         if started := settings.get("environment", {}):
             facts.append(f"command: {' '.join(started['command'])}")
             facts.append(", ".join(f"{name} {value}" for name, value in started["versions"].items()))
@@ -236,6 +241,15 @@ def _own_description(records: Sequence[predictions.EvaluationRecord], request: C
             f"{name} at the end of the training: {value:.4g}" for name, value in results if isinstance(value, float)
         ]
         yield docs.BulletList(tuple(facts))
+
+
+def _losses(log: Path) -> list[str]:
+    """Return the losses of the last step of a run, and what was evaluated before and after it, in lines."""
+    rows = [json.loads(line) for line in log.read_text("utf-8").splitlines()] if log.is_file() else []
+    if not rows:
+        return []
+    losses = ", ".join(f"{name} {value:.4g}" for name, value in rows[-1]["losses"].items())
+    return [f"losses of step {rows[-1]['step']}: {losses}"]
 
 
 def landmark_file(record: predictions.EvaluationRecord) -> predictions.FileRecord | None:

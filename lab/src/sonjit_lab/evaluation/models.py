@@ -26,8 +26,19 @@ if TYPE_CHECKING:
 TRACKING_PASSES = 5  # passes over an image without predecessor, so that tracking crops by the last one
 _DEFAULTS: Final = {"search": "fast", "smoothing": "published", "max_instances": 4}
 """Search and smoothing of the cards, with more instances than an image labels, because sets label only some of them."""
-_NETWORKS = ("internet", "handoccnet", "deformer", "mask-rcnn", "hand-masks", "cam-*", "fc-*")
+_NETWORKS = ("keypoint-detector", "internet", "handoccnet", "deformer", "mask-rcnn", "hand-masks", "cam-*", "fc-*")
 _CLASSIFIERS = ("cam-", "fc-")
+_LANDMARKS = {
+    "hand-full": "hands-full",
+    "hand-lite": "hands-lite",
+    "hand-heavy": "hands-full",
+    "timm-landmarks": "hands-full",
+    "face-mesh": "face-mesh",
+    "pose-lite": "body-lite",
+    "pose-full": "body-full",
+    "pose-heavy": "body-heavy",
+}
+"""Detectors of the landmark networks that recipes train."""
 
 
 class DetectorModel(records.Model):
@@ -92,7 +103,8 @@ class ModelChoice:
     """Model with its files and options, as for `sonjit eval`.
 
     Attributes:
-        name: A detector's kind and model such as hands-full, or a network of sonjit networks with --weights.
+        name: A detector's kind and model such as hands-full, a network of sonjit networks with --weights, or the
+            folder of a run of sonjit train.
         predictions: File of predictions to evaluate instead: .npz with id (N,) and keypoints_px, keypoints_m,
             vertices_m, side, score and so on; COCO's results as .json; or what sonjit hands --save wrote for a folder
             of images.
@@ -138,6 +150,8 @@ class ModelChoice:
 
     def __post_init__(self) -> None:
         """Refuse no model, and two models at once."""
+        if self.name is not None and Path(self.name).is_dir():
+            self._use_run(Path(self.name))
         if self.name is None and self.predictions is None:
             raise InputError("sonjit eval requires --model or --predictions")
         if self.name is not None and self.predictions is not None:
@@ -154,6 +168,21 @@ class ModelChoice:
             for name, value in of_classifiers.items():
                 if value is not None:
                     raise InputError(f"--{name} {value} applies only to classifiers such as --model cam-small")
+
+    def _use_run(self, folder: Path) -> None:
+        """Replace the folder of a run by the name of its network and its weights."""
+        from sonjit_lab.networks.checkpoints import saved_network, weight_file
+
+        saved = saved_network(weight_file(folder))
+        if saved is None:
+            raise InputError(f"--model {folder}: its weights do not name their network. Give --model and --weights")
+        field, name = ("weights", saved.name)
+        if saved.name in _LANDMARKS:
+            field, name = "landmark_model", _LANDMARKS[saved.name]
+        if getattr(self, field) is not None:
+            raise InputError(f"--model {folder} cannot be combined with --{field.replace('_', '-')}")
+        object.__setattr__(self, "name", name)  # the dataclass is frozen for callers
+        object.__setattr__(self, field, str(folder))
 
     @property
     def is_classifier(self) -> bool:
@@ -205,6 +234,8 @@ def open_model(choice: ModelChoice) -> records.Model:
             boxes=None if choice.boxes is None else Path(choice.boxes),
             device=device,
         )
+    if choice.name == "keypoint-detector":
+        return network_models.KeypointModel(required_checkpoint("keypoint-detector", choice.weights), str(device))
     if choice.name == "handoccnet":
         return network_models.HandOccNetModel(choice.weights, choice.mano, device)
     if choice.name == "deformer":

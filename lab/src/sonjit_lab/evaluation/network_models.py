@@ -8,6 +8,7 @@ present. Source: Moon et al. 2020, InterHand2.6M, and its released evaluation.
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,7 +23,7 @@ from sonjit.geometry.cameras import Intrinsics, assumed_camera
 from sonjit.results import Box
 from sonjit.segmentation.instances import Instances
 from sonjit_lab.datasets import Instance, Sample
-from sonjit_lab.datasets.sample import frames_around, ordered_hand
+from sonjit_lab.datasets.sample import HAND_SKELETON, frames_around, ordered_hand
 from sonjit_lab.evaluation.predictions import Mode, Model, Prediction, known_points
 from sonjit_lab.explain.classes import LocalizeBy, localize_classes
 from sonjit_lab.explain.mask_networks import CATEGORIES, instances_from, load_hand_masks
@@ -32,12 +33,14 @@ from sonjit_lab.meshes.mano_networks import box_around_hand, frame_crop, hand_cr
 from sonjit_lab.networks import internet
 from sonjit_lab.networks.classifiers import Classifier, View
 from sonjit_lab.networks.deformer import GAP, box_around, rotate_to_camera
+from sonjit_lab.networks.keypoint_detector import KeypointDetector
 from sonjit_lab.networks.mask_rcnn.files import load_mask_rcnn
 from sonjit_lab.networks.mask_rcnn.mask_rcnn import Category
 from sonjit_lab.networks.registry import required_checkpoint
 from sonjit_lab.networks.rootnet import depth_of_box
 
 _CLASSES = 5
+_MIN_VISIBLE = 0.5  # probability from which a keypoint counts as visible
 _MIN_SCORE = 0.05  # minimum score of instances: that of Mask R-CNN
 _BOX_ENLARGEMENT = 1.5  # relative to the data set's box, as in HandOccNet's evaluation on HO-3D
 _CACHED_FRAMES = 1024  # encoded frames: a window reaches 30 to each side
@@ -94,6 +97,33 @@ class ClassifierModel(Model):
                 map=item.values,
             )
             for item in found
+        ]
+
+
+class KeypointModel(Model):
+    """The studio's keypoint detector in the boxes around the labelled keypoints, by a run of `keypoint-detector`."""
+
+    def __init__(self, weights: str, device: str) -> None:
+        self._detector = KeypointDetector(weights, device)
+
+    def find(self, sample: Sample, rgb: NDArray[np.uint8], mode: Mode) -> list[Prediction]:
+        hands = [
+            (number, hand, box)
+            for number, instance in enumerate(sample.instances)
+            if (hand := ordered_hand(instance)) and (box := replace(hand, box=None).bounds())
+            if min(box[2] - box[0], box[3] - box[1]) >= 1
+        ]
+        found = self._detector.detect(rgb, [box for *_, box in hands])
+        return [
+            Prediction(
+                skeleton=HAND_SKELETON,
+                side=hand.side,
+                keypoints_px=item.keypoints.astype(np.float64),
+                visible=np.asarray(item.visible > _MIN_VISIBLE, np.bool_),
+                score=float(np.mean(item.confidence)),
+                instance=number,
+            )
+            for (number, hand, _), item in zip(hands, found, strict=True)
         ]
 
 

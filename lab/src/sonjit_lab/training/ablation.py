@@ -7,7 +7,7 @@ Each row is trained with each seed. The table of results is written as `ablation
 import json
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise, product
 from pathlib import Path
@@ -17,7 +17,7 @@ from typing import NamedTuple
 from sonjit._util import InputError, JobError, data_files, json_from
 from sonjit.report import documents as docs
 from sonjit_lab.training.recipes import Ablation, AblationRow, Recipe, TrainingRequest, load_recipe, prepare, run_recipe
-from sonjit_lab.training.run_folder import RESULT
+from sonjit_lab.training.run_folder import RESULT, differing
 
 SWEEP = "sweep"  # name of the grid of a sweep
 
@@ -38,7 +38,7 @@ class RowResult:
     values: tuple[float, ...]  # values of the metric by seed
     mean: Mean  # mean of the values, with its interval
     published: float | None  # value in the published table
-    also: tuple[float, ...] = ()  # means of the other results in the table
+    also: tuple[Mean, ...] = ()  # means of the other results in the table
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ def _run_grid(
     for place, row in enumerate(grid.rows):
         own_results = [results[place, seed] for seed in grid.seeds]
         values = _numbers(own_results, grid.metric)
-        also = tuple(fmean(_numbers(own_results, key)) for key in grid.also)
+        also = tuple(mean_with_interval(_numbers(own_results, key)) for key in grid.also)
         rows.append(RowResult(row.label, values, mean_with_interval(values), row.published, also))
     return AblationResult(recipe.name, name, grid, tuple(rows), request.smoke)
 
@@ -125,7 +125,7 @@ def _finished_results(recipe: Recipe, run: TrainingRequest) -> Mapping[str, obje
     saved = data_files.read_json(file)
     now = prepare(recipe, run)
     for name, value in (("settings", now.settings), ("inputs", now.inputs())):
-        if saved.get(name) != json.loads(json_from(value, spaced=True, default=str)):
+        if differing(saved.get(name) or {}, json.loads(json_from(value, spaced=True, default=str))):
             raise InputError(f"{run.out}: contains a run with other {name} ({RESULT}). Choose another folder.")
     return {key: math.nan if value is None else value for key, value in saved["results"].items()}  # null is NaN
 
@@ -186,7 +186,15 @@ def record_of(result: AblationResult) -> dict[str, object]:
         **{key: getattr(result.grid, key) for key in of_grid},
         "seeds": result.grid.seeds,
         "interval": "95 %, Student's t over seeds",
-        "rows": [{**asdict(row), "mean": row.mean._asdict()} for row in result.rows],
+        "rows": [
+            {
+                **asdict(row),
+                "mean": row.mean._asdict(),
+                "also": [mean.value for mean in row.also],
+                "also_intervals": [[mean.low, mean.high] for mean in row.also],
+            }
+            for row in result.rows
+        ],
         "published_order_holds": has_published_order,
         "steps": steps,
     }
@@ -203,20 +211,32 @@ def save_ablation(result: AblationResult, out: Path) -> str:
     return text
 
 
+def _digits(values: Iterable[float]) -> int:
+    """Return the number of digits after the point of a column, so that its largest value has four."""
+    largest = max((abs(value) for value in values if math.isfinite(value)), default=0)
+    return 2 if largest == 0 else max(0, 3 - math.floor(math.log10(largest)))
+
+
+def _cells(mean: Mean, digits: int) -> tuple[str, str]:
+    value, low, high = (docs.number(part, digits) for part in mean)
+    return value, f"{low} to {high}"
+
+
 def _blocks(result: AblationResult) -> Iterator[docs.Block]:
     grid, rows = result.grid, result.rows
-    largest = max((abs(row.mean.value) for row in rows if math.isfinite(row.mean.value)), default=0)
-    digits = 2 if largest == 0 else max(0, 3 - math.floor(math.log10(largest)))  # three significant ones
+    digits = _digits(row.mean.value for row in rows)
+    of_also = [_digits(row.also[index].value for row in rows) for index in range(len(grid.also))]
     published = any(row.published is not None for row in rows)
     if result.smoke:
         yield docs.Text("Smoke size: compare only the order of the rows, not the values.")
     unit = f", {grid.unit}" if grid.unit else ""
-    headings = ("", f"{grid.metric}{unit}", "95 % interval", *grid.also, *(("published",) if published else ()))
+    further = (text for name in grid.also for text in (name, "95 % interval"))
+    headings = ("", f"{grid.metric}{unit}", "95 % interval", "seeds", *further, *(("published",) if published else ()))
     lines: list[tuple[str, ...]] = []
     for row in rows:
-        value, low, high = (docs.number(part, digits) for part in row.mean)
-        also, last = (f"{value:.4g}" for value in row.also), (docs.number(row.published),) if published else ()
-        lines.append((row.label, value, f"{low} to {high}", *also, *last))
+        also = (text for mean, own in zip(row.also, of_also, strict=True) for text in _cells(mean, own))
+        last = (docs.number(row.published, digits),) if published else ()
+        lines.append((row.label, *_cells(row.mean, digits), str(len(row.values)), *also, *last))
     yield docs.Table(headings, tuple(lines))
     better = "Higher" if grid.higher_is_better else "Lower"
     direction = "" if result.name == SWEEP else f" {better} is better."

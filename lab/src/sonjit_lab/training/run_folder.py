@@ -214,6 +214,20 @@ def environment() -> dict[str, object]:
     return {"command": sys.argv, "versions": version.installed_versions(_LIBRARIES), "platform": platform.platform()}
 
 
+def differing(before: Mapping[str, object], now: Mapping[str, object]) -> list[str]:
+    """Return the names whose values differ, sorted. A file or folder may have moved if its hash is the same.
+
+    >>> differing({"data": "a", "data_sha256": "1", "seed": 0}, {"data": "b", "data_sha256": "1", "seed": 1})
+    ['seed']
+    """
+
+    def is_moved(name: str) -> bool:
+        key = f"{name}_sha256"
+        return before.get(key) is not None and before.get(key) == now.get(key)
+
+    return sorted(name for name in {*before, *now} if before.get(name) != now.get(name) and not is_moved(name))
+
+
 def _check_same_run(file: Path, settings: dict[str, Any]) -> None:
     """Compare the settings of a run with those in its folder; warn if only its libraries have changed."""
     try:
@@ -223,7 +237,7 @@ def _check_same_run(file: Path, settings: dict[str, Any]) -> None:
         raise InputError(f"{file}: damaged, or of another version of Sonjit. Choose another folder.") from None
     now = settings.pop(ENVIRONMENT)["versions"]
     before = {name: value for name, value in before.items() if (name, value) not in _REMOVED.items()}
-    if differ := sorted(name for name in {*before, *settings} if before.get(name) != settings.get(name)):
+    if differ := differing(before, settings):
         raise InputError(
             f"{file.parent}: contains a run with other settings ({SETTINGS}: {', '.join(differ)}). "
             "Choose another folder."

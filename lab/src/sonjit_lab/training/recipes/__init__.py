@@ -236,10 +236,14 @@ class TrainingRequest:
     def inputs(self, data: str | None = None) -> dict[str, object]:
         """Return the inputs that identify a run in addition to its settings, with hashes of its files.
 
+        A run whose files moved stays the same, if their hashes do.
+
         Args:
             data: Description of the data. Default: their path.
         """
         files = {"data": self.data, "images": self.images, "weights": Path(self.weights or "published")}
+        texts = ((name, value) for name, value in self.settings.items() if isinstance(value, str))
+        files |= {name: Path(value) for name, value in texts if value.endswith(_WEIGHT_FILES)}
         hashes = {
             f"{name}_sha256": sha256_of_folder(path, without=self.out) if path.is_dir() else sha256_of_file(path)
             for name, path in files.items()
