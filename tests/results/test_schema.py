@@ -191,10 +191,33 @@ def test_a_type_that_is_defined_again_replaces_its_predecessor(monkeypatch):
 
     first, second = defined("Paw"), defined("Paw")
     assert register_result(first) is first
-    assert first.handedness is None
     register_result(second)
     assert schema.RESULT_TYPES.get("paws") is second
     with pytest.raises(Exception, match="paws"):
         register_result(defined("Other"))
     paw = second(points(2))
     assert (paw.title, paw.measure(), list(paw.parts)) == ("paw", {}, [paw])
+
+
+def test_points_of_a_registered_type_move_by_their_declaration_whatever_their_names():
+    @dataclass(eq=False)
+    class Bird(Result):
+        keypoints: np.ndarray
+        wings: np.ndarray
+        bones: np.ndarray
+        score: float = 1.0
+        id: int | None = None
+        kind: ClassVar[str] = "bird"
+        schema: ClassVar[tuple] = (
+            Points("keypoints", "keypoints", ("x", "y", "z")),
+            Points("wings", "wings"),
+            Points("bones", "bones", ("x_m", "y_m", "z_m")),
+        )
+
+    bird = Bird(points(2), points(3), points(2, start=1))
+    bird.move(10, 20, 640, 480)
+    np.testing.assert_array_equal(bird.wings, np.add(points(3), (10, 20, 0)))
+    np.testing.assert_array_equal(bird.bones, points(2, start=1))
+    bird.flip(640)
+    np.testing.assert_array_equal(bird.wings[:, 0], 640 - (points(3)[:, 0] + 10))
+    np.testing.assert_array_equal(bird.bones, points(2, start=1) * (-1, 1, 1))

@@ -17,7 +17,7 @@ import numpy as np
 from sonjit._util import Float32Array, JsonObject, data_files
 from sonjit.results.lists import ResultList
 from sonjit.results.names import BodyKeypoint, FaceKeypoint, HandKeypoint
-from sonjit.results.schema import RESULT_TYPES, Box, Points, PointScore, Result, Value, register_result
+from sonjit.results.schema import RESULT_TYPES, Box, Points, PointScore, Result, Role, Value, register_result
 from sonjit.results.skeletons import Skeleton
 
 R = TypeVar("R", bound=Result)
@@ -224,6 +224,7 @@ class Hand(Result):
         Value("distance_m", "distanceM", full=True, is_optional=True),
         Value("distance_error_m", "distanceErrorM", full=True, is_optional=True),
     )
+    unwritten: ClassVar[Mapping[str, Role]] = {"published": "points"}
 
     if TYPE_CHECKING:
 
@@ -297,7 +298,7 @@ class Face(Result):
         Value("score", "score", full=True),
         Value("id", "id", full=True),
         Value("blendshapes", "blendshapes", full=True, is_optional=True),
-        Value("transform", "transform", full=True, is_optional=True),
+        Value("transform", "transform", full=True, is_optional=True, is_pose=True),
     )
 
     if TYPE_CHECKING:
@@ -345,6 +346,7 @@ class Body(Result):
         Value("id", "id", full=True),
         Value("box", "box", full=True, is_box=True),
     )
+    unwritten: ClassVar[Mapping[str, Role]] = {"mask": "mask"}
 
     if TYPE_CHECKING:
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
 from functools import cache
-from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeAlias, TypeVar, cast
 
 import numpy as np
 
@@ -21,9 +21,17 @@ R = TypeVar("R", bound="Result")
 
 RESULT_TYPES: extensions.Registry[type[Result]] = extensions.Registry("list of results")
 """Result types by the name of a frame's list."""
-_MIRRORED_TRANSFORM = np.array([[1, -1, -1, -1], [-1, 1, 1, 1], [-1, 1, 1, 1], [1, 1, 1, 1]], np.float32)
-"""Signs of the transform of a face between the mirror images of both its spaces."""
+_MIRRORED_POSE = np.array([[1, -1, -1, -1], [-1, 1, 1, 1], [-1, 1, 1, 1], [1, 1, 1, 1]], np.float32)
+"""Signs of a pose (4, 4) between the mirror images of both its spaces."""
 _FLOAT32_RANGE = np.finfo(np.float32).min, np.finfo(np.float32).max
+
+
+Role: TypeAlias = Literal["pixels", "metres", "points", "box", "mask", "pose"]
+"""What a field describes in the image, which decides how it changes when its result is moved or mirrored.
+
+pixels: points (N, 2 or 3) in pixels of the image. metres: points (N, 2 or 3) around an origin. points: `HandPoints`.
+box: a `Box`. mask: a value (H, W) per pixel of the image. pose: a matrix (4, 4) to the camera.
+"""
 
 
 @dataclass(frozen=True)
@@ -34,6 +42,7 @@ class Value:
     key: str  # key in JSON
     full: bool = False  # only `to_dict(full=True)` contains it
     is_box: bool = False  # the value is a `Box`, an object in JSON
+    is_pose: bool = False  # the value is a matrix (4, 4) to the camera
     is_optional: bool = False  # JSON omits the key if the value is None
     # Named tuple type of the value, an object in JSON. None means another type.
     record: type[tuple[Any, ...]] | None = None
@@ -64,7 +73,7 @@ class PointScore:
 
 @dataclass(frozen=True)
 class Points:
-    """Attribute with keypoints, (K, 2 or 3) float32."""
+    """Attribute with keypoints, (K, 2 or 3) float32: in pixels, or in metres if the names of columns end in `_m`."""
 
     name: str  # name of the attribute
     key: str  # key of the list in JSON
@@ -73,6 +82,11 @@ class Points:
     strict_axes: int | None = None  # number of coordinates in JSON that is not full. None means all.
     flat_counts: tuple[int, ...] = ()  # numbers of keypoints without z, such as the six of a face's box
     named: bool = True  # write the skeleton's names of the points
+
+    @property
+    def role(self) -> Role:
+        """Return the role of the points in the image."""
+        return "metres" if any(column.endswith("_m") for column in self.columns) else "pixels"
 
     def axes(self, points: Float32Array, *, full: bool) -> str:
         """Return the axes of "xyz" that JSON contains for points (K, 2 or 3) in pixels or metres."""
@@ -91,6 +105,7 @@ class Result:
         kind: Name of one instance: "hand".
         list_name: Name of the list in a frame: "hands".
         schema: Fields in JSON and columns in row tables, in their order.
+        unwritten: Roles of the fields that are neither in JSON nor in tables and depend on the place in the image.
         skeletons: Skeleton by the number of keypoints: one of `list_skeletons()`, or a `Skeleton` of your own.
         members: JSON name and type of parts with their own keypoints, by attribute. Only a person has members.
         measure_names: Names of all measures that `measure` returns.
@@ -103,6 +118,7 @@ class Result:
     kind: ClassVar[str]
     list_name: ClassVar[str]
     schema: ClassVar[tuple[Value | Points, ...]]
+    unwritten: ClassVar[Mapping[str, Role]] = {}
     skeletons: ClassVar[Mapping[int, str | Skeleton]]
     members: ClassVar[Mapping[str, tuple[str, type[Result]]]] = {}
     measure_names: ClassVar[tuple[str, ...]] = ()
@@ -172,36 +188,40 @@ class Result:
         """Move the result from a part of an image, which begins at x and y, to the image of that width and height."""
         offset = np.array([x, y, 0], np.float32)
         for part in self.parts:
-            for name, value in _known_fields(part):
-                if name in ("keypoints", "extra_keypoints"):
-                    setattr(part, name, value + offset[: value.shape[1]])
-                elif name == "published":
-                    setattr(part, name, value._replace(keypoints=value.keypoints + offset))
-                elif name == "box":
-                    setattr(part, name, (value[0] + x, value[1] + y, value[2] + x, value[3] + y))
-                elif name == "mask":
-                    below, right = height - y - value.shape[0], width - x - value.shape[1]
-                    setattr(part, name, np.pad(value, ((y, below), (x, right))))
+            for name, role, value in _placed_fields(part):
+                match role:
+                    case "pixels":
+                        setattr(part, name, value + offset[: value.shape[1]])
+                    case "points":
+                        setattr(part, name, value._replace(keypoints=value.keypoints + offset))
+                    case "box":
+                        setattr(part, name, (value[0] + x, value[1] + y, value[2] + x, value[3] + y))
+                    case "mask":
+                        below, right = height - y - value.shape[0], width - x - value.shape[1]
+                        setattr(part, name, np.pad(value, ((y, below), (x, right))))
+                    case "metres" | "pose":  # relative to the instance, or to the camera
+                        pass
 
     def flip(self, width: int) -> None:
         """Mirror x in an image of that width in pixels. Names keep the person's own left and right."""
         mirror, offset = np.array([-1, 1, 1], np.float32), np.array([width, 0, 0], np.float32)
         for part in self.parts:
-            for name, value in _known_fields(part):
-                if name in ("keypoints", "extra_keypoints"):
-                    axes = value.shape[1]
-                    setattr(part, name, value * mirror[:axes] + offset[:axes])
-                elif name == "keypoints_3d":
-                    setattr(part, name, value * mirror)
-                elif name == "published":
-                    setattr(part, name, value.flipped(width))
-                elif name == "box":
-                    left, right = (float(np.float32(width - x)) for x in (value[2], value[0]))
-                    setattr(part, name, (left, value[1], right, value[3]))
-                elif name == "transform":
-                    setattr(part, name, value * _MIRRORED_TRANSFORM)
-                elif name == "mask":
-                    setattr(part, name, np.ascontiguousarray(value[:, ::-1]))
+            for name, role, value in _placed_fields(part):
+                match role:
+                    case "pixels":
+                        axes = value.shape[1]
+                        setattr(part, name, value * mirror[:axes] + offset[:axes])
+                    case "metres":
+                        setattr(part, name, value * mirror[: value.shape[1]])
+                    case "points":
+                        setattr(part, name, value.flipped(width))
+                    case "box":
+                        left, right = (float(np.float32(width - x)) for x in (value[2], value[0]))
+                        setattr(part, name, (left, value[1], right, value[3]))
+                    case "mask":
+                        setattr(part, name, np.ascontiguousarray(value[:, ::-1]))
+                    case "pose":
+                        setattr(part, name, value * _MIRRORED_POSE)
 
     def freeze(self) -> Self:
         """Give the result its own arrays, which are read-only, and return it. Detectors and readers of tables call it.
@@ -295,6 +315,23 @@ def _known_fields(part: Result) -> list[tuple[str, Any]]:
     return [(name, value) for name, value in values if value is not None]
 
 
+def _placed_fields(part: Result) -> list[tuple[str, Role, Any]]:
+    """Return the names, roles and values of the fields that depend on the place in the image and are not None."""
+    return [(name, role, value) for name, role in _roles(type(part)) if (value := getattr(part, name)) is not None]
+
+
+@cache
+def _roles(kind: type[Result]) -> tuple[tuple[str, Role], ...]:
+    """Return the roles of the fields of a result type by name."""
+    roles: dict[str, Role] = {}
+    for item in kind.schema:
+        if isinstance(item, Points):
+            roles[item.name] = item.role
+        elif item.is_box or item.is_pose:
+            roles[item.name] = "box" if item.is_box else "pose"
+    return tuple((name, role) for name, role in (roles | dict(kind.unwritten)).items() if name in _field_names(kind))
+
+
 @cache
 def _field_names(kind: type[Result]) -> tuple[str, ...]:
     return tuple(item.name for item in fields(kind))  # pyright: ignore[reportArgumentType]
@@ -329,8 +366,6 @@ def register_result(kind: type[R]) -> type[R]:
     A class that is defined again, such as by a reloaded module or a notebook cell, replaces its predecessor. Raise
     InputError if another type has that list.
     """
-    if not hasattr(kind, "handedness"):  # of events
-        kind.handedness = None  # pyright: ignore[reportAttributeAccessIssue]
     entry = RESULT_TYPES.get(kind.list_name)
     is_same = entry is not None and (entry.__module__, entry.__qualname__) == (kind.__module__, kind.__qualname__)
     RESULT_TYPES.add(kind.list_name, kind, replace=is_same)

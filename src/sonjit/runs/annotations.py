@@ -116,7 +116,7 @@ class EventTracker:
         for instance, owner in measuring.with_owners(frame):
             if instance.id is None:
                 continue
-            key = (instance.kind, instance.id, instance.handedness)
+            key = (instance.kind, instance.id, _side_of(instance))
             if isinstance(instance, Hand):
                 gesture_key = ("", *key)
                 seen.add(gesture_key)
@@ -183,11 +183,16 @@ class EventTracker:
             del self._motions[key]
 
 
+def _side_of(of: Instance | MotionEvent) -> Handedness | None:
+    """Return the side of a hand or of its motion. Registered types may have no sides."""
+    return getattr(of, "handedness", None)
+
+
 def _begun(
     name: str, type: Literal["gesture", "motion", "measure"], begin_s: float, of: Instance | MotionEvent, value: float
 ) -> Event:
     assert of.id is not None  # frames without IDs have no events
-    return Event(name, type, "begin", begin_s, None, of.id, of.handedness, value)
+    return Event(name, type, "begin", begin_s, None, of.id, _side_of(of), value)
 
 
 def _follow_measure(
@@ -311,7 +316,7 @@ class RepetitionCounts:
                     continue
                 low, high = self._ranges_rad[column]
                 self._ranges_rad[column] = min(low, angle_rad), max(high, angle_rad)
-                key = instance.kind, instance.id, instance.handedness
+                key = instance.kind, instance.id, _side_of(instance)
                 fresh = measuring.RepetitionCounter(limits.low_rad, limits.high_rad)
                 counter = self._counters[column].setdefault(key, fresh)
                 counter.update(math.nan, previous_s)  # the previous frame may not show the instance
@@ -325,7 +330,7 @@ class RepetitionCounts:
         """Return the numbers of repetitions of an instance so far by column; none without the angle or a track ID."""
         if instance.id is None:
             return {}
-        key = instance.kind, instance.id, instance.handedness
+        key = instance.kind, instance.id, _side_of(instance)
         found = {column: counters.get(key) for column, counters in self._counters.items()}
         return {column: counter.count for column, counter in found.items() if counter is not None}
 
