@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from sonjit import InputError
 from sonjit.geometry.cameras import CalibratedCamera
-from sonjit_lab.datasets import ManoParameters
+from sonjit_lab.datasets import Instance, ManoParameters
+from sonjit_lab.datasets.sample import fit_with_mean
 from sonjit_lab.hand_models import demo_mano
 from sonjit_lab.hand_models.mano import matrix_from_axis_angle
 from sonjit_lab.hand_models.placeholders import placeholder_mano
@@ -90,6 +91,7 @@ def test_deformer_runs_without_its_losses(tmp_path):
     [
         ("ho3d_v2", "ho3d-v2", "handoccnet", {}),
         ("ho3d_v2", "ho3d-v2", "deformer", {"variant": "ho3d", "split": "train"}),
+        ("freihand_official", "freihand", "handoccnet", {}),
         ("dexycb", "dexycb", "handoccnet", {"split": "all"}),
         ("dexycb", "dexycb", "deformer", {"variant": "dexycb", "split": "all"}),
     ],
@@ -104,6 +106,19 @@ def test_data_sets_teach_them(fixture, name, recipe, more, data, tmp_path):
     assert np.isfinite(results["mpjpe_mm"])
     line = json.loads((tmp_path / "log.jsonl").read_text().splitlines()[0])
     assert ({"motion", "real", "fake"} <= line["losses"].keys()) == (recipe == "deformer")
+
+
+@pytest.mark.parametrize("flat_mean", [True, False])
+def test_an_unknown_mean_pose_follows_from_the_joints(flat_mean):
+    mano = demo_mano()
+    assert mano.mean_pose.abs().max() > 0
+    pose, betas = np.random.default_rng(1).normal(0, 0.3, 48), np.zeros(10)
+    with torch.no_grad():
+        values = (torch.tensor(own[None]).to(mano.template) for own in (pose, betas))
+        _, joints = mano(*values, flat_hand_mean=flat_mean, tips="handoccnet")
+    metres = joints[0].double().numpy() + np.array([0, 0, 0.5])
+    hand = Instance(kind="hand", side="Right", keypoints_m=metres, mesh=ManoParameters(pose, betas, None, "camera"))
+    assert fit_with_mean(hand, None, mano).flat_mean == flat_mean
 
 
 def test_missing_files_are_reported_in_one_line(tmp_path):

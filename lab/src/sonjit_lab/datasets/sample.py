@@ -337,13 +337,26 @@ def _vertices_of_fit(hand: Instance, camera: CalibratedCamera | None, mano: Mano
         raise InputError(
             f"MANO's {mano.side} hand for a {hand.side or 'hand of unknown side'}; choose that of its side"
         )
+    known = fit_with_mean(hand, camera, mano)
+    return _fit_in_camera(hand, known, camera, mano, flat_mean=bool(known.flat_mean))[0]
+
+
+def fit_with_mean(hand: Instance, camera: CalibratedCamera | None, mano: Mano) -> ManoParameters:
+    """Return a hand's MANO fit with a known mean pose: that of the set, or the one nearer to the labelled joints.
+
+    Raises:
+        InputError: The hand has no fit, or neither its mean pose nor its joints are known.
+    """
+    fit = hand.mesh
+    if fit is None:
+        raise InputError("the data set has no MANO fit of this instance")
     if fit.flat_mean is not None:
-        return _fit_in_camera(hand, fit, camera, mano, flat_mean=fit.flat_mean)[0]
+        return fit
     if hand.keypoints_m is None:
         raise InputError("neither the mean pose of this MANO fit nor its joints are known")
-    both = [_fit_in_camera(hand, fit, camera, mano, flat_mean=flat) for flat in (True, False)]
-    apart = [np.nanmean(np.linalg.norm((joints - hand.keypoints_m)[list(_FIRST)], axis=1)) for _, joints in both]
-    return both[int(np.argmin(apart))][0]
+    both = [_fit_in_camera(hand, fit, camera, mano, flat_mean=flat)[1] for flat in (True, False)]
+    apart = [np.nanmean(np.linalg.norm((joints - hand.keypoints_m)[list(_FIRST)], axis=1)) for joints in both]
+    return replace(fit, flat_mean=apart[0] < apart[1])
 
 
 def _fit_in_camera(

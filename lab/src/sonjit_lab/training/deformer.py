@@ -24,7 +24,7 @@ from torch.func import functional_call  # pyright: ignore[reportPrivateImportUsa
 from sonjit._util import Float32Array, FloatArray, InputError
 from sonjit.geometry.boxes import crop, points_into_crop
 from sonjit_lab.datasets import Instance, Sample
-from sonjit_lab.datasets.sample import frames_around
+from sonjit_lab.datasets.sample import fit_with_mean, frames_around
 from sonjit_lab.hand_models.mano import matrix_from_axis_angle
 from sonjit_lab.meshes.mano_networks import frame_crop
 from sonjit_lab.networks import create_network, load_checkpoint, modes
@@ -257,8 +257,10 @@ def pose_of(sample: Sample, hand: Instance, hands: VariantHands, rotation_rad: f
     The HO-3D variant has the OpenGL axes of that set, and poses relative to the flat hand, on all data sets. The
     DexYCB variant has principal components.
     """
-    fit = hand.mesh
-    assert fit is not None
+    assert hand.mesh is not None
+    fit, own = hand.mesh, hands.left if hand.side == "Left" else hands.right
+    if own is not None:
+        fit = fit_with_mean(hand, sample.camera, own)
     if hands.variant.pca:
         if not fit.pca or fit.frame != "camera":
             raise InputError(f"{sample.dataset}: variant=dexycb requires principal components; set variant=ho3d")

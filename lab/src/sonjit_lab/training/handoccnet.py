@@ -24,7 +24,7 @@ from sonjit.geometry.boxes import clamped_box, crop, points_into_crop, rotated_b
 from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.results.skeletons import load_skeleton
 from sonjit_lab.datasets import Instance, ManoParameters, Sample, reading
-from sonjit_lab.datasets.sample import HAND_SKELETON
+from sonjit_lab.datasets.sample import HAND_SKELETON, fit_with_mean
 from sonjit_lab.hand_models import Mano, load_mano
 from sonjit_lab.hand_models.mano import Side, axis_angle_from_matrix, matrix_from_6d, matrix_from_axis_angle
 from sonjit_lab.hand_models.placeholders import PLACEHOLDER, placeholder_mano
@@ -352,7 +352,8 @@ def _example(sample: Sample, hand: Instance, mano: Mano, side: int, change: Augm
     assert hand.mesh is not None
     assert hand.keypoints_px is not None
     rgb, joints = sample.rgb(), hand.keypoints_px.copy()
-    pose = torch.from_numpy(pose_in_camera(hand.mesh, sample.camera, mano, flat_mean=False))[None]
+    fit = fit_with_mean(hand, sample.camera, mano)
+    pose = torch.from_numpy(pose_in_camera(fit, sample.camera, mano, flat_mean=False))[None]
     betas = hand.mesh.betas
     if hand.side == "Left":
         rgb, pose = np.ascontiguousarray(rgb[:, ::-1]), mirror_poses(pose)
