@@ -8,7 +8,7 @@ https://docs.ultralytics.com/datasets/pose.
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path, PureWindowsPath
 from typing import Any, Final, NamedTuple
@@ -85,7 +85,7 @@ def find_labels(root: Path, file: Path | None = None) -> ToolLabels | None:
         tool = tool_of(path)
         if tool is not None:
             by_tool.setdefault(tool, []).append(path)
-    for tool, read in _READERS.items():
+    for tool, read in (("labelme", _labelme), ("CVAT", _cvat)):
         if found := by_tool.get(tool):
             return read(root, found)
     texts = [path for path in files if path.suffix.lower() == ".txt" and _is_yolo_text(path)]
@@ -481,6 +481,3 @@ def _add_yolo(
 
 def _relative(image: Path, root: Path) -> str:
     return image.relative_to(root).as_posix() if image.is_relative_to(root) else str(image)
-
-
-_READERS: Final[Mapping[str, Callable[[Path, Sequence[Path]], ToolLabels]]] = {"labelme": _labelme, "CVAT": _cvat}
