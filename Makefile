@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 WORKERS ?= 3  # on two cores, as tests wait for browsers and processes
 RUNS ?= 10
-COVERAGE := 90  # per cent of the branches and lines of the tracker that the tests run
+COVERAGE := 88  # per cent of the branches and lines of the tracker that the tests run
 export SONJIT_TEST_DATA ?= ../shared
 # Tests start many processes, and each would compile the sources again.
 export PYTHONDONTWRITEBYTECODE :=
@@ -103,7 +103,7 @@ torture: install models  ## damaged files, killed runs, full disks, long streams
 	$(BIN)/sonjit models pull face body rigs
 	$(BIN)/python tools/torture --minutes $(MINUTES) --seed $(SEED) $(if $(SAVE),--save $(SAVE))
 
-mutants: install models  ## break the tracker in 400 places, and report what the nearby tests do not notice; COUNT=400 SEED=1 SAVE=file
+mutants: install models  ## before a release: break the tracker in 400 places, and report what tests do not notice; COUNT=400 SEED=1 SAVE=file
 	$(BIN)/python tools/mutants.py --count $(COUNT) --seed $(SEED) $(if $(SAVE),--save $(SAVE))
 
 check: install  ## format, lint, types, import rules, sizes, generated files

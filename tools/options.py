@@ -392,16 +392,6 @@ def torture() -> str:
     return _table(("group", "tests", "tries", "failures"), rows) + _with_machine(result)
 
 
-def mutants() -> str:
-    """Return the numbers of `tools/mutants.py` by package: mutants, those that tests notice, and their share."""
-    result = json.loads((RESULTS / "mutants-xeon-2cores.json").read_text("utf-8"))
-    rows = [
-        (name, str(tried), str(noticed), f"{100 * noticed / tried:.0f} %")
-        for name, (noticed, tried) in result["packages"].items()
-    ]
-    return _table(("package", "mutants", "noticed", "share"), rows) + _with_machine(result)
-
-
 def _with_machine(result: dict[str, Any]) -> str:
     machine = result["machine"]
     return f"\n{machine['cpu']}, {machine['cores']} cores, {machine['date'][:10]}; `{result['command']}`.\n"
@@ -420,7 +410,6 @@ SECTIONS: dict[str, Callable[[], str]] = {
         speed_classes,
         app_speed,
         torture,
-        mutants,
     )
 }
 GENERATED = {ARGUMENTS: arguments, CREATE: create, BROWSER_TYPES: browser_types, BROWSER_STYLE: browser_style}

@@ -4,7 +4,6 @@ import signal
 import subprocess
 import sys
 from dataclasses import replace
-from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +12,7 @@ import pytest
 from sonjit._util.errors import InputError, JobError
 from sonjit.cli import main
 from sonjit_lab.metrics.statistics import mean_interval
-from sonjit_studio import association, labelling, learning, run_folder
+from sonjit_studio import learning, run_folder
 from sonjit_studio.annotator import AnnotatorSettings, annotate
 from sonjit_studio.marks import MACHINE, Mark
 
@@ -98,29 +97,6 @@ def test_a_killed_run_continues_with_the_chunk_in_which_it_was(made):
     assert done.kept == CHUNK
     assert done.labelled == done.joints == FRAMES * 42
     assert chunk.read_bytes() == before
-
-
-def test_an_interrupted_run_changes_no_label(made, monkeypatch):
-    project, joints, _ = made
-    folder = annotate(project, AnnotatorSettings(fps=1)).folder
-    before = {file.name: file.read_bytes() for file in (folder / "labels").iterdir()}
-    people_mark(project, joints, [0])
-    label_chunk, numbers = labelling.label_chunk, count()
-
-    def label_one_chunk(*given, **options):
-        if next(numbers):
-            raise KeyboardInterrupt
-        return label_chunk(*given, **options)
-
-    monkeypatch.setattr(labelling, "label_chunk", label_one_chunk)
-    with pytest.raises(KeyboardInterrupt):
-        annotate(project, AnnotatorSettings(fps=1))
-    assert {file.name: file.read_bytes() for file in (folder / "labels").iterdir()} == before
-    monkeypatch.undo()
-    monkeypatch.setattr(association, "count_mirrored_hands", lambda _: (0, 1))
-    with pytest.raises(JobError, match="mirrored"):
-        annotate(project, AnnotatorSettings(fps=1))
-    assert {file.name: file.read_bytes() for file in (folder / "labels").iterdir()} == before
 
 
 def test_the_machines_marks_are_those_of_the_newest_run(made):

@@ -1,7 +1,6 @@
 import hashlib
 import json
 from dataclasses import replace
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -9,11 +8,10 @@ import pytest
 from tests.support.progress_log import ProgressLog
 
 from sonjit._util.errors import InputError, SonjitError
-from sonjit._util.files import sha256_of_file
 from sonjit.results import Face
 from sonjit_lab.datasets import open_dataset
 from sonjit_lab.hand_models.rig import load_rig
-from sonjit_studio import camera_files, privacy, release, triangulation
+from sonjit_studio import camera_files, privacy, triangulation
 from sonjit_studio.commands import surfaces
 from sonjit_studio.people import HANDS, Detections, PeopleInSpace, save_people
 from sonjit_studio.privacy import FacesFound, ReleasedImage, hide_faces, hide_faces_of_other_views
@@ -62,7 +60,13 @@ def label(project, points, source, cameras=3):
 
 
 @pytest.fixture
-def labelled(tmp_path, monkeypatch):
+def show_faces(monkeypatch):
+    """Return a function that gives the detector of faces for all images from now on."""
+    return lambda *given, **more: monkeypatch.setattr(privacy, "_detector", Faces(*given, **more))
+
+
+@pytest.fixture
+def labelled(tmp_path, show_faces):
     """Return a project with labels at its frames 0, 10 and 20, their ground truth, and a card."""
     project, joints = make_project(tmp_path, cameras=3, frames=3)
     points = joints.reshape(3, 2, 21, 3).copy()
@@ -72,7 +76,7 @@ def labelled(tmp_path, monkeypatch):
     label(project, points, source)
     (project.folder / FOLDER / "current.json").write_text('{"run": "run"}')
     (tmp_path / "card.toml").write_text(CARD)
-    monkeypatch.setattr(privacy, "_detector", Faces())
+    show_faces()
     yield project, points, load_card(tmp_path / "card.toml")
     project.close()
 
@@ -140,27 +144,6 @@ def test_a_stopped_release_continues(labelled, tmp_path):
     assert (tmp_path / "out" / "SHA256SUMS").read_text() == (tmp_path / "whole" / "SHA256SUMS").read_text()
 
 
-def test_a_release_that_was_stopped_at_its_end_mixes_with_no_other(labelled, tmp_path, monkeypatch):
-    project, _, card = labelled
-
-    def stop(*_):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(release, "sha256_of_file", stop)
-    with pytest.raises(KeyboardInterrupt):
-        write_release([project], card, tmp_path / "out", fps=50)
-    with pytest.raises(InputError, match="contains a run with other settings"):
-        write_release([project], card, tmp_path / "out", fps=5)
-    monkeypatch.setattr(release, "sha256_of_file", sha256_of_file)
-    monkeypatch.setattr(Path, "rename", stop)
-    with pytest.raises(KeyboardInterrupt):
-        write_release([project], card, tmp_path / "out", fps=50)
-    with pytest.raises(
-        InputError, match=r"\.out\.part: the settings of this unfinished release are unknown; delete it"
-    ):
-        write_release([project], card, tmp_path / "out", fps=5)
-
-
 def test_a_finished_release_stays_as_it_is(labelled, tmp_path):
     project, _, card = labelled
     write_release([project], card, tmp_path / "out", fps=50)
@@ -171,19 +154,19 @@ def test_a_finished_release_stays_as_it_is(labelled, tmp_path):
     assert after == before
 
 
-def test_faces_are_blurred_and_those_over_hands_are_not_shown(labelled, tmp_path, monkeypatch):
+def test_faces_are_blurred_and_those_over_hands_are_not_shown(labelled, tmp_path, show_faces):
     project, _, card = labelled
-    monkeypatch.setattr(privacy, "_detector", Faces([(0, 0, 640, 480)]))
+    show_faces([(0, 0, 640, 480)])
     done = write_release([project], card, tmp_path / "over", fps=50)
     assert (done.images, done.faces) == (0, FacesFound(withheld=9))
-    monkeypatch.setattr(privacy, "_detector", Faces([(1, 1, 20, 20)]))
+    show_faces([(1, 1, 20, 20)])
     done = write_release([project], card, tmp_path / "beside", fps=50)
     assert (done.images, done.faces) == (9, FacesFound(blurred=9))
     assert "where another view shows one: 9." in (tmp_path / "beside" / "README.md").read_text()
 
 
 @pytest.mark.parametrize("joint", [None, 0, 8])
-def test_a_hand_is_no_face_where_it_is_too_small_and_a_second_network_sees_none(monkeypatch, joint):
+def test_a_hand_is_no_face_where_it_is_too_small_and_a_second_network_sees_none(show_faces, joint):
     camera = random_rig(1).cameras[0]
     joints = hands()[0].reshape(2, 21, 3).copy()
     joints[1] = np.nan
@@ -193,7 +176,7 @@ def test_a_hand_is_no_face_where_it_is_too_small_and_a_second_network_sees_none(
     rgb = np.random.default_rng(0).integers(0, 255, (camera.height, camera.width, 3), np.uint8)
     for width_m, seen, found in ((0.03, False, "hands"), (0.03, True, "withheld"), (0.15, False, "withheld")):
         half = width_m * camera.camera.K[0, 0] / depth / 2
-        monkeypatch.setattr(privacy, "_detector", Faces([(x - half, y - half, x + half, y + half)], seen=seen))
+        show_faces([(x - half, y - half, x + half, y + half)], seen=seen)
         shown, faces, _ = hide_faces(rgb, camera, joints)
         assert faces == FacesFound(**{found: 1})
         np.testing.assert_array_equal(shown, rgb)

@@ -52,22 +52,6 @@ def test_table_on_stdout_and_json_in_the_file(capsys, tmp_path, monkeypatch):
     assert json.loads(save.read_text())["settings"]["precision"] == "f32"
 
 
-def test_a_stopped_run_leaves_the_cases_that_it_measured(capsys, tmp_path, monkeypatch):
-    def stopped(*, measured_case, **options):
-        def stop(report):
-            measured_case(report)
-            raise KeyboardInterrupt
-
-        return speed.run.benchmark(**options, measured_case=stop, count=8)
-
-    monkeypatch.setattr(bench, "CASES", CASES[:2])
-    monkeypatch.setattr(bench, "benchmark", stopped)
-    save = tmp_path / "bench.json"
-    assert run(capsys, "--repeat", "1", "--save", str(save))[0] == 130
-    assert len(json.loads(save.read_text())["cases"]) == 1
-    assert list(tmp_path.iterdir()) == [save]
-
-
 def test_tasks(capsys, refusal, tmp_path, monkeypatch):
     monkeypatch.setattr(bench, "benchmark", lambda **options: speed.run.benchmark(**options, count=8))
     save = tmp_path / "bench.json"

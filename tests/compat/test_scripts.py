@@ -69,6 +69,17 @@ def shown(monkeypatch):
 
 
 @pytest.fixture
+def plays(monkeypatch):
+    """Return a function that sets the clip of a script, and the number of its frames."""
+
+    def plays(path, frames=30):
+        monkeypatch.setattr(Clip, "path", str(path))
+        monkeypatch.setattr(Clip, "frames", frames)
+
+    return plays
+
+
+@pytest.fixture
 def source_of(data):
     """Return the first image or clip of the reference data that has a golden with a person."""
 
@@ -119,8 +130,7 @@ def test_static_images(run, weights, images, capsys, tmp_path):
 
 
 @pytest.mark.slow
-def test_fingertip_distance(run, weights, monkeypatch, tmp_path):
-    monkeypatch.setattr(cv2, "VideoCapture", Clip)
+def test_fingertip_distance(run, weights, shown, tmp_path):
     run("fingertip_distance")
     with (tmp_path / "distances.csv").open(newline="") as file:
         rows = [(int(frame), label, float(distance)) for frame, label, distance in csv.reader(file)]
@@ -153,10 +163,9 @@ def test_face_boxes(run, need, images, capsys, tmp_path):
 
 
 @pytest.mark.slow
-def test_pose_angles(run, need, source_of, monkeypatch, shown, capsys):
+def test_pose_angles(run, need, source_of, plays, shown, capsys):
     need("pose-detector", "body-full")
-    monkeypatch.setattr(Clip, "path", str(source_of("pose.*track.full.json")))
-    monkeypatch.setattr(Clip, "frames", 8)
+    plays(source_of("pose.*track.full.json"), 8)
     run("pose_angles")
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert len(lines) == len(shown) == 8
@@ -176,9 +185,9 @@ def test_holistic_features(run, need, images, tmp_path):
 
 
 @pytest.mark.slow
-def test_selfie_background(run, need, source_of, monkeypatch, shown):
+def test_selfie_background(run, need, source_of, plays, shown):
     need("selfie-landscape")
-    monkeypatch.setattr(Clip, "path", str(source_of("pose.*track.full.json")))
+    plays(source_of("pose.*track.full.json"))
     run("selfie_background")
     assert len(shown) == 20
     grey = [(image == 192).all(axis=2).mean() for image in shown]
@@ -196,9 +205,9 @@ def test_tasks_notebook(run, weights, capsys, tmp_path):
 
 
 @pytest.mark.slow
-def test_tasks_live_poses(run, need, source_of, monkeypatch, shown, capsys):
+def test_tasks_live_poses(run, need, source_of, plays, shown, capsys):
     need("pose-detector", "body-lite")
-    monkeypatch.setattr(Clip, "path", str(source_of("pose.*track.full.json")))
+    plays(source_of("pose.*track.full.json"))
     run("tasks_live_poses")
     assert len(shown) == 20
     assert "results: " in capsys.readouterr().out

@@ -9,9 +9,7 @@ import numpy as np
 import pytest
 
 import sonjit
-from sonjit._util.errors import InputError
 from sonjit.compat import mediapipe as mp
-from sonjit.compat.mediapipe import _detector
 from sonjit.detectors.options import PUBLISHED_THRESHOLDS, GraphThresholds
 from sonjit.gestures import Gesture
 from sonjit.weights import find_weight
@@ -472,21 +470,6 @@ def test_each_part_of_a_person_has_its_own_threshold(portrait, need, option, val
         found = vars(task.detect(portrait))
     parts = {"face_landmarks", "pose_landmarks", "left_hand_landmarks", "right_hand_landmarks"}
     assert {name for name in parts if not found[name]} == lost
-
-
-def test_networks_load_while_the_script_continues(weights, monkeypatch):
-    go_on = threading.Event()
-
-    def load(_):
-        assert go_on.wait(30)
-        raise InputError("mine.task: not a model")
-
-    monkeypatch.setattr(_detector.create, "detector_from", load)
-    with vision.HandLandmarker.create_from_options(vision.HandLandmarkerOptions(BaseOptions())) as task:
-        go_on.set()
-        for error in (RuntimeError, ValueError):
-            with pytest.raises(error, match=r"mine\.task: not a model"):
-                task.detect(BLACK)
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,6 @@
 import hashlib
 import json
 from dataclasses import asdict, replace
-from types import SimpleNamespace
-from unittest.mock import Mock
 
 import cv2
 import numpy as np
@@ -59,18 +57,6 @@ def landmarks(tmp_path, rng):
     seen = ops.add(presence, ops.multiply(ops.slice(points, [0], [1], [1], [1]), np.float32(0)))
     path = tmp_path / "points.xml"
     ov.save_model(ov.Model([points, seen], [image]), path, compress_to_fp16=False)
-    return path
-
-
-@pytest.fixture
-def detector(tmp_path, rng):
-    """Return a small single-shot detector with 2 points and a logit for each of 16 cells."""
-    image, values = maps(rng)
-    raw = ops.reshape(ops.transpose(values, np.array([0, 2, 3, 1])), np.array([1, 16, 4]), special_zero=False)
-    logits = ops.slice(raw, [0], [1], [1], [2])
-    logits = ops.subtract(logits, ops.reduce_mean(logits, np.array([1]), keep_dims=True))
-    path = tmp_path / "boxes.xml"
-    ov.save_model(ov.Model([raw, logits], [image]), path, compress_to_fp16=False)
     return path
 
 
@@ -132,25 +118,6 @@ def test_a_form_of_another_network_is_refused(landmarks, images):
     landmarks.write_text(landmarks.read_text("utf-8") + " ")
     with pytest.raises(InputError, match=r"belongs to another points\.xml"):
         run(landmarks, images[0], "int8")
-
-
-@pytest.mark.slow
-def test_a_form_whose_second_writing_is_interrupted_is_not_used(landmarks, images, monkeypatch):
-    quantize(landmarks, Landmarks(4, step=2), images[::2], images[1::2], shift_px=100)
-    run(landmarks, images[0], "int8")
-    monkeypatch.setattr("sonjit.engines.int8.ov.save_model", Mock(side_effect=KeyboardInterrupt))
-    with pytest.raises(KeyboardInterrupt):
-        quantize(landmarks, Landmarks(4, step=2), images[::2], images[1::2], shift_px=100)
-    with pytest.raises(InputError, match=r"points\.xml has no int8 form"):
-        run(landmarks, images[0], "int8")
-
-
-@pytest.mark.slow
-def test_a_form_that_saves_no_time_is_not_written(landmarks, images, monkeypatch):
-    monkeypatch.setattr("sonjit.engines.int8._times", lambda *_: (1.0, 2.0))
-    with pytest.raises(InputError, match=r"in int8 it takes 2\.00 ms here, in f32 1\.00; nothing is written"):
-        quantize(landmarks, Landmarks(4, step=2), images[::2], images[1::2], shift_px=100)
-    assert not int8_path(landmarks).exists()
 
 
 def test_images_that_show_nothing_are_refused(landmarks, images):
@@ -231,9 +198,6 @@ def test_all_images_of_a_folder_give_crops_and_some_frames_of_the_clip(weights, 
         cv2.imwrite(str(tmp_path / f"{number}.png"), photo[..., ::-1])
     even, odd = record_crops("hand-lite", tmp_path, search="fast")
     assert len(even) == 2 * len(odd) > 0
-    monkeypatch.setattr(quantization, "_STEP", 100)
-    even, odd = record_crops("hand-lite", search="fast")  # 360 frames with two hands at most
-    assert 0 < len(even) + len(odd) <= 8
 
 
 def test_crops_that_show_nothing_are_refused(weights):
@@ -256,123 +220,14 @@ def test_a_network_keeps_the_rule_only_in_every_respect(change, keeps):
     assert replace(same, **change).keeps_rule == keeps
 
 
-def test_the_agreement_of_crops_is_of_those_that_show_an_instance(monkeypatch):
-    points = np.array([[10, 10], [110, 60]], np.float32)
-    rows = {  # presence and side in f32, then in the other precision
-        0: ((0.9, 0.8), (0.9, 0.7)),
-        1: ((0.9, 0.8), (0.9, 0.3)),
-        2: ((0.9, 0.2), (0.1, 0.3)),
-        3: ((0.1, 0.2), (0.2, 0.9)),
-    }
-
-    def run(engine, crop, size, step):
-        return points + engine.is_low * np.float32([3, 4]), list(rows[int(crop[0, 0, 0, 0])][engine.is_low])
-
-    def load(path, options):
-        return SimpleNamespace(is_low=options.precision != "f32", precision=options.precision)
-
-    monkeypatch.setattr(quantization, "load_engine", load)
-    monkeypatch.setattr(quantization, "find_weight", lambda name: name)
-    monkeypatch.setattr(quantization, "_run", run)
-    found = measure_agreement("hand-lite", [np.full((1, 2, 112, 3), number, np.uint8) for number in rows], "bf16")
-    assert (found.precision, found.crops) == ("bf16", 3)
-    assert (found.presence, found.side) == (0.75, pytest.approx(2 / 3))
-    assert (found.shift_px, found.shift_p90) == (pytest.approx(5 * 224 / 112), pytest.approx(0.05))
-
-
 def test_every_image_of_a_folder_is_taken_for_a_network(tmp_path):
     for number in range(3):
         cv2.imwrite(str(tmp_path / f"{number}.png"), np.full((8, 8, 3), 10 * number, np.uint8))
     assert [rgb[0, 0, 0] for rgb in quantization._images(tmp_path)] == [0, 10, 20]
 
 
-LAYOUTS = {
-    "palm-full": Landmarks(18, step=2, least_presence=0.0, candidates=2016),
-    "hand-lite": Landmarks(63),
-    "body-heavy": Landmarks(195, step=5),
-    "face-mesh": Landmarks(1404, least_presence=0.0),
-}
-
-
-@pytest.mark.parametrize(("count", "taken"), [(5, [0, 1, 2, 3, 4]), (239, range(120)), (250, range(0, 240, 2))])
-def test_a_network_is_quantized_with_some_of_its_inputs_and_measured_with_others(monkeypatch, count, taken):
-    calls, lines = [], []
-
-    def record(name, images, *, progress):
-        progress(f"{name} {images}")
-        return [[sign * number for number in range(count)] for sign in (1, -1)]
-
-    monkeypatch.setattr(quantization, "record_crops", record)
-    monkeypatch.setattr(quantization, "find_weight", lambda name: f"{name}.tflite")
-    monkeypatch.setattr(quantization, "quantize", lambda *values, **more: calls.append((values, more)) or "accuracy")
-    found = quantization.quantize_networks([*LAYOUTS], "folder", progress=lines.append)
-    assert list(found) == [(name, "accuracy") for name in LAYOUTS]
-    assert lines == [f"{name} folder" for name in LAYOUTS]
-    for (path, landmarks, first, second), more in calls:
-        assert landmarks == LAYOUTS[path.removesuffix(".tflite")]
-        assert (first, second) == (list(taken), [-number for number in taken])
-        assert more == {"shift_px": 0.3, "progress": lines.append}
-
-
-def test_a_refusal_of_the_bundled_clip_names_the_option_of_your_own_images(monkeypatch):
-    def refuse(*_, **__):
-        raise InputError("finds nothing")
-
-    monkeypatch.setattr(quantization, "record_crops", lambda *_, **__: ([], []))
-    monkeypatch.setattr(quantization, "find_weight", lambda name: name)
-    monkeypatch.setattr(quantization, "quantize", refuse)
-    with pytest.raises(InputError, match=r"^finds nothing; --images FOLDER takes your own"):
-        list(quantization.quantize_networks(["hand-lite"]))
-    with pytest.raises(InputError, match=r"^finds nothing$"):
-        list(quantization.quantize_networks(["hand-lite"], "folder"))
-
-
-def test_even_and_odd_images_have_detectors_of_their_own_in_f32(monkeypatch):
-    made, lines = [], []
-
-    class Detector:
-        def __init__(self, options):
-            self.options, self.seen = options, []
-            made.append(self)
-
-        def __enter__(self):
-            return self
-
-        def __exit__(self, *_):
-            pass
-
-        def detect(self, rgb):
-            self.seen.append(rgb)
-
-    monkeypatch.setattr(quantization, "detector_from", Detector)
-    monkeypatch.setattr(quantization, "find_weight", lambda name: SimpleNamespace(name=f"{name}.tflite"))
-    monkeypatch.setattr(quantization, "_images", lambda images: range(5))
-    assert record_crops("body-lite", "folder", progress=lines.append) == ([], [])
-    assert [one.seen for one in made] == [[0, 2, 4], [1, 3]]
-    for one in made:
-        chosen = one.options
-        assert (chosen.kind, chosen.model, chosen.precision, chosen.search) == ("body", "lite", "f32", "auto")
-        assert (chosen.static_image, chosen.max_instances) == (True, 4)
-    assert lines == [f"body-lite.tflite: image {number}" for number in range(1, 6)]
-
-
 def test_every_sixth_frame_of_the_bundled_clip_is_taken(demo_clip):
     assert len(list(quantization._images(None))) == -(-len(demo_clip[1]) // 6)
-
-
-def test_keypoints_and_scores_of_a_network_are_its_outputs_of_their_sizes(monkeypatch):
-    outputs = [np.float32([[0.75]]), np.arange(10, dtype=np.float32)[None], np.float32([[0.25]]), np.zeros((1, 4, 4))]
-    engine = SimpleNamespace(input=np.zeros((1, 2, 2, 3), np.uint8), precision="f32", run=lambda: outputs)
-    monkeypatch.setattr(quantization, "find_weight", lambda name: name)
-    monkeypatch.setattr(quantization, "load_engine", lambda *_: engine)
-    monkeypatch.setitem(quantization.NETWORKS, "own", ("hands", "full", Landmarks(10, step=5)))
-    crop = np.full((1, 2, 2, 3), 7, np.uint8)
-    found = measure_agreement("own", [crop], "f32")
-    assert (found.crops, found.shift_px, found.shift_p90, found.presence, found.side) == (1, 0, 0, 1, 1)
-    np.testing.assert_array_equal(engine.input, crop)
-    points, scores = quantization._run(engine, crop, 10, 5)
-    np.testing.assert_array_equal(points, [[0, 1], [5, 6]])
-    assert scores == [0.75, 0.25]
 
 
 @pytest.mark.parametrize(

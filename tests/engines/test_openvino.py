@@ -89,22 +89,6 @@ def test_compiled_networks_that_were_not_used_for_long_are_removed(model, cached
     assert (old.exists(), recent.exists(), foreign.exists()) == (False, True, True)
 
 
-@pytest.mark.parametrize("kept", [0, 1, 2])
-def test_a_cache_that_grows_too_large_loses_what_was_unused_for_longest(kept, model, cached, monkeypatch):
-    load_engine(model, cached)
-    (blob,) = blobs(cached)
-    size = blob.stat().st_size
-    blob.unlink()
-    older, newer = (cached.cache / f"network-{digit * 20}.blob" for digit in "01")
-    foreign = cached.cache / "notes.txt"
-    for file, days in ((older, 3), (newer, 2), (foreign, 4)):
-        file.write_bytes(bytes(size))
-        os.utime(file, (time.time() - days * 86_400,) * 2)
-    monkeypatch.setattr(engine, "_KEPT_BYTES", kept * size)
-    load_engine(model, cached)
-    assert blobs(cached) == sorted([blob, foreign, *([newer] if kept == 2 else [])])
-
-
 def test_a_cache_that_cannot_be_written_is_no_error(model, tmp_path):
     (tmp_path / "file").write_bytes(b"")
     options = EngineOptions(precision="f32", cache=tmp_path / "file" / "compiled")

@@ -108,15 +108,3 @@ def test_an_error_of_loading_ahead_is_raised_at_each_use():
     for _ in range(2):
         with pytest.raises(InputError, match="no such file"):
             loaded()
-
-
-@pytest.mark.slow
-def test_detectors_of_hands_load_both_networks_at_once(weights, monkeypatch):
-    both, load = threading.Barrier(2, timeout=60), engine._load
-
-    def wait(network):
-        both.wait()
-        return load(network)
-
-    monkeypatch.setattr(engine, "_load", wait)
-    create_detector("hands", search="fast").close()

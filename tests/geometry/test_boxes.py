@@ -292,59 +292,11 @@ def test_the_later_of_two_boxes_of_an_instance_stays():
     assert latest_boxes([first, other, later], lambda a, b: iou(a, b) > 0.5) == [other, later]
 
 
-@pytest.fixture
-def converted(monkeypatch):
-    """Return a list that gets the shapes of the parts of images which are converted to four channels."""
-    convert, shapes = cv2.cvtColor, []
-
-    def noted(image, code, *more):
-        shapes.extend([image.shape[:2]] * (code == cv2.COLOR_RGB2RGBA))
-        return convert(image, code, *more)
-
-    monkeypatch.setattr("sonjit.geometry.boxes.cv2.cvtColor", noted)
-    return shapes
-
-
-@pytest.mark.parametrize("turn", [0.0, 0.4, 1.9, -2.6, -1.1, math.pi / 2])
-@pytest.mark.parametrize("centre", [(100, 80), (5, 80), (195, 80), (100, 3), (100, 157)])
-def test_a_crop_converts_the_part_of_the_image_that_it_samples(converted, centre, turn):
-    """The part has one pixel more before the corners of the box, and two more after them."""
-    image, box = make_image(200, 160), RotatedBox(*centre, 30.0, 22.0, turn)
-    cut = crop(image, box, 40, 33)
-    ends = np.array([(x, y) for x in (-15, 15) for y in (-11, 11)])
-    corners = ends @ np.array([[math.cos(turn), math.sin(turn)], [-math.sin(turn), math.cos(turn)]]) + centre
-    low = np.maximum(np.floor(corners.min(0).round(9)) - 1, 0)
-    high = np.minimum(np.ceil(corners.max(0).round(9)) + 2, (200, 160))
-    assert converted == [tuple((high - low)[::-1])]
-    x, y = sampled_points(box, 40, 33).reshape(2, 33, 40)
-    assert np.abs(cut - sample(image, x, y, "replicate")).max() <= (8 if cv2.__version__ < "5" else 1)
-
-
-@pytest.mark.parametrize(
-    ("box", "size", "count"),
-    [
-        (RotatedBox(100, 80, 10, 12), (1, 49), 1),  # a part of 13 by 15 pixels, which are 195
-        (RotatedBox(100, 80, 10, 12), (6, 8), 0),  # more than four of each pixel of the crop
-        (RotatedBox(205, 80, 10, 10), (20, 20), 1),  # only its margin is in the image
-        (RotatedBox(207, 80, 10, 10), (20, 20), 0),
-        (RotatedBox(100, 166, 10, 10), (20, 20), 0),
-        (RotatedBox(-8, 80, 10, 10), (20, 20), 0),
-        (RotatedBox(100, -8, 10, 10), (20, 20), 0),
-        (RotatedBox(math.nan, 80, 10, 10), (20, 20), 0),
-        (RotatedBox(100, 80, math.inf, 10), (20, 20), 0),
-    ],
-)
-def test_no_part_is_converted_that_is_large_or_outside_the_image(converted, box, size, count):
-    assert crop(make_image(200, 160), box, *size).shape == (*size[::-1], 3)
-    assert len(converted) == count
-
-
-def test_an_image_of_float32_is_not_rounded_to_levels(converted):
+def test_an_image_of_float32_is_not_rounded_to_levels():
     image = make_image(60, 40).astype(np.float32) / 255
     box = RotatedBox(30, 20, 20.0, 16.0, 0.5)
     cut = crop(image, box, 24, 20)
     x, y = sampled_points(box, 24, 20).reshape(2, 20, 24)
-    assert converted == []
     np.testing.assert_allclose(cut, sample(image, x, y, "replicate"), atol=0.035 if cv2.__version__ < "5" else 1e-4)
 
 

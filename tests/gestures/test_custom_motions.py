@@ -1,7 +1,5 @@
 """Motions that are learned from examples and found in streams of tracked hands at any speed and size."""
 
-import json
-import pickle
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,7 +8,6 @@ import pytest
 
 from sonjit import gestures
 from sonjit._util.errors import InputError
-from sonjit.cli import stream
 from sonjit.gestures import control, custom, custom_motions
 from sonjit.media.found import Results
 from sonjit.results import Frame, Hand
@@ -111,18 +108,6 @@ def test_a_motion_that_ends_with_the_stream_makes_a_command_unless_commands_are_
     assert [command.rule for command in controller.finish()] == ([] if is_paused else [tick])
 
 
-def test_the_command_line_sends_what_ends_with_the_video(motions, moved, tmp_path, monkeypatch, capsys):
-    image = np.zeros((480, 640, 3), np.uint8)
-    tick = [frame for frame in moved("tick", seed=4) if frame.time < 1.6]
-    frames = [SimpleNamespace(hands=frame.hands, time=frame.time, image=image) for frame in tick]
-    monkeypatch.setattr(stream, "track", lambda *_, **__: iter(frames))
-    gestures.LearnedGestures(None, motions).save(tmp_path / "mine.npz")
-    (tmp_path / "map.toml").write_text('[[rule]]\non = "tick"\nkey = "a"\n')
-    stream.control(tmp_path / "map.toml", "clip.mp4", dry_run=True, gestures=tmp_path / "mine.npz")
-    (line,) = capsys.readouterr().out.splitlines()
-    assert json.loads(line).items() >= {"key": "a", "name": "tick", "phase": "end"}.items()
-
-
 def test_the_recognizer_of_motions_reports_custom_ones_too(motions, moved, tmp_path):
     """Check that they are reported once at their end, or at the end of the clip."""
     gestures.LearnedGestures(None, motions).save(tmp_path / "mine.npz")
@@ -182,29 +167,6 @@ def example(cost=0.0, count=5):
     way = np.zeros((count, 24), np.float16)
     way[:, :12], way[:, 12:] = 0.5**0.5, 2**0.5 * cost
     return way
-
-
-@pytest.mark.parametrize(
-    ("costs", "reaches"),
-    [
-        ([[0]], [0.12]),
-        ([[0, 0.02]], [0.1]),  # at least 0.3 / 2, but at most 0.1
-        ([[0] * 4], [0.075]),  # at least 0.3 / 4
-        ([[0] * 6], [0.06]),
-        ([[0, 0.07]], [0.14]),  # twice the cost to the nearest
-        ([[0, 0.05, 0.13]], [2 * (0.05 + 0.8 * 0.03)]),  # of which a tenth is left out
-        ([[0, 0.2]], [0.2]),
-        ([[0], [0.1]], [0.08, 0.08]),  # four fifths of the cost to another motion
-        ([[0], [0.01]], [0.03, 0.03]),
-        ([[0, 0.02], [0.5, 0.59]], [0.1, 0.18]),
-    ],
-)
-def test_the_reach_of_a_motion_comes_from_its_examples_and_those_of_others(costs, reaches):
-    recordings = [gestures.MotionRecording(f"m{n}", tuple(map(example, own))) for n, own in enumerate(costs)]
-    learned = gestures.CustomMotions.learn(recordings)
-    assert learned.reaches.tolist() == pytest.approx(reaches, rel=0.01)
-    assert learned.names == tuple(f"m{n}" for n in range(len(costs)))
-    assert learned.motion.tolist() == [n for n, own in enumerate(costs) for _ in own]
 
 
 def test_an_example_may_be_slower_and_skip_steps_at_twice_their_cost():
@@ -303,18 +265,6 @@ def test_a_segment_is_written_with_few_digits():
     segment = gestures.GestureSegment("a", 0.123456, 1.234567, 0.87654, 4, "Left", moving=True)
     expected = {"name": "a", "start": 0.1235, "end": 1.2346, "score": 0.877, "id": 4, "handedness": "Left"}
     assert segment.to_dict() == expected | {"moving": True}
-
-
-def test_a_spotter_keeps_a_hand_for_half_a_second(motions, posed):
-    def size_after(*pauses_s):
-        spotter = gestures.MotionSpotter(motions)
-        spotter(shown(posed, [(0, 0)], [0.0])[0].hands, 0.0)
-        for pause_s in pauses_s:
-            assert spotter([], pause_s) == []
-        return len(pickle.dumps(spotter))
-
-    assert size_after(0.51) < 0.8 * size_after(0.5)
-    assert size_after(0.1, 0.5) == size_after(0.5)
 
 
 def test_a_recording_without_examples_is_refused(tmp_path):

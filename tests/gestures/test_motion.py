@@ -2,14 +2,12 @@
 
 import csv
 import importlib
-import json
 import math
 
 import numpy as np
 import pytest
 
 from sonjit._util.errors import InputError
-from sonjit.cli.gestures import motions
 from sonjit.detectors.kinds import options_for
 from sonjit.gestures import MotionRecognizer
 from sonjit.media import load_frames, open_source
@@ -293,32 +291,6 @@ def test_invalid_values_are_refused(poses):
     assert recognizer.finish() == []
     with pytest.raises(InputError, match="forget_s=0"):
         MotionRecognizer(forget_s=0)
-
-
-def test_the_command_line_writes_events(poses, monkeypatch, tmp_path, capsys):
-    frames = []
-    for index in range(48):
-        hand = mixed(poses["open"], poses["open"], 0)
-        hand.keypoints[:, 0] += 1.8 * smooth(index / 30, 0.47, 0.3) * hand_length_m(hand.keypoints)
-        frames.append(Frame(index, index / 30, [hand]))
-    monkeypatch.setattr("sonjit.cli.gestures.track", lambda *_, **__: iter(frames))
-    motions("clip.mp4")
-    printed = capsys.readouterr()
-    assert printed.err == "1 motion in 48 frames\n"
-    lines = [json.loads(line) for line in printed.out.splitlines()]
-    assert [(line["name"], line["phase"]) for line in lines] == [("Swipe_Right", "begin"), ("Swipe_Right", "end")]
-    assert frames[lines[1]["frame"]].time == pytest.approx(lines[1]["time"], abs=1e-4)
-    motions("clip.mp4", save=tmp_path / "events.csv", progress=True)
-    assert capsys.readouterr().err == f"1 motion in 48 frames; wrote {tmp_path / 'events.csv'}\n"
-    rows = (tmp_path / "events.csv").read_text().splitlines()
-    assert rows[0] == "source,frame,time,name,phase,id,handedness,strength,moved_x,moved_y,count"
-    assert len(rows) > 3
-    assert rows[-1].startswith("clip.mp4,")
-    assert float(rows[-1].split(",")[8]) == lines[1]["moved"][0]
-    motions("clip.mp4", save=tmp_path / "events.json", limit=3)
-    assert json.loads((tmp_path / "events.json").read_text()) == []
-    with pytest.raises(InputError, match="canned: contains only static gestures"):
-        motions("clip.mp4", gestures="canned")
 
 
 @pytest.mark.parametrize("ending", [".csv", ".parquet", ".jsonl"])

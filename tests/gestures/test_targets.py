@@ -6,10 +6,9 @@ import sys
 import threading
 import time
 from contextlib import suppress
-from functools import partial
 from importlib.machinery import ModuleSpec
 from queue import Queue
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
 from unittest.mock import Mock
 
 import pytest
@@ -17,7 +16,6 @@ from pythonosc.osc_packet import OscPacket
 from websockets.http11 import Request
 from websockets.protocol import State
 from websockets.server import ServerProtocol
-from websockets.sync.client import connect
 
 from sonjit.gestures import targets
 from sonjit.gestures.control import Command, Rule
@@ -172,22 +170,6 @@ def test_a_websocket_that_does_not_read_gets_the_newest_message_when_it_reads_ag
         assert not target._thread.is_alive()
         resume.set()
         thread.join()
-
-
-def test_a_reader_that_answers_no_ping_is_one_line(caplog, monkeypatch):
-    monkeypatch.setattr("websockets.sync.client.connect", partial(connect, ping_interval=0.05, ping_timeout=0.05))
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        resume = threading.Event()
-        thread = threading.Thread(target=receive, args=(server, resume, Queue()), daemon=True)
-        thread.start()
-        client = WebSocketClient(f"ws://127.0.0.1:{server.getsockname()[1]}")
-        client.connect()
-        with Target("ws", client.send, client.abort) as target:
-            wait_for(lambda: target.put("x") or lines(caplog))
-        client.close()
-        resume.set()
-    (line,) = lines(caplog)  # and none of the library
-    assert line.startswith("ws: ")
 
 
 def test_a_silent_server_delays_no_other_rule(caplog):
@@ -410,47 +392,6 @@ def test_a_desktop_that_stops_gets_the_newest_position_and_every_key(monkeypatch
             outlets.send(Command(one, 3, {}))
         receiver.permit.release(9)
     assert receiver.got == [(1, 0), (3, 0), "free", ("press", "LEFT"), "free"]  # the last one at the end
-
-
-@pytest.fixture
-def clock(monkeypatch):
-    """Return a list with the time of receivers, whose limits are those of users."""
-    monkeypatch.undo()
-    now = [50.0]
-    monkeypatch.setattr(targets, "time", SimpleNamespace(monotonic=lambda: now[0]))
-    return now
-
-
-def test_a_receiver_is_reported_after_a_second_and_aborted_after_ten(clock, caplog):
-    receiver, aborted = Receiver(), []
-    with Target("x", receiver.send, abort=lambda: aborted.append(clock[0])) as target:
-        target.put(0)
-        receiver.wait()
-        reports = []
-        for seconds in (0.5, 1.0, 1.01, 5.0, 10.0, 10.01):
-            clock[0] = 50 + seconds
-            target.put(1)
-            reports.append(len(lines(caplog)))
-        assert reports == [0, 0, 1, 1, 1, 1]
-        assert aborted == [60.01]
-        receiver.permit.release(9)
-
-
-def test_a_receiver_that_failed_is_tried_again_after_two_seconds(clock, caplog):
-    receiver = Receiver()
-    receiver.permit.release(9)
-    with Target("x", receiver.send) as target:
-        target.put(OSError())
-        wait_for(lambda: lines(caplog))
-        for seconds in (1.0, 1.99):
-            clock[0] = 50 + seconds
-            target.put(seconds)
-            time.sleep(0.05)  # the thread could send it
-        assert receiver.got == []
-        clock[0] = 52.0
-        target.put("last")
-        wait_for(lambda: receiver.got == ["last"])
-    assert lines(caplog) == ["x: OSError", "x: receives again; left out 3 messages"]
 
 
 def test_the_end_of_a_receiver_is_called_once_and_its_failure_is_a_line(caplog):

@@ -110,23 +110,6 @@ def test_closing_a_source_stops_its_threads_and_calls_what_was_kept():
     assert [list(one) for one in running] == [[], []]
 
 
-def test_the_seconds_of_reading_do_not_contain_those_of_waiting(monkeypatch):
-    now = [0.0]
-    monkeypatch.setattr("sonjit.media.sources.base.time.perf_counter", lambda: now[0])
-
-    class Slow(Made):
-        def _frames(self):
-            for frame in self.made:
-                now[0] += 2
-                yield frame
-
-    source = Slow(frames_at(0, 1, 2))
-    for total in (6, 12):
-        for _ in source:
-            pass
-        assert source.reading_s == total
-
-
 def test_names_of_files_are_replaced_at_the_start_of_lines():
     files, labels = ["a/1.jpg", "a/2.jpg", "a/2.jpg: b"], ["1", "2", "3"]
     lines = [

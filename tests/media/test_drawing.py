@@ -404,18 +404,6 @@ def test_points_are_drawn_up_to_a_distance():
     assert Strokes(pen.canvas, np.full((2, 3), np.nan)).size == 0
 
 
-@pytest.mark.parametrize(
-    ("centre", "radius", "is_drawn"),
-    [((20, 15), 5, True), ((0, 0), 40, True), ((0, 0), 40.1, False), ((0, 0), 99, False), ((1e5, 15), 5, False)],
-)
-def test_rings_are_drawn_unless_they_are_larger_than_the_image(centre, radius, is_drawn, monkeypatch):
-    drawn = []
-    monkeypatch.setattr(strokes.cv2, "circle", lambda *given: drawn.append(given[1:]))
-    strokes.draw_ring(np.zeros((30, 40, 3), np.uint8), np.array(centre, float), radius, (1, 2, 3), 1.4)
-    x, y = (round((value - 0.5) * 16) for value in centre)
-    assert drawn == [([x, y], 16 * radius, (1, 2, 3), 1, cv2.LINE_AA, 4)] * is_drawn
-
-
 def test_paths_with_an_unknown_point_are_not_drawn():
     canvas = np.zeros((30, 40, 3), np.uint8)
     for point in ((1e5, 10), (10, -1e5), (np.nan, 10)):
@@ -446,11 +434,3 @@ def test_only_a_region_is_translucent(region):
 )  # fmt: skip
 def test_colours_are_darker_far_away_and_lighter_near(near, expected):
     assert strokes.shade((200, 100, 0), near) == expected
-
-
-@pytest.mark.parametrize(("size", "scale"), [(150.0, 0.36), (160.0, 160 / 420), (300.0, 300 / 420), (900.0, 1.4)])
-def test_the_scale_of_letters_is_that_of_the_instance_within_limits(size, scale, monkeypatch):
-    scales, canvas = [], np.zeros((1540, 1600, 3), np.uint8)
-    monkeypatch.setattr(labels.cv2, "putText", lambda *given: scales.append(given[4]))
-    labels.draw_labels(canvas, [labels.Label("Left", np.array([800.0, 800]), [np.array([1.0, 0])], (1, 2, 3), size)])
-    assert scales == [pytest.approx(scale)]

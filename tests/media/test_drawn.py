@@ -2,7 +2,6 @@ import errno
 import itertools
 import threading
 from fractions import Fraction
-from types import SimpleNamespace
 
 import av
 import cv2
@@ -13,8 +12,7 @@ from PIL import Image
 from sonjit._util.errors import InputError
 from sonjit._util.files import DiskError
 from sonjit.media import BestEffortDrawing, DrawingWriter, open_drawing_writer, open_mask_writer, open_source
-from sonjit.media.annotated import videos
-from sonjit.media.annotated.videos import SoundTrack, changed_regions, failing_as_drawing
+from sonjit.media.annotated.videos import changed_regions, failing_as_drawing
 from sonjit.media.annotated.writers import DrawingError
 from sonjit.media.drawing.regions import Region, merge_regions
 from sonjit.media.sources import Reading
@@ -110,84 +108,6 @@ def test_uncompressed_sound_whose_places_are_unknown_is_kept(tmp_path, clip, end
     with av.open(str(out)) as container:
         assert container.streams.audio[0].layout.nb_channels == (1 if layout == "mono" else 2)
     assert sound_seconds(out) == pytest.approx(sound_seconds(path), abs=0.1)
-
-
-def sound_track(packets, start_s, monkeypatch):
-    """Return a track of packets (pts, dts, whether it is corrupt) in milliseconds, and the list that gets their times.
-
-    A packet that is an error is raised.
-    """
-    monkeypatch.setattr(videos, "_takes", lambda *_: True)
-
-    def demux(_):
-        for one in packets:
-            if isinstance(one, Exception):
-                raise one
-            yield SimpleNamespace(pts=one[0], dts=one[1], is_corrupt=one[2], time_base=Fraction(1, 1000), stream=None)
-
-    streams, written, closed = SimpleNamespace(audio=[SimpleNamespace(rate=48_000)]), [], []
-    track = SoundTrack(SimpleNamespace(streams=streams, demux=demux, close=lambda: closed.append(1)), start_s)
-    out = SimpleNamespace(
-        format=SimpleNamespace(name="matroska"),
-        add_stream_from_template=lambda _: "track",
-        mux=lambda packet: written.append((packet.pts, packet.dts, packet.stream)),
-    )
-    return track, out, written, closed
-
-
-PACKETS = [
-    (75, 75, False),
-    (None, 85, False),
-    (145, None, False),
-    (150, 145, False),
-    (155, 140, False),
-    (165, 155, True),
-    (375, 156, False),
-]
-
-
-@pytest.mark.parametrize(("skip_s", "first"), [(None, [(-50, -50, "track")]), (0.0, [])])
-def test_packets_of_sound_are_copied_in_rising_order_up_to_a_time(monkeypatch, skip_s, first):
-    track, out, written, closed = sound_track([*PACKETS, (385, 385, False)], 0.125, monkeypatch)
-    if skip_s is not None:
-        track.skip(skip_s)
-    track.begin(out)
-    track.copy_until(0.25)
-    assert written == [*first, (20, 20, "track")]  # not before it, without a time, or damaged
-    track.copy_until(0.25)
-    track.copy_until(0.251)
-    assert written[len(first) :] == [(20, 20, "track"), (250, 31, "track")]
-    track.copy_until(None)
-    assert written[-1] == (260, 260, "track")
-    assert not closed
-    track.close()
-    assert closed == [1]
-
-
-def test_sound_begins_at_the_first_image_that_is_drawn(monkeypatch):
-    track, out, written, _ = sound_track([(50, 50, False), (350, 350, False), (400, 400, False)], 0.1, monkeypatch)
-    track.skip(0.25)
-    track.begin(out)
-    track.copy_until(None)
-    assert written == [(0, 0, "track"), (50, 50, "track")]
-    track, out, written, _ = sound_track([(0, 0, False)], 0.0, monkeypatch)
-    track.skip(0.0)
-    track.begin(out)
-    track.copy_until(None)
-    assert written == [(0, 0, "track")]
-
-
-def test_damaged_sound_ends_and_a_failing_disk_is_an_error(monkeypatch):
-    for error in (av.error.InvalidDataError(1094995529, "damaged"), ValueError("channels")):
-        track, out, written, _ = sound_track([(0, 0, False), error, (9, 9, False)], 0.0, monkeypatch)
-        track.begin(out)
-        for _ in range(2):
-            track.copy_until(None)
-            assert written == [(0, 0, "track")]
-    track, out, *_ = sound_track([OSError(errno.EIO, "disk")], 0.0, monkeypatch)
-    track.begin(out)
-    with pytest.raises(OSError, match="disk"):
-        track.copy_until(None)
 
 
 def loud_s(path):
@@ -354,38 +274,6 @@ def test_the_same_images_make_the_same_bytes(ending, tmp_path, demo_clip):
     assert (tmp_path / f"one{ending}").read_bytes() == (tmp_path / f"other{ending}").read_bytes()
 
 
-class Container:
-    """Container of a writer that keeps the arguments of its tracks, and the packets written."""
-
-    def __init__(self, container):
-        self._container, self.given, self.packets = container, [], []
-
-    def add_stream(self, *arguments, **more):
-        self.given.append((*arguments, more))
-        return self._container.add_stream(*arguments, **more)
-
-    def mux(self, packets):
-        for packet in packets if isinstance(packets, list) else [packets]:
-            clock = packet.time_base
-            self.packets.append((packet.stream.index, packet.pts, packet.duration, clock.numerator, clock.denominator))
-        self._container.mux(packets)
-
-    def __getattr__(self, name):
-        return getattr(self._container, name)
-
-
-@pytest.mark.parametrize("supported", [False, True])
-def test_h264_is_encoded_without_code_that_reads_unset_memory(tmp_path, demo_clip, monkeypatch, supported):
-    """With AVX-512, x264 gives some videos other bytes in each process."""
-    monkeypatch.setattr(cv2, "checkHardwareSupport", lambda number: supported and number == 256)
-    with open_source(demo_clip[0]) as source, open_drawing_writer(tmp_path / "a.mp4", source) as writer:
-        writer._container = container = Container(writer._container)
-        writer.write(np.zeros((32, 32, 3), np.uint8), 0.0)
-    assert cv2.getHardwareFeatureName(256) == "AVX512-SKX"
-    ((_, more),) = container.given[:1]
-    assert (more["options"].get("x264-params") == "asm=AVX2") == supported
-
-
 @pytest.mark.parametrize("rate", [0.009, 0.01, 7.5, 1000, 1001, None])
 @pytest.mark.parametrize("clock", [None, (1, 1000), (1, 5), (0, 1), (1, 10**9), (1, 10**9 + 1)])
 def test_clocks_of_sources_are_kept_where_they_are_plausible(tmp_path, demo_clip, rate, clock):
@@ -468,16 +356,6 @@ def test_a_drawing_that_cannot_be_encoded_is_dropped_with_its_problem(fails, ste
     with pytest.raises(ZeroDivisionError), BestEffortDrawing(other):
         raise ZeroDivisionError
     assert other.steps == ["discard"]
-
-
-def test_a_drawing_that_is_refused_leaves_no_sound_track_open(tmp_path, clip, monkeypatch):
-    path = clip("v.mp4")
-    (tmp_path / "file").write_text("")
-    opened = []
-    monkeypatch.setattr("sonjit.media.annotated.videos.open_container", lambda *given: opened.append(given))
-    with open_source(path) as source, pytest.raises(InputError, match="cannot be written"):
-        open_drawing_writer(tmp_path / "file" / "out.mp4", source)
-    assert opened == []
 
 
 @pytest.mark.parametrize(

@@ -153,7 +153,7 @@ def test_a_folder_or_pattern_without_images_states_the_known_endings(tmp_path, v
         assert ("It contains" in text) == bool(ends)
 
 
-def test_a_folder_that_cannot_be_read_is_named(tmp_path, monkeypatch):
+def test_a_folder_that_cannot_be_read_is_named(tmp_path):
     made(tmp_path, "a.png", "in/b.png")
     error = PermissionError(13, "Permission denied", "somewhere")
     files, notes = find_files(str(tmp_path), videos=False, locked=[error])
@@ -163,9 +163,6 @@ def test_a_folder_that_cannot_be_read_is_named(tmp_path, monkeypatch):
     empty.mkdir()
     with pytest.raises(InputError, match="none cannot be opened: Permission denied"):
         find_files(str(empty), videos=False, locked=[error])
-    monkeypatch.setattr(Path, "iterdir", lambda _: (_ for _ in ()).throw(error))
-    with pytest.raises(InputError, match=f"{tmp_path} cannot be opened: Permission denied"):
-        find_files(str(tmp_path), videos=False)
 
 
 def test_links_to_files_that_are_inputs_already_are_counted(tmp_path):
@@ -309,54 +306,6 @@ def test_the_last_number_that_rises_is_that_of_the_frame(tmp_path, names, number
             assert (source.fps, source.kind, source.frame_source(0)) == (fps, "video", None)
             assert source.notes == [note.format(tmp_path) for note in notes]
             assert [file.name for file in source.files] == list(names)
-
-
-class Capture:
-    """A camera of OpenCV with some images."""
-
-    def __init__(self, images, size=(0, 0, 0), is_open=True):
-        self.images, self.is_open, self.is_released = list(images), is_open, False
-        self.settings = dict(zip((3, 4, 5), size, strict=True))  # width, height, rate
-
-    def isOpened(self):  # noqa: N802
-        return self.is_open
-
-    def read(self):
-        return (True, self.images.pop(0)) if self.images else (False, None)
-
-    def get(self, setting):
-        return self.settings[setting]
-
-    def release(self):
-        self.is_released = True
-
-
-@pytest.mark.parametrize(
-    ("stated", "known"),
-    [((8.4, 6.4, 12.5), (8, 6, 12.5)), ((0, 0, 0), (None, None, None)), ((0.4, 9, 0), (None, 9, None))],
-)
-def test_a_camera_states_its_size_and_rate_or_none(monkeypatch, stated, known):
-    image = np.full((2, 3, 3), (1, 2, 3), np.uint8)
-    capture = Capture([image] * 2, stated)
-    monkeypatch.setattr(cv2, "VideoCapture", lambda number: capture if number == 7 else None)
-    clock = iter([100.0, 100.5, 102.25, 103.0, 104.0])
-    monkeypatch.setattr("sonjit.media.sources.time", SimpleNamespace(monotonic=lambda: next(clock)))
-    with open_source("camera:7") as source:
-        assert (source.width, source.height, source.fps, source.name) == (*known, "camera:7")
-        (frame,) = source
-        assert (frame.index, frame.time, frame.rgb[0, 0].tolist()) == (0, 0.5, [3, 2, 1])
-        assert source.problems == ["camera:7 ended after 2.2 s: unplugged, or taken by another program"]
-        assert not capture.is_released
-        assert (source.live, source.depth) == (True, 1)
-    assert capture.is_released
-
-
-@pytest.mark.parametrize("capture", [Capture([PIXEL := np.zeros((1, 1, 3), np.uint8)], is_open=False), Capture([])])
-def test_a_camera_that_gives_no_image_is_released(monkeypatch, capture):
-    monkeypatch.setattr(cv2, "VideoCapture", lambda _: capture)
-    with pytest.raises(InputError, match="camera:0 does not open: plug it in, close the program that uses it, or try"):
-        open_source("camera:0")
-    assert capture.is_released
 
 
 @pytest.mark.parametrize(
@@ -528,15 +477,6 @@ def test_remote_files_and_folders_are_opened_as_those_of_this_machine():
         assert find_files("memory://found/a.png", videos=True) is None
     finally:
         system.rm("/found", recursive=True)
-
-
-def test_a_file_that_is_gone_or_locked_is_named(tmp_path, monkeypatch):
-    (path,) = made(tmp_path, "a.png")
-    error = PermissionError(13, "Permission denied")
-    monkeypatch.setattr(Path, "open", lambda *_: (_ for _ in ()).throw(error))
-    with pytest.raises(InputError) as caught:
-        open_source(path)
-    assert str(caught.value) == f"{str(path)!r} cannot be opened: Permission denied"
 
 
 def deep(folder, name, values):

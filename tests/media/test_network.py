@@ -4,9 +4,7 @@ import http.server
 import socketserver
 import struct
 import threading
-import time
 from contextlib import contextmanager
-from unittest.mock import Mock
 
 import av
 import cv2
@@ -15,7 +13,6 @@ import pytest
 
 from sonjit._util.errors import InputError
 from sonjit.media import open_source
-from sonjit.media.sources import remote
 from sonjit.runs import Inputs
 
 GREYS = [20 * k for k in range(1, 11)]
@@ -133,11 +130,15 @@ def test_a_camera_that_drops_is_opened_again():
     assert " ended after " in source.problems[0]
 
 
+class Recording(Mjpeg):
+    """Server of a finished recording."""
+
+
 def test_invalid_camera_is_one_line(clip, monkeypatch):
     with pytest.raises(InputError, match=r"http://127\.0\.0\.1:9/x cannot be opened: "):
         open_source("http://user:secret@127.0.0.1:9/x")
-    monkeypatch.setattr(Mjpeg, "video", clip("v.mp4").read_bytes())
-    with serving(Mjpeg) as port, pytest.raises(InputError, match="is a recording of 0 s; download it"):
+    Recording.video = clip("v.mp4").read_bytes()
+    with serving(Recording) as port, pytest.raises(InputError, match="is a recording of 0 s; download it"):
         open_source(f"http://127.0.0.1:{port}/file.mp4")
     with pytest.raises(InputError, match=r"Protocol not known: gopher.*begins with rtsp://"):
         open_source("gopher://127.0.0.1/v.mp4")
@@ -150,15 +151,3 @@ def test_an_address_is_the_only_input():
     assert Inputs.find(["http://127.0.0.1/a.jpg?x=*"]).files is None
     with pytest.raises(InputError, match="is a stream: give it as the only INPUT"):
         Inputs.find(["rtsp://127.0.0.1/a", "b.png"])
-
-
-def test_a_camera_that_returns_without_a_picture_is_closed_and_tried_again(monkeypatch):
-    with serving(Mjpeg) as port, open_source(f"http://127.0.0.1:{port}/", reconnect_s=4) as source:
-        silent, working = Mock(), Mock()
-        opened = iter([silent, working])
-        monkeypatch.setattr(source._is_closed, "wait", lambda _: False)
-        monkeypatch.setattr(remote, "_open", lambda *_: next(opened))
-        monkeypatch.setattr(remote, "video_stream", lambda container: None if container is silent else Mock())
-        assert source._reconnect(time.monotonic())
-        silent.close.assert_called_once_with()
-        working.close.assert_not_called()

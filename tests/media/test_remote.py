@@ -2,17 +2,12 @@
 
 import os
 import sys
-from fractions import Fraction
-from types import SimpleNamespace
 
-import av
 import cv2
-import numpy as np
 import pytest
 
 from sonjit import InputError, open_source
-from sonjit.media.sources import remote
-from sonjit.media.sources.remote import NetworkCameraSource, RemoteFile, is_address, is_remote, remote_files
+from sonjit.media.sources.remote import RemoteFile, is_address, is_remote, remote_files
 from sonjit.runs import Inputs
 
 fsspec = pytest.importorskip("fsspec")
@@ -123,19 +118,6 @@ def test_addresses_of_cameras_are_no_storage(named, is_storage, is_camera):
     assert (is_remote(named), is_address(named)) == (is_storage, is_camera)
 
 
-def test_the_version_of_a_remote_file_is_its_size_and_what_else_is_known(bucket, photo_file, monkeypatch):
-    size = str(photo_file.stat().st_size)
-    about = RemoteFile(f"{bucket}/a.png").version
-    assert about[0] == size
-    assert about[1].startswith("created=20")
-    assert RemoteFile(f"{bucket}/a.png").read_bytes() == photo_file.read_bytes()
-    system = fsspec.filesystem("memory")
-    monkeypatch.setattr(
-        type(system), "info", lambda *_: {"size": 3, "ETag": "x", "mtime": 2.5, "md5Hash": "", "name": "n"}
-    )
-    assert RemoteFile(f"{bucket}/a.png").version == ["3", "ETag=x", "mtime=2.5"]
-
-
 def test_files_of_a_remote_folder_or_glob_are_listed_without_the_folder(bucket):
     def names(named):
         return sorted(file.url.rpartition("/")[2] for file in remote_files(named))
@@ -184,111 +166,3 @@ def test_only_a_value_other_than_0_is_offline(tmp_path, noise, monkeypatch, valu
     (tmp_path / "a").write_bytes(b"abc")
     for scheme in ("file", "local"):
         assert RemoteFile(f"{scheme}://{tmp_path}/a").read_bytes() == b"abc"
-    monkeypatch.setattr(av, "open", lambda *_, **__: (_ for _ in ()).throw(OSError(5, "no answer")))
-    with pytest.raises(InputError) as caught:
-        open_source("rtsp://user:secret@camera/1@2")
-    text = "rtsp://camera/1@2 cannot be opened: no answer; check the address, and whether it is on"
-    assert ("SONJIT_OFFLINE" in str(caught.value)) if is_offline else (str(caught.value) == text)
-
-
-class Camera:
-    """What `av.open` returns for a network camera."""
-
-    def __init__(self, duration=None):
-        self.duration, self.is_closed = duration, False
-
-    def close(self):
-        self.is_closed = True
-
-
-def frame_of(width, height, value):
-    return av.VideoFrame.from_ndarray(np.full((height, width, 3), value, np.uint8))
-
-
-@pytest.fixture
-def camera(monkeypatch):
-    """Return a function that lets cameras give frames, then an error, one after the other."""
-    monkeypatch.delenv("SONJIT_OFFLINE", raising=False)
-
-    def serve(*parts, duration=None, size=(64, 48), aspect=None):
-        opened, stream = [], SimpleNamespace(width=size[0], height=size[1], sample_aspect_ratio=aspect)
-        left = list(parts)
-
-        def open_camera(address, mode, *, options, timeout):
-            assert (address, mode, timeout) == ("rtsp://me:secret@camera/live", "r", (10, 5))
-            assert "file" not in options["protocol_whitelist"].split(",")
-            if not left:
-                raise OSError(5, "no answer")
-            opened.append(Camera(duration))
-            return opened[-1]
-
-        def frames(container, used, damage):
-            assert (container, used) == (opened[-1], stream)
-            images, why = left.pop(0)
-            yield from images
-            damage.update([why] if why else [])
-
-        monkeypatch.setattr(av, "open", open_camera)
-        monkeypatch.setattr(remote, "decoded_frames", frames)
-        monkeypatch.setattr(remote, "video_stream", lambda _: stream if size != (1, 1) else None)
-        return opened
-
-    return serve
-
-
-def opened_camera(reconnect_s=0.0):
-    return NetworkCameraSource("rtsp://me:secret@camera/live", reconnect_s)
-
-
-def images_of(source):
-    """Return all images, also those that a slow reader of a live camera would not get."""
-    return [(frame.index, frame.rgb.shape, int(frame.rgb[24, 32, 0])) for frame in source._frames()]
-
-
-def test_images_of_a_camera_have_the_size_of_the_first(camera):
-    opened = camera(([frame_of(64, 48, 10), frame_of(64, 48, 20), frame_of(96, 72, 30)], "no more data"))
-    with opened_camera() as source:
-        assert (source.name, source.width, source.height) == ("rtsp://camera/live", 64, 48)
-        assert images_of(source) == [(0, (48, 64, 3), 10), (1, (48, 64, 3), 20), (2, (48, 64, 3), 30)]
-        assert source.problems[0].startswith("rtsp://camera/live ended after 0.")
-        assert source.problems[0].endswith(" s: no more data")
-        assert source.notes == []
-    assert [one.is_closed for one in opened] == [True]
-    camera(([frame_of(64, 48, 10)], ""), aspect=Fraction(2))
-    with opened_camera() as source:
-        assert images_of(source) == [(0, (48, 128, 3), 10)]
-        assert source.problems[0].endswith(" s")
-    camera(([], ""), size=(0, 0))
-    with opened_camera() as source:
-        assert (source.width, source.height) == (None, None)
-
-
-def test_a_camera_is_opened_again_within_its_time(camera, monkeypatch):
-    now, waits = [100.0], []
-    monkeypatch.setattr(remote.time, "monotonic", lambda: now[0])
-    opened = camera(([frame_of(64, 48, 10)], "lost"), ([frame_of(64, 48, 20)], ""))
-    source = opened_camera(reconnect_s=2.5)
-
-    def wait(seconds):
-        waits.append(seconds)
-        now[0] += seconds
-        return False
-
-    monkeypatch.setattr(source._is_closed, "wait", wait)
-    assert images_of(source) == [(0, (48, 64, 3), 10), (1, (48, 64, 3), 20)]
-    assert source.notes == ["rtsp://camera/live sent nothing from 0.0 s for 1.0 s: lost"]
-    assert source.problems == ["rtsp://camera/live ended after 1.0 s"]
-    assert waits == [1, 1, 1, 1]  # 1 s until it answers, then at 0, 1 and 2 s of 2.5 s
-    assert [one.is_closed for one in opened] == [True, True]
-
-
-def test_a_recording_or_sound_is_no_camera(camera):
-    opened = camera(([], ""), duration=2_600_000)
-    with pytest.raises(InputError) as caught:
-        opened_camera()
-    assert str(caught.value) == "rtsp://camera/live is a recording of 3 s; download it and name the file"
-    camera(([], ""), size=(1, 1))
-    with pytest.raises(InputError) as caught:
-        opened_camera()
-    assert str(caught.value) == "rtsp://camera/live contains no video stream. Use the address of the video"
-    assert opened[0].is_closed

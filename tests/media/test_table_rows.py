@@ -340,23 +340,6 @@ def test_rows_wait_only_for_a_hand_or_face_that_shows_the_columns(kind, rows, mo
     assert len(begun) == 1
 
 
-def test_a_format_of_an_extension_writes_only_frames_without_further_functions(tmp_path, frames, monkeypatch):
-    monkeypatch.setattr(tables, "FORMATS", tables.Registry("table format"))
-    monkeypatch.setattr(tables, "_READABLE", {})
-    opened = []
-    tables.register_table_format(".mine", lambda *given: opened.append(given), lambda _: (HEADER, frames))
-    open_writer(tmp_path / "x.mine", HEADER, ("angle",))
-    assert opened == [(tmp_path / "x.mine", HEADER, {"angle": float})]
-    known = tables.find_format("x.MINE")
-    assert (known.rows, known.has_bones, known.separates_events, known.is_own) == (None, False, False, False)
-    (tmp_path / "x.mine").write_text("")
-    assert load_frames(tmp_path / "x.mine")[1] is frames
-    with pytest.raises(InputError, match=r"\.mine files contain only frames"):
-        open_row_writer(tmp_path / "x.mine", None, {})
-    with pytest.raises(InputError, match=r"give an ending such as \.txt"):
-        tables.register_table_format("mine", None, None)
-
-
 @pytest.mark.parametrize("name", ["t.csv", "t.json", "t.unknown"])
 def test_bones_and_rows_apply_only_to_some_formats(tmp_path, name):
     with pytest.raises(InputError, match=r"bones='vrm' applies only to \.bvh, \.glb, \.vrma"):

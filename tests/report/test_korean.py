@@ -70,8 +70,14 @@ def written_lines(lines, x_title, title, **options):
     return f'<svg viewBox="0 0 1 1"><text>{" ".join(line.name for line in lines)} {x_title} {title}</text></svg>'
 
 
-def test_each_text_of_a_page_is_korean(recordings, tmp_path, monkeypatch):
+@pytest.fixture
+def quick_plots(monkeypatch):
+    """Write the texts of plots instead of drawing them."""
     monkeypatch.setattr(documents, "lines_svg", written_lines)
+
+
+@pytest.mark.usefixtures("quick_plots")
+def test_each_text_of_a_page_is_korean(recordings, tmp_path):
     joint_angles.write_page(tmp_path / "before.html", [recordings[0]], [[]], labels=joint_angles.Labels(title="before"))
     earlier = earlier_report(tmp_path / "before.html")
     for recording in recordings:
@@ -107,8 +113,8 @@ def test_a_pdf_in_korean_requires_a_font(monkeypatch, tmp_path):
     joint_angles.require_fonts(tmp_path / "k.pdf", "en")
 
 
-def test_the_page_of_a_server_is_korean_with_its_note(tmp_path, monkeypatch):
-    monkeypatch.setattr(documents, "lines_svg", written_lines)
+@pytest.mark.usefixtures("quick_plots")
+def test_the_page_of_a_server_is_korean_with_its_note(tmp_path):
     with open_writer(tmp_path / "a.jsonl", Header(kind="bodies")) as writer:
         for frame in frames_of([*squat(90), *[170] * 10]):
             writer.write(frame)

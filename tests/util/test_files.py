@@ -8,10 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sonjit._util import data_files, errors, files
+from sonjit._util import data_files, errors
 from sonjit._util.files import (
-    Draft,
-    WorkFolder,
     atomic_file,
     atomic_folder,
     folded_name,
@@ -150,25 +148,6 @@ def test_two_runs_write_into_a_folder_one_after_the_other(tmp_path):
     with sole_writer(tmp_path / "never"):
         pass
     assert names(tmp_path) == ["out"]
-
-
-@pytest.mark.parametrize(
-    "make", [WorkFolder, lambda out: Draft(out / "b", folder=True), lambda out: sole_writer(out / "b")]
-)
-def test_a_folder_that_another_process_removes_before_it_is_locked_is_created_again(make, tmp_path, monkeypatch):
-    lock, locks = files._Lock, []
-
-    def late_lock(path, *args, **options):
-        locks.append(lock(path, *args, **options))
-        if len(locks) == 1:
-            path.rmdir()
-        return locks[-1]
-
-    monkeypatch.setattr(files, "_Lock", late_lock)
-    with make(tmp_path):
-        assert len(locks) == 2
-        assert len(names(tmp_path)) == 1
-    assert [lock._descriptor for lock in locks] == [None, None]  # released
 
 
 def test_a_link_is_followed(tmp_path):

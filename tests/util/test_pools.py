@@ -1,4 +1,3 @@
-import concurrent.futures
 import os
 import signal
 import subprocess
@@ -7,7 +6,6 @@ import threading
 
 import pytest
 
-from sonjit._util import pools
 from sonjit._util.errors import InputError, JobError, MissingExtraError
 from sonjit._util.pools import check_workers, run_calls
 
@@ -206,19 +204,3 @@ def test_signals_of_a_terminal_do_not_reach_processes_that_start(tmp_path, name)
     script.write_text(WITH_WORKERS)
     done = subprocess.run([sys.executable, script, name], capture_output=True, text=True, timeout=300)
     assert (done.returncode, done.stdout, done.stderr) == (0, "[1, 2]\n", "")
-
-
-def test_a_pool_gets_few_calls_ahead(monkeypatch):
-    submitted = []
-
-    class Pool(concurrent.futures.ProcessPoolExecutor):
-        def submit(self, *call):
-            submitted.append(call)
-            return super().submit(*call)
-
-    monkeypatch.setattr(concurrent.futures, "ProcessPoolExecutor", Pool)
-    results = run_calls(abs, [(-1,)] * 1000, jobs=2)
-    for number in range(3):
-        next(results)
-        assert len(submitted) <= number + 2 * pools._AHEAD
-    results.close()

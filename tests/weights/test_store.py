@@ -40,18 +40,6 @@ def test_cache_folder(monkeypatch, platform, environment, expected):
     assert cache_folder() == Path(expected)
 
 
-def test_no_home_folder_is_one_line(monkeypatch):
-    def no_home():
-        raise RuntimeError("Could not determine home directory.")
-
-    monkeypatch.delenv("SONJIT_HOME", raising=False)
-    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
-    monkeypatch.setattr(catalog.sys, "platform", "linux")
-    monkeypatch.setattr(Path, "home", no_home)
-    with pytest.raises(InputError, match="set SONJIT_HOME"):
-        cache_folder()
-
-
 def test_find_in_the_cache_by_record_and_by_file_name(shelf):
     pull_weights(["one"])
     assert find_weight("one") == find_weight("one.tflite") == models_folder() / "one.tflite"

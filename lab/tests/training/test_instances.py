@@ -17,8 +17,6 @@ from sonjit.segmentation import task as segment
 from sonjit.segmentation.instances import Instances
 from sonjit_lab.datasets import Instance, Sample, mask_from_segmentation, rle_from_mask
 from sonjit_lab.explain import mask_networks
-from sonjit_lab.networks.export import Export
-from sonjit_lab.networks.mask_rcnn import files
 from sonjit_lab.networks.mask_rcnn.files import load_mask_rcnn
 from sonjit_lab.networks.mask_rcnn.mask_rcnn import paste_masks
 from sonjit_lab.training.augment import AugmentationSettings, draw_augmentation
@@ -313,23 +311,3 @@ def test_an_exported_run_segments_without_pytorch(exported, tmp_path, refusal, m
     capsys.readouterr()
     words = refusal("segment", str(data / "images"), "--weights", str(file), "--min-side", "64")
     assert "--min-side, --device and --steps do not apply to" in words
-
-
-def test_the_command_exports_a_run_with_its_weights_and_categories(run, tmp_path, monkeypatch, capsys):
-    """Check what is exported. The file that a training exports has the same writer."""
-    written = []
-
-    def export(network, inputs, path, *, to, metadata):
-        written.append((network, [spec.shape for spec in inputs], path, to, json.loads(metadata[segment.CATEGORIES])))
-        return Export(path, 2_000_000, {"masks": 1e-5})
-
-    monkeypatch.setattr(files, "export_network", export)
-    file = tmp_path / "mine.xml"
-    assert main(["export", "mask-rcnn", "--weights", str(run[1]), "--out", str(file), "--to", "openvino"]) == 0
-    ((network, *rest),) = written
-    categories = [{"id": i, "name": name} for i, name in enumerate(NAMES, 1)]
-    assert rest == [[(3, EXPORTED_SIDE, EXPORTED_SIDE)], file, "openvino", categories]
-    assert (network.min_side, network.max_side, network.min_score) == (EXPORTED_SIDE, EXPORTED_SIDE, 0.05)
-    kept = load_mask_rcnn(run[1]).network.state_dict()
-    assert all(torch.equal(value, kept[name]) for name, value in network.state_dict().items())
-    assert capsys.readouterr().out.startswith(f"{file}: 2.0 MB")

@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 import pytest
 
-from sonjit import InputError, JobError
-from sonjit_lab.training import loop, report, run_folder
+from sonjit import InputError
+from sonjit_lab.training import loop, report
 from sonjit_lab.training.run_folder import TENSORBOARD
 
 from .small_runs import OPTIONS, PowerCutError, batch, line, log_of, losses, run
@@ -75,15 +75,6 @@ def test_a_user_defined_logger_receives_values_and_images(tmp_path):
 def test_unknown_loggers_are_refused(name, message, tmp_path):
     with pytest.raises(InputError, match=message):
         run(tmp_path, options=dataclasses.replace(OPTIONS, loggers=(name,)))
-
-
-def test_a_tracker_that_cannot_start_is_one_line(monkeypatch, tmp_path):
-    def start(*_):
-        raise RuntimeError("the folder is full. Ask someone.\nMore lines")
-
-    monkeypatch.setattr(run_folder, "TensorBoardLogger", start)
-    with pytest.raises(JobError, match=r"^loggers=tensorboard cannot start: the folder is full$"):
-        run(tmp_path, options=dataclasses.replace(OPTIONS, loggers=("tensorboard",)))
 
 
 def write_run(folder, steps=400, lowest=1e-2):
