@@ -139,7 +139,7 @@ def _choose(
 def register() -> None:
     """Add the command `bench`, so that it reports errors and signals as other commands do."""
     summary = "Measure time per frame, memory, cold start and installed size."
-    COMMANDS.add("bench", Command(lambda: bench, summary), replace=True)
+    COMMANDS.add("bench", Command(bench, summary), replace=True)
 
 
 if __name__ == "__main__":
