@@ -193,7 +193,7 @@ def test_bodies(all_networks, portrait, sent):
     assert ours["mask"] == expected["mask"]
 
 
-@pytest.mark.parametrize(("complexity", "is_refined"), [(0, True), (1, False)])
+@pytest.mark.parametrize(("complexity", "is_refined"), [(0, True)])
 def test_people(web_page, all_networks, show, portrait, complexity, is_refined):
     """The parts are those of the single packages."""
 

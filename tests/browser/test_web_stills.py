@@ -52,7 +52,6 @@ def test_dark_and_grey_stills_are_searched_in_good_light(both, photo):
         ("face", "group-2", {"model": "mesh", "max_instances": 20}, 0.1),
         ("face", "group-2", {"model": "box", "max_instances": 20}, 0.1),
         ("body", "person-lexi", {"model": "full", "max_instances": 4}, 1),
-        ("holistic", "person-lexi", {"model": "lite", "max_instances": 2}, 1),
         ("holistic", "person-lexi", {"model": "lite", "max_instances": 2, "search": "thorough"}, 1),
     ],
 )

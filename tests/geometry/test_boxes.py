@@ -300,37 +300,6 @@ def test_an_image_of_float32_is_not_rounded_to_levels():
     np.testing.assert_allclose(cut, sample(image, x, y, "replicate"), atol=0.035 if cv2.__version__ < "5" else 1e-4)
 
 
-def long_box(far, turn):
-    """Return a box from the image of the test below to a distance."""
-    return RotatedBox(25 + far / 2 * math.cos(turn), 20 + far / 2 * math.sin(turn), 30 + far, 24, turn)
-
-
-@pytest.mark.parametrize("turn", [0.3, -0.3, math.pi / 2 - 0.3, math.pi + 0.3, math.pi - 0.3, -math.pi / 2 + 0.3])
-@pytest.mark.parametrize("flip", [0, math.pi])
-@pytest.mark.parametrize(("beyond", "has_map"), [(-6, True), (6, False)])
-def test_a_crop_on_a_grid_has_maps_up_to_the_largest_coordinate(turn, flip, beyond, has_map):
-    """The farthest of the four corners of the crop is that many pixels beyond 32,766 px, to the left or right."""
-
-    def farthest(far):
-        return np.abs(sampled_points(long_box(far, turn)._replace(rotation=turn + flip), 20, 16)).max()
-
-    first, second = farthest(20_000.0), farthest(30_000.0)
-    far = 20_000 + (32_766 + beyond - first) * 10_000 / (second - first)
-    box = long_box(far, turn)._replace(rotation=turn + flip)
-    assert farthest(far) == pytest.approx(32_766 + beyond)
-    image, out = make_image(50, 40), np.empty((16, 20, 3), np.uint8)
-    crop_on_grid(image, box, out, border="zero")
-    plain = crop(image, box, 20, 16, border="zero")
-    if not has_map:
-        np.testing.assert_array_equal(out, plain)
-        return
-    matrix = crop_matrix(box, 20, 16) * 1024
-    ends = matrix[:, 1:2] * np.arange(16) + matrix[:, 2:]  # (2, h)
-    grid = np.rint(ends).astype(int)[:, :, None] + np.rint(matrix[:, :1] * np.arange(20)).astype(int)[:, None]
-    x, y = (grid + 16 >> 5) / 32
-    assert np.abs(out - sample(image, x, y, "zero")).max() <= 0.51
-
-
 def test_boxes_that_are_less_than_a_pixel_apart_or_large_have_exact_overlaps():
     a = RotatedBox(0, 0, 2, 2)
     assert iou(a, RotatedBox(2.5, 0, 2, 2)) == iou(a, RotatedBox(0, 2.5, 2, 2)) == 0

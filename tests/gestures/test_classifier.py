@@ -129,22 +129,6 @@ def test_a_damaged_file_of_gestures_is_refused_in_one_line(tmp_path, file, name,
     assert len(str(caught.value)) < 400
 
 
-@pytest.mark.parametrize(("share", "name"), [(0.34, None), (0.36, "Pointing_Up"), (1.0, "Pointing_Up")])
-def test_a_finger_that_points_at_the_camera_has_no_direction(share, name):
-    points = np.zeros((21, 3), np.float32)
-    points[5] = 100, 200, 50
-    points[8] = points[5] + np.float32([0, -share, np.sqrt(1 - share**2)]) * 40
-    assert classifier.VOCABULARY.name("Pointing", points) == name
-
-
-@pytest.mark.parametrize(("degrees", "name"), [(44, "Up"), (46, "Right"), (134, "Right"), (136, "Down"), (-46, "Left")])
-def test_a_direction_extends_to_half_a_right_angle(degrees, name):
-    points = np.zeros((21, 3), np.float32)
-    points[8, :2] = np.sin(np.radians(degrees)), -np.cos(np.radians(degrees))
-    assert classifier.VOCABULARY.name("Pointing", points) == f"Pointing_{name}"
-    assert classifier.VOCABULARY.name("Victory", points) == "Victory"
-
-
 def test_a_vocabulary_is_the_same_after_a_file():
     text = classifier.VOCABULARY.to_json()
     again = classifier.Vocabulary.from_json(text)
@@ -233,30 +217,6 @@ def test_the_network_with_appearance_is_calibrated(posed):
     np.testing.assert_allclose(probabilities, [np.divide(powers, sum(powers))], rtol=1e-5)
     classify = classifier_of([0.1, 0.7, 0.1, 0.1], [0.4, 0.1, 0.1, 0.4], np.float32([1, 0.5]))
     assert classify(seen) == Gesture("Palm", pytest.approx(0.5 / 0.8))
-
-
-@pytest.mark.parametrize(
-    ("name", "taken", "refused"),
-    [
-        ("bias_0", 65504, 65536),
-        ("bias_0", -65504, -65536),
-        ("with_image.calibration", 99.9, 100),
-        ("with_image.calibration", 0.01, 0),
-    ],
-)
-def test_weights_up_to_their_limits_are_taken(name, taken, refused):
-    with resources.as_file(resources.files("sonjit") / "_util" / "assets" / "gestures.npz") as shipped:
-        arrays = dict(np.load(shipped))
-    for value in (taken, refused):
-        arrays[name] = arrays[name] * 0 + np.float32(value)
-        if value == taken:
-            vocabulary = classifier.GestureClassifier.from_arrays(arrays, "made").vocabulary
-            points = np.zeros((21, 3), np.float32)  # both fingers point up by their own keypoints only
-            points[[2, 4, 5, 8], :2] = (9, 9), (9, 0), (-9, 5), (-9, 0)
-            assert [vocabulary.name(shape, points) for shape in ("Thumb", "Pointing")] == ["Thumb_Up", "Pointing_Up"]
-        else:
-            with pytest.raises(InputError, match="made: not a classifier"):
-                classifier.GestureClassifier.from_arrays(arrays, "made")
 
 
 def test_the_shipped_classifier_is_loaded_once():

@@ -542,15 +542,6 @@ def test_a_new_gesture_is_a_command_with_its_time():
     assert command.content["time"] == 0.2593
 
 
-@pytest.mark.parametrize(("away", "is_paused"), [(9, True), (10, False)])
-def test_hands_that_make_the_pause_gesture_within_three_tenths_of_a_second_count_once(away, is_paused):
-    """Let another hand change to the gesture a while after the first one has left, which takes ten frames."""
-    shown = [("B", "B")] * 20 + [("A", "B")] * 30 + [(None, "B")] * away + [(None, "A")] * 40
-    sent = [index for index, _ in made_up(shown)(ControlMap([rule(measure="x", osc=OSC)], "A"))]
-    paused = sorted({*range(len(shown))} - {*sent})
-    assert paused == [*range(29, len(shown) if is_paused else 59 + away)]
-
-
 def test_each_hand_starts_its_own_gesture_once():
     """Let hands with neighbouring ids make a gesture of their own each, and another one later."""
     points, sides = np.ones((21, 3), np.float32), ("Left", "Right")

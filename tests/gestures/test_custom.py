@@ -252,12 +252,6 @@ def segments(frames):
     return [(one.name, one.id, one.start, one.end) for one in custom.segments_of(frames, SEEN)]
 
 
-@pytest.mark.parametrize(("count", "is_found"), [(2, False), (3, True)])
-def test_a_segment_lasts_a_fifth_of_a_second(count, is_found):
-    found = segments(shown(*["A"] * count, *["away"] * 3, rate=10))
-    assert found == [("A", 0, 0, pytest.approx(0.2))] * is_found
-
-
 def test_segments_are_from_the_first_to_the_last_frame_of_a_steady_gesture():
     names = ["A"] * 40 + ["B"] * 40 + [None] * 40 + ["away"] * 20 + ["B"] * 20
     (first, second, third) = segments(shown(*names))

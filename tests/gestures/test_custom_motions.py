@@ -8,7 +8,7 @@ import pytest
 
 from sonjit import gestures
 from sonjit._util.errors import InputError
-from sonjit.gestures import control, custom, custom_motions
+from sonjit.gestures import control, custom
 from sonjit.media.found import Results
 from sonjit.results import Frame, Hand
 from sonjit.runs import Session
@@ -145,51 +145,6 @@ def test_a_motion_that_ends_just_before_the_stream_is_reported(motions, moved):
     assert session.finish() == ([], [])
 
 
-def test_the_score_of_a_path_falls_with_its_cost_to_one_half_at_the_reach():
-    way = np.random.default_rng(0).normal(0, 0.3, (6, 24)).astype(np.float16)
-    way[:, :12] *= np.sqrt(custom_motions._POINTS) / np.linalg.norm(way[:, :12], axis=1, keepdims=True)  # directions
-
-    def classified(path, reach):
-        return custom_motions.CustomMotions(("tick",), (way,), np.zeros(1, int), np.array([reach])).classify(path)
-
-    assert classified(way, 1.0) == ("tick", pytest.approx(1, abs=1e-3))
-    for part in (slice(12), slice(12, 24)):
-        moved = way.copy()
-        moved[:, part] *= np.float16(0.8)
-        cost = 2 * (1 - classified(moved, 1.0)[1])
-        assert cost > 0.01
-        assert classified(moved, cost * 1.001) == ("tick", pytest.approx(0.5, abs=0.001))
-        assert classified(moved, cost * 0.999) is None
-
-
-def example(cost=0.0, count=5):
-    """Return an example of equal steps. Two of them have the mean step cost by which their `cost` differs."""
-    way = np.zeros((count, 24), np.float16)
-    way[:, :12], way[:, 12:] = 0.5**0.5, 2**0.5 * cost
-    return way
-
-
-def test_an_example_may_be_slower_and_skip_steps_at_twice_their_cost():
-    """Let the third step differ by 0.1, and leave it out, repeat it, or put other steps around."""
-    way = example()
-    way[2] = example(0.1)[0]
-    motions = custom_motions.CustomMotions(("m",), (way,), np.zeros(1, int), np.ones(1))
-    cost = lambda *rows: 2 * (1 - motions.classify(np.stack(rows))[1])  # noqa: E731
-    plain, other = way[0], way[2]
-    assert cost(*way) == pytest.approx(0, abs=1e-3)
-    assert cost(plain, plain, *[other] * 4, plain, plain) == pytest.approx(0, abs=1e-3)
-    assert cost(plain, plain, plain, plain) == pytest.approx(0, abs=1e-3)  # the third step is skipped
-    assert cost(*[plain] * 3, other) == pytest.approx(0.1 / 5, abs=1e-3)  # a skipped step counts twice
-    far = example(0.3)[0]
-    assert cost(far, *way, far) == pytest.approx(0, abs=1e-3)
-    assert cost(*way[:3], far, *way[3:]) == pytest.approx(0.2 / 6, abs=1e-3)  # it repeats the third step
-    assert motions.classify(way[:0]) is None
-    assert motions.classify(example(1.1)) is None
-    way = np.stack([plain, example(0.9)[0], plain])
-    motions = custom_motions.CustomMotions(("m",), (way,), np.zeros(1, int), np.ones(1))
-    assert cost(plain, other) == pytest.approx(2 * 0.1 / 3, abs=1e-3)  # it skips the second step
-
-
 GOOD = {
     "motion_names": np.array(["a", "b"]), "motion_steps": np.zeros((7, 24)), "motion_lengths": np.array([3, 4]),
     "motion_of": np.array([0, 1]), "motion_reaches": np.array([0.1, 0.2]),
@@ -243,13 +198,6 @@ def shown(posed, places, times_s, side="Right"):
         Frame(n, time_s, [Hand(side, 1.0, own, hand.keypoints_3d, id=3)])
         for n, (own, time_s) in enumerate(zip(points, times_s, strict=True))
     ]
-
-
-@pytest.mark.parametrize(("gap_s", "count"), [(0.25, 1), (0.26, 2)])
-def test_a_path_restarts_after_a_gap(posed, gap_s, count):
-    times_s = [k / 32 + (k > 15) * (gap_s - 1 / 32) for k in range(32)]
-    frames = shown(posed, [(0.2 * k, 0) for k in range(32)], times_s)
-    assert len(gestures.MotionRecording.of("a", frames)) == count
 
 
 def test_an_unknown_fingertip_leaves_a_frame_out(posed, motions):

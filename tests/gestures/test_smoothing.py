@@ -90,32 +90,6 @@ def test_shares_follow_the_scores_with_a_time_constant():
         assert given == (shown and Gesture(shown[0], pytest.approx(shown[1])))
 
 
-@pytest.mark.parametrize(("margin", "is_changed"), [(0.54, True), (0.56, False)])
-def test_another_gesture_leads_by_the_margin(margin, is_changed):
-    smoother = GestureSmoother(settle_s=math.log(2 / (1 - margin)), margin=margin, forget_s=9, least_score=0)
-    smoother.update(1, Gesture("fist", 1.0), 0.0)
-    found = smoother.update(1, Gesture("open", 1.0), 1.5)  # shares 0.223 and 0.777, a lead of 0.554
-    assert found.name == ("open" if is_changed else "fist")
-    assert found.score == pytest.approx(1 - math.exp(-1.5) if is_changed else math.exp(-1.5))
-
-
-@pytest.mark.parametrize(("score", "is_reported"), [(0.25, True), (0.24, False)])
-def test_the_least_score_is_still_reported(score, is_reported):
-    smoother = GestureSmoother(least_score=0.25)
-    for time_s in (0.0, 0.1):
-        given = smoother.update(1, Gesture("fist", score), time_s)
-    assert given == (Gesture("fist", score) if is_reported else None)
-
-
-@pytest.mark.parametrize(("pause_s", "is_remembered"), [(1.0, True), (1.01, False)])
-def test_a_hand_is_forgotten_after_a_second(pause_s, is_remembered):
-    smoother = GestureSmoother()
-    for time_s in (0.0, 4.0):
-        smoother.update(1, Gesture("fist", 0.9), time_s)
-    smoother.update(2, Gesture("fist", 0.9), 4.0 + pause_s)
-    assert len(smoother) == 1 + is_remembered
-
-
 def test_hands_without_an_id_are_not_smoothed():
     smoother = GestureSmoother(classify=lambda one: Gesture("fist", one.score))
     assert [smoother([hand()], time_s)[0].score for time_s in (0.0, 0.0, 0.1)] == [1, 1, 1]

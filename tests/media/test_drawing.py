@@ -13,10 +13,9 @@ from sonjit.media.drawing import USUAL, DrawingStyle, draw_regions, labels, stro
 from sonjit.media.drawing.instances import (
     add_margin,
     cover,
-    hand_label,
     head_of_keypoints,
 )
-from sonjit.media.drawing.strokes import INK, LEFT, RIGHT, Strokes
+from sonjit.media.drawing.strokes import INK, LEFT, RIGHT
 from sonjit.results import Body, Face, Frame, Hand, Person
 from sonjit_lab.hand_models.drawing import draw_mesh
 
@@ -338,20 +337,6 @@ def test_a_plate_has_a_bar_and_dark_ground_below_its_text():
     assert not bright[:, -plate.pad + 1 :].any()
 
 
-def test_a_label_takes_the_first_free_direction():
-    right, below = np.array([1.0, 0.0]), np.array([0.0, 1.0])
-    label = labels.Label("Left 0.90", np.array([200.0, 150.0]), [right, below], (1, 2, 3), 100.0)
-    (single,) = labels.place_labels([label], 400, 300)
-    assert single.left == pytest.approx(200 + 2 * single.pad, abs=1)  # the first direction
-    first, second = labels.place_labels([label, label], 400, 300)
-    assert first.box == single.box
-    assert (second.top, second.left) == pytest.approx((150 + 2 * first.pad, 200 - first.width / 2), abs=1)
-    (moved,) = labels.place_labels([label], 400, 300, [single.box])
-    assert moved.box == second.box
-    (again,) = labels.place_labels([label], 400, 300, [(np.nan, 0, 400, 300)])
-    assert again.box == single.box
-
-
 @pytest.mark.parametrize("anchor", [(0.0, 0.0), (400.0, 300.0), (-50.0, 150.0), (200.0, 900.0)])
 def test_labels_stay_inside_the_image(anchor):
     label = labels.Label("Left 0.90", np.array(anchor), [np.array([0.0, -1.0])], (1, 2, 3), 100.0)
@@ -361,49 +346,6 @@ def test_labels_stay_inside_the_image(anchor):
     assert plate.top == int(min(max(top, 0), 300 - plate.height))
 
 
-def test_a_label_is_hidden_by_the_area_that_boxes_cover():
-    plate = labels.Plate("Left", 0.5)
-    area = plate.width * plate.height
-    for boxes, covered in (
-        ([(0, 0, 9999, 9999)], area),
-        ([(0, 0, 20, 9999), (0, 0, 9999, 10)], 0),  # next to it at (20, 10)
-        ([(30, 0, 40, 9999)], 10 * plate.height),
-        ([(0, 0, 30, 15), (35, 12, 40, 15)], 10 * 5 + 5 * 3),
-    ):
-        assert labels._hidden(20, 10, plate, boxes) == pytest.approx(covered / area)
-
-
-@pytest.mark.parametrize(
-    ("knuckle", "thumb", "away", "aside"),
-    [
-        ((100, 60), (120, 90), (0, 1), (-1, 0)),
-        ((100, 60), (80, 90), (0, 1), (1, 0)),
-        ((100, 60), (100.5, 90), (0, 1), (-1, 0)),
-        ((100, 60), (99.5, 90), (0, 1), (1, 0)),
-        ((100, 60), (100, 90), (0, 1), (-1, 0)),
-        ((100.5, 100), (100, 40), (-1, 0), (0, 1)),
-        ((70, 140), (100, 200), (0.6, -0.8), (-0.8, -0.6)),
-        ((100, 100), (80, 90), (0, 1), (1, 0)),  # no direction
-        ((np.nan, 60), (120, 90), (0, 1), (-1, 0)),
-        ((np.inf, 60), (120, 90), (0, 1), (-1, 0)),
-    ],
-)
-def test_the_label_of_a_hand_is_below_its_wrist_or_on_the_side_of_the_little_finger(knuckle, thumb, away, aside):
-    points = np.full((21, 3), 100, np.float32)
-    points[9, :2], points[1, :2], points[2, :2] = knuckle, thumb, (80, 120)
-    label = hand_label(Hand("Left", 0.75, points, points, id=3))
-    np.testing.assert_allclose(label.directions, [away, aside, np.negative(aside)], atol=1e-9)
-    np.testing.assert_allclose(label.anchor, [100, 100])
-    assert (label.text, label.accent) == ("Left 0.75 #3", LEFT)
-
-
-def test_points_are_drawn_up_to_a_distance():
-    pen = Strokes(np.zeros((9, 9, 3), np.uint8), np.array([(99_999.9, 0, 0), (0, -1e5, 0), (-99_999.9, 5, 0)]))
-    assert pen.drawable.tolist() == [True, False, True]
-    assert Strokes(pen.canvas, np.full((2, 3), np.nan)).region(5) == (0, 0, 0, 0)
-    assert Strokes(pen.canvas, np.full((2, 3), np.nan)).size == 0
-
-
 def test_paths_with_an_unknown_point_are_not_drawn():
     canvas = np.zeros((30, 40, 3), np.uint8)
     for point in ((1e5, 10), (10, -1e5), (np.nan, 10)):
@@ -411,26 +353,3 @@ def test_paths_with_an_unknown_point_are_not_drawn():
     assert not canvas.any()
     strokes.draw_path(canvas, np.array([(5, 5), (20, 5), (5, 20)], float), (1, 2, 3), 2)
     assert canvas.any()
-
-
-@pytest.mark.parametrize("region", [(-5.4, 2.6, 9.5, 99.0), (0.4, 0.6, 19.4, 14.6), (30, 3, 40, 5), (3, 3, 3.2, 9)])
-def test_only_a_region_is_translucent(region):
-    canvas = np.full((15, 20, 3), 40, np.uint8)
-    with strokes.translucent(canvas, region, 0.25):
-        canvas[:] = 240
-    left, right = (round(min(max(edge, 0), 20)) for edge in region[::2])
-    top, bottom = (round(min(max(edge, 0), 15)) for edge in region[1::2])
-    expected = np.full((15, 20, 3), 240)
-    expected[top:bottom, left:right] = 90
-    np.testing.assert_array_equal(canvas, expected)
-
-
-@pytest.mark.parametrize(
-    ("near", "expected"),
-    [
-        (-1.0, (100, 50, 0)), (0.0, (100, 50, 0)), (0.25, (150, 75, 0)), (0.499, (199, 99, 0)), (0.5, (200, 100, 0)),
-        (0.75, (212, 134, 57)), (1.0, (224, 169, 114)), (2.0, (224, 169, 114)),
-    ],
-)  # fmt: skip
-def test_colours_are_darker_far_away_and_lighter_near(near, expected):
-    assert strokes.shade((200, 100, 0), near) == expected

@@ -19,14 +19,7 @@ CASES = [
         ("body", {}), ("body", {"search": "thorough"}), ("holistic", {"model": "lite"}),
     )
 ]  # fmt: skip
-OUTPUTS = [
-    "--save {}/a.json",
-    "--save {}/a.csv",
-    "--save {}/a.cvat.xml",
-    "--draw {}/a.png",
-    "--mask {}/a.png",
-    "--json",
-]
+OUTPUTS = ["--save {}/a.csv", "--draw {}/a.png", "--mask {}/a.png", "--json"]
 FRAMES = 12
 LINE = r"{}: (\d+) of at least (\d+) shown\. Use --max-instances( and --person)?\."
 
@@ -109,7 +102,7 @@ def test_a_table_of_a_folder_has_the_sums_of_its_images(sonjit, need, group, tmp
     assert sum(total for _, total in found) > 3
 
 
-@pytest.mark.parametrize(("kind", "options"), CASES)
+@pytest.mark.parametrize(("kind", "options"), CASES[::2])
 def test_streams_have_the_line(sonjit, need, clip, kind, options):
     need("palm-full", "hand-full", "face-short", "face-full", "face-attention", "body-full", "person-detector")
     status, _, lines = sonjit(kind, clip, "--max-instances", "1", *arguments(options))

@@ -47,7 +47,7 @@ def test_outputs_are_named_finite_and_the_same_every_time(name):
 
 
 @pytest.mark.slow
-@every_twin
+@one_of_a_class
 def test_a_batch_of_two_is_two_of_one(name):
     check_batches(name)
 
@@ -95,7 +95,7 @@ def test_images_larger_than_a_crop_are_refused(name):
 
 
 @pytest.mark.slow
-@every_twin
+@one_of_a_class
 def test_weights_go_out_and_come_in(name, tmp_path):
     check_weights(name, tmp_path)
 

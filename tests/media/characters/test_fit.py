@@ -5,10 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from sonjit.geometry.cameras import assumed_camera
 from sonjit.geometry.rotations import matrix_from_rotation_vector, rotation_vector_from_matrix
 from sonjit.media import open_writer
-from sonjit.media.tables.characters import BONES, FINGER_LIMITS, fit
+from sonjit.media.tables.characters import BONES, fit
 from sonjit.media.tables.characters.fit import Track, fit_motion
 from sonjit.media.tables.characters.writer import (
     LiveCharacter,
@@ -16,8 +15,7 @@ from sonjit.media.tables.characters.writer import (
     people_of_frame,
     track_from_people,
 )
-from sonjit.results import Frame, Person
-from sonjit.results.skeletons import load_skeleton
+from sonjit.results import Frame
 
 from .actors import FPS, HEADER, JOINTS, SIZE, Bvh, actor, body_of, frames_of, hand_of, people_of
 
@@ -201,77 +199,6 @@ def test_mirrored_images_give_the_same_character(tmp_path):
         assert mirror.positions(10)[bone] == pytest.approx(plain.positions(10)[bone], abs=1e-3)
 
 
-def test_keypoints_of_parts_are_those_of_their_names():
-    names = load_skeleton("body_blazepose33").keypoints
-    parts = {
-        ("wrist", "pinky", "index"): fit._PALMS,
-        ("ankle", "heel", "foot_index"): fit._FEET,
-        ("shoulder", "elbow", "wrist"): fit._ARMS,
-        ("hip", "knee", "ankle"): fit._LEGS,
-    }
-    pairs = {"ear": fit._EARS, "hip": fit._HIPS, "shoulder": fit._SHOULDERS}
-    for keypoints, indices in (*parts.items(), *(((name,), [[one] for one in pair]) for name, pair in pairs.items())):
-        for side, own in zip(("left", "right"), indices, strict=True):
-            assert [names[index] for index in own] == [f"{side}_{keypoint}" for keypoint in keypoints]
-    hand = load_skeleton("hand_mediapipe21").keypoints
-    assert names[fit._NOSE] == "nose"
-    bases = ["wrist", "thumb_cmc", *(f"{finger}_finger_mcp" for finger in ("index", "middle", "ring", "pinky"))]
-    assert [hand[index] for index in fit._PALM] == bases
-
-
-def test_finger_joints_turn_and_twist_equally_to_both_sides():
-    for joints in FINGER_LIMITS:
-        for turn, (low, high, spread), twist in joints:
-            for least, most, wide in (turn, twist):
-                assert least == -most
-                assert 0 <= wide <= most
-            assert low < 0 < high
-            assert 0 < spread < high
-
-
-def test_bends_stay_in_the_limits_of_each_joint():
-    """Compare with the bends of each joint over a complete turn, where the nearer limit replaces a bend outside."""
-    turns = np.deg2rad(np.arange(-180, 180, 5.0))
-    bends = np.zeros((len(turns), 5, 3, 3))
-    bends[..., 2] = turns[:, None, None]
-    limited = fit._within(bends)[..., 2]
-    for finger, joints in enumerate(FINGER_LIMITS):
-        for joint, (_, (low, high, _), _) in enumerate(joints):
-            low = -high if finger == 0 else low  # the thumb's axes are not those of the character
-            np.testing.assert_allclose(np.rad2deg(limited[:, finger, joint].min()), low, atol=1e-9)
-            np.testing.assert_allclose(np.rad2deg(limited[:, finger, joint].max()), high, atol=1e-9)
-            inside = (turns >= np.deg2rad(low)) & (turns <= np.deg2rad(high))
-            np.testing.assert_allclose(limited[inside, finger, joint], turns[inside], atol=1e-9)
-    for sign in (1, -1):
-        aside = np.rad2deg(sign * fit._within(np.full((1, 5, 3, 3), sign * 3.0))[0, ..., :2])
-        np.testing.assert_allclose(aside[1:], 60)
-        np.testing.assert_allclose(aside[0], np.array(FINGER_LIMITS)[0, :, 1, 1:2].repeat(2, 1))  # as far as it bends
-
-
-def test_the_place_of_a_person_comes_from_keypoints_in_the_image():
-    camera = assumed_camera(*SIZE)
-    body, place = np.random.default_rng(1).uniform(-0.5, 0.5, (2, 33, 3)), np.array([0.3, -0.2, 3.0])
-    points = body + place
-    pixels = points[..., :2] / points[..., 2:] * camera[:2] + np.array(camera[2:])
-    presence = np.tile([0.9, 0.5, 0.2], (2, 11))
-    pixels[:, 2::3] += 300  # keypoints outside the image
-    track = Track(np.arange(2), TIMES[:2], body, pixels, presence, (np.full((2, 21, 3), np.nan),) * 2)
-    np.testing.assert_allclose(fit._places(track, camera), [place, place], atol=1e-6)
-    unknown, frames = np.full((33, 2), np.nan), np.arange(4)
-    moved = (points[1] + (0.2, 0, 0))[:, :2] / points[1][:, 2:] * camera[:2] + np.array(camera[2:])
-    rows = np.stack([unknown, np.where(presence[:1].T >= 0.5, pixels[1], 0), moved, unknown])
-    hands = (np.full((4, 21, 3), np.nan),) * 2
-    track = Track(frames, TIMES[:4], body[[0, 1, 1, 0]], rows, presence[[0, 0, 0, 0]], hands)
-    shifted = place + np.array([0.2, 0, 0])
-    expected = [(0, 0, 2), place, shifted, shifted]  # the place before, or 2 m away
-    np.testing.assert_allclose(fit._places(track, camera), expected, atol=1e-6)
-    for count, expected in ((5, (0, 0, 2)), (6, place)):  # if fewer than six are in the image, all are used
-        present = np.where(np.arange(33) < count, 0.9, 0.2)
-        shown = np.where(np.arange(33)[:, None] < count, moved - (0.2 / points[1][:, 2:] * camera[0] * (1, 0)), np.nan)
-        track = Track(frames[:1], TIMES[:1], body[1:], shown[None], present[None], hands)
-        np.testing.assert_allclose(fit._places(track, camera), [expected], atol=1e-6)
-
-
 def test_limbs_of_two_bones_reach_their_end_and_bend_to_the_middle():
     rng = np.random.default_rng(0)
     start, end, lengths = rng.normal(size=(50, 3)), rng.normal(size=(50, 3)), (0.3, 0.25)
@@ -291,99 +218,6 @@ def test_limbs_too_short_for_their_end_point_to_it():
     np.testing.assert_allclose(first, fit.unit(way), atol=0.02)
     np.testing.assert_allclose(second, fit.unit(way), atol=0.02)
     assert (first[:, 0] > 0).all()  # almost straight limbs bend to the given side
-
-
-def test_values_are_averages_with_gaussian_weights_in_time():
-    rng = np.random.default_rng(4)
-    times, values = np.cumsum(rng.uniform(0.01, 0.06, 40)), rng.normal(size=(40, 2, 3))
-    values[[3, 4, 20]] = np.nan
-    smoothed = fit._smooth(values, times, 0.05)
-    for row, time in enumerate(times):
-        near = [other for other in range(40) if abs(times[other] - time) <= 0.15 and np.isfinite(values[other]).all()]
-        expected = np.average(values[near], 0, [np.exp(-(((times[other] - time) / 0.05) ** 2) / 2) for other in near])
-        np.testing.assert_allclose(smoothed[row], np.nan * expected if row in (3, 4, 20) else expected)
-
-
-def test_fingers_ease_to_rest_only_in_long_gaps():
-    times = np.arange(90) / 30
-    bends = np.ones((90, 5, 3, 3)) * np.linspace(1, 2, 90)[:, None, None, None]
-    expected = bends.copy()
-    bends[5:12] = np.nan
-    np.testing.assert_allclose(fit._through_gaps(bends, times), expected)
-    for stop, is_short in ((46, True), (50, False)):  # 17 and 21 thirtieths of a second without keypoints
-        gap, row = bends.copy(), (30 + stop) // 2
-        gap[30:stop] = np.nan
-        shown = fit._through_gaps(gap, times)[row, 0, 0, 0]
-        assert shown == pytest.approx(expected[row, 0, 0, 0] if is_short else 0, abs=1e-9)
-    bends[30:80] = np.nan
-    filled = fit._through_gaps(bends, times)[:, 0, 0, 0]
-    np.testing.assert_allclose(filled[:30], expected[:30, 0, 0, 0])
-    np.testing.assert_allclose(filled[40:70], 0, atol=1e-9)
-    assert (np.diff(filled[29:38]) < 0).all()
-    assert (np.diff(filled[71:80]) > 0).all()
-    assert not fit._through_gaps(bends * np.nan, times).any()
-
-
-def test_runs_and_latest_positions_are_those_counted_one_by_one():
-    flags = np.random.default_rng(5).random(60) < 0.6
-    assert [index for start, stop in fit.runs(flags) for index in range(start, stop)] == np.flatnonzero(flags).tolist()
-    assert all(stop == 60 or not flags[stop] for _, stop in fit.runs(flags))
-    known = np.flatnonzero(flags)
-    latest = [max([place for place, index in enumerate(known) if index <= row], default=0) for row in range(60)]
-    assert fit.latest_of(known, np.arange(60)).tolist() == latest
-
-
-def test_a_hand_that_is_never_found_mirrors_the_other_one():
-    unknown = np.full((4, 21, 3), np.nan)
-    left = np.tile(hand_shape(), (4, 1, 1))
-    for hands in ([unknown, unknown], [left, unknown], [unknown, left * (-1, 1, 1)]):
-        palms = [fit._palm(hands, side) for side in (0, 1)]
-        np.testing.assert_allclose(palms[1], palms[0] * (-1, 1, 1), atol=1e-9)
-        assert palms[0].shape == (6, 3)
-        assert palms[0][2, 0] > 0.05  # outwards, to the person's left
-    assert fit._finger_lengths([unknown, unknown]).shape == (5, 3)
-    np.testing.assert_allclose(fit._finger_lengths([left, unknown])[1], [0.04, 0.03, 0.02], atol=1e-9)
-
-
-def hand_shape():
-    """Return a flat left hand (21, 3) in metres, in the rest pose."""
-    points = np.zeros((21, 3))
-    for finger in range(5):
-        points[1 + 4 * finger : 5 + 4 * finger, 0] = 0.09 + np.cumsum([0, 0.04, 0.03, 0.02])
-        points[1 + 4 * finger : 5 + 4 * finger, 2] = 0.04 - 0.02 * finger
-    return points
-
-
-def test_only_keypoints_in_the_image_and_in_front_of_the_camera_move_to_their_rays():
-    camera, root = assumed_camera(*SIZE), np.array([[0.1, 0.2, 1.0]])
-    body = np.random.default_rng(6).uniform(-0.4, 0.4, (1, 33, 3))
-    body[0, ::5, 2] = -1.2  # behind the camera
-    pixels = np.random.default_rng(7).uniform(0, 200, (1, 33, 2))
-    presence = np.tile([0.9, 0.5, 0.49], (1, 11))
-    track = Track(np.arange(1), TIMES[:1], body, pixels, presence, (np.full((1, 21, 3), np.nan),) * 2)
-    moved = fit._onto_rays(track, root, camera)
-    is_moved = (presence >= 0.5) & (body[..., 2] > -0.9)
-    np.testing.assert_allclose(moved[~is_moved], body[~is_moved])
-    places = moved[is_moved] + root
-    np.testing.assert_allclose(places[:, 2], body[is_moved][:, 2] + 1)
-    shown = places[:, :2] / places[:, 2:] * camera[:2] + np.array(camera[2:])
-    np.testing.assert_allclose(shown, pixels[is_moved], atol=1e-6)
-
-
-def noisy(step_m, noise_m):
-    """Return frames of people whose noisy keypoints leave the image, whose hands bend too far, turn and get lost."""
-    rng, frames = np.random.default_rng(6), []
-    for index, time_s in enumerate(TIMES[:48]):
-        points = actor(time_s, x=step_m * index) + rng.normal(0, noise_m, (33, 3))
-        person = body_of(points, presence=np.where(rng.random(33) < 0.1, 0.2, 0.9))
-        hands = {}
-        for side, wrist in (("left", 15), ("right", 16)):
-            hand = hand_of(points[wrist], rng.uniform(-0.4, 1.4), side.title())[0]
-            turned = matrix_from_rotation_vector(rng.normal(0, 0.4, 3)).T
-            hand.keypoints_3d = (hand.keypoints_3d @ turned).astype(np.float32)
-            hands[f"{side}_hand"] = hand if (index // 9 + (side == "left")) % 3 else None
-        frames.append(Frame(index, float(time_s), people=[Person(person, **hands)] if index % 17 != 11 else []))
-    return frames
 
 
 def test_the_mean_of_rotations_is_the_rotation_nearest_to_their_sum_also_if_that_is_a_reflection():
@@ -417,23 +251,6 @@ def test_weights_of_a_face_are_repeated_before_and_after_it(truth):
     assert expressions_of_people(people[:2], 2) == {}
 
 
-def test_a_foot_is_planted_while_it_is_low_slow_and_in_the_image_for_a_time():
-    times = np.arange(60) / 30
-    figure = fit._Figure(times, np.zeros((60, 33, 3)), np.zeros((60, 3)), np.ones((60, 33)))
-    drift = 0.05 * times[:, None] * [1, 0, 0]  # 0.05 m/s
-    always = np.ones(60, bool)
-    for height, speed, count, is_planted in (
-        (0.059, 1, 60, True), (0.061, 1, 60, False), (0.0, 4.99, 60, True), (0.0, 5.01, 60, False),
-        (0.0, 1, 7, True), (0.0, 1, 6, False),
-    ):  # fmt: skip
-        ankle = speed * drift + [0, 1 + height, 0]
-        is_known = always & (np.arange(60) < 20 + count) & ((np.arange(60) >= 20) | (count == 60))
-        planted = figure._planted(ankle, 1.0, is_known)
-        middle = slice(10, 50) if count == 60 else slice(20, 20 + count)
-        is_moved = np.abs(planted[middle] - ankle[middle]).max() > 1e-3
-        assert is_moved == is_planted, (height, speed, count)
-
-
 def test_a_stream_that_repeats_begins_anew():
     frames = frames_of([0.0, 0.1, 0.2])
     for count, time_s, begins in ((3, 0.2, True), (3, 0.1, True), (3, 0.21, False), (1, 0.03, False), (1, 0.0, True)):
@@ -445,15 +262,6 @@ def test_a_stream_that_repeats_begins_anew():
         assert np.allclose(*turns, atol=1e-9) == begins
 
 
-@pytest.mark.parametrize(("size_m", "is_known"), [(0.0099, False), (0.0101, True), (99.0, True), (101.0, False)])
-def test_only_bodies_of_plausible_sizes_are_people(truth, size_m, is_known):
-    body = body_of(truth[0], number=None)
-    body.keypoints_3d = (body.keypoints_3d / np.ptp(body.keypoints_3d) * size_m).astype(np.float32)
-    found = dict(people_of_frame(Frame(0, None, bodies=[body, body_of(truth[0], None), body_of(truth[0], 7)]), 3))
-    assert [*found] == [-1, -2, 7][not is_known :]
-    assert {person.row for person in found.values()} == {3}
-
-
 @pytest.mark.parametrize("axis", [0, 1])
 def test_bodies_with_unknown_keypoints_are_no_people(truth, axis):
     for name, value in (("keypoints", np.nan), ("keypoints_3d", np.inf)):
@@ -463,20 +271,3 @@ def test_bodies_with_unknown_keypoints_are_no_people(truth, axis):
     body = body_of(truth[0])
     body.keypoints[4, 2] = np.nan
     assert len(list(people_of_frame(Frame(0, 0.0, bodies=[body]), 0))) == 1
-
-
-@pytest.mark.parametrize(("score", "first", "last"), [(0.89, 3, 7), (0.9, 5, 5), (0.91, 5, 5)])
-def test_weak_hands_near_a_gap_are_unknown(truth, score, first, last):
-    times, people = np.arange(14) * 0.14, []
-    for row in range(14):
-        hand, _ = hand_of(truth[0][15], 0.5, "Left")
-        hand.score = score
-        hand.keypoints_3d = hand.keypoints_3d * np.float32(np.nan if row == 5 else 1)
-        strong = replace(hand, score=0.95)
-        given = {5: None, 9: strong, 11: hand, 13: strong}.get(row, hand)
-        frame = Frame(row, times[row], people=[Person(body_of(truth[0]), left_hand=given)])
-        people += [person for _, person in people_of_frame(frame, row)]
-    left, right = track_from_people(people, times, None).hands
-    assert np.flatnonzero(np.isnan(left).all((1, 2))).tolist() == [*range(first, last + 1)]
-    assert np.isnan(left).any((1, 2)).sum() == last + 1 - first
-    assert np.isnan(right).all()
