@@ -7,7 +7,7 @@ import cv2
 import pytest
 
 from sonjit import InputError, open_source
-from sonjit.media.sources.remote import RemoteFile, is_address, is_remote, remote_files
+from sonjit.media.sources.remote import RemoteFile, is_address, is_remote, remote_files, shown_name
 from sonjit.runs import Inputs
 
 fsspec = pytest.importorskip("fsspec")
@@ -110,7 +110,8 @@ def test_parts_of_the_url_of_a_remote_file_are_those_of_its_path():
     [
         ("s3://a", True, False), ("gs://a/b", True, False), ("a1+b://c", True, False), ("C://a", False, False),
         ("c://a", False, False), ("rtsp://a", False, True), ("HTTP://a", False, True), ("https://a", False, True),
-        ("rtsps://a", False, True), ("rtspx://a", True, False), ("a.png", False, False), ("x s3://a", False, False),
+        ("rtsps://a", False, True), ("udp://@:9", False, True), ("SRT://a", False, True), ("rtmp://a", False, True),
+        ("tcp://a", False, True), ("rtspx://a", True, False), ("a.png", False, False), ("x s3://a", False, False),
         ("s3:/a", False, False),
     ],
 )  # fmt: skip
@@ -166,3 +167,46 @@ def test_only_a_value_other_than_0_is_offline(tmp_path, noise, monkeypatch, valu
     (tmp_path / "a").write_bytes(b"abc")
     for scheme in ("file", "local"):
         assert RemoteFile(f"{scheme}://{tmp_path}/a").read_bytes() == b"abc"
+
+
+@pytest.mark.parametrize(
+    ("named", "shown"),
+    [
+        ("rtsp://admin:S3cret@10.0.0.5:554/a", "rtsp://10.0.0.5:554/a"),
+        ("rtsp://admin:S3@cret9@10.0.0.5/a", "rtsp://10.0.0.5/a"),
+        ("rtsp://admin:@@10.0.0.5/a", "rtsp://10.0.0.5/a"),
+        ("rtsp://admin:S3/cr@et@10.0.0.5/a", "rtsp://10.0.0.5/a"),
+        ("rtsp://admin:S3?cr#et@10.0.0.5/a", "rtsp://10.0.0.5/a"),
+        ("HTTP://secret@cam/video@2", "HTTP://cam/video@2"),
+        ("rtsp://cam/1@2", "rtsp://cam/1@2"), ("rtsp://cam:554/1@2", "rtsp://cam:554/1@2"),
+        ("rtsp://[fe80::1]:554/a", "rtsp://[fe80::1]:554/a"),
+        ("http://cam/v.cgi?usr=admin&pwd=S3cret", "http://cam/v.cgi?usr=…&pwd=…"),
+        ("http://cam/v.cgi?usr=admin;pwd=S3=cret", "http://cam/v.cgi?usr=…;pwd=…"),
+        ("http://cam/v.cgi?pwd=S3cret&", "http://cam/v.cgi?pwd=…&"), ("http://cam/v.cgi?S3cret", "http://cam/v.cgi?…"),
+        ("http://cam/v.cgi?pwd=S3%26cret#t=S3cret", "http://cam/v.cgi?pwd=…#t=…"),
+        ("http://cam/v.cgi?pwd=S3&cret", "http://cam/v.cgi?pwd=…&…"),
+        ("http://cam/v.cgi?u=http://x:S3cret@y/", "http://cam/v.cgi?u=…"),
+        ("rtsp://cam/user=admin_password=S3cret_channel=1_stream=0.sdp?real", "rtsp://cam/user=…?…"),
+        ("srt://cam:9000?passphrase=S3cret&mode=caller", "srt://cam:9000?passphrase=…&mode=…"),
+        ("udp://@239.0.0.1:1234", "udp://239.0.0.1:1234"),
+        ("s3://bucket/a?.png", "s3://bucket/a?.png"), ("s3://bucket/a.png?X-Key=S3cret", "s3://bucket/a.png?X-Key=…"),
+        ("ftp://me:S3@cret@host/a b.mp4", "ftp://host/a b.mp4"), ("a@b:c.png", "a@b:c.png"), ("x=1/y?z=2", "x=1/y?z=2"),
+        (r"C:\x=1\y.png", r"C:\x=1\y.png"), ("-", "-"), ("camera:0", "camera:0"),
+    ],
+)  # fmt: skip
+def test_an_address_is_shown_without_its_secrets(named, shown):
+    assert shown_name(named) == shown
+    assert shown_name(shown) == shown
+    assert "cret" not in shown or "cret" not in named.lower()
+
+
+def test_secrets_of_remote_files_are_in_no_message_name_or_label(monkeypatch):
+    monkeypatch.delenv("SONJIT_OFFLINE", raising=False)
+    monkeypatch.setitem(sys.modules, "s3fs", None)
+    for named in ("s3://me:S3@cret@bucket/a.png", "s4://me:S3cret@bucket/a.png", "s3://bucket/a?token=S3cret"):
+        with pytest.raises(InputError) as caught:
+            open_source(named)
+        assert "cret" not in str(caught.value)
+    file = RemoteFile("ftp://me:S3@cret@host/clips/a.mp4")
+    assert os.fspath(file) == file.url
+    assert "cret" not in "".join([str(file), *file.parts, file.name])

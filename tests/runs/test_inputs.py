@@ -138,7 +138,7 @@ def test_files_with_one_name_have_outputs_with_a_folder_a_format_or_a_number():
 
 
 @pytest.mark.parametrize(
-    ("source", "name"), [("in/clip.mp4", "clip"), ("camera:0", "camera_0"), ("rtsp://host/a?b=1", "rtsp_host_a_b_1")]
+    ("source", "name"), [("in/clip.mp4", "clip"), ("camera:0", "camera_0"), ("rtsp://host/a?b=1", "rtsp_host_a_b_")]
 )
 def test_the_outputs_of_one_input_have_its_name(source, name):
     given = Outputs("{name}.csv", "{name}/{name}.mp4", None, "fig", json=True)

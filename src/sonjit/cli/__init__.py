@@ -167,13 +167,15 @@ def _check_known(command: str) -> None:
         return
     from sonjit.media.sources import CAMERA_WORDS, is_stream
     from sonjit.media.sources.images import IMAGE_ENDINGS
+    from sonjit.media.sources.remote import shown_name
     from sonjit.media.sources.video import VIDEO_ENDINGS
 
     ending, word = Path(command).suffix.lower(), command.casefold()
     is_input = is_stream(command) or word in CAMERA_WORDS or ending in (*IMAGE_ENDINGS, *VIDEO_ENDINGS)
     if is_input or Path(command).exists():
-        name = "camera:0" if word in CAMERA_WORDS else command
-        raise InputError(f"{command} is an input, not a command. Name a command first, such as sonjit hands {name}")
+        shown = shown_name(command)
+        name = "camera:0" if word in CAMERA_WORDS else shown
+        raise InputError(f"{shown} is an input, not a command. Name a command first, such as sonjit hands {name}")
     known = {name: name for name in (*KINDS, *COMMANDS, *(name for names in PACKAGES.values() for name in names))}
     known |= _OTHER_WORDS | {entry.list_name: name for name, entry in KINDS.items()}
     nearest = get_close_matches(word, known, n=1)

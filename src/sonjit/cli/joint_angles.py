@@ -15,6 +15,7 @@ from sonjit.cli.progress import CONTROLS, progress_bar
 from sonjit.detectors.pipeline import Detector
 from sonjit.media import Anonymise
 from sonjit.media.sources import Reading
+from sonjit.media.sources.remote import shown_name
 from sonjit.report import joint_angles
 from sonjit.report.angles import ANGLES
 from sonjit.report.comparison import Earlier, earlier_report
@@ -205,7 +206,7 @@ def _videos(sources: tuple[str, ...], reading: Reading) -> dict[str, Inputs]:
         if inputs.files is None and ":" not in source and not Path(source).exists():
             raise InputError(f"{source}: no such file or folder")
         if inputs.files is not None or not is_video(Path(source)):
-            raise InputError(f"{source}: a report requires video files")
+            raise InputError(f"{shown_name(source)}: a report requires video files")
         videos[source] = inputs
     if len(videos) < len(sources):
         raise InputError("the same video is given twice")

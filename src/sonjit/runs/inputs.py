@@ -30,7 +30,7 @@ from sonjit.media.sources import (
     is_stream,
     missing_input,
 )
-from sonjit.media.sources.remote import File, RemoteFile, is_remote
+from sonjit.media.sources.remote import File, RemoteFile, is_remote, shown_name
 from sonjit.runs.frame_tables import SIDE_TABLES
 from sonjit.runs.task import Outputs, Task
 
@@ -80,7 +80,8 @@ class Inputs:
     def name(self) -> str:
         """Name of the source of a table over all inputs."""
         more = len(self.named) - 1
-        return f"{self.named[0]} and {more} more" if more else self.named[0]
+        first = shown_name(self.named[0])
+        return f"{first} and {more} more" if more else first
 
     @property
     def unit(self) -> str:
@@ -146,7 +147,7 @@ def output_paths(outputs: Outputs, files: Sequence[File], task: Task) -> list[Ou
 
 def named_outputs(outputs: Outputs, source: str) -> Outputs:
     """Return the output paths of the only input, with its name in place of `{name}`."""
-    name = re.sub(r"[^\w.-]+", "_", source) if is_stream(source) else Path(source).stem
+    name = re.sub(r"[^\w.-]+", "_", shown_name(source)) if is_stream(source) else Path(source).stem
     given = {"save": outputs.save, "draw": outputs.draw, "mask": outputs.mask, "figures": outputs.figures}
     return replace(outputs, **{field: path and path.replace("{name}", name) for field, path in given.items()})
 
@@ -230,7 +231,7 @@ def _distinct_files(named: Iterable[str]) -> tuple[tuple[File, ...], list[str]]:
     notes: list[str] = []
     for name in named:
         if is_stream(name):
-            raise InputError(f"{name} is a stream: give it as the only INPUT")
+            raise InputError(f"{shown_name(name)} is a stream: give it as the only INPUT")
         found = find_files(name, videos=True)
         if found is None and not is_remote(name) and not Path(name).exists():
             raise InputError(missing_input(name))

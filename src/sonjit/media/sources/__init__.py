@@ -19,7 +19,15 @@ from sonjit.geometry.steps import frame_positions
 from sonjit.media.sources import headers, images
 from sonjit.media.sources.base import Source, SourceFrame, SourceKind, renamed
 from sonjit.media.sources.levels import Levels, stretch_note
-from sonjit.media.sources.remote import File, NetworkCameraSource, RemoteFile, is_address, is_remote, remote_files
+from sonjit.media.sources.remote import (
+    File,
+    NetworkCameraSource,
+    RemoteFile,
+    is_address,
+    is_remote,
+    remote_files,
+    shown_name,
+)
 from sonjit.media.sources.video import VIDEO_ENDINGS, VideoSource
 
 _F = TypeVar("_F", bound=File)
@@ -146,6 +154,7 @@ class CameraSource(Source):
     kind = "camera"
     depth = 1
     live = True
+    newest = True
 
     def __init__(self, number: int) -> None:
         super().__init__(f"camera:{number}")
@@ -232,8 +241,8 @@ def open_source(named: str | os.PathLike[str], *, fps: float | None = None, reco
         if (listed := find_files(text, videos=False, matches=matches, locked=locked)) is not None:
             files, notes = listed
             if fps is not None:
-                return SequenceSource(text, files, fps, notes)
-            return FolderSource(text, files, file_labels(text, files), notes)
+                return SequenceSource(shown_name(text), files, fps, notes)
+            return FolderSource(shown_name(text), files, file_labels(text, files), notes)
         if is_remote(text):
             return _source_from_remote(text, fps)
         if path.exists():
@@ -249,7 +258,7 @@ def open_source(named: str | os.PathLike[str], *, fps: float | None = None, reco
 def missing_input(named: str) -> str:
     """Return the message for an input that does not exist."""
     hint = ". Use camera:0 for a camera" if named.casefold() in CAMERA_WORDS or named.isdecimal() else ""
-    return f"{named}: no such file or folder{hint}"
+    return f"{shown_name(named)}: no such file or folder{hint}"
 
 
 class Reading(NamedTuple):
@@ -307,15 +316,15 @@ def _source_from_file(path: Path, fps: float | None) -> Source:
 
 
 def _source_from_remote(url: str, fps: float | None) -> Source:
-    file = RemoteFile(url)
+    file, name = RemoteFile(url), shown_name(url)
     fetched = file.fetch()
     local = Path(fetched.name) / file.name
     try:
         source = _source_from_file(local, fps)
     except InputError as error:
         fetched.cleanup()
-        raise InputError(str(error).replace(str(local), url)) from None
-    source.name = url
+        raise InputError(str(error).replace(str(local), name)) from None
+    source.name = name
     source.keep(fetched.cleanup)
     return source
 
@@ -407,6 +416,7 @@ def find_files(
 ) -> tuple[list[File], list[str]] | None:
     """Return the images of a folder or pattern in natural order, on request its videos, and notes; None for others."""
     path, found, locked = Path(named), list[File](matches), list(locked)
+    name = shown_name(named)
     try:
         if is_remote(named):
             if (remote := remote_files(named)) is None:
@@ -425,18 +435,18 @@ def find_files(
         in_folder = path.is_dir()
         folders = [one for one in found if in_folder and one.name[0] != "." and isinstance(one, Path) and one.is_dir()]
     except OSError as error:
-        raise InputError(f"{named} cannot be opened: {error.strerror}") from None
+        raise InputError(f"{name} cannot be opened: {error.strerror}") from None
     hint = f". It contains folders: use {str(path / '**' / '*')!r}" if folders else ""
     if not files:
         problem = "contains" if found or in_folder else "matches nothing:"
         endings = ", ".join((*images.IMAGE_ENDINGS, *VIDEO_ENDINGS) if videos else images.IMAGE_ENDINGS)
-        raise InputError(f"{named} {problem} no images{' or videos' if videos else ''}. Known endings: {endings}{hint}")
+        raise InputError(f"{name} {problem} no images{' or videos' if videos else ''}. Known endings: {endings}{hint}")
     names = ", ".join(file.name for file in others[:5]) + (f" and {len(others) - 5} more" if len(others) > 5 else "")
-    left_out = [f"{named}: left out {pluralize(len(others), 'file')}: {names}"] if others else []
+    left_out = [f"{name}: left out {pluralize(len(others), 'file')}: {names}"] if others else []
     if len(found) < count:
-        left_out.append(f"{named}: left out {pluralize(count - len(found), 'link')} to files that are inputs already")
+        left_out.append(f"{name}: left out {pluralize(count - len(found), 'link')} to files that are inputs already")
     left_out += [f"{error.filename} cannot be opened: {error.strerror}" for error in locked]
-    return files, left_out + ([f"{named}: left out {pluralize(len(folders), 'folder')}{hint}"] if folders else [])
+    return files, left_out + ([f"{name}: left out {pluralize(len(folders), 'folder')}{hint}"] if folders else [])
 
 
 def file_labels(named: str, files: Iterable[File]) -> list[str]:

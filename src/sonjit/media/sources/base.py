@@ -58,6 +58,7 @@ class Source(Closing, ABC):
     kind: ClassVar[SourceKind]
     depth: ClassVar[int] = 4
     live: ClassVar[bool] = False
+    newest: ClassVar[bool] = False  # drop the oldest image that waits instead of waiting for the caller
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -130,7 +131,7 @@ class Source(Closing, ABC):
 
     def __iter__(self) -> Iterator[SourceFrame]:
         self.problems.clear()
-        ahead = ReadAhead(self._frames(), depth=self.depth, newest=self.live)
+        ahead = ReadAhead(self._frames(), depth=self.depth, newest=self.newest)
         self._running.append(ahead)
         try:
             yield from self._selected(ahead)

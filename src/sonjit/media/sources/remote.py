@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import threading
 import time
-from collections import Counter
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -16,15 +16,20 @@ from sonjit._util import InputError, optional_import
 from sonjit._util.files import WorkFolder
 from sonjit.media.sources.base import Source, SourceFrame
 from sonjit.media.sources.geometry import Geometry
-from sonjit.media.sources.video import decoded_frames, read_errors, upright_rgb, video_stream
+from sonjit.media.sources.live import LiveClock, Packets, arrivals
+from sonjit.media.sources.video import UNTIMED, decoded, deinterlaced, read_errors, upright_rgb, video_stream
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
     from av.container import InputContainer
 
-ADDRESS_STARTS = ("rtsp://", "rtsps://", "http://", "https://")
-_PROTOCOLS = "rtsp,rtsps,rtp,udp,tcp,tls,http,https,crypto,httpproxy"  # no file: an address opens nothing on this disk
+ADDRESS_STARTS = (
+    *("rtsp://", "rtsps://", "http://", "https://", "rtmp://", "rtmps://"),
+    *("udp://", "tcp://", "srt://", "rtp://"),
+)
+_PROTOCOLS = "rtsp,rtsps,rtmp,rtmps,rtmpt,srt,rtp,udp,tcp,tls,http,https,crypto,httpproxy"
+"""No file: an address opens nothing on this disk."""
 _OPEN_S, _READ_S = 10.0, 5.0  # time limits of opening a camera and of reading an image
 _HERE = ("file", "local", "memory")
 _VERSIONS = ("ETag", "etag", "md5Hash", "mtime", "LastModified", "last_modified", "updated", "created")
@@ -36,20 +41,48 @@ def is_address(named: str) -> bool:
     return named.lower().startswith(ADDRESS_STARTS)
 
 
+def shown_name(named: str) -> str:
+    """Return an input as people may see it: an address without user, password and values of its query.
+
+    Cameras also have logins in their path, as `/user=admin_password=secret`. Other inputs are returned as they are.
+
+    >>> shown_name("rtsp://admin:p@ss@10.0.0.5/live?usr=admin&pwd=secret")
+    'rtsp://10.0.0.5/live?usr=…&pwd=…'
+    """
+    found = re.match(r"([A-Za-z][A-Za-z0-9+.-]+://)([^/?#]*)(.*)", named, re.DOTALL)
+    if found is None:
+        return named
+    scheme, host, rest = found.groups()
+    if "@" not in host and "@" in rest and re.search(r":\D", host):  # a password with a slash or a question mark
+        host, rest = "", rest.rpartition("@")[2]
+    path, mark, query = re.fullmatch(r"([^?#]*)([?#]?)(.*)", rest, re.DOTALL).groups()  # pyright: ignore[reportOptionalMemberAccess]
+    if is_address(named):
+        path = re.sub(r"=[^/]*", "=…", path)
+        query = re.sub(r"[^&;#=]+(?=[&;#]|$)", "…", re.sub(r"=[^&;#]*", "=", query)).replace("=", "=…")
+    else:  # a question mark may be that of a glob
+        query = re.sub(r"=[^&;#]*", "=…", query)
+    return f"{scheme}{host.rpartition('@')[2]}{path}{mark}{query}"
+
+
 class NetworkCameraSource(Source):
-    """Images of a network camera (RTSP, MJPEG or HLS over HTTP), always the newest one, as `CameraSource` gives them.
+    """Images of a network camera or stream (RTSP, RTMP, SRT, MJPEG, MPEG-TS or HLS), in order.
+
+    `time` is that of the stream, in seconds from its first image, so that images that arrive in bursts have their own
+    times. Each image is given when it is due. If the caller is slow, images are dropped, and `index` shows the gap.
+    Streams without times get those of arrival.
 
     If the camera ends the stream, or sends nothing for five seconds, the images end. `problems` contains the reason.
-    With `reconnect_s` the images continue after a gap in `time`, which `notes` names. `name` omits the user and
-    password of the address. Raise InputError if nothing answers, or no live video.
+    With `reconnect_s` the images continue after a gap in `time`, which `notes` names. `name` omits the user, the
+    password and values of the query. Raise InputError if nothing answers, or no live video.
     """
 
     kind = "camera"
-    depth: ClassVar[int] = 1
+    depth: ClassVar[int] = 2
     live: ClassVar[bool] = True
+    newest: ClassVar[bool] = False
 
     def __init__(self, address: str, reconnect_s: float = 0.0) -> None:
-        super().__init__(re.sub(r"(?<=://)[^/@]*@", "", address))
+        super().__init__(shown_name(address))
         if os.environ.get("SONJIT_OFFLINE", "") not in ("", "0"):
             raise InputError(f"SONJIT_OFFLINE is set and {self.name} is in the network; unset it to read that camera")
         self._address = address
@@ -66,31 +99,55 @@ class NetworkCameraSource(Source):
             self._container.close()
             raise InputError(f"{self.name} {problem}")
         self._stream = stream
-        self._start_s = time.monotonic()
         self.width, self.height = stream.width or None, stream.height or None
 
     def close(self) -> None:
-        """Stop reading and leave the camera; waits for an image that is under way, five seconds at most."""
+        """Stop reading and leave the camera; waits for a packet that is under way, five seconds at most."""
         self._is_closed.set()
         super().close()
         self._container.close()
 
     def _frames(self) -> Generator[SourceFrame]:
-        index, size = 0, None
+        clock, index, size = LiveClock(), 0, None
         while True:
-            damage = Counter[str]()
-            for frame in decoded_frames(self._container, self._stream, damage):
-                aspect = self._stream.sample_aspect_ratio
-                self.geometry = geometry = Geometry.of_frame(frame, aspect, before=self.geometry)
-                size = size or geometry.shown_size(frame.width, frame.height)
-                yield SourceFrame(index, time.monotonic() - self._start_s, upright_rgb(frame, None, geometry, size))
-                index += 1
-            lost_s, why = time.monotonic(), f": {next(iter(damage))}" if damage else ""
+            packets, arrived = Packets(self._container, self._stream), [0.0]
+            is_untimed = bool(self._container.format.flags & UNTIMED)
+            try:
+                frames = decoded(arrivals(packets, arrived), self._stream, packets.damage)
+                for frame in deinterlaced(frames, self):
+                    stamp_s = None
+                    if frame.pts is not None and frame.time_base is not None and not is_untimed:
+                        stamp_s = float(frame.pts * frame.time_base)
+                    time_s = clock.time_of(stamp_s, arrived[0])
+                    wait_s = clock.wait_s(time.monotonic())
+                    if wait_s > 0 and self._is_closed.wait(wait_s):
+                        return
+                    if wait_s > -math.inf:
+                        aspect = self._stream.sample_aspect_ratio
+                        self.geometry = geometry = Geometry.of_frame(frame, aspect, before=self.geometry)
+                        size = size or geometry.shown_size(frame.width, frame.height)
+                        yield SourceFrame(index, time_s, upright_rgb(frame, None, geometry, size))
+                    index += 1
+                    self._note_times(clock, is_timed=stamp_s is not None)
+            finally:
+                packets.close()
+            why = f": {next(iter(packets.damage))}" if packets.damage else ""
+            lost_s = time.monotonic()
             if not self._reconnect(lost_s):
-                self.problems.append(f"{self.name} ended after {lost_s - self._start_s:.1f} s{why}")
+                self.problems.append(f"{self.name} ended after {clock.last_s:.1f} s{why}")
                 return
             gap_s = time.monotonic() - lost_s
-            self.notes.append(f"{self.name} sent nothing from {lost_s - self._start_s:.1f} s for {gap_s:.1f} s{why}")
+            self.notes.append(f"{self.name} sent nothing from {clock.last_s:.1f} s for {gap_s:.1f} s{why}")
+            clock.restart()
+
+    def _note_times(self, clock: LiveClock, *, is_timed: bool) -> None:
+        line = None
+        if not is_timed:
+            line = f"{self.name}: its images have no times and get those of their arrival"
+        elif clock.restarts:
+            line = f"{self.name}: its clock restarts. The time continues"
+        if line is not None and line not in self.notes:
+            self.notes.append(line)
 
     def _reconnect(self, lost_s: float) -> bool:
         """Open a lost camera again, once a second, and return whether it answers within the time limit."""
@@ -107,10 +164,19 @@ class NetworkCameraSource(Source):
 
 def _open(address: str, name: str) -> InputContainer:
     import av
+    from av.error import ProtocolNotFoundError
 
-    options = {"protocol_whitelist": _PROTOCOLS, "rtsp_transport": "tcp", "fflags": "nobuffer"}
+    options = {
+        "protocol_whitelist": _PROTOCOLS,
+        "rtsp_transport": "tcp",
+        "fflags": "nobuffer",
+        "overrun_nonfatal": "1",  # of UDP
+    }
     try:
         return av.open(address, "r", options=options, timeout=(_OPEN_S, _READ_S))
+    except ProtocolNotFoundError:
+        scheme = address.partition("://")[0]
+        raise InputError(f"{name}: the FFmpeg in this PyAV does not read {scheme}://") from None
     except read_errors() as error:
         reason = f"{error.strerror}; check the address, and whether it is on"
         raise InputError(f"{name} cannot be opened: {reason}") from None
@@ -128,7 +194,7 @@ class RemoteFile(os.PathLike[str]):
     url: str  # URL such as `s3://bucket/clips/a.mp4`
 
     def __str__(self) -> str:
-        return self.url
+        return shown_name(self.url)
 
     def __fspath__(self) -> str:
         return self.url
@@ -174,7 +240,7 @@ class RemoteFile(os.PathLike[str]):
 
     @property
     def _path(self) -> PurePosixPath:
-        return PurePosixPath(self.url.partition("://")[2])
+        return PurePosixPath(shown_name(self.url).partition("://")[2])
 
 
 def remote_files(named: str) -> list[RemoteFile] | None:
@@ -187,7 +253,7 @@ def remote_files(named: str) -> list[RemoteFile] | None:
         elif system.exists(path):
             return None
         else:
-            raise InputError(f"{named}: no such file or folder")
+            raise InputError(f"{shown_name(named)}: no such file or folder")
         return [
             RemoteFile(str(system.unstrip_protocol(location)))
             for location in found
@@ -198,9 +264,9 @@ def remote_files(named: str) -> list[RemoteFile] | None:
 @contextmanager
 def _storage(url: str) -> Generator[tuple[Any, str]]:
     """Yield the file system and path of a URL, and convert its errors to InputError."""
-    scheme = url.partition("://")[0]
+    scheme, name = url.partition("://")[0], shown_name(url)
     if scheme not in _HERE and os.environ.get("SONJIT_OFFLINE", "") not in ("", "0"):
-        raise InputError(f"SONJIT_OFFLINE is set and {url} is in the network; unset it, or copy the file")
+        raise InputError(f"SONJIT_OFFLINE is set and {name} is in the network; unset it, or copy the file")
     with optional_import(f"{scheme}://", "remote"):
         import fsspec
     try:
@@ -208,10 +274,11 @@ def _storage(url: str) -> Generator[tuple[Any, str]]:
     except (InputError, KeyboardInterrupt):
         raise
     except ImportError as error:  # the storage's own package
-        raise InputError(f"{url}: {str(error).splitlines()[0]}") from None
+        raise InputError(f"{name}: {str(error).splitlines()[0]}") from None
     except ValueError as error:
-        addresses = "rtsp://, rtsps://, http:// or https:// of a camera, s3://, gs:// and other storage of fsspec"
-        raise InputError(f"{url} cannot be opened ({error}); an address begins with {addresses}") from None
+        starts = f"{', '.join(ADDRESS_STARTS)} of a camera, s3://, gs:// and other storage of fsspec"
+        reason = str(error).replace(url, name)
+        raise InputError(f"{name} cannot be opened ({reason}); an address begins with {starts}") from None
     except Exception as error:  # each storage raises its own
         reason = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
-        raise InputError(f"{url} cannot be read: {reason.splitlines()[0]}") from None
+        raise InputError(f"{name} cannot be read: {reason.splitlines()[0].replace(url, name)}") from None

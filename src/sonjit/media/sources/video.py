@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import re
 import struct
-from collections import Counter
+from collections import Counter, deque
 from contextlib import ExitStack, suppress
+from fractions import Fraction
 from itertools import chain, pairwise
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
@@ -30,12 +31,12 @@ from sonjit.media.sources.geometry import (
 from sonjit.media.sources.levels import Levels, stretch_note, used_levels
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
-    from fractions import Fraction
+    from collections.abc import Generator, Iterable
 
     import av
     from av.container import InputContainer
     from av.error import FFmpegError
+    from av.filter import Graph
     from av.video.reformatter import VideoReformatter
 
 VIDEO_ENDINGS = (
@@ -44,7 +45,7 @@ VIDEO_ENDINGS = (
     *(".h264", ".264", ".h265", ".265", ".hevc", ".mjpeg", ".mjpg", ".y4m", ".lrv", ".insv", ".dav"),
 )
 """Usual endings, for messages and globs; a named video is known by its content."""
-_UNTIMED = 128  # flag of FFmpeg for containers without times, such as raw H.264
+UNTIMED = 128  # flag of FFmpeg for containers without times, such as raw H.264
 _ASSUMED_RATE, _MAX_RATE = 25, 10_000  # frames per second. Larger ones are ticks of a clock.
 _DECODED = ("avi", "asf")  # formats whose times are in the order of decoding
 _SAMPLES = 8  # number of frames by which the range of 16-bit values is known
@@ -99,7 +100,7 @@ class VideoSource(Source):
         if videos != 1:
             what = f"contains {videos} video streams. Only number {stream.index}" if videos else "only its cover image"
             self.notes.append(f"{name}: {what} is read")
-        is_untimed = bool(container.format.flags & _UNTIMED) or container.format.name.endswith("_pipe")
+        is_untimed = bool(container.format.flags & UNTIMED) or container.format.name.endswith("_pipe")
         stated = stream.codec_context.framerate if is_untimed else None
         rates = (stated, stream.average_rate, stream.guessed_rate, _ASSUMED_RATE if is_untimed else None)
         rate = fps or next((rate for rate in rates if rate and rate < _MAX_RATE), None)
@@ -272,7 +273,7 @@ class VideoSource(Source):
                         continue
                 stream.thread_type = "AUTO"
                 clock.begin(stream)
-                for frame in decoded_frames(container, stream, damage):
+                for frame in deinterlaced(decoded_frames(container, stream, damage), self):
                     yield frame, stream.codec_context
 
     def _is_cut(self) -> bool:
@@ -403,22 +404,87 @@ def read_errors() -> tuple[type[FFmpegError], type[OSError]]:
 
 def decoded_frames(container: InputContainer, stream: av.VideoStream, damage: Counter[str]) -> Generator[av.VideoFrame]:
     """Yield the frames of a stream. Count packets that cannot be decoded by reason in `damage`."""
+    return decoded(demuxed(container, stream, damage), stream, damage)
+
+
+def demuxed(
+    container: InputContainer, stream: av.VideoStream, damage: Counter[str]
+) -> Generator[av.Packet[av.VideoStream]]:
+    """Yield the packets of a stream up to an error of reading, which is counted in `damage`."""
+    try:
+        yield from container.demux(stream)
+    except read_errors() as error:
+        damage[error.strerror or str(error)] += 1
+
+
+def decoded(
+    packets: Iterable[av.Packet[av.VideoStream]], stream: av.VideoStream, damage: Counter[str]
+) -> Generator[av.VideoFrame]:
+    """Yield the frames of packets. Count those that cannot be decoded by reason in `damage`."""
     stream.codec_context.flags |= _UNALIGNED
-    packets = container.demux(stream)
-    while True:
-        try:
-            packet = next(packets, None)
-        except read_errors() as error:
-            damage[error.strerror or str(error)] += 1
-            packet = None
-        if packet is None:
-            break
+    for packet in packets:
         try:
             yield from packet.decode()
         except read_errors() as error:
             damage["incomplete data" if packet.is_corrupt else error.strerror or str(error)] += 1
     with suppress(*read_errors()):  # after a read error the decoder still has complete frames
         yield from stream.decode(None)
+
+
+def deinterlaced(frames: Iterable[av.VideoFrame], source: Source) -> Generator[av.VideoFrame]:
+    """Yield frames of which interlaced ones are deinterlaced, each with its own time. Note them in a source.
+
+    From the first frame on that its decoder calls interlaced, FFmpeg's `idet` judges by the content, because many
+    progressive videos are flagged wrongly, and `yadif` interpolates the lines of the other field. A change of the
+    size or the format of the frames begins anew.
+    """
+    graph: Graph | None = None
+    waiting: deque[av.VideoFrame] = deque()
+    shape = 0, 0, ""
+    for frame in frames:
+        if graph is not None and shape != (frame.width, frame.height, frame.format.name):
+            yield from _filtered(graph, None, waiting)
+            graph = None
+        if graph is None and not frame.interlaced_frame:
+            yield frame
+            continue
+        if graph is None:
+            note = f"{source.name}: interlaced, and deinterlaced"
+            source.notes += [] if note in source.notes else [note]
+            graph, shape = _deinterlacer(frame), (frame.width, frame.height, frame.format.name)
+        waiting.append(frame)
+        yield from _filtered(graph, frame, waiting)
+    if graph is not None:
+        yield from _filtered(graph, None, waiting)
+
+
+def _deinterlacer(frame: av.VideoFrame) -> Graph:
+    from av.filter import Graph
+
+    graph = Graph()
+    buffer = graph.add_buffer(
+        width=frame.width, height=frame.height, format=frame.format, time_base=frame.time_base or Fraction(1, 1000)
+    )
+    graph.link_nodes(
+        buffer, graph.add("idet"), graph.add("yadif", "mode=send_frame:deint=interlaced"), graph.add("buffersink")
+    ).configure()
+    return graph
+
+
+def _filtered(graph: Graph, frame: av.VideoFrame | None, waiting: deque[av.VideoFrame]) -> Generator[av.VideoFrame]:
+    """Pass a frame, or None at the end, to a filter that gives one frame for each. They have the times of the given."""
+    from av.error import BlockingIOError as NothingYet
+    from av.error import EOFError as AtEnd
+
+    graph.vpush(frame)
+    while waiting:
+        try:
+            made = graph.vpull()
+        except (NothingYet, AtEnd):
+            return
+        given = waiting.popleft()
+        made.pts, made.dts, made.time_base = given.pts, given.dts, given.time_base
+        yield made
 
 
 def find_joints(path: Path, container_format: str) -> list[int]:
