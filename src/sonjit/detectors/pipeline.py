@@ -26,8 +26,8 @@ from sonjit.detectors.tracking import Track, Tracker
 from sonjit.engines import Engine
 from sonjit.geometry.boxes import RotatedBox, crop, crop_on_grid, iou, latest_boxes
 from sonjit.gestures import GestureSmoother, MotionRecognizer
-from sonjit.media import ImageLike, Results, rgb_from
-from sonjit.results import Hand, MotionEvent, Result
+from sonjit.media import ImageLike, rgb_from
+from sonjit.results import Hand, MotionEvent, Result, Results
 
 if TYPE_CHECKING:
     from sonjit.gestures import LearnedGestures

@@ -16,10 +16,10 @@ from sonjit.detectors.kinds import find_kind, options_of
 from sonjit.detectors.options import is_still
 from sonjit.detectors.pipeline import Detector
 from sonjit.gestures.classifier import CANNED
-from sonjit.media.found import TrackedFrame
 from sonjit.media.sources import ImageSource, Reading
 from sonjit.media.sources.base import Source, SourceFrame, SourceKind
 from sonjit.media.sources.images import ImageLike, rgb_from
+from sonjit.results import Frame
 from sonjit.runs.annotations import AngleLimits, EventLimits, count_columns
 from sonjit.runs.inputs import Inputs, is_video
 from sonjit.runs.session import Session
@@ -64,37 +64,31 @@ if TYPE_CHECKING:  # Python itself does not know `extra_items` yet, see PEP 728
 @overload
 def track(
     source: Trackable, detector: Literal["hands"] = "hands", **options: "Unpack[TrackHandArguments]"
-) -> Iterator[TrackedFrame]: ...
+) -> Iterator[Frame]: ...
 
 
 @overload
-def track(
-    source: Trackable, detector: Literal["face"], **options: "Unpack[TrackFaceArguments]"
-) -> Iterator[TrackedFrame]: ...
+def track(source: Trackable, detector: Literal["face"], **options: "Unpack[TrackFaceArguments]") -> Iterator[Frame]: ...
 
 
 @overload
-def track(
-    source: Trackable, detector: Literal["body"], **options: "Unpack[TrackBodyArguments]"
-) -> Iterator[TrackedFrame]: ...
+def track(source: Trackable, detector: Literal["body"], **options: "Unpack[TrackBodyArguments]") -> Iterator[Frame]: ...
 
 
 @overload
 def track(
     source: Trackable, detector: Literal["holistic"], **options: "Unpack[TrackHolisticArguments]"
-) -> Iterator[TrackedFrame]: ...
+) -> Iterator[Frame]: ...
 
 
 @overload
 def track(
     source: Trackable, detector: Detector[Any], **options: "Unpack[TrackDetectorArguments]"
-) -> Iterator[TrackedFrame]: ...
+) -> Iterator[Frame]: ...
 
 
 @overload
-def track(
-    source: Trackable, detector: KindName, **options: "Unpack[TrackNamedArguments]"
-) -> Iterator[TrackedFrame]: ...
+def track(source: Trackable, detector: KindName, **options: "Unpack[TrackNamedArguments]") -> Iterator[Frame]: ...
 
 
 def track(
@@ -110,7 +104,7 @@ def track(
     every: int = 1,
     roi: tuple[int, int, int, int] | None = None,
     **options: object,
-) -> Iterator[TrackedFrame]:
+) -> Iterator[Frame]:
     """Detect instances in each image of an input, frame by frame.
 
     Args:
@@ -168,7 +162,7 @@ def _detect(
     new_session: Callable[[Sequence[Detector[Any]]], Session],
     *,
     has_ends: bool,
-) -> Generator[TrackedFrame]:
+) -> Generator[Frame]:
     """Yield the frames of all sources. With `has_ends`, the last frame of a recording may have ends of events."""
     with ExitStack() as stack:
         detectors: dict[SourceKind, Detector[Any]] = {}
@@ -187,7 +181,9 @@ def _detect(
                     motions, ends = session.finish()
                     frame.motions += motions
                     frame.events += ends
-                yield TrackedFrame.of(frame, rgb, session.hidden)
+                frame.hidden = session.hidden
+                frame.keep_image(rgb)
+                yield frame
             for note in dict.fromkeys(opened.notes):
                 warnings.warn(note, InputNote, stacklevel=3)
             for problem in opened.problems:
