@@ -1,238 +1,307 @@
-"""Compare search="fast" and "auto" in clips, frame by frame.
+"""Measure what is found in labelled clips: recall, precision, identities, lateness and time of each search.
 
-`python benchmarks/streams.py CLIP... --kind hands` counts frames with an instance, duplicates, IDs, and the slowest
-frame. A JSON file with the clip's name adds misses, false detections, wrong sides and ID switches. With `--empty`,
-every detection is a phantom. `--labels` shows labelled photographs (folders) as clips of a second, and counts the
-labels that are found, by class, and false detections.
-`crossings.py` measures crossing hands.
+`python benchmarks/streams.py FOLDER` reads `labels.json` and `clips/NAME.mp4` in a folder and prints a table per kind.
+The labels are boxes of hands, faces and bodies with identities in some frames of each clip. `--runs FOLDER` keeps the
+results of each clip, so that several processes can share the work and a later run only prints.
+
+A detection is the box around its keypoints in the image. It fits a label by an IoU of 0.4, or with its centre in the
+label and a ratio of the longer sides of 0.5 to 2. The best fits count, one to one. Another detection that fits a label
+is doubled, one in an area to ignore does not count, and any other is a phantom. A switch is another ID than in the
+labelled frame before in which the instance was found. Of the frames between two such labelled frames, those without its
+ID are lost. An instance is late if its first ID appears after its first label.
+
+Clips are in two halves by a hash of their names. Settings are chosen on the tuned half only.
 """
 
 import argparse
+import hashlib
 import json
+import statistics
 import sys
 import time
-from collections import Counter
-from itertools import islice, zip_longest
+from collections import Counter, defaultdict
+from contextlib import closing
+from dataclasses import dataclass, field
+from functools import cache
+from itertools import islice, pairwise
 from pathlib import Path
 
-import numpy as np
-from accuracy import measure
 from rich.console import Console
 from rich.table import Table
-from speed.run import drifting
 
-from sonjit import SonjitError, create_detector
+from sonjit import SonjitError, track
+from sonjit._util.files import write_text
+from sonjit.detectors.create import detector_for_input
 from sonjit.media import open_source
-from sonjit_lab.datasets import open_dataset
-from sonjit_lab.evaluation.detection import assign
 
-SEARCHES = ("fast", "auto")
-SETTLE = 3
-"""Frames at the start whose time does not count: networks are loaded there."""
-HALF_SECOND = 15
-MOMENTS = 0, HALF_SECOND, 2 * HALF_SECOND
-"""Frames in which labels are counted."""
-FAR = 0.25
-"""Longest side of a far person, relative to that of the image."""
+KINDS = {"hands": ("hand", "hands"), "face": ("face", "faces"), "body": ("body", "bodies")}
+"""Kind of the labels and list of the results, by kind of the detector."""
+HALVES = ("tuned", "left out")
+MIN_IOU, SIZES = 0.4, (0.5, 2.0)
+LATE_S = 0.1
+"""Time from which an instance is late."""
 
 
-def frames_of(path, options):
-    """Return [(seconds, RGB)] of a clip, subsampled."""
-    frames = []
+@dataclass
+class Figures:
+    """Counts of one search in one or more clips."""
+
+    counts: Counter = field(default_factory=Counter)
+    late_s: list = field(default_factory=list)  # seconds from the first label of each found instance to its first frame
+    cpu_ms: list = field(default_factory=list)  # processor time per frame of each clip
+    relative: list = field(default_factory=list)  # the same, relative to the first search
+
+    def add(self, other):
+        """Add the figures of another clip."""
+        self.counts.update(other.counts)
+        self.late_s += other.late_s
+        self.cpu_ms += other.cpu_ms
+        self.relative += other.relative
+
+
+def half_of(name):
+    """Return the half of a clip."""
+    return HALVES[hashlib.sha256(name.encode()).digest()[0] % 2]
+
+
+def iou(a, b):
+    """Return the IoU of two boxes."""
+    width, height = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
+    shared = max(width, 0) * max(height, 0)
+    union = (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - shared
+    return shared / union if union > 0 else 0.0
+
+
+def is_centre_in(box, other):
+    """Check whether the centre of a box lies in another one."""
+    x, y = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
+    return other[0] <= x <= other[2] and other[1] <= y <= other[3]
+
+
+def fits(box, label):
+    """Check whether a detection fits a label."""
+    if iou(box, label) >= MIN_IOU:
+        return True
+    sides = [max(each[2] - each[0], each[3] - each[1]) for each in (box, label)]
+    return is_centre_in(box, label) and SIZES[0] <= sides[0] / max(sides[1], 1e-6) <= SIZES[1]
+
+
+def assign(boxes, labels):
+    """Return the detection of each found label, and what the other detections are."""
+    counted = [number for number, label in enumerate(labels) if not label["ignore"]]
+    pairs = [
+        (iou(box, labels[number]["box"]), index, number)
+        for index, box in enumerate(boxes)
+        for number in counted
+        if fits(box, labels[number]["box"])
+    ]
+    found = {}
+    for _, index, number in sorted(pairs, reverse=True):
+        if number not in found and index not in found.values():
+            found[number] = index
+    others = {}
+    for index, box in enumerate(boxes):
+        if index in found.values():
+            continue
+        if any(each["ignore"] and (fits(box, each["box"]) or is_centre_in(box, each["box"])) for each in labels):
+            others[index] = "ignored"
+        elif any(fits(box, labels[number]["box"]) for number in counted):
+            others[index] = "doubled"
+        else:
+            others[index] = "phantom"
+    return found, others
+
+
+def figures_of(clip, frames, kind, problems=None):
+    """Return the figures of the detections in each frame of a clip. `problems` gets a line for each error."""
+    label_kind, _ = KINDS[kind]
+    figures, states = Figures(), defaultdict(dict)
+    counts = figures.counts
+    problems = [] if problems is None else problems
+    for number, key_frame in enumerate(clip["key_frames"]):
+        labels = [each for each in key_frame["instances"] if each["kind"] == label_kind]
+        detections = frames[key_frame["frame"]]
+        found, others = assign([each["box"] for each in detections], labels)
+        where = f"{clip['name']} {kind} frame {key_frame['frame']}"
+        for index, label in enumerate(labels):
+            name = label["id"], label["side"] if kind == "hands" else None
+            if label["ignore"]:
+                states[name][number] = "ignored", None
+                continue
+            counts["labels"] += 1
+            if index not in found:
+                states[name][number] = "missed", None
+                problems.append(f"{where}: missed {name} {[round(x) for x in label['box']]}")
+                continue
+            detection = detections[found[index]]
+            counts["found"] += 1
+            states[name][number] = "found", detection["id"]
+            if kind == "hands" and label["side"]:
+                counts["sided"] += 1
+                counts["right side"] += detection["side"] == label["side"]
+        for index, what in others.items():
+            counts[what] += 1
+            if what != "ignored":
+                problems.append(
+                    f"{where}: {what} {detections[index]['id']} {[round(x) for x in detections[index]['box']]}"
+                )
+    first_frames = {}
+    for index, detections in enumerate(frames):
+        for each in detections:
+            first_frames.setdefault(each["id"], index)
+    for name, seen in states.items():
+        _add_identity(figures, clip, frames, name, seen, first_frames, problems)
+    return figures
+
+
+def _add_identity(figures, clip, frames, name, seen, first_frames, problems):
+    """Add switches, lost frames and lateness of one instance with states by labelled frame."""
+    counts, key_frames = figures.counts, clip["key_frames"]
+    found = [(number, own) for number, (state, own) in sorted(seen.items()) if state == "found"]
+    for (before, old), (after, new) in pairwise(found):
+        if all(seen.get(number, ("absent",))[0] == "missed" for number in range(before + 1, after)):
+            counts["pairs"] += 1
+            counts["switches"] += old != new
+            if old != new:
+                problems.append(f"{clip['name']} frame {key_frames[after]['frame']}: switch of {name} {old} to {new}")
+        if after == before + 1:
+            between = range(key_frames[before]["frame"] + 1, key_frames[after]["frame"])
+            lost = sum(not any(each["id"] in (old, new) for each in frames[index]) for index in between)
+            counts["between"] += len(between)
+            counts["lost"] += lost
+    labelled = [number for number, (state, _) in seen.items() if state != "ignored"]
+    if found and labelled:
+        start = min(first_frames[own] for _, own in found)
+        late_s = max((start - key_frames[min(labelled)]["frame"]) / clip["fps"], 0.0)
+        figures.late_s.append(late_s)
+        if late_s > LATE_S:
+            problems.append(f"{clip['name']}: {name} late by {late_s:.1f} s")
+
+
+@cache
+def loaded(kind, search):
+    """Return a detector for recordings that has loaded its networks."""
+    return detector_for_input(kind, {"search": search}, "video")
+
+
+def run(clip, folder, kind, search):
+    """Return the detections in each frame of a clip, and the processor time in seconds."""
+    _, list_name = KINDS[kind]
+    width, height = clip["width"], clip["height"]
+    path, detector = folder / "clips" / f"{clip['name']}.mp4", loaded(kind, search)
     with open_source(path) as source:
-        for _, seconds, rgb in source:
-            if not options.fps or seconds >= len(frames) / options.fps - 1e-6:
-                frames.append((seconds, rgb))
-    return frames
+        first = [(frame.rgb, frame.time) for frame in islice(source, 2)]
+    list(detector.detect_frames(first))  # networks are loaded when they are first used
+    detector.reset()
+    frames = [[] for _ in range(clip["frames"])]
+    start_s = time.process_time()
+    with closing(track(path, detector)) as tracked:
+        for frame in tracked:
+            for result in getattr(frame, list_name):
+                points = result.keypoints[:, :2].clip((0, 0), (width, height))
+                box = [*points.min(axis=0).tolist(), *points.max(axis=0).tolist()]
+                side = result.handedness if kind == "hands" else None
+                frames[frame.index].append({"id": result.id, "box": box, "side": side, "score": float(result.score)})
+    return {"frames": frames, "cpu_s": time.process_time() - start_s}
 
 
-def duplicates(results):
-    """Count the pairs in which most of the smaller instance lies inside the other."""
-    parts = [(one.left_hand, one.right_hand) if hasattr(one, "left_hand") else (one,) for one in results]
-    boxes = [np.reshape(part.box, (2, 2)) for both in parts for part in both if part is not None]
-    pairs = 0
-    for i, (low, high) in enumerate(boxes):
-        for other_low, other_high in boxes[:i]:
-            shared = np.clip(np.minimum(high, other_high) - np.maximum(low, other_low), 0, None).prod()
-            pairs += shared > 0.5 * min((high - low).prod(), (other_high - other_low).prod())
-    return pairs
+def results_of(clip, folder, kind, search, options):
+    """Return the results of a clip, from an earlier run if it kept them."""
+    kept = None if options.runs is None else options.runs / f"{clip['name']}.{kind}.{search}.json"
+    if kept is not None and kept.is_file():
+        return json.loads(kept.read_text())
+    results = run(clip, folder, kind, search)
+    if kept is not None:
+        write_text(kept, json.dumps(results))
+    return results
 
 
-def run(frames, options):
-    """Return by search the results and shortest times (s) of each frame over all runs."""
-    found, seconds = {}, {search: np.full(len(frames), np.inf) for search in SEARCHES}
-    for _ in range(options.runs):
-        detectors = {
-            search: create_detector(options.kind, search=search, max_instances=options.max_instances)
-            for search in SEARCHES
-        }
-        found = {search: [] for search in SEARCHES}
-        for number, (now, rgb) in enumerate(frames):
-            for search, detector in detectors.items():
-                start = time.perf_counter()
-                found[search].append(detector.detect(rgb, time=now))
-                seconds[search][number] = min(seconds[search][number], time.perf_counter() - start)
-        for detector in detectors.values():
-            detector.close()
-    return found, seconds
-
-
-def describe(found, seconds, truth, options):
-    """Return the metrics of one search on one clip."""
-    shown = sum(bool(results) for results in found)
-    figures = {
-        "frames": len(found),
-        "phantoms" if options.empty else "with an instance": shown,
-        "with duplicates": sum(duplicates(results) > 0 for results in found),
-        "ids": len({result.id for results in found for result in results}),
-        "worst frame ms": 1000 * seconds[SETTLE:].max(),
-        "median ms": 1000 * float(np.median(seconds[SETTLE:])),
-    }
-    return figures if truth is None else figures | hand_figures(plain_hands(found), truth)
-
-
-def plain_hands(found):
-    """Return the hands of each frame in the format of `accuracy.measure`."""
+def row_of(figures):
+    """Return the cells of a row."""
+    counts = figures.counts
+    shown = counts["found"] + counts["doubled"] + counts["phantom"]
+    late = [late_s for late_s in figures.late_s if late_s > LATE_S]
     return [
-        [{"handedness": hand.handedness, "id": hand.id, "xy": hand.keypoints[:, :2].tolist()} for hand in hands]
-        for hands in found
+        f"{counts['found']}/{counts['labels']}",
+        _percent(counts["found"], counts["labels"]),
+        _percent(counts["found"], shown),
+        str(counts["doubled"]),
+        str(counts["phantom"]),
+        _percent(counts["right side"], counts["sided"]),
+        f"{counts['switches']} of {counts['pairs']}",
+        _percent(counts["lost"], counts["between"]),
+        f"{len(late)} of {len(figures.late_s)}, {max(figures.late_s, default=0):.1f}",
+        f"{statistics.fmean(figures.cpu_ms):.1f}",
+        f"{statistics.fmean(figures.relative):.2f}",
     ]
 
 
-def hand_figures(hands, truth):
-    """Return the metrics of the detections in each frame of a clip with ground truth."""
-    measured = measure(hands, truth)
-    wrong = round(measured["found"] * (1 - measured["correct side %"] / 100))
-    return {name: measured[name] for name in ("visible", "missed", "false", "id switches")} | {"wrong side": wrong}
-
-
-def truth_of(clip, frames, options):
-    """Return the ground truth of a clip of synthetic hands, or None."""
-    path = clip.with_suffix(".json")
-    if options.kind != "hands" or not path.is_file():
-        return None
-    truth = json.loads(path.read_text())
-    by_time = {round(frame["time"], 3): frame for frame in truth["frames"]}
-    return truth | {"frames": [by_time[round(seconds, 3)] for seconds, _ in frames]}
-
-
-def labelled_clip(sample, options):
-    """Return the frames of a photograph shown as a clip, each with its offset (x, y) in the photograph."""
-    rgb = sample.rgb()
-    if options.repeat:
-        return [(rgb, np.zeros(2))] * (MOMENTS[-1] + 1)
-    places = drifting(np.moveaxis(np.indices(rgb.shape[:2]), 0, -1)[..., ::-1])
-    frames = zip(drifting(rgb), places, strict=True)
-    return [(np.ascontiguousarray(frame), place[0, 0]) for frame, place in islice(frames, MOMENTS[-1] + 1)]
-
-
-def labels_of(sample, kind):
-    """Return the labels of a kind as (box, class or None if unclear), and the areas of crowds."""
-    labels, crowds = [], []
-    for instance, following in zip_longest(sample.instances, sample.instances[1:]):
-        if instance.kind != kind:
-            continue
-        if instance.crowd:
-            crowds.append(instance.bounds())
-            continue
-        x_min, y_min, x_max, y_max = box = instance.bounds()
-        note = instance.extra.get("note", "")
-        if not instance.extra.get("clear", True):
-            name = None
-        elif kind == "hand":
-            name = "hand"
-        elif max(x_max - x_min, y_max - y_min) < FAR * max(sample.width, sample.height) or note == "far":
-            name = "far"
-        elif following is not None and following.kind == "face" and following.extra["clear"]:
-            name = "with a face"
-        elif following is None or following.kind != "face" or "behind" in note:
-            name = "from behind"
-        else:
-            name = "unclear face"
-        labels.append((box, name))
-    return labels, crowds
-
-
-def count_labels(results, sample, kind, offset):
-    """Return the number of labels, of found ones, and of false and duplicate detections, by class."""
-    labels, crowds = labels_of(sample, kind)
-    detections = []
-    for result in results:
-        low, high = np.reshape(getattr(result, "body", result).box, (2, 2)) + offset
-        low, high = np.maximum(low, 0), np.minimum(high, (sample.width, sample.height))
-        detections.append(((*low.tolist(), *high.tolist()), result.score))
-    assigned = assign(detections, [box for box, _ in labels], crowds)
-    found = Counter(labels[index][1] for index in assigned.found)
-    return found + Counter({"false": len(assigned.false), "duplicate": len(assigned.doubled)})
-
-
-def print_labels(options, console):
-    """Print how many labels of photographs are found in stills and in clips, by class."""
-    kind = {"hands": "hand", "body": "body"}[options.kind]
-    totals, clear, worst = {}, Counter(), {search: [] for search in SEARCHES}
-    shared = {"max_instances": options.max_instances or 20}
-    still = create_detector(options.kind, static_image=True, **shared)
-    detectors = {search: create_detector(options.kind, search=search, **shared) for search in SEARCHES}
-    for folder in options.media:
-        for sample in open_dataset("photographs", folder):
-            labels = [name for _, name in labels_of(sample, kind)[0] if name] if kind in sample.tags["labelled"] else []
-            if not labels or (options.only and not {*labels} & {*options.only}):
-                continue
-            clear.update(labels)
-            row = {"still": count_labels(still.detect(sample.rgb()), sample, kind, np.zeros(2))}
-            clip, slowest = labelled_clip(sample, options), {}
-            for search, detector in detectors.items():
-                detector.reset()
-                times = []
-                for number, (rgb, offset) in enumerate(clip):
-                    start = time.process_time()
-                    results = detector.detect(rgb, time=number / 30)
-                    times.append(time.process_time() - start)
-                    if number in MOMENTS:
-                        row[f"{search}, {number / 30:.1f} s"] = count_labels(results, sample, kind, offset)
-                slowest[search] = len(results), 1000 * max(times[SETTLE:])
-            if len({count for count, _ in slowest.values()}) == 1:
-                for search, (_, milliseconds) in slowest.items():
-                    worst[search].append(milliseconds)
-            for name, counts in row.items():
-                totals.setdefault(name, Counter()).update(counts)
-    table = Table("", *(f"{name} ({clear[name]})" for name in clear), "false", "duplicate", box=None)
-    for row, total in totals.items():
-        table.add_row(row, *(str(total[name]) for name in (*clear, "false", "duplicate")))
-    console.print(table)
-    for search, times in worst.items():
-        if times:
-            name = f"{search}: slowest frame of {len(times)} clips with equal numbers of tracks"
-            print(f"{name}: median {np.median(times):.0f} ms, maximum {max(times):.0f} ms CPU")
+def _percent(part, of):
+    return f"{100 * part / of:.0f} %" if of else ""
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("media", type=Path, nargs="+")
-    parser.add_argument("--kind", default="hands", choices=["hands", "face", "body", "holistic"])
-    parser.add_argument("--max-instances", type=int)
-    parser.add_argument("--fps", type=float, help="frames per second, below those of the clip")
-    parser.add_argument("--empty", action="store_true", help="the clips contain no instance of the kind")
-    parser.add_argument("--repeat", action="store_true", help="with --labels: show the same image in every frame")
-    parser.add_argument("--runs", type=int, default=1, help="runs of each clip; the shortest time of a frame counts")
-    parser.add_argument("--labels", action="store_true", help="media are folders of labelled photographs")
-    parser.add_argument("--only", nargs="+", help="with --labels: photographs with one of these classes")
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--kinds", nargs="+", default=list(KINDS), choices=list(KINDS))
+    parser.add_argument("--searches", nargs="+", default=["fast", "auto"], help="times are relative to the first one")
+    parser.add_argument("--clips", nargs="+", help="names of the clips")
+    parser.add_argument("--half", choices=HALVES, help="only the clips of one half")
+    parser.add_argument("--runs", type=Path, help="folder that keeps the results of each clip")
+    parser.add_argument("--per-clip", action="store_true", help="also print a row for each clip")
+    parser.add_argument("--problems", action="store_true", help="print each miss, phantom and switch")
+    parser.add_argument("--markdown", action="store_true", help="print tables of Markdown")
     options = parser.parse_args()
-    console = Console(width=200)
-    if options.labels:
-        print_labels(options, console)
+    if options.runs is not None:
+        options.runs.mkdir(parents=True, exist_ok=True)
+    clips = [
+        clip
+        for clip in json.loads((options.folder / "labels.json").read_text())["clips"]
+        if (not options.clips or clip["name"] in options.clips) and options.half in (None, half_of(clip["name"]))
+    ]
+    columns = (
+        "",
+        "found",
+        "%",
+        "precision",
+        "doubled",
+        "phantoms",
+        "sides",
+        "switches",
+        "lost",
+        "late, s",
+        "CPU ms",
+        "relative",
+    )
+    for kind in options.kinds:
+        rows, totals = [], defaultdict(Figures)
+        for clip in clips:
+            own = {}
+            for search in options.searches:
+                results, problems = results_of(clip, options.folder, kind, search, options), []
+                own[search] = figures_of(clip, results["frames"], kind, problems)
+                own[search].cpu_ms = [1000 * results["cpu_s"] / clip["frames"]]
+                own[search].relative = [own[search].cpu_ms[0] / own[options.searches[0]].cpu_ms[0]]
+                for group in ("all", half_of(clip["name"])):
+                    totals[search, group].add(own[search])
+                if options.problems:
+                    print(*(f"{search}: {line}" for line in problems), sep="\n")
+                if options.per_clip:
+                    rows.append([f"{clip['name']}, {search}", *row_of(own[search])])
+        rows += [[f"{group}, {search}", *row_of(figures)] for (search, group), figures in sorted(totals.items())]
+        show(kind, columns, rows, markdown=options.markdown)
+
+
+def show(kind, columns, rows, *, markdown):
+    """Print the rows of one kind."""
+    if markdown:
+        print(f"| {' | '.join((kind, *columns[1:]))} |\n|{' --- |' * len(columns)}")
+        print(*(f"| {' | '.join(row)} |" for row in rows), sep="\n")
         return
-    rows = []
-    for clip in options.media:
-        frames = frames_of(clip, options)
-        found, seconds = run(frames, options)
-        truth = truth_of(clip, frames, options)
-        rows += [(clip, search, describe(found[search], seconds[search], truth, options)) for search in SEARCHES]
-    table = Table("clip", "search", *rows[0][2], box=None)
-    for clip, search, figures in rows:
-        cells = (f"{value:.1f}" if isinstance(value, float) else str(value) for value in figures.values())
-        table.add_row(f"{clip.parent.name}/{clip.name}", search, *cells)
-    console.print(table)
+    table = Table(kind, *columns[1:], box=None)
+    for row in rows:
+        table.add_row(*row)
+    Console(width=160).print(table)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sonjit.compat.mediapipe import _selfie as selfie
-from sonjit.detectors import bystanders, observations, options, pipeline, smoothing, tracking
+from sonjit.detectors import bystanders, observations, options, pipeline, schedule, smoothing, tracking
 from sonjit.detectors.kinds import KINDS, body, face, face_networks, hand_heads, hands, holistic, options_of
 from sonjit.detectors.search import bodies as search_bodies
 from sonjit.detectors.search import faces, geometry, light, network, score
@@ -89,7 +89,8 @@ CONSTANTS = {
     "metric_faces": (rotations, "HALF_HEIGHT NEAR"),
     "observations": (observations, "BOX_MARGIN MAX_SIDE_DIFFERENCE NESTED_OVERLAP SAME_DISTANCE"),
     "options": (options, "STILL_INSTANCES"),
-    "pipeline": (pipeline, "COUNT_INTERVAL MIN_STEP_S NOMINAL_STEP_S"),
+    "pipeline": (pipeline, "MIN_STEP_S NOMINAL_STEP_S"),
+    "schedule": (schedule, "COUNT_INTERVAL"),
     "tracking": (
         tracking,
         "BLEND_OVERLAP COLOUR_MEMORY COLOUR_RATIO COLOUR_WEIGHT DRIFT_WINDOW_S INITIAL_OFFSET MAX_INTERRUPTION_S "

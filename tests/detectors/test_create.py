@@ -132,7 +132,7 @@ def test_models_may_lie_in_a_folder_of_their_own(weights, tmp_path, photo, monke
     for name in ("palm-full", "hand-full"):
         (tmp_path / weights[name].name).write_bytes(weights[name].read_bytes())
     monkeypatch.setenv("SONJIT_HOME", str(tmp_path / "home"))
-    with create_detector(models_dir=tmp_path) as detector:
+    with create_detector(models_dir=tmp_path, search="fast") as detector:
         assert detector.detect(photo)
 
 

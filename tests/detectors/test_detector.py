@@ -11,8 +11,9 @@ import pytest
 
 from sonjit import InputError
 from sonjit.detectors import Detector, interfaces, tracking
+from sonjit.detectors.crops import check_shapes, crop_for
 from sonjit.detectors.options import CommonOptions
-from sonjit.detectors.pipeline import check_region, check_shapes, crop_for
+from sonjit.detectors.pipeline import check_region
 from sonjit.geometry.boxes import RotatedBox
 from sonjit.results import Hand
 

@@ -36,6 +36,10 @@ class Script(Detector):
     def __init__(self, angles, more=0):
         self.angles, self.more, self.calls = iter(angles), more, []
 
+    def detect_frames(self, frames, *, roi=None):
+        for rgb, time in frames:
+            yield self.detect(rgb, time=time, roi=roi)
+
     def detect(self, image, *, time=None, roi=None):
         self.calls.append((time, roi))
         found = [body(next(self.angles))]

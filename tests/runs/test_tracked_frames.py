@@ -23,6 +23,10 @@ class Finds(Detector):
     def __init__(self):
         """Load no network."""
 
+    def detect_frames(self, frames, *, roi=None):
+        for rgb, time in frames:
+            yield self.detect(rgb, time=time, roi=roi)
+
     def detect(self, image, *, time=None, roi=None):
         points = np.full((21, 3), 5, np.float32)
         return Results([sonjit.Hand("Left", float(image.max()) / 255, points, points)])
@@ -132,7 +136,7 @@ def opened(monkeypatch):
     found = []
 
     @contextmanager
-    def open_detector(name, options, source):
+    def open_detector(name, options, source, *, is_live):
         script = Script(name, lambda _: [body(45)] if name == "body" else [])
         found.append((name, {**options}, source, script))
         try:

@@ -100,6 +100,10 @@ class Script(Detector):
         instances, motions = found if isinstance(found, tuple) else (found, [])
         return Results(instances, rgb, motions, len(instances) + self._more)
 
+    def detect_frames(self, frames, *, roi=None):
+        for rgb, time in frames:
+            yield self.detect(rgb, time=time, roi=roi)
+
     def finish(self):
         return [*self._last]
 

@@ -16,7 +16,7 @@ export interface DetectorOptions {
   readonly min_presence_score?: number;
   /** Frames between searches for more instances while some are tracked. 1 searches every frame. */
   readonly search_interval?: number;
-  /** fast searches the full image once, as MediaPipe does. In images, auto also searches for small and hidden instances, finds 1.8 times as many hands, and usually takes two to ten times as long. In videos, auto spreads these searches over frames. thorough usually takes ten to thirty times as long as fast. */
+  /** fast searches the full image once, as MediaPipe does. In images, auto also searches for small and hidden instances, finds 1.8 times as many hands, and usually takes two to ten times as long. In videos, auto searches key frames in this way. thorough usually takes ten to thirty times as long as fast. */
   readonly search?: "fast" | "thorough" | "auto";
   /** Treat the input as a selfie view, in which left and right are exchanged. */
   readonly mirrored?: boolean;

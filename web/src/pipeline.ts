@@ -185,7 +185,7 @@ export class Detector<O extends Observation> {
     const isDue =
       room > 0
         ? boxes !== null || !known.length || this.#sinceSearch >= search_interval
-        : this.#sinceSearch >= Math.max(search_interval, OF.COUNT_INTERVAL);
+        : this.#sinceSearch >= Math.max(search_interval, constants.schedule.COUNT_INTERVAL);
     this.#sinceSearch = isDue ? 1 : this.#sinceSearch + 1;
     if (!isDue) return [];
     const all = boxes ?? (await this.kind.find(image, this.settings.min_detection_score));

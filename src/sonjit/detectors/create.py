@@ -6,17 +6,19 @@ The three steps are `create_detector`, whose parameters and descriptions `tools/
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, NewType, Unpack, overload
 
-from sonjit._util import InputError
+from sonjit._util import Image, InputError
 from sonjit._util.extensions import resolved
 from sonjit.detectors import tracking
 from sonjit.detectors.interfaces import Kind, StillSearch
 from sonjit.detectors.kinds import KindEntry, find_kind, make_options, refuse_unused_options
 from sonjit.detectors.options import CommonOptions
 from sonjit.detectors.pipeline import Detector
+from sonjit.detectors.recordings.key_frames import LiveSearch
 from sonjit.results import Body, Face, Hand, Person, Result
 
 if TYPE_CHECKING:  # the choices of options would take the order of these types
@@ -112,8 +114,8 @@ def create_detector(  # pyright: ignore[reportInconsistentOverload]  # options o
             Default: 5.
         search: fast searches the full image once, as MediaPipe does. In images, auto also searches for small and hidden
             instances, finds 1.8 times as many hands, and usually takes two to ten times as long. In videos, auto
-            spreads these searches over frames. thorough usually takes ten to thirty times as long as fast. Choices:
-            fast, thorough, auto. Default: auto.
+            searches key frames in this way. thorough usually takes ten to thirty times as long as fast. Choices: fast,
+            thorough, auto. Default: auto.
         mirrored: Treat the input as a selfie view, in which left and right are exchanged.
         segmentation: Add a mask to each body.
         smooth_segmentation: Smooth masks over time. Default: True.
@@ -163,23 +165,27 @@ def create_detector(  # pyright: ignore[reportInconsistentOverload]  # options o
     return detector_for_input(kind, options | others, "camera")
 
 
-def detector_for_input(kind: str, options: Mapping[str, object], source: SourceKind) -> Detector[Any]:
-    """Check options and create a detector for a source. Options of streams do not apply to stills."""
+def detector_for_input(
+    kind: str, options: Mapping[str, object], source: SourceKind, *, is_live: bool = False
+) -> Detector[Any]:
+    """Check options and create a detector for a source. Options of streams do not apply to stills.
+
+    No frame of a live source waits for a search.
+    """
     checked = make_options(find_kind(kind), options).for_input(source)
     refuse_unused_options(checked, options)
-    return detector_from(checked)
+    return detector_from(replace(checked, is_live=is_live))
 
 
 def detector_from(options: CommonOptions) -> Detector[Any]:
     """Create a detector from checked options."""
     entry = find_kind(options.kind)
     kind = _load(entry, options)
-    search = _load_search(entry, options, kind) if options.is_thorough else None
-    spreads = options.spreads_windows and not entry.models[options.model].is_box
-    stream_search = resolved(entry.stream_search)(options, kind) if spreads and entry.stream_search else None
-    new_smoother = entry.smoothers(options)
-    tracker = tracking.Tracker(
-        new_smoother,
+    searches = options.is_thorough or options.has_key_frames
+    search = _load_search(entry, options, kind) if searches else None
+    new_tracker = partial(
+        tracking.Tracker[Any],
+        entry.smoothers(options),
         merge_nested=options.search != "fast",
         propagate=kind.propagate if options.search != "fast" else None,
         max_tracks=options.max_instances,
@@ -191,14 +197,28 @@ def detector_from(options: CommonOptions) -> Detector[Any]:
     networks = {**entry.models[options.model].weights, **kind.networks, **own}
     return Detector(
         kind,
-        tracker,
+        new_tracker(),
         options,
         search=search,
-        stream_search=stream_search,
+        backward=new_tracker() if options.has_key_frames else None,
+        live=_live_search(entry, options) if options.has_key_frames and options.is_live and search else None,
         create_sibling=lambda: detector_from(one_of_several),
         networks=networks,
         keypoint_count=kind.keypoint_count or next(iter(entry.result.skeletons)),
     )
+
+
+def _live_search(entry: KindEntry, options: CommonOptions) -> LiveSearch[Any]:
+    """Return the search of a live stream, with networks of its own on one core."""
+    beside = replace(options, threads=1, shared=True)
+
+    def load() -> Callable[[Image], list[Any]]:
+        kind = _load(entry, beside)
+        search = _load_search(entry, beside, kind)
+        assert search is not None
+        return lambda rgb: search(rgb)[0]
+
+    return LiveSearch(load)
 
 
 def _load(entry: KindEntry, options: CommonOptions) -> Kind[Any, Any]:
@@ -222,7 +242,7 @@ def _load_search(entry: KindEntry, options: CommonOptions, kind: Kind[Any, Any])
         except InputError as error:
             groups = " ".join(entry.weight_groups)
             raise InputError(
-                f"{error} (search={options.search!r} needs it for images: sonjit models pull {groups} fetches all of "
+                f"{error} (search={options.search!r} needs it: sonjit models pull {groups} fetches all of "
                 "its networks, search='fast' does without)"
             ) from error
     search = resolved(entry.search)(options, kind) if entry.search else None

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from sonjit.detectors.interfaces import StillSearch, StreamSearch
+from sonjit.detectors.interfaces import StillSearch
 from sonjit.detectors.options import CommonOptions
 
 
@@ -45,14 +45,12 @@ def pipeline_graph(
     options: CommonOptions,
     networks: Mapping[str, str],
     still_search: "StillSearch[Any] | None",
-    stream_search: StreamSearch[Any] | None,
     *,
     crops: bool,
 ) -> PipelineGraph:
     """Return the graph of the loop that `Detector` runs.
 
-    Searches of stills continue with windows, and those of streams search one window in each frame. A landmark network
-    `crops` each box, and a verifier checks new detections.
+    A search of stills continues with windows. Streams have it in key frames. A landmark network `crops` each box.
     """
     loops = crops and not options.static_image
     finder = networks.get("detector", "the kind's own search")
@@ -64,9 +62,9 @@ def pipeline_graph(
     }
     if still_search is not None:
         nodes["windows"] = "the same in windows and where other finds point, each find scored by further inferences"
-    if stream_search is not None:
-        nodes["window"] = "one window of the image in a frame"
-    searches = [name for name in ("search", "windows", "window") if name in nodes]
+    if options.has_key_frames and "windows" in nodes:
+        nodes["windows"] += ", in key frames"
+    searches = [name for name in ("search", "windows") if name in nodes]
     edges = [Edge("image", "search", "full image"), *(Edge("image", name, "parts of it") for name in searches[1:])]
     last = searches
 
@@ -80,8 +78,6 @@ def pipeline_graph(
         network = networks.get("landmark", "the kind's own network")
         add("landmarks", f"{network} in the crop of each box, kept above {options.min_presence_score:g}", "boxes")
         edges.append(Edge("image", "landmarks", "crops"))
-    if stream_search is not None and stream_search.check.verifies:
-        add("check", "refuses what is another kind's", "keypoints")
     if not options.static_image:
         smoothing = "none" if options.filter is None else "as configured"
         add("tracks", f"ids, at most {options.max_instances}; smoothing: {smoothing}", "keypoints")

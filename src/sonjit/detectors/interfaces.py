@@ -1,12 +1,13 @@
-"""Interfaces of the pipeline: a kind of instance, its searches, and the verifier of a stream."""
+"""Interfaces of the pipeline: a kind of instance and its searches."""
 
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import cached_property
 from types import MappingProxyType
-from typing import ClassVar, Generic, Protocol, TypeAlias, TypeVar
+from typing import ClassVar, Generic, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -34,6 +35,9 @@ class Kind(ABC, Generic[O, R]):
     # Indices of the keypoints that decide whether two instances overlap, without limbs that reach out to others. None:
     # all keypoints.
     overlap_keypoints: ClassVar[tuple[int, ...] | None] = None
+    # Mean presence from which an instance stays tracked although no key frame shows it. Inf: it never does, because the
+    # network also gives other things a high presence.
+    certain_presence: ClassVar[float] = math.inf
     keypoint_count: int | None = None  # of each result; None if all results of its type have the same number
     networks: Mapping[str, str] = MappingProxyType({})  # names of its files that are not in the catalogue, by role
 
@@ -103,59 +107,3 @@ class SearchedKind(Kind[O, R]):
     def is_present(self, observation: O, min_score: float) -> bool:
         """Return true: the search has applied the minimum score."""
         return True
-
-
-class StreamSearch(Protocol[C]):
-    """Search a stream, with the work spread over its frames, and verify new detections."""
-
-    @property
-    def check(self) -> "Verifier[C]":
-        """Verifier of new detections and tracked instances."""
-        ...
-
-    def step(
-        self, rgb: Image, tracked: Sequence[C], new: Sequence[C], lost: Sequence[RotatedBox], *, spent: int, room: int
-    ) -> list[C]:
-        """Verify new detections in an image (H, W, 3), do its share of the search, and return the new instances.
-
-        `tracked` are the observations of this frame, and `new` those of a search of the image. The surroundings of
-        `lost` boxes are searched in every other frame. `spent` counts the inferences of this frame, apart from those of
-        the tracked instances. `room` is the maximum number of new instances. With 0, only the internal state advances.
-        """
-        ...
-
-    @property
-    def is_verifying(self) -> bool:
-        """Check whether an instance was detected that must be detected again."""
-        ...
-
-    @property
-    def is_first_pass(self) -> bool:
-        """Check whether some parts of the image were not searched yet."""
-        ...
-
-    def is_changed(self, rgb: Image) -> bool:
-        """Check whether an image (H, W, 3) differs from the last one for which this method returned true."""
-        ...
-
-    def reset(self) -> None:
-        """Forget the previous stream."""
-        ...
-
-
-class Verifier(Generic[C]):
-    """Verify new detections and tracked instances of a stream. By default all pass."""
-
-    verifies: ClassVar[bool] = False
-
-    def accepts_new(self, rgb: Image, observation: C) -> bool:
-        """Check whether a detection in an image (H, W, 3) may start a track."""
-        return True
-
-    def image_for_track(self, rgb: Image, track: Track[C], tracked: Sequence[Track[C]]) -> Image:
-        """Return the image (H, W, 3) for one track, without what the network could mistake for its instance."""
-        return rgb
-
-    def verify(self, rgb: Image, track: Track[C], observation: C, tracked: Sequence[Track[C]]) -> C | None:
-        """Return the verified observation of a track in an image (H, W, 3), or None if the track ends."""
-        return observation

@@ -96,6 +96,7 @@ class CommonOptions:
         has_own_limit: False if `max_instances` was not given, so that the input decides; see `for_input`.
         sparse_from: Number of visible instances from which a stream is rarely searched; None for no such number.
         thresholds: Thresholds of MediaPipe's graphs.
+        is_live: True if no frame may wait for a search. Results then depend on the speed of the machine.
         shared: True if detectors share the networks, also those that load later; see `shared_networks`.
     """
 
@@ -143,7 +144,7 @@ class CommonOptions:
         Option(
             "fast searches the full image once, as MediaPipe does. In images, auto also searches for small and hidden "
             "instances, finds 1.8 times as many hands, and usually takes two to ten times as long. In videos, auto "
-            "spreads these searches over frames. thorough usually takes ten to thirty times as long as fast."
+            "searches key frames in this way. thorough usually takes ten to thirty times as long as fast."
         ),
     ] = "auto"
     models_dir: Annotated[Path | None, _running("Folder with the published weight files. Default: the cache.")] = None
@@ -176,6 +177,7 @@ class CommonOptions:
     has_own_limit: bool = True
     sparse_from: int | None = None
     thresholds: GraphThresholds = _OWN_THRESHOLDS
+    is_live: bool = False
     shared: bool = field(default_factory=lambda: EngineOptions().shared)
 
     def for_input(self, source: "SourceKind") -> Self:
@@ -227,8 +229,8 @@ class CommonOptions:
         return self.search == "thorough" or (self.search == "auto" and bool(self.static_image))
 
     @property
-    def spreads_windows(self) -> bool:
-        """Check whether the search of a stream is spread over its frames, window by window."""
+    def has_key_frames(self) -> bool:
+        """Check whether key frames of a stream are searched as stills."""
         return self.search == "auto" and not self.static_image
 
     @property

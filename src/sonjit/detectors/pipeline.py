@@ -6,13 +6,14 @@ faces and bodies is in a `sonjit.detectors.interfaces.Kind`.
 
 from __future__ import annotations
 
+import enum
 import logging
 import math
 import os
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
@@ -22,23 +23,23 @@ from sonjit.detectors import interfaces
 from sonjit.detectors.graph import PipelineGraph, pipeline_graph
 from sonjit.detectors.observations import Observation, suppress_duplicates
 from sonjit.detectors.options import CommonOptions
+from sonjit.detectors.recordings.joining import Recording
+from sonjit.detectors.recordings.key_frames import KeyFrame, KeyFrames, LiveSearch, is_same
+from sonjit.detectors.recordings.tracklets import Pairs, Tracklets
+from sonjit.detectors.schedule import Schedule
 from sonjit.detectors.tracking import Track, Tracker
-from sonjit.engines import Engine
-from sonjit.geometry.boxes import RotatedBox, crop, crop_on_grid, iou, latest_boxes
+from sonjit.geometry.boxes import RotatedBox, iou, latest_boxes
 from sonjit.gestures import GestureSmoother, MotionRecognizer
-from sonjit.media import ImageLike, rgb_from
-from sonjit.results import Hand, MotionEvent, Result, Results
+from sonjit.media import ImageLike, Results, rgb_from
+from sonjit.media.cuts import Scenes
+from sonjit.results import Hand, MotionEvent, Result
 
 if TYPE_CHECKING:
     from sonjit.gestures import LearnedGestures
 
 R = TypeVar("R", bound=Result, covariant=True)
+_T = TypeVar("_T")
 _NOMINAL_STEP_S = 1 / 30
-_COUNT_INTERVAL = 90  # number of frames between searches of a live stream for instances beyond `max_instances`
-_CERTAIN = 0.9  # score of a tracked instance below which changed images are searched as if none was tracked
-_SPARSE_INTERVAL = 30  # number of frames between searches from `sparse_from` visible instances on
-_SPARSE_FRAMES = 3  # number of frames from such a search on in which windows are searched
-_SPARSE_VERIFIED_FRAMES = 6  # the same number while a detection is not verified
 _MIN_STEP_S = 1e-6  # smaller steps, or steps lost in the rounding of a huge time, do not count
 _MAX_SIDE_PX = 32_766  # OpenCV's warps index pixels with 16 bits
 _LOG = logging.getLogger("sonjit")
@@ -51,6 +52,13 @@ def check_region(roi: tuple[int, int, int, int], options: CommonOptions) -> None
         raise InputError(f"{named}: give x and y of at least 0, and width and height of at least 1")
     if used := [name for name in ("distance", "transform") if getattr(options, name, False)]:
         raise InputError(f"{named}: cannot be combined with {used[0]}, which requires the complete image")
+
+
+class _State(enum.Enum):
+    """State of a detector."""
+
+    OPEN = enum.auto()
+    CLOSED = enum.auto()
 
 
 class Detector(files.Closing, Generic[R]):
@@ -67,7 +75,8 @@ class Detector(files.Closing, Generic[R]):
         options: CommonOptions,
         *,
         search: interfaces.StillSearch[Any] | None = None,
-        stream_search: interfaces.StreamSearch[Any] | None = None,
+        backward: Tracker[Any] | None = None,
+        live: LiveSearch[Any] | None = None,
         create_sibling: Callable[[], Detector[R]] | None = None,
         networks: Mapping[str, str] | None = None,
         keypoint_count: int = 0,
@@ -75,11 +84,18 @@ class Detector(files.Closing, Generic[R]):
         self._kind = kind
         self._keypoint_count = keypoint_count
         self._networks = networks or {}
-        self._tracker = tracker
         self._options = options
         self._still_search = search
-        self._stream_search = stream_search
-        self._verifier = interfaces.Verifier[Any]() if stream_search is None else stream_search.check
+        self._tracker = tracker
+        self._tracklets = Tracklets(kind, tracker, options.min_presence_score)
+        self._backward = None if backward is None else Tracklets(kind, backward, options.min_presence_score)
+        self._schedule = Schedule(options.search_interval, options.sparse_from)
+        self._key_frames: KeyFrames[Any] | None = None
+        if search is not None and options.has_key_frames:
+            self._key_frames = KeyFrames(search, self._schedule, kind.certain_presence)
+        self._live = live
+        self._scenes = Scenes()
+        self._state = _State.OPEN
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="sonjit-detect")
         self._lock = threading.Lock()
         cores = os.cpu_count() or 1
@@ -134,22 +150,73 @@ class Detector(files.Closing, Generic[R]):
                 observations = [(track.smoothed, track) for track in self._step(rgb, time, boxes)]
                 self._excess = self._excess if len(observations) >= self._options.max_instances else 0
                 self._total = len(observations) + self._excess
-            results = [self._kind.result(rgb, observation, track) for observation, track in observations]
-            if self._gestures is not None:
-                hands = _hands_of(results)
-                for hand, gesture in zip(hands, self._gestures(hands, self._time), strict=True):
-                    hand.gesture = gesture
+            return self._results(rgb, image, observations, (width, height), roi)
+
+    def _results(
+        self,
+        rgb: Image,
+        image: ImageLike,
+        observations: Sequence[tuple[Any, Track[Any] | None]],
+        size: tuple[int, int],
+        roi: tuple[int, int, int, int] | None,
+    ) -> Results[R]:
+        """Return the results of one image, of which `rgb` (H, W, 3) is a region; `size` is that of the image."""
+        results = [self._kind.result(rgb, observation, track) for observation, track in observations]
+        if self._gestures is not None:
+            hands = _hands_of(results)
+            for hand, gesture in zip(hands, self._gestures(hands, self._shown_s), strict=True):
+                hand.gesture = gesture
+        for result in results:
             if roi is not None:
-                for result in results:
-                    result.move(roi[0], roi[1], width, height)
+                result.move(roi[0], roi[1], *size)
             if self._options.flip_horizontal:
-                for result in results:
-                    result.flip(width)
-            for result in results:
-                result.freeze()
-            motions = [] if self._motions is None else self._motions(_hands_of(results), self._time)
-            total, complete = self._total, self._complete
-        return Results(results, image, motions, total, complete, keypoint_count=self._keypoint_count)
+                result.flip(size[0])
+            result.freeze()
+        motions = [] if self._motions is None else self._motions(_hands_of(results), self._shown_s)
+        return Results(results, image, motions, self._total, self._complete, keypoint_count=self._keypoint_count)
+
+    def detect_frames(
+        self, frames: Iterable[tuple[Image, float | None]], *, roi: tuple[int, int, int, int] | None = None
+    ) -> Generator[Results[R]]:
+        """Yield the instances in each frame of a recording, as lists in the order of the frames.
+
+        With `search="auto"`, a detector of streams looks ahead: an instance is also found in the seconds before it is
+        first detected. It keeps images of at most 256 MB. The results depend on the frames alone.
+
+        Args:
+            frames: RGB images (H, W, 3) uint8 of one size, each with its time in seconds; None as in `detect`.
+            roi: Region that is searched, as in `detect`.
+
+        Example:
+            >>> with sonjit.create_detector("body") as detector, sonjit.open_source("clip.mp4") as source:
+            ...     counts = [len(bodies) for bodies in detector.detect_frames((f.rgb, f.time) for f in source)]
+        """
+        if self._key_frames is None or self._backward is None or self._live is not None:
+            for rgb, time in frames:
+                yield self.detect(rgb, time=time, roi=roi)
+            return
+        with self._lock:
+            self._forget()
+        recording = Recording(
+            self._tracklets, self._backward, self._key_frames, self._proposed, self._options.max_instances
+        )
+        images: deque[Image] = deque()
+        for (image, time), is_last in _with_last(frames):
+            with self._lock:
+                self._refuse_if_closed()
+                rgb = image if roi is None else self._region(image, *roi)
+                now = self._clock(time)
+                images.append(image)
+                recording.add(rgb, now, self._scenes.number(rgb, now), is_last=is_last)
+            for view, shown_s, joined in recording.ready(is_last=is_last):
+                with self._lock:
+                    shown = images.popleft()
+                    self._shown_s = shown_s
+                    self._total = len(joined.tracks) + joined.excess
+                    self._complete = True
+                    observations = [(track.smoothed, track) for track in joined.tracks]
+                    found = self._results(view, shown, observations, shown.shape[1::-1], roi)
+                yield found
 
     def _region(self, rgb: Image, x: int, y: int, width: int, height: int) -> Image:
         """Return a region of an image (H, W, 3). Raise InputError if it is not inside."""
@@ -222,9 +289,8 @@ class Detector(files.Closing, Generic[R]):
     def graph(self) -> PipelineGraph:
         """Return the processing steps as nodes and edges. `print` lists them, `mermaid()` returns a diagram."""
         self._refuse_if_closed()
-        searches = self._still_search, self._stream_search
         crops = not isinstance(self._kind, interfaces.SearchedKind)
-        return pipeline_graph(self._options, self._networks, *searches, crops=crops)
+        return pipeline_graph(self._options, self._networks, self._still_search, crops=crops)
 
     def reset(self) -> None:
         """Forget all tracked instances and the time. The next image starts a new stream."""
@@ -234,12 +300,15 @@ class Detector(files.Closing, Generic[R]):
     def _forget(self) -> None:
         self._tracker.reset()
         self._reset_gestures()
-        self._time = -math.inf
-        self._since_search = self._options.search_interval
+        self._time = self._shown_s = -math.inf
+        self._schedule.reset()
+        self._scenes.reset()
         self._excess = 0
         self._warned = False
-        if self._stream_search is not None:
-            self._stream_search.reset()
+        if self._key_frames is not None:
+            self._key_frames.reset()
+        if self._live is not None:
+            self._live.reset()
 
     def _reset_gestures(self) -> None:
         for recognizer in (self._gestures, self._motions):
@@ -253,16 +322,18 @@ class Detector(files.Closing, Generic[R]):
         for sibling in self._siblings:
             sibling.close()
         with self._lock:
-            if hasattr(self, "_kind"):
+            if self._state is _State.OPEN:
+                self._state = _State.CLOSED
                 self._kind.at_close.close()
-                self._still_search = None
-                self._stream_search = None
-                self._verifier = interfaces.Verifier[Any]()  # the former ones refer to networks
+                if self._live is not None:
+                    self._live.close()
+                # These refer to networks.
+                self._still_search = self._key_frames = self._live = self._backward = None
                 self._tracker = Tracker()
-                del self._kind
+                del self._tracklets, self._kind
 
     def _refuse_if_closed(self) -> None:
-        if not hasattr(self, "_kind"):
+        if self._state is _State.CLOSED:
             raise InputError("this detector is closed. Create a new one with create_detector.")
 
     def _detect_still(self, rgb: Image, boxes: Sequence[RotatedBox] | None) -> list[Any]:
@@ -290,26 +361,62 @@ class Detector(files.Closing, Generic[R]):
 
     def _step(self, rgb: Image, time: float | None, boxes: Sequence[RotatedBox] | None) -> list[Track[Any]]:
         """Process one frame of a stream: update the tracks, search for more instances, assign identities."""
-        now = self._clock(time)
+        now = self._shown_s = self._clock(time)
         if boxes is not None or isinstance(self._kind, interfaces.SearchedKind):
-            self._since_search += 1
+            self._schedule.skip()
             pairs, new = self._tracker.match(self._given_or_searched(rgb, boxes), now)
+            is_any_lost = self._tracklets.update(pairs, new, now)
+        elif self._key_frames is None:
+            known = [track for track in self._tracker.active if track.occluded_s is None]
+            pairs, _ = self._tracklets.observe(rgb)
+            is_any_lost = self._tracklets.update(pairs, self._search(rgb, known, pairs), now)
         else:
-            tracks = self._tracker.active
-            updated = [(track, self._update_track(rgb, track, tracks)) for track in tracks]
-            pairs = [(track, observation) for track, observation in updated if observation is not None]
-            observed = {track: observation for track, observation in pairs if track.occluded_s is None}
-            # Only the stream search searches at once for what was lost in this frame.
-            known = [t for t in tracks if t.occluded_s is None] if self._stream_search is None else [*observed]
-            due = self._is_search_due(rgb, tracks, len(known))
-            new = self._search(rgb, [track.box for track in known], [*observed.values()], now, due=due)
-        if self._tracker.update(pairs, new, now):
-            self._since_search = self._options.search_interval
-        for track in self._tracker.active:
-            if track.occluded_s is None:
-                track.smooth(self._kind.refine(track.observation), now)
-            track.box = self._kind.follow(track)
-        return self._tracker.active
+            is_any_lost = self._step_with_key_frames(rgb, now, self._key_frames)
+        if is_any_lost:
+            self._schedule.search_soon()
+        if self._key_frames is None or boxes is not None:
+            return self._tracker.active
+        if self._live is not None:  # no frame waits for the first key frame
+            return [track for track in self._tracker.active if not self._key_frames.is_refused(track)]
+        return [track for track in self._tracker.active if self._key_frames.confirms(track)]
+
+    def _step_with_key_frames(self, rgb: Image, now: float, key_frames: KeyFrames[Any]) -> bool:
+        """Process one frame of a stream with key frames. Return whether an instance was lost."""
+        tracker, schedule = self._tracker, self._schedule
+        if tracker.enter_scene(self._scenes.number(rgb, now)):
+            schedule.begin_scene()
+        pairs, missing = self._tracklets.observe(rgb)
+        visible = [observation for track, observation in pairs if track.occluded_s is None]
+        room = max(self._options.max_instances - len(visible), 0)
+        if any(key_frames.is_lost_inside(track, rgb) for track in missing):
+            schedule.hurry()
+        proposed: list[Any] = []
+        if schedule.searches(len(visible), room):
+            proposed = self._proposed(rgb, pairs)
+            if proposed and room:
+                schedule.propose()
+        key_frame: KeyFrame[Any] | None = None
+        if self._live is not None:  # what the published search proposes is shown at once
+            key_frame = self._live.take()
+            if schedule.is_key_frame(now) and self._live.start(rgb, now, tracker.active):
+                schedule.started(now)
+        elif schedule.is_key_frame(now):
+            key_frame, proposed = KeyFrame(now, key_frames.search(rgb), {}), []
+        found = [] if key_frame is None else key_frame.found
+        new, single = self._tracklets.new(rgb, [*visible, *proposed], found)
+        new = [*proposed, *new] if self._live is not None else [*new, *single]
+        if key_frame is not None or proposed:
+            self._excess = max(len(new) - room, 0)
+        before = set(tracker.active)
+        is_any_lost = self._tracklets.update(pairs, new[:room], now)
+        key_frames.observe(tracker.active)
+        if key_frame is not None:
+            shown = key_frame.shown or {track: track.observation for track in tracker.active}
+            begun = [track for track in tracker.active if track not in before]
+            for track in key_frames.compare(key_frame._replace(shown=shown), has_new=bool(begun)):
+                if track in tracker.active:
+                    tracker.end(track)
+        return is_any_lost
 
     def _given_or_searched(self, rgb: Image, boxes: Sequence[RotatedBox] | None) -> list[Any]:
         """Return the observations of given boxes, or of the search of a kind that searches every image."""
@@ -320,73 +427,42 @@ class Detector(files.Closing, Generic[R]):
         self._excess = len(found[limit:])
         return found[:limit]
 
-    def _is_search_due(self, rgb: Image, tracks: Sequence[Track[Any]], count: int) -> bool:
-        """Decide whether to search the full image (H, W, 3) of a frame, and count the frames since the last search."""
-        room, interval = self._options.max_instances - count, self._options.search_interval
-        if self._is_sparse(count):
-            interval = max(interval, _SPARSE_INTERVAL)
-        elif room <= 0:
-            interval = max(interval, _COUNT_INTERVAL)
-        due = room > 0 and (count == 0 or self._since_search >= interval)
-        if self._stream_search is not None:
-            visible = [track.observation.score for track in tracks if track.occluded_s is None]
-            is_lost = count < len(visible) or (self._since_search > 1 and len(visible) < len(tracks))
-            is_unsure = max(visible, default=0.0) < _CERTAIN
-            due = due or is_lost or (is_unsure and room > 0)
-            if due and not is_lost and self._since_search < interval:
-                due = self._stream_search.is_changed(rgb)
-        is_count_due = room == 0 and self._since_search >= interval
-        self._since_search = 1 if due or is_count_due else self._since_search + 1
-        return is_count_due or (due and room > 0)
-
-    def _search(
-        self, rgb: Image, known: Sequence[RotatedBox], visible: Sequence[Any], now: float, *, due: bool
-    ) -> list[Any]:
-        """Return new instances of one frame, from the full image if that is due, and from a step of the search."""
+    def _search(self, rgb: Image, known: Sequence[Track[Any]], pairs: Pairs[Any]) -> list[Any]:
+        """Return the new instances of a frame by the published or the thorough search, if it is due."""
         room = max(self._options.max_instances - len(known), 0)
-        new: list[Any] = []
-        others: Sequence[RotatedBox] = ()
-        if due and self._still_search is not None:
+        if not self._schedule.searches(len(known), room):
+            return []
+        self._excess = 0
+        if self._still_search is not None:
             new = [item for item in self._still_search(rgb)[0] if self._is_present(item)]
-        elif due:
-            boxes = self._kind.find(rgb, self._options.min_detection_score)
-            candidates = self._without_overlapping(boxes[: self._options.max_instances], known)[:room]
-            new = self._present(rgb, candidates)
-            others = self._without_overlapping(boxes, [*known, *candidates])
-        if self._stream_search is not None:
-            spent = len(new) + (due and bool(visible))
-            seeks = 0 if self._is_paused(len(known)) else max(room, 1)  # one more shows that the result is limited
-            found = self._stream_search.step(rgb, visible, new, self._tracker.lost_boxes(now), spent=spent, room=seeks)
-            new = [item for item in found if self._is_present(item)]
-        if len(new) >= room:
-            new += [item for item in self._present(rgb, others[:1]) if self._verifier.accepts_new(rgb, item)]
-        self._excess = 0 if due else self._excess
+        else:
+            new = self._published(rgb, [track.box for track in known], room)
         if len(new) > room:
+            visible = [observation for track, observation in pairs if track.occluded_s is None]
             distinct = suppress_duplicates(new, visible, merge_nested=True)
-            self._excess = max(self._excess, len(distinct) - room)
+            self._excess = max(len(distinct) - room, 0)
             if self._options.search != "fast":
                 new = sorted(distinct, key=lambda item: -item.score)
         return new[:room]
 
-    def _is_sparse(self, count: int) -> bool:
-        """Check whether so many visible instances are found that further ones are rarely searched."""
-        return self._options.sparse_from is not None and count >= self._options.sparse_from
+    def _published(self, rgb: Image, known: Sequence[RotatedBox], room: int) -> list[Any]:
+        """Return the instances that the published search finds apart from known boxes.
 
-    def _is_paused(self, count: int) -> bool:
-        """Check whether a frame with so many visible instances is not searched for further ones."""
-        search, is_full = self._stream_search, count >= self._options.max_instances
-        if search is None or (is_full and search.is_first_pass):
-            return False
-        frames = _SPARSE_VERIFIED_FRAMES if search.is_verifying else _SPARSE_FRAMES
-        return (is_full or self._is_sparse(count)) and self._since_search > frames
+        One more than there is room for shows that the result is limited.
+        """
+        boxes = self._kind.find(rgb, self._options.min_detection_score)
+        candidates = self._without_overlapping(boxes[: self._options.max_instances], known)[:room]
+        new = self._present(rgb, candidates)
+        if len(new) >= room:
+            new += self._present(rgb, self._without_overlapping(boxes, [*known, *candidates])[:1])
+        return new
 
-    def _update_track(self, rgb: Image, track: Track[Any], tracks: Sequence[Track[Any]]) -> Any | None:  # noqa: ANN401
-        """Return the observation of a track in this frame, or None if the track ends."""
-        image = self._verifier.image_for_track(rgb, track, tracks)
-        observation = self._verifier.verify(rgb, track, self._kind.observe(image, track.box), tracks)
-        if observation is None or self._tracker.is_another(track, observation):
-            return None
-        return observation if self._is_present(observation) else None
+    def _proposed(self, rgb: Image, pairs: Pairs[Any]) -> list[Any]:
+        """Return the instances that the published search finds apart from the tracked ones."""
+        known = [observation for _, observation in pairs]
+        boxes = [self._kind.box_after(observation) for observation in known]
+        found = self._published(rgb, boxes, max(self._options.max_instances - len(known), 0))
+        return [one for one in found if not any(is_same(one, other) for other in known)]
 
     def _is_present(self, observation: Observation) -> bool:
         return self._kind.is_present(observation, self._options.min_presence_score)
@@ -418,35 +494,16 @@ class Detector(files.Closing, Generic[R]):
         return self._kind.is_same_instance(box, other) if limit is None else iou(box, other) > limit
 
 
+def _with_last(frames: Iterable[_T]) -> Generator[tuple[_T, bool]]:
+    """Yield each frame, and whether it is the last one, which is known when the next one is read."""
+    waiting: list[_T] = []
+    for frame in frames:
+        if waiting:
+            yield waiting.pop(), False
+        waiting.append(frame)
+    if waiting:
+        yield waiting.pop(), True
+
+
 def _hands_of(results: Sequence[Result]) -> list[Hand]:
     return [part for result in results for part in result.parts if isinstance(part, Hand)]
-
-
-def crop_for(network: Engine, rgb: Image, box: RotatedBox) -> None:
-    """Crop a box of an image (H, W, 3) into a network's input, as exactly as the network runs.
-
-    In f32 the crop is that of MediaPipe. In a lower precision the faster warp differs by less than the rounding of the
-    network.
-    """
-    out = network.input[0]
-    if network.precision == "f32":
-        crop_on_grid(rgb, box, out)
-    else:
-        crop(rgb, box, out.shape[1], out.shape[0], out=out)
-
-
-def check_shapes(engine: Engine, path: Path, role: str, *, size: int | None, outputs: Sequence[int]) -> None:
-    """Check that an engine has the shapes of the expected network, such as a "palm detector".
-
-    `size`: side of its square input in pixels; None for any. `outputs`: numbers of values in its outputs, in any order.
-    """
-    height, width = engine.input.shape[1:3]
-    if height != width or size not in (None, height) or sorted(engine.output_sizes) != sorted(outputs):
-        raise InputError(
-            f"{path} is not a {role}: it takes {width} x {height} px and gives {_listed(engine.output_sizes)} numbers, "
-            f"not {'any square' if size is None else f'{size} x {size} px'} and {_listed(outputs)}"
-        )
-
-
-def _listed(sizes: Sequence[int]) -> str:
-    return " + ".join(str(size) for size in sizes)

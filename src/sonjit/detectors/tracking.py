@@ -229,10 +229,33 @@ class Tracker(Generic[O]):
         self.active: list[Track[O]] = []
         self._lost: list[Track[O]] = []
         self._next_id = 1
+        self._scene = 1
+        self._former: dict[int, list[Track[O]]] = {}  # tracks of former scenes, by the number of the scene
+
+    def enter_scene(self, number: int) -> bool:
+        """Set the tracks aside if the scene changes, and return whether it does.
+
+        Tracks of a former scene are then lost ones, which may return.
+        """
+        if number == self._scene:
+            return False
+        self._former[self._scene] = [*self.active, *self._lost]
+        self.active, self._lost = [], self._former.pop(number, [])
+        self._scene = number
+        return True
+
+    def end(self, track: Track[O]) -> None:
+        """End an active track, which is not remembered."""
+        self.active.remove(track)
+
+    def forget(self, track: Track[O]) -> None:
+        """Forget a lost track."""
+        self._lost = [other for other in self._lost if other is not track]
 
     def restart_clock(self) -> None:
         """Start a new time axis: filters are reset, active tracks continue."""
         self._lost.clear()
+        self._former.clear()
         for track in self.active:
             track.smoother = self._new_smoother()
             track.seen_s = -math.inf
@@ -243,6 +266,11 @@ class Tracker(Generic[O]):
         `carried` are the tracks whose box still shows an instance, each with its observation.
         """
         self._lost = [track for track in self._lost if 0 <= now_s - track.seen_s <= self._memory_s]
+        self._former = {
+            number: kept
+            for number, tracks in self._former.items()
+            if (kept := [track for track in tracks if 0 <= now_s - track.seen_s <= self._memory_s])
+        }
         observed = {track for track, _ in carried}
         discs = [(track, Disc.around(track.observation)) for track in self.active] if len(self.active) > 1 else []
         isolated = {track for track, observation in carried if _is_isolated(track, observation, discs)}

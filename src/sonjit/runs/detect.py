@@ -32,7 +32,7 @@ from sonjit.runs.task import Lift, Outputs, Summary, Task, Worker
 from sonjit.weights import find_weight
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Generator, Iterable, Mapping, Sequence
 
     from sonjit.detectors import Detector
     from sonjit.media.drawing.regions import Region
@@ -254,7 +254,7 @@ class DetectWorker(Worker[Frame]):
         with ExitStack() as stack:
             stack.callback(self.close)  # if a later detector fails
             for item in task.all:
-                options = item.options.for_input(source)
+                options = replace(item.options.for_input(source), is_live=source == "camera")
                 if isinstance(options, (HandOptions, HolisticOptions)):
                     options = replace(options, gestures=item.gestures)
                 self._detectors.append(create.detector_from(options))
@@ -288,14 +288,13 @@ class DetectWorker(Worker[Frame]):
             self._mask = files.enter_context(media.open_mask_writer(outputs.mask, source, cutout=keeps, sound=keeps))
             self._mask.images = self.as_optional(self._mask.images, outputs.mask, outputs)
 
-    def process(self, frame: media.SourceFrame) -> Frame:
-        """Detect the instances in an image."""
-        name = self._source.frame_source(frame.index)
-        found = self._session.frame(frame.rgb, frame.index, frame.time, name)
-        if self._lift is not None:
-            self._lift(frame.rgb, found)
-        self._last = found
-        return found
+    def process_frames(self, frames: Iterable[media.SourceFrame]) -> Generator[tuple[media.SourceFrame, Frame]]:
+        """Yield each image with the instances in it."""
+        for frame, found in self._session.frames(frames, self._source):
+            if self._lift is not None:
+                self._lift(frame.rgb, found)
+            self._last = found
+            yield frame, found
 
     def count(self, item: Frame) -> int:
         """Return the number of instances in a frame."""
@@ -365,7 +364,7 @@ class DetectWorker(Worker[Frame]):
         summary.written += [path for table in self._tables for path in (*table.more_paths, *table.writer.more_paths)]
         summary.notes += [note for table in self._tables for note in table.writer.notes]
         entry, options = self._task.entry, self._task.options
-        has_more = entry.stream_search is not None and not entry.models[options.model].is_box
+        has_more = entry.search is not None and not entry.models[options.model].is_box
         if summary.frames >= _MIN_FRAMES and not summary.instances and options.search == "auto" and has_more:
             summary.notes.append(f"{self._source.name}: {self._task.count_text(0)} found. Try --search thorough.")
         if self._task.count and summary.instances and not is_still(self._source.kind):

@@ -13,6 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from threading import get_ident
 from typing import Any, Final, Self, TypeAlias
@@ -66,18 +67,17 @@ def run_input(
         if outputs.draw is not None:
             worker.hidden.scan(source, limit, progress)
         progress.start(source.count if limit is None else min(source.count or limit, limit))
+        items = files.enter_context(closing(worker.process_frames(islice(source, limit))))
         with _WriteThread(worker, is_needed=source.count != 1) as writing:
-            for frame in source:
-                frame_start_s = time.perf_counter()
-                item = worker.process(frame)
+            frame_start_s = time.perf_counter()
+            for frame, item in items:
                 worker.times["detect"] += time.perf_counter() - frame_start_s
                 writing.put(frame, item)
                 summary.frames += 1
                 instances = worker.count(item)
                 summary.instances += instances
                 progress.advance(instances=instances)
-                if limit is not None and summary.frames >= limit:
-                    break
+                frame_start_s = time.perf_counter()
         summary.problems = list(source.problems)
         summary.notes = list(dict.fromkeys(source.notes))
         if limit == summary.frames != source.count:  # the header names it, and the closing line the number

@@ -5,17 +5,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import tee
 from typing import TYPE_CHECKING, Any
 
 from sonjit._util import Image
-from sonjit.results import Event, Frame, MotionEvent, Result
+from sonjit.detectors.options import is_still
+from sonjit.results import Event, Frame, MotionEvent
 from sonjit.results.measures import instance_values, with_owners
 from sonjit.runs.annotations import EventTracker, RepetitionCounts
 
 if TYPE_CHECKING:
     from sonjit.detectors import Detector
+    from sonjit.media import Results, Source, SourceFrame
     from sonjit.runs.annotations import AngleLimits, EventLimits
 
 
@@ -95,14 +98,39 @@ class Session:
         Raises:
             InputError: The image is too large, or does not contain the region.
         """
-        results: list[Result] = []
-        motions: list[MotionEvent] = []
-        total = 0
-        for detector in self.detectors:
-            found = detector.detect(rgb, time=time, roi=self._roi)
-            results += found
-            motions += found.motions
-            total += found.total
+        return self._frame(index, time, source, [one.detect(rgb, time=time, roi=self._roi) for one in self.detectors])
+
+    def frames(
+        self, frames: Iterable[SourceFrame], source: Source, *, index: int | None = None, label: str | None = None
+    ) -> Generator[tuple[SourceFrame, Frame]]:
+        """Yield frames of a source with their results, as `frame` returns them. Detectors look ahead in recordings.
+
+        `index` is the position of a still among several files, and `label` the name of the file. An error of the source
+        is raised after the frames before it.
+        """
+        stills = is_still(source.kind)
+        errors: list[Exception] = []
+        *own, shown = tee(_until_error(frames, errors), len(self.detectors) + 1)
+        found = [
+            self._live(detector, images) if source.live else detector.detect_frames(images, roi=self._roi)
+            for detector, images in zip(self.detectors, map(_timed, own), strict=True)
+        ]
+        for frame, *results in zip(shown, *found, strict=True):
+            position = index if index is not None and stills else frame.index
+            yield frame, self._frame(position, frame.time, label or source.frame_source(frame.index), results)
+        for error in errors:
+            raise error
+
+    def _live(self, detector: Detector[Any], images: Iterable[tuple[Image, float | None]]) -> Generator[Results[Any]]:
+        """Yield the results of each image before the next one is read."""
+        for rgb, time in images:
+            yield detector.detect(rgb, time=time, roi=self._roi)
+
+    def _frame(self, index: int, time: float | None, source: str | None, found: Sequence[Results[Any]]) -> Frame:
+        """Return the results of all detectors in one frame, with motions, events and measures."""
+        results = [result for each in found for result in each]
+        motions = [motion for each in found for motion in each.motions]
+        total = sum(each.total for each in found)
         self.hidden = total - len(results)
         self.omitted.add(len(results), total, time)
         frame = Frame.from_results(index, time, results, source)
@@ -119,3 +147,16 @@ class Session:
         """Return the motions and the events that end with the stream. Another stream may follow."""
         motions = [motion for detector in self.detectors for motion in detector.finish()]
         return motions, self._events.finish(motions)
+
+
+def _until_error(frames: Iterable[SourceFrame], errors: list[Exception]) -> Generator[SourceFrame]:
+    """Yield frames. An error ends them, and is added to a list."""
+    try:
+        yield from frames
+    except Exception as error:
+        errors.append(error)
+
+
+def _timed(frames: Iterable[SourceFrame]) -> Iterator[tuple[Image, float | None]]:
+    """Yield the image and the time of each frame."""
+    return ((frame.rgb, frame.time) for frame in frames)

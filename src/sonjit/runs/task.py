@@ -7,6 +7,7 @@ has the networks loaded and processes one input after the other. `sonjit.runs.ru
 import math
 from abc import ABC, abstractmethod
 from collections import defaultdict
+from collections.abc import Generator, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -122,9 +123,14 @@ class Worker(Closing, ABC, Generic[Item]):
         The stack keeps the outputs at the end or at Ctrl-C, and discards them after any other exception.
         """
 
-    @abstractmethod
+    def process_frames(self, frames: Iterable[SourceFrame]) -> Generator[tuple[SourceFrame, Item]]:
+        """Yield each image with its item. A worker has this method or `process`."""
+        for frame in frames:
+            yield frame, self.process(frame)
+
     def process(self, frame: SourceFrame) -> Item:
         """Process the next image."""
+        raise NotImplementedError
 
     @abstractmethod
     def count(self, item: Item) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Se
 from contextlib import ExitStack, closing
 from functools import partial
 from itertools import chain
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, Unpack, cast, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, TypeVar, Unpack, cast, overload
 
 import numpy as np
 
@@ -16,14 +16,15 @@ from sonjit.detectors.kinds import find_kind, options_of
 from sonjit.detectors.options import is_still
 from sonjit.detectors.pipeline import Detector
 from sonjit.gestures.classifier import CANNED
+from sonjit.media.found import TrackedFrame
 from sonjit.media.sources import ImageSource, Reading
-from sonjit.media.sources.base import Source, SourceFrame, SourceKind
+from sonjit.media.sources.base import Source, SourceKind
 from sonjit.media.sources.images import ImageLike, rgb_from
-from sonjit.results import Frame
 from sonjit.runs.annotations import AngleLimits, EventLimits, count_columns
 from sonjit.runs.inputs import Inputs, is_video
 from sonjit.runs.session import Session
 
+T = TypeVar("T")
 Trackable: TypeAlias = "Source | ImageLike | Iterable[ImageLike]"  # inputs of `track`
 _OPTIONS_OF_NAMES = "options apply only to the name of a detector. Pass them to create_detector"
 
@@ -64,31 +65,37 @@ if TYPE_CHECKING:  # Python itself does not know `extra_items` yet, see PEP 728
 @overload
 def track(
     source: Trackable, detector: Literal["hands"] = "hands", **options: "Unpack[TrackHandArguments]"
-) -> Iterator[Frame]: ...
+) -> Iterator[TrackedFrame]: ...
 
 
 @overload
-def track(source: Trackable, detector: Literal["face"], **options: "Unpack[TrackFaceArguments]") -> Iterator[Frame]: ...
+def track(
+    source: Trackable, detector: Literal["face"], **options: "Unpack[TrackFaceArguments]"
+) -> Iterator[TrackedFrame]: ...
 
 
 @overload
-def track(source: Trackable, detector: Literal["body"], **options: "Unpack[TrackBodyArguments]") -> Iterator[Frame]: ...
+def track(
+    source: Trackable, detector: Literal["body"], **options: "Unpack[TrackBodyArguments]"
+) -> Iterator[TrackedFrame]: ...
 
 
 @overload
 def track(
     source: Trackable, detector: Literal["holistic"], **options: "Unpack[TrackHolisticArguments]"
-) -> Iterator[Frame]: ...
+) -> Iterator[TrackedFrame]: ...
 
 
 @overload
 def track(
     source: Trackable, detector: Detector[Any], **options: "Unpack[TrackDetectorArguments]"
-) -> Iterator[Frame]: ...
+) -> Iterator[TrackedFrame]: ...
 
 
 @overload
-def track(source: Trackable, detector: KindName, **options: "Unpack[TrackNamedArguments]") -> Iterator[Frame]: ...
+def track(
+    source: Trackable, detector: KindName, **options: "Unpack[TrackNamedArguments]"
+) -> Iterator[TrackedFrame]: ...
 
 
 def track(
@@ -104,7 +111,7 @@ def track(
     every: int = 1,
     roi: tuple[int, int, int, int] | None = None,
     **options: object,
-) -> Iterator[Frame]:
+) -> Iterator[TrackedFrame]:
     """Detect instances in each image of an input, frame by frame.
 
     Args:
@@ -162,27 +169,27 @@ def _detect(
     new_session: Callable[[Sequence[Detector[Any]]], Session],
     *,
     has_ends: bool,
-) -> Generator[Frame]:
+) -> Generator[TrackedFrame]:
     """Yield the frames of all sources. With `has_ends`, the last frame of a recording may have ends of events."""
     with ExitStack() as stack:
         detectors: dict[SourceKind, Detector[Any]] = {}
         for opened, index, label in stack.enter_context(closing(sources)):
             if isinstance(detector, str) and opened.kind not in detectors:
-                detectors[opened.kind] = stack.enter_context(detector_for_input(detector, options, opened.kind))
+                made = detector_for_input(detector, options, opened.kind, is_live=opened.live)
+                detectors[opened.kind] = stack.enter_context(made)
             finder = detectors[opened.kind] if isinstance(detector, str) else detector
-            stills = is_still(opened.kind)
-            if label is not None and not stills:
+            if label is not None and not is_still(opened.kind):
                 finder.reset()
             session = new_session([finder])
-            for (number, time, rgb), is_last in _with_last(opened, ahead=has_ends and not opened.live):
-                position = index if index is not None and stills else number
-                frame = session.frame(rgb, position, time, label or opened.frame_source(number))
+            frames = (
+                (TrackedFrame.of(frame, source.rgb, session.hidden), source.rgb)
+                for source, frame in session.frames(opened, opened, index=index, label=label)
+            )
+            for (frame, _), is_last in _with_last(frames, ahead=has_ends and not opened.live):
                 if is_last:
                     motions, ends = session.finish()
                     frame.motions += motions
                     frame.events += ends
-                frame.hidden = session.hidden
-                frame.keep_image(rgb)
                 yield frame
             for note in dict.fromkeys(opened.notes):
                 warnings.warn(note, InputNote, stacklevel=3)
@@ -190,7 +197,7 @@ def _detect(
                 warnings.warn(problem, InputWarning, stacklevel=3)
 
 
-def _with_last(frames: Iterable[SourceFrame], *, ahead: bool) -> Generator[tuple[SourceFrame, bool]]:
+def _with_last(frames: Iterable[T], *, ahead: bool) -> Generator[tuple[T, bool]]:
     """Yield each frame, and whether it is the last one. That is known only if the next frame is read `ahead`."""
     if not ahead:  # a camera would lag by a frame
         for frame in frames:

@@ -91,7 +91,7 @@ class SessionOptions:
         if options.get("gestures") == "none":
             del options["gestures"]
         detector = make_options(KINDS[kind], options).for_input("image" if still else "camera")
-        return cls(replace(detector, smoothing=detector.resolved_smoothing), measures, explain)
+        return cls(replace(detector, smoothing=detector.resolved_smoothing, is_live=not still), measures, explain)
 
     def to_dict(self) -> JsonObject:
         """Return the options as a client writes them."""

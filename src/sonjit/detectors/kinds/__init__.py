@@ -18,7 +18,7 @@ from sonjit.detectors.options import CommonOptions
 from sonjit.results import Result, register_result
 
 if TYPE_CHECKING:
-    from sonjit.detectors.interfaces import Kind, StillSearch, StreamSearch
+    from sonjit.detectors.interfaces import Kind, StillSearch
     from sonjit.detectors.smoothing import Smoother
 
     NewSmoothers = Callable[[Any], Callable[[], Smoother[Any] | None]]
@@ -62,7 +62,7 @@ class Model:
 class KindEntry:
     """Describe a kind before its networks are loaded.
 
-    `search` and `stream_search` may be import strings such as `"package.module:function"`, for modules that load slowly
+    `search` may be an import string such as `"package.module:function"`, for modules that load slowly
     or import the kind.
 
     Attributes:
@@ -77,7 +77,6 @@ class KindEntry:
         smoothers: Function that takes the options and returns a factory of smoothers for new tracks.
         search: Function that makes the thorough search of a loaded kind; None if there is none.
         search_weights: Catalogue names of the further networks that the thorough search of stills requires.
-        stream_search: Function that makes the search of streams, spread over their frames; None if there is none.
         instances: Kinds of the instances with keypoints in the results, such as ("hand",).
         examples: Pairs of a command and its description, for the help of the command line.
         weight_groups: Catalogue groups that `sonjit models pull` fetches for the kind.
@@ -94,7 +93,6 @@ class KindEntry:
     smoothers: NewSmoothers = usual_smoothers
     search: Callable[[Any, Any], StillSearch[Any] | None] | str | None = None
     search_weights: tuple[str, ...] = ()
-    stream_search: Callable[[Any, Any], StreamSearch[Any]] | str | None = None
     instances: tuple[str, ...] = ()
     examples: tuple[tuple[str, str], ...] = ()
     weight_groups: tuple[str, ...] = ()

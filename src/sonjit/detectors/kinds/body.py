@@ -17,9 +17,9 @@ import numpy as np
 
 from sonjit._util import Float32Array, FloatArray, Image, IndexArray, RealArray
 from sonjit.detectors import interfaces, ssd, tracking
+from sonjit.detectors.crops import check_shapes, crop_for
 from sonjit.detectors.kinds import KindEntry, Model
 from sonjit.detectors.options import BodyOptions
-from sonjit.detectors.pipeline import check_shapes, crop_for
 from sonjit.detectors.smoothing import FilterChoice, KeypointSmoother, OneEuro
 from sonjit.engines import Engine, load_engine
 from sonjit.geometry.boxes import RotatedBox, crop_matrix, points_from_crop, square_box, turn_matrix, wrap_angle
@@ -452,7 +452,6 @@ BODY = KindEntry(
     smoothers=body_smoothers,
     instances=("body",),
     search="sonjit.detectors.search.load:search_bodies",
-    stream_search="sonjit.detectors.search.load:bodies_in_streams",
     search_weights=("face-full", "person-detector"),
     examples=(
         ("sonjit body clip.mp4 --save clip.csv --measures --draw drawn.mp4", "also writes joint angles."),

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from sonjit._util import Float32Array, InputError
-from sonjit.detectors import kinds, pipeline, smoothing, ssd
+from sonjit.detectors import crops, kinds, smoothing, ssd
 from sonjit.detectors.kinds import face, face_boxes
 from sonjit.detectors.options import CommonOptions, FaceOptions, HolisticOptions
 from sonjit.engines import Engine, EngineOptions, Precision, load_engine, load_number_engine
@@ -73,7 +73,7 @@ def load_bundle_faces(options: FaceOptions, bundle: TaskBundle, *, of_people: bo
     file = options.landmark_file("")
     detector = load_face_detector(options, "face-short", options.detector_file(""), overlap=_BUNDLE_OVERLAP)
     landmarks = load_engine(file, _small(options.running, "auto", "bf16", "int8"), outputs=_BUNDLE_OUTPUTS)
-    pipeline.check_shapes(landmarks, file, "face landmarker network", size=None, outputs=(478 * 3, 1))
+    crops.check_shapes(landmarks, file, "face landmarker network", size=None, outputs=(478 * 3, 1))
     return face.FaceMeshes(
         detector,
         landmarks,
@@ -105,7 +105,7 @@ def load_meshes(
     # the attention mesh crops regions inside, where bf16 and int8 lose 2 px
     as_f32: tuple[Precision, ...] = ("auto", "bf16", "int8") if model == "attention" else ("auto",)
     landmarks = load_engine(mesh_file, _small(options.running, *as_f32))
-    pipeline.check_shapes(landmarks, mesh_file, f"face {model} network", size=None, outputs=_MESH_OUTPUTS[model])
+    crops.check_shapes(landmarks, mesh_file, f"face {model} network", size=None, outputs=_MESH_OUTPUTS[model])
     return face.FaceMeshes(
         detector,
         landmarks,
@@ -133,7 +133,7 @@ def load_face_detector(
     requested = options.thresholds.overlap
     engine = load_engine(file, _small(options.running, "auto", "int8"), value_range=_DETECTOR_RANGE)
     count = len(grid.anchors())
-    pipeline.check_shapes(engine, file, "face detector", size=grid.input_size, outputs=(count * 16, count))
+    crops.check_shapes(engine, file, "face detector", size=grid.input_size, outputs=(count * 16, count))
     return ssd.SingleShotDetector(engine, grid, overlap=overlap if requested is None else requested)
 
 
@@ -240,7 +240,6 @@ FACE = kinds.KindEntry(
     smoothers=face_smoothers,
     instances=("face",),
     search="sonjit.detectors.search.load:search_faces",
-    stream_search="sonjit.detectors.search.load:faces_in_streams",
     search_weights=("face-full",),
     examples=(
         ("sonjit face photo.jpg --draw drawn.jpg", "draws the mesh."),

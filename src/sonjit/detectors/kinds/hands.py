@@ -15,9 +15,9 @@ import numpy as np
 
 from sonjit._util import Float32Array, FloatArray, Image, InputError, RealArray
 from sonjit.detectors import interfaces, observations, ssd, tracking
+from sonjit.detectors.crops import check_shapes, crop_for
 from sonjit.detectors.kinds import KindEntry, Model, hand_heads
 from sonjit.detectors.options import CommonOptions, HandOptions, HolisticOptions
-from sonjit.detectors.pipeline import check_shapes, crop_for
 from sonjit.detectors.smoothing import Filter, KeypointSmoother, keypoint_smoothers
 from sonjit.engines import Engine, load_engine, loaded_ahead
 from sonjit.engines.precision import available_precision
@@ -170,6 +170,8 @@ class Hands(interfaces.Kind[HandObservation, Hand]):
         sizes: Bone lengths and distances of the hands in results; None for no distances.
         turn_rad: Additional clockwise rotation of the boxes of palms.
     """
+
+    certain_presence = 0.9
 
     def __init__(
         self,
@@ -364,7 +366,7 @@ def load_hands(options: HandOptions, heads_kind: type[hand_heads.HandHeads] = ha
     if is_own and (options.visibility or refines):
         refined = "distance=True" if options.distance else 'keypoints="refined"'
         raise _needs_published_networks("visibility=True" if options.visibility else refined, hand_file)
-    needs_heads = options.visibility or (options.is_thorough and not is_own)
+    needs_heads = options.visibility or ((options.is_thorough or options.has_key_frames) and not is_own)
     heads = hand_heads.load_hand_heads(options.model, heads_kind) if needs_heads else None
     refinement = hand_heads.load_hand_refinement(options.model) if refines else None
     landmarks = load_engine(hand_file, options.running, taps=hand_heads.TAPS if heads or refinement else ())
@@ -425,7 +427,6 @@ HANDS = KindEntry(
     smoothers=hand_smoothers,
     instances=("hand",),
     search="sonjit.detectors.search.load:search_hands",
-    stream_search="sonjit.detectors.search.load:hands_in_streams",
     search_weights=("person-detector", "body-full"),
     examples=(
         ("sonjit hands photo.jpg", "prints the hands of an image."),

@@ -18,6 +18,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from sonjit._util import Float32Array, Image, InputError
+from sonjit.detectors.crops import check_shapes
 from sonjit.detectors.interfaces import Kind
 from sonjit.detectors.kinds import KindEntry, Model, face_networks
 from sonjit.detectors.kinds.body import BODY, Bodies, BodyObservation, body_smoothers, load_bodies
@@ -25,7 +26,6 @@ from sonjit.detectors.kinds.face import FaceMeshes, FaceObservation, box_around_
 from sonjit.detectors.kinds.hands import HANDS, HandObservation, Hands, hand_smoothers, load_hands_of_people
 from sonjit.detectors.observations import Observation, is_same_object
 from sonjit.detectors.options import PUBLISHED_THRESHOLDS, FaceOptions, GraphThresholds, HolisticOptions
-from sonjit.detectors.pipeline import check_shapes
 from sonjit.detectors.smoothing import KeypointSmoother, keypoint_smoothers
 from sonjit.detectors.tracking import Track
 from sonjit.engines import Engine, load_engine
@@ -203,6 +203,9 @@ class Holistic(Kind[BodyObservation, Person]):
 
     def follow(self, track: Track[BodyObservation]) -> RotatedBox:
         return self.bodies.follow(track)
+
+    def box_after(self, observation: BodyObservation) -> RotatedBox:
+        return self.bodies.box_after(observation)
 
     def is_same_instance(self, box: RotatedBox, other: RotatedBox) -> bool:
         return self.bodies.is_same_instance(box, other)
@@ -441,7 +444,6 @@ HOLISTIC = KindEntry(
     smoothers=body_smoothers,
     instances=("body", "hand", "face"),
     search="sonjit.detectors.search.load:search_people",
-    stream_search="sonjit.detectors.search.load:bodies_in_streams",
     search_weights=("face-full", "palm-full", "person-detector"),
     examples=(("sonjit holistic clip.mp4 --max-instances 2 --save clip.json --draw drawn.mp4", "follows two people."),),
     weight_groups=("holistic",),

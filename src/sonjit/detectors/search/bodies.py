@@ -9,7 +9,7 @@ import numpy as np
 from sonjit._util import Image, RealArray
 from sonjit.detectors.kinds.body import Bodies, BodyObservation, box_from_alignment
 from sonjit.detectors.search import geometry
-from sonjit.detectors.search.network import PeopleNetwork, PersonBox, has_small, new_people
+from sonjit.detectors.search.network import HandBox, PeopleNetwork, PersonBox, has_small, new_people
 from sonjit.detectors.search.score import LIMITS, logit, probability
 from sonjit.detectors.search.stills import AUTO, Candidate, Extent, StillSearch
 from sonjit.detectors.ssd import SingleShotDetector
@@ -28,12 +28,19 @@ _COVER, _KEPT, _HAIR = 0.75, 0.7, 0.15
 """Radius of the cover of a head, radius of the uncovered own face, and shift of the cover towards the hair, in face
 heights."""
 _GREY = 128
+_HAND_SCORE, _HAND_IOU, _SURE_BODY, _SURE_FACE = 0.55, 0.12, 0.95, 1.1
+"""Minimum score of a hand, and minimum IoU of its box and that of a body, for which the body is the hand, and score of
+the body and log odds of its face from which it is none."""
 _NECK, _NECK_TOLERANCE = 1.25, 0.35
 """Distance from the centre of a face to that of the shoulders, and its standard deviation, in face heights."""
 
 
 class BodySearch(StillSearch[BodyObservation]):
-    """Search of one image for bodies."""
+    """Search of one image for bodies.
+
+    The landmark network can mistake a hand for a body. In frames of streams, where hands are often close to the camera,
+    `refuses_hands` therefore refuses a body without a face where the network of people and hands proposes a hand.
+    """
 
     def __init__(
         self,
@@ -42,8 +49,12 @@ class BodySearch(StillSearch[BodyObservation]):
         faces: SingleShotDetector,
         bodies: Bodies,
         extent: Extent,
+        *,
+        refuses_hands: bool = False,
     ) -> None:
         super().__init__(rgb, extent)
+        self._least_hand = _HAND_SCORE if refuses_hands else 1.0
+        self._hands: list[HandBox] = []
         self._network = network
         self._faces = faces
         self._bodies = bodies
@@ -72,7 +83,8 @@ class BodySearch(StillSearch[BodyObservation]):
     def _people_in(self, parts: int) -> Iterator[list[geometry.Proposal]]:
         """Yield the crops of the people that the network finds in windows."""
         for window in self.windows(parts):
-            people, _ = self._network().find(self.rgb, window, self._least("person"))
+            people, hands = self._network().find(self.rgb, window, self._least("person"), self._least_hand)
+            self._hands += hands
             for person in new_people(people, self.people):
                 self.people.append(person)
                 yield [geometry.Proposal(crop_of(person.box), person.score, f"person{parts}", person=person.box)]
@@ -97,7 +109,14 @@ class BodySearch(StillSearch[BodyObservation]):
     def score(self, candidate: Candidate[BodyObservation]) -> float:
         """Return the probability that a candidate is a body."""
         candidate.features = body_features(candidate, self.rgb, self.heads, self.people)
-        return probability("body", candidate.features)
+        score = probability("body", candidate.features)
+        is_doubtful = candidate.features["face"] < _SURE_FACE and score < _SURE_BODY
+        return 0.0 if is_doubtful and self._is_hand(candidate.last) else score
+
+    def _is_hand(self, body: BodyObservation) -> bool:
+        """Check whether the network proposes a hand where a body is."""
+        around = clipped(body, self.rgb)
+        return any(box_iou(around, hand.bounds) > _HAND_IOU for hand in self._hands)
 
     def is_same(self, candidate: Candidate[BodyObservation], better: Candidate[BodyObservation]) -> bool:
         """Check whether two candidates share the face, the torso or, if one of them has no face, the head."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
-from functools import cache, partial
+from functools import partial
 from typing import TYPE_CHECKING
 
 from sonjit._util import Image
@@ -14,14 +14,12 @@ from sonjit.detectors.kinds.face import FaceMeshes, FaceObservation
 from sonjit.detectors.kinds.hands import HandObservation, Hands, load_hands, load_palm_detector
 from sonjit.detectors.kinds.holistic import Holistic, PersonObservation, hands_of_bodies
 from sonjit.detectors.options import BodyOptions, CommonOptions, HandOptions, HolisticOptions
-from sonjit.detectors.search import geometry, light, network, score
+from sonjit.detectors.search import geometry, light, network
 from sonjit.detectors.search.ahead import new_helpers
 from sonjit.detectors.search.bodies import BodySearch
 from sonjit.detectors.search.faces import FaceSearch, search_boxes
 from sonjit.detectors.search.hands import HandNetworks, HandSearch
 from sonjit.detectors.search.stills import Extent, O
-from sonjit.detectors.search.stream_finders import BodyFinder, FaceFinder, HandFinder
-from sonjit.detectors.search.streams import StreamSearch
 from sonjit.engines import load_engine, load_number_engine, loaded_ahead, precision
 
 if TYPE_CHECKING:
@@ -147,31 +145,8 @@ def _new_body_search(options: BodyOptions, bodies: Bodies) -> Callable[[Image], 
         faces=face_networks.load_face_detector(published, "face-full"),
         bodies=bodies,
         extent=_extent(options),
+        refuses_hands=options.has_key_frames,
     )
-
-
-def hands_in_streams(options: HandOptions, hands: Hands) -> StreamSearch[HandObservation]:
-    """Search for hands window by window."""
-    assert hands.palms is not None
-    min_score = score.LIMITS["stream_palm_share"] * options.min_detection_score
-    return StreamSearch(HandFinder(hands.palms, hands, min_score))
-
-
-def faces_in_streams(options: CommonOptions, meshes: FaceMeshes) -> StreamSearch[FaceObservation]:
-    """Search for faces window by window."""
-    detector = face_networks.load_face_detector(options, "face-full")
-    min_score = score.LIMITS["face_share"] * options.min_detection_score
-    options.file("person-detector")  # a missing file is an error before the first frame
-    people = cache(partial(load_network, options, has_boxes=False))
-    return StreamSearch(FaceFinder(detector, meshes, people, min_score))
-
-
-def bodies_in_streams(options: BodyOptions, kind: Bodies | Holistic) -> StreamSearch[BodyObservation]:
-    """Search for bodies or people window by window. The network is loaded when it is first used."""
-    bodies = kind.bodies if isinstance(kind, Holistic) else kind
-    options.file("person-detector")  # a missing file is an error before the first frame
-    network = cache(partial(load_network, options))
-    return StreamSearch(BodyFinder(face_networks.load_face_detector(options, "face-full"), network, bodies))
 
 
 def _face_of(

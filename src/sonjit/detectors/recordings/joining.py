@@ -1,0 +1,194 @@
+"""Keep the last seconds of a recording, join the tracklets of an instance, and remove what no key frame supports."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Generic, NamedTuple
+from weakref import WeakKeyDictionary
+
+from sonjit._util import Image
+from sonjit.detectors.observations import O
+from sonjit.detectors.recordings.key_frames import KeyFrame, KeyFrames
+from sonjit.detectors.recordings.sameness import is_same
+from sonjit.detectors.recordings.tracklets import Pairs, Tracklets, follow_back
+from sonjit.detectors.tracking import Track
+
+
+@dataclass(frozen=True)
+class WindowSettings:
+    """Settings of the window of a recording, in which results still change."""
+
+    seconds: float = 4.0
+    """Maximum time from the first to the last frame."""
+    most_bytes: int = 256_000_000
+    """Maximum size of its images."""
+
+
+class _Shown(NamedTuple, Generic[O]):
+    """A track in one frame."""
+
+    observation: O
+    smoothed: O
+    occluded_s: float | None
+
+
+@dataclass
+class _Frame(Generic[O]):
+    """A frame of the window."""
+
+    rgb: Image
+    time_s: float
+    scene: int
+    excess: int = 0  # number of instances beyond the maximum
+    tracks: dict[Track[O], _Shown[O]] = field(default_factory=dict[Track[O], _Shown[O]])
+    single: list[O] = field(default_factory=list[O])  # instances of a key frame that cannot be followed
+
+
+class Joined(NamedTuple, Generic[O]):
+    """The instances of a frame, each with its track, sorted by id."""
+
+    tracks: list[Track[O]]
+    excess: int
+
+
+class Recording(Generic[O]):
+    """Follow the instances of a recording, whose frames are added one after the other.
+
+    `propose` is the published search of an image. What it finds beside the tracks makes the frame a key frame.
+    """
+
+    def __init__(
+        self,
+        forward: Tracklets[O],
+        backward: Tracklets[O],
+        key_frames: KeyFrames[O],
+        propose: Callable[[Image, Pairs[O]], Sequence[O]],
+        max_instances: int,
+        settings: WindowSettings = WindowSettings(),
+    ) -> None:
+        self._forward, self._backward, self._key_frames, self._propose = forward, backward, key_frames, propose
+        self._max_instances, self._settings = max_instances, settings
+        self._window: deque[_Frame[O]] = deque()
+        self._bytes = 0
+        self._excess = 0
+        # Earlier tracklet of the same instance, and shown track of each instance, by tracklet.
+        self._joined: WeakKeyDictionary[Track[O], Track[O]] = WeakKeyDictionary()
+        self._public: WeakKeyDictionary[Track[O], Track[O]] = WeakKeyDictionary()
+        self._count = 0
+
+    def add(self, rgb: Image, now_s: float, scene: int, *, is_last: bool) -> None:
+        """Follow the instances to the next image (H, W, 3) at a time in seconds, in a scene of `media.cuts.Scenes`."""
+        forward, tracker, schedule = self._forward, self._forward.tracker, self._key_frames.schedule
+        if tracker.enter_scene(scene):
+            schedule.begin_scene()
+        pairs, missing = forward.observe(rgb)
+        visible = [observation for track, observation in pairs if track.occluded_s is None]
+        room = max(self._max_instances - len(visible), 0)
+        if any(self._key_frames.is_lost_inside(track, rgb) for track in missing):
+            schedule.hurry()
+        if schedule.searches(len(visible), room, is_patient=True) and self._propose(rgb, pairs):
+            schedule.propose()
+        is_key_frame = is_last or schedule.is_key_frame(now_s)
+        found = self._key_frames.search(rgb) if is_key_frame else []
+        new, single = forward.new(rgb, visible, found)
+        if is_key_frame:
+            self._excess = max(len(new) - room, 0)
+        before = {track for track in tracker.active if track.occluded_s is None}
+        forward.update(pairs, new[:room], now_s)
+        self._key_frames.observe(tracker.active)
+        seen = {track: _Shown(track.observation, track.smoothed, track.occluded_s) for track in tracker.active}
+        self._window.append(_Frame(rgb, now_s, scene, self._excess, seen, single))
+        self._bytes += rgb.nbytes
+        if is_key_frame:
+            begun = [track for track in tracker.active if track not in before and track.occluded_s is None]
+            shown = {track: track.observation for track in tracker.active}
+            ended = self._key_frames.compare(KeyFrame(now_s, found, shown), has_new=bool(begun))
+            for track in begun:
+                self._follow_back(track)
+            for track, last_s in ended.items():
+                self._remove(track, last_s)
+
+    def _follow_back(self, track: Track[O]) -> None:
+        """Follow a new track backwards to where it begins, or to an earlier track that is joined with it."""
+        *earlier, last = self._window
+        same_scene = [frame for frame in reversed(earlier) if frame.scene == last.scene]
+        after: set[Track[O]] = set(last.tracks)
+        views = ((frame.rgb, frame.time_s) for frame in same_scene)
+        back = follow_back(self._backward, track.observation, last.time_s, views)
+        for frame, own in zip(same_scene, back, strict=False):
+            if track in frame.tracks or frame.time_s >= last.time_s:
+                return
+            met = next((o for o, seen in frame.tracks.items() if is_same(own.smoothed, seen.smoothed)), None)
+            if met is not None:
+                if met not in after:
+                    self._joined[track] = met
+                    self._key_frames.join(track, met)
+                    self._forward.tracker.forget(met)
+                return
+            after |= set(frame.tracks)
+            frame.tracks[track] = _Shown(own.observation, own.smoothed, None)
+
+    def _remove(self, track: Track[O], after_s: float) -> None:
+        """End a track, and remove it from the frames after a time."""
+        self._forward.tracker.end(track)
+        for frame in self._window:
+            if frame.time_s > after_s:
+                frame.tracks.pop(track, None)
+
+    def ready(self, *, is_last: bool) -> Iterator[tuple[Image, float, Joined[O]]]:
+        """Yield the frames that leave the window, all at the end: image (H, W, 3), time and instances."""
+        while self._window and (is_last or self._is_full()):
+            frame = self._window.popleft()
+            self._bytes -= frame.rgb.nbytes
+            yield frame.rgb, frame.time_s, self._instances(frame)
+
+    def _is_full(self) -> bool:
+        duration_s = self._window[-1].time_s - self._window[0].time_s
+        return len(self._window) > 1 and (
+            duration_s > self._settings.seconds or self._bytes > self._settings.most_bytes
+        )
+
+    def _instances(self, frame: _Frame[O]) -> Joined[O]:
+        """Return the instances of a frame."""
+        shown: dict[int, Track[O]] = {}
+        for track, seen in frame.tracks.items():
+            if not self._is_confirmed(track):
+                continue
+            public = self._public_track(track, seen.observation, frame.time_s)
+            if public.id in shown:
+                continue
+            public.observation, public.smoothed = seen.observation, seen.smoothed
+            public.occluded_s, public.seen_s, public.left = seen.occluded_s, frame.time_s, track.left
+            shown[public.id] = public
+        for one in frame.single:
+            if self._key_frames.is_sure(one) and not any(is_same(one, track.observation) for track in shown.values()):
+                self._count += 1
+                shown[self._count] = Track(self._count, one, one, None, frame.time_s, one.left)
+        tracks = [shown[number] for number in sorted(shown)]
+        beyond = max(len(tracks) - self._max_instances, 0)
+        excess = frame.excess if len(tracks) >= self._max_instances else 0
+        return Joined(tracks[: self._max_instances], excess + beyond)
+
+    def _is_confirmed(self, track: Track[O]) -> bool:
+        """Check whether a track is shown: it, an earlier one that is joined with it, or a later one is confirmed."""
+        root = self._root(track)
+        return any(self._key_frames.confirms(each) for each in {track, root, *self._later(root)})
+
+    def _later(self, root: Track[O]) -> Iterator[Track[O]]:
+        return (track for track in self._joined if self._root(track) is root)
+
+    def _root(self, track: Track[O]) -> Track[O]:
+        """Return the first tracklet of the instance of a track."""
+        while track in self._joined:
+            track = self._joined[track]
+        return track
+
+    def _public_track(self, track: Track[O], observation: O, time_s: float) -> Track[O]:
+        """Return the shown track of an instance, with an id in the order of appearance."""
+        root = self._root(track)
+        if root not in self._public:
+            self._count += 1
+            self._public[root] = Track(self._count, observation, observation, None, time_s)
+        return self._public[root]

@@ -1,0 +1,198 @@
+"""Search key frames as stills, and compare what they show with the tracks.
+
+`sonjit.detectors.schedule` decides which frames are key frames.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Generic, NamedTuple
+from weakref import WeakKeyDictionary
+
+import numpy as np
+
+from sonjit._util import Image
+from sonjit.detectors.observations import O
+from sonjit.detectors.recordings.sameness import is_same
+from sonjit.detectors.schedule import Schedule
+from sonjit.detectors.tracking import Track
+
+if TYPE_CHECKING:
+    from sonjit.detectors.interfaces import StillSearch
+
+_MOST_SHARE = 1 / 3  # maximum share of a core that the search of a live stream takes
+
+
+@dataclass(frozen=True)
+class SupportSettings:
+    """Settings of the support of tracks by key frames, chosen as those of `ScheduleSettings`."""
+
+    unsupported: int = 2
+    """Number of key frames in a row that do not show a track, after which it ends."""
+    least: float = 0.2
+    """Minimum probability of an instance of a key frame that supports a track."""
+    sure: float = 0.8
+    """Probability from which an instance is shown at once. A second key frame must support others."""
+    border: float = 0.05
+    """Distance from the border of the image at which a lost instance has left, in sizes of the instance."""
+
+
+@dataclass
+class _Support:
+    """Support of a track by key frames."""
+
+    best: float = 0.0  # highest probability in a key frame; 1 if the network was certain
+    count: int = 0  # number of key frames that show it
+    last_s: float = -math.inf  # time of the last key frame that shows it
+    failures: int = 0  # number of key frames since then
+    presence: float = 0.0  # sum of the presence in the frames since then
+    frames: int = 0  # number of these frames
+
+
+class KeyFrame(NamedTuple, Generic[O]):
+    """A searched frame."""
+
+    time_s: float
+    found: list[O]  # instances with their probabilities as scores, best first, also doubtful ones
+    shown: Mapping[Track[O], O]  # observations of the tracks in it
+
+
+class KeyFrames(Generic[O]):
+    """Search key frames, and decide which tracks they support.
+
+    A track of at least `certain_presence` since its last support stays without support; see `Kind.certain_presence`.
+    """
+
+    def __init__(
+        self,
+        search: StillSearch[O],
+        schedule: Schedule,
+        certain_presence: float,
+        settings: SupportSettings = SupportSettings(),
+    ) -> None:
+        self.schedule = schedule
+        self._search, self._settings, self._certain_presence = search, settings, certain_presence
+        self._support: WeakKeyDictionary[Track[O], _Support] = WeakKeyDictionary()
+
+    def reset(self) -> None:
+        """Forget the stream before."""
+        self._support.clear()
+
+    def search(self, rgb: Image) -> list[O]:
+        """Return the instances of an image (H, W, 3) with their probabilities as scores, also doubtful ones."""
+        return [observation for observation in self._search(rgb)[0] if observation.score > self._settings.least]
+
+    def is_lost_inside(self, track: Track[O], rgb: Image) -> bool:
+        """Check whether a track is lost that was last seen away from the border of an image (H, W, 3)."""
+        if track.occluded_s is not None:
+            return False
+        low, high = track.observation.keypoints[:, :2].min(axis=0), track.observation.keypoints[:, :2].max(axis=0)
+        margin = self._settings.border * float((high - low).max())
+        return bool((low > margin).all() and (high < np.array(rgb.shape[1::-1]) - margin).all())
+
+    def observe(self, tracks: Iterable[Track[O]]) -> None:
+        """Count a frame with these tracks."""
+        for track in tracks:
+            support = self._support.setdefault(track, _Support())
+            presence = 0.0 if track.occluded_s is not None else track.observation.score
+            support.presence += presence
+            support.frames += 1
+            if support.count and presence >= self._certain_presence:
+                support.best = 1.0
+
+    def compare(self, key_frame: KeyFrame[O], *, has_new: bool) -> dict[Track[O], float]:
+        """Compare the instances of a key frame with the tracks, and tell the schedule.
+
+        Return the tracks that end, each with the time of the last key frame that shows it. `has_new` is true if new
+        tracks begin with it.
+        """
+        ended: dict[Track[O], float] = {}
+        now_s, found, shown = key_frame
+        agrees = not has_new
+        for track, observation in shown.items():
+            support = self._support.setdefault(track, _Support())
+            score = max((one.score for one in found if is_same(one, observation)), default=0.0)
+            if score > 0:
+                is_certain = observation.score >= self._certain_presence
+                best, count = max(support.best, score, float(is_certain)), support.count + 1
+                self._support[track] = _Support(best, count, last_s=now_s)
+                continue
+            agrees = False
+            support.failures += 1
+            is_doubtful = support.presence < self._certain_presence * support.frames
+            if support.failures >= min(self._settings.unsupported, max(support.count, 1)) and is_doubtful:
+                ended[track] = support.last_s
+        self.schedule.done(now_s, agrees=agrees, has_new=has_new)
+        if not agrees:
+            self.schedule.hurry()
+        return ended
+
+    def confirms(self, track: Track[O]) -> bool:
+        """Check whether a track may be shown: a key frame or the network is sure of it, or two key frames show it."""
+        support = self._support.get(track)
+        return support is not None and (support.best >= self._settings.sure or support.count > 1)
+
+    def is_refused(self, track: Track[O]) -> bool:
+        """Check whether a track waits for a second key frame, or the first one does not show it."""
+        support = self._support.get(track)
+        return support is not None and support.count + support.failures > 0 and not self.confirms(track)
+
+    def is_sure(self, found: O) -> bool:
+        """Check whether an instance of a key frame may be shown without a track."""
+        return found.score >= self._settings.sure
+
+    def join(self, track: Track[O], earlier: Track[O]) -> None:
+        """Add the support of an earlier track of the same instance."""
+        own, other = (self._support.setdefault(each, _Support()) for each in (track, earlier))
+        own.best, own.count = max(own.best, other.best), own.count + other.count
+
+
+class LiveSearch(Generic[O]):
+    """Search frames of a live stream in a thread of its own, at most a third of the time of a core.
+
+    `load` makes the search in that thread at the first key frame.
+    """
+
+    def __init__(self, load: Callable[[], Callable[[Image], list[O]]]) -> None:
+        self._load = load
+        self._search: Callable[[Image], list[O]] | None = None
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="sonjit-key-frames")
+        self._ready_s = -math.inf
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the stream before."""
+        self._running: tuple[float, dict[Track[O], O], Future[list[O]]] | None = None
+
+    def start(self, rgb: Image, now_s: float, tracks: Sequence[Track[O]]) -> bool:
+        """Search an image (H, W, 3) with these tracks, unless the thread works or rests. Return whether it began."""
+        if self._running is not None or time.monotonic() < self._ready_s:
+            return False
+        shown = {track: track.observation for track in tracks if track.occluded_s is None}
+        self._running = now_s, shown, self._thread.submit(self._run, rgb.copy())
+        return True
+
+    def take(self) -> KeyFrame[O] | None:
+        """Return the result of a search once, when it has ended."""
+        if self._running is None or not self._running[2].done():
+            return None
+        (now_s, shown, result), self._running = self._running, None
+        return KeyFrame(now_s, result.result(), shown)
+
+    def close(self) -> None:
+        """Wait for a running search, and free the networks."""
+        self._thread.shutdown(cancel_futures=True)
+        self._search = None
+
+    def _run(self, rgb: Image) -> list[O]:
+        if self._search is None:
+            self._search = self._load()
+        start_s = time.monotonic()
+        found = self._search(rgb)
+        now_s = time.monotonic()
+        self._ready_s = now_s + (1 / _MOST_SHARE - 1) * (now_s - start_s)
+        return found

@@ -1,0 +1,191 @@
+"""Number the scenes of a video: a cut or a dissolve begins a new one; a flash, a blank image or a pan does not.
+
+`python benchmarks/cuts.py FOLDER` joins labelled clips by cuts, dissolves and blank images, adds flashes and pans, and
+counts the errors. `research/recordings.md` has the results.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from sonjit._util import Float32Array, Image
+from sonjit._util.lazy_names import LazyModule
+
+if TYPE_CHECKING:
+    import cv2
+else:
+    cv2 = LazyModule("cv2")
+
+_SIDE = 48  # longer side of the thumbnails that are compared, in pixels
+_SAMPLES = 4  # number of image rows and columns that are averaged for a pixel of a thumbnail, if there are as many
+_BINS = 6  # number of levels of red, green and blue in a histogram
+
+
+@dataclass(frozen=True)
+class SceneSettings:
+    """Settings of `Scenes`, chosen on the tuned half of the labelled clips by `benchmarks/cuts.py`."""
+
+    alike: float = 0.8
+    """Minimum correlation of two frames of one scene, at the best shift of the central part."""
+    same_colours: float = 0.62
+    """Minimum share of the pixels that have the same colours in two frames of one scene, if these are not alike."""
+    reach: float = 0.2
+    """Maximum shift between two frames, relative to the image."""
+    blank: float = 6.0
+    """Standard deviation of the grey levels below which an image is blank."""
+    dissolve_s: float = 1.0
+    """Time between the frames that are compared to find a dissolve."""
+    mixed: float = 0.15
+    """Maximum share of the middle frames that is no mix of the frames before and after a dissolve."""
+    flash_s: float = 0.3
+    """Time after its begin in which a scene may turn out to be a flash in the one before."""
+    memory_s: float = 3.0
+    """Time for which a former scene is remembered, to which the video may return."""
+
+
+class _View(NamedTuple):
+    """A frame: time in seconds, grey thumbnail (h, w), and histogram of its colours with sum 1."""
+
+    time_s: float
+    grey: Float32Array
+    colours: Float32Array
+
+
+class Scenes:
+    """Number the scenes of the frames of a video, in their order.
+
+    Example:
+        >>> scenes, rng = Scenes(), np.random.default_rng(0)
+        >>> indoors, outdoors = (np.kron(rng.integers(0, 255, (9, 16, 3)), np.ones((20, 20, 1))) for _ in range(2))
+        >>> frames = [image.astype(np.uint8) for image in (indoors, indoors, outdoors)]
+        >>> [scenes.number(rgb, number / 30) for number, rgb in enumerate(frames)]
+        [1, 1, 2]
+    """
+
+    def __init__(self, settings: SceneSettings = SceneSettings()) -> None:
+        self._settings = settings
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the video before. The next frame has scene 1."""
+        self._views: deque[_View] = deque()  # of the current scene, within the time of a dissolve
+        self._former: dict[int, _View] = {}  # last frame of each remembered scene by its number
+        self._scene = self._count = 1
+        self._began_s = 0.0
+        self._is_interrupted = False  # by blank images
+
+    def number(self, rgb: Image, time_s: float) -> int:
+        """Return the number of the scene of the next frame (H, W, 3) at a time in seconds, from 1.
+
+        A blank image belongs to the scene before, and blank images at the start are scene 1. A video that returns to a
+        scene within its memory has the number of that scene.
+        """
+        view = _view_of(rgb, time_s)
+        if view.grey.std() < self._settings.blank:
+            self._is_interrupted = True
+            return self._scene
+        if not self._views:
+            self._scene = self._count = 1 + self._is_interrupted
+            self._is_interrupted = False
+            self._views.append(view)
+            return self._scene
+        last = self._views[-1]
+        if view.grey.shape != last.grey.shape or time_s < last.time_s or not self._continues(last, view):
+            self._begin(view)
+        else:
+            self._views.append(view)
+            if self._is_dissolved() or (time_s - self._began_s < self._settings.flash_s and self._former_of(view)):
+                self._begin(view)
+        while time_s - self._views[0].time_s > self._settings.dissolve_s:
+            self._views.popleft()
+        self._is_interrupted = False
+        return self._scene
+
+    def _continues(self, last: _View, view: _View) -> bool:
+        """Check whether a frame continues the scene. After blank images it must look the same."""
+        return self._is_same(last, view) if self._is_interrupted else self._is_near(last, view)
+
+    def _is_near(self, a: _View, b: _View) -> bool:
+        """Check whether two frames in a row show one scene, also moved or lit in another way."""
+        return self._is_alike(a, b) or _shared(a.colours, b.colours) >= self._settings.same_colours
+
+    def _is_same(self, a: _View, b: _View) -> bool:
+        """Check whether two frames look the same."""
+        return self._is_alike(a, b) and _shared(a.colours, b.colours) >= self._settings.same_colours
+
+    def _is_alike(self, a: _View, b: _View) -> bool:
+        return _correlation(a.grey, b.grey, self._settings.reach) >= self._settings.alike
+
+    def _begin(self, view: _View) -> None:
+        """Start a new scene, or return to a remembered one that looks like a frame."""
+        memory_s, shape = self._settings.memory_s, view.grey.shape
+        left = self._scene, self._views[-1]
+        self._former = {
+            number: former
+            for number, former in self._former.items()
+            if 0 <= view.time_s - former.time_s < memory_s and former.grey.shape == shape
+        }
+        back = self._former_of(view)
+        if back is None:
+            self._count += 1
+        self._scene, self._began_s = self._count if back is None else back, view.time_s
+        self._former[left[0]] = left[1]
+        self._views.clear()
+        self._views.append(view)
+
+    def _former_of(self, view: _View) -> int | None:
+        """Return the number of the latest former scene that looks like a frame, or None."""
+        same = [number for number, former in self._former.items() if self._is_same(former, view)]
+        return max((number for number in same if number != self._scene), default=None)
+
+    def _is_dissolved(self) -> bool:
+        """Check whether the oldest view turned into the newest one by mixing both."""
+        first, last, settings = self._views[0], self._views[-1], self._settings
+        if last.time_s - first.time_s < 0.5 * settings.dissolve_s or self._is_near(first, last):
+            return False
+        change = last.grey - first.grey
+        power = max(float((change * change).sum()), 1e-6)
+        mixes = 0
+        for view in list(self._views)[1:-1]:
+            share = float(((view.grey - first.grey) * change).sum()) / power
+            rest = view.grey - first.grey - share * change
+            if 0.25 < share < 0.75:
+                if float((rest * rest).sum()) > settings.mixed * power * share * (1 - share) * 4:
+                    return False
+                mixes += 1
+        return mixes > 0
+
+
+def _view_of(rgb: Image, time_s: float) -> _View:
+    """Return the view of an image (H, W, 3), from sampled pixels of a large one."""
+    height, width = rgb.shape[:2]
+    scale = min(_SIDE / max(width, height), 1.0)
+    size = max(round(width * scale), 4), max(round(height * scale), 4)
+    if max(width, height) > _SAMPLES * _SIDE:
+        sampled = _SAMPLES * size[0], _SAMPLES * size[1]
+        rgb = np.asarray(cv2.resize(rgb, sampled, interpolation=cv2.INTER_NEAREST), np.uint8)
+    small = np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), np.uint8)
+    counts = cv2.calcHist([small], [0, 1, 2], None, [_BINS] * 3, [0, 256] * 3)
+    colours = np.asarray(counts.ravel() / counts.sum(), np.float32)
+    return _View(time_s, np.asarray(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY), np.float32), colours)
+
+
+def _shared(a: Float32Array, b: Float32Array) -> float:
+    """Return the share of two histograms that is the same."""
+    return float(np.minimum(a, b).sum())
+
+
+def _correlation(before: Float32Array, after: Float32Array, reach: float) -> float:
+    """Return the correlation of the central part of a grey image (h, w) with another one, at its best shift.
+
+    `reach` is the maximum shift relative to the image. Grey levels that change as a whole do not matter.
+    """
+    margins = [min(math.ceil(reach * length), (length - 2) // 2) for length in before.shape]
+    rows, columns = (slice(margin, length - margin) for margin, length in zip(margins, before.shape, strict=True))
+    scores = cv2.matchTemplate(after, np.ascontiguousarray(before[rows, columns]), cv2.TM_CCOEFF_NORMED)
+    return float(scores.max())
