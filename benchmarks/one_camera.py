@@ -205,14 +205,16 @@ def table_lines(models):
 def way_lines(results):
     """Yield a Markdown table that compares the ways to measure an angle, for each group of takes."""
     joints = errors.JOINTS
-    yield f"| takes | mean error | {' | '.join(joints)} |"
-    yield f"|---|---|{'---:|' * len(joints)}"
+    yield f"| takes | mean error | view | {' | '.join(joints)} |"
+    yield f"|---|---|---|{'---:|' * len(joints)}"
     for group, title in GROUPS.items():
         for model in (each for each in results if results[each][group]):
             for way in WAYS if model == COMPARED else ("report",):
-                found = [statistics(way, joint, results[model][group])["views"]["all"]["mean"] for joint in joints]
-                cells = ["–" if value is None else str(value) for value in found]
-                yield f"| {title} | `{model}`, {TITLES[way]} | {' | '.join(cells)} |"
+                found = [statistics(way, joint, results[model][group])["views"] for joint in joints]
+                for view in (*errors.VIEWS, "all") if model == COMPARED else ("all",):
+                    means = [views[view]["mean"] for views in found]
+                    cells = ["–" if value is None else str(value) for value in means]
+                    yield f"| {title} | `{model}`, {TITLES[way]} | {view} | {' | '.join(cells)} |"
 
 
 def takes_of(options):

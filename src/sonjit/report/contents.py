@@ -40,8 +40,7 @@ _WARNING: Final = (
     "The angles are estimates from one camera, not a medical measurement. Do not choose a treatment by this page only."
 )
 _MIRRORED: Final = (
-    "The ranges of the model {model} differed by up to {size}° between recordings of one person and their mirror "
-    "images. Those of full and heavy differed less."
+    "With the model {model}, ranges of a recording and its mirror image differed by more than {limit}° for: {joints}."
 )
 _COLUMNS: Final = (
     "seen: share of the images of the person in which the joint was placed. A placed joint can still be wrong.",
@@ -147,11 +146,13 @@ def _facts(recording: Recording) -> str:
 
 
 def _warning(recording: Recording) -> str:
-    """Return the warning of a page, with the one of a model whose ranges depend on mirroring."""
-    largest = errors.mirrored_difference_deg(recording.model)
-    if not largest > errors.MIRRORED_LIMIT_DEG:
+    """Return the warning of a page, with the joints whose ranges depend on mirroring."""
+    differences = errors.mirrored_differences_deg(recording.model)
+    if not differences:
         return recording.text(_WARNING)
-    return f"{recording.text(_WARNING)} {recording.text(_MIRRORED, model=recording.model, size=f'{largest:.0f}')}"
+    joints = ", ".join(f"{recording.text(joint)} {whole(value)}°" for joint, value in differences.items())
+    values = {"model": recording.model, "limit": whole(errors.MIRRORED_LIMIT_DEG), "joints": joints}
+    return f"{recording.text(_WARNING)} {recording.text(_MIRRORED, **values)}"
 
 
 def _first_screen(recording: Recording, pictures: Sequence[tuple[str, Image]]) -> list[Block]:

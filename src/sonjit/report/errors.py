@@ -55,10 +55,14 @@ def range_error_deg(model: str, joint: str) -> float:
     return math.nan if rows is None or rows["range_percentile_95"] is None else float(rows["range_percentile_95"])
 
 
-def mirrored_difference_deg(model: str) -> float:
-    """Return the largest difference in degrees between a range of motion and that of the mirrored recording."""
-    found = [rows["mirrored_largest"] for rows in _content()["models"][model].values()]
-    return max((float(value) for value in found if value is not None), default=math.nan)
+def mirrored_differences_deg(model: str) -> dict[str, float]:
+    """Return the joints whose ranges of motion differ noticeably from those of the mirrored recording.
+
+    Returns:
+        The largest difference in degrees by joint, where it is above `MIRRORED_LIMIT_DEG`.
+    """
+    largest = {joint: rows["mirrored_largest"] for joint, rows in _content()["models"][model].items()}
+    return {joint: float(value) for joint, value in largest.items() if value is not None and value > MIRRORED_LIMIT_DEG}
 
 
 def difference_error_deg(joint: str, *models: str) -> float:
