@@ -13,8 +13,6 @@ from sonjit.detectors import load_extension as load_extension
 from sonjit.explanations.imagenet import explain as explain
 from sonjit.geometry.boxes import RotatedBox as RotatedBox
 from sonjit.media import DrawingStyle as DrawingStyle
-from sonjit.media import Results as Results
-from sonjit.media import TrackedFrame as TrackedFrame
 from sonjit.media import draw as draw
 from sonjit.media import open_source as open_source
 from sonjit.media import to_dataframe as to_dataframe
@@ -24,5 +22,6 @@ from sonjit.results import Face as Face
 from sonjit.results import Frame as Frame
 from sonjit.results import Hand as Hand
 from sonjit.results import Person as Person
+from sonjit.results import Results as Results
 from sonjit.results.measures import fingers_up as fingers_up
 from sonjit.runs.tracked_frames import track as track

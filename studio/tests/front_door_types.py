@@ -6,8 +6,7 @@ import numpy as np
 
 import sonjit
 import sonjit.compat.mediapipe.solutions.hands as mp_hands
-from sonjit import Body, Detector, Face, Hand, Person, Results, TrackedFrame
-from sonjit.results import ResultList
+from sonjit import Body, Detector, Face, Frame, Hand, Person, Results
 from sonjit_lab.meshes import RigMotion, fit_hands
 from sonjit_studio import Triangulation, load_cameras, triangulate
 
@@ -20,8 +19,8 @@ def check() -> None:
     assert_type(sonjit.create_detector("body", max_instances=3).detect("a.jpg"), Results[Body])
     assert_type(sonjit.create_detector("holistic").detect("a.jpg")[0], Person)
     for frame in sonjit.track("clip.mp4", sonjit.create_detector("hands")):
-        assert_type(frame, TrackedFrame)
-        assert_type(frame.hands, ResultList[Hand])
+        assert_type(frame, Frame)
+        assert_type(frame.hands, Results[Hand])
         assert_type(sonjit.fingers_up(frame.hands[0]), dict[str, bool])
     assert_type(mp_hands.HAND_CONNECTIONS, frozenset[tuple[int, int]])
     assert_type(fit_hands(sonjit.track("clip.mp4")), list[RigMotion])

@@ -12,7 +12,7 @@ from .test_pages import DOCS, blocks_of
 
 PAGE = DOCS / "tutorials" / "first-network.md"
 FEW = "batch=2 --set workers=0"  # workers are forks, which lack the threads of this process for networks and OpenGL
-SMALL = {r"--count \d+": "--count 4", r"256x256": "128x128", r"--steps \d+": "--steps 2", r"batch=4": FEW}
+SMALL = {r"--count \d+": "--count 12", r"256x256": "128x128", r"--steps \d+": "--steps 2", r"batch=4": FEW}
 
 
 @pytest.mark.slow

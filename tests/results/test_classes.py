@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sonjit import Body, Face, Frame, Hand, Person
-from sonjit.results import Event, Gesture, HandPoints, MotionEvent, ResultList
+from sonjit.results import Event, Gesture, HandPoints, MotionEvent, Results
 from sonjit.results.classes import LEAST_SIDE_SCORE
 
 
@@ -87,7 +87,7 @@ def test_a_frame_has_its_results_by_list_and_its_instances_in_order():
     assert [(number, id(one)) for number, one in frame.instances()] == [(number, id(one)) for number, one in order]
     assert (people[1].id, people[1].score, people[1].keypoints.shape) == (5, 0.75, (33, 3))
     assert people[0].skeleton.name == "body_blazepose33"
-    assert all(isinstance(frame.results(name), ResultList) for name in ("hands", "none"))
+    assert all(isinstance(frame.results(name), Results) for name in ("hands", "none"))
     assert list(frame.to_dict()) == ["index", "time", "source", "hands", "faces", "people"]
 
 

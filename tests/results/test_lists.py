@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from sonjit import Body, Face, Frame, Hand, InputError, Person, Results
-from sonjit.results import HandPoints, Result, ResultList
+from sonjit.results import HandPoints, Result
 
 RNG = np.random.default_rng(7)
 
@@ -104,7 +104,7 @@ def test_results_of_files_are_read_only():
 
 
 def test_lists_give_the_values_of_their_results_as_arrays():
-    hands = ResultList([a_hand(0.5), a_hand(0.9, 7)], keypoint_count=21)
+    hands = Results([a_hand(0.5), a_hand(0.9, 7)], keypoint_count=21)
     np.testing.assert_array_equal(hands.keypoints, [hand.keypoints for hand in hands])
     np.testing.assert_array_equal(hands.xy, hands.keypoints[:, :, :2])
     np.testing.assert_array_equal(hands.boxes, np.float32([hand.box for hand in hands]))
@@ -117,7 +117,7 @@ def test_lists_give_the_values_of_their_results_as_arrays():
 
 
 def test_empty_lists_have_the_shapes_of_their_results():
-    empty = ResultList([a_hand()], keypoint_count=21)[:0]
+    empty = Results([a_hand()], keypoint_count=21)[:0]
     for hands in (empty, Results(keypoint_count=21), Frame(0, None).hands, pickle.loads(pickle.dumps(empty))):
         shapes = [getattr(hands, name).shape for name in ("keypoints", "xy", "boxes", "scores", "ids")]
         assert shapes == [(0, 21, 3), (0, 21, 2), (0, 4), (0,), (0,)]
@@ -127,7 +127,7 @@ def test_empty_lists_have_the_shapes_of_their_results():
 
 
 def test_keypoints_of_several_sizes_have_no_array():
-    faces = ResultList([Face(0.5, points(count), (0.0, 0.0, 1.0, 1.0)) for count in (478, 468)])
+    faces = Results([Face(0.5, points(count), (0.0, 0.0, 1.0, 1.0)) for count in (478, 468)])
     with pytest.raises(InputError, match="several numbers of keypoints"):
         faces.xy  # noqa: B018 - the access is the test
     assert faces.boxes.shape == (2, 4)
@@ -146,18 +146,17 @@ def test_keypoints_of_several_sizes_have_no_array():
         (np.array([], bool)[:0].astype(int), []),
     ],
 )
-@pytest.mark.parametrize("kind", [ResultList, Results])
-def test_an_index_selects_results(kind, index, expected):
-    hands = kind([a_hand(), a_hand(), a_hand()], keypoint_count=21)
+def test_an_index_selects_results(index, expected):
+    hands = Results([a_hand(), a_hand(), a_hand()], keypoint_count=21)
     chosen = hands[index]
-    assert type(chosen) is kind
+    assert type(chosen) is Results
     assert [id(hand) for hand in chosen] == [id(list(hands)[k]) for k in expected]
     assert chosen.xy.shape == (len(expected), 21, 2)
 
 
 @pytest.mark.parametrize("index", [np.int64(1), np.array(1), 1, -2])
 def test_a_number_selects_one_result(index):
-    hands = ResultList([a_hand(), a_hand(), a_hand()])
+    hands = Results([a_hand(), a_hand(), a_hand()])
     assert hands[index] is list(hands)[1]
 
 
@@ -174,7 +173,7 @@ def test_a_number_selects_one_result(index):
 )
 def test_an_index_that_fits_no_result_is_an_error(index, error):
     with pytest.raises(error):
-        ResultList([a_hand(), a_hand(), a_hand()])[index]
+        Results([a_hand(), a_hand(), a_hand()])[index]
 
 
 def test_selected_results_keep_their_image_and_what_is_known_of_it():
@@ -187,7 +186,7 @@ def test_selected_results_keep_their_image_and_what_is_known_of_it():
 
 @pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy, lambda value: pickle.loads(pickle.dumps(value))])
 def test_lists_are_copied_with_their_type(duplicate):
-    for hands in (ResultList([a_hand()], keypoint_count=21), Results([a_hand()], total=3, keypoint_count=21)):
+    for hands in (Results([a_hand()], keypoint_count=21), Results([a_hand()], total=3, keypoint_count=21)):
         again = duplicate(hands)
         assert type(again) is type(hands)
         assert again == hands
@@ -202,4 +201,4 @@ def test_a_frame_of_plain_lists_has_arrays_too():
 
 
 def test_a_list_without_results_or_a_number_of_keypoints_has_none():
-    assert ResultList().keypoints.shape == (0, 0, 3)
+    assert Results().keypoints.shape == (0, 0, 3)

@@ -138,3 +138,19 @@ def test_predictions_of_a_stated_order_are_perfect(own, tmp_path):
     (run,) = evaluate(request, tmp_path / "out").record["runs"]
     errors = {metric["name"]: metric["value"] for metric in run["metrics"]}
     assert errors["mnae"] == pytest.approx(0, abs=1e-9)
+
+
+@pytest.mark.parametrize("stated", [False, True])
+def test_results_in_coco_format_have_the_order_of_the_annotation_file(stated, own, tmp_path):
+    names = [str(number) for number in range(21)] if stated else [NAMES[k] for k in np.argsort(reading.INTERHAND)]
+    root, _ = in_order(own, reading.INTERHAND, names, stated="interhand" if stated else None)
+    labels = json.loads((root / "dataset.json").read_text("utf-8"))
+    records = [
+        {key: label[key] for key in ("image_id", "category_id", "keypoints")} | {"score": 1.0}
+        for label in labels["annotations"]
+    ]
+    (tmp_path / "results.json").write_text(json.dumps(records))
+    choice = ModelChoice(predictions=str(tmp_path / "results.json"))
+    (tmp_path / "out").mkdir()
+    (run,) = evaluate(EvaluationRequest("mediapipe-card", choice, root, ("folder",)), tmp_path / "out").record["runs"]
+    assert {metric["name"]: metric["value"] for metric in run["metrics"]}["mnae"] == pytest.approx(0, abs=1e-9)

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Callable
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 _NAME = re.compile(r"^from (\S+) import (\w+) as \2$", re.MULTILINE)
@@ -14,10 +13,12 @@ def names_from_stub(package: str, file: str) -> tuple[Callable[[str], Any], Call
 
     A name is imported at its first use. Type checkers read the same list. `file` is the package's `__file__`.
 
-    >>> names_from_stub("sonjit.runs", sonjit.runs.__file__)[2][0]
+    >>> from sonjit import runs
+    >>> names_from_stub("sonjit.runs", runs.__file__)[2][0]
     'AngleLimits'
     """
-    modules = {name: module for module, name in _NAME.findall(Path(file).with_suffix(".pyi").read_text("utf-8"))}
+    with open(f"{file.removesuffix('.py')}.pyi", encoding="utf-8") as stub:  # noqa: PTH123  # pathlib is slow to import
+        modules = {name: module for module, name in _NAME.findall(stub.read())}
 
     def load(name: str) -> Any:  # noqa: ANN401  # what a module's __getattr__ gives
         if name not in modules:

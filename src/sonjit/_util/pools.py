@@ -7,7 +7,6 @@ share nothing but the disk, and each call returns a plain result.
 from __future__ import annotations
 
 import importlib
-import logging
 import os
 import pickle
 import signal
@@ -25,6 +24,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Final, TypeVar, TypeVarTuple
 
+from sonjit._util import signals
 from sonjit._util.errors import InputError, JobError, MissingExtraError, SonjitError
 from sonjit._util.extensions import LoadedExtensions
 from sonjit._util.version import __version__
@@ -40,8 +40,6 @@ _RETRIES: Final = 3  # number of times that Ray repeats a call whose process or 
 _CONNECT_S: Final = 10.0  # time limit of the connection to a cluster, and of its running calls after Ctrl-C
 _THREADS: Final = ("SONJIT_THREADS", "OPENCV_FOR_THREADS_NUM")
 """Environment variables with the number of threads of a network and of OpenCV, which reads it at import."""
-_HELD: Final = tuple(getattr(signal, name) for name in ("SIGINT", "SIGHUP") if hasattr(signal, name))
-"""Signals of Ctrl-C and of a closed terminal, which also reach the workers."""
 _CRASHES: Final = frozenset(
     int(getattr(signal, name)) for name in ("SIGABRT", "SIGBUS", "SIGFPE", "SIGILL", "SIGSEGV") if hasattr(signal, name)
 )
@@ -117,7 +115,8 @@ def run_calls(
         function: Function of a module. An error of Sonjit ends the run. A call that may fail separately returns its
             error instead.
         jobs: Processes of a pool; 1 calls the function in this process.
-        workers: `pool`; `ray` for the cluster of RAY_ADDRESS or of this machine; or `ray:ADDRESS` from `ray start`.
+        workers: `pool`; `ray` for the cluster of RAY_ADDRESS, or without it one on this machine, which the call starts
+            and stops; or `ray:ADDRESS` from `ray start`.
         threads: Threads of this process that call the function, if it has one job.
 
     Raise InputError if no cluster answers, or workers cannot know what the program registered, and JobError if a worker
@@ -169,14 +168,14 @@ def _in_pool(
     before = {process.pid for process in multiprocessing.active_children()}
     processes: dict[int | None, BaseProcess] = {}
     while unfinished:
-        with _signals_held():
+        with signals.hold(signals.INTERRUPTS):
             pool = ProcessPoolExecutor(count, mp_context=context, initializer=_begin, initargs=(threads,))
 
         def start(call: tuple[*Arguments], pool: ProcessPoolExecutor = pool) -> Future[Result | _Failure]:
             try:
                 if len(processes) == count:  # none is left to start
                     return pool.submit(_attempt, extensions, function, pickle.dumps(call))
-                with _signals_held(), _main_importable():
+                with signals.hold(signals.INTERRUPTS), _main_importable():
                     future = pool.submit(_attempt, extensions, function, pickle.dumps(call))
                 found = {process.pid: process for process in multiprocessing.active_children()}
                 processes.update({pid: process for pid, process in found.items() if pid not in before})
@@ -223,29 +222,6 @@ def _check_crash(exit_codes: Sequence[int], *, is_retry: bool) -> None:
             f"a worker process crashed ({signal.Signals(min(signals)).name}) in a call that was retried after a crash; "
             "run it again to continue"
         ) from None
-
-
-@contextmanager
-def _signals_held() -> Generator[None]:
-    """Defer Ctrl-C and a closed terminal while processes start, so that they can first set up to ignore them."""
-    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    from multiprocessing import resource_tracker
-
-    received = list[int]()
-    handlers = {number: signal.signal(number, lambda one, _: received.append(one)) for number in _HELD}
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, _HELD)
-    try:
-        resource_tracker.ensure_running()  # a closed terminal would end it; its start unblocks Ctrl-C
-        signal.pthread_sigmask(signal.SIG_BLOCK, _HELD)
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-        for number in received:
-            signal.raise_signal(number)
 
 
 @contextmanager
@@ -322,7 +298,7 @@ def _connected(ray: Any, address: str) -> Generator[None]:  # noqa: ANN401
     if ray.is_initialized():
         yield
         return
-    address = address or os.environ.get("RAY_ADDRESS", "")
+    address = address or os.environ.get("RAY_ADDRESS") or "local"  # Ray itself would look for a minute for a cluster
     host, _, port = address.rpartition("://")[2].rpartition(":")
     if port.isdecimal():
         try:  # Ray would try for two minutes and log each attempt
@@ -331,43 +307,19 @@ def _connected(ray: Any, address: str) -> Generator[None]:  # noqa: ANN401
             raise InputError(
                 f"--workers ray:{address}: no cluster answers there ({error}); ray start --head prints its address"
             ) from None
-        _enable_token()
-    elif address not in ("", "auto", "local"):
+    elif address not in ("auto", "local"):
         raise InputError(f"--workers ray:{address}: not an address such as 10.0.0.1:6379, which ray start prints")
-    elif not address and not _is_recorded_cluster_alive():
-        address = "local"
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no usage reports from a cluster that this call starts
     try:
-        dashboard = {"include_dashboard": False} if address in ("", "local") else {}
-        ray.init(address or None, log_to_driver=False, logging_level="ERROR", **dashboard)
+        dashboard = {"include_dashboard": False} if address == "local" else {}
+        ray.init(address, log_to_driver=False, logging_level="ERROR", **dashboard)
     except (Exception, SystemExit) as error:
         reason = " ".join(str(error).split())[:200]
-        raise InputError(f"--workers ray: no cluster at {address or 'this machine'}: {reason}") from None
+        raise InputError(f"--workers ray: no cluster at {address}: {reason}") from None
     try:
         yield
     finally:
         ray.shutdown()
-
-
-def _enable_token() -> None:
-    """Use the token of this account, if it has one. Ray does so only for clusters that it finds itself."""
-    with suppress(ImportError, AttributeError, TypeError):  # Ray before 2.52 has no tokens
-        setup = importlib.import_module("ray._private.authentication.authentication_token_setup")
-        logging.getLogger(setup.__name__).setLevel(logging.ERROR)
-        setup.maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
-
-
-def _is_recorded_cluster_alive() -> bool:
-    """Check whether the cluster of the last `ray start` answers, if there is one. Ray would try for a minute."""
-    folder = os.environ.get("RAY_TMPDIR") or (sys.platform == "linux" and os.environ.get("TMPDIR")) or "/tmp"
-    try:
-        host, _, port = (Path(folder) / "ray" / "ray_current_cluster").read_text("utf-8").strip().rpartition(":")
-        socket.create_connection((host, int(port)), _CONNECT_S).close()
-    except FileNotFoundError:
-        return True  # Ray starts a cluster
-    except (OSError, ValueError, OverflowError):
-        return False
-    return True
 
 
 def _results(
@@ -480,10 +432,7 @@ def _begin(threads: int) -> None:
 
     for variable in _THREADS:
         os.environ.setdefault(variable, str(threads))
-    for number in _HELD:
-        signal.signal(number, signal.SIG_IGN)
-    if hasattr(signal, "pthread_sigmask"):
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _HELD)
+    signals.ignore(signals.INTERRUPTS)
     parent = multiprocessing.parent_process()
     assert parent is not None
 

@@ -30,9 +30,9 @@ from sonjit.detectors.schedule import Schedule
 from sonjit.detectors.tracking import Track, Tracker
 from sonjit.geometry.boxes import RotatedBox, iou, latest_boxes
 from sonjit.gestures import GestureSmoother, MotionRecognizer
-from sonjit.media import ImageLike, Results, rgb_from
+from sonjit.media import ImageLike, rgb_from
 from sonjit.media.cuts import Scenes
-from sonjit.results import Hand, MotionEvent, Result
+from sonjit.results import Hand, MotionEvent, Result, Results
 
 if TYPE_CHECKING:
     from sonjit.gestures import LearnedGestures

@@ -12,8 +12,6 @@ from sonjit.media.annotated.writers import DrawingWriter as DrawingWriter
 from sonjit.media.drawing import Anonymise as Anonymise
 from sonjit.media.drawing import DrawingStyle as DrawingStyle
 from sonjit.media.drawing import draw_frame as draw_frame
-from sonjit.media.found import Results as Results
-from sonjit.media.found import TrackedFrame as TrackedFrame
 from sonjit.media.found import draw as draw
 from sonjit.media.found import to_dataframe as to_dataframe
 from sonjit.media.sources import natural_key as natural_key
@@ -32,3 +30,4 @@ from sonjit.media.tables import register_table_format as register_table_format
 from sonjit.media.tables.base import FrameWriter as FrameWriter
 from sonjit.media.tables.base import Header as Header
 from sonjit.media.tables.base import RowWriter as RowWriter
+from sonjit.results import Results as Results

@@ -12,20 +12,18 @@ import shutil
 import sys
 import tempfile
 import time
-from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import cache
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypedDict, TypeVar, Unpack, overload
-from weakref import ref
 
 import numpy as np
 
 from sonjit._util import Image, InputError, optional_import
-from sonjit.media.sources.images import ImageLike, encode_image, rgb_from
-from sonjit.results import NO_ID, Frame, MotionEvent, Result, ResultList
+from sonjit.media.sources.images import ImageLike, encode_image
+from sonjit.results import NO_ID, Frame, Result, Results
 from sonjit.results.measures import in_degrees, instance_values, with_owners
 
 if TYPE_CHECKING:
@@ -91,171 +89,41 @@ def _remove_pictures(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-class _Shown(ABC):
-    """Something found that knows its image as long as the caller keeps the image; it does not keep it itself."""
+def show(results: Frame | Results[Any]) -> None:
+    """Show the drawn image of results below the cell of a notebook, or in the image viewer of the system."""
+    notebook: Any = sys.modules.get("IPython")
+    if notebook is not None and notebook.get_ipython() is not None:
+        notebook.display.display(results)
+        return
+    import webbrowser
 
-    __slots__ = ()
-    _image: Any
-
-    @property
-    def image(self) -> Image:
-        """Return the image of the results as uint8 RGB (H, W, 3).
-
-        Raises:
-            InputError: The image is no longer available, or it was passed as bytes.
-        """
-        image = self._image() if isinstance(self._image, ref) else self._image
-        if image is None:
-            raise InputError(
-                "the image of these results is not in memory. Keep it and call sonjit.draw(image, results)"
-            )
-        return rgb_from(image)
-
-    @abstractmethod
-    def _frame(self) -> Frame:
-        """Return the results as a frame."""
-
-    def draw(self, style: DrawingStyle | None = None, *, labels: bool = True) -> Image:
-        """Return the image with all results drawn over it; see `sonjit.draw`."""
-        return draw(self.image, self._frame(), style, labels=labels)
-
-    def show(self) -> None:
-        """Show the drawn image below the cell of a notebook, or in the image viewer of the system.
-
-        The file for the viewer is removed when the program ends, three seconds after the last call at the earliest.
-        """
-        notebook: Any = sys.modules.get("IPython")
-        if notebook is not None and notebook.get_ipython() is not None:
-            notebook.display.display(self)
-            return
-        import webbrowser
-
-        folder = _picture_folder()
-        path = folder / f"{len(list(folder.iterdir())) + 1}.png"
-        path.write_bytes(encode_image(self.draw(), ".png"))
-        webbrowser.open(path.as_uri())
-
-    @overload
-    def to_dataframe(
-        self, library: Literal["pandas"] = "pandas", **options: Unpack[TableOptions]
-    ) -> pandas.DataFrame: ...
-    @overload
-    def to_dataframe(self, library: Literal["polars"], **options: Unpack[TableOptions]) -> polars.DataFrame: ...
-    def to_dataframe(
-        self, library: Literal["pandas", "polars"] = "pandas", **options: Unpack[TableOptions]
-    ) -> pandas.DataFrame | polars.DataFrame:
-        """Return the results as a data frame; see `sonjit.to_dataframe`."""
-        return to_dataframe(self._frame(), library, **options)
-
-    def to_supervision(self, form: Literal["keypoints", "detections"] = "keypoints") -> Any:  # noqa: ANN401  # its types
-        """Return the results as `supervision.KeyPoints`, or as `supervision.Detections` with boxes and track IDs.
-
-        Keypoints of people are those of their bodies; detections are also their hands and faces.
-
-        Raises:
-            InputError: An unknown form, or results with several numbers of keypoints.
-            MissingExtraError: Supervision is not installed.
-        """
-        return to_supervision(self._frame(), form)
-
-    def _repr_html_(self) -> str:
-        """Return a small picture and a line per instance, for notebooks."""
-        import html
-
-        rows = ""
-        for result in self._frame().all_results():
-            box = ", ".join(f"{value:.0f}" for value in result.box)
-            cells = result.title, f"{result.score:.2f}", "" if result.id is None else str(result.id), box
-            rows += "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in cells) + "</tr>"
-        head = "".join(f"<th>{name}</th>" for name in ("found", "score", "id", "box (px)"))
-        table = f"<table><tr>{head}</tr>{rows}</table>" if rows else "<p>nothing found</p>"
-        try:
-            drawn = self.draw()
-        except InputError:
-            return table
-        import cv2
-
-        scale = min(1.0, _PREVIEW_PX / max(drawn.shape[:2]))
-        small = cv2.resize(drawn, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-        data = base64.b64encode(encode_image(small, ".jpg")).decode("ascii")
-        return f'<img alt="what was found" src="data:image/jpeg;base64,{data}">{table}'
+    folder = _picture_folder()
+    path = folder / f"{len(list(folder.iterdir())) + 1}.png"
+    path.write_bytes(encode_image(results.draw(), ".png"))
+    webbrowser.open(path.as_uri())
 
 
-class Results(_Shown, ResultList[R]):
-    """List of the results in one image, which can be drawn, shown and converted to a data frame.
+def html_from(results: Frame | Results[Any], frame: Frame) -> str:
+    """Return a small picture of results and a line per instance of their frame, for notebooks."""
+    import html
 
-    The properties of `ResultList` give its values as arrays, and its index selects results: `hands[hands.scores > 0.9]`
-    has the same image.
+    rows = ""
+    for result in frame.all_results():
+        box = ", ".join(f"{value:.0f}" for value in result.box)
+        cells = result.title, f"{result.score:.2f}", "" if result.id is None else str(result.id), box
+        rows += "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in cells) + "</tr>"
+    head = "".join(f"<th>{name}</th>" for name in ("found", "score", "id", "box (px)"))
+    table = f"<table><tr>{head}</tr>{rows}</table>" if rows else "<p>nothing found</p>"
+    try:
+        drawn = results.draw()
+    except InputError:
+        return table
+    import cv2
 
-    It has only a weak reference to the image. `draw` and `show` require that the program keeps the image, or that the
-    image was given as a path.
-
-    Attributes:
-        motions: Motions of hands, if the detector was created with `gestures`.
-        total: Number of instances found, also those beyond `max_instances`.
-        complete: True if the search of a still processed all proposals. False if it left out windows because the image
-            shows no small instances.
-    """
-
-    __slots__ = ("_image", "complete", "motions", "total")
-
-    def __init__(
-        self,
-        found: Iterable[R] = (),
-        image: ImageLike | None = None,
-        motions: Sequence[MotionEvent] = (),
-        total: int | None = None,
-        complete: bool = True,
-        *,
-        keypoint_count: int = 0,
-    ) -> None:
-        super().__init__(found, keypoint_count=keypoint_count)
-        if image is None or isinstance(image, (str, Path)):
-            self._image = image
-        else:  # bytes have no weak references
-            self._image = None if isinstance(image, (bytes, bytearray, memoryview)) else ref(image)
-        self.motions = list(motions)
-        self.total = len(self) if total is None else total
-        self.complete = complete
-
-    def _frame(self) -> Frame:
-        return Frame.from_results(0, None, self)
-
-    def _like(self, found: Iterable[R]) -> Results[R]:
-        count = self._keypoint_count
-        selected = Results(found, None, self.motions, self.total, self.complete, keypoint_count=count)
-        selected._image = self._image
-        return selected
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Copy and pickle the results without the image."""
-        state = {"_keypoint_count": self._keypoint_count}
-        return Results, (list(self), None, self.motions, self.total, self.complete), (None, state)
-
-
-class TrackedFrame(_Shown, Frame):
-    """A `Frame` of `sonjit.track`, with the image while the loop is at it.
-
-    Attributes:
-        total: Number of instances found, also those beyond `max_instances`.
-    """
-
-    __slots__ = ("_image", "total")
-
-    @classmethod
-    def of(cls, frame: Frame, image: Image, hidden: int = 0) -> TrackedFrame:
-        """Create a frame with its image (H, W, 3) and the number of instances beyond `max_instances`."""
-        tracked = cls(*(getattr(frame, name) for name in Frame.__slots__))
-        tracked._image = ref(image)
-        tracked.total = sum(1 for _ in frame.all_results()) + hidden
-        return tracked
-
-    def _frame(self) -> Frame:
-        return self
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Copy and pickle the results as a plain frame."""
-        return Frame, tuple(getattr(self, name) for name in Frame.__slots__)
+    scale = min(1.0, _PREVIEW_PX / max(drawn.shape[:2]))
+    small = cv2.resize(drawn, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    data = base64.b64encode(encode_image(small, ".jpg")).decode("ascii")
+    return f'<img alt="what was found" src="data:image/jpeg;base64,{data}">{table}'
 
 
 class TableOptions(TypedDict, total=False):
@@ -385,7 +253,7 @@ def to_supervision(frame: Frame, form: Literal["keypoints", "detections"]) -> An
     with optional_import("to_supervision", "supervision"):
         sv: Any = importlib.import_module("supervision")
     is_points = form == "keypoints"
-    found = ResultList[Result](frame.all_results() if is_points else (part for _, part in frame.instances()))
+    found = Results[Result](frame.all_results() if is_points else (part for _, part in frame.instances()))
     kind = sv.KeyPoints if is_points else sv.Detections
     if not found:
         return kind.empty()

@@ -8,16 +8,15 @@ A result type declares its fields once, in its `schema`: JSON, row tables, Parqu
 Registered types (`register_result`) use the same paths, through `Frame.others`.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self, TypeAlias, TypeVar
 
 import numpy as np
 
 from sonjit._util import Float32Array, JsonObject, data_files
-from sonjit.results.lists import ResultList
 from sonjit.results.names import BodyKeypoint, FaceKeypoint, HandKeypoint
-from sonjit.results.schema import RESULT_TYPES, Box, Points, PointScore, Result, Role, Value, register_result
+from sonjit.results.schema import Box, Points, PointScore, Result, Role, Value, register_result
 from sonjit.results.skeletons import Skeleton
 
 R = TypeVar("R", bound=Result)
@@ -31,7 +30,6 @@ LEAST_SIDE_SCORE: float = data_files.load_spec("results")["known_side_score"]
 """Minimum score of a hand's label at which its side counts as known."""
 Instance: TypeAlias = "Hand | Face | Body"
 """Result with its own keypoints. A person has those of its parts."""
-_OWN_LISTS = ("hands", "faces", "bodies", "people")
 
 
 class Gesture(NamedTuple):
@@ -130,11 +128,6 @@ class Event:
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
         """Create an event from the rounded values that `to_dict` wrote."""
         return cls(**data)
-
-
-def _list_of(kind: type[R]) -> ResultList[R]:
-    """Return an empty list of a type, with the number of keypoints of its first skeleton."""
-    return ResultList[R](keypoint_count=next(iter(kind.skeletons)))
 
 
 class HandPoints(NamedTuple):
@@ -417,98 +410,3 @@ class Person(Result):
     def parts(self) -> list[Instance]:
         """Return the detected parts in the order body, left hand, right hand, face."""
         return [part for part in (self.body, self.left_hand, self.right_hand, self.face) if part is not None]
-
-
-@dataclass(slots=True)
-class Frame:
-    """Results of one image of a source.
-
-    Attributes:
-        index: Position in the source, from 0.
-        time: Time in seconds from the start of the video; None for stills.
-        hands, faces, bodies, people: Results of each type, with arrays such as `hands.xy`; empty if none was found or
-            requested.
-        source: File of the image in a folder of stills; otherwise None.
-        others: Results of registered types, by the name of their list.
-        motions: Motions of hands, if the detector was created with `gestures`.
-        measures: Measures by name of each instance in the order of `instances()`, if `sonjit.track` was called with
-            `measures=True` or `count`.
-        events: Events that begin or end in this frame of a stream: held gestures and motions, if the detector was
-            created with `gestures`, and measures that cross limits.
-    """
-
-    index: int
-    time: float | None
-    hands: ResultList[Hand] = field(default_factory=lambda: _list_of(Hand))
-    source: str | None = None
-    faces: ResultList[Face] = field(default_factory=lambda: _list_of(Face))
-    bodies: ResultList[Body] = field(default_factory=lambda: _list_of(Body))
-    people: ResultList[Person] = field(default_factory=lambda: _list_of(Person))
-    others: dict[str, ResultList[Result]] = field(default_factory=dict[str, ResultList[Result]])
-    motions: list[MotionEvent] = field(default_factory=list[MotionEvent])
-    measures: list[dict[str, float | str | None]] = field(default_factory=list[dict[str, "float | str | None"]])
-    events: list[Event] = field(default_factory=list[Event])
-
-    def __post_init__(self) -> None:
-        for name in _OWN_LISTS:
-            if not isinstance(getattr(self, name), ResultList):  # a program may give plain lists
-                setattr(self, name, ResultList(getattr(self, name)))
-
-    @classmethod
-    def from_results(cls, index: int, time: float | None, found: Iterable[Result], source: str | None = None) -> Self:
-        """Return a frame with results, each in the list of its type."""
-        frame = cls(index, time, source=source)
-        frame.add(found)
-        return frame
-
-    def add(self, results: Iterable[Result]) -> None:
-        """Append results to the lists of their types."""
-        for result in results:
-            name = result.list_name
-            stored = getattr(self, name) if name in _OWN_LISTS else self.others.setdefault(name, _list_of(type(result)))
-            stored.append(result)
-
-    def results(self, list_name: str) -> ResultList[Result]:
-        """Return the results of one list: `frame.results("hands")` is `frame.hands`."""
-        return getattr(self, list_name) if list_name in _OWN_LISTS else self.others.get(list_name, ResultList())
-
-    def all_results(self) -> Iterator[Result]:
-        """Return the results of all lists."""
-        for list_name in RESULT_TYPES:
-            yield from self.results(list_name)
-
-    def instances(self) -> Iterator[tuple[int, Instance]]:
-        """Return each instance with keypoints and its index in its list. Parts have the index of their person."""
-        for list_name in RESULT_TYPES:
-            for number, result in enumerate(self.results(list_name)):
-                for part in result.parts:
-                    yield number, cast("Instance", part)
-
-    def to_dict(self, lists: Sequence[str] = ("hands",)) -> JsonObject:
-        """Return "index", "time", lists, "source" for a folder of stills, "motions" and "events" if any.
-
-        Args:
-            lists: Names of lists to write even if they are empty, such as "hands" or "people".
-        """
-        result: JsonObject = {"index": self.index, "time": self.time}
-        if self.source is not None:
-            result["source"] = self.source
-        for name in RESULT_TYPES:
-            found = self.results(name)
-            if found or name in lists:
-                result[name] = [instance.to_dict(full=True) for instance in found]
-        if self.motions:
-            result["motions"] = [motion.to_dict() for motion in self.motions]
-        if self.events:
-            result["events"] = [event.to_dict() for event in self.events]
-        return result
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """Create a frame from the values that `to_dict` wrote."""
-        frame = cls(data["index"], data["time"], source=data.get("source"))
-        for name, kind in RESULT_TYPES.items():
-            frame.add(kind.from_dict(item) for item in data.get(name, []))
-        frame.motions.extend(map(MotionEvent.from_dict, data.get("motions", [])))
-        frame.events.extend(map(Event.from_dict, data.get("events", [])))
-        return frame

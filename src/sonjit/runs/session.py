@@ -18,7 +18,8 @@ from sonjit.runs.annotations import EventTracker, RepetitionCounts
 
 if TYPE_CHECKING:
     from sonjit.detectors import Detector
-    from sonjit.media import Results, Source, SourceFrame
+    from sonjit.media import Source, SourceFrame
+    from sonjit.results import Results
     from sonjit.runs.annotations import AngleLimits, EventLimits
 
 

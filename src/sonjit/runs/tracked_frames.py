@@ -16,10 +16,10 @@ from sonjit.detectors.kinds import find_kind, options_of
 from sonjit.detectors.options import is_still
 from sonjit.detectors.pipeline import Detector
 from sonjit.gestures.classifier import CANNED
-from sonjit.media.found import TrackedFrame
 from sonjit.media.sources import ImageSource, Reading
-from sonjit.media.sources.base import Source, SourceKind
+from sonjit.media.sources.base import Source, SourceFrame, SourceKind
 from sonjit.media.sources.images import ImageLike, rgb_from
+from sonjit.results import Frame
 from sonjit.runs.annotations import AngleLimits, EventLimits, count_columns
 from sonjit.runs.inputs import Inputs, is_video
 from sonjit.runs.session import Session
@@ -65,37 +65,31 @@ if TYPE_CHECKING:  # Python itself does not know `extra_items` yet, see PEP 728
 @overload
 def track(
     source: Trackable, detector: Literal["hands"] = "hands", **options: "Unpack[TrackHandArguments]"
-) -> Iterator[TrackedFrame]: ...
+) -> Iterator[Frame]: ...
 
 
 @overload
-def track(
-    source: Trackable, detector: Literal["face"], **options: "Unpack[TrackFaceArguments]"
-) -> Iterator[TrackedFrame]: ...
+def track(source: Trackable, detector: Literal["face"], **options: "Unpack[TrackFaceArguments]") -> Iterator[Frame]: ...
 
 
 @overload
-def track(
-    source: Trackable, detector: Literal["body"], **options: "Unpack[TrackBodyArguments]"
-) -> Iterator[TrackedFrame]: ...
+def track(source: Trackable, detector: Literal["body"], **options: "Unpack[TrackBodyArguments]") -> Iterator[Frame]: ...
 
 
 @overload
 def track(
     source: Trackable, detector: Literal["holistic"], **options: "Unpack[TrackHolisticArguments]"
-) -> Iterator[TrackedFrame]: ...
+) -> Iterator[Frame]: ...
 
 
 @overload
 def track(
     source: Trackable, detector: Detector[Any], **options: "Unpack[TrackDetectorArguments]"
-) -> Iterator[TrackedFrame]: ...
+) -> Iterator[Frame]: ...
 
 
 @overload
-def track(
-    source: Trackable, detector: KindName, **options: "Unpack[TrackNamedArguments]"
-) -> Iterator[TrackedFrame]: ...
+def track(source: Trackable, detector: KindName, **options: "Unpack[TrackNamedArguments]") -> Iterator[Frame]: ...
 
 
 def track(
@@ -111,7 +105,7 @@ def track(
     every: int = 1,
     roi: tuple[int, int, int, int] | None = None,
     **options: object,
-) -> Iterator[TrackedFrame]:
+) -> Iterator[Frame]:
     """Detect instances in each image of an input, frame by frame.
 
     Args:
@@ -169,7 +163,7 @@ def _detect(
     new_session: Callable[[Sequence[Detector[Any]]], Session],
     *,
     has_ends: bool,
-) -> Generator[TrackedFrame]:
+) -> Generator[Frame]:
     """Yield the frames of all sources. With `has_ends`, the last frame of a recording may have ends of events."""
     with ExitStack() as stack:
         detectors: dict[SourceKind, Detector[Any]] = {}
@@ -181,10 +175,7 @@ def _detect(
             if label is not None and not is_still(opened.kind):
                 finder.reset()
             session = new_session([finder])
-            frames = (
-                (TrackedFrame.of(frame, source.rgb, session.hidden), source.rgb)
-                for source, frame in session.frames(opened, opened, index=index, label=label)
-            )
+            frames = _with_images(session, session.frames(opened, opened, index=index, label=label))
             for (frame, _), is_last in _with_last(frames, ahead=has_ends and not opened.live):
                 if is_last:
                     motions, ends = session.finish()
@@ -195,6 +186,14 @@ def _detect(
                 warnings.warn(note, InputNote, stacklevel=3)
             for problem in opened.problems:
                 warnings.warn(problem, InputWarning, stacklevel=3)
+
+
+def _with_images(session: Session, frames: Iterable[tuple[SourceFrame, Frame]]) -> Generator[tuple[Frame, SourceFrame]]:
+    """Yield frames that know their images, with the source frames, which keep the images."""
+    for source, frame in frames:
+        frame.hidden = session.hidden
+        frame.keep_image(source.rgb)
+        yield frame, source
 
 
 def _with_last(frames: Iterable[T], *, ahead: bool) -> Generator[tuple[T, bool]]:

@@ -8,13 +8,12 @@ import atexit
 import json
 import math
 import os
-import signal
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Generator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from multiprocessing import ProcessError, get_context, parent_process
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -23,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from sonjit._util import Image, InputError, JobError, JsonObject, files, json_from
+from sonjit._util import Image, InputError, JobError, JsonObject, files, json_from, signals
 from sonjit.media.sources.images import decode_image
 from sonjit.server.errors import RefusedError, refusal_from
 
@@ -33,8 +32,6 @@ DECODE_S = 30.0  # time limit of decoding an image, and of opening a video
 START_S = 300.0  # time limit of starting a process on a busy machine
 _MAX_ANSWER_BYTES = 100_000_000  # maximum size of an answer that is not an image
 _SPAWN = get_context("spawn")
-_STOPS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
-"""Signals that stop the server. Terminals and service managers also send them to its processes."""
 
 ReportProgress = Callable[[JsonObject], None]
 Decode = Callable[[bytes, str], Image]
@@ -135,7 +132,7 @@ class Worker(files.Closing):
                 self.close()
                 pipe, theirs = _SPAWN.Pipe()
                 process = _SPAWN.Process(target=_answer_calls, args=(theirs, *self._setup), daemon=True)
-                with _stops_blocked():
+                with signals.hold(signals.STOPS):
                     process.start()  # which the system may refuse
                 atexit.register(process.kill)  # it ignores the SIGTERM that `multiprocessing` sends at the exit
                 self.process, self._pipe = process, pipe
@@ -195,28 +192,9 @@ class Decoders:
             worker.close()
 
 
-@contextmanager
-def _stops_blocked() -> Generator[None]:
-    """Block `_STOPS` in this thread, and in the processes that it starts until they ignore them."""
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    from multiprocessing import resource_tracker
-
-    resource_tracker.ensure_running()  # its start unblocks signals
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, _STOPS)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-
-
 def _answer_calls(pipe: Connection, more_bytes: int, folder: Path | None) -> None:
     """Run the functions that the server sends, until it ends."""
-    for stop in _STOPS:
-        signal.signal(stop, signal.SIG_IGN)  # the server decides how each call ends
-    if hasattr(signal, "pthread_sigmask"):
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPS)
+    signals.ignore(signals.STOPS)  # the server decides how each call ends
     import cv2
 
     threading.Thread(target=_end_with_server, daemon=True).start()

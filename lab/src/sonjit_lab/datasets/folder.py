@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from sonjit._util import InputError, data_files
+from sonjit._util import InputError, IntArray, data_files
 from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.media import IMAGE_ENDINGS, TABLE_ENDINGS, load_frames, natural_key
 from sonjit.results import Instance as Found
@@ -75,6 +75,15 @@ class Folder(CocoSet):
                 self._check(index)
             except InputError as error:
                 self.wrong[index] = str(error)
+
+    @property
+    def keypoint_orders(self) -> dict[int, IntArray]:
+        """Index of each keypoint of the labels in the file's order, by category; results of other programs have it."""
+        orders = {number: order for number, (_, order) in self._orders.items() if order is not None}
+        for number, category in self.category_records.items():
+            if (stated := category.get("keypoint_order") or self._order) and number not in orders:
+                orders[number] = reading.skeleton_of_order(str(stated), (), _HAND_KEYPOINTS)[1]
+        return orders
 
     def _check(self, index: int) -> None:
         """Refuse a record with a wrong label."""

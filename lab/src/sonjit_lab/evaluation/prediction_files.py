@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sonjit._util import InputError, data_files, files, json_from, unknown_name
+from sonjit._util import InputError, IntArray, data_files, files, json_from, unknown_name
 from sonjit.media import load_frames
 from sonjit.results import RESULT_TYPES, Box
 from sonjit.results.skeletons import load_skeleton
@@ -75,6 +75,7 @@ class PredictionsModel(Model):
         self._path = path
         self._sources = defaultdict[str, list[str]](list)  # of the frames of a table, by the name without its folder
         self._rows: Mapping[Any, Sequence[Any]]
+        self._orders: Mapping[int, IntArray] = {}
         self._has_numbers = False  # the rows are records of COCO's results, by the number of their image
         if path.suffix == ".npz":
             arrays = data_files.read_npz(path)
@@ -111,11 +112,15 @@ class PredictionsModel(Model):
             for source in self._rows:
                 self._sources[Path(source).name].append(source)
 
+    def use_orders(self, orders: Mapping[int, IntArray]) -> None:
+        self._orders = orders
+
     def find(self, sample: Sample, rgb: NDArray[np.uint8], mode: Mode) -> list[Prediction]:
         found = self._rows.get(self._key(sample), [])
         if self._has_numbers:
             height, width = rgb.shape[:2]
-            return [part for number, item in enumerate(found) for part in _from_record(item, height, width, number)]
+            ordered = [_in_order(item, self._orders) for item in found]
+            return [part for number, item in enumerate(ordered) for part in _from_record(item, height, width, number)]
         for prediction in found:
             if prediction.instance is not None and prediction.instance >= len(sample.instances):
                 count = len(sample.instances)
@@ -285,6 +290,17 @@ def _finite(value: object) -> bool:
     except ValueError:
         return False  # lists of different lengths
     return numbers.dtype.kind in "if" and bool(np.isfinite(numbers).all())
+
+
+def _in_order(record: Mapping[str, Any], orders: Mapping[int, IntArray]) -> Mapping[str, Any]:
+    """Return a record with its keypoints in the order of the labels instead of that of the annotation file."""
+    order = orders.get(record["category_id"])
+    points = np.reshape(record.get("keypoints", []), (-1, 3))
+    return (
+        record
+        if order is None or len(points) != len(order)
+        else {**record, "keypoints": points[order].ravel().tolist()}
+    )
 
 
 def _from_record(record: Mapping[str, Any], height: int, width: int, number: int) -> list[Prediction]:

@@ -15,7 +15,7 @@ from typing import Any, Literal, NamedTuple, NotRequired, Self, TypedDict, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from sonjit._util import InputError, data_files, json_from
+from sonjit._util import InputError, IntArray, data_files, json_from
 from sonjit._util.files import write_text
 from sonjit.results import Body, Box, Person
 from sonjit.results import Instance as Result
@@ -84,6 +84,9 @@ class Model(ABC):
 
     def check(self, samples: Iterable[Sample], categories: Callable[[], Mapping[int, str]]) -> None:  # noqa: B027
         """Refuse samples for which the model has no predictions, before any work; `categories` names the classes."""
+
+    def use_orders(self, orders: Mapping[int, IntArray]) -> None:  # noqa: B027  # most models have an order of their own
+        """Take the order of keypoints in the annotation files, by category, as that of results in COCO's format."""
 
     def begin(self, mode: Mode) -> None:  # noqa: B027  # most models keep no state
         """Prepare a mode. The next image has no predecessor."""

@@ -12,9 +12,10 @@ from itertools import groupby, islice
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from sonjit._util import InputError, SonjitError, data_files
+from sonjit._util import InputError, IntArray, SonjitError, data_files
 from sonjit_lab.datasets import Dataset, Sample, open_dataset
 from sonjit_lab.datasets.dataset import AbsentError
+from sonjit_lab.datasets.folder import Folder
 from sonjit_lab.evaluation import predictions
 
 _MAX_LABEL_SAMPLES = 100  # number of samples that are read to find the kind of labels
@@ -205,6 +206,15 @@ class ProtocolData:
     def categories(self) -> dict[int, str]:
         """Return the names of the classes of all sets by id."""
         return {item: name for dataset in self.sets for item, name in dataset.categories().items()}
+
+    def keypoint_orders(self) -> dict[int, IntArray]:
+        """Return the order of keypoints in the files of the sets, by category, see `Folder.keypoint_orders`."""
+        return {
+            item: order
+            for dataset in self.sets
+            if isinstance(dataset, Folder)
+            for item, order in dataset.keypoint_orders.items()
+        }
 
     def describe(self) -> list[dict[str, str]]:
         """Return sets, splits, licences and download pages."""

@@ -279,6 +279,7 @@ class _Worker:
         )
         self.evaluator = evaluator_of(self.protocol, self.choice)
         self.model = open_model(self.choice)
+        self.model.use_orders(self.data.keypoint_orders())
 
     @cached_property
     def _ordered_samples(self) -> RecordedData:

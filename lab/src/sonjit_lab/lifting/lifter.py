@@ -18,7 +18,7 @@ from sonjit.engines import EngineOptions, model_file
 from sonjit.engines.openvino import compile_settings, core, ov, read_model
 from sonjit.geometry.boxes import RotatedBox, crop, crop_matrix
 from sonjit.geometry.cameras import Intrinsics, assumed_camera, translation_to_view
-from sonjit.results import Frame, Hand, ResultList
+from sonjit.results import Frame, Hand, Results
 from sonjit_lab.networks import create_network, modes
 from sonjit_lab.networks.checkpoints import METADATA, SavedNetwork, require_option
 from sonjit_lab.networks.internet import (
@@ -138,7 +138,7 @@ class Lifter:
     def lift_frame(self, rgb: Image, frame: Frame) -> None:
         """Lift the hands of a frame with image (H, W, 3) in place, see `lift` and `find`."""
         lifted = self.lift(rgb, frame.hands) if self._box is None else self.find(rgb, self._box)
-        frame.hands = ResultList(lifted, keypoint_count=21)
+        frame.hands = Results(lifted, keypoint_count=21)
 
     @torch.inference_mode()
     def find(self, rgb: Image, box: GivenBox) -> list[Hand]:

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from sonjit._util import FloatArray, Image, RealArray
 from sonjit.geometry import cameras, rotations
-from sonjit.media import TrackedFrame
 from sonjit.results import Frame, Hand, Handedness
 from sonjit.results.skeletons import load_skeleton
 from sonjit_lab.hand_models.rig import Rig, RigMotion, RigPose, fit_knuckles, fit_lengths, fit_pose, load_rig
@@ -298,7 +297,7 @@ class RiggedHands(MeshModel):
 
 
 def fit_hands(
-    frames: Iterable[TrackedFrame], *, camera: cameras.Intrinsics | None = None, mirrored: bool = False
+    frames: Iterable[Frame], *, camera: cameras.Intrinsics | None = None, mirrored: bool = False
 ) -> list[RigMotion]:
     """Fit the rigged hand to every hand of a video, with constant bone lengths.
 

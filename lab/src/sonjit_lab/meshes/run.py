@@ -24,7 +24,7 @@ from sonjit.media import Anonymise, DrawingWriter, Source, SourceFrame
 from sonjit.media.drawing.strokes import LEFT, RIGHT, Colour
 from sonjit.media.sources.images import encode_image
 from sonjit.media.tables.characters import BoneNames
-from sonjit.results import Frame, ResultList
+from sonjit.results import Frame, Results
 from sonjit.runs.task import Lift, Outputs, Summary, Task, Worker
 from sonjit_lab.hand_models.drawing import draw_mesh
 from sonjit_lab.hand_models.mesh_files import Mesh, bvh_from_motion, glb_from_meshes, glb_from_motions, obj_from_meshes
@@ -257,7 +257,7 @@ class MeshWorker(Worker[Frame]):
         if self._lifter is not None:
             lifted = self._lifter.lift(frame.rgb, result.hands)
             before = (hand for hand in lifted if (hand.keypoints_3d[:, 2] > 0).all())  # false for NaN
-            result.hands = ResultList(before, keypoint_count=21)
+            result.hands = Results(before, keypoint_count=21)
             self._without_position += len(lifted) - len(result.hands)
         self._model.add_frame(result, frame.rgb)
         self._files.frames.append((frame.index, frame.time))

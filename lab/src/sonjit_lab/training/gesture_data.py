@@ -17,7 +17,7 @@ from sonjit.detectors.kinds.hands import Hands, box_around_hand, load_hands
 from sonjit.detectors.options import HandOptions
 from sonjit.gestures.classifier import PALM, aligned, gesture_features
 from sonjit.gestures.custom_motions import MotionRecording
-from sonjit.results import Frame, Hand, ResultList
+from sonjit.results import Frame, Hand, Results
 from sonjit.results.measures.hands import palm_frame
 from sonjit_lab.datasets import Sample, open_dataset
 from sonjit_lab.hand_models.rig import Rig, RigPose, free_joints, joint_limits
@@ -336,4 +336,4 @@ def _frames_of(letters: Sequence[FloatArray]) -> Iterator[Frame]:
         image += rng.normal(0, _DRAWN_NOISE * extent, image.shape).astype(np.float32)
         for index, (keypoints, joints) in enumerate(zip(image, points.astype(np.float32), strict=True)):
             hand = Hand("Right", 1.0, keypoints, joints, id=number)
-            yield Frame(index, index / _DRAWN_FPS, ResultList([hand], keypoint_count=21))
+            yield Frame(index, index / _DRAWN_FPS, Results([hand], keypoint_count=21))

@@ -7,6 +7,8 @@ import signal
 import threading
 from typing import TYPE_CHECKING, Self
 
+from sonjit._util import signals
+
 if TYPE_CHECKING:
     from types import FrameType, TracebackType
 
@@ -85,5 +87,4 @@ def end_process(number: int) -> None:
 
 def ignore_signals(_: int) -> None:
     """Ignore the signals in a worker process: the main process ends its workers after it saved a checkpoint."""
-    for number in _NUMBERS:
-        signal.signal(number, signal.SIG_IGN)
+    signals.ignore(_NUMBERS)
