@@ -1,4 +1,6 @@
 import json
+import re
+from fractions import Fraction
 
 import av
 import numpy as np
@@ -8,7 +10,15 @@ from hypothesis import strategies as st
 
 from sonjit import InputError
 from sonjit.cli import main
-from sonjit_studio.synchronisation import Timeline, flash_times, onsets, read_stamps, read_timeline, synchronise
+from sonjit_studio.synchronisation import (
+    Timecode,
+    Timeline,
+    flash_times,
+    onsets,
+    read_stamps,
+    read_timeline,
+    synchronise,
+)
 
 FPS = 30
 
@@ -83,8 +93,8 @@ def test_numbers_match_images_and_gaps_are_reported():
 def test_timecodes_are_times_of_day():
     a, b = _line([]), _line([])
     lines = {
-        "a": Timeline(a.index, a.time_s, a.brightness, 36000.0),
-        "b": Timeline(b.index, b.time_s, b.brightness, 36002.0),
+        "a": Timeline(a.index, a.time_s, a.brightness, Timecode.of("10:00:00:00", FPS)),
+        "b": Timeline(b.index, b.time_s, b.brightness, Timecode.of("10:00:02:00", FPS)),
     }
     found = synchronise(lines, "timecode")
     assert found.clocks["b"].offset_s == pytest.approx(2)
@@ -127,7 +137,7 @@ def test_a_videos_timeline(video, tmp_path):
     assert line.index.tolist() == list(range(24))
     assert line.period_s == pytest.approx(1 / 24, abs=1e-3)
     assert line.duplicates == (5,)
-    assert line.timecode_s == pytest.approx(36002.5)
+    assert line.timecode.start_s == pytest.approx(36002.5)
     assert flash_times(line) == pytest.approx([9.5 / 24], abs=0.5 / 24)
     stamps = tmp_path / "v.txt"
     stamps.write_text("\n".join(str(5 + number / 10) for number in range(24)))
@@ -222,3 +232,81 @@ def test_the_sound_of_a_video_begins_with_its_first_image(tmp_path, capsys):
     assert "b: too few sounds for a drift; clap four times or more" in capsys.readouterr().err
     assert json.loads((tmp_path / "sync.json").read_text())["clocks"]["b"]["offset_s"] == pytest.approx(0.25, abs=0.004)
     assert main(["annotate", "sync", str(tmp_path), "--by", "sound", "--stamps", str(tmp_path)]) == 2
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "rate", "offset_s"),
+    [
+        ("10:00:00:00", "10:00:02:00", 25, 2),
+        ("23:59:58:00", "00:00:01:00", 25, 3),
+        ("00:00:01:00", "23:59:58:00", 25, -3),
+        ("23:59:58:00", "00:00:01:00", 30000 / 1001, 3 * 1.001),
+        ("23:59:58;00", "00:00:01;00", 30000 / 1001, 3 * 1.001),
+        ("10:00:00:00", "10:02:00:00", 30000 / 1001, 120.12),
+        ("10:00:00:00", "11:00:00:00", 24000 / 1001, 3603.6),
+        ("10:00:00:00", "11:00:00:00", 60000 / 1001, 3603.6),
+        ("10:00:00;00", "11:00:00;00", 30000 / 1001, 107_892 * 1001 / 30000),  # SMPTE: 17,982 labels in ten minutes
+        ("10:00:59;29", "10:01:00;02", 30000 / 1001, 1001 / 30000),  # ;00 and ;01 are left out
+        ("10:09:59;29", "10:10:00;00", 30000 / 1001, 1001 / 30000),
+        ("10:00:59;59", "10:01:00;04", 60000 / 1001, 1001 / 60000),
+        ("10:00:00:00", "10:00:02:00", 12.5, 2.0),  # no rate of a standard
+    ],
+)
+def test_labels_are_counted_as_frames_of_the_true_rate(first, second, rate, offset_s):
+    line = _line([])
+    lines = {
+        name: Timeline(line.index, line.time_s, line.brightness, Timecode.of(label, rate))
+        for name, label in (("a", first), ("b", second))
+    }
+    assert synchronise_offset(lines) == pytest.approx(offset_s, abs=6e-4)
+
+
+def synchronise_offset(lines):
+    """Return by how much later the second recording begins, also if no frame set is common."""
+    try:
+        return synchronise(lines, "timecode").clocks["b"].offset_s
+    except InputError as error:
+        return float(re.search(r"b lasts from (-?[0-9.]+)", str(error))[1])
+
+
+@pytest.mark.parametrize(
+    ("method", "reason"),
+    [
+        ("timecode", r"by timecode, a lasts from 0.000 to [0-9.]+ s, b lasts from 3600.000 to"),
+        ("time", r"by time, a lasts from 0.000 to [0-9.]+ s, b lasts from 500.000 to"),
+        ("index", "their images have no number in common"),
+    ],
+)
+def test_recordings_without_a_common_frame_set_are_refused_with_the_reason(method, reason):
+    line, codes = _line([]), [Timecode.of(f"{hour}:00:00:00", FPS) for hour in (10, 11)]
+    late = 500.0 if method == "time" else 0.0
+    lines = {
+        "a": Timeline(line.index, line.time_s, line.brightness, codes[0]),
+        "b": Timeline(line.index + 10_000 * (method == "index"), line.time_s + late, line.brightness, codes[1]),
+    }
+    with pytest.raises(InputError, match=f"no frame set has images of two cameras: {reason}"):
+        synchronise(lines, method)
+
+
+@pytest.mark.parametrize(
+    ("rate", "codes", "offset_s"),
+    [
+        (Fraction(30000, 1001), ("10:00:00;00", "10:00:01;00"), 1.001),
+        (Fraction(24000, 1001), ("23:59:59:12", "00:00:00:12"), 1.001),
+        (Fraction(25), ("23:59:59:12", "00:00:00:12"), 1.0),
+    ],
+)
+def test_videos_around_midnight_and_of_other_rates_begin_when_their_labels_say(tmp_path, rate, codes, offset_s):
+    for number, code in enumerate(codes):
+        with av.open(str(tmp_path / f"cam{number}.mov"), "w") as container:
+            container.metadata["timecode"] = code
+            stream = container.add_stream("mpeg4", rate=rate)
+            stream.width, stream.height = 64, 48
+            for _ in range(60):
+                container.mux(
+                    stream.encode(av.VideoFrame.from_ndarray(np.zeros((48, 64, 3), np.uint8), format="rgb24"))
+                )
+            container.mux(stream.encode())
+    found = synchronise({f"cam{n}": read_timeline(tmp_path / f"cam{n}.mov") for n in range(2)}, "timecode")
+    assert found.clocks["cam1"].offset_s == pytest.approx(offset_s, abs=1e-6)
+    assert len(found.images) > 20

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal, NamedTuple, Self
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -37,7 +37,9 @@ _REPEAT_LEVELS, _REPEAT_RATIO = 0.02, 0.1
 The first is in grey levels, below a camera's noise. The second is relative to the differences of neighbouring images,
 for repeats that were compressed again."""
 _REPEAT_WINDOW = 15  # number of neighbouring images for this comparison
-_TIMECODE = re.compile(r"(\d+):(\d+):(\d+)[:;](\d+)")
+_TIMECODE = re.compile(r"(\d+):(\d+):(\d+)([:;.])(\d+)")
+_RATE_TOLERANCE: Final = 0.005  # largest deviation of a measured rate from the one that a camera states
+_DROPPED_RATE: Final = 30  # nominal rate of which drop-frame timecodes leave out two labels a minute
 SyncMethod = Literal["index", "time", "timecode", "flash", "sound"]
 _FLASH_TOLERANCE_S = 0.1  # largest time between two cameras' observations of one flash
 _MIN_DRIFT_RATIO = 2 / 3  # least shift by the drift in frame periods: twice a flash's error of a third
@@ -127,6 +129,38 @@ def _best_shift(own: FloatArray, theirs: FloatArray) -> int | None:
     return best - size if best >= len(theirs) else best
 
 
+class Timecode(NamedTuple):
+    """SMPTE timecode of a video's first image as seconds since midnight, where a day of labels ends.
+
+    Labels count frames, so that an hour of labels at 29.97 frames per second lasts 3603.6 s. Drop-frame labels, with
+    ; before the frames, leave out two labels a minute, except in each tenth one. Source: SMPTE ST 12-1.
+    """
+
+    start_s: float
+    day_s: float
+
+    @classmethod
+    def of(cls, label: str, fps: float) -> Self | None:
+        """Read a label for a rate near a whole number or its 1000/1001. Return None for another text.
+
+        >>> Timecode.of("01:00:00:00", 29.97).start_s, Timecode.of("01:00:00;00", 29.97).start_s
+        (3603.6, 3599.9964)
+        """
+        found = _TIMECODE.match(label)
+        if not found or not fps > 0:
+            return None
+        hours, minutes, seconds, frames = (int(found[group]) for group in (1, 2, 3, 5))
+        nominal = max(1, round(fps))
+        rate = min(nominal, nominal * 1000 / 1001, key=lambda each: abs(each - fps))
+        if abs(rate - fps) > _RATE_TOLERANCE * fps:  # labels of no standard
+            nominal = rate = fps
+        drops = 2 * nominal // _DROPPED_RATE if found[4] in ";." and nominal % _DROPPED_RATE == 0 else 0
+        past = 60 * hours + minutes
+        count = nominal * (60 * past + seconds) + frames - drops * (past - past // 10)
+        day = nominal * 86_400 - drops * (1440 - 144)
+        return cls(round(count / rate, 9), day / rate)
+
+
 @dataclass(frozen=True, eq=False)
 class Timeline:
     """The times and brightness of one camera's images."""
@@ -134,7 +168,7 @@ class Timeline:
     index: IndexArray  # (n,) number of each image in its source. A gap is an image that could not be read.
     time_s: FloatArray  # (n,) times by the source's clock or a file of time stamps, NaN for stills without
     brightness: FloatArray  # (n,) mean grey levels
-    timecode_s: float | None = None  # time of day at which a video starts by its timecode, or None
+    timecode: Timecode | None = None  # label of the first image of a video
     duplicates: tuple[int, ...] = ()
     problems: tuple[str, ...] = ()
     # onsets of the video's sound, see `read_onsets`. None if it was not requested or does not exist.
@@ -170,7 +204,7 @@ def read_timeline(
     last: NDArray[np.int16] | None = None
     with open_source(Path(named)) as source:
         numbers = frame_numbers(source.files) if source.kind == "folder" else None
-        timecode_s = _timecode_s(source)
+        timecode = _timecode(source)
         for image in source:
             small = image.rgb[::_PIXEL_STRIDE, ::_PIXEL_STRIDE].astype(np.int16)
             step = np.inf if last is None or last.shape != small.shape else float(np.abs(small - last).mean())
@@ -187,7 +221,7 @@ def read_timeline(
     times, brightness, steps = np.array(rows).T
     times = times if stamps is None else stamps
     repeats = tuple(np.array(index)[_is_repeated(steps)].tolist())
-    return Timeline(np.array(index), times, brightness, timecode_s, repeats, problems, heard)
+    return Timeline(np.array(index), times, brightness, timecode, repeats, problems, heard)
 
 
 def _is_repeated(steps: FloatArray) -> NDArray[np.bool_]:
@@ -222,19 +256,18 @@ def read_stamps(path: Path, view: str) -> FloatArray:
     return stamps
 
 
-def _timecode_s(source: Source) -> float | None:
-    """Return the time of day at which a video's timecode starts, or None."""
+def _timecode(source: Source) -> Timecode | None:
+    """Return a video's timecode, or None."""
     if source.kind != "video" or not source.files:
         return None
     import av
 
     with av.open(str(source.files[0])) as container:
         metadata_records = [dict(container.metadata), *(dict(stream.metadata) for stream in container.streams)]
-    for metadata in metadata_records:
-        if found := _TIMECODE.match(metadata.get("timecode", "")):
-            hours, minutes, seconds, frames = (int(part) for part in found.groups())
-            return 3600 * hours + 60 * minutes + seconds + (frames / source.fps if source.fps else 0)
-    return None
+        rates = [video.guessed_rate or video.average_rate for video in container.streams.video[:1]]
+    fps = next((float(rate) for rate in rates if rate), source.fps or 0.0)
+    codes = (Timecode.of(metadata.get("timecode", ""), fps) for metadata in metadata_records)
+    return next((code for code in codes if code is not None), None)
 
 
 def flash_times(line: Timeline) -> FloatArray:
@@ -321,15 +354,33 @@ def synchronise(timelines: Mapping[str, Timeline], method: SyncMethod) -> Sync:
         }
         clocks = clock_functions[method](timelines) if method in clock_functions else dict.fromkeys(names, Clock())
         images, times = _match_images(timelines, clocks)
+    if len(names) > 1 and not ((images >= 0).sum(1) > 1).any():
+        raise InputError(f"no frame set has images of two cameras: {_reason(timelines, clocks, method)}")
     return Sync(names, images, clocks, times, tuple(_warnings(timelines, images, clocks)))
 
 
+def _reason(timelines: Mapping[str, Timeline], clocks: Mapping[str, Clock], method: SyncMethod) -> str:
+    """Return why recordings have no common frame set."""
+    if method == "index":
+        return "their images have no number in common. Synchronise by time, timecode, flash or sound"
+    spans: list[str] = []
+    for name, line in timelines.items():
+        first, last = (line.time_s[[0, -1]] + clocks[name].offset_s).tolist()
+        spans.append(f"{name} lasts from {first:.3f} to {last:.3f} s")
+    return f"by {method}, {', '.join(spans)}"
+
+
 def _clocks_from_timecodes(timelines: Mapping[str, Timeline]) -> dict[str, Clock]:
-    starts = {name: line.timecode_s for name, line in timelines.items()}
-    if without := [name for name, start in starts.items() if start is None]:
+    codes = {name: line.timecode for name, line in timelines.items() if line.timecode is not None}
+    if without := [name for name in timelines if name not in codes]:
         raise InputError(f"camera {without[0]!r}: its video states no timecode; synchronise by index, time or flash")
-    first = next(iter(starts.values())) or 0.0
-    return {name: Clock((start or 0.0) - first) for name, start in starts.items()}
+    first = next(iter(codes.values()))
+    offsets = {name: code.start_s - first.start_s for name, code in codes.items()}
+    for name, code in codes.items():  # recordings around midnight: the labels begin again
+        half_s = min(code.day_s, first.day_s) / 2
+        if abs(offsets[name]) > half_s:
+            offsets[name] += first.day_s if offsets[name] < 0 else -code.day_s
+    return {name: Clock(offset) for name, offset in offsets.items()}
 
 
 def _clocks_from_flashes(timelines: Mapping[str, Timeline]) -> dict[str, Clock]:
