@@ -175,3 +175,59 @@ def test_hands_are_labelled_learned_from_and_ranked(made, capsys):
     assert main(["annotate", "rank", str(project.folder), "--count", "0"]) == 2
     assert main(["annotate", "rank", str(project.folder), "--count", "3"]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 1 + 3
+
+
+def mark_joint(project, joints, frame, joint, who, shift_px=0, source="H"):
+    """Mark a joint in all views, in the first one beside its place."""
+    for view, camera in enumerate(project.rig):
+        x, y = camera.project(joints[frame].reshape(42, 3)[joint][None])[0].tolist()
+        key = f"{frame}-{joint}-{who}-{view}"
+        x += shift_px if view == 0 else 0
+        project.store.add([Mark(key, frame, camera.name, joint, who, "seen", x, y, source)])
+
+
+def test_labels_have_the_residual_views_and_source_of_the_marks_that_gave_them(made, capsys):
+    project, joints, _ = made
+    mark_joint(project, joints, 0, 8, "Ann")
+    mark_joint(project, joints, 0, 8, "Ben", 100)  # two people disagree in one view of five
+    mark_joint(project, joints, 1, 4, "Ann")
+    mark_joint(project, joints, 1, 8, "Ann", source="H+M")
+    mark_joint(project, joints, 2, 4, "Ann", 100)  # one person slips
+    mark_joint(project, joints, 3, 8, "Ann")
+    mark_joint(project, joints, 3, 8, "Ben", 2)
+    for who, shift_px in (("Ann", 0), ("Ben", 1), ("Cal", 100)):
+        mark_joint(project, joints, 4, 12, who, shift_px)
+    done = annotate(project, AnnotatorSettings(fps=1))
+    chunks = list(run_folder.read_labels(project))
+    points, source, views, residual = (
+        np.concatenate([getattr(chunk, name) for chunk in chunks])
+        for name in ("points_m", "source", "views", "residual_px")
+    )
+    off_mm = 1000 * np.linalg.norm(points - joints.reshape(-1, 2, 21, 3), axis=-1)
+
+    def shown(frame, joint):
+        return source[frame, 0, joint], views[frame, 0, joint], residual[frame, 0, joint]
+
+    for frame, joint, kind in ((1, 4, 2), (1, 8, 3)):  # a checked mark does not change the source of other joints
+        assert shown(frame, joint)[:2] == (kind, 5)
+        assert shown(frame, joint)[2] < 0.1
+        assert off_mm[frame, 0, joint] < 0.1
+    assert shown(3, 8)[:2] == (2, 5)
+    assert 0 < shown(3, 8)[2] < 2
+    for frame, joint in ((0, 8), (2, 4)):
+        marks = [mark for mark in project.store.marks(frame) if mark.joint == joint and mark.annotator != MACHINE]
+        places = {camera.name: camera.project(points[frame, 0, joint][None])[0] for camera in project.rig}
+        squares = [((places[mark.view] - mark.position_px) ** 2).sum() for mark in marks]
+        assert shown(frame, joint)[:2] == (2, 5)
+        assert shown(frame, joint)[2] == pytest.approx(np.sqrt(np.mean(squares)), rel=1e-6)
+        assert shown(frame, joint)[2] > 5
+    assert off_mm[4, 0, 12] < 1  # the median of three keeps what two of them agree on
+    ranked = sorted(project.store.review_priorities().items(), key=lambda item: -item[1].score)
+    assert {frame for frame, _ in ranked[:3]} == {0, 2, 4}
+    why = {frame: need.why for frame, need in ranked}
+    assert why[0].startswith("people disagree by 100 px, a mark is")
+    assert "px off right joint 4" in why[2]
+    assert why[4].startswith("people disagree by 100 px")
+    (note,) = done.notes
+    assert note.startswith("people's marks in 3 frame sets disagree by more than 10 px or are more than 5 px off")
+    assert done.problems == ()

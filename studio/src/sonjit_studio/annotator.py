@@ -14,7 +14,7 @@ import numpy as np
 
 from sonjit._util import InputError, JobError, data_files, json_from, pools
 from sonjit._util.files import atomic_folder, sole_writer, write_text
-from sonjit_studio import association, bones, consistency, labelling, learning, run_folder
+from sonjit_studio import association, bones, consistency, labelling, learning, run_folder, weighing
 from sonjit_studio.detection import detect_chunk, detect_frames, refine_chunk
 from sonjit_studio.marks import MACHINE, ReviewPriority
 from sonjit_studio.project import Project
@@ -44,6 +44,7 @@ class AnnotationResult:
     kept: int
     problems: tuple[str, ...]  # one line for each camera and image that was not used
     folder: Path
+    notes: tuple[str, ...] = ()  # what people should check, one line each
 
 
 def annotate(
@@ -128,7 +129,7 @@ def _label(
     offsets = learning.load_offsets(folder / run_folder.OFFSETS) if (folder / run_folder.OFFSETS).is_file() else None
     lengths = labelling.person_bone_lengths(project, rig, map(run_folder.load_detections, files), offsets)
     write_text(folder / run_folder.SETTINGS, json_from(asdict(detection), 1))
-    problems, priorities = list(faults), dict[int, ReviewPriority]()
+    problems, priorities, doubts = list(faults), dict[int, ReviewPriority](), dict[int, str]()
     load_once = lru_cache(maxsize=3)(run_folder.load_detections)  # a chunk is also its neighbours' neighbour
     joints = labelled = right = mirrored = 0
     written = set[str]()
@@ -141,7 +142,9 @@ def _label(
             labels = labelling.label_chunk(
                 rig, detections, lengths_m=lengths, offsets=offsets, marks=marks, fps=settings.fps
             )
-            priorities |= labelling.review_priorities(labels, lengths, settings.fps)
+            own_doubts = labelling.doubts_of_marks(rig, detections.frames, marks)
+            priorities |= labelling.review_priorities(labels, lengths, settings.fps, own_doubts)
+            doubts |= own_doubts
             labels = labels.part(rows)
             hands = [(side, hand[k]) for hand in labels.points_m for k, side in enumerate(bones.SIDES)]
             right, mirrored = np.add((right, mirrored), association.count_mirrored_hands(hands)).tolist()
@@ -160,7 +163,8 @@ def _label(
     project.store.delete_marks_of(MACHINE)
     project.store.set_review_priorities({frame: priorities[frame] for frame in project.frames if frame in priorities})
     write_text(project.folder / run_folder.FOLDER / run_folder.CURRENT, json_from({"run": folder.name}, spaced=True))
-    return AnnotationResult(len(project.frames), joints, labelled, kept, tuple(problems), folder)
+    notes = tuple(filter(None, [weighing.doubts_text(doubts)]))
+    return AnnotationResult(len(project.frames), joints, labelled, kept, tuple(problems), folder, notes)
 
 
 def _add_overlap(chunks: Sequence[run_folder.ChunkDetections], index: int) -> tuple[run_folder.ChunkDetections, slice]:

@@ -29,6 +29,7 @@ from sonjit_studio import (
     marks,
     refinement,
     run_folder,
+    weighing,
 )
 from sonjit_studio import people as people_files
 from sonjit_studio.annotator import AnnotatorSettings, annotate
@@ -403,6 +404,7 @@ def release(
     with ExitStack() as stack, progress_bar(None, "frame sets") as bar:
         opened = [stack.enter_context(closing(open_project(path))) for path in (project, *(also or []))]
         done = write_release(opened, filled, out, fps=fps, surfaces=surfaces, mano=files, progress=bar)
+    sys.stderr.writelines(f"sonjit: {name}: {weighing.doubts_text(frames)}\n" for name, frames in done.doubts.items())
     finest = max(done.views.values(), key=lambda view: view.px_per_mm)
     sys.stderr.write(
         f"{done.images} images of {done.frame_sets} frame sets, {done.faces.blurred} faces blurred, "
@@ -443,7 +445,7 @@ def auto(
     with closing(open_project(project)) as opened, progress_bar(None, "chunks") as bar:
         sys.stderr.writelines(f"sonjit: {line}\n" for line in opened.notes())
         done = annotate(opened, settings, jobs=jobs, workers=workers, progress=bar)
-    for line in done.problems:
+    for line in (*done.problems, *done.notes):
         sys.stderr.write(f"sonjit: {line}\n")
     share = 100 * done.labelled / max(done.joints, 1)
     before = f", {done.kept} from before" if done.kept else ""

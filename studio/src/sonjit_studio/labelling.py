@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from sonjit._util import BoolArray, FloatArray, Image, InputError, IntArray
 from sonjit.results import Hand
-from sonjit_studio import bones, learning, run_folder, triangulation
+from sonjit_studio import bones, learning, run_folder, triangulation, weighing
 from sonjit_studio.marks import MACHINE, Mark, ReviewPriority
 from sonjit_studio.project import Project
 from sonjit_studio.rig import CameraRig
@@ -39,6 +39,7 @@ _USUAL_SPEED: Final = 3.0  # m/s up to which a joint does not jump
 _MAX_LINK_S: Final = 0.5  # time between frame sets from which speed is unknown
 _SCORE_UNITS: Final = {"lost": 4.0, "few": 5.0, "spread": 3.0, "residual": 3.0, "bones": 3.0, "jump": 1.0, "mesh": 6.0}
 """Joints, millimetres, pixels or m/s above the usual speed that contribute a score of 1."""
+_DOUBT_SCORE: Final = 1000.0  # of people's marks that need a check, above that of any other reason
 _REASONS: Final = {
     "lost": "{:.0f} joints without a label",
     "few": "{:.0f} joints in few views",
@@ -157,10 +158,16 @@ def label_chunk(
     fitted_m = np.stack([fit.points_m for fit in fits], 1)
     triangulated = learning.triangulate_detections(rig, _reweight(rig, detections, fitted_m))
     observed, covariance = _merge_people(triangulated, people)
-    source = np.where(triangulated.ok, 1, 0)
+    source, seen = np.where(triangulated.ok, 1, 0), np.moveaxis(triangulated.inlier, 0, 1).copy()
+    square = np.where(triangulated.inlier, triangulated.residual_px**2, 0).sum(0)
+    residual = np.where(triangulated.inlier.any(0), np.sqrt(square / np.maximum(triangulated.inlier.sum(0), 1)), np.nan)
     for row, (frame_marks, human) in enumerate(zip(marks, people, strict=True)):
-        source[row][human.ok] = 3 if any(mark.source == "H+M" for mark in frame_marks) else 2
-    views = triangulated.inlier.sum(0)
+        if human.ok.any():  # residual and views are those of the marks, which replace the machine's joint
+            weighed = weighing.weigh_marks(rig, frame_marks, np.where(human.ok[..., None], human.points_m, np.nan))
+            source[row][human.ok] = weighed.source[human.ok]
+            residual[row][human.ok] = weighed.residual_px[human.ok]
+            seen[row] = np.where(human.ok, weighed.seen, seen[row])
+    views = seen.sum(1)
     points, fitted_covariance = observed.copy(), covariance.copy()
     mesh = np.full((len(times), 2), np.nan)
     for side, name in enumerate(bones.SIDES):
@@ -175,8 +182,6 @@ def label_chunk(
         fitted_covariance[:, side][~certain] = np.nan
         source[:, side] = np.where(certain, np.maximum(source[:, side], 1), 0)
         mesh[:, side] = bones.mesh_distances(name, lengths_m[side], fitted.points_m)
-    square = np.where(triangulated.inlier, triangulated.residual_px**2, 0).sum(0)
-    residual = np.where(views > 0, np.sqrt(square / np.maximum(views, 1)), np.nan)
     return run_folder.Labels(
         frames=detections.frames,
         points_m=points,
@@ -184,7 +189,7 @@ def label_chunk(
         source=source.astype(np.int64),
         views=views.astype(np.int64),
         residual_px=residual,
-        seen=np.moveaxis(triangulated.inlier, 0, 1),
+        seen=np.asarray(seen, np.bool_),
         mesh_m=mesh,
     )
 
@@ -222,10 +227,27 @@ def _is_certain(
     return np.asarray(certain, np.bool_)
 
 
-def review_priorities(labels: run_folder.Labels, lengths_m: FloatArray, fps: float) -> Mapping[int, ReviewPriority]:
+def doubts_of_marks(rig: CameraRig, frames: IntArray, marks: Sequence[Sequence[Mark]]) -> Mapping[int, str]:
+    """Return why the marks of people need a check, by the number of the frame set."""
+    found: dict[int, str] = {}
+    for frame, own in zip(frames.tolist(), marks, strict=True):
+        if any(mark.annotator != MACHINE for mark in own):
+            human = learning.human_joints(rig, own)
+            joints = np.where(human.ok[..., None], human.points_m, np.nan)
+            found[frame] = weighing.doubt_of(weighing.weigh_marks(rig, own, joints))
+    return {frame: doubt for frame, doubt in found.items() if doubt}
+
+
+def review_priorities(
+    labels: run_folder.Labels, lengths_m: FloatArray, fps: float, doubts: Mapping[int, str] | None = None
+) -> Mapping[int, ReviewPriority]:
     """Return each frame set's need of review, summed over reasons in their own units, and the strongest reason.
 
-    `lengths_m` (2, 20) are the bone lengths in metres of the right and the left hand.
+    Args:
+        labels: Labels of the frame sets.
+        lengths_m: (2, 20) bone lengths in metres of the right and the left hand.
+        fps: Frames per second.
+        doubts: Why people's marks need a check, by frame set. These frame sets come first.
     """
     labelled = np.isfinite(labels.points_m).all(-1)
     measures = {
@@ -244,6 +266,8 @@ def review_priorities(labels: run_folder.Labels, lengths_m: FloatArray, fps: flo
     for row, (frame, score) in enumerate(zip(labels.frames.tolist(), scores.sum(0).tolist(), strict=True)):
         reason = list(_SCORE_UNITS)[int(scores[:, row].argmax())]
         why = _REASONS[reason].format(measures[reason][row]) if score > 0 else ""
+        if doubt := (doubts or {}).get(frame):
+            score, why = score + _DOUBT_SCORE, doubt
         priorities[frame] = ReviewPriority(round(score, 3), why)
     return priorities
 

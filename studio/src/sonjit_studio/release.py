@@ -20,7 +20,7 @@ from sonjit.report.documents import Heading, Table, Text, markdown_from
 from sonjit_lab.datasets.interhand import ORDER, annotation_record, cameras_record, joints_record, skeleton_lines
 from sonjit_lab.datasets.sample import CORNER_PIXEL
 from sonjit_lab.hand_models.rig import Side
-from sonjit_studio import learning, privacy, run_folder
+from sonjit_studio import labelling, learning, privacy, run_folder
 from sonjit_studio.people import HANDS, PeopleInSpace
 from sonjit_studio.project import Project
 from sonjit_studio.rig import CameraRig, RigCamera
@@ -331,6 +331,7 @@ class ReleaseResult:
     frame_sets: int
     faces: privacy.FacesFound
     views: Mapping[str, privacy.Sampling]
+    doubts: Mapping[str, tuple[int, ...]]  # frame sets of each capture in which people's marks need a check
 
 
 def write_release(
@@ -362,12 +363,16 @@ def write_release(
         progress.start(sum(len(frame_sets) for frame_sets in selected))
         files = {split: SplitFiles(split) for split in SPLITS if split in splits.values()}
         views: dict[str, privacy.Sampling] = {}
-        statistics, faces = Statistics(), privacy.FacesFound()
+        statistics, faces, doubts = Statistics(), privacy.FacesFound(), dict[str, tuple[int, ...]]()
         parts = zip(projects, captures.items(), selected, fitted, strict=True)
         for number, (project, (name, capture), frame_sets, hands) in enumerate(parts):
             rig = run_folder.labelled_rig(project)
             samplings = {camera.name: privacy.sampling_of(camera, _nearest_depth(camera, frame_sets)) for camera in rig}
             views |= {f"{name}/{view}": sampling for view, sampling in samplings.items()}
+            frames = np.array([frame_set.frame for frame_set in frame_sets], np.int64)
+            marks = [project.store.marks(frame_set.frame) for frame_set in frame_sets]
+            if in_doubt := labelling.doubts_of_marks(rig, frames, marks):
+                doubts[name] = tuple(in_doubt)
             small = CameraRig(_released_camera(camera, samplings[camera.name].size) for camera in rig)
             split_files = files[splits[capture.subject]]
             split_files.add_cameras(str(number), small)
@@ -388,7 +393,8 @@ def write_release(
         data_files.write_json(draft / "statistics.json", counts, indent=1)
         write_text(draft / "README.md", card_markdown(card, counts, views, faces))
         _publish(draft, out)
-        return ReleaseResult(sum(len(item.images) for item in files.values()), statistics.frame_sets, faces, views)
+        images = sum(len(item.images) for item in files.values())
+        return ReleaseResult(images, statistics.frame_sets, faces, views, doubts)
 
 
 def _captures_by_name(projects: Sequence[Project], card: DataCard) -> dict[str, Capture]:
