@@ -243,6 +243,21 @@ class Draft:
             self.drop()
 
 
+def check_writable(path: Path, *, folder: bool = False) -> None:
+    """Raise InputError if a file or folder cannot be written, before a long work. Nothing is left."""
+    place = path.resolve()
+    new = [parent for parent in place.parents if not parent.exists()]
+    try:
+        if folder and place.is_dir():
+            Draft(place / "sonjit").drop()  # files join those already there
+        else:
+            Draft(path, folder=folder).drop()
+    finally:
+        for parent in new:
+            with suppress(OSError):  # another process writes into it
+                parent.rmdir()
+
+
 class WorkFolder(tempfile.TemporaryDirectory[str]):
     """Temporary folder, by default in that of the system; creating one removes those of killed processes."""
 

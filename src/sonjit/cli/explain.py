@@ -6,7 +6,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from sonjit._util.errors import InputError
-from sonjit.cli.options import BatchOptions, Input
+from sonjit.cli.options import TO_EITHER, BatchOptions, Input
 from sonjit.cli.progress import run_and_report
 from sonjit.explanations import imagenet
 from sonjit.explanations import task as task_module
@@ -22,8 +22,8 @@ _EXPLAIN = task_module.Explain()
 def explain(
     *sources: Input,
     task: task_module.Explain = _EXPLAIN,
-    save: str | None = None,
-    draw: str | None = None,
+    save: Annotated[str | None, TO_EITHER] = None,
+    draw: Annotated[str | None, TO_EITHER] = None,
     batch: BatchOptions = BatchOptions(),
 ) -> int:
     """Show which parts of an image are evidence for an output.
@@ -83,8 +83,8 @@ def explain(
 def segment(
     *sources: Input,
     weights: str | None = None,
-    save: str | None = None,
-    draw: str | None = None,
+    save: Annotated[str | None, TO_EITHER] = None,
+    draw: Annotated[str | None, TO_EITHER] = None,
     tasks: Annotated[bool, Parameter(negative="")] = False,
     steps: str | None = None,
     min_score: float = 0.5,

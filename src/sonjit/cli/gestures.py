@@ -14,7 +14,7 @@ from cyclopts import App, Parameter
 from sonjit import open_source, track
 from sonjit._util import InputError, json_from, pluralize
 from sonjit._util.files import UNFINISHED
-from sonjit.cli.options import Count, FileName
+from sonjit.cli.options import TO_FILE, TO_FOLDER, Count, FileName
 from sonjit.cli.progress import print_table
 from sonjit.gestures import GESTURES, GestureRecording, LearnedGestures, MotionRecognizer, MotionRecording, segments_of
 from sonjit.gestures.custom import checked_name, chosen_gestures, confusions, load_recording
@@ -43,7 +43,7 @@ def record(
     name: str,
     source: Annotated[list[str], Parameter(negative="")],
     *,
-    to: Path,
+    to: Annotated[Path, TO_FOLDER],
     samples: Count = None,
     moving: Annotated[bool, Parameter(name="--moving", negative="")] = False,
 ) -> None:
@@ -78,7 +78,7 @@ def record(
 
 
 @app.command
-def record_folders(source: Path, *, to: Path, samples: Count = _HAND_COUNT) -> None:
+def record_folders(source: Path, *, to: Annotated[Path, TO_FOLDER], samples: Count = _HAND_COUNT) -> None:
     """Record a data set with a folder of images per gesture.
 
     The folders have the names of the gestures. Each recording contains five hands, so that `sonjit gestures test` can
@@ -134,7 +134,7 @@ def _hands(frames: Iterable[Frame], samples: int) -> list[Hand]:
 
 
 @app.command
-def train(recordings: Path, *, out: Annotated[Path, Parameter(name="--out")]) -> None:
+def train(recordings: Path, *, out: Annotated[Path, Parameter(name="--out"), TO_FILE]) -> None:
     """Train a classifier of the gestures in a folder of recordings.
 
     Example: `sonjit gestures train mine --out mine.npz`
@@ -197,7 +197,7 @@ def list_gestures(source: Path | None = None) -> None:
 def export(
     source: str,
     *,
-    out: Annotated[Path, Parameter(name="--out")],
+    out: Annotated[Path, Parameter(name="--out"), TO_FILE],
     gestures: Annotated[Path | None, Parameter(name="--gestures")] = None,
 ) -> None:
     """Write the gestures of a video with their start and end times.
@@ -278,7 +278,7 @@ def _count(recordings: Sequence[GestureRecording | MotionRecording]) -> str:
 def motions(
     source: Annotated[FileName, Parameter(name="INPUT")] = "camera:0",
     *,
-    save: FileName | None = None,
+    save: Annotated[FileName | None, TO_FILE] = None,
     mirrored: Annotated[bool, Parameter(negative="")] = False,
     progress: Annotated[bool, Parameter(negative="")] = False,
     gestures: str | None = None,

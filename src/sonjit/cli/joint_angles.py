@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from cyclopts import Parameter
 
 from sonjit._util import Image, InputError, optional_import
+from sonjit._util.files import check_writable
 from sonjit.cli.progress import CONTROLS, progress_bar
 from sonjit.detectors.pipeline import Detector
 from sonjit.media import Anonymise
@@ -97,6 +98,11 @@ def report(
         raise InputError(f"{save}: choose a name that ends in .html or .pdf")
     if anonymise == "none" and joint_angles.hides_people(Path(save)):
         raise InputError(f"{save} is a report that hides people. Add --anonymise, or choose another name with --save")
+    for path in motion:
+        if path.suffix.lower() not in ENDINGS:
+            raise InputError(f"--motion {path}: choose a name that ends in .mot or .trc")
+    for path in (Path(save), *motion):
+        check_writable(path)  # before the work
     videos = _videos(sources, Reading(None, start, end, every))
     if len(videos) > 1 and len(person) > 1:
         raise InputError("choose several videos, or several numbers of --person")
@@ -107,9 +113,6 @@ def report(
     hider = hiding.Anonymiser(anonymise)  # before the work: it needs networks
     counted = _counted(count)
     earlier = _earlier(before, Path(save))
-    for path in motion:
-        if path.suffix.lower() not in ENDINGS:
-            raise InputError(f"--motion {path}: choose a name that ends in .mot or .trc")
     if motion and (len(videos) > 1 or len(person) > 1):
         raise InputError("--motion requires one video and one person")
     _check_height(height, floor)

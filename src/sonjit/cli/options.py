@@ -4,11 +4,12 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Literal, TypeAlias, TypeVar
+from typing import Annotated, Final, Literal, TypeAlias, TypeVar
 
 from cyclopts import Group, Parameter, validators
 
 from sonjit._util import InputError
+from sonjit._util.files import check_writable
 from sonjit.geometry.cameras import camera_from_text
 from sonjit.media.sources import Reading
 from sonjit.runs.task import Lift
@@ -24,6 +25,35 @@ FileName: TypeAlias = str | Path
 
 Count: TypeAlias = Annotated[int | None, Parameter(validator=validators.Number(gte=1))]
 """Number from 1; None if it is not given."""
+
+
+def _check_file(_: object, value: FileName | None) -> None:
+    if value is not None:
+        check_writable(Path(value))
+
+
+def _check_folder(_: object, value: FileName | None) -> None:
+    if value is not None:
+        check_writable(Path(value), folder=True)
+
+
+def _check_by_ending(_: object, value: FileName | None) -> None:
+    """Check a file, or a folder, which has no ending. A name with {name} or {index} is one of many in its folder."""
+    if value is None:
+        return
+    place = Path(str(value).partition("{")[0] + "x" if "{" in str(value) else value)
+    is_folder = "{" not in str(value) and (str(value).endswith(("/", "\\")) or place.is_dir() or not place.suffix)
+    check_writable(place, folder=is_folder)
+
+
+TO_FILE: Final = Parameter(validator=_check_file)
+"""Option of a file to write. The command line refuses one that cannot be written, before the work."""
+
+TO_FOLDER: Final = Parameter(validator=_check_folder)
+"""Option of a folder to write, which may exist, see `TO_FILE`."""
+
+TO_EITHER: Final = Parameter(validator=_check_by_ending)
+"""Option of a file or folder to write, by its ending, see `TO_FILE`."""
 
 Input: TypeAlias = Annotated[FileName, Parameter(name="INPUT", allow_leading_hyphen=True)]
 """Input of a command; `-` is standard input."""

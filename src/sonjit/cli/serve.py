@@ -13,6 +13,7 @@ from typing import Annotated
 
 from cyclopts import Group, Parameter
 
+from sonjit.cli.options import TO_FOLDER
 from sonjit.detectors.kinds import KINDS
 from sonjit.server import settings
 
@@ -138,7 +139,7 @@ def log_to_stderr(*, verbose: bool) -> None:
         logger.setLevel(logging.INFO if verbose and name == "uvicorn" else logging.WARNING)
 
 
-def page(out: Path, /, *, engine: Path | None = None, bundle: Path | None = None) -> int:
+def page(out: Annotated[Path, TO_FOLDER], /, *, engine: Path | None = None, bundle: Path | None = None) -> int:
     """Write the live app as a folder for any web host.
 
     The networks run in the visitor's browser. `sonjit page app` writes a page that phones can install as an app and

@@ -11,6 +11,7 @@ import numpy as np
 from cyclopts import Parameter
 
 from sonjit._util import Image, InputError, JobError, files, unknown_name
+from sonjit.cli.options import TO_EITHER, TO_FILE
 from sonjit.cli.progress import print_table, progress_bar
 from sonjit_studio import board_recognition, boards, calibration, camera_files, consistency, synchronisation
 from sonjit_studio.calibration import calibrate as calibrate_rig
@@ -28,7 +29,7 @@ def cameras(
     path: Path,
     /,
     *,
-    out: Path | None = None,
+    out: Annotated[Path | None, TO_EITHER] = None,
     form: Annotated[
         Literal["sonjit", "interhand", "anipose", "opencv", "colmap"] | None, Parameter(name="--format")
     ] = None,
@@ -88,7 +89,14 @@ def _show(rig: CameraRig) -> None:
         sys.stderr.write(f"sonjit: {away:g} m is not a studio's distance: is the unit right?\n")
 
 
-def sync(views: list[str], /, *, by: SyncMethod = "time", out: Path | None = None, stamps: Path | None = None) -> int:
+def sync(
+    views: list[str],
+    /,
+    *,
+    by: SyncMethod = "time",
+    out: Annotated[Path | None, TO_FILE] = None,
+    stamps: Path | None = None,
+) -> int:
     """Match the images of several cameras into frame sets.
 
     Args:
@@ -135,8 +143,8 @@ def calibrate(
     /,
     *,
     board: list[str],
-    out: Path,
-    report: Path | None = None,
+    out: Annotated[Path, TO_EITHER],
+    report: Annotated[Path | None, TO_FILE] = None,
     lens: Lens = "usual",
     lenses: Path | None = None,
     lens_recordings: Path | None = None,
@@ -305,7 +313,7 @@ def _nearby(targets: list[boards.CalibrationTarget], paths: Mapping[str, Path]) 
     return f" The images show --board {found.text}" if found and found.text != target.text else ""
 
 
-def board(target: str, /, *, out: Path) -> None:
+def board(target: str, /, *, out: Annotated[Path, TO_FILE]) -> None:
     """Draw a calibration board to print at 100 %.
 
     Example: `sonjit annotate board charuco:8x6:30mm:22mm:4x4_50 --out board.svg`

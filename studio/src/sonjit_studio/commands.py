@@ -11,6 +11,7 @@ import numpy as np
 from cyclopts import App, Parameter
 
 from sonjit._util import InputError, JobError, data_files, json_from, pluralize
+from sonjit.cli.options import TO_EITHER, TO_FILE, TO_FOLDER
 from sonjit.cli.progress import print_table, progress_bar
 from sonjit.cli.serve import address_printer, log_to_stderr
 from sonjit.media.tables import TABLE_ENDINGS
@@ -63,14 +64,14 @@ def triangulate_tables(
     tables: list[str],
     /,
     *,
-    out: Path,
+    out: Annotated[Path, TO_FILE],
     threshold: float | None = None,
     constant_bones: bool = False,
     unit: str | None = None,
     leave_out: bool = False,
     frame_sets: Path | None = None,
     fps: float | None = None,
-    refine_cameras: Path | None = None,
+    refine_cameras: Annotated[Path | None, TO_EITHER] = None,
 ) -> int:
     """Triangulate the detections of several views.
 
@@ -191,7 +192,7 @@ def export(
     people: Path,
     /,
     *,
-    out: Path,
+    out: Annotated[Path, TO_FILE],
     figure: Annotated[exports.Figure | None, Parameter(name="--as")] = None,
     floor: bool = False,
 ) -> None:
@@ -215,10 +216,10 @@ def surfaces(
     people: Path,
     /,
     *,
-    out: Path,
+    out: Annotated[Path, TO_FILE],
     mano: Path | None = None,
     mano_left: Path | None = None,
-    draw: Path | None = None,
+    draw: Annotated[Path | None, TO_FOLDER] = None,
     cameras: Path | None = None,
     views: Annotated[list[str] | None, Parameter(consume_multiple=True)] = None,
     unit: str | None = None,
@@ -274,7 +275,7 @@ def mano_files(right: Path | None, left: Path | None) -> dict[Side, Path]:
 
 @app.command
 def new(
-    project: Path,
+    project: Annotated[Path, TO_FOLDER],
     /,
     *,
     cameras: Path,
@@ -370,7 +371,7 @@ def agreement(project: Path, /, *, as_json: Annotated[bool, Parameter(name="--js
 @app.command
 def release(
     project: Path,
-    out: Path,
+    out: Annotated[Path, TO_FOLDER],
     /,
     *,
     card: Path,

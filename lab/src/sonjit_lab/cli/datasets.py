@@ -10,6 +10,7 @@ import numpy as np
 from cyclopts import App, Group, Parameter
 
 from sonjit._util import InputError, data_files, files, json_from
+from sonjit.cli.options import TO_EITHER, TO_FILE, TO_FOLDER
 from sonjit.cli.progress import print_table, progress_bar
 from sonjit.media.sources.images import encode_image
 from sonjit_lab import datasets, redundant_facts
@@ -118,7 +119,7 @@ def show(
     /,
     *,
     root: Root,
-    out: Path = Path("sheet.png"),
+    out: Annotated[Path, TO_FILE] = Path("sheet.png"),
     split: Split = None,
     option: Options = None,
     samples: int = 12,
@@ -155,7 +156,7 @@ def convert(
     /,
     *,
     root: Root,
-    out: Path,
+    out: Annotated[Path, TO_EITHER],
     split: Split = None,
     option: Options = None,
     skip_bad: SkipBad = False,
@@ -193,7 +194,7 @@ def split_command(
     /,
     *,
     root: Root,
-    out: Path,
+    out: Annotated[Path, TO_FOLDER],
     parts: str = "train=0.8,val=0.1,test=0.1",
     seed: int = 0,
     split: Split = None,

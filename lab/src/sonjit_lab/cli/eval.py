@@ -13,6 +13,7 @@ from cyclopts import Parameter
 
 from sonjit._util import InputError, data_files, json_from
 from sonjit._util.files import note_kept, sole_writer, write_bytes
+from sonjit.cli.options import TO_FILE, TO_FOLDER
 from sonjit.cli.progress import closing_line, progress_bar
 from sonjit.media import ANNOTATED_IMAGE_ENDINGS
 from sonjit.media.sources.images import encode_image
@@ -27,7 +28,7 @@ def evaluate(
     protocol: str | None = None,
     root: Path | None = None,
     choice: evaluation.ModelChoice | None = None,
-    out: Path = Path("evaluation"),
+    out: Annotated[Path, TO_FOLDER] = Path("evaluation"),
     data: str | None = None,
     split: str | None = None,
     mode: Literal["tracking", "reacquisition", "both"] = "both",
@@ -36,8 +37,8 @@ def evaluate(
     skip_bad: Annotated[bool, Parameter(negative="")] = False,
     jobs: int = 1,
     workers: str = "pool",
-    save: str | None = None,
-    submission: Path | None = None,
+    save: Annotated[str | None, TO_FILE] = None,
+    submission: Annotated[Path | None, TO_FILE] = None,
 ) -> int:
     """Evaluate a model with a protocol and write a report.
 
@@ -132,7 +133,7 @@ def card(
     evaluations: Annotated[tuple[Path, ...], Parameter(name="EVAL_JSON")] = (),
     /,
     *,
-    out: Path = Path("cards"),
+    out: Annotated[Path, TO_FOLDER] = Path("cards"),
     groups: Path | None = None,
     goal: float | None = None,
     fewest: int = protocols.FEWEST,
@@ -212,7 +213,7 @@ def _maps(records: Sequence[predictions.EvaluationRecord]) -> dict[str, document
 def compare(
     *runs: Annotated[str, Parameter(name="RUN")],
     root: str,
-    save: str = "compare.png",
+    save: Annotated[str, TO_FILE] = "compare.png",
     samples: str | None = None,
     columns: int = 5,
 ) -> int:

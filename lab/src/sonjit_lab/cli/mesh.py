@@ -2,9 +2,10 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Annotated
 
 from sonjit._util.errors import InputError
-from sonjit.cli.options import BatchOptions, Input, Lifting, lift_from, print_notes
+from sonjit.cli.options import TO_EITHER, BatchOptions, Input, Lifting, lift_from, print_notes
 from sonjit.cli.progress import run_and_report
 from sonjit.media import ANNOTATED_IMAGE_ENDINGS
 from sonjit.runs import Inputs, Outputs
@@ -17,9 +18,9 @@ _MESHES, _LIFTING = MeshHands(), Lifting()
 def mesh(
     *sources: Input,
     task: MeshHands = _MESHES,
-    save: str | None = None,
-    draw: str | None = None,
-    figure: str | None = None,
+    save: Annotated[str | None, TO_EITHER] = None,
+    draw: Annotated[str | None, TO_EITHER] = None,
+    figure: Annotated[str | None, TO_EITHER] = None,
     lifting: Lifting = _LIFTING,
     batch: BatchOptions = BatchOptions(),
 ) -> int:

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from sonjit._util import InputError, pluralize, pools
+from sonjit.cli.options import TO_EITHER
 from sonjit.cli.progress import print_table, progress_bar
 from sonjit_lab.synthesis.hand_meshes import HandFiles
 from sonjit_lab.synthesis.layouts import Extra
@@ -20,7 +21,7 @@ _SIZES = {"interhand": "512x334", "video": "640x480"}
 
 
 def synth(
-    out: Annotated[Path | None, Parameter(name="OUT")] = None,
+    out: Annotated[Path | None, Parameter(name="OUT"), TO_EITHER] = None,
     /,
     *,
     count: int | None = None,

@@ -13,6 +13,7 @@ from cyclopts import Parameter
 
 from sonjit._util import InputError, JobError, json_from
 from sonjit._util.data_files import json_values, key_values
+from sonjit.cli.options import TO_FILE, TO_FOLDER
 from sonjit.cli.progress import print_table
 from sonjit_lab.training.recipes import (
     HeldOutChange,
@@ -35,7 +36,7 @@ def train(
     recipe: str = "",
     /,
     *,
-    out: str | None = None,
+    out: Annotated[str | None, TO_FOLDER] = None,
     data: str | None = None,
     images: str | None = None,
     weights: str | None = None,
@@ -279,7 +280,7 @@ def export(
     name: str,
     /,
     *,
-    out: str,
+    out: Annotated[str, TO_FILE],
     weights: str | None = None,
     to: Literal["onnx", "openvino", "tflite"] | None = None,
     dynamic_batch: Annotated[bool, Parameter(negative="")] = False,
