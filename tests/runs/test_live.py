@@ -21,6 +21,7 @@ from ..support.gltf import rotation_of  # noqa: TID252
 from ..support.scripted import face as face_of  # noqa: TID252
 from ..support.scripted import hand as hand_of  # noqa: TID252
 from ..support.stored import assert_as_stored  # noqa: TID252
+from ..support.waiting import wait_until  # noqa: TID252
 
 UNITY_BONES = {
     *("Hips", "Spine", "Chest", "UpperChest", "Neck", "Head"),
@@ -149,11 +150,44 @@ def test_a_mistyped_host(scheme):
         LiveOutput(f"{scheme}://127.0.0..1:9000", "hands")
 
 
-def test_websocket_without_an_answer():
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
+def test_a_websocket_that_starts_later_receives_from_then_on(caplog):
+    from websockets.sync.server import serve
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    got = queue.Queue()
+    with LiveOutput(f"ws://127.0.0.1:{port}", "hands") as output:
+        output.send(Frame(0, 0.0, [hand()]), (640, 480))
+        wait_until(lambda: caplog.text)  # the address was tried
+        with serve(lambda connection: [got.put(text) for text in connection], "127.0.0.1", port) as server:
+            thread = threading.Thread(target=server.serve_forever)
+            thread.start()
+            for index in range(1, 200):
+                output.send(Frame(index, index / 30, [hand()]), (640, 480))
+                with contextlib.suppress(queue.Empty):
+                    message = json.loads(got.get(timeout=0.1))
+                    break
+            server.shutdown()
+            thread.join()
+    assert message["index"] > 0
+    assert f"ws://127.0.0.1:{port}: " in caplog.text
+    assert "receives again" in caplog.text
+
+
+def test_a_port_that_is_no_websocket_is_refused():
+    with socket.create_server(("127.0.0.1", 0)) as other:
+
+        def answer():
+            connection, _ = other.accept()
+            connection.sendall(b"220 mail\r\n")
+            connection.close()
+
+        thread = threading.Thread(target=answer)
+        thread.start()
         with pytest.raises(InputError, match="--to ws://"):
-            LiveOutput(f"ws://127.0.0.1:{taken.getsockname()[1]}", "hands")
+            LiveOutput(f"ws://127.0.0.1:{other.getsockname()[1]}", "hands")
+        thread.join()
 
 
 def stored_frames():

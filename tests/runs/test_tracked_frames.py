@@ -168,11 +168,26 @@ def test_files_of_a_folder_share_a_detector_for_their_kind_which_begins_anew_wit
     assert [(frame.source, frame.index) for frame in frames] == [("a.png", 0), *videos[0], ("c.png", 2), *videos[1]]
 
 
-def test_one_video_is_read_in_part_and_its_detector_is_not_reset(opened, mixed):
+@pytest.mark.parametrize("start_s", [0.0, 0.5])
+def test_a_detector_begins_anew_with_each_source(weights, demo_clip, caplog, start_s):
+    """A second recording has its own identities and filters, as if the detector were new."""
+
+    def seen(detector):
+        frames = sonjit.track(demo_clip[0], detector, start_s=start_s, end_s=start_s + 0.2)
+        return [[(hand.id, hand.keypoints.tobytes()) for hand in frame.hands] for frame in frames]
+
+    with sonjit.create_detector("hands") as detector:
+        first = seen(detector)
+        assert seen(detector) == first
+    assert any(first)
+    assert "does not move forward" not in caplog.text
+
+
+def test_one_video_is_read_in_part(opened, mixed):
     frames = list(sonjit.track(mixed / "b.mp4", "body", start_s=0.1, end_s=0.3, every=2, roi=(1, 2, 3, 4)))
     assert [(frame.index, frame.source) for frame in frames] == [(2, None)]
     ((_, options, _, script),) = opened
-    assert (options, script.resets, script.calls) == ({}, 0, [(0.2, (1, 2, 3, 4))])
+    assert (options, script.calls) == ({}, [(0.2, (1, 2, 3, 4))])
     with pytest.warns(InputNote, match="Gaps are not visible"):
         recording = list(sonjit.track(str(mixed / "*.png"), "body", fps=4))
     assert [(frame.index, frame.time) for frame in recording] == [(0, 0.0), (1, 0.25)]

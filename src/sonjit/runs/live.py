@@ -53,6 +53,8 @@ class LiveOutput(Closing):
             client = WebSocketClient(self._address)
             try:
                 client.connect()
+            except ConnectionRefusedError:  # the receiver may start later: `Target` tries again, and reports it
+                pass
             except (OSError, UnicodeError) as error:
                 raise InputError(f"--to {self._address}: {error}") from error
             stack.callback(client.close)

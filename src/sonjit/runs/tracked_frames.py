@@ -172,7 +172,7 @@ def _detect(
                 made = detector_for_input(detector, options, opened.kind, is_live=opened.live)
                 detectors[opened.kind] = stack.enter_context(made)
             finder = detectors[opened.kind] if isinstance(detector, str) else detector
-            if label is not None and not is_still(opened.kind):
+            if not is_still(opened.kind):  # identities and filters belong to one recording
                 finder.reset()
             session = new_session([finder])
             frames = _with_images(session, session.frames(opened, opened, index=index, label=label))
