@@ -12,6 +12,7 @@ import pytest
 from sonjit import InputError
 from sonjit.detectors.kinds import options_for
 from sonjit.media.sources import Reading
+from sonjit.media.tables import load_frames
 from sonjit.runs import Detect, Inputs, Outputs, Task
 from sonjit.runs.inputs import (
     LOG,
@@ -338,3 +339,21 @@ def test_a_log_is_read_once_and_its_damaged_lines_are_left_out(folder):
     lines = path.read_text("utf-8")
     path.write_text(f'[1]\n{{"key": "b"}}\n{{"files": {{}}}}\nnull\n{{"key": "c", "files": 3}}\n\n{lines}', "utf-8")
     assert FinishedFiles(TASK, None).is_finished("a", outputs)
+
+
+@pytest.mark.parametrize("stem", ["x" * 246, "x" * 251, "안" * 83, "é" * 125])
+@pytest.mark.parametrize(
+    ("option", "output"), [("--save", "out/"), ("--save", "out/{name}.csv"), ("--save", "t.csv"), ("--draw", "out/")]
+)
+def test_inputs_with_the_longest_names_have_their_outputs(sonjit, weights, tmp_path, photo, stem, option, output):
+    (tmp_path / "in").mkdir()
+    cv2.imwrite(str(tmp_path / "in" / f"{stem}.jpg"), photo[::4, ::4, ::-1])
+    cv2.imwrite(str(tmp_path / "in" / f"{stem[:-1]}.jpg"), photo[::4, ::4, ::-1])
+    code, _, err = sonjit("hands", tmp_path / "in", option, f"{tmp_path}/{output}", "--search", "fast")
+    assert code == 0, err
+    if output == "t.csv":
+        assert len({frame.source for frame in load_frames(tmp_path / "t.csv")[1]}) == 2
+    else:
+        written = [path for path in (tmp_path / "out").iterdir() if not path.name.startswith(".")]
+        assert len(written) == 2
+        assert all(path.name.startswith(stem[:60]) for path in written)

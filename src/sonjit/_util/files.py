@@ -43,6 +43,7 @@ UNFINISHED: Final = ".unfinished"
 _LINE_ENDINGS: Final = (".csv", ".jsonl", ".json")  # formats of tables with a frame or row a line
 _MAX_LINE_BYTES: Final = 1 << 24  # maximum size of the last frame of a table
 _END: Final = b"\n]}\n"  # end of a list of frames in JSON
+_NAME_BYTES: Final = 255  # longest name of most file systems
 _BLOCK_BYTES: Final = 1 << 20
 _WORK: Final = "sonjit-work-"
 _WORK_FOLDER: Final = re.compile(_WORK + "[a-z0-9_]{8}")
@@ -171,7 +172,8 @@ class Draft:
     def __init__(self, path: Path, *, folder: bool = False) -> None:
         self.final = path.resolve()
         parent = self.final.parent
-        self.path = self.final.with_name(f".{self.final.stem}.sonjit-{os.urandom(4).hex()}.part{self.final.suffix}")
+        ending = f".sonjit-{os.urandom(4).hex()}.part{self.final.suffix}"
+        self.path = self.final.with_name(f".{shortened(self.final.stem, len(os.fsencode(ending)) + 1)}{ending}")
         try:
             if not parent.is_dir():  # faster than a call that fails, for many small files
                 parent.mkdir(parents=True, exist_ok=True)
@@ -397,7 +399,7 @@ def _remove_unfinished(table: Path) -> None:
     names = (f"{table.name}{UNFINISHED}", f"{table.stem}{UNFINISHED}{table.suffix}")  # the latter by 1.0.0rc1
     for name in map(PurePath, names):
         path, number = table.with_name(name.name), 2
-        while path.exists():
+        while os.path.exists(path):  # noqa: PTH110  # false also for a name that is too long
             with suppress(OSError):
                 if _contains(table, path):
                     path.unlink()
@@ -531,6 +533,19 @@ def folded_name(name: str) -> str:
     """
     name = name.rstrip(". ") or name
     return name if name.isascii() and name.islower() else unicodedata.normalize("NFC", name).casefold()
+
+
+def shortened(text: str, more: int = 0) -> str:
+    """Return the start of a text that fits into a file name with a number of further bytes.
+
+    >>> shortened("a" * 300, 5) == "a" * 250, shortened("\u00e9" * 200) == "\u00e9" * 127
+    (True, True)
+    """
+    data = os.fsencode(text)
+    size = max(0, _NAME_BYTES - more)
+    while size < len(data) and size and data[size] & 0xC0 == 0x80:  # within a character of UTF-8
+        size -= 1
+    return os.fsdecode(data[:size])
 
 
 def free_name(name: str, used: set[str]) -> str:

@@ -18,7 +18,7 @@ from itertools import count as count_from
 from pathlib import Path
 
 from sonjit._util import InputError, json_from, version
-from sonjit._util.files import append_line, file_stamp, folded_name
+from sonjit._util.files import append_line, file_stamp, folded_name, shortened
 from sonjit.media import Source, annotated
 from sonjit.media.sources import (
     FolderSource,
@@ -219,10 +219,16 @@ def _names_beside(name: str) -> set[str]:
 
 
 def _output_path(output: str | None, name: str, ending: str) -> str | None:
-    """Return the path of one file's output."""
+    """Return the path of one file's output. A name that is too long for a file ends in a hash."""
     if output is None:
         return None
-    return output.replace("{name}", name) if "{name}" in output else str(Path(output) / f"{name}{ending}")
+    path = output.replace("{name}", name) if "{name}" in output else str(Path(output) / f"{name}{ending}")
+    folder, own = os.path.split(path)
+    if shortened(own) == own:
+        return path
+    stem, suffix = os.path.splitext(own)  # noqa: PTH122
+    mark = "_" + hashlib.sha256(os.fsencode(stem)).hexdigest()[:8]
+    return os.path.join(folder, shortened(stem, len(mark) + len(os.fsencode(suffix))) + mark + suffix)  # noqa: PTH118
 
 
 def _distinct_files(named: Iterable[str]) -> tuple[tuple[File, ...], list[str]]:
