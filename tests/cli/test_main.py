@@ -31,6 +31,27 @@ def test_version(sonjit):
     assert sonjit("--version") == (0, f"{__version__}\n", [])
 
 
+def test_help_and_version_are_also_words(sonjit):
+    for word in ("help", "version"):
+        assert sonjit(word) == sonjit(f"--{word}")
+    assert sonjit("help", "hands") == sonjit("hands", "--help")
+
+
+@pytest.mark.parametrize(
+    ("options", "remedy"),
+    [
+        ("--show", "unknown option --show. There is no window. sonjit serve shows results live, and --draw FILE"),
+        ("--overwrite", "unknown option --overwrite. Outputs of the same name are replaced."),
+        ("--save x.mp4", "--save x.mp4: a table has no images. Use --draw x.mp4"),
+        ("--save x.png", "--save x.png: a table has no images. Use --draw x.png"),
+    ],
+)
+def test_options_of_other_programs_are_answered_with_what_to_use(sonjit, options, remedy):
+    status, out, (line,) = sonjit("hands", "photo.jpg", *options.split())
+    assert (status, out) == (2, "")
+    assert line.startswith(f"sonjit: {remedy}")
+
+
 @pytest.mark.parametrize("arguments", ["paint", "--frobnicate", "models paint", "demo --frobnicate"])
 def test_a_wrong_call_is_one_line_and_status_2(sonjit, arguments):
     status, out, (line,) = sonjit(*arguments.split())

@@ -248,9 +248,9 @@ class Draft:
 def check_writable(path: Path, *, folder: bool = False) -> None:
     """Raise InputError if a file or folder cannot be written, before a long work. Nothing is left."""
     place = path.resolve()
-    new = [parent for parent in place.parents if not parent.exists()]
+    new = [parent for parent in place.parents if not os.path.exists(parent)]  # noqa: PTH110  # also of any length
     try:
-        if folder and place.is_dir():
+        if folder and os.path.isdir(place):  # noqa: PTH112
             Draft(place / "sonjit").drop()  # files join those already there
         else:
             Draft(path, folder=folder).drop()

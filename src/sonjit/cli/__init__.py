@@ -38,6 +38,12 @@ _CLOSED_PIPE = 141  # exit status if the next program of a pipe has ended
 _LONGEST = 2000  # length of a printed message. What somebody typed, such as a number, may be longer.
 _OTHER_WORDS = {"pose": "body", "mediapipe": "hands", "detect": "hands", "track": "hands", "server": "serve"}
 """Words that people use for commands, with the commands."""
+_OTHER_OPTIONS = {
+    "--show": "There is no window. sonjit serve shows results live, and --draw FILE writes them as an image or a video",
+    "--overwrite": "Outputs of the same name are replaced. Finished ones of several inputs are kept: delete those to "
+    "process again",
+}
+"""Options of other programs that users try, with what to use."""
 _INPUT_USAGE = "Usage: sonjit {} INPUT... [OPTIONS]"
 
 
@@ -103,6 +109,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     log = _Warnings(logging.WARNING)
     logging.getLogger("sonjit").addHandler(log)
     try:
+        if words[:1] in (["help"], ["version"]):
+            words = [*words[1:], f"--{words[0]}"]
         if words and words[0].endswith(".toml"):  # a network of the user's own
             load_extension(words[0])
             words[0] = Path(words[0]).stem
@@ -122,7 +130,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print_error(f"unexpected {' '.join(error.unused_tokens or ())}. {command} --help lists the options")
         return 2
     except CycloptsError as error:
-        print_error(str(error))
+        print_error(str(error.__cause__ if isinstance(error.__cause__, InputError) else error))  # of a check of ours
         return 2
     except BrokenPipeError:  # the next program of a pipe has ended
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # discards the rest of the buffer
@@ -190,6 +198,8 @@ def _check_options(app: App, command: str, words: Sequence[str]) -> None:
     if options and command in app and callable(app[command].default_command):
         known = {name for argument in app[command].assemble_argument_collection() for name in argument.names}
         for option in sorted(options - known):
+            if option in _OTHER_OPTIONS:
+                raise InputError(f"unknown option {option}. {_OTHER_OPTIONS[option]}")
             if nearest := get_close_matches(option, known, n=1):
                 raise InputError(f"unknown option {option}. Did you mean {nearest[0]}?")
 

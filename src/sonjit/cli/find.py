@@ -19,6 +19,8 @@ from sonjit.cli.progress import progress_bar, run_and_report
 from sonjit.detectors.kinds import KindEntry, find_kind, make_options, options_for, options_of, refuse_unused_options
 from sonjit.detectors.options import CommonOptions
 from sonjit.media import DrawingStyle, load_frames, open_writer
+from sonjit.media.annotated import ANNOTATED_VIDEO_ENDINGS
+from sonjit.media.annotated.writers import ANNOTATED_IMAGE_ENDINGS
 from sonjit.media.tables import find_format
 from sonjit.results import Hand
 from sonjit.runs import AngleLimits, Detect, EventLimits, Inputs, Outputs, count_columns, run_job
@@ -170,6 +172,12 @@ def _output_requirements(
     is_styled = replace(style, anonymise="none") != DrawingStyle()
     has_angles = output.measures or output.count or output.events or str(save).endswith(".xlsx")
     return [
+        (
+            is_table
+            and known is None
+            and Path(str(save)).suffix.lower() in (*ANNOTATED_IMAGE_ENDINGS, *ANNOTATED_VIDEO_ENDINGS),
+            f"--save {save}: a table has no images. Use --draw {save}",
+        ),
         (save == "-", "--save - is not supported. For lines on standard output use --json"),
         (output.rows and not has_choice, f"--rows {output.rows} requires --save with a .csv, .parquet or .xlsx table"),
         (

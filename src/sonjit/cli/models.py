@@ -88,8 +88,12 @@ def pull(*names: str) -> None:
     Args:
         names: Names from `sonjit models list`, or groups (hands, face, body, all). Default: hands.
     """
+    names = names or ("hands",)
     with _show_progress() as progress:
-        paths = weights.pull_weights(names or ("hands",), progress=progress)
+        paths = weights.pull_weights(names, progress=progress)
+    for name in names:
+        if others := [each.name for each in weights.select_weights([name]) if name in each.also]:
+            sys.stderr.write(f"the search for {name} also uses {', '.join(others)}\n")
     sys.stdout.write("".join(f"{path}\n" for path in paths))
 
 
