@@ -98,7 +98,7 @@ def test_a_name_that_no_file_can_have_is_one_line(sonjit, arguments):
     status, _, (line,) = sonjit(*arguments.split(), "9" * 5000)
     assert (status, len(line) < 2100) == (2, True)
     assert line.startswith(("sonjit: 999", "sonjit: '999"))
-    assert line.endswith(": File name too long")
+    assert ": File name too long" in line
 
 
 @pytest.mark.slow
