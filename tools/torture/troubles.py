@@ -8,13 +8,16 @@ import os
 import random
 import resource
 import shutil
+import signal
 import subprocess
 import sys
+import time
+import urllib.error
 from collections.abc import Callable
 from pathlib import Path
 
-from damage import CLIP
-from kills import END_S, VERBS, Verb, contents, finished, make_inputs, names, prepare
+from damage import CLIP, make_videos
+from kills import END_S, LOG, VERBS, Server, Verb, contents, finished, make_inputs, names, prepare, results, send
 from rows import Row
 
 _PR_CAPBSET_DROP = 24  # of prctl(2)
@@ -61,6 +64,45 @@ def fill_disk(row: Row, work: Path) -> None:
         row.fail(*different(f"{name} afterwards", verb, out, expected[name]))
         row.tried += 1
         shutil.rmtree(out)
+
+
+def fill_disk_of_server(row: Row, work: Path) -> None:
+    """Fill the disk of a server while it takes and runs jobs. No accepted job may be lost, and later ones succeed."""
+    make_videos(work)
+    clip, rng = (work / "video.mkv").read_bytes(), random.Random(row.seed)
+    server, begun_s = Server(work / "reference"), time.monotonic()
+    expected = results(server, send(server, clip))
+    took_s = time.monotonic() - begun_s
+    server.end(signal.SIGINT)
+    while row.has_time(took_s):
+        folder = work / "full"
+        server, accepted = Server(folder), dict[str, str]()
+        _, hard = resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE)
+        room = rng.choice((0, 1, rng.randrange(10_000), rng.randrange(len(clip))))
+        try:
+            if is_early := rng.random() < 0.5:
+                resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (room, hard))
+            accepted = send(server, clip)
+            resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (room, hard))
+        except urllib.error.HTTPError as error:
+            row.fail(not is_early and f"refused with room: {error}", error.code != 500 and f"{room} bytes: {error}")
+        time.sleep(rng.uniform(0, took_s))
+        if rng.random() < 0.5:
+            server.end(rng.choice((signal.SIGKILL, signal.SIGTERM)))
+            server = Server(folder)
+        else:
+            resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (hard, hard))
+        found = results(server, accepted)
+        for name, data in found.items():
+            has_failed = found[name.partition(".")[0]].startswith(b"failed ")
+            row.fail(not has_failed and data != expected[name] and f"{room} bytes: different {name}")
+        later = results(server, send(server, clip))
+        row.fail(later != expected and f"{room} bytes: afterwards {later['one'][:200]!r}")
+        server.end(signal.SIGINT)
+        log = (folder / LOG).read_text(errors="replace")
+        row.fail("Traceback" in log and log[-500:])
+        row.tried += 1
+        shutil.rmtree(folder)
 
 
 def forbid(row: Row, work: Path) -> None:
@@ -161,6 +203,7 @@ def close_pipes(row: Row, work: Path) -> None:
 
 TESTS = {
     "full-disk": fill_disk,
+    "full-disk-server": fill_disk_of_server,
     "no-permission": forbid,
     "clock": step_clock,
     "closed-pipes": close_pipes,
