@@ -23,5 +23,6 @@ from sonjit.results import Frame as Frame
 from sonjit.results import Hand as Hand
 from sonjit.results import Person as Person
 from sonjit.results import Results as Results
+from sonjit.results import TrackedFrame as TrackedFrame
 from sonjit.results.measures import fingers_up as fingers_up
 from sonjit.runs.tracked_frames import track as track

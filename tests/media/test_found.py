@@ -70,8 +70,7 @@ def test_results_are_copied_and_pickled_as_lists(image, hand):
     for again in (copy.deepcopy(results), pickle.loads(pickle.dumps(results))):
         assert type(again) is Results
         assert again == results
-    frame = Frame(3, 0.1, [hand])
-    frame.keep_image(image)
+    frame = Frame.of(Frame(3, 0.1, [hand]), image)
     assert pickle.loads(pickle.dumps(frame)) == copy.deepcopy(frame) == Frame(3, 0.1, [hand])
 
 
@@ -197,8 +196,7 @@ def test_results_have_totals_and_keep_them_when_some_are_selected(image, hand):
 
 def test_tracked_frames_count_the_hidden_instances(image, hand):
     assert Frame(0, 0.0, [hand, hand]).total == 2
-    tracked = Frame(3, 0.5, [hand], source="a.png", hidden=4)
-    tracked.keep_image(image)
+    tracked = Frame.of(Frame(3, 0.5, [hand], source="a.png"), image, 4)
     assert (tracked.total, tracked.index, tracked.time, tracked.source) == (5, 3, 0.5, "a.png")
     np.testing.assert_array_equal(tracked.draw(), sonjit.draw(image, hand))
 

@@ -14,11 +14,11 @@ from sonjit.results.classes import (
     Person,
     Phase,
 )
-from sonjit.results.containers import NO_ID, Frame, Results
+from sonjit.results.containers import NO_ID, Frame, Results, TrackedFrame
 from sonjit.results.schema import RESULT_TYPES, Box, Points, Result, Value, box_around, register_result, shortest_floats
 
 __all__ = [
     "LEAST_SIDE_SCORE", "NO_ID", "RESULT_TYPES", "Body", "Box", "Event", "Face", "Frame", "Gesture", "Hand",
-    "HandPoints", "Handedness", "Instance", "MotionEvent", "Person", "Phase", "Points", "Result", "Results", "Value",
-    "box_around", "register_result", "shortest_floats",
+    "HandPoints", "Handedness", "Instance", "MotionEvent", "Person", "Phase", "Points", "Result", "Results",
+    "TrackedFrame", "Value", "box_around", "register_result", "shortest_floats",
 ]  # fmt: skip

@@ -368,6 +368,7 @@ class Person(Result):
     face: Face | None = None
 
     kind: ClassVar[str] = "person"
+    handedness: ClassVar[None] = None
     list_name: ClassVar[str] = "people"
     skeletons: ClassVar[Mapping[int, str | Skeleton]] = Body.skeletons
     schema: ClassVar[tuple[Value | Points, ...]] = ()

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from pkgutil import resolve_name
-from typing import TYPE_CHECKING, Any, Literal, Self, SupportsIndex, TypeVar, Unpack, cast, overload
+from typing import TYPE_CHECKING, Any, Literal, Self, SupportsIndex, TypeAlias, TypeVar, Unpack, cast, overload
 from weakref import ref
 
 import numpy as np
@@ -239,7 +239,6 @@ class Frame(Shown):
             `measures=True` or `count`.
         events: Events that begin or end in this frame of a stream: held gestures and motions, if the detector was
             created with `gestures`, and measures that cross limits.
-        hidden: Number of instances that were found beyond `max_instances`.
     """
 
     index: int
@@ -253,7 +252,7 @@ class Frame(Shown):
     motions: list[MotionEvent] = field(default_factory=list[MotionEvent])
     measures: list[dict[str, float | str | None]] = field(default_factory=list[dict[str, "float | str | None"]])
     events: list[Event] = field(default_factory=list[Event])
-    hidden: int = field(default=0, compare=False, repr=False)
+    _hidden: int = field(default=0, init=False, compare=False, repr=False)
     _image: Any = field(default=None, init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -264,11 +263,17 @@ class Frame(Shown):
     @property
     def total(self) -> int:
         """Return the number of instances found, also those beyond `max_instances`."""
-        return sum(1 for _ in self.all_results()) + self.hidden
+        return sum(1 for _ in self.all_results()) + self._hidden
 
-    def keep_image(self, image: Image) -> None:
-        """Remember an image (H, W, 3) as long as the caller keeps it, for `image`, `draw` and `show`."""
-        self._image = ref(image)
+    @classmethod
+    def of(cls, frame: Frame, image: Image, hidden: int = 0) -> Self:
+        """Return a frame with its image (H, W, 3) and the number of instances beyond `max_instances`.
+
+        It knows the image as long as the caller keeps it.
+        """
+        known = cls(*(getattr(frame, name) for name in Frame.__slots__ if not name.startswith("_")))
+        known._image, known._hidden = ref(image), hidden
+        return known
 
     def _frame(self) -> Frame:
         return self
@@ -334,4 +339,8 @@ class Frame(Shown):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Copy and pickle the frame without the image."""
-        return Frame, tuple(getattr(self, name) for name in Frame.__slots__ if name != "_image")
+        return Frame, tuple(getattr(self, name) for name in Frame.__slots__ if not name.startswith("_"))
+
+
+TrackedFrame: TypeAlias = Frame
+"""A frame of `sonjit.track`, with its image: another name of `Frame`."""

@@ -191,9 +191,7 @@ def _detect(
 def _with_images(session: Session, frames: Iterable[tuple[SourceFrame, Frame]]) -> Generator[tuple[Frame, SourceFrame]]:
     """Yield frames that know their images, with the source frames, which keep the images."""
     for source, frame in frames:
-        frame.hidden = session.hidden
-        frame.keep_image(source.rgb)
-        yield frame, source
+        yield Frame.of(frame, source.rgb, session.hidden), source
 
 
 def _with_last(frames: Iterable[T], *, ahead: bool) -> Generator[tuple[T, bool]]:
