@@ -86,7 +86,7 @@ def head_covered(rgb, bodies):
     return covered
 
 
-@pytest.mark.files("real/**/*.mp4")
+@pytest.mark.files("real/[tw]*/**/*.mp4")
 @pytest.mark.parametrize("kind", ["body", "hands", "face", pytest.param("holistic", marks=pytest.mark.nightly)])
 def test_clips_show_what_fast_shows(searches, kind, file):
     with open_source(file) as source:

@@ -16,6 +16,7 @@ from sonjit.media import rgb_from
 
 pytestmark = [pytest.mark.golden, pytest.mark.slow]
 FILES = {"models_dir", "detector_model", "landmark_model", "device", "camera"}  # not a property of results
+OF_MACHINE = {"engine", "precision", "threads"}  # alike for all kinds
 OF_STREAMS = {"smoothing", "search_interval", "static_image", "smooth_segmentation", "flip_horizontal"}
 NUMBERS = {"max_instances": 3, "search_interval": 2, "threads": 1, "hand_length": 0.2}
 NEEDED = {"hand_length": {"distance": True}, "smooth_segmentation": {"segmentation": True}}
@@ -36,7 +37,9 @@ def cases(left_out, nightly=()):
     """Yield kinds with each of their options. Some kinds are tested each night only."""
     for kind in ("hands", "face", "body", "holistic"):
         for name, option in options_of(KINDS[kind]).items():
-            if name not in FILES | left_out and (kind != "holistic" or name in OWN):
+            if name not in FILES | left_out | (OF_MACHINE if kind != "hands" else set()) and (
+                kind != "holistic" or name in OWN
+            ):
                 options = FAST[kind] | NEEDED.get(name, {}) | {name: value_of(option)}
                 marks = pytest.mark.nightly if kind in nightly else ()
                 yield pytest.param(kind, options, id=f"{kind}-{name}", marks=marks)
