@@ -14,7 +14,8 @@ from sonjit.results.classes import (
     Person,
     Phase,
 )
-from sonjit.results.containers import NO_ID, Frame, Results, TrackedFrame
+from sonjit.results.containers import NO_ID, Frame, Results
+from sonjit.results.containers import Frame as TrackedFrame  # a frame of `sonjit.track`
 from sonjit.results.schema import RESULT_TYPES, Box, Points, Result, Value, box_around, register_result, shortest_floats
 
 __all__ = [

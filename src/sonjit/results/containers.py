@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from pkgutil import resolve_name
-from typing import TYPE_CHECKING, Any, Literal, Self, SupportsIndex, TypeAlias, TypeVar, Unpack, cast, overload
+from typing import TYPE_CHECKING, Any, Literal, Self, SupportsIndex, TypeVar, Unpack, cast, overload
 from weakref import ref
 
 import numpy as np
@@ -340,7 +340,3 @@ class Frame(Shown):
     def __reduce__(self) -> tuple[Any, ...]:
         """Copy and pickle the frame without the image."""
         return Frame, tuple(getattr(self, name) for name in Frame.__slots__ if not name.startswith("_"))
-
-
-TrackedFrame: TypeAlias = Frame
-"""A frame of `sonjit.track`, with its image: another name of `Frame`."""
