@@ -11,13 +11,15 @@ from unittest.mock import Mock
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tests.support.moving_people import INDEX, body_with, frames_of, squat
 
 from sonjit import Body, Frame, InputError
 from sonjit.media import Header, draw_frame, open_writer
 from sonjit.media.sources.base import SourceFrame
 from sonjit.report import comparison, errors, fonts, joint_angles, pictures
-from sonjit.report.angles import filtered
+from sonjit.report.angles import filtered, local_rates
 from sonjit.report.contents import axis_ends
 from sonjit.report.motion_files import trc_text, write_motion
 from sonjit.report.recording import recording_of
@@ -403,6 +405,29 @@ def test_values_that_are_seen_for_a_moment_between_gaps_are_unknown():
     found = filtered(values, 30.0)
     assert np.flatnonzero(np.isfinite(found)).tolist() == [*range(20), 50, 51, 52]
     assert np.isfinite(filtered(values, 5.0)[40:42]).all()
+
+
+@pytest.mark.parametrize(("before_hz", "rate_hz"), [(30, 5), (60, 15), (5, 30), (30, 30)])
+def test_a_rate_that_changes_leaves_the_angles_of_a_movement_as_they_are_alone(before_hz, rate_hz):
+    """The filters are in seconds: a cosine of 2 s after 4 s at rest at another rate has the range that it has alone."""
+    times = np.arange(8 * rate_hz) / rate_hz
+    still = np.arange(4 * before_hz) / before_hz
+    movement = 120 + 50 * np.cos(np.pi * times)
+    alone = filtered(movement, local_rates(times))
+    after = filtered(np.append(np.full(len(still), movement[0]), movement), local_rates([*still, *(4 + times)]))
+    shown = after[len(still) :]
+    later = times > 0.5  # the edge of the recording is another neighbour than rest
+    np.testing.assert_allclose(shown[later], alone[later], atol=0.01)
+    assert (shown.min(), shown.max()) == pytest.approx((alone.min(), alone.max()), abs=0.5)
+
+
+@given(st.floats(4, 240), st.integers(2, 200))
+def test_the_rate_of_a_constant_recording_is_one_number(rate_hz, count):
+    times = np.round(np.arange(count) / rate_hz, 4)
+    rates = local_rates(times)
+    assert len(rates) == count
+    assert len(set(rates.tolist())) == 1
+    assert rates[0] == pytest.approx(rate_hz, rel=0.03)
 
 
 def test_a_page_names_the_joints_whose_ranges_depend_on_mirroring():

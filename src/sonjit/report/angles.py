@@ -22,6 +22,9 @@ ANGLES: Final = (*BODY_ANGLES, "trunk_lean_rad", "neck_flexion_rad")
 """Names of the angles of `angles_deg`, in order."""
 CUTOFF_HZ = 6.0  # cut-off frequency of the filter; movements of people contain little above it
 MAX_GAP_S = 0.2  # maximum duration of a gap that is interpolated
+_USUAL_RATE_HZ = 30.0  # of a recording of one frame
+_RATE_STEPS = 5  # steps before and after a frame that give its rate
+_RATE_TOLERANCE = 0.1  # largest change of a rate that counts as constant
 _MEDIAN_S = 0.1  # duration of the median that removes outliers
 _DEVIATION_S = math.sqrt(math.log(2)) / (2 * math.pi * CUTOFF_HZ)  # of the Gaussian that halves the power there
 _SKELETON = load_skeleton("body_blazepose33")
@@ -123,7 +126,9 @@ def _depth_bounds(points: FloatArray, world: FloatArray, sides: Sequence[tuple[i
     return [np.sqrt(np.maximum(longest**2 - length**2, 0)) for length in flat]
 
 
-def uncut_bodies(bodies: Sequence[Body | None], size: tuple[int, int], rate_hz: float) -> list[Body | None]:
+def uncut_bodies(
+    bodies: Sequence[Body | None], size: tuple[int, int], rate_hz: float | FloatArray
+) -> list[Body | None]:
     """Return bodies whose keypoints that the image cuts are not visible.
 
     These are keypoints outside the image, and each joint at an edge with the rest of its limb. When a person leaves the
@@ -133,7 +138,7 @@ def uncut_bodies(bodies: Sequence[Body | None], size: tuple[int, int], rate_hz: 
     Args:
         bodies: The person in each frame, or None.
         size: Width and height of the image in pixels.
-        rate_hz: Frames per second.
+        rate_hz: Frames per second, of the recording or around each frame (N,).
     """
     present = np.array([body is not None for body in bodies], np.bool_)
     pixels = np.full((len(bodies), 33, 2), np.nan)
@@ -174,13 +179,13 @@ def _inside(pixels: FloatArray, margin: FloatArray, size: tuple[int, int]) -> Bo
     return np.all((pixels >= margin) & (pixels < np.array(size) - margin), axis=-1)
 
 
-def _between(cut: BoolArray, present: BoolArray, rate_hz: float) -> BoolArray:
+def _between(cut: BoolArray, present: BoolArray, rate_hz: float | FloatArray) -> BoolArray:
     """Return the frames (N, 2) of short gaps between frames with a cut joint, also before and after the person's."""
-    result = np.zeros_like(cut)
+    result, steps_s = np.zeros_like(cut), 1 / np.broadcast_to(np.asarray(rate_hz, np.float64), len(cut))
     for side, column in enumerate((cut | ~present[:, None]).T):
         for begin, end in runs(~column):
             is_between = begin and end < len(cut) and cut[[begin - 1, end], side].any()
-            if is_between and (end - begin) / rate_hz <= _CUT_GAP_S:
+            if is_between and steps_s[begin:end].sum() <= _CUT_GAP_S + 1e-9:
                 result[begin:end, side] = True
     return result
 
@@ -210,36 +215,61 @@ def exchanged_sides(points: RealArray) -> BoolArray:
     return exchanged
 
 
-def filtered(values: RealArray, rate_hz: float) -> FloatArray:
+def local_rates(times: Sequence[float]) -> FloatArray:
+    """Return the frames per second (N,) around each frame at times in seconds; one rate where it hardly varies."""
+    steps = np.diff(np.asarray(times, np.float64))
+    if not len(steps) or not np.median(steps) > 0:
+        return np.full(len(times), _USUAL_RATE_HZ)
+    usual = float(np.median(steps))
+    padded = np.pad(np.where(steps > 0, steps, usual), (_RATE_STEPS, _RATE_STEPS - 1), mode="edge")
+    local = np.median(np.lib.stride_tricks.sliding_window_view(padded, 2 * _RATE_STEPS), axis=-1)
+    local = np.append(local, local[-1])[: len(times)]
+    is_constant = bool(np.all(np.abs(local / usual - 1) < _RATE_TOLERANCE))
+    return 1 / (np.full(len(times), usual) if is_constant else local)
+
+
+def filtered(values: RealArray, rate_hz: float | FloatArray) -> FloatArray:
     """Return values (N,) of a recording, in their unit, without outliers, short gaps and noise. NaN is unknown.
+
+    `rate_hz` are the frames per second of the recording, or around each frame (N,).
 
     A median over 0.1 s removes outliers, gaps up to 0.2 s are interpolated, and a Gaussian filter of 6 Hz, which delays
     nothing, removes noise. Longer gaps stay. Values between two gaps that are shorter than half the median are unknown,
     as their median is one of themselves.
     """
     result = np.asarray(values, np.float64).copy()
+    rates = np.broadcast_to(np.asarray(rate_hz, np.float64), result.shape)
+    clock = np.cumsum(1 / rates) - 1 / rates[:1]
     known = np.isfinite(result)
     for begin, end in runs(~known):
-        if begin and end < len(result) and (end - begin) / rate_hz <= MAX_GAP_S:
-            result[begin:end] = np.interp(np.arange(begin, end), [begin - 1, end], result[[begin - 1, end]])
-    half = round(_MEDIAN_S * rate_hz / 2)
+        if begin and end < len(result) and (1 / rates[begin:end]).sum() <= MAX_GAP_S + 1e-9:
+            result[begin:end] = np.interp(clock[begin:end], clock[[begin - 1, end]], result[[begin - 1, end]])
+    halves = np.array([round(_MEDIAN_S * rate / 2) for rate in rates.tolist()], np.intp)  # as half a window
     for begin, end in runs(np.isfinite(result)):
-        if end - begin <= half:
-            result[begin:end] = np.nan
-            continue
-        padded = np.pad(result[begin:end], half, mode="edge")
-        median = np.median(np.lib.stride_tricks.sliding_window_view(padded, 2 * half + 1), axis=-1)
-        result[begin:end] = _smoothed(median, rate_hz)
+        own = slice(begin, end)
+        medians = np.full(end - begin, np.nan)
+        for half in np.unique(halves[own]).tolist():
+            padded = np.pad(result[own], half, mode="edge")
+            median = np.median(np.lib.stride_tricks.sliding_window_view(padded, 2 * half + 1), axis=-1)
+            medians = np.where((halves[own] == half) & (end - begin > half), median, medians)
+        result[own] = _smoothed(medians, clock[own], rates[own])
     return result
 
 
-def _smoothed(values: FloatArray, rate_hz: float) -> FloatArray:
-    """Return the Gaussian mean of each value (N,) and its neighbours."""
-    deviation = _DEVIATION_S * rate_hz
-    reach = math.ceil(3 * deviation)
-    weights = np.exp(-0.5 * (np.arange(-reach, reach + 1) / deviation) ** 2)
-    ones = np.convolve(np.ones(len(values)), weights)[reach : reach + len(values)]
-    return np.convolve(values, weights)[reach : reach + len(values)] / ones
+def _smoothed(values: FloatArray, clock: FloatArray, rates: FloatArray) -> FloatArray:
+    """Return the Gaussian mean of each value (N,) at times (N,) and its neighbours, each weighed by its duration."""
+    result = np.full(len(values), np.nan)
+    reach = np.ceil(3 * _DEVIATION_S * rates).astype(np.intp)
+    total, weights = np.zeros(len(values)), np.zeros(len(values))
+    for shift in range(-int(reach.max(initial=0)), int(reach.max(initial=0)) + 1):
+        here = np.arange(max(0, -shift), min(len(values), len(values) - shift))
+        here = here[(np.abs(shift) <= reach[here]) & np.isfinite(values[here + shift])]
+        distance = (clock[here + shift] - clock[here]) / _DEVIATION_S
+        weight = np.exp(-0.5 * distance**2) / rates[here + shift]
+        total[here] += weight * values[here + shift]
+        weights[here] += weight
+    np.divide(total, weights, out=result, where=(weights > 0) & np.isfinite(values))
+    return result
 
 
 def runs(mask: BoolArray) -> list[tuple[int, int]]:
@@ -318,14 +348,14 @@ def _world(bodies: Sequence[Body | None]) -> FloatArray:
     return world
 
 
-def track_angles(bodies: Sequence[Body | None], rate_hz: float) -> tuple[FloatArray, FloatArray]:
+def track_angles(bodies: Sequence[Body | None], rate_hz: float | FloatArray) -> tuple[FloatArray, FloatArray]:
     """Return filtered angles (N, 12) of `ANGLES` and the tilts (N, 12) of their bones, in degrees.
 
     Ankles are measured without bounds of depth: the network's shin and foot have the same error of depth.
 
     Args:
         bodies: The person in each frame, or None.
-        rate_hz: Frames per second.
+        rate_hz: Frames per second, of the recording or around each frame (N,).
     """
     points, lifted = track_points(bodies), _lifted(bodies)
     values = angles_deg(points)

@@ -121,7 +121,7 @@ class Gait:
 def find_gait(
     bodies: Sequence[Body | None],
     times: Sequence[float],
-    rate_hz: float,
+    rate_hz: float | FloatArray,
     *,
     height_m: float | None = None,
     floor_m_per_px: float | None = None,
@@ -133,7 +133,7 @@ def find_gait(
     Args:
         bodies: The person in each frame, or None.
         times: Times of the frames in seconds.
-        rate_hz: Frames per second.
+        rate_hz: Frames per second, of the recording or around each frame (N,).
         height_m: Body height in metres, for the speed.
         floor_m_per_px: Metres of the floor below the person per pixel, for the speed in place of the height.
     """
@@ -173,17 +173,18 @@ def _direction(pixels: FloatArray) -> float:
     return 1.0 if np.nansum(forward) > 0 else -1.0
 
 
-def _peaks(values: FloatArray, rate_hz: float, prominence: float) -> list[int]:
+def _peaks(values: FloatArray, rate_hz: float | FloatArray, prominence: float) -> list[int]:
     """Return the indices of maxima of values (N,) that stand out by a prominence on both sides. NaN is unknown."""
-    reach = max(1, round(_MIN_STEP_S * rate_hz))
+    rates = np.broadcast_to(np.asarray(rate_hz, np.float64), values.shape).tolist()
     found: list[int] = []
     for k in np.flatnonzero(np.isfinite(values)).tolist():
         if not 0 < k < len(values) - 1 or not np.isfinite(values[[k - 1, k + 1]]).all():
             continue
+        reach = max(1, round(_MIN_STEP_S * rates[k]))
         near = values[max(k - reach, 0) : k + reach + 1]
         if values[k] < np.max(near[np.isfinite(near)]) or (found and k - found[-1] < reach):
             continue
-        window = round(_MAX_STEP_S * rate_hz)
+        window = round(_MAX_STEP_S * rates[k])
         sides = values[max(k - window, 0) : k], values[k + 1 : k + 1 + window]
         if all(np.isfinite(side).any() and values[k] - np.nanmin(side) >= prominence for side in sides):
             found.append(k)

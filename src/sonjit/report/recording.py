@@ -11,7 +11,7 @@ import numpy as np
 
 from sonjit._util import FloatArray, InputError
 from sonjit.report import errors
-from sonjit.report.angles import ANGLES, runs, track_angles, uncut_bodies
+from sonjit.report.angles import ANGLES, local_rates, runs, track_angles, uncut_bodies
 from sonjit.report.conventions import Convention
 from sonjit.report.documents import number
 from sonjit.report.gait import Gait, find_gait
@@ -382,8 +382,7 @@ def recording_of(
         raise InputError(f"--person {person}: {name} has {', '.join(f'#{each}' for each in sorted(ids))}")
     chosen = ids.most_common(1)[0][0] if person is None else person
     times = [frame.time or 0.0 for frame in frames]
-    steps = np.diff(times)
-    rate_hz = 1 / float(np.median(steps)) if len(steps) and np.median(steps) > 0 else 30.0
+    rate_hz = local_rates(times)
     bodies = _bodies_of(frames, chosen)
     if size is not None:
         bodies = uncut_bodies(bodies, size, rate_hz)
