@@ -48,11 +48,13 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "files(pattern): run once per file of SONJIT_TEST_DATA that matches, as `file`")
 
 
-def pytest_collection_modifyitems(items):
+def pytest_collection_modifyitems(config, items):
     """Put files of long tests first, so that no worker begins one when the others have nothing left."""
-    weights, costs = {"slow": 10, "browser": 10, "nightly": 100}, Counter()
+    is_left_out = "not nightly" in config.getoption("-m")
+    weights, costs = {"slow": 10, "browser": 40, "nightly": 100}, Counter()
     for item in items:
-        costs[item.path] += 1 + sum(weights.get(mark.name, 0) for mark in item.iter_markers())
+        if not (is_left_out and item.get_closest_marker("nightly")):
+            costs[item.path] += 1 + sum(weights.get(mark.name, 0) for mark in item.iter_markers())
     items.sort(key=lambda item: -costs[item.path])
 
 
