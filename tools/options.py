@@ -133,7 +133,7 @@ def _flag(name: str, option: Option) -> str:
 
 def server() -> str:
     """Return a table with a row per option that only the server has."""
-    found = {
+    options = {
         name: option
         for kind, entry in KINDS.items()
         for name, option in known_options(kind).items()
@@ -141,7 +141,7 @@ def server() -> str:
     }
     rows = [
         (f"`{name}`", option.type, f"`{_literal(option)}`", "hands" if name == "explain" else "all", option.help)
-        for name, option in found.items()
+        for name, option in options.items()
     ]
     return _table(("option", "type", "default", "kinds", "what it does"), rows)
 
@@ -156,13 +156,13 @@ def commands() -> str:
 
 def cli() -> str:
     """Return a section per command for the site, and the shared options at the end. Those of detectors have a page."""
-    found = list(_commands(build_app()))
-    counts = Counter(option for _, _, options in found for option in options if option[0].startswith("-"))
+    commands = list(_commands(build_app()))
+    counts = Counter(option for _, _, options in commands for option in options if option[0].startswith("-"))
     shared = sorted(option for option, count in counts.items() if count >= MIN_SHARED)
     on_page = {f"--{name.replace('_', '-')}": option.help for name, option in every_option().items()}
     of_detectors = [option for option in shared if option[1].startswith(on_page.get(_name(option), "\0"))]
     lines: list[str] = []
-    for name, description, options in found:
+    for name, description, options in commands:
         lines += [f"## sonjit {name}", "", description, ""]
         lines += [f"* `{label}`: {text}" for label, text in options if (label, text) not in shared]
         detection = [f"`{_name(option)}`" for option in options if option in of_detectors]

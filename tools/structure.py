@@ -112,7 +112,7 @@ def inherits_docstring(node: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
 
 def measure() -> dict[str, float]:
     """Return every measure by its name."""
-    found: dict[str, float] = {f"lines of Python, {name}": 0 for name in PACKAGES}
+    measures: dict[str, float] = {f"lines of Python, {name}": 0 for name in PACKAGES}
     names = (
         "constants and imports after the first function or class",
         f"functions over {MAX_FUNCTION} lines",
@@ -123,18 +123,18 @@ def measure() -> dict[str, float]:
         "dict[str, Any]",
         f"lines of TypeScript and pages over {MAX_WIDTH} characters",
     )
-    found |= dict.fromkeys(names, 0)
+    measures |= dict.fromkeys(names, 0)
     late, long, short, many, large, skipped, untyped, wide = names
     imports = arrays = shapes = units = 0
     for package in PACKAGES:
         for name, text, tree in modules(package):
             lines = text.count("\n")
-            found[f"lines of Python, {package}"] += lines
-            found[late] += late_statements(tree)
-            found[short] += fragments(tree)
-            found[large] += lines > MAX_FILE
-            found[skipped] += text.count("# fmt: skip")
-            found[untyped] += text.count("dict[str, Any]")
+            measures[f"lines of Python, {package}"] += lines
+            measures[late] += late_statements(tree)
+            measures[short] += fragments(tree)
+            measures[large] += lines > MAX_FILE
+            measures[skipped] += text.count("# fmt: skip")
+            measures[untyped] += text.count("dict[str, Any]")
             imports += sum(
                 (node.end_lineno or 0) - node.lineno + 1
                 for node in ast.walk(tree)
@@ -142,22 +142,22 @@ def measure() -> dict[str, float]:
             )
             may_have_many = any(part in name for part in MANY_PARAMETERS)
             for function in functions(tree):
-                found[long] += lines_of(function) > MAX_FUNCTION
-                found[many] += parameters_of(function) > MAX_PARAMETERS and not may_have_many
+                measures[long] += lines_of(function) > MAX_FUNCTION
+                measures[many] += parameters_of(function) > MAX_PARAMETERS and not may_have_many
             for function in public_functions(tree.body):
                 if takes_arrays(function) and not inherits_docstring(function):
                     docstring = ast.get_docstring(function) or ""
                     arrays += 1
                     shapes += bool(SHAPE.search(docstring))
                     units += bool(UNIT.search(docstring))
-    total = sum(found[f"lines of Python, {name}"] for name in PACKAGES)
+    total = sum(measures[f"lines of Python, {name}"] for name in PACKAGES)
     pages = {path for pattern in PAGES for path in PROJECT.glob(pattern)}
     for path in pages - {PROJECT / name for name in GENERATED}:
-        found[wide] += sum(len(line) > MAX_WIDTH for line in path.read_text("utf-8").splitlines())
-    found["import lines, per cent"] = round(100 * imports / total, 1)
-    found["public functions on arrays that state a shape, per cent"] = round(100 * shapes / arrays)
-    found["public functions on arrays that state a unit, per cent"] = round(100 * units / arrays)
-    return found
+        measures[wide] += sum(len(line) > MAX_WIDTH for line in path.read_text("utf-8").splitlines())
+    measures["import lines, per cent"] = round(100 * imports / total, 1)
+    measures["public functions on arrays that state a shape, per cent"] = round(100 * shapes / arrays)
+    measures["public functions on arrays that state a unit, per cent"] = round(100 * units / arrays)
+    return measures
 
 
 def main(option: str = "") -> str:

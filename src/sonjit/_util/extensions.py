@@ -145,8 +145,8 @@ def load_extensions(*groups: str) -> list[Extension]:
     with _lock:
         for group in groups or (EXTENSIONS,):
             if group not in _loaded:
-                _loaded[group] = found = []
-                found += [_load_entry_point(point) for point in _entry_points(group)]
+                _loaded[group] = extensions = []
+                extensions += [_load_entry_point(point) for point in _entry_points(group)]
             if group == EXTENSIONS:
                 _load_listed(_loaded[group])
         return [extension for group in groups or (EXTENSIONS,) for extension in _loaded[group]]
@@ -158,7 +158,7 @@ def _load_listed(loaded: list[Extension]) -> None:
         extension = Extension(name, VARIABLE, name)
         load = _file_loaders.get(Path(name).suffix, import_module)
         waits = name.endswith(_FILE_ENDING) and load is import_module
-        if not waits and all(known.target != name or known.package != VARIABLE for known in loaded):
+        if not waits and all(earlier.target != name or earlier.package != VARIABLE for earlier in loaded):
             loaded.append(_loaded_by(partial(load, name), extension, f"change {VARIABLE}"))
 
 
@@ -175,7 +175,7 @@ def _listed() -> list[str]:
 
 def extension_problems() -> str:
     """Return the problems of extensions as further sentences of an error message about an unknown name."""
-    problems = (extension.problem for found in _loaded.values() for extension in found)
+    problems = (extension.problem for extensions in _loaded.values() for extension in extensions)
     return "".join(f" {problem[0].upper()}{problem[1:]}." for problem in problems if problem)
 
 

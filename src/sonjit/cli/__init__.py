@@ -184,10 +184,12 @@ def _check_known(command: str) -> None:
         shown = shown_name(command)
         name = "camera:0" if word in CAMERA_WORDS else shown
         raise InputError(f"{shown} is an input, not a command. Name a command first, such as sonjit hands {name}")
-    known = {name: name for name in (*KINDS, *COMMANDS, *(name for names in PACKAGES.values() for name in names))}
-    known |= _OTHER_WORDS | {entry.list_name: name for name, entry in KINDS.items()}
-    nearest = get_close_matches(word, known, n=1)
-    hint = f"Did you mean {known[nearest[0]]}?" if nearest else "sonjit --help lists the commands."
+    command_of_word = {
+        name: name for name in (*KINDS, *COMMANDS, *(name for names in PACKAGES.values() for name in names))
+    }
+    command_of_word |= _OTHER_WORDS | {entry.list_name: name for name, entry in KINDS.items()}
+    nearest = get_close_matches(word, command_of_word, n=1)
+    hint = f"Did you mean {command_of_word[nearest[0]]}?" if nearest else "sonjit --help lists the commands."
     raise InputError(f"Unknown command {command}. {hint}")
 
 
@@ -196,11 +198,11 @@ def _check_options(app: App, command: str, words: Sequence[str]) -> None:
     before = words[: words.index("--") if "--" in words else None]
     options = {word.partition("=")[0] for word in before if word.startswith("--")} - {"--help", "--version"}
     if options and command in app and callable(app[command].default_command):
-        known = {name for argument in app[command].assemble_argument_collection() for name in argument.names}
-        for option in sorted(options - known):
+        names = {name for argument in app[command].assemble_argument_collection() for name in argument.names}
+        for option in sorted(options - names):
             if option in _OTHER_OPTIONS:
                 raise InputError(f"unknown option {option}. {_OTHER_OPTIONS[option]}")
-            if nearest := get_close_matches(option, known, n=1):
+            if nearest := get_close_matches(option, names, n=1):
                 raise InputError(f"unknown option {option}. Did you mean {nearest[0]}?")
 
 

@@ -141,6 +141,6 @@ def _precision() -> Iterator[Finding]:
 def _cameras() -> Finding:
     if sys.platform != "linux":
         return Finding("note", "cameras", "try: sonjit hands camera:0 --limit 30 --json")
-    found = sorted(int(p.name.removeprefix("video")) for p in Path("/dev").glob("video*") if p.name[5:].isdecimal())
-    listed = ", ".join(f"camera:{number}" for number in found)
-    return _note(bool(found), "cameras", listed or "none at /dev/video*")
+    numbers = sorted(int(p.name.removeprefix("video")) for p in Path("/dev").glob("video*") if p.name[5:].isdecimal())
+    listed = ", ".join(f"camera:{number}" for number in numbers)
+    return _note(bool(numbers), "cameras", listed or "none at /dev/video*")

@@ -166,22 +166,22 @@ def _output_requirements(
     """Return conditions under which options of outputs have no effect, each with its message."""
     save = None if output.save is None else str(output.save)
     is_table = save is not None and bool(Path(save).suffix) and not save.endswith("/")
-    known = find_format(save) if save is not None and is_table else None
+    table = find_format(save) if save is not None and is_table else None
     is_refined = getattr(options, "distance", False) or getattr(options, "keypoints", None) == "refined"
-    has_choice = is_table and (known is None or known.rows)
+    has_choice = is_table and (table is None or table.rows)
     is_styled = replace(style, anonymise="none") != DrawingStyle()
     has_angles = output.measures or output.count or output.events or str(save).endswith(".xlsx")
     return [
         (
             is_table
-            and known is None
+            and table is None
             and Path(str(save)).suffix.lower() in (*ANNOTATED_IMAGE_ENDINGS, *ANNOTATED_VIDEO_ENDINGS),
             f"--save {save}: a table has no images. Use --draw {save}",
         ),
         (save == "-", "--save - is not supported. For lines on standard output use --json"),
         (output.rows and not has_choice, f"--rows {output.rows} requires --save with a .csv, .parquet or .xlsx table"),
         (
-            output.bones and not (known and known.has_bones),
+            output.bones and not (table and table.has_bones),
             f"--bones {output.bones} requires --save with a .bvh, .glb or .vrma character",
         ),
         (style.errors and output.draw is None, "--draw-errors requires --draw"),
@@ -191,7 +191,7 @@ def _output_requirements(
         (output.degrees and not has_angles, "--degrees requires --measures, --count or --events"),
         (output.events and save is None and not output.json, "--events requires --save or --json"),
         (
-            output.events and not output.json and known and not known.has_events,
+            output.events and not output.json and table and not table.has_events,
             f"--events has no effect with --save {save}",
         ),
     ]

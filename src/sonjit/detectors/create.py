@@ -193,8 +193,8 @@ def detector_from(options: CommonOptions) -> Detector[Any]:
     )
     one_of_several = replace(options, threads=1, shared=True)
     custom = {"detector": options.detector_model, "landmark": options.landmark_model}
-    own = {role: file.name for role, file in custom.items() if file}
-    networks = {**entry.models[options.model].weights, **kind.networks, **own}
+    custom_files = {role: file.name for role, file in custom.items() if file}
+    networks = {**entry.models[options.model].weights, **kind.networks, **custom_files}
     return Detector(
         kind,
         new_tracker(),

@@ -164,7 +164,7 @@ class Results(Shown, list[R]):
         if not self:
             return np.empty((0, self._keypoint_count, 3), np.float32)
         points = [result.keypoints for result in self]
-        if len({len(own) for own in points}) > 1:
+        if len({len(keypoints) for keypoints in points}) > 1:
             raise InputError("the results have several numbers of keypoints. Select those of one kind")
         return np.array(points, np.float32)
 
@@ -271,9 +271,9 @@ class Frame(Shown):
 
         It knows the image as long as the caller keeps it.
         """
-        known = cls(*(getattr(frame, name) for name in Frame.__slots__ if not name.startswith("_")))
-        known._image, known._hidden = ref(image), hidden
-        return known
+        complete = cls(*(getattr(frame, name) for name in Frame.__slots__ if not name.startswith("_")))
+        complete._image, complete._hidden = ref(image), hidden
+        return complete
 
     def _frame(self) -> Frame:
         return self
@@ -318,9 +318,9 @@ class Frame(Shown):
         if self.source is not None:
             result["source"] = self.source
         for name in RESULT_TYPES:
-            found = self.results(name)
-            if found or name in lists:
-                result[name] = [instance.to_dict(full=True) for instance in found]
+            results = self.results(name)
+            if results or name in lists:
+                result[name] = [instance.to_dict(full=True) for instance in results]
         if self.motions:
             result["motions"] = [motion.to_dict() for motion in self.motions]
         if self.events:

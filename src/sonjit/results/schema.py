@@ -413,7 +413,9 @@ def results_to_json(results: Sequence[Result], additions: Sequence[JsonObject] |
     remaining = iter(additions or ())
     records = [result.to_dict(full=full) for result in results]
     for result, record in zip(results, records, strict=True):
-        found = [record[key] for key, _ in result.members.values()] if result.members else [record]
-        for part, own in zip(result.parts, cast("list[JsonObject]", [*filter(None, found)]), strict=True):
-            own |= ({"skeleton": part.skeleton.name} if full else {}) | next(remaining, {})
+        part_records = [record[key] for key, _ in result.members.values()] if result.members else [record]
+        for part, part_record in zip(
+            result.parts, cast("list[JsonObject]", [*filter(None, part_records)]), strict=True
+        ):
+            part_record |= ({"skeleton": part.skeleton.name} if full else {}) | next(remaining, {})
     return json_from(records)

@@ -157,8 +157,8 @@ def make_options(entry: KindEntry, values: Mapping[str, object]) -> CommonOption
     defaults: dict[str, object] = {"kind": entry.name, "model": model.name}
     defaults["min_detection_score"] = model.min_detection_score
     defaults["has_own_limit"] = "max_instances" in checked
-    known: Any = defaults | checked  # checked against the types of the fields
-    return entry.options(**known)
+    complete: Any = defaults | checked  # checked against the types of the fields
+    return entry.options(**complete)
 
 
 def options_for(kind: str, **values: object) -> CommonOptions:
