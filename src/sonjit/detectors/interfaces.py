@@ -38,6 +38,8 @@ class Kind(ABC, Generic[O, R]):
     # Mean presence from which an instance stays tracked although no key frame shows it. Inf: it never does, because the
     # network also gives other things a high presence.
     certain_presence: ClassVar[float] = math.inf
+    # Probability in a key frame from which an instance is shown before a second key frame shows it.
+    sure_score: ClassVar[float] = 0.8
     keypoint_count: int | None = None  # of each result; None if all results of its type have the same number
     networks: Mapping[str, str] = MappingProxyType({})  # names of its files that are not in the catalogue, by role
 

@@ -92,7 +92,7 @@ class Detector(files.Closing, Generic[R]):
         self._schedule = Schedule(options.search_interval, options.sparse_from)
         self._key_frames: KeyFrames[Any] | None = None
         if search is not None and options.has_key_frames:
-            self._key_frames = KeyFrames(search, self._schedule, kind.certain_presence)
+            self._key_frames = KeyFrames(search, self._schedule, kind.certain_presence, kind.sure_score)
         self._live = live
         self._scenes = Scenes()
         self._state = _State.OPEN

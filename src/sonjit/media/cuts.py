@@ -96,11 +96,12 @@ class Scenes:
             return self._scene
         last = self._views[-1]
         if view.grey.shape != last.grey.shape or time_s < last.time_s or not self._continues(last, view):
-            self._begin(view)
+            self._begin(view, last)
         else:
             self._views.append(view)
-            if self._is_dissolved() or (time_s - self._began_s < self._settings.flash_s and self._former_of(view)):
-                self._begin(view)
+            is_flash = time_s - self._began_s < self._settings.flash_s and self._former_of(view) is not None
+            if is_flash or self._is_dissolved():
+                self._begin(view, self._views[0])
         while time_s - self._views[0].time_s > self._settings.dissolve_s:
             self._views.popleft()
         self._is_interrupted = False
@@ -121,10 +122,10 @@ class Scenes:
     def _is_alike(self, a: _View, b: _View) -> bool:
         return _correlation(a.grey, b.grey, self._settings.reach) >= self._settings.alike
 
-    def _begin(self, view: _View) -> None:
-        """Start a new scene, or return to a remembered one that looks like a frame."""
+    def _begin(self, view: _View, before: _View) -> None:
+        """Start a new scene, or return to a remembered one that looks like a frame. `before` shows the current one."""
         memory_s, shape = self._settings.memory_s, view.grey.shape
-        left = self._scene, self._views[-1]
+        left = self._scene
         self._former = {
             number: former
             for number, former in self._former.items()
@@ -134,7 +135,7 @@ class Scenes:
         if back is None:
             self._count += 1
         self._scene, self._began_s = self._count if back is None else back, view.time_s
-        self._former[left[0]] = left[1]
+        self._former[left] = before
         self._views.clear()
         self._views.append(view)
 

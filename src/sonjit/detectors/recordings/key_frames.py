@@ -35,8 +35,6 @@ class SupportSettings:
     """Number of key frames in a row that do not show a track, after which it ends."""
     least: float = 0.2
     """Minimum probability of an instance of a key frame that supports a track."""
-    sure: float = 0.8
-    """Probability from which an instance is shown at once. A second key frame must support others."""
     border: float = 0.05
     """Distance from the border of the image at which a lost instance has left, in sizes of the instance."""
 
@@ -64,7 +62,8 @@ class KeyFrame(NamedTuple, Generic[O]):
 class KeyFrames(Generic[O]):
     """Search key frames, and decide which tracks they support.
 
-    A track of at least `certain_presence` since its last support stays without support; see `Kind.certain_presence`.
+    A track of at least `certain_presence` since its last support stays without support. An instance of at least
+    `sure_score` is shown at once, and a second key frame must support others; see `Kind`.
     """
 
     def __init__(
@@ -72,10 +71,12 @@ class KeyFrames(Generic[O]):
         search: StillSearch[O],
         schedule: Schedule,
         certain_presence: float,
+        sure_score: float,
         settings: SupportSettings = SupportSettings(),
     ) -> None:
         self.schedule = schedule
-        self._search, self._settings, self._certain_presence = search, settings, certain_presence
+        self._search, self._settings = search, settings
+        self._certain_presence, self._sure_score = certain_presence, sure_score
         self._support: WeakKeyDictionary[Track[O], _Support] = WeakKeyDictionary()
 
     def reset(self) -> None:
@@ -124,7 +125,8 @@ class KeyFrames(Generic[O]):
             agrees = False
             support.failures += 1
             is_doubtful = support.presence < self._certain_presence * support.frames
-            if support.failures >= min(self._settings.unsupported, max(support.count, 1)) and is_doubtful:
+            failures = self._settings.unsupported if self.confirms(track) else 1
+            if support.failures >= failures and is_doubtful:
                 ended[track] = support.last_s
         self.schedule.done(now_s, agrees=agrees, has_new=has_new)
         if not agrees:
@@ -134,7 +136,7 @@ class KeyFrames(Generic[O]):
     def confirms(self, track: Track[O]) -> bool:
         """Check whether a track may be shown: a key frame or the network is sure of it, or two key frames show it."""
         support = self._support.get(track)
-        return support is not None and (support.best >= self._settings.sure or support.count > 1)
+        return support is not None and (support.best >= self._sure_score or support.count > 1)
 
     def is_refused(self, track: Track[O]) -> bool:
         """Check whether a track waits for a second key frame, or the first one does not show it."""
@@ -143,7 +145,7 @@ class KeyFrames(Generic[O]):
 
     def is_sure(self, found: O) -> bool:
         """Check whether an instance of a key frame may be shown without a track."""
-        return found.score >= self._settings.sure
+        return found.score >= self._sure_score
 
     def join(self, track: Track[O], earlier: Track[O]) -> None:
         """Add the support of an earlier track of the same instance."""
