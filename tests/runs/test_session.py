@@ -48,6 +48,9 @@ class Script(Detector):
     def finish(self):
         return []
 
+    def reset(self):
+        """Forget nothing: the angles go on."""
+
 
 class Clip(Source):
     """Frames without a file."""

@@ -48,6 +48,7 @@ class Schedule:
         self._last_s = -math.inf
         self._agreeing = 0
         self._urgent_s: float | None = None  # time to the next key frame; None if none is urgent
+        self._is_lost = False  # the next key frame shows whether a lost instance is still there
         self._is_proposed = False  # the next key frame shows whether a proposal is an instance
         self._loss_s, self._proposal_s = self._settings.urgent_interval_s, 0.0
 
@@ -75,11 +76,14 @@ class Schedule:
         self._since_search += 1
 
     def hurry(self) -> None:
-        """Ask for a key frame soon, because an instance was lost that did not leave, or is doubtful.
-
-        After urgent key frames without a new instance, the next one waits.
-        """
+        """Ask for a key frame soon, because an instance was lost that did not leave, or later after some in vain."""
+        self._is_lost = True
         self._urgent_s = self._loss_s if self._urgent_s is None else min(self._urgent_s, self._loss_s)
+
+    def verify(self) -> None:
+        """Ask for a key frame soon, because an instance is doubtful."""
+        interval_s = self._settings.urgent_interval_s
+        self._urgent_s = interval_s if self._urgent_s is None else min(self._urgent_s, interval_s)
 
     def propose(self) -> None:
         """Ask for a key frame at once, because the published search proposes an instance, or later after refusals."""
@@ -110,10 +114,11 @@ class Schedule:
         settings = self._settings
         if has_new:
             self._loss_s, self._proposal_s = settings.urgent_interval_s, 0.0
-        elif self._urgent_s is not None:
-            longer_s = min(2 * self._loss_s, settings.interval_s)
-            self._proposal_s = self._loss_s if self._is_proposed else self._proposal_s
-            self._loss_s = longer_s
-        self._is_proposed = False
+        else:
+            if self._is_proposed:
+                self._proposal_s = min(max(2 * self._proposal_s, settings.urgent_interval_s), settings.interval_s)
+            if self._is_lost:
+                self._loss_s = min(2 * self._loss_s, settings.interval_s)
+        self._is_lost = self._is_proposed = False
         self._last_s, self._urgent_s = max(now_s, self._last_s), None
         self._agreeing = self._agreeing + 1 if agrees else 0

@@ -129,8 +129,8 @@ class KeyFrames(Generic[O]):
             if support.failures >= failures and is_doubtful:
                 ended[track] = support.last_s
         self.schedule.done(now_s, agrees=agrees, has_new=has_new)
-        if not agrees:
-            self.schedule.hurry()
+        if any(self._support[track].failures == 1 or not self.confirms(track) for track in shown):
+            self.schedule.verify()
         return ended
 
     def confirms(self, track: Track[O]) -> bool:
