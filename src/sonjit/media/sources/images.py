@@ -76,7 +76,7 @@ _WIDE: Final = (9, 11, 12)  # numbers of primaries: BT.2020 and P3
 _SRGB: Final = (0.45455, 0.3127, 0.329, 0.64, 0.33, 0.3, 0.6, 0.15, 0.06)  # gamma and primaries, as in a PNG
 _MORE_IMAGES: Final = "only the first image of the file is read"
 _MAX_PROFILES: Final = 8  # number of profiles whose transformation is kept
-_STRIP_PIXELS: Final = 1 << 18  # number of pixels that are converted at a time
+_STRIP_PIXELS: Final = 1 << 16  # number of pixels that are converted at a time
 _MAX_FILES: Final = 16  # number of files of a source by which the range of all is known
 _lock = threading.Lock()
 _quiet_threads = 0
@@ -414,14 +414,20 @@ def _rgb_of(image: "Pixels", to_srgb: "ImageCmsTransform | None" = None) -> Imag
     """Return pixels of any mode of Pillow as RGB (H, W, 3), in strips that remain in the processor's cache."""
     image.load()
     image.info.pop("transparency", None)  # otherwise a warning of Pillow
-    rgb = np.empty((image.height, image.width, 3), np.uint8)
     rows = max(1, _STRIP_PIXELS // image.width)
+    if rows >= image.height:
+        return np.array(_strip_of(image, to_srgb))
+    rgb = np.empty((image.height, image.width, 3), np.uint8)
     for top in range(0, image.height, rows):
         strip = image.crop((0, top, image.width, min(top + rows, image.height)))
-        if to_srgb is not None:
-            strip = to_srgb.apply(strip.convert(to_srgb.input_mode))
-        rgb[top : top + rows] = np.asarray(strip.convert("RGB"))
+        rgb[top : top + rows] = _strip_of(strip, to_srgb)
     return rgb
+
+
+def _strip_of(image: "Pixels", to_srgb: "ImageCmsTransform | None") -> Image:
+    if to_srgb is not None:
+        image = to_srgb.apply(image if image.mode == to_srgb.input_mode else image.convert(to_srgb.input_mode))
+    return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
 
 
 def _not_read(still: _Still, data: bytes, geometry: Geometry) -> Iterator[str]:
