@@ -18,11 +18,11 @@ from .conftest import LITE, answer, configure, frame_message, jpeg_of, open_stre
 @pytest.mark.slow
 def test_a_stream_gives_what_a_detector_gives(weights, listen, frames):
     with open_stream(listen()) as socket:
-        loading, ready = configure(socket, LITE | {"max_instances": 2}, measures=True)
+        loading, ready = configure(socket, LITE | {"max_instances": 2, "search": "fast"}, measures=True)
         assert loading == {"type": "loading", "model": "hands-lite", "done": 0, "of": 1}
         assert ready["detectors"][0]["smoothing"] == "one_euro"
         answers = [answer(socket, 7 + i, data, time=i / 30) for i, data in enumerate(frames)]
-    with sonjit.create_detector("hands", model="lite", max_instances=2) as detector:
+    with sonjit.create_detector("hands", model="lite", max_instances=2, search="fast") as detector:
         expected = [
             [result.to_dict(full=True) for result in detector.detect(data, time=i / 30)]
             for i, data in enumerate(frames)

@@ -49,7 +49,7 @@ class SceneSettings:
 
 
 class _View(NamedTuple):
-    """A frame: time in seconds, grey thumbnail (h, w), and histogram of its colours with sum 1."""
+    """A frame: time in seconds, grey thumbnail (h, w), and histogram of its colours without black, with sum 1."""
 
     time_s: float
     grey: Float32Array
@@ -172,7 +172,8 @@ def _view_of(rgb: Image, time_s: float) -> _View:
         rgb = np.asarray(cv2.resize(rgb, sampled, interpolation=cv2.INTER_NEAREST), np.uint8)
     small = np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), np.uint8)
     counts = cv2.calcHist([small], [0, 1, 2], None, [_BINS] * 3, [0, 256] * 3)
-    colours = np.asarray(counts.ravel() / counts.sum(), np.float32)
+    counts[0, 0, 0] = 0  # black bars, and darkness, which tell nothing about a scene
+    colours = np.asarray(counts.ravel() / max(counts.sum(), 1.0), np.float32)
     return _View(time_s, np.asarray(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY), np.float32), colours)
 
 
