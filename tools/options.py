@@ -366,6 +366,19 @@ def cpu_class(flags: Sequence[str], precision: str) -> str:
     )
 
 
+def web_speed() -> str:
+    """Return the processor time and bytes of each package, of `benchmarks/web.py`."""
+    result = json.loads((RESULTS / "web-epyc-2cores.json").read_text("utf-8"))
+    rows = [
+        (row["case"], row["side"], f"{row['cpu_ms']:.0f}", f"{row['mb']:.1f}", f"{row['found']:.2f}")
+        for row in result["rows"]
+        if not row["camera"]
+    ]
+    head = ("case", "package", "CPU ms of an image", "MB", "instances found")
+    where = f"{result['machine']['cores']} cores, {result['machine']['date']}"
+    return _table(head, rows) + f"\n{where}; `python benchmarks/web.py PEER`, tasks-vision {result['peer']}.\n"
+
+
 def app_speed() -> str:
     """Return the speed of the server."""
     result = json.loads((RESULTS / "server-epyc-2cores.json").read_text("utf-8"))
@@ -408,6 +421,7 @@ SECTIONS: dict[str, Callable[[], str]] = {
         speed,
         speed_short,
         speed_classes,
+        web_speed,
         app_speed,
         torture,
     )

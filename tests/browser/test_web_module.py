@@ -11,7 +11,7 @@ import pytest
 
 from ..support.bundled_goldens import frames_of, read_golden  # noqa: TID252  # tests of detectors also read them
 from .conftest import run
-from .web_module import PARTS, TRACK, distances, golden_of, in_python, offsets
+from .web_module import PARTS, PROJECT, TRACK, distances, golden_of, in_python, offsets
 
 pytestmark = pytest.mark.browser
 
@@ -333,3 +333,37 @@ def test_faces_of_selfie_views_are_as_python_finds_them(both, data, golden_frame
     options = {"model": model, "search": "fast", "mirrored": True}
     ((face,),), ((expected,),) = both("face", [rgb], options, "detect")
     assert distances([face], [expected.keypoints])[0] < 0.5
+
+
+@pytest.mark.slow
+def test_videos_and_canvases_give_the_results_of_their_pixels(web_page, site):
+    """The worker copies their frames. Mirrored images, and canvases with transparent parts, are the same too."""
+    site.files["/clip.mp4"] = "video/mp4", (PROJECT / "src/sonjit/_util/assets/demo.mp4").read_bytes()
+    found = run(web_page, """
+        const video = Object.assign(document.createElement("video"), {src: "/clip.mp4", muted: true});
+        await new Promise((next) => Object.assign(video, {onseeked: next, currentTime: 2, preload: "auto"}));
+        const canvas = new OffscreenCanvas(video.videoWidth, video.videoHeight);
+        const pen = canvas.getContext("2d");
+        pen.drawImage(video, 0, 0);
+        const plain = pen.getImageData(0, 0, canvas.width, canvas.height);
+        const detector = await kit.LocalDetector.create("hands", {model: "lite", search: "fast"});
+        const found = {};
+        const pointsOf = ({hands}) => hands.map(({keypoints}) => keypoints.map(({x, y}) => [x, y]));
+        for (const flip of [false, true]) {
+            const images = {plain, video, canvas, bitmap: await createImageBitmap(canvas)};
+            for (const [name, image] of Object.entries(images)) {
+                const answer = await detector.track(image, {time: 0, flip});
+                detector.reset();
+                found[`${name} ${flip}`] = [answer.width, answer.height, pointsOf(answer)];
+            }
+        }
+        pen.clearRect(0, 0, 9, canvas.height);
+        found["clear false"] = [canvas.width, canvas.height, pointsOf(await detector.track(canvas, {time: 0}))];
+        detector.close();
+        return found;
+    """)  # fmt: skip
+    for name, (width, height, hands) in found.items():
+        expected = found[f"plain {name.split()[1]}"]
+        assert (width, height, len(hands)) == (expected[0], expected[1], len(expected[2])), name
+        np.testing.assert_allclose(hands, expected[2], atol=2, err_msg=name)
+    assert len(found["plain true"][2]) > 0

@@ -71,7 +71,7 @@ def theirs(web_page, site):
         if web_page.execute_script("return globalThis.theirs?.name") != name:
             opened_for_theirs(web_page, name)
         web_page.expected.append(f"{name}_solution")  # what MediaPipe logs
-        return f"{put_theirs(site, name)}/{name}.js"
+        return f"{put_theirs(site, '@mediapipe/' + name)}/{name}.js"
 
     return address
 

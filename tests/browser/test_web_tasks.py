@@ -10,7 +10,7 @@ from sonjit.compat import mediapipe as mp
 from sonjit.weights import find_weight
 
 from .conftest import opened_for_theirs, run
-from .web_module import put_theirs
+from .web_module import TASKS_VISION, put_theirs
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 NEAR_PX = 0.5
@@ -52,11 +52,12 @@ DRAW = """
 """
 
 
-@pytest.fixture
-def theirs(web_page, site):
-    """Return the address of MediaPipe's module, for a new page."""
-    opened_for_theirs(web_page, "tasks-vision")
-    return f"{put_theirs(site, 'tasks-vision')}/vision_bundle.mjs"
+@pytest.fixture(params=TASKS_VISION, ids=["0.10.21", "1.1.0"])
+def theirs(web_page, site, request):
+    """Return the address of a version of MediaPipe's module, for a new page."""
+    opened_for_theirs(web_page, request.param)
+    web_page.expected.append("/v1/log")  # 1.1.0 sends a request to its maker's log server
+    return f"{put_theirs(site, request.param)}/vision_bundle.mjs"
 
 
 @pytest.fixture

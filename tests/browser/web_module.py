@@ -46,15 +46,18 @@ def put_page_modules_on(site):
         site.files[f"/{path.relative_to(folder).as_posix()}"] = (TYPES[".js"], path.read_bytes())
 
 
+TASKS_VISION = ("@mediapipe/tasks-vision", "tasks-vision-1")  # 0.10.21 and 1.1.0
+
+
 def put_theirs(site, name):
     """Put a package of MediaPipe on a site, or skip the test, and return the address of its folder."""
-    package = WEB / "node_modules" / "@mediapipe" / name
+    package = WEB / "node_modules" / name
     if not package.is_dir():
-        pytest.skip(f"@mediapipe/{name} is not installed: npm has no network, or type: make web")
+        pytest.skip(f"{name} is not installed: npm has no network, or type: make web")
     for path in package.rglob("*"):
         if path.suffix in TYPES:
             site.files[f"/theirs/{path.relative_to(package.parent).as_posix()}"] = TYPES[path.suffix], path.read_bytes()
-    return f"/theirs/{name}"
+    return f"/theirs/{package.name}"
 
 
 def in_python(kind, frames, options, call="track"):

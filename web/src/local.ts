@@ -4,6 +4,7 @@ import { decode, draw, type ImageLike } from "./tfjs.js";
 import { CLASSIFIER_SIDE, type ImageClass } from "./classes.js";
 import { WEIGHTS, type Role } from "./data.js";
 import type { Accelerator } from "./network.js";
+import { mirror } from "./pixels.js";
 import { kindOf, settingsOf, type LocalOptions, type Settings } from "./options.js";
 import {
   withNamedKeypoints,
@@ -76,8 +77,12 @@ export class LocalDetector {
   #canvas = new OffscreenCanvas(1, 1);
   /** Image of the stream that is being processed, and the newest image that waits. */
   #running: Promise<unknown> | null = null;
-  #newest: { image: Sent; time: number | null; answer: PromiseWithResolvers<LocalAnswer> } | null =
-    null;
+  #newest: {
+    image: Sent;
+    flip: boolean;
+    time: number | null;
+    answer: PromiseWithResolvers<LocalAnswer>;
+  } | null = null;
 
   private constructor(
     private readonly worker: Worker,
@@ -146,8 +151,8 @@ export class LocalDetector {
       );
     const sent = imageFor(image, flip, this.#canvas);
     const answer = this.#newest?.answer ?? Promise.withResolvers<LocalAnswer>();
-    if (this.#newest?.image instanceof ImageBitmap) this.#newest.image.close();
-    this.#newest = { image: sent, time, answer };
+    if (this.#newest && "close" in this.#newest.image) this.#newest.image.close();
+    this.#newest = { image: sent, flip, time, answer };
     if (this.#running === null) void this.#processNewest();
     return answer.promise;
   }
@@ -155,7 +160,7 @@ export class LocalDetector {
   /** Find the instances in a still. */
   async detect(image: ImageLike, { flip = false } = {}): Promise<LocalAnswer> {
     const sent = imageFor(image instanceof Blob ? await decode(image) : image, flip);
-    return this.#resultOf(await this.#request({ type: "detect", image: sent }, sent));
+    return this.#resultOf(await this.#request({ type: "detect", image: sent, flip }, sent));
   }
 
   /**
@@ -219,9 +224,9 @@ export class LocalDetector {
   /** Send the waiting image, if there is one, and wait for its results. */
   async #sendNewest(): Promise<void> {
     if (this.#newest === null) return;
-    const { image, time, answer } = this.#newest;
+    const { image, flip, time, answer } = this.#newest;
     this.#newest = null;
-    await this.#request({ type: "track", image, time }, image).then(
+    await this.#request({ type: "track", image, flip, time }, image).then(
       (found) => answer.resolve(this.#resultOf(found)),
       (error: unknown) => {
         // an image of another site makes a canvas unreadable
@@ -245,7 +250,7 @@ export class LocalDetector {
     const id = this.#next++;
     const pending = Promise.withResolvers<Answered>();
     this.#pending.set(id, pending);
-    this.worker.postMessage({ ...request, id }, image instanceof ImageBitmap ? [image] : []);
+    this.worker.postMessage({ ...request, id }, image && "close" in image ? [image] : []);
     return pending.promise;
   }
 
@@ -377,12 +382,36 @@ function startWorker(url: string): Worker {
  * default a new one.
  */
 function imageFor(image: Exclude<ImageLike, Blob>, flip: boolean, canvas?: OffscreenCanvas): Sent {
+  const frame = frameOf(image);
+  if (frame) return frame;
   if (!(image instanceof ImageData)) return draw(image, flip, canvas).transferToImageBitmap();
   const { width, height } = image;
-  const data = image.data.slice();
-  if (flip) {
-    const pixels = new Uint32Array(data.buffer);
-    for (let y = 0; y < height; y++) pixels.subarray(y * width, (y + 1) * width).reverse();
+  const copy = { width, height, data: image.data.slice() };
+  if (flip) mirror(copy);
+  return copy;
+}
+
+/**
+ * Return the current content of a video, bitmap or canvas as a frame, whose pixels the worker
+ * copies. Return null if the browser has no frames, or does not state their rotation: a canvas shows
+ * videos upright.
+ */
+function frameOf(image: Exclude<ImageLike, Blob>): VideoFrame | null {
+  if (!("VideoFrame" in globalThis) || !("rotation" in VideoFrame.prototype)) return null;
+  const kinds = [HTMLVideoElement, ImageBitmap, HTMLCanvasElement, OffscreenCanvas];
+  if (!kinds.some((kind) => image instanceof kind)) return null;
+  const [width, height] =
+    image instanceof HTMLVideoElement
+      ? [image.videoWidth, image.videoHeight]
+      : [image.width, image.height];
+  try {
+    const frame = new VideoFrame(image as HTMLVideoElement, { timestamp: 0 });
+    const { rotation, flip } = frame as VideoFrame & { rotation: number; flip: boolean };
+    const { width: columns, height: rows } = frame.visibleRect ?? { width: 0, height: 0 };
+    if (!rotation && !flip && columns === width && rows === height) return frame;
+    frame.close();
+  } catch {
+    // it is empty, or shows an image of another site: the canvas reports it
   }
-  return { width, height, data };
+  return null;
 }

@@ -185,6 +185,12 @@ export function letterboxInto(image: Pixels, to: Input): void {
   });
 }
 
+/** Mirror an image in place. */
+export function mirror({ width, height, data }: Pixels): void {
+  const pixels = new Uint32Array(data.buffer, data.byteOffset, width * height);
+  for (let y = 0; y < height; y++) pixels.subarray(y * width, (y + 1) * width).reverse();
+}
+
 /** Return a part of an image, mirrored on request. */
 export function cut(
   image: Pixels,

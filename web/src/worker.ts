@@ -15,7 +15,7 @@ import {
   type NetworkShape,
 } from "./network.js";
 import type { Settings } from "./options.js";
-import type { Pixels } from "./pixels.js";
+import { mirror, type Pixels } from "./pixels.js";
 import type { AnyDetector, Event, Results, StreamEnd } from "./results.js";
 import type { BystanderSearch, Covered } from "./search/bystanders.js";
 
@@ -42,8 +42,8 @@ export interface NetworkPlace {
   readonly name: string | null; // name of the published network; null for a custom network
 }
 
-/** An image for the worker. */
-export type Sent = ImageBitmap | Pixels;
+/** An image for the worker. The worker closes images and frames. */
+export type Sent = ImageBitmap | VideoFrame | Pixels;
 
 export type Request =
   | {
@@ -57,9 +57,15 @@ export type Request =
       readonly id: number;
       readonly type: "track";
       readonly image: Sent;
+      readonly flip: boolean; // mirror a frame of a video; other images are mirrored
       readonly time: number | null;
     }
-  | { readonly id: number; readonly type: "detect"; readonly image: Sent }
+  | {
+      readonly id: number;
+      readonly type: "detect";
+      readonly image: Sent;
+      readonly flip: boolean;
+    }
   | {
       readonly id: number;
       readonly type: "cover";
@@ -87,6 +93,13 @@ export interface Reply {
   readonly error?: string; // error message, if the request failed
 }
 
+const OPAQUE = ["I420", "NV12", "RGBX", "BGRX", "I422", "I444"]; // formats of frames
+
+const sizeOf = (image: ImageBitmap | VideoFrame): [number, number] =>
+  image instanceof ImageBitmap
+    ? [image.width, image.height]
+    : [image.displayWidth, image.displayHeight];
+
 /**
  * Reads all images into one buffer. With a new buffer for each image, memory fills up faster than
  * browsers collect it.
@@ -97,11 +110,18 @@ class ImageReader {
   // pages without TLS have no video frames, and in some browsers frames cannot be copied as RGBA
   #hasFrames = "VideoFrame" in globalThis;
 
-  /** Return the pixels of an image. They are valid until the next image is read. */
-  async read(image: Sent): Promise<Pixels> {
-    if (!(image instanceof ImageBitmap)) return image;
+  /**
+   * Return the pixels of an image. They are valid until the next image is read.
+   *
+   * @param flip mirror a frame of a video
+   */
+  async read(image: Sent, flip = false): Promise<Pixels> {
+    if ("data" in image) return image;
     try {
-      return (this.#hasFrames ? await this.#copyFrame(image) : null) ?? this.#draw(image);
+      const pixels = (this.#hasFrames ? await this.#copyFrame(image) : null) ?? this.#draw(image);
+      if (image instanceof ImageBitmap || !flip) return pixels;
+      mirror(pixels);
+      return pixels;
     } finally {
       image.close();
     }
@@ -111,27 +131,28 @@ class ImageReader {
    * Copy an opaque image. Return null for a transparent one, because frames have colours multiplied
    * by alpha.
    */
-  async #copyFrame(image: ImageBitmap): Promise<Pixels | null> {
-    const { width, height } = image;
+  async #copyFrame(image: ImageBitmap | VideoFrame): Promise<Pixels | null> {
+    const [width, height] = sizeOf(image);
     if (this.#pixels?.width !== width || this.#pixels.height !== height) {
       this.#pixels = { width, height, data: new Uint8ClampedArray(4 * width * height) };
     }
     const { data } = this.#pixels;
-    const frame = new VideoFrame(image, { timestamp: 0 });
+    const frame = image instanceof ImageBitmap ? new VideoFrame(image, { timestamp: 0 }) : image;
+    const isOpaque = OPAQUE.includes(frame.format ?? "");
     try {
       await frame.copyTo(data, { format: "RGBA", layout: [{ offset: 0, stride: 4 * width }] });
     } catch {
       this.#hasFrames = false;
       return null;
     } finally {
-      frame.close();
+      if (frame !== image) frame.close();
     }
-    for (let at = 3; at < data.length; at += 4) if (data[at] !== 255) return null;
+    for (let at = 3; !isOpaque && at < data.length; at += 4) if (data[at] !== 255) return null;
     return this.#pixels;
   }
 
-  #draw(image: ImageBitmap): Pixels {
-    const { width, height } = image;
+  #draw(image: ImageBitmap | VideoFrame): Pixels {
+    const [width, height] = sizeOf(image);
     if (this.#canvas?.width !== width || this.#canvas.height !== height)
       this.#canvas = new OffscreenCanvas(width, height);
     const pen = this.#canvas.getContext("2d", { willReadFrequently: true })!;
@@ -193,7 +214,7 @@ async function answer(request: Request): Promise<Answered> {
       );
     case "track":
     case "detect": {
-      const image = await reader.read(request.image);
+      const image = await reader.read(request.image, request.flip);
       const { width, height } = image;
       if (request.type === "detect")
         return { width, height, ...(await (await detector).detect(image)) };

@@ -116,6 +116,9 @@ export class FilesetResolver {
   static forTextTasks = filesOf("text");
   static forGenAiTasks = filesOf("genai");
   static forGenAiExperimentalTasks = filesOf("genai_experimental");
+  static forDecisionTasks = filesOf("decision");
+  static forRetrievalTasks = filesOf("retrieval");
+  static forLiteRtLmTextTasks = filesOf("litertlm_text");
 
   /**
    * Return the files of the vision tasks. `basePath`: folder with `models/` and `wasm/`, or its
@@ -176,6 +179,9 @@ export abstract class VisionTask<Options extends VisionTaskOptions, Found, R> {
     };
     await this.open();
   }
+
+  /** Does nothing: no task counts or sends what it does. */
+  enableLogging(_options: VisionTaskOptions): void {}
 
   /** Free the networks. */
   close(): void {

@@ -15,6 +15,7 @@ import { ImageSegmenterResult, type ImageSegmenterOptions } from "./segmenter.js
 
 interface Task<Options> {
   setOptions(options: Options): Promise<void>;
+  enableLogging(options: VisionTaskOptions): void;
   close(): void;
 }
 type ImageTask<Options, Method extends string, R> = Task<Options> &
