@@ -560,3 +560,21 @@ def test_a_run_after_a_full_disk_leaves_only_its_table(tmp_path, name):
     tables = {name} | ({"t.motions.csv", "t.events.csv"} if name == "t.csv" else set())
     assert {path.name for path in tmp_path.iterdir()} == tables
     assert len(load_frames(tmp_path / name)[1]) == 300
+
+
+@pytest.mark.parametrize("rows", ["keypoint", "instance", "wide"])
+def test_polars_reads_numbers_of_a_table_whose_first_rows_are_empty(tmp_path, rows):
+    """As docs/tables.md says: Polars chooses types from the first 100 rows unless it reads all."""
+    polars = pytest.importorskip("polars")
+    path = tmp_path / "late.csv"
+    with open_writer(path, HEADER, {"gesture": str, "thumb_curl_rad": float}, rows=rows) as writer:
+        for index in range(200):
+            hands = [numbered(index)] if index > 150 else []
+            writer.write(
+                Frame(index, index / 30, hands=hands), [{"gesture": "Fist", "thumb_curl_rad": 0.5}] * len(hands)
+            )
+    table = polars.read_csv(path, infer_schema_length=None)
+    x = {"keypoint": "x", "wide": "wrist_x", "instance": "score"}[rows]
+    for name in ("frame", "time", "score", "thumb_curl_rad", x):
+        assert table.schema[name].is_numeric(), name
+    assert table["frame"].max() == 199
