@@ -3,11 +3,13 @@
 import csv
 import json
 import math
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
+import sonjit as sonjit_package
 from sonjit._util.errors import InputError
 from sonjit.detectors.options import FaceOptions
 from sonjit.media import Header, load_frames, open_writer
@@ -186,3 +188,23 @@ def test_expressions_and_the_pose_of_faces_are_columns(tmp_path):
     with (tmp_path / "face.csv").open(newline="") as file:
         row = next(csv.DictReader(file))
     assert (float(row["jawOpen"]), float(row["transform_23"])) == (BLENDSHAPES.index("jawOpen") / 64, 11.0)
+
+
+def test_one_run_writes_tables_and_characters_of_several_formats(sonjit, weights, tmp_path, monkeypatch):
+    """Each file is what a run with this file alone writes."""
+    monkeypatch.chdir(tmp_path)
+    clip = Path(sonjit_package.__file__).parent / "_util" / "assets" / "squats.mp4"
+    names = ["a.csv", "a.jsonl", "a.bvh", "a.glb"]
+    common = ["body", str(clip), "--limit", "4", "--search", "fast", "--model", "lite"]
+    code, _, (*_, last) = sonjit(*common, *(word for name in names for word in ("--save", name)))
+    assert code == 0
+    assert all(name in last for name in names)
+    for name in names[::2]:
+        assert sonjit(*common, "--save", f"one-{name}")[0] == 0
+        assert (tmp_path / f"one-{name}").read_bytes() == (tmp_path / name).read_bytes()
+    assert sonjit(*common, "--save", "a.csv", "--save", "a.csv")[0] == 2
+    code, _, (line,) = sonjit(
+        "hands", str(clip), str(clip.with_name("photo.jpg")), "--save", "a.csv", "--save", "b.json"
+    )
+    assert code == 2
+    assert "several --save for several inputs: give names with {name}" in line

@@ -30,6 +30,7 @@ _TYPES: dict[str, type] = {"boolean": bool, "integer": int, "number": float, "st
 _STYLE_OPTIONS = {name: option for name, option in declared_options(DrawingStyle).items() if option.command_line}
 STYLE_NAMES = {name if name == "anonymise" else f"draw_{name}": name for name in _STYLE_OPTIONS}
 """Settings of drawings by the names of their options."""
+_DRAWN = (*ANNOTATED_IMAGE_ENDINGS, *ANNOTATED_VIDEO_ENDINGS)
 _INPUT = (
     "Images, folders, globs and videos; or camera:0, or a network camera such as rtsp://host/stream, or - for standard "
     "input."
@@ -64,7 +65,8 @@ def detect_command(kind: str) -> Callable[..., int]:
         is_box = entry.models[options.model].is_box
         _check(output, options, lifting, style, given=values.keys(), has_mask=mask is not None, is_box=is_box)
         refuse_unused_options(options, values)
-        has_angles = not is_box and str(output.save).lower().endswith(".xlsx")
+        saves = tuple(map(str, output.save))
+        has_angles = not is_box and any(save.lower().endswith(".xlsx") for save in saves)
         count = tuple(AngleLimits.from_text(text, kind) for text in output.count)
         count_columns(count)
         independent = ("camera",) if getattr(options, "distance", False) else ()
@@ -80,8 +82,8 @@ def detect_command(kind: str) -> Callable[..., int]:
             roi=None if roi is None else common.pixel_box(roi, "--roi", int),
             style=replace(style, gestures=output.measures or "gestures" in values),
         )
-        save, draw, mask = (None if path is None else str(path) for path in (output.save, output.draw, mask))
-        outputs = Outputs(save, draw, mask, json=output.json)
+        draw, mask = (None if path is None else str(path) for path in (output.draw, mask))
+        outputs = Outputs(saves[0] if saves else None, draw, mask, json=output.json, also=saves[1:])
         status = run_and_report(task, Inputs.find(map(str, sources)), outputs, batch or common.BatchOptions())
         common.print_notes(task.lift)
         return status
@@ -164,24 +166,22 @@ def _output_requirements(
     output: common.Output, style: DrawingStyle, options: CommonOptions, *, has_mask: bool
 ) -> list[tuple[object, str]]:
     """Return conditions under which options of outputs have no effect, each with its message."""
-    save = None if output.save is None else str(output.save)
-    is_table = save is not None and bool(Path(save).suffix) and not save.endswith("/")
-    table = find_format(save) if save is not None and is_table else None
+    saves = tuple(map(str, output.save))
+    tables = {save: find_format(save) for save in saves if Path(save).suffix and not save.endswith("/")}
+    has_folder = len(tables) < len(saves)
+    drawn = [save for save, known in tables.items() if known is None and Path(save).suffix.lower() in _DRAWN]
     is_refined = getattr(options, "distance", False) or getattr(options, "keypoints", None) == "refined"
-    has_choice = is_table and (table is None or table.rows)
+    has_choice = any(known is None or known.rows for known in tables.values())
+    has_bones = any(known is not None and known.has_bones for known in tables.values())
     is_styled = replace(style, anonymise="none") != DrawingStyle()
-    has_angles = output.measures or output.count or output.events or str(save).endswith(".xlsx")
+    has_angles = output.measures or output.count or output.events or any(save.endswith(".xlsx") for save in saves)
+    has_events = has_folder or any(known is None or known.has_events for known in tables.values())
     return [
-        (
-            is_table
-            and table is None
-            and Path(str(save)).suffix.lower() in (*ANNOTATED_IMAGE_ENDINGS, *ANNOTATED_VIDEO_ENDINGS),
-            f"--save {save}: a table has no images. Use --draw {save}",
-        ),
-        (save == "-", "--save - is not supported. For lines on standard output use --json"),
+        *((True, f"--save {save}: a table has no images. Use --draw {save}") for save in drawn),
+        ("-" in saves, "--save - is not supported. For lines on standard output use --json"),
         (output.rows and not has_choice, f"--rows {output.rows} requires --save with a .csv, .parquet or .xlsx table"),
         (
-            output.bones and not (table and table.has_bones),
+            output.bones and not has_bones,
             f"--bones {output.bones} requires --save with a .bvh, .glb or .vrma character",
         ),
         (style.errors and output.draw is None, "--draw-errors requires --draw"),
@@ -189,10 +189,10 @@ def _output_requirements(
         (style.anonymise != "none" and output.draw is None and not has_mask, "--anonymise requires --draw or --mask"),
         (style.errors and not is_refined, "--draw-errors requires --keypoints refined"),
         (output.degrees and not has_angles, "--degrees requires --measures, --count or --events"),
-        (output.events and save is None and not output.json, "--events requires --save or --json"),
+        (output.events and not saves and not output.json, "--events requires --save or --json"),
         (
-            output.events and not output.json and table and not table.has_events,
-            f"--events has no effect with --save {save}",
+            output.events and not output.json and saves and not has_events,
+            f"--events has no effect with --save {', '.join(saves)}",
         ),
     ]
 

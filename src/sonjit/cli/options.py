@@ -103,6 +103,7 @@ class Output:
         save: Table to write: .json, .jsonl, .csv, .parquet or .xlsx; a character that follows a body or a person:
             .bvh, .glb or .vrma; labels for annotators: .coco.json, .yolo.yaml, .cvat.xml or .labelstudio.json; or .rrd
             for the viewer Rerun. For many files one table, a folder, or a name with {name} such as 'tables/{name}.csv'.
+            Repeat the option for several formats, such as --save a.csv --save a.bvh.
         rows: What a row of a .csv, .parquet or .xlsx table describes: a keypoint, an instance, or an instance with a
             column per keypoint and axis (wide). Default: keypoint; instance for .xlsx.
         bones: Bone names of a .bvh, .glb or .vrma character. Default: vrm.
@@ -118,7 +119,7 @@ class Output:
         json: Print a line of JSON for each frame on standard output, for other programs.
     """
 
-    save: Annotated[FileName | None, Parameter(allow_leading_hyphen=True)] = None  # so that - gets an own message
+    save: Annotated[tuple[FileName, ...], Parameter(negative="", allow_leading_hyphen=True)] = ()  # - has a message
     rows: Literal["keypoint", "instance", "wide"] | None = None
     bones: Literal["vrm", "mixamo", "unreal", "webxr"] | None = None
     draw: FileName | None = None

@@ -273,7 +273,7 @@ class DetectWorker(Worker[Frame]):
         self._drawing: media.DrawingWriter | None = None
         self._canvas: Image | None = None  # the drawings of a video share its memory
         self._mask: media.MaskWriter | None = None
-        paths = [outputs.save] if outputs.save is not None else []
+        paths = [path for path in (outputs.save, *outputs.also) if path is not None]
         paths += ["-"] if outputs.json else []
         with_motions = self._task.has_gestures and not is_still(source.kind)
         self._tables: list[frame_tables.FrameTable] = []

@@ -140,6 +140,7 @@ def output_paths(outputs: Outputs, files: Sequence[File], task: Task) -> list[Ou
             mask=_output_path(outputs.mask, name, ".webm" if is_video(file) else ".png"),
             figures=_output_path(outputs.figures, name, task.figures_ending),
             json=outputs.json,
+            also=tuple(str(_output_path(path, name, task.save_ending)) for path in outputs.also),
         )
         for file, name in zip(files, _names(files), strict=True)
     ]
@@ -149,7 +150,10 @@ def named_outputs(outputs: Outputs, source: str) -> Outputs:
     """Return the output paths of the only input, with its name in place of `{name}`."""
     name = re.sub(r"[^\w.-]+", "_", shown_name(source)) if is_stream(source) else Path(source).stem
     given = {"save": outputs.save, "draw": outputs.draw, "mask": outputs.mask, "figures": outputs.figures}
-    return replace(outputs, **{field: path and path.replace("{name}", name) for field, path in given.items()})
+    also = tuple(path.replace("{name}", name) for path in outputs.also)
+    return replace(
+        outputs, also=also, **{field: path and path.replace("{name}", name) for field, path in given.items()}
+    )
 
 
 def check_distinct(placed: Iterable[Outputs]) -> None:

@@ -152,6 +152,8 @@ def run_job(
         check_distinct([outputs])
     else:
         run_files = partial(_run_files, task, inputs, limit=limit, jobs=jobs, workers=workers, progress=progress)
+        if outputs.also and not all(map(is_many, (outputs.save or "", *outputs.also))):
+            raise InputError("several --save for several inputs: give names with {name}, such as 'out/{name}.csv'")
         if outputs.save is None or is_many(outputs.save):
             return run_files(outputs)
         with inputs.open_all(videos=task.joins_videos) as source:
@@ -313,7 +315,8 @@ def _results(task: Task, calls: Sequence[_Call], *, jobs: int, workers: str) -> 
 
 def _are_independent(calls: Sequence[_Call]) -> bool:
     """Check whether several calls can run at once in this process: stills with tables that need no order."""
-    formats = [find_format(outputs.save) for _, outputs, _, _ in calls if outputs.save is not None]
+    saves = (path for _, outputs, _, _ in calls for path in (outputs.save, *outputs.also))
+    formats = [find_format(path) for path in saves if path is not None]
     return (
         len(calls) > 1
         and not any(outputs.json for _, outputs, _, _ in calls)

@@ -35,6 +35,7 @@ class Outputs:
     mask: str | None = None  # cut-out image, folder of images or video
     figures: str | None = None  # image or folder of images that show intermediate values of a network
     json: bool = False  # print each frame as a line of JSON on standard output
+    also: tuple[str, ...] = ()  # further tables of the same results
 
     @property
     def paths(self) -> list[str]:
@@ -45,6 +46,7 @@ class Outputs:
     def named_paths(self) -> dict[str, str]:
         """Every file or folder to write, by its option."""
         paths = {"--save": self.save, "--draw": self.draw, "--mask": self.mask, "--figure": self.figures}
+        paths |= {f"--save {path}": path for path in self.also}
         return {option: path for option, path in paths.items() if path is not None}
 
 
