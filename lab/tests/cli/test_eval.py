@@ -92,7 +92,7 @@ def evaluated(tmp_path):
         (("none.json",), "none.json cannot be read"),
         (("{eval}", "--fewest", "1"), "--fewest 1"),
         (("{eval}", "--bench", "{eval}"), "benchmarks/bench.py"),
-        (("{eval}", "--out", "{eval}"), "choose another folder"),
+        (("{eval}", "--out", "{eval}"), "choose another name"),
     ],
 )
 def test_wrong_calls_of_card_are_one_line(refusal, evaluated, monkeypatch, tmp_path, arguments, message):
