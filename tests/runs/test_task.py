@@ -9,7 +9,7 @@ from sonjit.geometry.cameras import Intrinsics
 from sonjit.runs import Outputs, Summary, Task, Worker
 from sonjit.runs.task import Lift
 
-METHODS = {Task: ("count_text", "open"), Worker: ("start", "process", "count")}
+METHODS = {Task: ("count_text", "open"), Worker: ("start", "count")}
 
 
 def subclass(base, without=None):
