@@ -79,8 +79,9 @@ def fill_disk_of_server(row: Row, work: Path) -> None:
         server, accepted = Server(folder), dict[str, str]()
         _, hard = resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE)
         room = rng.choice((0, 1, rng.randrange(10_000), rng.randrange(len(clip))))
+        is_early = rng.random() < 0.5
         try:
-            if is_early := rng.random() < 0.5:
+            if is_early:
                 resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (room, hard))
             accepted = send(server, clip)
             resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (room, hard))
