@@ -14,6 +14,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
@@ -87,7 +88,10 @@ class Detector(files.Closing, Generic[R]):
         self._options = options
         self._still_search = search
         self._tracker = tracker
-        self._tracklets = Tracklets(kind, tracker, options.min_presence_score)
+        published: Callable[[Image], Sequence[RotatedBox]] | None = None
+        if getattr(options, "averages_mirrored", False):
+            published = partial(kind.find, min_score=options.min_detection_score)
+        self._tracklets = Tracklets(kind, tracker, options.min_presence_score, published)
         self._backward = None if backward is None else Tracklets(kind, backward, options.min_presence_score)
         self._schedule = Schedule(options.search_interval, options.sparse_from)
         self._key_frames: KeyFrames[Any] | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Generic
 
 from sonjit._util import Image
@@ -10,16 +10,27 @@ from sonjit.detectors.interfaces import Kind
 from sonjit.detectors.observations import O
 from sonjit.detectors.recordings.sameness import is_same
 from sonjit.detectors.tracking import Track, Tracker
+from sonjit.geometry.boxes import RotatedBox
 
 Pairs = list[tuple[Track[O], O]]
 
 
 class Tracklets(Generic[O]):
-    """The instances of one direction of time."""
+    """The instances of one direction of time.
 
-    def __init__(self, kind: Kind[O, Any], tracker: Tracker[O], min_presence: float) -> None:
+    `published` finds boxes in an image. Where one of them shows a new instance, its track begins there. The box of a
+    mirrored image is then the mirrored box, also if a search of stills found the instance elsewhere.
+    """
+
+    def __init__(
+        self,
+        kind: Kind[O, Any],
+        tracker: Tracker[O],
+        min_presence: float,
+        published: Callable[[Image], Sequence[RotatedBox]] | None = None,
+    ) -> None:
         self.tracker = tracker
-        self._kind, self._min_presence = kind, min_presence
+        self._kind, self._min_presence, self._published = kind, min_presence, published
 
     def observe(self, rgb: Image) -> tuple[Pairs[O], list[Track[O]]]:
         """Return each track that an image (H, W, 3) shows with its observation, and the tracks that it does not."""
@@ -40,10 +51,15 @@ class Tracklets(Generic[O]):
         """
         new: list[O] = []
         single: list[O] = []
+        boxes: Sequence[RotatedBox] | None = None
         for one in found:
             if one.score <= self._min_presence or any(is_same(one, other) for other in (*known, *new)):
                 continue
-            observation = self._kind.observe(rgb, self._kind.box_after(one))
+            box = self._kind.box_after(one)
+            if self._published is not None:
+                boxes = self._published(rgb) if boxes is None else boxes
+                box = next((each for each in boxes if self._kind.is_same_instance(each, box)), box)
+            observation = self._kind.observe(rgb, box)
             if not self.is_present(observation):
                 single.append(one)
             elif not any(is_same(observation, other) for other in (*known, *new)):
