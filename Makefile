@@ -9,7 +9,7 @@ export SONJIT_TEST_DATA ?= ../shared
 export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: help install models more-models browser graphics web demo serve room test coverage test-core test-fast repeat torture mutants check check-page \
-  bench cards docs learn test-lowest lock audit release clean
+  bench cards generated docs learn test-lowest lock audit release clean
 
 help:
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -133,7 +133,12 @@ bench: install models  ## time and memory on this machine; PEER=python-with-medi
 cards: more-models graphics  ## evaluate the default models and write docs/cards; PHOTOGRAPHS=folder DATASETS=folder
 	$(BIN)/python benchmarks/cards.py $(if $(PHOTOGRAPHS),--photographs $(PHOTOGRAPHS)) $(if $(DATASETS),--datasets $(DATASETS))
 
-docs: install  ## write the generated files and build the site into site/
+generated: install  ## write what is generated: signatures, tables of the docs, data and scripts of the pages
+	$(BIN)/python tools/options.py
+	$(BIN)/python tools/web_data.py
+	npm --prefix web run --silent page
+
+docs: install  ## write the tables of the docs and build the site into site/
 	$(BIN)/python tools/options.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
 

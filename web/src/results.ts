@@ -287,10 +287,10 @@ export interface Person {
 
 export type Gesture = { readonly name: string; readonly score: number };
 
-/** The begin or end of a held gesture, of a motion or of a measure beyond a limit. */
+/** The begin or end of a held gesture, of a motion or of a measure beyond a limit, or a repetition. */
 export interface Event {
   readonly name: string;
-  readonly type: "gesture" | "motion" | "measure";
+  readonly type: "gesture" | "motion" | "measure" | "repetition";
   /**
    * `cancel` in place of `end` if the motion became another one, or if the instance of a motion or
    * measure was lost.

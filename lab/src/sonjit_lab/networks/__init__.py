@@ -4,13 +4,13 @@ A network is a `Network`: it takes float32 images (B, 3, H, W) and returns a map
 has these modules:
 
 * `registry`: `Network`, `NetworkEntry`, `register` and `create_network`. Other packages also register networks here.
-* `checkpoints` reads and writes weight files. `export` writes ONNX and OpenVINO. `facts`: parameters, FLOPs, licences.
-* `mediapipe`: Palms, hands, faces, irises, bodies and selfies, with the published weights.
-* `cam`: Class activation maps, on `backbones`. `classifiers`: Their weights and classes.
+* `checkpoints` reads and writes weight files. `export` writes ONNX and OpenVINO.
+* `mediapipe_hands`, `mediapipe_faces`, `mediapipe_bodies`: MediaPipe's networks with the published weights.
+* `backbones`: Networks of images. `classifiers`: Their weights and classes.
 * `answers`: Answers to questions about images, on the features of a classifier.
 * `mask_rcnn`: Instance segmentation.
 * `keypoint_detector`: The detector of the annotation studio.
-* `hands3d`: InterNet, RootNet, HandOccNet, Deformer and its motion discriminator.
+* `internet`, `rootnet`, `handoccnet`, `deformer`: Published networks of hands in space.
 """
 
 from sonjit_lab.networks.checkpoints import load_checkpoint, save_checkpoint
