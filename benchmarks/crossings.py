@@ -9,19 +9,19 @@ import argparse
 import json
 import sys
 import tempfile
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import cv2
 import numpy as np
-from accuracy import detections
+from accuracy import detections, measure
 from rich.console import Console
 from rich.table import Table
 from speed.run import check_peer
-from streams import hand_figures, plain_hands, run
 
-from sonjit import SonjitError
+from sonjit import SonjitError, create_detector
 from sonjit.geometry.cameras import Intrinsics
 from sonjit_lab.hand_models.rig import RigPose
 from sonjit_lab.synthesis.factors import FACTORS, Factors
@@ -31,6 +31,7 @@ from sonjit_lab.synthesis.motions import HandMotion, HandTrack, turn_hand
 from sonjit_lab.synthesis.renderer import Renderer
 from sonjit_lab.synthesis.scenes import SceneSampler, render_samples
 
+SEARCHES = ("fast", "auto")
 SORTS = ("swap", "pause", "back", "leave", "three")
 SIZE, CAMERA = (640, 480), Intrinsics(608, 608, 320, 240)
 FPS, SECONDS = 30, 12.0
@@ -40,6 +41,40 @@ ASIDE_M, DISTANCE_M, APART_M = (0.09, 0.11), (0.5, 0.56), (0.06, 0.14)
 OTHERS_M = 0.15
 """Minimum distance of another person's hand behind them."""
 TURN_DEG = {"yaw_deg": 20, "pitch_deg": 12, "roll_deg": 18}
+
+
+def run(frames, options):
+    """Return by search the results and shortest times (s) of each frame over all runs."""
+    found, seconds = {}, {search: np.full(len(frames), np.inf) for search in SEARCHES}
+    for _ in range(options.runs):
+        detectors = {
+            search: create_detector(options.kind, search=search, max_instances=options.max_instances)
+            for search in SEARCHES
+        }
+        found = {search: [] for search in SEARCHES}
+        for number, (now, rgb) in enumerate(frames):
+            for search, detector in detectors.items():
+                start = time.perf_counter()
+                found[search].append(detector.detect(rgb, time=now))
+                seconds[search][number] = min(seconds[search][number], time.perf_counter() - start)
+        for detector in detectors.values():
+            detector.close()
+    return found, seconds
+
+
+def plain_hands(found):
+    """Return the hands of each frame in the format of `accuracy.measure`."""
+    return [
+        [{"handedness": hand.handedness, "id": hand.id, "xy": hand.keypoints[:, :2].tolist()} for hand in hands]
+        for hands in found
+    ]
+
+
+def hand_figures(hands, truth):
+    """Return the metrics of the detections in each frame of a clip with ground truth."""
+    measured = measure(hands, truth)
+    wrong = round(measured["found"] * (1 - measured["correct side %"] / 100))
+    return {name: measured[name] for name in ("visible", "missed", "false", "id switches")} | {"wrong side": wrong}
 
 
 def between(at, values, times):

@@ -8,6 +8,8 @@ import sys
 import numpy as np
 import pytest
 
+from sonjit.weights.catalog import models_folder
+
 WATCH = """
 import json, os, sys
 
@@ -83,11 +85,12 @@ def watched(tmp_path):
 
 
 @pytest.fixture
-def own_home(tmp_path, weights):
+def own_home(tmp_path, weights, need):
     """Return a SONJIT_HOME that contains only the networks."""
+    need("person-detector", "body-full", "face-full")
     models = tmp_path / "sonjit" / "models"
     models.mkdir(parents=True)
-    for path in weights.values():
+    for path in models_folder().glob("*.*"):
         (models / path.name).symlink_to(path)
     return models.parent
 

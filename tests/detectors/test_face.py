@@ -206,7 +206,7 @@ def test_faces_are_found_at_all_angles(turns, mask, search, static, portrait, fa
     if mask:  # over mouth and chin, from ear to ear
         image = cv2.fillPoly(image, [face.keypoints[OVER_MOUTH, :2].round().astype(np.int32)], (225, 225, 225))
     turned_image, detector = np.ascontiguousarray(np.rot90(image, turns)), faces(search=search, static_image=static)
-    (turned,) = [detector.detect(turned_image) for _ in range(6)][-1]
+    (turned,) = [detector.detect(turned_image) for _ in range(10)][-1]  # a doubtful face is verified after 0.25 s
     before, after = (measure_face(one)["head_roll_rad"] for one in (face, turned))
     assert abs((before - after - turns * np.pi / 2 + np.pi) % (2 * np.pi) - np.pi) < 0.2
 

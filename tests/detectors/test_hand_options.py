@@ -133,8 +133,9 @@ def test_what_the_network_shows_of_a_hand_goes_with_it_and_into_no_file(hands, p
 @pytest.mark.slow
 def test_onnx_runtime_sees_the_same(weights, photo):
     found = []
+    options = {"visibility": True, "precision": "f32", "search": "fast"}
     for engine in ("openvino", "onnxruntime"):
-        with sonjit.create_detector("hands", visibility=True, engine=engine, precision="f32") as detector:
+        with sonjit.create_detector("hands", engine=engine, **options) as detector:
             found.append(detector.detect(photo))
     assert len(found[0]) == len(found[1]) > 0
     for one, other in zip(*found, strict=True):

@@ -45,7 +45,9 @@ def test_an_unused_network_is_freed(weights, loads):
 def test_clients_of_a_server_share_their_networks(weights, loads):
     pool, options = DetectorPool(2), SessionOptions.from_values("hands", {"model": "lite"}, still=False)
     with pool.take(options), pool.take(options):
-        assert len(loads) == 2  # the palm detector and the landmarks
+        pass
+    assert "palm_detection_lite.tflite" in loads
+    assert sorted(loads) == sorted(set(loads))
 
 
 @pytest.mark.slow
@@ -64,7 +66,7 @@ def test_eight_threads_on_shared_networks_give_what_one_gives(weights, demo_clip
     with shared_networks(), create_detector("hands", model="lite"), ThreadPoolExecutor(8) as pool:
         for together in pool.map(run, range(8)):
             assert together == separate
-    assert len(loads) == 2  # the palm detector and the landmarks
+    assert sorted(loads) == sorted(set(loads))
 
 
 @pytest.mark.slow

@@ -34,8 +34,8 @@ class WebSocketClient:
         try:
             opened = connect(self._target, open_timeout=TIMEOUT_S, close_timeout=TIMEOUT_S, proxy=None, logger=_SILENT)
             self._connection = self._stack.enter_context(opened)
-        except WebSocketException as error:
-            raise OSError(error) from error
+        except (WebSocketException, AssertionError) as error:  # websockets asserts if the port closes while it writes
+            raise OSError(error or "the port closed the connection") from error
         return self._connection
 
     def send(self, text: str) -> None:
