@@ -61,7 +61,7 @@ def test_a_drawn_video(sonjit, need, photo, clip, tmp_path):
     assert [[found for found in faces_in(rgb) if box_iou(found.box, face.box)] for rgb in images[::3]] == [[], []]
 
 
-def test_pictures_of_a_report(sonjit, need, clip, tmp_path):
+def test_pictures_of_a_report(sonjit, need, photo, clip, tmp_path):
     need("face-short", "face-full", "face-mesh", "body-full", "person-detector")
     pytest.importorskip("matplotlib")
     out = tmp_path / "a.html"
@@ -69,4 +69,9 @@ def test_pictures_of_a_report(sonjit, need, clip, tmp_path):
     assert status == 0, lines
     pictures = re.findall(r"data:image/(?:png|jpeg|webp);base64,([A-Za-z0-9+/=]+)", out.read_text("utf-8"))
     assert pictures
-    assert [faces_in(rgb_from(base64.b64decode(picture))) for picture in pictures] == [[]] * len(pictures)
+    # Pictures are cut and not scaled. Marks of a skeleton may look like a tiny face.
+    (face, *_) = faces_in(rgb_from(photo))
+    least_px = (face.box[2] - face.box[0]) / 2
+    for picture in pictures:
+        left = [found.box for found in faces_in(rgb_from(base64.b64decode(picture)))]
+        assert [box for box in left if box[2] - box[0] >= least_px] == []
