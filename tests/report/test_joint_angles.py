@@ -581,7 +581,9 @@ def test_several_recordings_share_a_page_that_compares_them(tmp_path):
     assert "first.mp4 and second.mp4" in page
     assert "changed by more than the 95 % error" in page
     joint_angles.write_page(tmp_path / "both.html", [first, second], [[], []], "blur")
-    assert "second.mp4" not in (tmp_path / "both.html").read_text("utf-8")
+    hidden = (tmp_path / "both.html").read_text("utf-8")
+    assert "second.mp4" not in hidden
+    assert "recording 1 and recording 2" in hidden
 
 
 def test_a_page_in_korean_has_its_letters(tmp_path):

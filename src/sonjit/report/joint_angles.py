@@ -91,7 +91,11 @@ def write_page(
     """
     labels = labels or Labels(day=date.today().isoformat())
     if mark:
-        recordings = [replace(recording, name="") for recording in recordings]
+        is_one = len({recording.name for recording in recordings}) == 1
+        recordings = [
+            replace(recording, name="" if is_one else recording.text("recording {number}", number=number))
+            for number, recording in enumerate(recordings, 1)
+        ]
         earlier = earlier and replace(earlier, title=recordings[0].text("Joint angles"))
     first = recordings[0]
     title = title_of(first, labels) if len(recordings) == 1 or labels.title else first.text("Joint angles")
