@@ -210,11 +210,11 @@ def detector_from(options: CommonOptions) -> Detector[Any]:
 
 def _live_search(entry: KindEntry, options: CommonOptions) -> LiveSearch[Any]:
     """Return the search of a live stream, with networks of its own on one core."""
-    beside = replace(options, threads=1, shared=True)
+    on_one_core = replace(options, threads=1, shared=True)
 
     def load() -> Callable[[Image], list[Any]]:
-        kind = _load(entry, beside)
-        search = _load_search(entry, beside, kind)
+        kind = _load(entry, on_one_core)
+        search = _load_search(entry, on_one_core, kind)
         assert search is not None
         return lambda rgb: search(rgb)[0]
 
