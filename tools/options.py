@@ -297,22 +297,19 @@ def speed() -> str:
 def speed_short() -> str:
     """Return times of the cases with the largest networks.
 
-    Results that have them add the time outside the networks, in per cent of their time, and the default search. Its
-    mean is shown, because only some frames search.
+    Results that have them add the time outside the networks, in per cent of their time.
     """
-    fast, searched = _saved_speed(""), _saved_speed("-auto")
-    means = {case["case"]["name"]: case["sonjit"]["median"]["mean_ms"] for case in searched.get("cases", ())}
+    fast = _saved_speed("")
     cases = [case for case in fast["cases"] if "mediapipe" in case]
     cases = [case for case in cases if case["case"]["name"].endswith((", full", "attention", "masks"))]
     has_floor = all("networks_ms" in case["sonjit"]["median"] for case in cases)
     head = ["case", "Sonjit, ms", "MediaPipe, ms", "ratio"]
-    head += ["above networks, %"] * has_floor + ["default search, mean ms"] * bool(means)
+    head += ["above networks, %"] * has_floor
     rows: list[tuple[str, ...]] = []
     for case in cases:
         ours, peer, name = case["sonjit"]["median"], case["mediapipe"]["median"], case["case"]["name"]
         cells = [f"{time:.1f}" for time in (ours["p50_ms"], peer["p50_ms"], peer["p50_ms"] / ours["p50_ms"])]
         cells += [f"{100 * (ours['mean_ms'] / ours['networks_ms'] - 1):.0f}"] if has_floor else []
-        cells += [f"{means[name]:.1f}" if name in means else ""] if means else []
         rows.append((name, *cells))
     return _table(head, rows) + _where_measured(fast)
 
