@@ -24,8 +24,9 @@ from sonjit.detectors import interfaces
 from sonjit.detectors.graph import PipelineGraph, pipeline_graph
 from sonjit.detectors.observations import Observation, suppress_duplicates
 from sonjit.detectors.options import CommonOptions
+from sonjit.detectors.recordings.following import Follower
 from sonjit.detectors.recordings.joining import Recording
-from sonjit.detectors.recordings.key_frames import KeyFrame, KeyFrames, LiveSearch, is_same
+from sonjit.detectors.recordings.key_frames import KeyFrames, LiveSearch, is_same
 from sonjit.detectors.recordings.tracklets import Pairs, Tracklets
 from sonjit.detectors.schedule import Schedule
 from sonjit.detectors.tracking import Track, Tracker
@@ -94,9 +95,10 @@ class Detector(files.Closing, Generic[R]):
         self._tracklets = Tracklets(kind, tracker, options.min_presence_score, published)
         self._backward = None if backward is None else Tracklets(kind, backward, options.min_presence_score)
         self._schedule = Schedule(options.search_interval, options.sparse_from)
-        self._key_frames: KeyFrames[Any] | None = None
+        self._follower: Follower[Any] | None = None
         if search is not None and options.has_key_frames:
-            self._key_frames = KeyFrames(search, self._schedule, kind.certain_presence, kind.sure_score)
+            key_frames = KeyFrames(search, self._schedule, kind.certain_presence, kind.sure_score)
+            self._follower = Follower(self._tracklets, key_frames, self._proposed, options.max_instances, live)
         self._live = live
         self._scenes = Scenes()
         self._state = _State.OPEN
@@ -195,15 +197,13 @@ class Detector(files.Closing, Generic[R]):
             >>> with sonjit.create_detector("body") as detector, sonjit.open_source("clip.mp4") as source:
             ...     counts = [len(bodies) for bodies in detector.detect_frames((f.rgb, f.time) for f in source)]
         """
-        if self._key_frames is None or self._backward is None or self._live is not None:
+        if self._follower is None or self._backward is None or self._live is not None:
             for rgb, time in frames:
                 yield self.detect(rgb, time=time, roi=roi)
             return
         with self._lock:
             self._forget()
-        recording = Recording(
-            self._tracklets, self._backward, self._key_frames, self._proposed, self._options.max_instances
-        )
+        recording = Recording(self._follower, self._backward, self._options.max_instances)
         images: deque[Image] = deque()
         for (image, time), is_last in _with_last(frames):
             with self._lock:
@@ -309,8 +309,8 @@ class Detector(files.Closing, Generic[R]):
         self._scenes.reset()
         self._excess = 0
         self._warned = False
-        if self._key_frames is not None:
-            self._key_frames.reset()
+        if self._follower is not None:
+            self._follower.key_frames.reset()
         if self._live is not None:
             self._live.reset()
 
@@ -332,7 +332,7 @@ class Detector(files.Closing, Generic[R]):
                 if self._live is not None:
                     self._live.close()
                 # These refer to networks.
-                self._still_search = self._key_frames = self._live = self._backward = None
+                self._still_search = self._follower = self._live = self._backward = None
                 self._tracker = Tracker()
                 del self._tracklets, self._kind
 
@@ -370,57 +370,22 @@ class Detector(files.Closing, Generic[R]):
             self._schedule.skip()
             pairs, new = self._tracker.match(self._given_or_searched(rgb, boxes), now)
             is_any_lost = self._tracklets.update(pairs, new, now)
-        elif self._key_frames is None:
+        elif self._follower is None:
             known = [track for track in self._tracker.active if track.occluded_s is None]
             pairs, _ = self._tracklets.observe(rgb)
             is_any_lost = self._tracklets.update(pairs, self._search(rgb, known, pairs), now)
         else:
-            is_any_lost = self._step_with_key_frames(rgb, now, self._key_frames)
+            step = self._follower.step(rgb, now, self._scenes.number(rgb, now))
+            is_any_lost = step.is_any_lost
+            self._excess = self._excess if step.excess is None else step.excess
         if is_any_lost:
             self._schedule.search_soon()
-        if self._key_frames is None or boxes is not None:
+        if self._follower is None or boxes is not None:
             return self._tracker.active
+        key_frames = self._follower.key_frames
         if self._live is not None:  # no frame waits for the first key frame
-            return [track for track in self._tracker.active if not self._key_frames.is_refused(track)]
-        return [track for track in self._tracker.active if self._key_frames.confirms(track)]
-
-    def _step_with_key_frames(self, rgb: Image, now: float, key_frames: KeyFrames[Any]) -> bool:
-        """Process one frame of a stream with key frames. Return whether an instance was lost."""
-        tracker, schedule = self._tracker, self._schedule
-        if tracker.enter_scene(self._scenes.number(rgb, now)):
-            schedule.begin_scene()
-        pairs, missing = self._tracklets.observe(rgb)
-        visible = [observation for track, observation in pairs if track.occluded_s is None]
-        room = max(self._options.max_instances - len(visible), 0)
-        if any(key_frames.is_lost_inside(track, rgb) for track in missing):
-            schedule.hurry()
-        proposed: list[Any] = []
-        if schedule.searches(len(visible), room):
-            proposed = self._proposed(rgb, pairs)
-            if proposed and room:
-                schedule.propose()
-        key_frame: KeyFrame[Any] | None = None
-        if self._live is not None:  # what the published search proposes is shown at once
-            key_frame = self._live.take()
-            if schedule.is_key_frame(now) and self._live.start(rgb, now, tracker.active):
-                schedule.started(now)
-        elif schedule.is_key_frame(now):
-            key_frame, proposed = KeyFrame(now, key_frames.search(rgb), {}), []
-        found = [] if key_frame is None else key_frame.found
-        new, single = self._tracklets.new(rgb, [*visible, *proposed], found)
-        new = [*proposed, *new] if self._live is not None else [*new, *single]
-        if key_frame is not None or proposed:
-            self._excess = max(len(new) - room, 0)
-        before = set(tracker.active)
-        is_any_lost = self._tracklets.update(pairs, new[:room], now)
-        key_frames.observe(tracker.active)
-        if key_frame is not None:
-            shown = key_frame.shown or {track: track.observation for track in tracker.active}
-            begun = [track for track in tracker.active if track not in before]
-            for track in key_frames.compare(key_frame._replace(shown=shown), has_new=bool(begun)):
-                if track in tracker.active:
-                    tracker.end(track)
-        return is_any_lost
+            return [track for track in self._tracker.active if not key_frames.is_refused(track)]
+        return [track for track in self._tracker.active if key_frames.confirms(track)]
 
     def _given_or_searched(self, rgb: Image, boxes: Sequence[RotatedBox] | None) -> list[Any]:
         """Return the observations of given boxes, or of the search of a kind that searches every image."""

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Generic, NamedTuple
 from weakref import WeakKeyDictionary
 
 from sonjit._util import Image
 from sonjit.detectors.observations import O
-from sonjit.detectors.recordings.key_frames import KeyFrame, KeyFrames
+from sonjit.detectors.recordings.following import Follower
 from sonjit.detectors.recordings.sameness import is_same
-from sonjit.detectors.recordings.tracklets import Pairs, Tracklets, follow_back
+from sonjit.detectors.recordings.tracklets import Tracklets, follow_back
 from sonjit.detectors.tracking import Track
 
 
@@ -56,19 +56,18 @@ class Joined(NamedTuple, Generic[O]):
 class Recording(Generic[O]):
     """Follow the instances of a recording, whose frames are added one after the other.
 
-    `propose` is the published search of an image. What it finds beside the tracks makes the frame a key frame.
+    `backward` has the same settings as the tracklets of the follower.
     """
 
     def __init__(
         self,
-        forward: Tracklets[O],
+        follower: Follower[O],
         backward: Tracklets[O],
-        key_frames: KeyFrames[O],
-        propose: Callable[[Image, Pairs[O]], Sequence[O]],
         max_instances: int,
         settings: WindowSettings = WindowSettings(),
     ) -> None:
-        self._forward, self._backward, self._key_frames, self._propose = forward, backward, key_frames, propose
+        self._follower, self._backward = follower, backward
+        self._key_frames = follower.key_frames
         self._max_instances, self._settings = max_instances, settings
         self._window: deque[_Frame[O]] = deque()
         self._bytes = 0
@@ -80,35 +79,18 @@ class Recording(Generic[O]):
 
     def add(self, rgb: Image, now_s: float, scene: int, *, is_last: bool) -> None:
         """Follow the instances to the next image (H, W, 3) at a time in seconds, in a scene of `media.cuts.Scenes`."""
-        forward, tracker, schedule = self._forward, self._forward.tracker, self._key_frames.schedule
-        if tracker.enter_scene(scene):
-            schedule.begin_scene()
-        pairs, missing = forward.observe(rgb)
-        visible = [observation for track, observation in pairs if track.occluded_s is None]
-        room = max(self._max_instances - len(visible), 0)
-        if any(self._key_frames.is_lost_inside(track, rgb) for track in missing):
-            schedule.hurry()
-        if schedule.searches(len(visible), room, is_patient=True) and self._propose(rgb, pairs):
-            schedule.propose()
-        is_key_frame = is_last or schedule.is_key_frame(now_s)
-        found = self._key_frames.search(rgb) if is_key_frame else []
-        new, single = forward.new(rgb, visible, found)
-        if is_key_frame:
-            self._excess = max(len(new) - room, 0)
-        before = {track for track in tracker.active if track.occluded_s is None}
-        forward.update(pairs, new[:room], now_s)
-        self._key_frames.observe(tracker.active)
-        seen = {track: _Shown(track.observation, track.smoothed, track.occluded_s) for track in tracker.active}
-        self._window.append(_Frame(rgb, now_s, scene, self._excess, seen, single))
+        step = self._follower.step(rgb, now_s, scene, looks_ahead=True, is_last=is_last)
+        if step.excess is not None:
+            self._excess = step.excess
+        seen = {track: _Shown(track.observation, track.smoothed, track.occluded_s) for track in step.tracks}
+        self._window.append(_Frame(rgb, now_s, scene, self._excess, seen, step.single))
         self._bytes += rgb.nbytes
-        if is_key_frame:
-            begun = [track for track in tracker.active if track not in before and track.occluded_s is None]
-            shown = {track: track.observation for track in tracker.active}
-            ended = self._key_frames.compare(KeyFrame(now_s, found, shown), has_new=bool(begun))
-            for track in begun:
-                self._follow_back(track)
-            for track, last_s in ended.items():
-                self._remove(track, last_s)
+        for track in step.begun:
+            self._follow_back(track)
+        for track, last_s in step.ended.items():
+            for frame in self._window:
+                if frame.time_s > last_s:
+                    frame.tracks.pop(track, None)
 
     def _follow_back(self, track: Track[O]) -> None:
         """Follow a new track backwards to where it begins, or to an earlier track that is joined with it."""
@@ -125,17 +107,10 @@ class Recording(Generic[O]):
                 if met not in after:
                     self._joined[track] = met
                     self._key_frames.join(track, met)
-                    self._forward.tracker.forget(met)
+                    self._follower.tracklets.tracker.forget(met)
                 return
             after |= set(frame.tracks)
             frame.tracks[track] = _Shown(own.observation, own.smoothed, None)
-
-    def _remove(self, track: Track[O], after_s: float) -> None:
-        """End a track, and remove it from the frames after a time."""
-        self._forward.tracker.end(track)
-        for frame in self._window:
-            if frame.time_s > after_s:
-                frame.tracks.pop(track, None)
 
     def ready(self, *, is_last: bool) -> Iterator[tuple[Image, float, Joined[O]]]:
         """Yield the frames that leave the window, all at the end: image (H, W, 3), time and instances."""
