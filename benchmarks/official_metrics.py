@@ -25,7 +25,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonjit_lab.datasets import Instance, Sample
-from sonjit_lab.evaluation import landmarks, predictions, protocols, two_hands
+from sonjit_lab.evaluation import landmarks, predictions, protocols
+from sonjit_lab.papers.interhand import evaluator as two_hands
 
 Array = NDArray[np.float64]
 TOLERANCE = 1e-6

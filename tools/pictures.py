@@ -24,7 +24,8 @@ import sonjit
 from sonjit.detectors import KindName
 from sonjit.media import draw_frame, open_source, rgb_from
 from sonjit.results.measures import measures
-from sonjit_lab.meshes import hand_mesh, run
+from sonjit_lab.hand_models import hand_mesh
+from sonjit_lab.meshes import run
 from sonjit_lab.training.alphabets import POSES, load_alphabet
 
 if TYPE_CHECKING:

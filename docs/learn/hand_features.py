@@ -25,7 +25,7 @@ from sonjit._util.errors import SonjitError
 from sonjit.explanations.pooled import PooledNetwork
 from sonjit.media.drawing.heat_maps import draw_feature_maps
 from sonjit.weights import find_weight
-from sonjit_lab.training.class_images import CLASSES, Crop, HandCrops
+from sonjit_lab.papers.cam.class_images import CLASSES, Crop, HandCrops
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

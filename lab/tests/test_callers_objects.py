@@ -18,17 +18,20 @@ import sonjit_lab
 from sonjit.geometry.cameras import Intrinsics
 from sonjit.results import Frame, Hand
 from sonjit_lab import metrics
-from sonjit_lab.explain import classes
-from sonjit_lab.explain.mask_networks import HandMaskFinder
-from sonjit_lab.lifting.lifter import Lifter
-from sonjit_lab.meshes.hand_mesh import Sight
-from sonjit_lab.meshes.mano_networks import DeformerHands, HandOccHands
+from sonjit_lab.hand_models.hand_mesh import Sight
 from sonjit_lab.networks import create_network, export, modes, network_entry, save_checkpoint
 from sonjit_lab.networks.checkpoints import placeholder_state_dict
-from sonjit_lab.networks.classifiers import Classifier
-from sonjit_lab.training import building_blocks, cam, faces_and_bodies, loop
-from sonjit_lab.training.class_images import Crop
-from sonjit_lab.training.hands import landmark_data, palms
+from sonjit_lab.papers.cam import maps as classes
+from sonjit_lab.papers.cam import recipe as cam
+from sonjit_lab.papers.cam.class_images import Crop
+from sonjit_lab.papers.cam.network import Classifier
+from sonjit_lab.papers.deformer.meshes import DeformerHands
+from sonjit_lab.papers.handoccnet.meshes import HandOccHands
+from sonjit_lab.papers.interhand.lifter import Lifter
+from sonjit_lab.papers.mask_rcnn.finders import HandMaskFinder
+from sonjit_lab.papers.mediapipe_hands import palms
+from sonjit_lab.training import building_blocks, faces_and_bodies, loop
+from sonjit_lab.training.hands import landmark_data
 
 RANDOM = np.random.default_rng(0)
 PHOTOGRAPH = RANDOM.integers(0, 255, (40, 56, 3), np.uint8)

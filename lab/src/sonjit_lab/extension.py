@@ -29,6 +29,6 @@ def register() -> None:
     for name, (function, summary) in _COMMANDS.items():
         COMMANDS.add(name, Command(function, summary, GROUP, takes_inputs=name == "mesh"), replace=True)
     CHECKS.add("OpenGL", "sonjit_lab.cli.checks:check_opengl", replace=True)
-    FUNCTIONS.add("load_classifiers", "sonjit_lab.explain.loading:load_classifiers", replace=True)
+    FUNCTIONS.add("load_classifiers", "sonjit_lab.papers.cam.loading:load_classifiers", replace=True)
     FUNCTIONS.add("create_lifter", "sonjit_lab.lifting:create_lifter", replace=True)
-    FUNCTIONS.add("open_finder", "sonjit_lab.explain.mask_networks:open_finder", replace=True)
+    FUNCTIONS.add("open_finder", "sonjit_lab.papers.mask_rcnn.finders:open_finder", replace=True)

@@ -11,9 +11,9 @@ import pytest
 from sonjit._util.errors import SonjitError
 from sonjit.media import load_frames, open_source
 from sonjit.weights import find_weight
-from sonjit_lab.meshes import mano_networks
 from sonjit_lab.meshes.run import MeshWorker
 from sonjit_lab.networks import create_network
+from sonjit_lab.papers.deformer import meshes as mano_networks
 
 from .commands import run_command
 

@@ -13,8 +13,10 @@ SMALL = ("--set", "batch=4", "--set", "size=32", "--steps", "2")
 def test_a_run_of_a_user_recipe_file_leaves_a_report(tmp_path, capfd, monkeypatch):
     monkeypatch.chdir(tmp_path)
     recipe = tmp_path / "mine.toml"
-    text = 'summary = "mine"\ndata = "the clip"\nfunction = "sonjit_lab.training.cam:train_cam"\n'
-    recipe.write_text(text + 'settings_class = "sonjit_lab.training.cam:CamSettings"\n[smoke]\nschedule = "constant"\n')
+    text = 'summary = "mine"\ndata = "the clip"\nfunction = "sonjit_lab.papers.cam.recipe:train_cam"\n'
+    recipe.write_text(
+        text + 'settings_class = "sonjit_lab.papers.cam.recipe:CamSettings"\n[smoke]\nschedule = "constant"\n'
+    )
     assert main(["train", "mine.toml", "--smoke", "--precision", "bf16", *SMALL]) == 0
     results = dict(line.split(": ") for line in capfd.readouterr().out.splitlines())
     out = tmp_path / "runs" / "mine-smoke"

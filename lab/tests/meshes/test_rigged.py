@@ -15,7 +15,8 @@ from sonjit.media import open_source
 from sonjit.results import Frame, Hand
 from sonjit.runs import Outputs, run_input
 from sonjit.runs.task import Lift
-from sonjit_lab.meshes import hand_mesh, run
+from sonjit_lab.hand_models import hand_mesh
+from sonjit_lab.meshes import run
 
 ASSETS = Path(sonjit.__file__).parent / "_util" / "assets"
 CLIP = json.loads((ASSETS / "demo.json").read_text("utf-8"))

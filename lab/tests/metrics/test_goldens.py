@@ -12,7 +12,8 @@ from sonjit.geometry.cameras import Intrinsics
 from sonjit_lab import metrics
 from sonjit_lab.explain import enlarge
 from sonjit_lab.metrics import joint_errors, mean_error
-from sonjit_lab.networks import deformer, internet
+from sonjit_lab.papers.deformer import network as deformer
+from sonjit_lab.papers.interhand import internet
 from sonjit_lab.training.losses import maxmse
 
 pytestmark = pytest.mark.golden

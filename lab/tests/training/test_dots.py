@@ -14,12 +14,18 @@ from sonjit.results.skeletons import load_skeleton
 from sonjit_lab.datasets import ManoParameters, open_dataset
 from sonjit_lab.datasets.sample import HAND_SKELETON, Instance, Sample
 from sonjit_lab.hand_models.placeholders import placeholder_mano
-from sonjit_lab.networks import internet as two_hands
 from sonjit_lab.networks import keypoint_detector as detectors
-from sonjit_lab.networks.deformer import VARIANTS, VariantHands
-from sonjit_lab.training import deformer, faces_and_bodies, handoccnet, internet, mask_rcnn, rootnet
+from sonjit_lab.papers.deformer import recipe as deformer
+from sonjit_lab.papers.deformer.network import VARIANTS, VariantHands
+from sonjit_lab.papers.handoccnet import recipe as handoccnet
+from sonjit_lab.papers.interhand import internet as two_hands
+from sonjit_lab.papers.interhand import internet_recipe as internet
+from sonjit_lab.papers.interhand import rootnet_recipe as rootnet
+from sonjit_lab.papers.mask_rcnn import recipe as mask_rcnn
+from sonjit_lab.papers.mediapipe_hands import masks, palms
+from sonjit_lab.training import faces_and_bodies
 from sonjit_lab.training.augment import Augmentation
-from sonjit_lab.training.hands import head_data, keypoint_detector, landmark_data, masks, palms
+from sonjit_lab.training.hands import head_data, keypoint_detector, landmark_data
 
 SIZE, RADIUS = (320, 240), 2.0
 CAMERA = CalibratedCamera(np.array([[300.0, 0, 150], [0, 310, 130], [0, 0, 1]]))

@@ -91,7 +91,7 @@ def test_a_trained_network_is_the_same_loaded_again_and_exported(name, to, weigh
     monkeypatch.setattr(loop, "train", train)
     data = None
     if name == "internet":  # the maps of small untrained weights have no clear maximum
-        monkeypatch.setattr("sonjit_lab.networks.internet.init_small_weights", lambda heads: None)
+        monkeypatch.setattr("sonjit_lab.papers.interhand.internet.init_small_weights", lambda heads: None)
     if name == "face-mesh":
         data = write_faces(tmp_path)
     elif name == "hand-masks":

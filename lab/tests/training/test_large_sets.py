@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from sonjit_lab.datasets import Instance, Sample, dataset, registry
-from sonjit_lab.training import augment, building_blocks, mask_rcnn
+from sonjit_lab.papers.mask_rcnn import recipe as mask_rcnn
+from sonjit_lab.papers.mediapipe_hands.landmarks import LandmarkSettings, draw_batch
+from sonjit_lab.papers.mediapipe_hands.palms import PalmSamples, PalmSettings, draw_palms, palm_anchors
+from sonjit_lab.training import augment, building_blocks
 from sonjit_lab.training.hands.landmark_data import LandmarkCrops
-from sonjit_lab.training.hands.landmarks import LandmarkSettings, draw_batch
-from sonjit_lab.training.hands.palms import PalmSamples, PalmSettings, draw_palms, palm_anchors
 from sonjit_lab.training.hands.samples import draw_batch as draw_instances
 
 SIDE = 256

@@ -13,8 +13,8 @@ from sonjit import InputError
 from sonjit_lab.training import augment, recipes
 
 RECIPE = """summary = "one"
-function = "sonjit_lab.training.cam:train_cam"
-settings_class = "sonjit_lab.training.cam:CamSettings"
+function = "sonjit_lab.papers.cam.recipe:train_cam"
+settings_class = "sonjit_lab.papers.cam.recipe:CamSettings"
 data = "nothing"
 
 [settings]
@@ -115,7 +115,7 @@ def test_typed_settings_override_smoke_settings_which_override_the_recipe(recipe
             RECIPE + "[ablation.a]\ntitle = 'a'\nmetric = 'b'\n[[ablation.a.rows]]\nset = {}\n",
             r"ablation.a: rows\[0\]: label is missing",
         ),
-        (RECIPE.replace("cam:train_cam", "cam:train_dog"), "sonjit_lab.training.cam has no 'train_dog'"),
+        (RECIPE.replace("cam:train_cam", "cam:train_dog"), "sonjit_lab.papers.cam.recipe has no 'train_dog'"),
         (RECIPE.replace("cam:CamSettings", "dog:DogSettings"), "no module sonjit_lab.training.dog"),
     ],
 )
@@ -136,7 +136,7 @@ def test_errors_in_a_file_are_reported(text, message, recipe, tmp_path):
         ("function", "sonjit.cli:main", "sonjit.cli:main must be a function of a TrainingRequest"),
         ("function", "sonjit_lab.training.recipes:Recipe", "must be a function of a TrainingRequest"),
         ("settings_class", "os:system", "'os:system' must name a module of sonjit"),
-        ("settings_class", "sonjit_lab.training.cam:train_cam", "train_cam must be a dataclass"),
+        ("settings_class", "sonjit_lab.papers.cam.recipe:train_cam", "train_cam must be a dataclass"),
     ],
 )
 def test_a_recipe_reaches_only_code_of_sonjit_and_of_extensions(key, name, message, recipe, tmp_path, monkeypatch):
@@ -173,7 +173,7 @@ def test_a_recipe_sets_no_logger_of_other_code(text, tmp_path, monkeypatch):
 def test_a_recipe_may_name_a_module_of_an_extension(recipe, tmp_path, monkeypatch):
     (tmp_path / "kind_of_mine.py").write_text("def train_mine(request):\n    return {'error': 0.5}\n", "utf-8")
     monkeypatch.syspath_prepend(str(tmp_path))
-    text = RECIPE.replace("sonjit_lab.training.cam:train_cam", "kind_of_mine:train_mine")
+    text = RECIPE.replace("sonjit_lab.papers.cam.recipe:train_cam", "kind_of_mine:train_mine")
     monkeypatch.setenv("SONJIT_EXTENSIONS", "another, kind_of_mine.kinds")
     assert recipes.run_recipe(recipes.TrainingRequest(recipe(text), tmp_path / "run")) == {"error": 0.5}
 

@@ -301,7 +301,7 @@ def export(
     """
     from sonjit_lab.networks import create_network, network_entry
     from sonjit_lab.networks.export import export_network
-    from sonjit_lab.networks.mask_rcnn.files import export_mask_rcnn
+    from sonjit_lab.papers.mask_rcnn.files import export_mask_rcnn
 
     entry = network_entry(name)
     if weights is None and entry.weight is None:

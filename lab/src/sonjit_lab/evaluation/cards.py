@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from sonjit._util import InputError, data_files, json_from
 from sonjit._util.files import sha256_of_file
 from sonjit.detectors import create_detector
+from sonjit.explanations.hand_saliency import load_hand_explainer
 from sonjit.geometry.boxes import crop_matrix, inverse_affine
 from sonjit.media import open_source
 from sonjit.report import documents as docs
@@ -25,7 +26,6 @@ from sonjit_lab.evaluation import predictions, protocols, published
 from sonjit_lab.evaluation.groups import factors_of, groups_of, verdict
 from sonjit_lab.evaluation.protocols import load_protocol
 from sonjit_lab.evaluation.report import PARTS, joint_bars, metric_cells
-from sonjit_lab.explain import load_hand_explainer
 
 _MIN_INSTANCES = 100  # number of instances below which metrics are only an example
 _DETECTION = {

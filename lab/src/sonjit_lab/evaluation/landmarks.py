@@ -36,11 +36,17 @@ from sonjit_lab.evaluation.predictions import (
     match_shape,
 )
 from sonjit_lab.evaluation.protocols import Alignment, Protocol
-from sonjit_lab.evaluation.two_hands import MM, SHARED, SIDES, add_shared_metrics
 
 if TYPE_CHECKING:
     from sonjit_lab.hand_models import Mano
 
+MM = 1000.0
+SIDES = ("Right", "Left")
+SHARED: dict[str, tuple[str, str, summaries.Better]] = {
+    "handedness": ("handedness, accuracy", "", "higher"),
+    "root_depth": ("the root's depth", "mm", "lower"),
+}
+"""Metrics of single hands and of pairs: title, unit, direction."""
 _PREFIX = {"absolute": "absolute_", "root": "", "bone": "st_", "procrustes": "pa_"}
 _TITLE = {
     "absolute": "in the camera's space",
@@ -244,6 +250,14 @@ def _mesh_title(name: str) -> str:
     score = name.removeprefix(prefix)
     titles = {"mpvpe": "mesh error", "mesh_auc": "PCK of vertices, area"}
     return f"{titles.get(score) or f'F@{score[1:]} mm'}, {_TITLE[alignment]}"
+
+
+def add_shared_metrics(
+    summary: summaries.MetricSummary, evaluated: Sequence[EvaluatedItem], clusters: Sequence[Hashable]
+) -> None:
+    for name, (title, unit, better) in SHARED.items():
+        if np.isfinite(values := summaries.column(evaluated, name)).any():
+            summary.add(name, title, values, unit, clusters, better=better)
 
 
 def add_motion_metrics(

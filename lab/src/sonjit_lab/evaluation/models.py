@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeGuard, cast
+from pkgutil import resolve_name
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, cast
 
 import numpy as np
 from cyclopts import Group, Parameter
@@ -21,12 +24,22 @@ from sonjit_lab.evaluation import predictions as records
 from sonjit_lab.evaluation.coco import PALM_MODELS, PalmModel
 
 if TYPE_CHECKING:
-    from sonjit_lab.evaluation.network_models import DeformerModel
+    import torch
 
 TRACKING_PASSES = 5  # passes over an image without predecessor, so that tracking crops by the last one
 _DEFAULTS: Final = {"search": "fast", "smoothing": "published", "max_instances": 4}
 """Search and smoothing of the cards, with more instances than an image labels, because sets label only some of them."""
-_NETWORKS = ("keypoint-detector", "internet", "handoccnet", "deformer", "mask-rcnn", "hand-masks", "cam-*", "fc-*")
+_NETWORKS: Final[Mapping[str, str]] = {
+    "keypoint-detector": "sonjit_lab.evaluation.keypoint_model:open_keypoint_detector",
+    "internet": "sonjit_lab.papers.interhand.model:open_internet",
+    "handoccnet": "sonjit_lab.papers.handoccnet.model:open_handoccnet",
+    "deformer": "sonjit_lab.papers.deformer.model:open_deformer",
+    "mask-rcnn": "sonjit_lab.papers.mask_rcnn.model:open_mask_rcnn",
+    "hand-masks": "sonjit_lab.papers.mask_rcnn.model:open_hand_masks",
+    "cam-*": "sonjit_lab.papers.cam.model:open_classifier",
+    "fc-*": "sonjit_lab.papers.cam.model:open_classifier",
+}
+"""Functions that open a network for a choice and a device, by name."""
 _CLASSIFIERS = ("cam-", "fc-")
 _LANDMARKS = {
     "hand-full": "hands-full",
@@ -90,11 +103,6 @@ class DetectorModel(records.Model):
         follows = known and now == self._before and (sample.frame or 0) > self._frame
         self._before, self._frame = (now if known else None), (sample.frame or 0)
         return follows
-
-
-def is_window_model(model: records.Model) -> TypeGuard[DeformerModel]:
-    """Check whether a model uses the neighbouring frames."""
-    return hasattr(model, "predict_window")
 
 
 @Parameter(name="*", group=Group("Model", sort_key=1))
@@ -220,33 +228,10 @@ def open_model(choice: ModelChoice) -> records.Model:
         return _detector(choice)
     if choice.name in PALM_MODELS:
         return PalmModel(choice.name, choice.weights, choice.models_dir, choice.device)
-    from sonjit_lab.evaluation import network_models
-    from sonjit_lab.networks.classifiers import load_classifier
-    from sonjit_lab.networks.registry import required_checkpoint
-
-    device = torch_device(choice.device or "cpu")
-    if choice.name == "internet":
-        return network_models.InterNetModel(
-            required_checkpoint("internet", choice.weights),
-            layout=choice.layout,
-            root_weights=choice.root_weights,
-            root_input_scale=choice.root_input_scale,
-            boxes=None if choice.boxes is None else Path(choice.boxes),
-            device=device,
-        )
-    if choice.name == "keypoint-detector":
-        return network_models.KeypointModel(required_checkpoint("keypoint-detector", choice.weights), str(device))
-    if choice.name == "handoccnet":
-        return network_models.HandOccNetModel(choice.weights, choice.mano, device)
-    if choice.name == "deformer":
-        return network_models.DeformerModel(choice.weights, choice.mano, choice.mano_left, device)
-    if choice.name == "mask-rcnn":
-        return network_models.InstancesModel(choice.weights, device)
-    if choice.name == "hand-masks":
-        return network_models.HandMasksModel(choice.weights, device)
-    if choice.is_classifier:
-        classifier = load_classifier(choice.name, choice.weights, choice.pooling)
-        return network_models.ClassifierModel(classifier, choice.localize_by, choice.view, device)
+    for pattern, function in _NETWORKS.items():
+        if fnmatch(choice.name, pattern):
+            open_network: Callable[[ModelChoice, torch.device], records.Model] = resolve_name(function)
+            return open_network(choice, torch_device(choice.device or "cpu"))
     raise InputError(unknown_name("model", str(choice.name), list_models()))
 
 
@@ -264,11 +249,9 @@ def describe_model(choice: ModelChoice, model: records.Model | None = None) -> r
     own_files: list[records.FileRecord] = [{**_file_record(Path(file)), "path": str(file)} for file in files if file]
     record: records.ModelRecord = {"name": choice.title, "files": own_files + _published_files(choice)}
     if choice.is_classifier:
-        from sonjit_lab.evaluation.network_models import ClassifierModel
-
-        assert isinstance(model, ClassifierModel)
+        assert model is not None
         record["supervision"] = model.supervision
-        record["settings"] = model.settings
+        record["settings"] = dict(model.settings)
     if _is_detector(choice) and choice.search is not None and choice.max_instances is not None:
         record["search"], record["max_instances"] = choice.search, choice.max_instances
     if choice.layout is not None:

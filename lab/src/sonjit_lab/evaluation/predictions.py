@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, NotRequired, Self, TypedDict, cast
 
 import numpy as np
@@ -77,6 +78,8 @@ class Model(ABC):
 
     modes: tuple[Mode, ...] = ("ground-truth boxes",)  # modes in which it can be evaluated
     notes: Sequence[str] = ()  # findings of `check`, for the report
+    supervision: str = ""  # what a classifier was trained on: "weak" for classes only, "box" for labelled boxes
+    settings: Mapping[str, str] = MappingProxyType({})  # settings of a classifier's evaluation
 
     @abstractmethod
     def find(self, sample: Sample, rgb: NDArray[np.uint8], mode: Mode) -> list[Prediction]:
@@ -93,6 +96,14 @@ class Model(ABC):
 
     def close(self) -> None:  # noqa: B027  # most models have nothing to free
         """Free all resources."""
+
+
+class WindowModel(Model):
+    """Model that uses the neighbouring frames of a recording."""
+
+    @abstractmethod
+    def predict_window(self, samples: Sequence[Sample], index: int) -> list[Prediction]:
+        """Return the hands of one sample, from the frames around it in its recording."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -20,7 +20,7 @@ from sonjit_lab.evaluation import coco, detection, prediction_files
 from sonjit_lab.evaluation.faces import FaceEvaluator
 from sonjit_lab.evaluation.landmarks import JointEvaluator, LandmarkEvaluator
 from sonjit_lab.evaluation.metrics import Metric, MetricSummary
-from sonjit_lab.evaluation.models import ModelChoice, describe_model, is_window_model, open_model
+from sonjit_lab.evaluation.models import ModelChoice, describe_model, open_model
 from sonjit_lab.evaluation.predictions import (
     CurveRecord,
     EvaluatedItem,
@@ -30,13 +30,13 @@ from sonjit_lab.evaluation.predictions import (
     Mode,
     Prediction,
     RunRecord,
+    WindowModel,
     hash_of,
     hash_of_lines,
     match_predictions,
 )
 from sonjit_lab.evaluation.protocols import Protocol, ProtocolData, RecordedData, load_protocol
 from sonjit_lab.evaluation.published import load_table
-from sonjit_lab.evaluation.two_hands import TwoHandEvaluator
 
 EVALUATORS: extensions.Registry[Callable[[Protocol, ModelChoice], Evaluator]] = extensions.Registry("task")
 """Evaluators by task of a protocol."""
@@ -232,7 +232,7 @@ def _record(worker: _Worker, lines: Mapping[Mode, list[JournalLine]], *, is_comp
 
 def _open_journal(worker: _Worker, mode: Mode, out: Path, about: Mapping[str, object]) -> Journal:
     """Open the journal of a mode, whose calls are recordings if the model uses the preceding frames, else images."""
-    by_recording = mode == "tracking" or is_window_model(worker.model)
+    by_recording = mode == "tracking" or isinstance(worker.model, WindowModel)
     groups = worker.data.recordings() if by_recording else [(index,) for index in range(len(worker.data))]
     path = out / f"evaluated-{mode.replace(' ', '-')}.jsonl"
     header = {**about, "mode": mode}
@@ -301,7 +301,7 @@ class _Worker:
     def _evaluate(self, mode: Mode, index: int) -> JournalLine:
         try:
             sample = self.data[index]
-            if is_window_model(self.model):
+            if isinstance(self.model, WindowModel):
                 predictions = self.model.predict_window(self._ordered_samples, self._ordered_samples.at[index])
             else:
                 predictions = self.model.find(sample, sample.rgb(), mode)
@@ -364,7 +364,7 @@ register_evaluator("face_landmarks", lambda protocol, _: FaceEvaluator(protocol)
 register_evaluator("keypoints", lambda protocol, _: coco.KeypointEvaluator(protocol))
 register_evaluator("palms", lambda protocol, _: coco.PalmEvaluator(protocol))
 register_evaluator("joints_3d", lambda protocol, choice: JointEvaluator(protocol, choice.mano, choice.mano_left))
-register_evaluator("two_hands", lambda protocol, _: TwoHandEvaluator(protocol))
+EVALUATORS.add("two_hands", "sonjit_lab.papers.interhand.evaluator:open_evaluator")
 register_evaluator("localization", lambda protocol, _: coco.LocalizationEvaluator(protocol))
 register_evaluator("instances", lambda protocol, _: coco.InstanceEvaluator(protocol))
 register_evaluator("scenes", lambda protocol, _: detection.SceneEvaluator(protocol))

@@ -1,6 +1,6 @@
 """Compute class activation maps and saliency of images and of the detectors' crops.
 
-This package does not import PyTorch. `sonjit_lab.explain.classes` explains classifiers with class activation maps or
+This package does not import PyTorch. `sonjit_lab.papers.cam.maps` explains classifiers with class activation maps or
 saliency, and requires PyTorch.
 """
 

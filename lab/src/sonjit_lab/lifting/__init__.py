@@ -9,7 +9,7 @@ from sonjit._util import InputError
 from sonjit.runs.task import Lift
 
 if TYPE_CHECKING:
-    from sonjit_lab.lifting.lifter import Lifter
+    from sonjit_lab.papers.interhand.lifter import Lifter
 
 __all__ = ["Lift", "create_lifter"]
 
@@ -22,7 +22,7 @@ def create_lifter(lift: Lift) -> Lifter:
         MissingExtraError: PyTorch is not installed.
     """
     from sonjit.engines.devices import torch_device
-    from sonjit_lab.lifting.lifter import EXPORTED, Lifter, load_internet, load_rootnet
+    from sonjit_lab.papers.interhand.lifter import EXPORTED, Lifter, load_internet, load_rootnet
 
     assert lift.weights is not None
     weights, device = Path(lift.weights), torch_device(lift.device)

@@ -27,9 +27,9 @@ from sonjit.media.tables.characters import BoneNames
 from sonjit.results import Frame, Results
 from sonjit.runs.task import Lift, Outputs, Summary, Task, Worker
 from sonjit_lab.hand_models.drawing import draw_mesh
+from sonjit_lab.hand_models.hand_mesh import HandMesh, MeshModel, RiggedHands, Sight
 from sonjit_lab.hand_models.mesh_files import Mesh, bvh_from_motion, glb_from_meshes, glb_from_motions, obj_from_meshes
 from sonjit_lab.lifting import create_lifter
-from sonjit_lab.meshes.hand_mesh import HandMesh, MeshModel, RiggedHands, Sight
 
 if TYPE_CHECKING:
     from sonjit.media.sources.base import SourceKind
@@ -190,12 +190,14 @@ class MeshHands(Task):
         """Load the network that predicts meshes; None for the rig."""
         if self.model == "rig":
             return None
-        from sonjit_lab.meshes import mano_networks
-
         if self.model == "deformer":
-            network = mano_networks.load_deformer(self.weights, self.mano, self.mano_left, self.variant)
+            from sonjit_lab.papers.deformer.meshes import load_deformer
+
+            network = load_deformer(self.weights, self.mano, self.mano_left, self.variant)
         else:
-            network = mano_networks.load_handoccnet(self.weights, self.mano)
+            from sonjit_lab.papers.handoccnet.meshes import load_handoccnet
+
+            network = load_handoccnet(self.weights, self.mano)
         return network.to(torch_device(self.device))
 
     def mesh_model(self, network: Network | None, *, features: bool = False) -> MeshModel:
@@ -204,12 +206,15 @@ class MeshHands(Task):
         if network is None:
             lifted_by = None if self.lift is None else self.lift.network
             return RiggedHands(sight, self.models_dir, mirrored=self.mirrored, lifted_by=lifted_by)
-        from sonjit_lab.meshes import mano_networks
+        from sonjit_lab.papers.deformer.meshes import DeformerHands
+        from sonjit_lab.papers.deformer.network import DeformerNetwork
+        from sonjit_lab.papers.handoccnet.meshes import HandOccHands
+        from sonjit_lab.papers.handoccnet.network import HandOccNetwork
 
-        if isinstance(network, mano_networks.deformer.DeformerNetwork):
-            return mano_networks.DeformerHands(network, sight, mirrored=self.mirrored)
-        assert isinstance(network, mano_networks.handoccnet.HandOccNetwork)
-        return mano_networks.HandOccHands(network, sight, mirrored=self.mirrored, features=features)
+        if isinstance(network, DeformerNetwork):
+            return DeformerHands(network, sight, mirrored=self.mirrored)
+        assert isinstance(network, HandOccNetwork)
+        return HandOccHands(network, sight, mirrored=self.mirrored, features=features)
 
 
 class MeshWorker(Worker[Frame]):
@@ -320,7 +325,7 @@ class _MeshFiles(Output):
 def _draw_maps(path: Path, model: MeshModel) -> bool:
     """Draw the maps of the first hand. Returns false if there is no hand."""
     from sonjit.media.drawing.heat_maps import draw_feature_maps
-    from sonjit_lab.meshes.mano_networks import HandOccHands, occlusion_maps
+    from sonjit_lab.papers.handoccnet.meshes import HandOccHands, occlusion_maps
 
     assert isinstance(model, HandOccHands)
     if model.first_hand is None:

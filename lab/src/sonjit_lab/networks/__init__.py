@@ -5,12 +5,10 @@ has these modules:
 
 * `registry`: `Network`, `NetworkEntry`, `register` and `create_network`. Other packages also register networks here.
 * `checkpoints` reads and writes weight files. `export` writes ONNX and OpenVINO.
-* `mediapipe_hands`, `mediapipe_faces`, `mediapipe_bodies`: MediaPipe's networks with the published weights.
-* `backbones`: Networks of images. `classifiers`: Their weights and classes.
-* `answers`: Answers to questions about images, on the features of a classifier.
-* `mask_rcnn`: Instance segmentation.
-* `keypoint_detector`: The detector of the annotation studio.
-* `internet`, `rootnet`, `handoccnet`, `deformer`: Published networks of hands in space.
+* `mediapipe_faces`, `mediapipe_bodies`: MediaPipe's networks with the published weights.
+* `backbones`: Networks of images. `keypoint_detector`: The detector of the annotation studio.
+
+Networks of the literature are in `sonjit_lab.papers`.
 """
 
 from sonjit_lab.networks.checkpoints import load_checkpoint, save_checkpoint

@@ -30,18 +30,18 @@ _INITIAL = "backbone_weights"  # option for a file of initial weights, which a c
 T = TypeVar("T")
 
 _MODULES = (
-    "classifiers",
-    "deformer",
-    "handoccnet",
-    "internet",
-    "keypoint_detector",
-    "mask_rcnn.mask_rcnn",
-    "mediapipe_bodies",
-    "mediapipe_faces",
-    "mediapipe_hands",
-    "rootnet",
+    "networks.keypoint_detector",
+    "networks.mediapipe_bodies",
+    "networks.mediapipe_faces",
+    "papers.cam.network",
+    "papers.deformer.network",
+    "papers.handoccnet.network",
+    "papers.interhand.internet",
+    "papers.interhand.rootnet",
+    "papers.mask_rcnn.network",
+    "papers.mediapipe_hands.network",
 )
-"""Modules of this package that register networks."""
+"""Modules of the lab that register networks."""
 
 _ENTRIES: Registry[NetworkEntry] = Registry("network", NETWORKS)
 
@@ -269,7 +269,7 @@ def check_inputs(
 
 def _entries() -> Registry[NetworkEntry]:
     for file in _MODULES:
-        import_module(f"sonjit_lab.networks.{file}")
+        import_module(f"sonjit_lab.{file}")
     load_extensions(NETWORKS)
     return _ENTRIES
 

@@ -20,8 +20,8 @@ from sonjit.geometry.cameras import Intrinsics, assumed_camera, translation_to_v
 from sonjit.geometry.rotations import matrix_from_rotation_vector, rotation_vector_from_matrix
 from sonjit.media.tables import load_video_table
 from sonjit.results import Hand
+from sonjit_lab.hand_models.hand_mesh import weak_view
 from sonjit_lab.hand_models.rig import FINGERS, Rig, RigPose, Side, fit_lengths, fit_pose
-from sonjit_lab.meshes.hand_mesh import weak_view
 from sonjit_lab.synthesis import contacts, factors, gestures, look_up, objects
 from sonjit_lab.synthesis.hand_meshes import HandFiles
 from sonjit_lab.synthesis.hand_shapes import SHAPE_NAMES, rig_from_shape

@@ -21,7 +21,6 @@ from sonjit_lab.datasets.dataset import Dataset, Identity, identity_of
 from sonjit_lab.datasets.sample import Instance, Sample, Side, name_of, ordered_hand
 from sonjit_lab.datasets.splits import hold_out
 from sonjit_lab.metrics import mnae
-from sonjit_lab.networks.mediapipe_hands import PUBLISHED_KEYPOINTS
 from sonjit_lab.networks.modes import evaluates
 from sonjit_lab.networks.registry import Network
 from sonjit_lab.training.augment import OTHER_SIDE, Augmentation
@@ -31,6 +30,7 @@ PALM_M = 0.09  # length from the wrist to the middle finger's knuckle, as a unit
 _Z_SCALE = 0.4  # ratio of the network's depth to a length in the crop
 
 PUBLISHED_SIZE = 224
+_PUBLISHED_KEYPOINTS = 21  # which come before extra ones
 _MARGIN = 0.25  # around a crop, as a share of its side, so that it contains the detector's crop
 
 _MAX_REACH = 0.9  # of a changed crop from its centre, as a share of its side
@@ -288,7 +288,7 @@ def to_batch(crops: Sequence[LandmarkCrop]) -> Batch:
     images = torch.from_numpy(np.stack([crop.image() for crop in crops]))  # (B, S, S, 3)
     keypoints = torch.from_numpy(np.stack([crop.keypoints for crop in crops]))  # (B, K, 2)
     known = torch.from_numpy(np.stack([crop.known for crop in crops])).float()
-    metres = torch.from_numpy(np.stack([crop.metres for crop in crops]))[:, :PUBLISHED_KEYPOINTS]
+    metres = torch.from_numpy(np.stack([crop.metres for crop in crops]))[:, :_PUBLISHED_KEYPOINTS]
     # If a palm is edge-on, its length measures its size better than its width.
     lengths = (keypoints[:, _WRIST] - keypoints[:, _MIDDLE_MCP]).norm(dim=1)
     scores = _true_scores(crops)
@@ -297,7 +297,7 @@ def to_batch(crops: Sequence[LandmarkCrop]) -> Batch:
         keypoints=keypoints,
         known=known,
         palm=lengths.clamp(min=images.shape[1] / 16),
-        depth=_depth(keypoints[:, :PUBLISHED_KEYPOINTS], metres),
+        depth=_depth(keypoints[:, :_PUBLISHED_KEYPOINTS], metres),
         metres=metres - metres[:, _MIDDLE_MCP, None],
         present=torch.tensor(scores["presence"]),
         left=torch.tensor(scores["handedness"]),
@@ -333,10 +333,10 @@ def landmark_losses(before: Network | None, keep: float, loss: PointLoss = "l1")
     def losses(network: Network, batch: Batch) -> Mapping[str, Tensor]:
         outputs = network(batch.images)
         points = outputs["keypoints"].unflatten(1, (-1, 3))  # (B, K, 3)
-        metres = outputs["keypoints_3d"].unflatten(1, (-1, 3))[:, :PUBLISHED_KEYPOINTS]
+        metres = outputs["keypoints_3d"].unflatten(1, (-1, 3))[:, :_PUBLISHED_KEYPOINTS]
         errors = error_of((points[..., :2] - batch.keypoints) / batch.palm[:, None, None])  # (B, K)
         # NaN in the ground truth would cause a NaN gradient, even where the mask excludes it.
-        depth_errors = (points[:, :PUBLISHED_KEYPOINTS, 2] - batch.depth.nan_to_num()).abs() / batch.palm[:, None]
+        depth_errors = (points[:, :_PUBLISHED_KEYPOINTS, 2] - batch.depth.nan_to_num()).abs() / batch.palm[:, None]
         metres_errors = (metres - batch.metres.nan_to_num()).abs() / PALM_M
         parts = {
             "keypoints": _masked_mean(errors, batch.known > 0),
@@ -358,8 +358,8 @@ def _change_losses(
     """Return how far the outputs without annotation are from those before training."""
     unannotated = batch.depth.isnan() & (batch.present != 0)[:, None]  # (B, 21)
     moves, metres = (
-        outputs[name].unflatten(1, (-1, 3))[:, :PUBLISHED_KEYPOINTS]
-        - before[name].unflatten(1, (-1, 3))[:, :PUBLISHED_KEYPOINTS]
+        outputs[name].unflatten(1, (-1, 3))[:, :_PUBLISHED_KEYPOINTS]
+        - before[name].unflatten(1, (-1, 3))[:, :_PUBLISHED_KEYPOINTS]
         for name in ("keypoints", "keypoints_3d")
     )
     depth = _masked_mean(moves[..., 2].abs() / batch.palm[:, None], unannotated)
@@ -401,7 +401,7 @@ def landmark_metrics(network: Network, crops: Sequence[LandmarkCrop], device: st
     points = outputs["keypoints"].reshape(len(crops), -1, 3)[..., :2]
     truth = np.stack([crop.keypoints for crop in crops])
     known = np.stack([crop.known for crop in crops])
-    hands, count = known.any(1), PUBLISHED_KEYPOINTS
+    hands, count = known.any(1), _PUBLISHED_KEYPOINTS
     metrics = {
         "error_px": float(np.linalg.norm(points - truth, axis=2)[known].mean()),
         "mnae": 100 * mnae(points[hands, :count], truth[hands, :count], known[hands, :count]).mean,

@@ -1,0 +1,1 @@
+"""Class activation maps of classifiers, and answers to questions about images."""

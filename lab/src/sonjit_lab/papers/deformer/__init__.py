@@ -1,0 +1,1 @@
+"""Deformer: mesh and joints of one hand in a video."""

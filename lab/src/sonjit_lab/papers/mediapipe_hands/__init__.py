@@ -1,0 +1,1 @@
+"""MediaPipe's palm detector and hand landmark networks, and masks on their trunk."""
