@@ -7,6 +7,6 @@
 * `run_folder` and `report`: The files of a run and its HTML report.
 * `ablation`: Grids of runs, compared with a published table.
 * `augment`, `losses`, `building_blocks`: Building blocks for recipes.
-* `faces_and_bodies`, `hands` (palms, landmarks, masks, keypoint detector, heads, refinement), `gestures` with
-  `alphabets`, `internet`, `rootnet`, `handoccnet` and `deformer`, `cam`, `mask_rcnn` and `vqa`: The recipes.
+* `faces_and_bodies`, `hands` (keypoint detector, heads, refinement, and the crops of all landmark networks) and `gestures`
+  with `alphabets`: Recipes of Sonjit's own networks. Those of the literature are in `sonjit_lab.papers`.
 """
