@@ -7,6 +7,6 @@
 * `run_folder` and `report`: The files of a run and its HTML report.
 * `ablation`: Grids of runs, compared with a published table.
 * `augment`, `losses`, `building_blocks`: Building blocks for recipes.
-* `faces_and_bodies`, `hands` (keypoint detector, heads, refinement, and the crops of all landmark networks) and `gestures`
-  with `alphabets`: Recipes of Sonjit's own networks. Those of the literature are in `sonjit_lab.papers`.
+* `faces_and_bodies`, `hands` (keypoint detector, heads, refinement, and the crops of all landmark networks), and
+  `gestures` with `alphabets`: Recipes of Sonjit's own networks. Those of the literature are in `sonjit_lab.papers`.
 """
