@@ -173,6 +173,20 @@ def copy_texts(source: str, *names: str) -> Callable[[Path], None]:
     return make
 
 
+def make_recipes(folder: Path) -> None:
+    """Write recipes of a user: with a base, and with a function."""
+    settings = "[settings]\nsteps = 300\n[settings.augmentation]\nmirror = 0.5\nscale = [0.8, 1.2]\n"
+    (folder / "based.toml").write_text(f'base = "internet"\nsummary = "a trial"\n{settings}')
+    cam = load_recipe("cam")
+    facts = (
+        ("summary", cam.summary),
+        ("function", cam.function),
+        ("settings_class", cam.settings_class),
+        ("data", cam.data),
+    )
+    (folder / "own.toml").write_text("".join(f'{name} = "{value}"\n' for name, value in facts) + settings)
+
+
 def make_maps(folder: Path) -> None:
     """Copy the maps from gestures to commands of the examples."""
     for path in sorted((Path(__file__).parents[2] / "examples" / "control").glob("*.toml")):
@@ -263,7 +277,7 @@ FORMATS: dict[str, tuple[Callable[[Path], None], Callable[[Path], object]]] = {
     "sqlite": (make_stores, read_store),
     "bundles": (make_bundles, load_bundle),
     "protocols": (copy_texts("evaluation/protocols", "freihand.toml", "detection.toml"), load_protocol),
-    "recipes": (copy_texts("training/recipes", "cam.toml", "internet.toml"), lambda path: load_recipe(str(path))),
+    "recipes": (make_recipes, lambda path: load_recipe(str(path))),
     "rigs": (make_rigs, read_rig),
     "cameras": (make_cameras, lambda path: load_cameras(path, unit="m")),
     "labels": (make_labels, read_labels),

@@ -115,8 +115,8 @@ def test_typed_settings_override_smoke_settings_which_override_the_recipe(recipe
             RECIPE + "[ablation.a]\ntitle = 'a'\nmetric = 'b'\n[[ablation.a.rows]]\nset = {}\n",
             r"ablation.a: rows\[0\]: label is missing",
         ),
-        (RECIPE.replace("cam:train_cam", "cam:train_dog"), "sonjit_lab.papers.cam.recipe has no 'train_dog'"),
-        (RECIPE.replace("cam:CamSettings", "dog:DogSettings"), "no module sonjit_lab.training.dog"),
+        (RECIPE.replace("train_cam", "train_dog"), "sonjit_lab.papers.cam.recipe has no 'train_dog'"),
+        (RECIPE.replace("cam.recipe:CamSettings", "dog:DogSettings"), "no module sonjit_lab.papers.dog"),
     ],
 )
 def test_errors_in_a_file_are_reported(text, message, recipe, tmp_path):

@@ -1,7 +1,7 @@
 """Train networks with recipes.
 
-* `recipes`: The TOML files of `sonjit train` and the code that reads, checks and runs them. A recipe of another package
-  is a TOML file that names its function and its settings class.
+* `recipes`: Finds, checks and runs what `sonjit train` trains. `own_recipes` has those of Sonjit's own networks. A
+  recipe of a user is a TOML file that names its function and its settings class, or a recipe as its base.
 * `settings`: Hyperparameters, optimizers, learning-rate schedules and initial weights.
 * `loop`: The training loop that every recipe uses. `batches` prefetches its batches.
 * `run_folder` and `report`: The files of a run and its HTML report.

@@ -177,7 +177,7 @@ def train_with_image(
     """Train on hands drawn with probabilities (N,), and return arrays for the hand heads and the file of gestures."""
     names, pose = np.unique(hands.pose, return_inverse=True)
     if len(names) < 2:
-        raise InputError("seen requires hands of at least two poses; see the comments of the recipe's file")
+        raise InputError("seen requires hands of at least two poses; see the comments in training/own_recipes.py")
     features, truth = hands.features(), aligned(hands.truth(), hands.true_left).reshape(len(hands), -1)
     torch.manual_seed(settings.seed)
     network = AppearanceNetwork(len(names), settings.channels, settings.correction, settings.hidden)

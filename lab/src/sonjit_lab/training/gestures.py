@@ -145,7 +145,7 @@ def train_gestures(request: TrainingRequest) -> dict[str, object]:
     assert request.data is not None
     for name in (*settings.train, *settings.held_out, *(settings.seen.folders if settings.seen else ())):
         if not (request.data / name).is_dir():
-            raise InputError(f"{request.data / name}: no such folder; see the comments of the recipe's file")
+            raise InputError(f"{request.data / name}: no such folder; see the comments in training/own_recipes.py")
 
     folders = (*settings.train, *(settings.seen.folders if settings.seen else ()))
     split = report_folders(request, folders, settings.held_out)
@@ -237,7 +237,7 @@ def train_network(
     features = np.concatenate([hands.features() for hands, _ in sources])
     names, pose = np.unique(np.concatenate([hands.pose for hands, _ in sources]), return_inverse=True)
     if len(names) < 2:
-        raise InputError("The training hands must have at least two poses; see the comments of the recipe's file")
+        raise InputError("The training hands must have at least two poses; see the comments in training/own_recipes.py")
     alphabet = load_alphabet(settings.alphabet)
     chances = np.concatenate([_chances(hands, alphabet, settings.none) * share for hands, share in sources]).cumsum()
     torch.manual_seed(settings.seed)

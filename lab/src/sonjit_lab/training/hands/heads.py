@@ -132,7 +132,7 @@ def train_hand_heads(request: recipes.TrainingRequest) -> dict[str, object]:
     assert request.data is not None
     for name in (*settings.train, *settings.held_out):
         if not (folder := request.data / name).is_dir():
-            raise InputError(f"{folder}: no such folder; see the comments of the recipe's file")
+            raise InputError(f"{folder}: no such folder; see the comments in training/own_recipes.py")
     split = report_folders(request, settings.train, settings.held_out)
     training: dict[str, HandFeatures] = {}
     calibration: dict[str, HandFeatures] = {}

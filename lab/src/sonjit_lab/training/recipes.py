@@ -1,19 +1,20 @@
-"""Read, check and run the recipes of `sonjit train`: one TOML file per recipe.
+"""Find, check and run the recipes of `sonjit train`.
 
 A recipe names a function that takes a `TrainingRequest` and returns a mapping of results, and a dataclass of settings.
-The settings come from the TOML file and from `--set key=value`. The module of the function is imported only when the
-recipe runs, and may belong to another package.
+The settings are the defaults of the dataclass, what the recipe changes, and `--set key=value`. The module of the
+function is imported only when the recipe runs, and may belong to another package. Recipes of users are TOML files.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, is_dataclass, replace
-from importlib import import_module, resources
+from dataclasses import asdict, dataclass, field, is_dataclass, replace
+from functools import cache
+from importlib import import_module
 from inspect import Parameter, isfunction, signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias, TypeVar, cast
 
 from sonjit._util import InputError, JobError, SonjitError, is_out_of_memory, json_from, require
 from sonjit._util.data_files import dataclass_from_table, read_json, read_toml_table
@@ -22,8 +23,6 @@ from sonjit._util.files import sha256_of_file, sha256_of_folder, sole_writer, wr
 from sonjit.engines.devices import torch_device
 
 if TYPE_CHECKING:
-    from importlib.resources.abc import Traversable
-
     from sonjit_lab.networks.export import Format
 
 
@@ -70,7 +69,7 @@ class Recipe:
     """A training that `sonjit train` runs.
 
     Attributes:
-        name: Name of the recipe's file.
+        name: Name for `sonjit train`; of a TOML file its own name.
         summary: Summary in one line.
         function: Training function as `module:function`. It takes a `TrainingRequest` and returns the results, such as
             `{"weights": path, "error_px": 0.8}`.
@@ -101,9 +100,27 @@ class Recipe:
     ablation: Mapping[str, Ablation] = field(default_factory=dict[str, Ablation])
 
 
+_MODULES: Final = (
+    "training.own_recipes",
+    "papers.cam.recipes",
+    "papers.deformer.recipes",
+    "papers.handoccnet.recipes",
+    "papers.interhand.recipes",
+    "papers.mask_rcnn.recipes",
+    "papers.mediapipe_hands.recipes",
+)
+"""Modules of the lab with `RECIPES`."""
+
+
+@cache
+def _recipes() -> Mapping[str, Recipe]:
+    modules = (import_module(f"sonjit_lab.{name}") for name in _MODULES)
+    return {recipe.name: recipe for module in modules for recipe in module.RECIPES}
+
+
 def list_recipes() -> list[str]:
     """Return the names of all recipes, sorted."""
-    return sorted(file.name.removesuffix(".toml") for file in _folder().iterdir() if file.name.endswith(".toml"))
+    return sorted(_recipes())
 
 
 def load_recipe(name: str) -> Recipe:
@@ -115,17 +132,16 @@ def load_recipe(name: str) -> Recipe:
     Raises:
         InputError: The name is unknown or the file is not a recipe. The message names the key.
     """
-    file: Traversable = Path(name)
     if not name.endswith(".toml"):
-        if name not in (known := list_recipes()):
-            raise InputError(f"Unknown recipe {name!r}. Choose from {', '.join(known)}, or the path of a TOML file")
-        file = _folder() / f"{name}.toml"
-    return recipe_from_table(
-        _merge_base(read_toml_table(file), file), Path(name).stem if name.endswith(".toml") else name
-    )
+        if name not in _recipes():
+            known = ", ".join(list_recipes())
+            raise InputError(f"Unknown recipe {name!r}. Choose from {known}, or the path of a TOML file")
+        return _recipes()[name]
+    file = Path(name)
+    return recipe_from_table(_merge_base(read_toml_table(file), file), file.stem)
 
 
-def _merge_base(table: Mapping[str, object], file: Traversable, visited: tuple[str, ...] = ()) -> Mapping[str, object]:
+def _merge_base(table: Mapping[str, object], file: Path, visited: tuple[str, ...] = ()) -> Mapping[str, object]:
     """Return the table of a recipe merged into that of its base: tables are merged, other values are replaced."""
     if "base" not in table:
         return table
@@ -133,13 +149,30 @@ def _merge_base(table: Mapping[str, object], file: Traversable, visited: tuple[s
     if name in visited:
         raise InputError(f"{file}: base={name} leads back to itself")
     if name.endswith(".toml"):
-        base: Traversable = Path(str(file)).parent / name
-    elif name in (known := list_recipes()):
-        base = _folder() / f"{name}.toml"
+        path = file.parent / name
+        base = _merge_base(read_toml_table(path), path, (*visited, name))
+    elif name in _recipes():
+        base = _table_of(_recipes()[name])
     else:
-        raise InputError(f"{file}: Unknown base {name!r}. Choose from {', '.join(known)}, or the path of a TOML file")
-    own = {key: value for key, value in table.items() if key != "base"}
-    return _merge_tables(_merge_base(read_toml_table(base), base, (*visited, name)), own)
+        known = ", ".join(list_recipes())
+        raise InputError(f"{file}: Unknown base {name!r}. Choose from {known}, or the path of a TOML file")
+    return _merge_tables(base, {key: value for key, value in table.items() if key != "base"})
+
+
+def _table_of(recipe: Recipe) -> dict[str, object]:
+    """Return a recipe as the table of a TOML file, which has neither its name nor values that are None."""
+
+    def plain(value: object) -> object:
+        if isinstance(value, Mapping):
+            items = cast("Mapping[str, object]", value).items()
+            return {key: plain(item) for key, item in items if item is not None}
+        if isinstance(value, list | tuple):
+            return [plain(item) for item in cast("Sequence[object]", value)]
+        return value
+
+    table = cast("dict[str, object]", plain(asdict(recipe)))
+    del table["name"]
+    return table
 
 
 def _merge_tables(base: Mapping[str, object], own: Mapping[str, object]) -> dict[str, object]:
@@ -158,10 +191,6 @@ def recipe_from_table(table: Mapping[str, object], name: str) -> Recipe:
         return settings_from(Recipe, {**table, "name": name})
     except InputError as error:
         raise InputError(f"recipe {name}: {error}") from None
-
-
-def _folder() -> Traversable:
-    return resources.files("sonjit_lab.training") / "recipes"
 
 
 def settings_from(settings_class: type[S], values: Mapping[str, object]) -> S:
