@@ -6,6 +6,7 @@ import numpy as np
 import openvino as ov
 import pytest
 import torch
+from lab.tests.papers.mediapipe_hands.test_masks import rendered  # noqa: F401  # a fixture
 
 from sonjit import InputError, MissingExtraError
 from sonjit.cli import main
@@ -14,7 +15,6 @@ from sonjit_lab.training import loop, recipes
 from sonjit_lab.training.recipes import TrainingRequest, held_out_change, list_recipes, load_recipe, run_recipe
 
 from .test_faces_and_bodies import write_faces
-from .test_hand_masks import rendered  # noqa: F401  # a fixture
 from .test_keypoint_detector import coco
 
 FEW = {"batch": 2, "steps": 2, "workers": 0}
