@@ -19,7 +19,7 @@ from textwrap import fill
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from sonjit._util.option import declared_options
+from sonjit._util.settings import declared_options
 from sonjit.cli import build_app
 from sonjit.cli.find import STYLE_NAMES
 from sonjit.detectors.kinds import KINDS, options_of
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from cyclopts import App
 
-    from sonjit._util.option import Option
+    from sonjit._util.settings import Option
 
 PROJECT = Path(__file__).parents[1]
 PAGES = [

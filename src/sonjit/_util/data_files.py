@@ -1,4 +1,4 @@
-"""Read and write data files, and parse settings.
+"""Read and write data files.
 
 The formats are JSON, TOML and NumPy archives. Every reader raises `InputError` with the file's name where a file is
 missing, damaged or of another type.
@@ -10,14 +10,12 @@ import tokenize
 import tomllib
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import MISSING, fields, is_dataclass
+from collections.abc import Callable, Iterable
 from functools import cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from types import NoneType, UnionType
-from typing import IO, Any, Final, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import IO, Any, Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,10 +23,10 @@ from numpy.typing import NDArray
 from sonjit._util.errors import InputError
 from sonjit._util.files import write_text
 from sonjit._util.json_text import json_from
+from sonjit._util.settings import read_settings
 
 T = TypeVar("T")
 ASSETS: Final = Path(__file__).parent / "assets"  # folder of the bundled clip and of bundled networks
-_EXPECTED: Final = {bool: "true or false", int: "an integer", float: "a number", str: "text"}
 _NUMPY_COMPRESSION: Final = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _DAMAGED: Final = (
     *(zipfile.BadZipFile, zlib.error, EOFError, ValueError, TypeError, RuntimeError, MemoryError, OverflowError),
@@ -85,32 +83,12 @@ def parse_toml(content: str | bytes, name: str) -> dict[str, Any]:
 
 
 def read_toml(path: Path | Traversable, cls: type[T], **defaults: object) -> T:
-    """Return the content of a TOML file with default values as a dataclass, see `dataclass_from_table`."""
+    """Return the content of a TOML file with default values as a dataclass, see `read_settings`."""
     table = read_toml_table(path)
     try:
-        return dataclass_from_table(cls, defaults | table)
+        return read_settings(cls, defaults | table)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
-
-
-def dataclass_from_table(cls: type[T], table: Mapping[str, object], noun: str = "key") -> T:
-    """Return a dataclass filled from a table, and check the type of each value.
-
-    Fields are bool, int, float, str, object, Any, Literal, `tuple[T, ...]`, `tuple[T, U]`, `Mapping[str, T]`, `T |
-    None` or other such dataclasses. Values are of the type of the field or text (`"200"`, `"a,b"`,
-    `"real=0.5,synthetic=0.5"`). The text "none" stands for the defaults of a dataclass. `noun` is the word for a field
-    in error messages.
-    """
-    hints = get_type_hints(cls)
-    items = fields(cls)  # pyright: ignore[reportArgumentType]
-    names = [item.name for item in items]
-    unknown = sorted(set(table) - set(names))
-    if unknown:
-        raise InputError(f"Unknown {noun} {', '.join(map(repr, unknown))}. Choose from {', '.join(names)}")
-    for item in items:
-        if item.name not in table and item.default is MISSING and item.default_factory is MISSING:
-            raise InputError(f"{item.name} is missing")
-    return cls(**{name: _converted(name, value, hints[name], noun) for name, value in table.items()})
 
 
 def read_npz(
@@ -157,79 +135,6 @@ def _content(path: Path | Traversable) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}") from None
-
-
-def _converted(name: str, value: object, kind: Any, noun: str) -> object:  # noqa: ANN401  # a type
-    origin, inner = get_origin(kind), get_args(kind)
-    if kind in (object, Any):
-        return value
-    if is_dataclass(kind):
-        return _nested(name, value, kind, noun)
-    if origin in (Union, UnionType):
-        if value is None or (isinstance(value, str) and value.lower() == "none"):
-            return None
-        return _converted(name, value, next(option for option in inner if option is not NoneType), noun)
-    if origin is Literal:
-        for choice in inner:
-            if str(choice) == str(value):
-                return choice
-        raise InputError(f"Unknown {name} {value!r}. Choose from {', '.join(map(str, inner))}")
-    if origin is tuple:
-        items = _items(value)
-        kinds = inner[:1] * len(items) if inner[-1] is Ellipsis else inner
-        if len(items) != len(kinds):
-            raise InputError(f"{name}={value}: must have {len(kinds)} values")
-        return tuple(_converted(f"{name}[{i}]", items[i], kinds[i], noun) for i in range(len(items)))
-    if origin is not None and issubclass(origin, Mapping):
-        return {key: _converted(f"{name}.{key}", item, inner[1], noun) for key, item in _pairs(name, value)}
-    return _scalar(name, value, kind)
-
-
-def _nested(name: str, value: object, kind: Any, noun: str) -> object:  # noqa: ANN401  # a type
-    if isinstance(value, str) and value.lower() == "none":
-        return kind()
-    if not isinstance(value, Mapping):
-        raise InputError(f"{name}={value}: must be a table, {name}.KEY=VALUE, or none")
-    try:
-        return dataclass_from_table(kind, value, noun)
-    except InputError as error:
-        raise InputError(f"{name}: {error}") from None
-
-
-def _items(value: object) -> Sequence[object]:
-    if isinstance(value, str):
-        return [part.strip() for part in value.split(",") if part.strip()]
-    return list(value) if isinstance(value, list | tuple) else [value]
-
-
-def _pairs(name: str, value: object) -> list[tuple[str, object]]:
-    if isinstance(value, Mapping):
-        return list(value.items())
-    pairs = [str(item).partition("=") for item in _items(value)]
-    if any(not equals for _, equals, _ in pairs):
-        raise InputError(f"{name}={value}: must be pairs name=value, separated by commas")
-    return [(key.strip(), item.strip()) for key, _, item in pairs]
-
-
-def _scalar(name: str, value: object, kind: Any) -> object:  # noqa: ANN401  # a type
-    """Return a bool, int, float or str; text is parsed, and a value of TOML must have the right type."""
-    wrong = InputError(f"{name}={value!s:.60}: must be {_EXPECTED[kind]}")
-    if kind is bool:
-        text = str(value).lower()
-        if text not in ("true", "false"):
-            raise wrong
-        return text == "true"
-    if kind is str:
-        if not isinstance(value, str):
-            raise wrong
-        return value
-    accepted = (str, int) if kind is int else (str, int, float)
-    if isinstance(value, bool) or not isinstance(value, accepted):
-        raise wrong
-    try:
-        return kind(value)
-    except (ValueError, OverflowError):
-        raise wrong from None
 
 
 @cache

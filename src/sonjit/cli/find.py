@@ -11,9 +11,9 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from sonjit._util import InputError
-from sonjit._util.data_files import ASSETS, dataclass_from_table
+from sonjit._util.data_files import ASSETS
 from sonjit._util.files import write_bytes
-from sonjit._util.option import Option, OptionValue, declared_options
+from sonjit._util.settings import Option, OptionValue, declared_options, read_settings
 from sonjit.cli import options as common
 from sonjit.cli.progress import progress_bar, run_and_report
 from sonjit.detectors.kinds import KindEntry, find_kind, make_options, options_for, options_of, refuse_unused_options
@@ -56,7 +56,7 @@ def detect_command(kind: str) -> Callable[..., int]:
         output, lifting = output or common.Output(), lifting or common.Lifting()
         values = {name: value for name, value in chosen.items() if value is not None}
         drawn = {name: values.pop(option) for option, name in STYLE_NAMES.items() if option in values}
-        style = dataclass_from_table(DrawingStyle, drawn)
+        style = read_settings(DrawingStyle, drawn)
         if mask is not None:
             values["segmentation"] = True
         if lifting.camera is not None and values.get("distance"):

@@ -10,7 +10,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, TypeAlias, TypeVar
 
-from sonjit._util.option import Option as Option
+from sonjit._util.settings import Option as Option
 from sonjit.detectors.smoothing import Filter, FilterChoice, OneEuro
 from sonjit.engines import MAX_THREADS, EngineName, EngineOptions, Precision
 from sonjit.gestures.classifier import CANNED, SHIPPED

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from sonjit._util import Float32Array, Image, InputError, JsonObject, SonjitError, json_from
-from sonjit._util.option import Option
+from sonjit._util.settings import Option
 from sonjit.detectors import Detector
 from sonjit.detectors.kinds import KINDS, hands
 from sonjit.detectors.options import HandOptions

@@ -11,9 +11,8 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from sonjit._util import InputError, JobError, extensions, pools
-from sonjit._util.data_files import dataclass_from_table
 from sonjit._util.files import atomic_file, folded_name, free_name
-from sonjit._util.option import OptionValue
+from sonjit._util.settings import OptionValue, read_settings
 from sonjit.detectors.kinds import options_for
 from sonjit.media import IMAGE_ENDINGS, DrawingStyle, natural_key, open_source
 from sonjit.media.sources import is_mp4, read_sequence
@@ -214,7 +213,7 @@ def task_of(detectors: Sequence[DetectorChoice], style: Mapping[str, object] | N
     """Return what a job does with each image; `style`: settings of the drawing."""
     labels = [each.get(LABELS.name, True) for _, each in detectors]
     first, *others = (_detect(kind, values) for kind, values in detectors)
-    drawing = dataclass_from_table(DrawingStyle, {"gestures": all(labels), **(style or {})})
+    drawing = read_settings(DrawingStyle, {"gestures": all(labels), **(style or {})})
     return replace(first, also=tuple(others), style=drawing)
 
 

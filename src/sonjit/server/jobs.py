@@ -4,19 +4,17 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path, PurePath
-from typing import Any
+from typing import Any, cast
 
 from fastapi import APIRouter, Depends, Request
-from pydantic import TypeAdapter, ValidationError
 from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
 from starlette.types import Message, Receive, Scope, Send
 
-from sonjit._util import Json, JsonObject, SonjitError, json_from, unknown_name
+from sonjit._util import InputError, Json, JsonObject, SonjitError, json_from
 from sonjit._util.files import sync
-from sonjit._util.option import Option
+from sonjit._util.settings import Option, read_settings
 from sonjit.detectors.kinds import KINDS
 from sonjit.media import DrawingStyle
 from sonjit.server import middleware, service
@@ -39,7 +37,6 @@ _STYLE = Option(
     name="style",
     default="{}",
 )
-_STYLES = TypeAdapter(DrawingStyle)
 _NAME = Option("File name of a body that is one file.", name="name", default="upload")
 
 _BETWEEN_EVENTS_S = 0.1
@@ -157,18 +154,16 @@ async def _create_job(request: Request, store: JobStore) -> UploadJob:
 
 def _read_style(text: str) -> JsonObject:
     """Return the settings of a drawing from JSON, after they are checked."""
+    reason = 'give an object of settings, such as {"thickness": 2}'
     try:
-        style: JsonObject = json.loads(text)
-        known = asdict(_STYLES.validate_json(text, strict=True))
-    except ValidationError as error:
-        first = error.errors()[0]
-        reason = ": ".join([*map(str, first["loc"]), first["msg"].removeprefix("Value error, ")])
+        style: object = json.loads(text)
+        if isinstance(style, dict):
+            read_settings(DrawingStyle, cast("JsonObject", style), "setting")
+            return cast("JsonObject", style)
+    except InputError as error:
+        reason = str(error)
     except (ValueError, RecursionError):
-        reason = 'give an object of settings, such as {"thickness": 2}'
-    else:
-        if style.keys() <= known.keys():
-            return style
-        reason = unknown_name("setting", min(style.keys() - known.keys())[:40], known)
+        pass
     raise RefusedError("bad_option", f"style: {reason}")
 
 

@@ -1,19 +1,17 @@
 """Read what clients send: options of detectors, query strings, JSON and TOML texts.
 
-Pydantic models of the options check the values and give the schemas for `/openapi.json` and `GET /v1/kinds`.
+`/openapi.json` and `GET /v1/kinds` have the schemas of the options.
 """
 
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache
-from typing import Any, Literal, TypeAlias, cast
+from typing import Any, TypeAlias, cast
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from starlette.datastructures import QueryParams
 
 from sonjit._util import Json, JsonObject
-from sonjit._util.option import Option, OptionValue
+from sonjit._util.settings import Option, OptionValue
 from sonjit.detectors.kinds import KINDS, make_options, options_of
 from sonjit.detectors.options import CommonOptions
 from sonjit.gestures.classifier import CANNED
@@ -39,7 +37,6 @@ _EXPLAIN = Option(
     choices=("none", *TARGETS),
 )
 _NOT_OF_JOBS = ("segmentation", "smooth_segmentation", "visibility", _EXPLAIN.name)
-_TYPES = {"boolean": bool, "integer": int, "number": float, "string": str}
 _MAX_MAP_CHARACTERS = 64_000
 _MAX_MAP_DEPTH = 32  # maximum numbers of characters and of nested brackets of a control map
 _MAX_JSON_CONTAINERS = 500_000
@@ -115,25 +112,22 @@ def _for_clients(option: Option) -> Option:
     return option if option.remote_maximum is None else replace(option, maximum=option.remote_maximum)
 
 
-@lru_cache(128)
-def _model_of(options: tuple[Option, ...]) -> type[BaseModel]:
-    """Return a model with a field for each option."""
-    fields: dict[str, Any] = {}
-    for option in options:
-        hint: Any = Literal[option.choices] if option.choices else _TYPES[option.type]
-        bounds: Any = {"ge": option.minimum, "le": option.maximum, "pattern": option.pattern or None}
-        extra: Any = {"enum": list(option.choices)} if option.choices else None
-        fields[option.name] = hint, Field(option.default, description=option.help, json_schema_extra=extra, **bounds)
-    return create_model("Options", __config__=ConfigDict(extra="forbid", allow_inf_nan=False), **fields)
-
-
 def option_schemas(options: Iterable[Option]) -> dict[str, JsonObject]:
     """Return the JSON schema of each option by its name."""
-    properties: dict[str, JsonObject] = _model_of(tuple(options)).model_json_schema()["properties"]
-    return {
-        name: {key: value for key, value in schema.items() if key not in ("title", "const") and value is not None}
-        for name, schema in properties.items()
+    return {option.name: _schema_of(option) for option in options}
+
+
+def _schema_of(option: Option) -> JsonObject:
+    schema: dict[str, Json | None] = {
+        "default": cast("Json", option.default),
+        "description": option.help,
+        "enum": [*option.choices] or None,
+        "maximum": option.maximum,
+        "minimum": option.minimum,
+        "pattern": option.pattern or None,
+        "type": option.type,
     }
+    return {key: value for key, value in schema.items() if value is not None}
 
 
 def query_parameters(options: Iterable[Option]) -> list[Json]:
@@ -147,19 +141,16 @@ def read_values(
 ) -> dict[str, OptionValue]:
     """Check the values of options: those of JSON by their types, those of a query by their text."""
     known = {option.name: option for option in options}
-    try:
-        return (
-            _model_of(tuple(known.values())).model_validate(values, strict=not is_query).model_dump(exclude_unset=True)
-        )
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = str(first["loc"][0])
+    checked: dict[str, OptionValue] = {}
+    for name, value in values.items():
         if name not in known:
             message = f"Unknown option {_shortened(name)} of {owner}. Choose from {', '.join(known)}."
-        else:
+            raise RefusedError("bad_option", message)
+        checked[name] = known[name].read(value, parses=is_query)
+        if checked[name] is None:
             wanted = _TARGETS_HELP if name == _EXPLAIN.name else known[name].wanted
-            message = f"{name}={_shortened(first['input'])}: give {wanted}"
-    raise RefusedError("bad_option", message)
+            raise RefusedError("bad_option", f"{name}={_shortened(value)}: give {wanted}")
+    return checked
 
 
 def read_options(

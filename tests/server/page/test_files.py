@@ -9,7 +9,7 @@ from typing import get_args
 
 import pytest
 
-from sonjit._util.option import declared_options
+from sonjit._util.settings import declared_options
 from sonjit.detectors.kinds import KINDS
 from sonjit.detectors.options import SmoothingName
 from sonjit.gestures import classifier

@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias, TypeVar, cast
 
 from sonjit._util import InputError, JobError, SonjitError, is_out_of_memory, json_from, require
-from sonjit._util.data_files import dataclass_from_table, read_json, read_toml_table
+from sonjit._util.data_files import read_json, read_toml_table
 from sonjit._util.extensions import VARIABLE, extension_packages
 from sonjit._util.files import sha256_of_file, sha256_of_folder, sole_writer, write_text
+from sonjit._util.settings import read_settings
 from sonjit.engines.devices import torch_device
 
 if TYPE_CHECKING:
@@ -194,7 +195,7 @@ def recipe_from_table(table: Mapping[str, object], name: str) -> Recipe:
 
 
 def settings_from(settings_class: type[S], values: Mapping[str, object]) -> S:
-    """Return a recipe's settings, see `dataclass_from_table`.
+    """Return a recipe's settings, see `read_settings`.
 
     Args:
         settings_class: Dataclass of the settings.
@@ -203,7 +204,7 @@ def settings_from(settings_class: type[S], values: Mapping[str, object]) -> S:
     Raises:
         InputError: A setting is unknown or missing, or a value has another type.
     """
-    return dataclass_from_table(settings_class, values, "setting")
+    return read_settings(settings_class, values, "setting")
 
 
 def merge_settings(*layers: Mapping[str, object]) -> dict[str, object]:

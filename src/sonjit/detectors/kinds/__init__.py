@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from sonjit._util import InputError
 from sonjit._util.extensions import Registry
-from sonjit._util.option import Option, declared_options
+from sonjit._util.settings import Option, declared_options
 from sonjit.detectors.options import CommonOptions
 from sonjit.results import Result, register_result
 

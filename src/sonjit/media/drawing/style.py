@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Final, Literal, TypeAlias
 
-from sonjit._util.option import Option, declared_options
+from sonjit._util.settings import Option, check_settings
 
 Anonymise: TypeAlias = Literal["none", "black", "blur", "persons"]
 _drawn = partial(Option, group="Output")
@@ -55,8 +55,7 @@ class DrawingStyle:
 
     def __post_init__(self) -> None:
         """Check the settings."""
-        for name, option in declared_options(DrawingStyle).items():
-            option.check(getattr(self, name))
+        check_settings(self)
 
     @property
     def is_black(self) -> bool:
