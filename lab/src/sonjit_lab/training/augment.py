@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonjit._util import FloatArray, Image, InputError, RealArray
+from sonjit._util.settings import Range, check_settings
 from sonjit.geometry.boxes import RotatedBox
 from sonjit_lab.datasets.sample import Side
-from sonjit_lab.training.ranges import Range, check_ranges
 from sonjit_lab.training.settings import TrainingSettings
 
 P = TypeVar("P", np.uint8, np.float32)
@@ -52,7 +52,7 @@ class AugmentationSettings:
     reverse: _Share = 0.0  # probability of playing a sequence backwards
 
     def __post_init__(self) -> None:
-        check_ranges(self)
+        check_settings(self)
         if len(self.scale) != 2 or not 0 < self.scale[0] <= self.scale[1] <= 100:
             raise InputError(f"scale={','.join(map(str, self.scale))}: must be a minimum above 0, a maximum up to 100")
 

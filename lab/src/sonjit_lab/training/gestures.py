@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from sonjit._util import BoolArray, Float32Array, FloatArray, InputError, IntArray, RealArray, files
+from sonjit._util.settings import Range
 from sonjit.detectors.kinds.hand_heads import ASSET as HEADS_ASSET
 from sonjit.detectors.kinds.hand_heads import AppearanceInputs, HandHeads, shipped_arrays
 from sonjit.gestures.classifier import (
@@ -35,7 +36,6 @@ from sonjit_lab.training.alphabets import Alphabet, load_alphabet, shipped_gestu
 from sonjit_lab.training.gesture_appearance import AppearanceSettings, train_with_image
 from sonjit_lab.training.hands.samples import report_folders
 from sonjit_lab.training.loop import TrainingSettings, fit
-from sonjit_lab.training.ranges import Range
 from sonjit_lab.training.recipes import TrainingRequest, settings_from
 from sonjit_lab.training.settings import Decay, Fraction, SmallBatch, Steps, Weight, Width
 

@@ -9,7 +9,7 @@ from typing import Annotated, Final, Literal, TypeAlias
 from torch import nn, optim
 
 from sonjit._util import InputError
-from sonjit_lab.training.ranges import Range, check_ranges
+from sonjit._util.settings import Range, check_settings
 
 OptimizerName = Literal["sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw"]
 
@@ -88,7 +88,7 @@ class TrainingSettings:
     loggers: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        check_ranges(self)
+        check_settings(self)
         if self.patience and not self.evaluate_every:
             raise InputError(f"patience={self.patience} requires evaluate_every")
         if not (0 < self.learning_rate < math.inf and self.clip_norm > 0):

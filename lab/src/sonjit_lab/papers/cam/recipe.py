@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from sonjit._util import InputError, data_files
+from sonjit._util.settings import Range
 from sonjit.media import rgb_from
 from sonjit.weights import find_weight
 from sonjit_lab.datasets import Dataset, dataset_entry, open_dataset
@@ -32,7 +33,6 @@ from sonjit_lab.papers.cam.answers import Answerer, AnswerHead, save_answerer, w
 from sonjit_lab.papers.cam.maps import image_tensor
 from sonjit_lab.training import augment, building_blocks, loop
 from sonjit_lab.training.hands.samples import HELD_OUT, report_split
-from sonjit_lab.training.ranges import Range
 from sonjit_lab.training.recipes import TrainingRequest, settings_from
 from sonjit_lab.training.settings import ImageBatch, SmallBatch, Steps
 

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sonjit._util import BoolArray, Float32Array, FloatArray, Image, InputError
+from sonjit._util.settings import Range
 from sonjit.geometry.boxes import clamped_box, crop, points_into_crop, rotated_box_around, square_box
 from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.results.skeletons import load_skeleton
@@ -37,7 +38,6 @@ from sonjit_lab.training.batches import to_device
 from sonjit_lab.training.building_blocks import export_trained
 from sonjit_lab.training.hands.samples import HandData, HandSettings, draw_batch, hand_data, known_hands, report_split
 from sonjit_lab.training.loop import WEIGHTS, fit
-from sonjit_lab.training.ranges import Range
 from sonjit_lab.training.recipes import TrainingRequest, settings_from
 
 _OPENGL_TO_CAMERA = np.diag([1.0, -1.0, -1.0])

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from sonjit._util import Float32Array, FloatArray, InputError
+from sonjit._util.settings import Range
 from sonjit.geometry.boxes import crop, points_into_crop
 from sonjit_lab.datasets import Instance, Sample
 from sonjit_lab.networks import create_network, modes
@@ -23,7 +24,6 @@ from sonjit_lab.training.building_blocks import export_trained
 from sonjit_lab.training.hands.samples import draw_batch, hand_data, known_hands
 from sonjit_lab.training.loop import WEIGHTS, fit
 from sonjit_lab.training.losses import PointLoss, point_loss
-from sonjit_lab.training.ranges import Range
 from sonjit_lab.training.recipes import TrainingRequest, settings_from
 
 _MM = 1000.0

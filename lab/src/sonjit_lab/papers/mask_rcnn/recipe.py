@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from sonjit._util import Image, InputError, IntArray, data_files
+from sonjit._util.settings import Range
 from sonjit.geometry.boxes import RotatedBox, crop_matrix
 from sonjit.results.skeletons import mirrored_order
 from sonjit.segmentation.instances import results_from_instances
@@ -36,7 +37,6 @@ from sonjit_lab.training.hands.samples import (
     report_split,
 )
 from sonjit_lab.training.loop import WEIGHTS, fit
-from sonjit_lab.training.ranges import Range
 from sonjit_lab.training.recipes import TrainingRequest, settings_from
 from sonjit_lab.training.settings import Count, Depth, ImageBatch, Steps, WideWidth
 

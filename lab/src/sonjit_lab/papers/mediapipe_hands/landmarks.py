@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from sonjit._util import Image, InputError, data_files
+from sonjit._util.settings import Range
 from sonjit_lab.datasets.splits import SplitReport, hold_out, split_report
 from sonjit_lab.networks import backbones, create_network, keypoint_detector, network_entry, registry
 from sonjit_lab.papers.mediapipe_hands.network import PUBLISHED_KEYPOINTS, HandLandmarkNetwork
@@ -25,7 +26,6 @@ from sonjit_lab.training import augment, building_blocks, loop
 from sonjit_lab.training.hands import landmark_data
 from sonjit_lab.training.hands.samples import DataSettings, open_source_samples, source_path, warn_if_shared
 from sonjit_lab.training.losses import PointLoss
-from sonjit_lab.training.ranges import Range
 from sonjit_lab.training.recipes import TrainingRequest, import_object, settings_from
 from sonjit_lab.training.settings import Count, Fraction, ImageBatch, Side, Weight
 

@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812  # the field's name
 
 from sonjit._util import BoolArray, Float32Array, Image, InputError
+from sonjit._util.settings import Range
 from sonjit.geometry.boxes import crop, crop_matrix
 from sonjit.media.drawing.instances import PERSON_COLOURS, draw_tint
 from sonjit_lab.datasets import Instance, Sample, open_dataset
@@ -29,7 +30,6 @@ from sonjit_lab.training.augment import UNCHANGED, Augmentation, AugmentedSettin
 from sonjit_lab.training.building_blocks import MAX_CROPS, evenly_spaced, export_trained
 from sonjit_lab.training.hands.samples import report_split
 from sonjit_lab.training.loop import WEIGHTS, fit
-from sonjit_lab.training.ranges import Range
 from sonjit_lab.training.recipes import TrainingRequest, settings_from
 from sonjit_lab.training.settings import Count, ImageBatch, Steps, WideWidth
 

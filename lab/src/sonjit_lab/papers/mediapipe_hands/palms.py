@@ -18,6 +18,7 @@ from torch import Tensor
 from torchvision.ops import box_iou
 
 from sonjit._util import BoolArray, Float32Array, FloatArray, Image, InputError
+from sonjit._util.settings import Range
 from sonjit.detectors.kinds.hands import PALM_KEYPOINTS, palm_squares
 from sonjit.detectors.ssd import AnchorGrid, blend_overlapping
 from sonjit.geometry.boxes import RotatedBox, crop, letterbox, letterbox_box, points_into_crop
@@ -31,7 +32,6 @@ from sonjit_lab.training import building_blocks, loop
 from sonjit_lab.training.augment import Augmentation, draw_augmentation
 from sonjit_lab.training.hands.samples import DataSettings, open_source_samples, source_path, warn_if_shared
 from sonjit_lab.training.losses import cross_entropy, focal
-from sonjit_lab.training.ranges import Range
 from sonjit_lab.training.recipes import TrainingRequest, settings_from
 from sonjit_lab.training.settings import MAX_WIDTH, Count, ImageBatch, Side, Weight
 
