@@ -29,7 +29,7 @@ LABEL = (100.0, 100.0, 140.0, 160.0)
     ],
 )
 def test_a_find_fits_by_overlap_or_by_centre_and_size(box, fits):
-    assert bool(assign([(box, 0.9)], [LABEL]).found) is fits
+    assert bool(assign([(box, 0.9)], [LABEL]).detection_of_label) is fits
 
 
 def test_the_surest_find_takes_the_label_that_it_fits_best():

@@ -101,23 +101,23 @@ def card_files(records: Sequence[predictions.EvaluationRecord], request: CardReq
         )
     files: dict[str, str] = {}
     for title in sorted(titles):
-        own = [record for record in records if _card_name(record, request) == title]
-        if len({tuple(item.get("sha256") for item in _own_files(record)) for record in own}) > 1:
+        titled = [record for record in records if _card_name(record, request) == title]
+        if len({tuple(item.get("sha256") for item in _own_files(record)) for record in titled}) > 1:
             raise InputError(f"{title}: the evaluations are of different networks. Write a card of each")
-        blocks = list(_card_blocks(own, request))
+        blocks = list(_card_blocks(titled, request))
         files |= docs.plots_of(blocks)
         stem = re.sub(r"[^\w.-]+", "-", title)
-        files[f"{stem}.md"] = docs.markdown_from(f"{title}: model card", blocks, _front_matter(title, own, request))
+        files[f"{stem}.md"] = docs.markdown_from(f"{title}: model card", blocks, _front_matter(title, titled, request))
         files[f"{stem}.html"] = docs.html_from(f"{title}: model card", blocks)
     return files
 
 
 def _card_name(record: predictions.EvaluationRecord, request: CardRequest) -> str:
     """Return the name of the evaluated network: that of the model, with the caller's files."""
-    model, own = record["model"]["name"], _own_files(record)
+    model, caller_files = record["model"]["name"], _own_files(record)
     if request.name:
         return request.name
-    return f"{model} with {own[0]['file']}" if own and _description_of_kind(model) else model
+    return f"{model} with {caller_files[0]['file']}" if caller_files and _description_of_kind(model) else model
 
 
 def _own_files(record: predictions.EvaluationRecord) -> list[predictions.FileRecord]:

@@ -71,7 +71,9 @@ class LocalizationEvaluator:
         numbers: dict[str, float] = {}
         for top in _TOPS:
             named = not labels.isdisjoint(classes[:top])
-            placed = any(item.category_id in own for item, own in zip(best[:top], overlapping, strict=False))
+            placed = any(
+                item.category_id in class_ids for item, class_ids in zip(best[:top], overlapping, strict=False)
+            )
             numbers[f"classification_error_{top}"] = 100 * float(not named)
             numbers[f"localization_error_{top}"] = 100 * float(not placed) if boxes else math.nan
         numbers["localization_error_any"] = 100 * float(not any(overlapping[:1])) if boxes else math.nan
@@ -139,10 +141,10 @@ class InstanceEvaluator:
         for prediction in predictions:
             if prediction.category_id is None:
                 raise InputError(f"{sample.id}: a prediction has no category_id")
-            own = numbers.get(prediction.category, prediction.category_id)
-            if prediction.category is not None and own != prediction.category_id:
+            category_id = numbers.get(prediction.category, prediction.category_id)
+            if prediction.category is not None and category_id != prediction.category_id:
                 raise InputError(
-                    f"{sample.id}: category {prediction.category} has the id {own} in the data set and "
+                    f"{sample.id}: category {prediction.category} has the id {category_id} in the data set and "
                     f"{prediction.category_id} in the model; use the same ids"
                 )
             if prediction.box is None and prediction.mask is None:
@@ -181,11 +183,11 @@ class InstanceEvaluator:
         if all(any("segmentation" in record for record in some) for some in (truth, results)):
             kinds.insert(0, ("mask", "segm"))
         summary = MetricSummary()
-        for image in images:  # each alone, to find the worst images
-            own = [record for record in truth if record["image_id"] == image["id"]]
-            found = [record for record in results if record["image_id"] == image["id"]]
-            alone = data | {"images": [image], "annotations": own}
-            stats = coco_precision(alone, found, kinds[0][1]).stats if own else {}  # pyright: ignore[reportArgumentType]
+        for image in images:  # computed per image to find the worst ones
+            image_truth = [record for record in truth if record["image_id"] == image["id"]]
+            image_results = [record for record in results if record["image_id"] == image["id"]]
+            image_data = data | {"images": [image], "annotations": image_truth}
+            stats = coco_precision(image_data, image_results, kinds[0][1]).stats if image_truth else {}  # pyright: ignore[reportArgumentType]
             summary.values.append(100 * stats.get(self.image_stat, math.nan))
         for name, kind in kinds:
             stats = coco_precision(data, results, kind).stats  # pyright: ignore[reportArgumentType]
@@ -200,9 +202,9 @@ class KeypointEvaluator:
     """Evaluator of keypoints by average precision over all images, of people's body and `parts`, or of each hand."""
 
     def __init__(self, protocol: protocols.Protocol) -> None:
-        known = (*_ALL_PARTS, _WHOLE_BODY)
-        if unknown := set(protocol.parts) - set(known):
-            raise InputError(f"{protocol.name}: {unknown_name('part', min(unknown), known)}")
+        part_names = (*_ALL_PARTS, _WHOLE_BODY)
+        if unknown := set(protocol.parts) - set(part_names):
+            raise InputError(f"{protocol.name}: {unknown_name('part', min(unknown), part_names)}")
         self._parts = ("hand",) if "hand" in protocol.parts else ("body", *protocol.parts)
         self.main = protocol.main
 
@@ -222,8 +224,8 @@ class KeypointEvaluator:
                 records += self._truth(person, [person])
                 continue
             index = person.extra.get("person", -1)
-            own = [instance for instance in sample.instances if instance.extra.get("person") == index]
-            records += self._truth(person, own or [person])
+            instances = [instance for instance in sample.instances if instance.extra.get("person") == index]
+            records += self._truth(person, instances or [person])
         for part in self._parts:
             if part != _WHOLE_BODY:
                 records += [_result(part, points, item) for item, points in _predicted_parts(part, predictions)]
@@ -231,8 +233,8 @@ class KeypointEvaluator:
             records += _whole_body_results(predictions)
         return [EvaluatedItem(records=records)]
 
-    def _truth(self, person: Instance, own: Sequence[Instance]) -> Iterable[Record]:
-        points = {part: _labelled(definition, own) for part, definition in _ALL_PARTS.items()}
+    def _truth(self, person: Instance, instances: Sequence[Instance]) -> Iterable[Record]:
+        points = {part: _labelled(definition, instances) for part, definition in _ALL_PARTS.items()}
         points[_WHOLE_BODY] = np.concatenate([points[part] for part in _PARTS])
         box = corner_and_size(person.box or person.bounds() or (0.0, 0.0, 0.0, 0.0))
         for part in self._parts:
@@ -252,12 +254,12 @@ class KeypointEvaluator:
         images, records = _numbered_images(evaluated)
         summary = MetricSummary(values=[math.nan] * len(evaluated))
         for part in self._parts:
-            own = [record for record in records if record["part"] == part]
-            labelled = sorted({record["category_id"] for record in own if "truth" in record}) or [_PERSON]
-            for record in own:  # results without a category get the first one of the labels
+            part_records = [record for record in records if record["part"] == part]
+            labelled = sorted({record["category_id"] for record in part_records if "truth" in record}) or [_PERSON]
+            for record in part_records:  # results without a category get the first one of the labels
                 if record["category_id"] is None:
                     record["category_id"] = labelled[0]
-            data, results = _annotations(images, own, labelled)
+            data, results = _annotations(images, part_records, labelled)
             if not all("bbox" in result for result in results):
                 results = [{key: value for key, value in result.items() if key != "bbox"} for result in results]
             if part == self._parts[0] and not data["annotations"]:
@@ -278,11 +280,11 @@ def part_sigmas(part: str) -> tuple[float, ...]:
     return _ALL_PARTS[part].sigmas
 
 
-def _labelled(definition: PersonPart, own: Sequence[Instance]) -> NDArray[np.float64]:
+def _labelled(definition: PersonPart, instances: Sequence[Instance]) -> NDArray[np.float64]:
     """Return a person's keypoints of a part (K, 3) in COCO's form: x, y, flag; zeros where unlabelled."""
     result = np.zeros((len(definition.sigmas), 3))
     names = load_skeleton(definition.skeleton).keypoints
-    for instance in own:
+    for instance in instances:
         if (
             instance.kind == definition.kind
             and definition.side in (None, instance.side)
@@ -293,10 +295,10 @@ def _labelled(definition: PersonPart, own: Sequence[Instance]) -> NDArray[np.flo
                 continue
             chosen = np.array(indices)[definition.chosen]
             points = instance.keypoints_px[chosen]
-            known = np.isfinite(points).all(1)
+            labelled = np.isfinite(points).all(1)
             if instance.valid_px is not None:
-                known &= instance.valid_px[chosen]
-            result[known] = np.column_stack([points[known], np.full(known.sum(), 2.0)])
+                labelled &= instance.valid_px[chosen]
+            result[labelled] = np.column_stack([points[labelled], np.full(labelled.sum(), 2.0)])
     return result
 
 
@@ -309,7 +311,7 @@ def _predicted_parts(
 ) -> list[tuple[Prediction, NDArray[np.float64]]]:
     """Return each prediction of a part with keypoints (K, 3): x, y, flag, 0 if absent; hidden ones if `hidden`."""
     definition = _ALL_PARTS[part]
-    found: list[tuple[Prediction, NDArray[np.float64]]] = []
+    part_predictions: list[tuple[Prediction, NDArray[np.float64]]] = []
     for prediction in predictions:
         if not landmarks.is_of(prediction, definition.kind) or {prediction.side, definition.side} == {"Left", "Right"}:
             continue
@@ -317,11 +319,11 @@ def _predicted_parts(
             continue
         ordered = np.asarray(landmarks.reorder_keypoints(prediction, definition.skeleton).keypoints_px, np.float64)
         points = ordered[definition.chosen, :2]
-        known = np.isfinite(points).all(1, keepdims=True)
-        if known.any():
-            flags = np.where(known, 2.0, 0.0)
-            found.append((prediction, np.concatenate([np.where(known, points, 0.0), flags], axis=1)))
-    return found
+        finite = np.isfinite(points).all(1, keepdims=True)
+        if finite.any():
+            flags = np.where(finite, 2.0, 0.0)
+            part_predictions.append((prediction, np.concatenate([np.where(finite, points, 0.0), flags], axis=1)))
+    return part_predictions
 
 
 def _result(part: str, points: NDArray[np.float64], prediction: Prediction) -> Record:
@@ -343,13 +345,13 @@ def _result(part: str, points: NDArray[np.float64], prediction: Prediction) -> R
 def _whole_body_results(predictions: Sequence[Prediction]) -> Iterable[Record]:
     """Yield all parts of each person as one result, with the score of the body or else of the best part."""
     for person in sorted({prediction.person for prediction in predictions if prediction.person is not None}):
-        own = [prediction for prediction in predictions if prediction.person == person]
-        found = {part: _predicted_parts(part, own, hidden=True)[:1] for part in _PARTS}
-        predicted = [value[0][0] for value in found.values() if value]
+        person_predictions = [prediction for prediction in predictions if prediction.person == person]
+        by_part = {part: _predicted_parts(part, person_predictions, hidden=True)[:1] for part in _PARTS}
+        predicted = [value[0][0] for value in by_part.values() if value]
         if not any(map(_any_visible, predicted)):
             continue
-        points = [item[0][1] if item else np.zeros((len(_PARTS[part].sigmas), 3)) for part, item in found.items()]
-        best = found["body"][0][0] if found["body"] else max(predicted, key=lambda item: item.score)
+        points = [item[0][1] if item else np.zeros((len(_PARTS[part].sigmas), 3)) for part, item in by_part.items()]
+        best = by_part["body"][0][0] if by_part["body"] else max(predicted, key=lambda item: item.score)
         result = _result(_WHOLE_BODY, np.concatenate(points), best)
         yield result if best.person_score is None else result | {"score": best.person_score}
 

@@ -56,9 +56,11 @@ def draw_comparison(
 def _sample_at(data: ProtocolData, place: int, name: tuple[str, str]) -> Sample:
     """Return an evaluated sample, which is at a later place if the evaluation had a limit or left out bad samples."""
     samples = (data[row] for row in range(place, len(data)))
-    if (found := next((one for one in samples if (one.dataset, one.id) == name), None)) is None:
+    if (
+        sample := next((candidate for candidate in samples if (candidate.dataset, candidate.id) == name), None)
+    ) is None:
         raise InputError(f"--root has no {name[1]} of {name[0]}; choose the folder of the evaluated data set")
-    return found
+    return sample
 
 
 def _load_run(label: str | None, folder: Path) -> _Run:
@@ -86,22 +88,22 @@ def _select_keys(rows: Sequence[_Run], samples: Sequence[str] | None, columns: i
     shared = [key for key in rows[0].items if all(key in row.items for row in rows)]
     if samples is None:
         apart = {key: np.ptp([row.values.get(key, np.nan) for row in rows]) for key in shared}
-        known = sorted((key for key in shared if np.isfinite(apart[key])), key=lambda key: -apart[key])
-        if not known:
+        ranked = sorted((key for key in shared if np.isfinite(apart[key])), key=lambda key: -apart[key])
+        if not ranked:
             protocol = rows[0].record["protocol"]["name"]
             reason = (
                 f"{protocol} has one value for all images, and none by sample" if shared else "they share no sample"
             )
             raise InputError(f"the runs cannot be compared by sample: {reason}")
-        return known[:columns]
-    found: list[tuple[int, int]] = []
+        return ranked[:columns]
+    keys: list[tuple[int, int]] = []
     for name in samples:
         of = [key for key in shared if rows[0].names[key[0]][1] == name]
         if not of:
             such = rows[0].names[shared[0][0]][1]
             raise InputError(f"--samples {name}: not among those that all runs evaluated, such as {such}")
-        found += of
-    return found
+        keys += of
+    return keys
 
 
 def _heading(label: str, kind: str) -> NDArray[np.uint8]:

@@ -57,7 +57,7 @@ _MAX_CLASSES = 12  # with pictures
 class Assignment(NamedTuple):
     """Assignment of detections to labels."""
 
-    found: dict[int, int]  # index of the detection by index of the label
+    detection_of_label: dict[int, int]  # index of the detection by index of the label
     doubled: list[int]  # indices of detections whose labels were all assigned
     false: list[int]  # indices of detections that match no label, best first
 
@@ -66,15 +66,15 @@ def assign(detections: Sequence[tuple[Box, float]], labels: Sequence[Box], crowd
     """Assign detections, pairs of box and score, to labels.
 
     >>> assign([((0, 0, 9, 9), 0.8), ((0, 0, 10, 10), 0.9), ((50, 0, 60, 9), 0.7)], [(0, 0, 10, 10)])
-    Assignment(found={0: 1}, doubled=[0], false=[2])
+    Assignment(detection_of_label={0: 1}, doubled=[0], false=[2])
     """
     result = Assignment({}, [], [])
     for index in sorted(range(len(detections)), key=lambda item: -detections[item][1]):
         box = detections[index][0]
         fitting = [number for number, label in enumerate(labels) if _fits(box, label)]
-        free = [number for number in fitting if number not in result.found]
+        free = [number for number in fitting if number not in result.detection_of_label]
         if free:
-            result.found[max(free, key=lambda number: box_iou(box, labels[number]))] = index
+            result.detection_of_label[max(free, key=lambda number: box_iou(box, labels[number]))] = index
         elif fitting:
             result.doubled.append(index)
         elif not any(_contains_centre(area, box) for area in crowds):
@@ -99,16 +99,16 @@ class DetectionCounts:
     def of(cls, evaluated: Iterable[EvaluatedItem]) -> "DetectionCounts":
         """Count the items of a run."""
         numbers = [item.numbers for item in evaluated]
-        known = Counter(name for item in numbers for name in item)
+        counts = Counter(name for item in numbers for name in item)
         right = Counter(name for item in numbers for name, value in item.items() if value > 0)
         return cls(
-            known["found"],
+            counts["found"],
             right["found"],
             right["false"],
             right["doubled"],
-            known["side"],
+            counts["side"],
             right["side"],
-            known["side_known"],
+            counts["side_known"],
             right["side_known"],
         )
 
@@ -131,14 +131,17 @@ class DetectionEvaluator:
         """Return each label that must be found, then each duplicate or false detection."""
         if self._kind not in sample.tags.get("labelled", _KINDS):
             return []
-        own = [
+        labelled = [
             (number, item, box)
             for number, item in enumerate(sample.instances)
             if item.kind == self._kind and (box := item.bounds()) is not None
         ]
-        crowds, labels = [box for _, item, box in own if item.crowd], [label for label in own if not label[1].crowd]
-        found = [(box, item) for item in predictions if (box := self._box(item, sample)) is not None]
-        assigned = assign([(box, item.score) for box, item in found], [box for *_, box in labels], crowds)
+        crowds, labels = (
+            [box for _, item, box in labelled if item.crowd],
+            [label for label in labelled if not label[1].crowd],
+        )
+        detections = [(box, item) for item in predictions if (box := self._box(item, sample)) is not None]
+        assigned = assign([(box, item.score) for box, item in detections], [box for *_, box in labels], crowds)
         rgb = sample.rgb()
         about = image_conditions(sample, rgb)
         result: list[EvaluatedItem] = []
@@ -146,7 +149,9 @@ class DetectionEvaluator:
             # The label's own flag, or else whether at least half of the keypoints are visible, if that is known.
             if not label.extra.get("clear", not hidden_share(label) > _MAX_HIDDEN):
                 continue
-            detection = found[assigned.found[index]][1] if index in assigned.found else None
+            detection = (
+                detections[assigned.detection_of_label[index]][1] if index in assigned.detection_of_label else None
+            )
             result.append(
                 EvaluatedItem(
                     instance=number,
@@ -159,7 +164,7 @@ class DetectionEvaluator:
                 )
             )
         for name in ("doubled", "false") if self._exhaustive else ():
-            wrong = [found[index][1] for index in getattr(assigned, name)]
+            wrong = [detections[index][1] for index in getattr(assigned, name)]
             result += [
                 EvaluatedItem(numbers={name: 1.0, "score": item.score}, points_px=_points(item)) for item in wrong
             ]
@@ -176,11 +181,11 @@ class DetectionEvaluator:
 
     def summary(self, evaluated: Sequence[EvaluatedItem], clusters: Sequence[Hashable]) -> MetricSummary:
         """Return recall, precision and sides, recall by condition, and precision by score."""
-        found, scores = column(evaluated, "found"), column(evaluated, "score")
+        recalled, scores = column(evaluated, "found"), column(evaluated, "score")
         # 100 for the detection of a clear label, 0 for a false or duplicate one, and NaN for a missed label.
-        right = np.where(np.isnan(scores), np.nan, np.where(np.isnan(found), 0.0, 100.0))
-        summary = MetricSummary(values=np.nan_to_num(found).tolist())
-        summary.add("recall", "recall: clear labels found", found, "%", clusters, better="higher")
+        right = np.where(np.isnan(scores), np.nan, np.where(np.isnan(recalled), 0.0, 100.0))
+        summary = MetricSummary(values=np.nan_to_num(recalled).tolist())
+        summary.add("recall", "recall: clear labels found", recalled, "%", clusters, better="higher")
         if self._exhaustive:
             summary.add("precision", "precision: correct detections", right, "%", clusters, better="higher")
             for name, title in (("false", "false detections"), ("doubled", "duplicates")):
@@ -192,7 +197,7 @@ class DetectionEvaluator:
         ):
             if np.isfinite(side := column(evaluated, number)).any():
                 summary.add(name, title, side, "%", clusters, better="higher")
-        summary.parts = parts_by_condition(found[:, None], [item.conditions for item in evaluated], clusters)
+        summary.parts = parts_by_condition(recalled[:, None], [item.conditions for item in evaluated], clusters)
         if self._exhaustive:
             summary.parts["score"] = _precision_by_score(scores, right, clusters)
         return summary
@@ -217,12 +222,12 @@ def _numbers(instance: Instance, detection: Prediction | None) -> dict[str, floa
     """Return whether it was found and on which side, in per cent, and the detection's score."""
     if detection is None:
         return {"found": 0.0}
-    known = {"found": 100.0, "score": detection.score}
+    numbers = {"found": 100.0, "score": detection.score}
     if instance.side and detection.side:
-        known["side"] = 100.0 * (instance.side == detection.side)
+        numbers["side"] = 100.0 * (instance.side == detection.side)
         if detection.side_score >= LEAST_SIDE_SCORE:
-            known["side_known"] = known["side"]
-    return known
+            numbers["side_known"] = numbers["side"]
+    return numbers
 
 
 def _points(prediction: Prediction) -> NDArray[np.float64] | None:
@@ -242,10 +247,10 @@ def _precision_by_score(
         if not inside.any():
             continue
         values = np.where(inside, right, np.nan)
-        known = values[np.isfinite(values)]
-        mean = float(known.mean()) if known.size else math.nan
+        finite_values = values[np.isfinite(values)]
+        mean = float(finite_values.mean()) if finite_values.size else math.nan
         interval = mean_interval(values, clusters=clusters)
-        rows.append(Part(f"{low:g} to {min(high, 1):g}", mean, interval, int(known.size), 0))
+        rows.append(Part(f"{low:g} to {min(high, 1):g}", mean, interval, int(finite_values.size), 0))
     return rows
 
 

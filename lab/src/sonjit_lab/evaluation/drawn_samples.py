@@ -69,8 +69,8 @@ def draw_image(sample: Sample, item: predictions.EvaluatedItem) -> NDArray[np.ui
     scale = 2 * CASE_PX / max(rgb.shape[:2])
     size = round(rgb.shape[1] * scale), round(rgb.shape[0] * scale)
     canvas = np.ascontiguousarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), np.uint8)
-    found = [record for record in item.records if "bbox" in record and "truth" not in record]
-    shown = [record for record in found if record.get("score", 1.0) >= _MIN_MASK_SCORE]
+    predicted = [record for record in item.records if "bbox" in record and "truth" not in record]
+    shown = [record for record in predicted if record.get("score", 1.0) >= _MIN_MASK_SCORE]
     masks = [(mask, _TRUTH) for instance in sample.instances if (mask := instance.mask()) is not None]
     masks += [
         (mask_from_segmentation(record["segmentation"], *rgb.shape[:2]), _PREDICTION)

@@ -53,14 +53,14 @@ class FaceEvaluator(LandmarkEvaluator):
         """Return NME, FR and AUC of all images and of each subset, with errors by part and by condition."""
         limit, nme = self._curve[1], summaries.column(evaluated, "nme")
         summary = summaries.MetricSummary(values=nme.tolist())
-        own = [set(item.conditions.get("subset", "").split("; ")) for item in evaluated]
-        for subset in ("", *sorted(set[str]().union(*own) - {""})):
-            inside = np.array([not subset or subset in names for names in own], np.bool_)
+        subsets = [set(item.conditions.get("subset", "").split("; ")) for item in evaluated]
+        for subset in ("", *sorted(set[str]().union(*subsets) - {""})):
+            inside = np.array([not subset or subset in names for names in subsets], np.bool_)
             ending, of = (f"_{subset.replace(' ', '_')}", f", {subset.replace('_', '-')}") if subset else ("", "")
             errors = np.where(inside, nme, np.nan)
-            known = ~np.isnan(errors)
-            failed = np.where(known, 100.0 * (errors > limit), np.nan)
-            areas = np.where(known, 100 * np.maximum(0, 1 - errors / limit), np.nan)
+            counted = ~np.isnan(errors)
+            failed = np.where(counted, 100.0 * (errors > limit), np.nan)
+            areas = np.where(counted, 100 * np.maximum(0, 1 - errors / limit), np.nan)
             summary.add(f"nme{ending}", f"NME{of}", errors, "%", clusters)
             summary.add(f"fr{ending}", f"FR above {limit:g} %{of}", failed, "%", clusters)
             summary.add(f"auc{ending}", f"AUC to {limit:g} %{of}", areas, "%", clusters, better="higher")

@@ -125,7 +125,7 @@ def _factor(name: str, units: predictions.Units, labels: Sequence[str | None], *
 
 def _row(name: str, units: predictions.Units, indices: Sequence[int], fewest: int) -> GroupRow:
     values = np.array([units["value"][index] for index in indices], np.float64)  # None becomes NaN
-    known = values[np.isfinite(values)]
+    finite_values = values[np.isfinite(values)]
     subjects = [units["subject"][index] for index in indices]
     clusters = [  # of resampling: a person, or an image
         ("sample", units["sample"][index]) if subject is None else ("subject", subject)
@@ -134,16 +134,16 @@ def _row(name: str, units: predictions.Units, indices: Sequence[int], fewest: in
     low, high = mean_interval(values, clusters=clusters)
     return GroupRow(
         name=name,
-        count=int(known.size),
+        count=int(finite_values.size),
         missing=sum(not units["found"][index] for index in indices),
         subjects=len(set(subjects) - {None}),
-        mean=float(known.mean()) if known.size else math.nan,
-        stdev=float(known.std(ddof=1)) if known.size > 1 else math.nan,
-        least=float(known.min()) if known.size else math.nan,
-        greatest=float(known.max()) if known.size else math.nan,
+        mean=float(finite_values.mean()) if finite_values.size else math.nan,
+        stdev=float(finite_values.std(ddof=1)) if finite_values.size > 1 else math.nan,
+        least=float(finite_values.min()) if finite_values.size else math.nan,
+        greatest=float(finite_values.max()) if finite_values.size else math.nan,
         low=low,
         high=high,
-        enough=known.size >= fewest,
+        enough=finite_values.size >= fewest,
     )
 
 

@@ -92,11 +92,11 @@ class JointEvaluator:
             for number, labelled in enumerate(sample.instances)
             if labelled.kind == "hand"
             and (instance := in_known_order(labelled, sample)) is not None
-            and (known := known_points(instance.keypoints_m, instance.valid_m)) is not None
-            and np.isfinite(known).all(1).sum() > 1
+            and (points_m := known_points(instance.keypoints_m, instance.valid_m)) is not None
+            and np.isfinite(points_m).all(1).sum() > 1
         ]
-        own = match_predictions(truth, predictions)
-        return [self._evaluate(sample, number, item, own.get(number)) for number, item in truth]
+        matches = match_predictions(truth, predictions)
+        return [self._evaluate(sample, number, item, matches.get(number)) for number, item in truth]
 
     def _evaluate(
         self, sample: Sample, number: int, instance: Instance, prediction: Prediction | None
@@ -134,7 +134,7 @@ class JointEvaluator:
         )
         if sample.sequence is None or sample.frame is None:
             return evaluated
-        motion = np.stack([MM * (own - own[0]) for own in (joints, truth)])
+        motion = np.stack([MM * (placed - placed[0]) for placed in (joints, truth)])
         track = f"{sample.dataset}/{sample.sequence}/{sample.view or ''}/{instance.side}"
         return replace(evaluated, track=track, frame=sample.frame, motion=motion)
 
@@ -301,8 +301,8 @@ def _mano_of(file: str, side: Literal["right", "left"]) -> Mano:
     from sonjit_lab.hand_models import load_mano
     from sonjit_lab.hand_models.placeholders import mano_by_name
 
-    found = mano_by_name(file, side)
-    return load_mano(file, side, torch.float64) if found is None else found.double()
+    placeholder = mano_by_name(file, side)
+    return load_mano(file, side, torch.float64) if placeholder is None else placeholder.double()
 
 
 class LandmarkEvaluator:
@@ -326,12 +326,12 @@ class LandmarkEvaluator:
             return []
         skeleton = labels[0][1].skeleton
         ordered = [reorder_keypoints(item, skeleton) for item in predictions if is_of(item, self._kind)]
-        own = match_predictions([label[:2] for label in labels], ordered)
+        matches = match_predictions([label[:2] for label in labels], ordered)
         rgb = sample.rgb()
         about = summaries.image_conditions(sample, rgb)
         items: list[EvaluatedItem] = []
         for number, instance, truth in labels:
-            prediction = own.get(number)
+            prediction = matches.get(number)
             points = points_of(prediction, truth)
             item = EvaluatedItem(
                 instance=number,
@@ -380,8 +380,8 @@ class LandmarkEvaluator:
         if self._kind == "face":
             if instance.keypoints_m is None:
                 return float(metrics.eye_distances(truth[None])[0])
-            known = np.isfinite(truth).all(1) & np.isfinite(instance.keypoints_m).all(1)
-            pixels, metres = truth[known], instance.keypoints_m[known, :2]
+            labelled = np.isfinite(truth).all(1) & np.isfinite(instance.keypoints_m).all(1)
+            pixels, metres = truth[labelled], instance.keypoints_m[labelled, :2]
             pixels, metres = pixels - pixels.mean(0), metres - metres.mean(0)
             pixels_per_metre = (pixels * metres).sum() / np.square(metres).sum()
             return float(metrics.eye_distances(instance.keypoints_m[None])[0] * pixels_per_metre)
@@ -455,13 +455,13 @@ def reorder_keypoints(prediction: Prediction, skeleton: str | None) -> Predictio
         return prediction
     if prediction.skeleton in _MESHES and skeleton in _LABELLED_FACES:
         return replace(prediction, skeleton=skeleton, keypoints_px=face_points(points, skeleton), visible=None)
-    own = keypoint_names(prediction.skeleton)
+    predicted_names = keypoint_names(prediction.skeleton)
     if prediction.skeleton in _MESHES and skeleton in _MESHES:  # the longer mesh starts with the shorter one
-        own, expected = (tuple(map(str, range(len(names)))) for names in (own, expected))
-    has = np.array([name in own for name in expected], np.bool_)
+        predicted_names, expected = (tuple(map(str, range(len(names)))) for names in (predicted_names, expected))
+    has = np.array([name in predicted_names for name in expected], np.bool_)
     if not has.any():
         raise InputError(f"{prediction.skeleton} has no keypoint of {skeleton}: they cannot be compared")
-    columns = [own.index(name) if name in own else 0 for name in expected]
+    columns = [predicted_names.index(name) if name in predicted_names else 0 for name in expected]
     ordered = np.where(has[:, None], points[columns], np.nan)
     visible = None if prediction.visible is None else prediction.visible[columns] & has
     return replace(prediction, skeleton=skeleton, keypoints_px=ordered, visible=visible)

@@ -75,13 +75,13 @@ def image_conditions(sample: Sample, rgb: NDArray[np.uint8]) -> dict[str, str]:
 
     small = cv2.resize(rgb, (64, 64), interpolation=cv2.INTER_AREA)
     lab = cv2.cvtColor(small.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
-    known = {"colour": "grey" if np.linalg.norm(lab[..., 1:], axis=2).mean() < _GREY_CHROMA else "colour"}
+    conditions = {"colour": "grey" if np.linalg.norm(lab[..., 1:], axis=2).mean() < _GREY_CHROMA else "colour"}
     people = sum(instance.kind == "body" and not instance.crowd for instance in sample.instances)
     if subset := sample.tags.get("subset"):
-        known["subset"] = str(subset)
+        conditions["subset"] = str(subset)
     if people:
-        known["people"] = "1" if people == 1 else "2 to 4" if people < 5 else "5 or more"
-    return known
+        conditions["people"] = "1" if people == 1 else "2 to 4" if people < 5 else "5 or more"
+    return conditions
 
 
 def instance_conditions(instance: Instance, box: Box, sample: Sample, rgb: NDArray[np.uint8]) -> dict[str, str]:
@@ -92,13 +92,13 @@ def instance_conditions(instance: Instance, box: Box, sample: Sample, rgb: NDArr
     top, left = (min(max(edge, 0), side - 1) for edge, side in zip((y_min, x_min), rgb.shape[:2], strict=True))
     cut = rgb[top : max(y_max, top + 1), left : max(x_max, left + 1)]
     luma = cv2.cvtColor(np.ascontiguousarray(cut), cv2.COLOR_RGB2GRAY)
-    known = {"size": size_class(max(box[2] - box[0], box[3] - box[1]))}
+    conditions = {"size": size_class(max(box[2] - box[0], box[3] - box[1]))}
     if subsets := [name for name in _ATTRIBUTES if instance.extra.get(name) == 1]:
-        known["subset"] = "; ".join(subsets)
+        conditions["subset"] = "; ".join(subsets)
     if view := instance.extra.get("view"):
-        known["view"] = str(view)
+        conditions["view"] = str(view)
     middle = float(np.median(luma))
-    known["light"] = (
+    conditions["light"] = (
         f"under {_DARK}, dark"
         if middle < _DARK
         else f"{_BRIGHT} and more, bright"
@@ -108,12 +108,12 @@ def instance_conditions(instance: Instance, box: Box, sample: Sample, rgb: NDArr
     scale = _SHARPNESS_PX / max(luma.shape)
     scaled = cv2.resize(luma, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
     blurred = cv2.Laplacian(scaled, cv2.CV_64F).var() < _BLURRED
-    known["sharpness"] = f"under {_BLURRED:g}, blurred" if blurred else f"{_BLURRED:g} and more, sharp"
+    conditions["sharpness"] = f"under {_BLURRED:g}, blurred" if blurred else f"{_BLURRED:g} and more, sharp"
     if skin := _skin(instance, cut, rgb):
-        known["skin"] = skin
+        conditions["skin"] = skin
     if notes := _notes(str(instance.extra.get("note", "")), sample.tags):
-        known["note"] = "; ".join(notes)
-    return known
+        conditions["note"] = "; ".join(notes)
+    return conditions
 
 
 def size_class(longest_px: float) -> str:
@@ -246,9 +246,13 @@ def mean_metric(
 
     Errors are NaN where nothing was evaluated, and inf where nothing was predicted.
     """
-    known = rows(found(errors))
-    low, high = _interval(known, average, clusters)
-    mean, counted, missing = mean_error(known, average), int(np.isfinite(known).sum()), missing_count(errors)
+    finite_errors = rows(found(errors))
+    low, high = _interval(finite_errors, average, clusters)
+    mean, counted, missing = (
+        mean_error(finite_errors, average),
+        int(np.isfinite(finite_errors).sum()),
+        missing_count(errors),
+    )
     return Metric(name, title, mean, unit, better, low, high, counted, missing)
 
 
@@ -306,9 +310,9 @@ def row_means(errors: NDArray[np.float64]) -> list[float]:
     means: list[float] = []
     for row in errors:
         evaluated = row[~np.isnan(row)]
-        known = evaluated[np.isfinite(evaluated)]
+        finite_values = evaluated[np.isfinite(evaluated)]
         unknown = math.inf if evaluated.size else math.nan
-        means.append(float(known.mean()) if known.size else unknown)
+        means.append(float(finite_values.mean()) if finite_values.size else unknown)
     return means
 
 
@@ -317,16 +321,18 @@ def stack_rows(rows: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
     return np.stack(rows) if rows else np.zeros((0, 1))
 
 
-def _interval(known: NDArray[np.float64], average: Average, clusters: Sequence[Hashable] | None) -> tuple[float, float]:
-    finite = np.isfinite(known)
-    sums = np.where(finite, known, 0.0)
+def _interval(
+    errors: NDArray[np.float64], average: Average, clusters: Sequence[Hashable] | None
+) -> tuple[float, float]:
+    finite = np.isfinite(errors)
+    sums = np.where(finite, errors, 0.0)
     if average == "all":
         drawn = resampled_means(sums.sum(1, keepdims=True), finite.sum(1, keepdims=True), clusters=clusters)
     elif (finite.sum(0) == 1).any():
         return math.nan, math.nan  # undefined for a joint that one sample has, and for a mean with it
     else:
         table = resampled_means(sums, finite.astype(np.int64), clusters=clusters)  # (R, K)
-        known = np.isfinite(table)
-        drawn = ratio(np.where(known, table, 0).sum(1), known.sum(1))[:, None]
+        drawn_finite = np.isfinite(table)
+        drawn = ratio(np.where(drawn_finite, table, 0).sum(1), drawn_finite.sum(1))[:, None]
     low, high = intervals(drawn)[0]
     return low, high

@@ -99,9 +99,9 @@ class DetectorModel(records.Model):
     def _follows(self, sample: Sample) -> bool:
         """Return whether an image comes after the previous one in the same recording."""
         now = (sample.dataset, sample.sequence, sample.view)
-        known = sample.sequence is not None and sample.frame is not None
-        follows = known and now == self._before and (sample.frame or 0) > self._frame
-        self._before, self._frame = (now if known else None), (sample.frame or 0)
+        in_recording = sample.sequence is not None and sample.frame is not None
+        follows = in_recording and now == self._before and (sample.frame or 0) > self._frame
+        self._before, self._frame = (now if in_recording else None), (sample.frame or 0)
         return follows
 
 

@@ -116,16 +116,16 @@ class PredictionsModel(Model):
         self._orders = orders
 
     def find(self, sample: Sample, rgb: NDArray[np.uint8], mode: Mode) -> list[Prediction]:
-        found = self._rows.get(self._key(sample), [])
+        predictions = self._rows.get(self._key(sample), [])
         if self._has_numbers:
             height, width = rgb.shape[:2]
-            ordered = [_in_order(item, self._orders) for item in found]
+            ordered = [_in_order(item, self._orders) for item in predictions]
             return [part for number, item in enumerate(ordered) for part in _from_record(item, height, width, number)]
-        for prediction in found:
+        for prediction in predictions:
             if prediction.instance is not None and prediction.instance >= len(sample.instances):
                 count = len(sample.instances)
                 raise InputError(f"{self._path}: {sample.id} has {count} instances; there is no {prediction.instance}")
-        return list(found)
+        return list(predictions)
 
     def _key(self, sample: Sample) -> str:
         """Return the key of a sample's predictions, which may have none."""
@@ -136,11 +136,11 @@ class PredictionsModel(Model):
                     "use an .npz with the ids of the samples"
                 )
             return _image_key(sample.image_id)
-        own = Path(sample.id).parts
+        id_parts = Path(sample.id).parts
         fitting = [
             source
-            for source in self._sources.get(own[-1], ())
-            if all(a == b for a, b in zip(reversed(own), reversed(Path(source).parts), strict=False))
+            for source in self._sources.get(id_parts[-1], ())
+            if all(a == b for a, b in zip(reversed(id_parts), reversed(Path(source).parts), strict=False))
         ]
         if len(fitting) > 1 and sample.id not in fitting:
             raise InputError(
@@ -151,7 +151,7 @@ class PredictionsModel(Model):
     def check(self, samples: Iterable[Sample], categories: Callable[[], Mapping[int, str]]) -> None:
         """Refuse predictions of another data set, and note records of unknown images and categories."""
         rows = self._rows
-        known: dict[str, str] = {}  # keys of the file, and the sample of each
+        sample_of_key: dict[str, str] = {}  # keys of the file, and the sample of each
         self.notes = notes = list[str]()
         name, key, beyond = None, "", 0
         for sample in samples:
@@ -159,19 +159,19 @@ class PredictionsModel(Model):
             key = self._key(sample)
             if key not in rows:
                 continue
-            if known.setdefault(key, name) != name:
+            if sample_of_key.setdefault(key, name) != name:
                 raise InputError(
-                    f"{self._path}: {key} is {known[key]} and {name}; use an .npz with the ids of the samples"
+                    f"{self._path}: {key} is {sample_of_key[key]} and {name}; use an .npz with the ids of the samples"
                 )
             boxes = [record["bbox"] for record in rows[key] if record.get("bbox")] if self._has_numbers else ()
             far = (_MAX_BEYOND * sample.width, _MAX_BEYOND * sample.height)
             beyond += sum(x + width > far[0] or y + height > far[1] for x, y, width, height in boxes)
-        if name is not None and rows and not known:
-            own = f"the image {key} ({name})" if self._has_numbers else name
+        if name is not None and rows and not sample_of_key:
+            example = f"the image {key} ({name})" if self._has_numbers else name
             raise InputError(
-                f"{self._path}: names no sample of the data set; it names {next(iter(rows))}, and the set {own}"
+                f"{self._path}: names no sample of the data set; it names {next(iter(rows))}, and the set {example}"
             )
-        total, unknown = sum(map(len, rows.values())), [key for key in rows if key not in known]
+        total, unknown = sum(map(len, rows.values())), [key for key in rows if key not in sample_of_key]
         if not rows:
             notes.append(f"{self._path} has no predictions")
         if unknown:
@@ -390,13 +390,13 @@ def encode_submission(protocol: Protocol, sample: Sample, predictions: Sequence[
         return ""
     if len(hands) != 1:
         raise InputError(f"{named}: has {len(hands)} hands; a submission requires one hand per image")
-    (number, hand), own = hands[0], match_predictions(hands, predictions)
-    if number not in own:
+    (number, hand), matches = hands[0], match_predictions(hands, predictions)
+    if number not in matches:
         return base64.b64encode(bytes(8 * 3 * _JOINTS)).decode() if protocol.submission == "dexycb" else ""
-    joints = _known_points(own[number].keypoints_m, _JOINTS, "joints", "joint", named)
+    joints = _known_points(matches[number].keypoints_m, _JOINTS, "joints", "joint", named)
     if protocol.submission == "dexycb":
         return base64.b64encode(joints.tobytes()).decode()
-    vertices = _known_points(own[number].vertices_m, _VERTICES, "vertices", "vertex", named)
+    vertices = _known_points(matches[number].vertices_m, _VERTICES, "vertices", "vertex", named)
     if protocol.submission == "ho3d":
         if hand.keypoints_m is None:
             raise InputError(f"{named}: the data set has no wrist to move the hand to")

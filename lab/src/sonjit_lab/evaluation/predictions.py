@@ -160,9 +160,9 @@ def match_predictions(
     A prediction with an instance index belongs to that instance. Others are matched by their keypoints in the image, at
     a mean distance of at most half the instance's size, or without them by side, or if there is only one of both.
     """
-    found = {prediction.instance: prediction for prediction in predictions if prediction.instance is not None}
+    matches = {prediction.instance: prediction for prediction in predictions if prediction.instance is not None}
     free = [prediction for prediction in predictions if prediction.instance is None]
-    left = [(number, instance) for number, instance in instances if number not in found]
+    left = [(number, instance) for number, instance in instances if number not in matches]
     pairs = [
         (distance, index, number, prediction)
         for index, prediction in enumerate(free)
@@ -171,20 +171,20 @@ def match_predictions(
     ]
     used: set[int] = set()
     for _, index, number, prediction in sorted(pairs, key=lambda pair: pair[:3]):
-        if index not in used and number not in found:
+        if index not in used and number not in matches:
             used.add(index)
-            found[number] = prediction
-    return found
+            matches[number] = prediction
+    return matches
 
 
 def known_points(points: NDArray[np.float64] | None, valid: NDArray[np.bool_] | None) -> NDArray[np.float64] | None:
     """Return points (K, D) with NaN where they are not labelled; None without any."""
     if points is None:
         return None
-    known = np.asarray(np.isfinite(points).all(1), np.bool_)
+    labelled = np.asarray(np.isfinite(points).all(1), np.bool_)
     if valid is not None:
-        known &= valid
-    return np.where(known[:, None], points, np.nan) if known.any() else None
+        labelled &= valid
+    return np.where(labelled[:, None], points, np.nan) if labelled.any() else None
 
 
 def group_of(instance: Instance) -> dict[str, str]:
@@ -271,11 +271,11 @@ def prediction_from_result(instance: Result, person: int | None = None) -> Predi
     )
 
 
-def predictions_from_results(found: Sequence[Any]) -> list[Prediction]:
+def predictions_from_results(results: Sequence[Any]) -> list[Prediction]:
     """Return hands, faces and bodies as predictions, and people as their parts."""
     return [
         prediction_from_result(part, number if isinstance(item, Body | Person) else None)
-        for number, item in enumerate(found)
+        for number, item in enumerate(results)
         for part in (item.parts if isinstance(item, Person) else (item,))
     ]
 
@@ -413,12 +413,12 @@ def load_evaluation(path: Path) -> EvaluationRecord:
     if not isinstance(record, dict) or not {"protocol", "model", "runs", "data"} <= record.keys():
         raise InputError(f"{path} is not an eval.json of sonjit eval")
     try:
-        found = cast("EvaluationRecord", record)
-        for run in found["runs"]:
-            _check(path, found, run)
+        evaluation = cast("EvaluationRecord", record)
+        for run in evaluation["runs"]:
+            _check(path, evaluation, run)
     except (KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{path} is damaged, or was written by another version of sonjit eval ({error})") from None
-    return found
+    return evaluation
 
 
 def main_metric(run: RunRecord) -> MetricRecord | None:
@@ -433,10 +433,10 @@ def _check(path: Path, record: EvaluationRecord, run: RunRecord) -> None:
         low, high = metric["low"], metric["high"]
         if metric["value"] is not None and low is not None and high is not None and low > high:
             raise ImpossibleTableError(f"{path}: {metric['name']}: its interval {low:g} to {high:g} is upside down")
-    known = [value for value in run["units"]["value"] if value is not None]
-    if main is None or main["value"] is None or not known or record["protocol"]["average"] != "all":
+    unit_values = [value for value in run["units"]["value"] if value is not None]
+    if main is None or main["value"] is None or not unit_values or record["protocol"]["average"] != "all":
         return
-    low, high = min(known), max(known)
+    low, high = min(unit_values), max(unit_values)
     slack = 1e-6 * max(1.0, abs(high))
     if not low - slack <= main["value"] <= high + slack:
         raise ImpossibleTableError(
@@ -513,14 +513,14 @@ class Journal:
             raise InputError(f"{self.path}: cannot be read ({error}); start again without --resume") from None
         if check:
             self._check(about)
-        found: dict[int, JournalLine] = {}
+        by_place: dict[int, JournalLine] = {}
         for text in rest:
             try:
                 line = JournalLine.from_json(text)
             except (ValueError, KeyError, TypeError, OverflowError):
                 continue
-            found[line.place] = line
-        return [found[index] for index in self._order if index in found]
+            by_place[line.place] = line
+        return [by_place[index] for index in self._order if index in by_place]
 
     def _check(self, about: str) -> None:
         current = json.loads(self._description)

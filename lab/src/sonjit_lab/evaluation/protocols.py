@@ -111,8 +111,8 @@ def load_protocol(name: str | Path) -> Protocol:
     name = str(name)
     if name.endswith(".toml"):
         return data_files.read_toml(Path(name), Protocol, name=Path(name).stem)
-    if name not in (known := list_protocols()):
-        raise InputError(f"Unknown protocol {name!r}. Choose from {', '.join(known)}, or the path of a .toml file")
+    if name not in (names := list_protocols()):
+        raise InputError(f"Unknown protocol {name!r}. Choose from {', '.join(names)}, or the path of a .toml file")
     return data_files.read_toml(_folder() / f"{name}.toml", Protocol, name=name)
 
 
@@ -142,8 +142,10 @@ class ProtocolData:
             raise InputError(f"--root {root}: no such folder; choose the folder of the data set")
         options = {choice.set: choice.options for choice in protocol.data}  # a set of the protocol keeps them
         pairs = [name.partition(":") for name in chosen]
-        own = [DataChoice(name, (part,) if part else (), options=options.get(name, {})) for name, _, part in pairs]
-        choices = own or list(protocol.data)
+        chosen_data = [
+            DataChoice(name, (part,) if part else (), options=options.get(name, {})) for name, _, part in pairs
+        ]
+        choices = chosen_data or list(protocol.data)
         if split is not None:
             choices = [replace(choice, splits=(split,)) for choice in choices]
         existing = [choice for choice in choices if (root / choice.folder).is_dir()]

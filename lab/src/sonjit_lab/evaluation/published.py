@@ -109,8 +109,8 @@ def load_groups(name: str) -> PublishedGroups:
 
 
 def _load(name: str, kind: type[T], key: str, problem: str) -> T:
-    if name not in (known := list_published()):
-        raise InputError(unknown_name("published table", name, known))
+    if name not in (names := list_published()):
+        raise InputError(unknown_name("published table", name, names))
     file = resources.files("sonjit_lab.evaluation") / "published" / f"{name}.toml"
     if key not in data_files.read_toml_table(file):
         raise InputError(problem)

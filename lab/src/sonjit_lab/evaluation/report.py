@@ -116,7 +116,7 @@ def _blocks(record: predictions.EvaluationRecord) -> Iterator[docs.Block]:
         rows = tuple((metric["title"], *metric_cells(metric)) for metric in run["metrics"])
         yield docs.Table(("metric", "value", "95 % interval", "of", "not found"), rows)
         pairs = zip(run["units"]["found"], run["units"]["value"], strict=True)
-        if not_evaluated := sum(found and value is None for found, value in pairs):
+        if not_evaluated := sum(is_found and value is None for is_found, value in pairs):
             yield docs.Text(
                 f"{not_evaluated} of them have labels too incomplete for {run['main']}, and do not count in it."
             )
@@ -203,14 +203,14 @@ def worst_of(run: predictions.RunRecord, *, higher_is_better: bool) -> list[int]
     """Return the rows of a run's units with the largest error above 0, then a few that were not found."""
     units = run["units"]
     perfect = 100 if higher_is_better else 0
-    known = [
+    errors = [
         (value, row)
-        for row, (value, found) in enumerate(zip(units["value"], units["found"], strict=True))
-        if found and value is not None and math.isfinite(value) and value != perfect
+        for row, (value, is_found) in enumerate(zip(units["value"], units["found"], strict=True))
+        if is_found and value is not None and math.isfinite(value) and value != perfect
     ]
-    known.sort(reverse=not higher_is_better)
-    missed = [row for row, found in enumerate(units["found"]) if not found]
-    return [row for _, row in known[:MOST]] + missed[:_MAX_MISSED]
+    errors.sort(reverse=not higher_is_better)
+    missed = [row for row, is_found in enumerate(units["found"]) if not is_found]
+    return [row for _, row in errors[:MOST]] + missed[:_MAX_MISSED]
 
 
 def _draw_worst(data: ProtocolData, lines: Sequence[predictions.JournalLine], rows: Sequence[int]) -> Iterator[bytes]:

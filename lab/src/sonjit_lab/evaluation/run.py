@@ -204,9 +204,15 @@ def _prediction_notes(worker: _Worker, mode: Mode) -> list[str]:
                 if hand.kind == "hand" and hand.keypoints_m is not None
             ]
             if labelled:
-                found = match_predictions(labelled, worker.model.find(sample, sample.rgb(), mode))
-                own = ((found[number].keypoints_m, hand.keypoints_m) for number, hand in labelled if number in found)
-                pairs += [(predicted, truth) for predicted, truth in own if predicted is not None and truth is not None]
+                matches = match_predictions(labelled, worker.model.find(sample, sample.rgb(), mode))
+                keypoint_pairs = (
+                    (matches[number].keypoints_m, hand.keypoints_m) for number, hand in labelled if number in matches
+                )
+                pairs += [
+                    (predicted, truth)
+                    for predicted, truth in keypoint_pairs
+                    if predicted is not None and truth is not None
+                ]
         except SonjitError:  # reported by the evaluation
             continue
     return redundant_facts.hand_notes(pairs)
@@ -243,7 +249,7 @@ def _measure_speed(worker: _Worker, modes: Sequence[Mode]) -> dict[Mode, list[Me
     """Return a model's images per second over a few preloaded images, one at a time; empty for predictions."""
     if worker.choice.predictions is not None:
         return {}
-    found: dict[Mode, list[Metric]] = {}
+    speeds: dict[Mode, list[Metric]] = {}
     samples = [sample for sample, _ in zip(worker.data.readable(), range(_SPEED_SAMPLES), strict=False)]
     images = [sample.rgb() for sample in samples]
     for mode in modes:
@@ -253,8 +259,8 @@ def _measure_speed(worker: _Worker, modes: Sequence[Mode]) -> dict[Mode, list[Me
         for sample, rgb in zip(samples, images, strict=True):
             worker.model.find(sample, rgb, mode)
         speed = len(samples) / (time.perf_counter() - start)
-        found[mode] = [Metric(_SPEED_METRIC, "speed here", speed, "frames/s", "higher", counted=len(samples))]
-    return found
+        speeds[mode] = [Metric(_SPEED_METRIC, "speed here", speed, "frames/s", "higher", counted=len(samples))]
+    return speeds
 
 
 class _Worker:
@@ -409,7 +415,9 @@ def clusters_of(keys: Sequence[tuple[str, str | None, str | None, str]]) -> tupl
     """
     columns = {"subjects": 1, "recordings": 2}
     units = {name: {key[column] for key in keys} for name, column in columns.items()}
-    name = next((name for name, own in units.items() if None not in own and len(own) >= _MIN_SUBJECTS), "images")
+    name = next(
+        (name for name, members in units.items() if None not in members and len(members) >= _MIN_SUBJECTS), "images"
+    )
     labels = [(key[0], key[columns.get(name, 3)]) for key in keys]
     numbers = {label: number % _MAX_CLUSTERS for number, label in enumerate(dict.fromkeys(labels))}
     return [numbers[label] for label in labels], name

@@ -110,9 +110,9 @@ class Mano(nn.Module):
         The conventions span different shapes, so the result is not exact. With a right hand, shapes of a `distributed`
         left hand become those of its mirror image.
         """
-        own = self.blend_shapes[: betas.shape[1]]  # (10, 3 * 778)
-        other = torch.cat([-own[:, : mano_files.VERTICES], own[:, mano_files.VERTICES :]], 1)
-        return torch.linalg.lstsq(own.T, (betas @ other).T).solution.T
+        offsets = self.blend_shapes[: betas.shape[1]]  # (10, 3 * 778)
+        other = torch.cat([-offsets[:, : mano_files.VERTICES], offsets[:, mano_files.VERTICES :]], 1)
+        return torch.linalg.lstsq(offsets.T, (betas @ other).T).solution.T
 
     def forward(
         self,
@@ -205,8 +205,8 @@ class Mano(nn.Module):
         """Return the rest pose's vertices (N, 3, 778), moved by the joints' rotations and shifts, as (N, 778, 3)."""
         if torch.compiler.is_compiling() or vertices.shape[0] <= _CHUNK:
             return _skin(self.skinning, vertices, turned, shifts)
-        parts = zip(*(values.split(_CHUNK) for values in (vertices, turned, shifts)), strict=True)
-        return torch.cat([_skin(self.skinning, *part) for part in parts])
+        chunks = zip(*(values.split(_CHUNK) for values in (vertices, turned, shifts)), strict=True)
+        return torch.cat([_skin(self.skinning, *part) for part in chunks])
 
 
 def load_mano(
@@ -284,13 +284,13 @@ def remove_mano(state_dict: Mapping[str, Tensor], prefix: str, mano: Mano | None
     """Return a checkpoint's weights without manopth's MANO model below `prefix`, which must be the given one if any."""
     saved = {key.removeprefix(prefix): value for key, value in state_dict.items() if key.startswith(prefix)}
     if mano is not None:
-        for field, own in _fields(mano).items():
+        for field, model_values in _fields(mano).items():
             values = saved.get(f"th_{field}")
             if values is None:
                 continue
-            if values.numel() != own.numel():
+            if values.numel() != model_values.numel():
                 raise InputError(f"the MANO model of these weights has another {field}: shape {tuple(values.shape)}")
-            difference = float((values.reshape(own.shape).to(own) - own).abs().max())
+            difference = float((values.reshape(model_values.shape).to(model_values) - model_values).abs().max())
             if not difference <= _MAX_DIFFERENCE:
                 raise InputError(
                     f"these weights were trained with another MANO model than the given {mano.side} one: its {field} "
@@ -364,8 +364,8 @@ def quaternion_wxyz_from_matrix(matrix: Tensor) -> Tensor:
         return torch.where(flat, torch.where(wide, values[0], values[1]), torch.where(upright, values[2], values[3]))
 
     largest = choose((t0, t1, t2, t3))
-    parts = ((a, b, c, t3), (t0, d, e, a), (d, t1, f, b), (e, f, t2, c))  # w, x, y, z by branch
-    return torch.stack([choose(part) for part in parts], -1) * (0.5 / largest.sqrt()).unsqueeze(-1)
+    branches = ((a, b, c, t3), (t0, d, e, a), (d, t1, f, b), (e, f, t2, c))  # w, x, y, z by branch
+    return torch.stack([choose(part) for part in branches], -1) * (0.5 / largest.sqrt()).unsqueeze(-1)
 
 
 def axis_angle_from_matrix(matrix: Tensor) -> Tensor:

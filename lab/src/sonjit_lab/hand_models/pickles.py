@@ -130,16 +130,16 @@ class _ArrayType(_Placeholder):
 class _Array(_Placeholder):
     """numpy's array, rebuilt from shape, data type and bytes."""
 
-    parts: tuple[Any, Any, bool, Any] | None = None
+    fields: tuple[Any, Any, bool, Any] | None = None
 
     def __setstate__(self, state: Any) -> None:  # noqa: ANN401
-        _, *parts = state
-        self.parts = tuple(parts)
+        _, *fields = state
+        self.fields = tuple(fields)
 
     def values(self) -> np.ndarray:
-        if self.parts is None:
+        if self.fields is None:
             raise ValueError("an array without numbers")
-        shape, kind, by_columns, raw = self.parts
+        shape, kind, by_columns, raw = self.fields
         content = raw.encode("latin1") if isinstance(raw, str) else bytes(raw)
         flat = np.frombuffer(content, kind.dtype)
         if math.prod(shape) != len(flat) or len(flat) > _MAX_NUMBERS:
@@ -152,7 +152,7 @@ class _Buffer(_Array):
 
     def __init__(self, raw: Any, kind: Any, shape: Any, order: Any) -> None:  # noqa: ANN401
         super().__init__()
-        self.parts = (shape, kind, order == "F", raw)
+        self.fields = (shape, kind, order == "F", raw)
 
 
 class _Scalar(_Array):
@@ -160,7 +160,7 @@ class _Scalar(_Array):
 
     def __init__(self, kind: Any, raw: Any) -> None:  # noqa: ANN401
         super().__init__()
-        self.parts = ((), kind, False, raw)
+        self.fields = ((), kind, False, raw)
 
 
 class _Bytes:

@@ -161,5 +161,5 @@ def demo_mano(side: Side = "right") -> Mano:
 
 def mano_by_name(name: str, side: Side = "right") -> Mano | None:
     """Return the placeholder of a name, `demo` or `stand-in`; None for other names."""
-    known = {"demo": demo_mano, PLACEHOLDER: placeholder_mano}
-    return known[name](side) if name in known else None
+    placeholders = {"demo": demo_mano, PLACEHOLDER: placeholder_mano}
+    return placeholders[name](side) if name in placeholders else None

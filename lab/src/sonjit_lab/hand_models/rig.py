@@ -68,15 +68,15 @@ def joint_names(side: Side, bones: BoneNames) -> tuple[str, ...]:
     >>> joint_names("Left", "vrm")[:6]
     ('leftHand', 'leftThumbMetacarpal', 'leftThumbProximal', 'leftThumbDistal', 'leftThumbTip', 'leftIndexMetacarpal')
     """
-    own = side.lower()
+    prefix = side.lower()
     metacarpal, tip = _ENDS[bones]
     names = NAMES[bones]
-    found = [names[f"{own}Hand"]]
-    for finger, parts in FINGER_PARTS.items():
-        chain = [names[f"{own}{finger}{part}"] for part in parts]
-        found += [] if finger == "Thumb" else [chain[0].replace(*metacarpal)]
-        found += [*chain, chain[-1].replace(*tip)]
-    return tuple(found)
+    names_of_joints = [names[f"{prefix}Hand"]]
+    for finger, phalanges in FINGER_PARTS.items():
+        chain = [names[f"{prefix}{finger}{part}"] for part in phalanges]
+        names_of_joints += [] if finger == "Thumb" else [chain[0].replace(*metacarpal)]
+        names_of_joints += [*chain, chain[-1].replace(*tip)]
+    return tuple(names_of_joints)
 
 
 @dataclass(frozen=True)
@@ -498,9 +498,9 @@ def _slopes(rig: Rig, keypoints: FloatArray, pose: RigPose, joints: FreeJoints) 
     """Return the derivatives (N, 63, 6 + P) of the keypoints, and their errors (N, 63)."""
     frames, positions = rig.joint_frames(pose)
     chains, count = positions[:, FINGERS], len(pose)  # (N, 5, 4, 3)
-    own = positions[:, KEYPOINTS]
+    fitted = positions[:, KEYPOINTS]
     slopes = np.zeros((count, 21, 3, 6 + len(joints.low)))
-    slopes[..., :3] = -_cross_matrices(own - pose.translation[:, None])
+    slopes[..., :3] = -_cross_matrices(fitted - pose.translation[:, None])
     slopes[..., 3:6] = np.eye(3)
     axes = turn_axes(rig, frames[:, FINGERS][:, :, :3], pose.angles)  # (N, 5, 3, 3 angles, 3)
     arms = chains[:, :, None] - chains[:, :, :3, None]  # (N, 5, from joint, to keypoint, 3)
@@ -509,7 +509,7 @@ def _slopes(rig: Rig, keypoints: FloatArray, pose: RigPose, joints: FreeJoints) 
     moves *= (np.arange(4) > joint[:, None])[..., None]
     for number, chain in enumerate(finger):
         slopes[:, 1 + 4 * chain : 5 + 4 * chain, :, 6 + number] = moves[:, number]
-    return slopes.reshape(count, 63, -1), (keypoints - own).reshape(count, 63)
+    return slopes.reshape(count, 63, -1), (keypoints - fitted).reshape(count, 63)
 
 
 def turn_axes(rig: Rig, frames: FloatArray, angles: FloatArray) -> FloatArray:

@@ -43,9 +43,11 @@ def bone_aligned(
         check_joint(joint, points.truth.shape[-2])
     truth = points.truth
     spread = points.predicted - points.predicted[..., root : root + 1, :]
-    own = np.linalg.norm(spread[..., end, :], axis=-1)[..., None, None]  # NaN where the bone was not predicted
+    predicted_length = np.linalg.norm(spread[..., end, :], axis=-1)[
+        ..., None, None
+    ]  # NaN where the bone was not predicted
     true = np.linalg.norm(truth[..., end, :] - truth[..., root, :], axis=-1)[..., None, None]
-    scaled = points.predicted / np.where(own == 0, 1.0, own) * true
+    scaled = points.predicted / np.where(predicted_length == 0, 1.0, predicted_length) * true
     aligned = scaled - scaled[..., root : root + 1, :] + truth[..., root : root + 1, :]
     return Points(aligned, truth, points.valid & (points.valid[..., root] & points.valid[..., end])[..., None])
 
@@ -110,8 +112,8 @@ def _mean_free(
 
 def _scale(shared: NDArray[np.float64], spread: NDArray[np.float64], points: Points) -> NDArray[np.float64]:
     """Return `shared` divided by `spread` as (N, 1, 1), and 0 where the spread is a rounding error."""
-    known = points.valid[..., None] & ~np.isnan(points.predicted)
-    greatest = np.abs(np.where(known, points.predicted, 0.0)).max((1, 2), initial=0.0)
+    counted = points.valid[..., None] & ~np.isnan(points.predicted)
+    greatest = np.abs(np.where(counted, points.predicted, 0.0)).max((1, 2), initial=0.0)
     rounding = np.square(greatest * _RELATIVE_TOLERANCE) * points.truth.shape[1]
     return np.divide(shared, spread, out=np.zeros_like(spread), where=spread > rounding)[:, None, None]
 

@@ -218,8 +218,10 @@ def coco_precision(
         try:
             gold = COCO(data)
             # An empty list of results cannot be loaded. A data set without annotations has the same effect.
-            found = gold.loadRes([dict(result) for result in results]) if results else COCO({**data, "annotations": []})
-            evaluated = COCOeval_faster(gold, found, kind, kpt_oks_sigmas=list(sigmas or COCO_SIGMAS))
+            detections = (
+                gold.loadRes([dict(result) for result in results]) if results else COCO({**data, "annotations": []})
+            )
+            evaluated = COCOeval_faster(gold, detections, kind, kpt_oks_sigmas=list(sigmas or COCO_SIGMAS))
             evaluated.run()
         except (KeyError, ValueError, TypeError, AssertionError) as error:
             raise InputError(f"COCO's evaluation of {kind} cannot read this: {error!r}") from None
@@ -227,8 +229,10 @@ def coco_precision(
     # (R, C) at 0.5, all sizes, most detections. Without annotations, the array is empty.
     columns = [int(category) for category in evaluated.params.catIds] if precision.size else []
     by_category = {
-        category: known_mean(np.where(own > -1, own, np.nan))
-        for category, own in zip(columns, np.moveaxis(precision[0, :, :, 0, -1], 1, 0) if columns else (), strict=True)
+        category: known_mean(np.where(precisions > -1, precisions, np.nan))
+        for category, precisions in zip(
+            columns, np.moveaxis(precision[0, :, :, 0, -1], 1, 0) if columns else (), strict=True
+        )
     }
     return CocoPrecision(
         {

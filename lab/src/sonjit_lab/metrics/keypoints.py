@@ -249,14 +249,16 @@ def pck_from_hits(
 def _joint_means(errors: ArrayLike) -> NDArray[np.float64]:
     """Return means (K,): NaN without data, inf with a missing prediction."""
     table = rows(errors)
-    known = ~np.isnan(table)
-    return ratio(np.where(known, table, 0).sum(0), known.sum(0))
+    counted = ~np.isnan(table)
+    return ratio(np.where(counted, table, 0).sum(0), counted.sum(0))
 
 
 def _median(errors: NDArray[np.float64]) -> float:
-    known = errors[~np.isnan(errors)]
+    evaluated = errors[~np.isnan(errors)]
     # The median of two middles, one of them inf, is inf too; numpy would take inf - inf on its way there.
-    middle = np.sort(known)[[(known.size - 1) // 2, known.size // 2]] if known.size else np.array([np.nan])
+    middle = (
+        np.sort(evaluated)[[(evaluated.size - 1) // 2, evaluated.size // 2]] if evaluated.size else np.array([np.nan])
+    )
     return float(middle.mean()) if np.isfinite(middle).all() else float("nan")
 
 

@@ -52,10 +52,10 @@ def checked_points(predicted: ArrayLike, truth: ArrayLike, valid: ArrayLike | No
         raise InputError(f"predicted {prediction.shape} and truth {true.shape}: give arrays of one shape (..., K, D)")
     if prediction.shape[-1] == 0:
         raise InputError(f"points {prediction.shape}: give at least one coordinate")
-    known = _finite(true)  # (..., K)
+    labelled = _finite(true)  # (..., K)
     if valid is not None:
-        known &= flags("valid", valid, known.shape, "point")
-    return Points(_mask_points(_finite(prediction), prediction), _mask_points(known, true), known)
+        labelled &= flags("valid", valid, labelled.shape, "point")
+    return Points(_mask_points(_finite(prediction), prediction), _mask_points(labelled, true), labelled)
 
 
 def numbers(name: str, values: ArrayLike) -> NDArray[np.float64]:
@@ -69,11 +69,11 @@ def numbers(name: str, values: ArrayLike) -> NDArray[np.float64]:
     raise InputError(f"{name}: give an array of real numbers, all rows of one length")
 
 
-def flags(name: str, values: ArrayLike, shape: tuple[int, ...], each: str = "sample") -> NDArray[np.bool_]:
-    """Return values as a mask of the given shape, such as (N,), one per `each`."""
+def flags(name: str, values: ArrayLike, shape: tuple[int, ...], unit: str = "sample") -> NDArray[np.bool_]:
+    """Return values as a mask of the given shape, such as (N,), one per `unit`."""
     array = np.asarray(values)
     if array.shape != shape:
-        raise InputError(f"{name} {array.shape}: give {shape}, one per {each}")
+        raise InputError(f"{name} {array.shape}: give {shape}, one per {unit}")
     if array.dtype.kind not in "biuf" or not ((array == 0) | (array == 1)).all():
         raise InputError(f"{name}: give 0 or 1, or booleans")
     return array.astype(np.bool_)
@@ -108,8 +108,8 @@ def known_mean(values: NDArray[np.floating]) -> float:
     >>> known_mean(np.array([1.0, np.nan, 3.0])), known_mean(np.array([]))
     (2.0, nan)
     """
-    known = values[~np.isnan(values)]
-    return float(known.mean()) if known.size else float("nan")
+    evaluated = values[~np.isnan(values)]
+    return float(evaluated.mean()) if evaluated.size else float("nan")
 
 
 def _finite(points: NDArray[np.float64]) -> NDArray[np.bool_]:
@@ -148,9 +148,9 @@ def mean_interval(
     if resamples < 1:
         raise InputError(f"resamples={resamples}: give 1 or more")
     table = rows(values)
-    known = np.isfinite(table)
-    sums = np.where(known, table, 0).sum(1, keepdims=True)
-    drawn = resampled_means(sums, known.sum(1, keepdims=True), resamples=resamples, seed=seed, clusters=clusters)
+    finite = np.isfinite(table)
+    sums = np.where(finite, table, 0).sum(1, keepdims=True)
+    drawn = resampled_means(sums, finite.sum(1, keepdims=True), resamples=resamples, seed=seed, clusters=clusters)
     return intervals(drawn, level)[0]
 
 
@@ -278,11 +278,13 @@ def by_class(
 ) -> list[Part]:
     """Return the means of values (N, K) by class. Each of N samples has any number of the classes `names`."""
     table = rows(values)
-    if any(isinstance(own, str) for own in classes):
+    if any(isinstance(sample_classes, str) for sample_classes in classes):
         raise InputError("classes: give a collection of names per sample, not a text")
     if len(classes) != len(table):
         raise InputError(f"{len(classes)} samples' classes for {len(table)} samples: give one for each")
-    inside = np.array([[name in own for name in names] for own in classes], np.bool_).reshape(len(table), len(names))
+    inside = np.array([[name in sample_classes for name in names] for sample_classes in classes], np.bool_).reshape(
+        len(table), len(names)
+    )
     return _parts(table, np.ones((table.shape[1], 1)), list(names), inside, clusters)
 
 
@@ -294,10 +296,10 @@ def _parts(
     clusters: Sequence[Hashable] | None,
 ) -> list[Part]:
     """Return the parts of joints `chosen` (K, M or 1) in samples `inside` (N, M), or in all samples."""
-    known = np.isfinite(table)
+    finite = np.isfinite(table)
     shown = 1 if inside is None else inside
-    sums = np.where(known, table, 0) @ chosen * shown  # (N, M)
-    counts, missing = known @ chosen * shown, np.isposinf(table) @ chosen * shown
+    sums = np.where(finite, table, 0) @ chosen * shown  # (N, M)
+    counts, missing = finite @ chosen * shown, np.isposinf(table) @ chosen * shown
     drawn = resampled_means(sums, counts, clusters=clusters)
     rows_ = zip(
         names,
@@ -365,14 +367,14 @@ def group_report(values: ArrayLike, groups: Sequence[Hashable]) -> GroupReport:
         labels = sorted(members)  # type: ignore[type-var]
     except TypeError:
         raise InputError("groups: give labels of one kind, text or numbers") from None
-    known = [np.array([value for value in members[label] if np.isfinite(value)]) for label in labels]
-    means = np.array([known_mean(known_field) for known_field in known], np.float64)
+    finite_values = [np.array([value for value in members[label] if np.isfinite(value)]) for label in labels]
+    means = np.array([known_mean(group_values) for group_values in finite_values], np.float64)
     sound = means[~np.isnan(means)]
     return GroupReport(
         groups=tuple(labels),
         means=tuple(means.tolist()),
-        counts=tuple(len(known_field) for known_field in known),
-        left_out=tuple(len(members[label]) - len(item) for label, item in zip(labels, known, strict=True)),
+        counts=tuple(len(group_values) for group_values in finite_values),
+        left_out=tuple(len(members[label]) - len(item) for label, item in zip(labels, finite_values, strict=True)),
         average=known_mean(means),
         stdev_population=float(sound.std()) if sound.size else float("nan"),
         stdev_sample=float(sound.std(ddof=1)) if sound.size > 1 else float("nan"),

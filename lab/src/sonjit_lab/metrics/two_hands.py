@@ -46,9 +46,9 @@ def two_hand_errors(
         Points(points.predicted[..., of, :], points.truth[..., of, :], points.valid[..., of])
         for of in (slice(0, half), slice(half, 2 * half))
     )
-    own = (roots[0], roots[1] - half)
+    hand_roots = (roots[0], roots[1] - half)
     return np.concatenate(
-        [joint_errors(*root_relative(*hand, root=root)) for hand, root in zip(hands, own, strict=True)], axis=-1
+        [joint_errors(*root_relative(*hand, root=root)) for hand, root in zip(hands, hand_roots, strict=True)], axis=-1
     )
 
 

@@ -42,10 +42,10 @@ class BackgroundFolder:
     def __init__(self, folder: Path) -> None:
         if not folder.is_dir():
             raise InputError(f"{folder} is not a folder of background images")
-        found = [path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_ENDINGS and path.is_file()]
-        if not found:
+        paths = [path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_ENDINGS and path.is_file()]
+        if not paths:
             raise InputError(f"{folder} contains no image ({', '.join(IMAGE_ENDINGS)})")
-        self.files = sorted(found, key=lambda path: natural_key(str(path)))
+        self.files = sorted(paths, key=lambda path: natural_key(str(path)))
         self._last: tuple[Path, NDArray[np.uint8]] | None = None
 
     def draw(self, size: tuple[int, int], rng: np.random.Generator) -> Image:

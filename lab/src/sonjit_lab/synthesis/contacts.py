@@ -65,8 +65,8 @@ class Regions:
     @cached_property
     def fingers(self) -> tuple[tuple[IndexArray, BoolArray], ...]:
         """Return the indices of the free skin and a mask (V,) of all skin, by finger."""
-        own = [self.owners == finger for finger in range(len(FINGERS))]
-        return tuple((np.flatnonzero(self.free & each), each) for each in own)
+        masks = [self.owners == finger for finger in range(len(FINGERS))]
+        return tuple((np.flatnonzero(self.free & mask), mask) for mask in masks)
 
 
 @lru_cache(maxsize=8)
@@ -92,11 +92,11 @@ def regions_of(rig: Rig) -> Regions:
     owners, free = np.full(len(joints), PALM), np.zeros(len(joints), np.bool_)
     for finger, chain in enumerate(FINGERS):
         first = chain[1] if finger == 0 else chain[0]  # the thumb's metacarpal is in the palm
-        own = np.isin(joints, chain)
-        owners[own] = finger
+        on_finger = np.isin(joints, chain)
+        owners[on_finger] = finger
         bone = rig.joints[first + 1] - rig.joints[first]
         ahead = (rig.vertices - rig.joints[first]) @ bone / (bone @ bone)
-        free |= own & (joints >= first) & ((joints > first) | (ahead > _FREE_SKIN_START))
+        free |= on_finger & (joints >= first) & ((joints > first) | (ahead > _FREE_SKIN_START))
     return Regions(joints, owners, free)
 
 
@@ -122,9 +122,9 @@ def contacts_within(skin: Skin, regions: Regions) -> Contacts:
     squares = _squares(points)
     free_skin: list[IndexArray] = []
     near_skin: list[IndexArray] = []
-    for free, own in regions.fingers:
+    for free, on_finger in regions.fingers:
         finger = points[:, free]
-        others = np.flatnonzero(_near_box(points, finger, _SEARCH_MARGIN_M) & ~own)
+        others = np.flatnonzero(_near_box(points, finger, _SEARCH_MARGIN_M) & ~on_finger)
         if len(others):
             free_skin.append(free)
             near_skin.append(others[_nearest(finger, points[:, others], squares[others])])
@@ -150,11 +150,11 @@ def _squares(points: Float32Array) -> Float32Array:
 def _nearest(points: Float32Array, others: Float32Array, squares: Float32Array) -> IndexArray:
     """Return indices (N,) of the points of `others` (3, M), with squares (M,), nearest to points (3, N), all near 0."""
     rows = max(_BLOCK // len(squares), 1)
-    found: list[IndexArray] = []
+    nearest: list[IndexArray] = []
     for first in range(0, points.shape[1], rows):
         apart = (2 * points[:, first : first + rows]).T @ others
-        found.append(np.subtract(squares, apart, out=apart).argmin(1))
-    return np.concatenate(found)
+        nearest.append(np.subtract(squares, apart, out=apart).argmin(1))
+    return np.concatenate(nearest)
 
 
 def _near_box(points: RealArray, others: RealArray, room: float) -> BoolArray:
@@ -233,8 +233,8 @@ def _pads(rig: Rig) -> tuple[float, ...]:
     """Return the distance in metres from each fingertip's joint back to the pad."""
     joints, pads = regions_of(rig).joints, list[float]()
     for chain in FINGERS:
-        own, tip = np.isin(joints, chain[2:]), chain[3]
-        beyond = -((rig.vertices[own] - rig.joints[tip]) @ rig.frames[tip][:, 2])
+        on_tip, tip = np.isin(joints, chain[2:]), chain[3]
+        beyond = -((rig.vertices[on_tip] - rig.joints[tip]) @ rig.frames[tip][:, 2])
         pads.append(max(_PAD_M - float(beyond.max(initial=0)), 0))
     return tuple(pads)
 
@@ -243,8 +243,8 @@ def _pads(rig: Rig) -> tuple[float, ...]:
 class Touch:
     """Two fingertips that should touch: (hand, finger) each, fingers from 0 (thumb) to 4 (little)."""
 
-    one: tuple[int, int]
-    other: tuple[int, int]
+    first: tuple[int, int]
+    second: tuple[int, int]
 
 
 def resolve_penetration(hands: Sequence[tuple[Rig, RigPose]], touches: Sequence[Touch] = ()) -> list[RigPose]:
@@ -252,7 +252,7 @@ def resolve_penetration(hands: Sequence[tuple[Rig, RigPose]], touches: Sequence[
     moving = [MovingHand(rig, pose) for rig, pose in hands]
     for _ in range(_ROUNDS):
         equations = [*_pushes(moving), *_pulls(moving, touches)]
-        if all(abs(each.displacements).max() < DEPTH_M for each in equations):
+        if all(abs(equation.displacements).max() < DEPTH_M for equation in equations):
             break
         _improve(moving, equations)
     for turn in range(2 * _LAST_ROUNDS):
@@ -264,7 +264,7 @@ def resolve_penetration(hands: Sequence[tuple[Rig, RigPose]], touches: Sequence[
 def penetration_depth(hands: Sequence[tuple[Rig, RigPose]]) -> float:
     """Return the depth in metres of the deepest vertex inside another part or hand; 0 for none."""
     equations = _pushes([MovingHand(rig, pose) for rig, pose in hands])
-    return max((float(each.displacements.max()) - _GAP_M for each in equations), default=0.0)
+    return max((float(equation.displacements.max()) - _GAP_M for equation in equations), default=0.0)
 
 
 class _Equations(NamedTuple):
@@ -282,33 +282,33 @@ def _pushes(hands: list[MovingHand]) -> list[_Equations]:
     equations: list[_Equations] = []
     for index, hand in enumerate(hands):
         others = [(number, other.skin) for number, other in enumerate(hands) if number != index]
-        found = [(number, skin, contacts_between(hand.skin, skin)) for number, skin in others]
-        for number, skin, contacts in (*found, (index, hand.skin, hand.contacts())):
+        contacts_of_others = [(number, skin, contacts_between(hand.skin, skin)) for number, skin in others]
+        for number, skin, contacts in (*contacts_of_others, (index, hand.skin, hand.contacts())):
             if not len(contacts.inside):
                 continue
             normals = skin.normals[contacts.against]
-            own = hand.slopes(hand.skin.points[contacts.inside], hand.regions.joints[contacts.inside])
+            hand_slopes = hand.slopes(hand.skin.points[contacts.inside], hand.regions.joints[contacts.inside])
             other = hands[number]
             slopes = other.slopes(skin.points[contacts.against], other.regions.joints[contacts.against])
-            against = np.einsum("cap,ca->cp", slopes, normals)
-            own = np.einsum("cap,ca->cp", own, normals)
-            equations.append(_Equations(index, own, number, against, contacts.depths + _GAP_M, _CONTACT_M))
+            other_slopes = np.einsum("cap,ca->cp", slopes, normals)
+            hand_slopes = np.einsum("cap,ca->cp", hand_slopes, normals)
+            equations.append(_Equations(index, hand_slopes, number, other_slopes, contacts.depths + _GAP_M, _CONTACT_M))
     return equations
 
 
 def _pulls(hands: list[MovingHand], touches: Sequence[Touch]) -> list[_Equations]:
     equations: list[_Equations] = []
     for touch in touches:
-        joints = [np.array([FINGERS[finger][3]]) for _, finger in (touch.one, touch.other)]
-        item, other = hands[touch.one[0]], hands[touch.other[0]]
-        pad_own, pad_other = item.pad(touch.one[1])[None], other.pad(touch.other[1])[None]
+        joints = [np.array([FINGERS[finger][3]]) for _, finger in (touch.first, touch.second)]
+        item, other = hands[touch.first[0]], hands[touch.second[0]]
+        pad_own, pad_other = item.pad(touch.first[1])[None], other.pad(touch.second[1])[None]
         direction = pad_other - pad_own
         length = float(np.linalg.norm(direction))
         direction = direction / max(length, 1e-6)
-        own = np.einsum("cap,ca->cp", item.slopes(pad_own, joints[0]), direction)
-        against = np.einsum("cap,ca->cp", other.slopes(pad_other, joints[1]), direction)
+        hand_slopes = np.einsum("cap,ca->cp", item.slopes(pad_own, joints[0]), direction)
+        other_slopes = np.einsum("cap,ca->cp", other.slopes(pad_other, joints[1]), direction)
         displacement = np.array([length - _TIPS_M])
-        equations.append(_Equations(touch.one[0], own, touch.other[0], against, displacement, _TOUCH_M))
+        equations.append(_Equations(touch.first[0], hand_slopes, touch.second[0], other_slopes, displacement, _TOUCH_M))
     return equations
 
 
@@ -318,10 +318,10 @@ def _improve(hands: list[MovingHand], equations: list[_Equations]) -> None:
     starts = np.concatenate([[0], np.cumsum(sizes)])
     damping = [np.concatenate([_STEPS, np.full(size - 6, _STEP_RAD)]) ** -2 for size in sizes]
     normal, right = np.diag(np.concatenate(damping)), np.zeros(starts[-1])
-    for index, own, number, against, distances, tolerance in equations:
+    for index, hand_slopes, number, other_slopes, distances, tolerance in equations:
         slopes = np.zeros((len(distances), starts[-1]))
-        slopes[:, starts[index] : starts[index + 1]] += own
-        slopes[:, starts[number] : starts[number + 1]] -= against
+        slopes[:, starts[index] : starts[index + 1]] += hand_slopes
+        slopes[:, starts[number] : starts[number + 1]] -= other_slopes
         normal += slopes.T @ slopes / tolerance**2
         right += slopes.T @ distances / tolerance**2
     step = np.asarray(np.linalg.solve(normal, right), np.float64)
@@ -343,16 +343,18 @@ def _pull_apart(hands: list[MovingHand], *, straight: bool) -> bool:
             hand.set(replace(hand.pose, angles=angles))
             moved = True
         for skin in [other.fine_skin() for other in hands[index + 1 :]]:
-            own = hand.fine_skin()
-            own_contacts, other_contacts = contacts_between(own, skin), contacts_between(skin, own)
+            fine_skin = hand.fine_skin()
+            own_contacts, other_contacts = contacts_between(fine_skin, skin), contacts_between(skin, fine_skin)
             depths = [contacts.depths for contacts in (own_contacts, other_contacts)]
-            depth = max(each.max(initial=0) for each in depths)
+            depth = max(contact_depths.max(initial=0) for contact_depths in depths)
             if depth <= DEPTH_M:
                 continue
-            direction = depths[0] @ skin.normals[own_contacts.against] - depths[1] @ own.normals[other_contacts.against]
+            direction = (
+                depths[0] @ skin.normals[own_contacts.against] - depths[1] @ fine_skin.normals[other_contacts.against]
+            )
             length = float(np.linalg.norm(direction))
             if straight or length <= _MIN_AGREEMENT * (depths[0].sum() + depths[1].sum()):
-                direction = own.points.mean(0) - skin.points.mean(0)
+                direction = fine_skin.points.mean(0) - skin.points.mean(0)
                 length = float(np.linalg.norm(direction))
             hand.set(hand.pose.shifted((depth + _GAP_M) * (direction / length)))
             moved = True
@@ -398,7 +400,7 @@ def _smooth_correction(pose: RigPose, resolved: RigPose, frames: float) -> RigPo
 
     def smooth(added: FloatArray) -> FloatArray:
         flat = np.pad(added.reshape(len(added), -1), ((len(bell) // 2, len(bell) // 2), (0, 0)), "edge")
-        return np.stack([np.convolve(each, bell, "valid") for each in flat.T], 1).reshape(added.shape)
+        return np.stack([np.convolve(column, bell, "valid") for column in flat.T], 1).reshape(added.shape)
 
     turns = rotation_vector_from_matrix(resolved.rotation @ np.swapaxes(pose.rotation, 1, 2))
     return RigPose(

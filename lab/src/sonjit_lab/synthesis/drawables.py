@@ -183,8 +183,8 @@ def light_uniforms(lighting: Lighting, camera: CalibratedCamera, light_view: Flo
     back[:3, :3], back[:3, 3] = R.T, -R.T @ t
     return {
         "light_count": len(lighting.lights),
-        "light_directions": [tuple(each) for each in directions],
-        "light_colours": [tuple(each) for each in colours],
+        "light_directions": [tuple(row) for row in directions],
+        "light_colours": [tuple(row) for row in colours],
         "ambient": lighting.ambient,
         "up": tuple(-R[:, 1]),
         "shadows": light_view is not None,
@@ -258,32 +258,32 @@ class Packed:
 
 def pack(drawables: Sequence[Drawable]) -> Packed:
     """Pack all drawables into one table of vertices and one of indices."""
-    rows = np.zeros((sum(len(each.vertices) for each in drawables), _COLUMNS), np.float32)
-    indices = np.empty(sum(each.faces.size for each in drawables), np.int32)
+    rows = np.zeros((sum(len(drawable.vertices) for drawable in drawables), _COLUMNS), np.float32)
+    indices = np.empty(sum(drawable.faces.size for drawable in drawables), np.int32)
     starts: list[int] = []
     spans: list[tuple[int, int]] = []
     row = first = 0
-    for number, each in enumerate(drawables):
-        instance, count = each.instance, len(each.vertices)
-        if each.faces.size and (each.faces.min() < 0 or each.faces.max() >= count):
-            raise InputError(f"instance {instance}: faces name vertex {each.faces.max()} of {count}; count from 0")
-        if each.material.surface == "image" and (each.material.image is None or each.uv is None):
+    for number, drawable in enumerate(drawables):
+        instance, count = drawable.instance, len(drawable.vertices)
+        if drawable.faces.size and (drawable.faces.min() < 0 or drawable.faces.max() >= count):
+            raise InputError(f"instance {instance}: faces name vertex {drawable.faces.max()} of {count}; count from 0")
+        if drawable.material.surface == "image" and (drawable.material.image is None or drawable.uv is None):
             raise InputError(f"instance {instance}: an image surface requires Material.image and Drawable.uv")
         if not 1 <= instance <= 250:
             raise InputError(f"instance {instance}: instances are 1 to 250")
-        part = rows[row : row + len(each.vertices)]
-        part[:, 0:3] = each.vertices
-        part[:, 3:6] = each.normals
-        if each.uv is not None and each.material.surface == "image":
-            part[:, 6:8] = each.uv
+        part = rows[row : row + len(drawable.vertices)]
+        part[:, 0:3] = drawable.vertices
+        part[:, 3:6] = drawable.normals
+        if drawable.uv is not None and drawable.material.surface == "image":
+            part[:, 6:8] = drawable.uv
         else:
-            part[:, 6:9] = each.vertices if each.rest is None else each.rest
-        if each.marks is not None:
-            part[:, 9:13] = each.marks
-        part[:, 13] = NO_PART if each.parts is None else each.parts
+            part[:, 6:9] = drawable.vertices if drawable.rest is None else drawable.rest
+        if drawable.marks is not None:
+            part[:, 9:13] = drawable.marks
+        part[:, 13] = NO_PART if drawable.parts is None else drawable.parts
         part[:, 13] += 256 * number
-        count = each.faces.size
-        indices[first : first + count] = each.faces.reshape(-1)
+        count = drawable.faces.size
+        indices[first : first + count] = drawable.faces.reshape(-1)
         indices[first : first + count] += row
         starts.append(row)
         spans.append((first, count))

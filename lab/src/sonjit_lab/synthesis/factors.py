@@ -102,12 +102,12 @@ class Choice:
 
     def narrow(self, text: str, name: str) -> "Choice":
         """Return the choice restricted by `--set`: one value, or `a,b,c`."""
-        known = {str(value).lower(): value for value in self.values}
+        value_of_name = {str(value).lower(): value for value in self.values}
         requested = [part.strip().lower() for part in text.split(",")]
-        if unknown := [part for part in requested if part not in known]:
-            raise InputError(unknown_name(name, unknown[0], known))
+        if unknown := [part for part in requested if part not in value_of_name]:
+            raise InputError(unknown_name(name, unknown[0], value_of_name))
         weights = dict(zip(self.values, self.weights or (1.0,) * len(self.values), strict=True))
-        values = tuple(known[part] for part in dict.fromkeys(requested))
+        values = tuple(value_of_name[part] for part in dict.fromkeys(requested))
         chosen_weights = tuple(weights[value] for value in values)
         return Choice(values, chosen_weights if all(chosen_weights) else ())
 

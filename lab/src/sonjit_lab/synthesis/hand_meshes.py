@@ -94,7 +94,7 @@ def _close_wrist(
     far_b = np.roll(far_a, -1)
     middle = np.full(len(edge), count + len(edge))
     wrist_faces = np.concatenate(
-        [np.stack(each, 1) for each in ((b, a, far_a), (b, far_a, far_b), (far_b, far_a, middle))]
+        [np.stack(corners, 1) for corners in ((b, a, far_a), (b, far_a, far_b), (far_b, far_a, middle))]
     )
     wrist = np.eye(weights.shape[1])[np.zeros(len(edge) + 1, int)]
     return (

@@ -263,8 +263,10 @@ class CocoLayout(ImageLayout):
         annotations: list[dict[str, object]] = []
         for record in self.records(chunks):
             size = {name: record[name] for name in ("width", "height")}
-            known = {name: record[name] for name in _IMAGE_FIELDS if name in record}
-            images.append({"id": len(images) + 1, "file_name": record["id"].removeprefix("images/"), **size, **known})
+            image_fields = {name: record[name] for name in _IMAGE_FIELDS if name in record}
+            images.append(
+                {"id": len(images) + 1, "file_name": record["id"].removeprefix("images/"), **size, **image_fields}
+            )
             mask = cv2.imread(str(self.extra_path("masks", record["id"])), cv2.IMREAD_UNCHANGED)
             assert mask is not None
             instances: list[tuple[list[int], int]] = []

@@ -222,9 +222,9 @@ def rotation_from_angles(yaw_deg: float, pitch_deg: float, roll_deg: float) -> F
 
 def pose_pair(name: str, rigs: Mapping[Side, Rig], rng: np.random.Generator | None = None) -> Mapping[Side, RigPose]:
     """Return one-frame poses of both hands in a pose of `pair_names`, touching as it requires, before the chest."""
-    known = {script.name: script for script in gestures.scripts()["both"]}
-    script = look_up("pose of two hands", known, name)
-    stations: dict[Side, gestures.Station] = {side: each[0] for side, each in script.stations.items()}
+    scripts = {script.name: script for script in gestures.scripts()["both"]}
+    script = look_up("pose of two hands", scripts, name)
+    stations: dict[Side, gestures.Station] = {side: sequence[0] for side, sequence in script.stations.items()}
     return poses_from_stations(stations, rigs, script.touch, rng)
 
 
@@ -260,12 +260,12 @@ class HandSequence:
 @lru_cache(maxsize=1)
 def sequence_names() -> tuple[str, ...]:
     """Return the names of all sequences: peak poses first, then ranges of motion."""
-    return tuple(_known())
+    return tuple(_scripts())
 
 
 def perform_sequence(name: str, rigs: Mapping[Side, Rig], fps: float, rng: np.random.Generator) -> HandSequence:
     """Return one performance of a sequence."""
-    kind, script = look_up("sequence", _known(), name)
+    kind, script = look_up("sequence", _scripts(), name)
     if not fps > 0:
         raise InputError(f"{fps} frames per second: must be above 0")
     keys = _key_poses(script, rigs, rng)
@@ -288,32 +288,32 @@ def retarget(
     shape = np.zeros(len(SHAPE_NAMES))
     plain = rig_from_shape(side, shape, files)
     measured = fit_lengths(plain, keypoints)
-    each = np.stack([rig_from_shape(side, item, files).lengths for item in np.eye(len(shape))], 1)
-    each = each - plain.lengths[:, None]
+    length_changes = np.stack([rig_from_shape(side, item, files).lengths for item in np.eye(len(shape))], 1)
+    length_changes = length_changes - plain.lengths[:, None]
     is_bone = np.arange(20) % 4 != 3  # the position of a tip is arbitrary
-    slopes = each[is_bone] / _LENGTH_M
+    slopes = length_changes[is_bone] / _LENGTH_M
     pull = slopes.T @ (measured - plain.lengths)[is_bone] / _LENGTH_M
     shape = np.asarray(np.linalg.solve(slopes.T @ slopes + np.eye(len(shape)), pull).clip(-4, 4), np.float64)
     return shape, fit_pose(rig_from_shape(side, shape, files), keypoints, times)
 
 
 @lru_cache(maxsize=1)
-def _known() -> Mapping[str, tuple[Literal["PP", "ROM"], gestures.Script]]:
-    found: dict[str, tuple[Literal["PP", "ROM"], gestures.Script]] = {}
+def _scripts() -> Mapping[str, tuple[Literal["PP", "ROM"], gestures.Script]]:
+    sequences: dict[str, tuple[Literal["PP", "ROM"], gestures.Script]] = {}
     sides: tuple[tuple[Side, int, str], ...] = (("Right", 0, "RT"), ("Left", 1, "LT"))
     for side, group, _ in sides:
         for number, script in enumerate(gestures.scripts()["peak"]):
-            own = replace(script, stations={side: script.stations["Right"]})
-            found[f"0{group}{number:02d}_{script.name}"] = "PP", own
+            script_of_side = replace(script, stations={side: script.stations["Right"]})
+            sequences[f"0{group}{number:02d}_{script.name}"] = "PP", script_of_side
     for number, script in enumerate(gestures.scripts()["both"]):
-        found[f"02{number:02d}_dh_{script.name}"] = "PP", script
+        sequences[f"02{number:02d}_dh_{script.name}"] = "PP", script
     for side, _, short in sides:
         for number, script in enumerate(gestures.scripts()["range"], 1):
-            own = replace(script, stations={side: script.stations["Right"]})
-            found[f"ROM{number:02d}_{short}_{script.name}"] = "ROM", own
+            script_of_side = replace(script, stations={side: script.stations["Right"]})
+            sequences[f"ROM{number:02d}_{short}_{script.name}"] = "ROM", script_of_side
     for number, script in enumerate(gestures.scripts()["range_both"], 1):
-        found[f"ROM{number:02d}_2H_{script.name}"] = "ROM", script
-    return found
+        sequences[f"ROM{number:02d}_2H_{script.name}"] = "ROM", script
+    return sequences
 
 
 def _key_poses(
@@ -410,13 +410,13 @@ class NamedMotions:
         """Choose sequences by `peak`, `rom` or `any`, or by names separated by commas."""
         if not 0 < fps <= 240:
             raise InputError(f"--fps {fps:g}: must be above 0 and at most 240")
-        known = sequence_names()
+        all_names = sequence_names()
         if text in SEQUENCE_GROUPS:
             wanted = {"any": (True, False), "peak": (False,), "rom": (True,)}[text]
-            return cls(tuple(name for name in known if name.startswith("ROM") in wanted), fps, files)
+            return cls(tuple(name for name in all_names if name.startswith("ROM") in wanted), fps, files)
         names = tuple(text.split(","))
-        if wrong := [name for name in names if name not in known]:
-            raise InputError(unknown_name("--sequence", wrong[0], (*SEQUENCE_GROUPS, *known)))
+        if wrong := [name for name in names if name not in all_names]:
+            raise InputError(unknown_name("--sequence", wrong[0], (*SEQUENCE_GROUPS, *all_names)))
         return cls(names, fps, files)
 
     def make(self, shape: FloatArray, rng: np.random.Generator) -> HandMotion:

@@ -129,8 +129,8 @@ class Targets:
             context.texture(samples, 2, dtype="f4"),
             context.texture(samples, 4),
         ]
-        for each in self.surfaces:
-            each.filter = (context.NEAREST, context.NEAREST)
+        for texture in self.surfaces:
+            texture.filter = (context.NEAREST, context.NEAREST)
         self.skies = context.texture(size, 1)
         self.skies.repeat_x = self.skies.repeat_y = False
         self.sky = context.framebuffer([self.skies])
@@ -146,8 +146,8 @@ class Targets:
 
     def release(self) -> None:
         """Free the memory."""
-        for each in self._all:
-            each.release()
+        for resource in self._all:
+            resource.release()
 
     def read(self, box: PixelBox, instances: NDArray[np.uint8], background: Image) -> Buffers:
         """Return the image over a background (H, W, 3), and its labels."""
@@ -230,8 +230,8 @@ class Programs:
         """Return the vertex array of a program with its uniforms set. Uniforms that it does not use are ignored."""
         program = self._program(name)
         if name not in self._arrays:
-            layout = " ".join(f"{n}f" if each in program else f"{4 * n}x" for each, n in ATTRIBUTES.items())
-            used = [each for each in ATTRIBUTES if each in program]
+            layout = " ".join(f"{n}f" if attribute in program else f"{4 * n}x" for attribute, n in ATTRIBUTES.items())
+            used = [attribute for attribute in ATTRIBUTES if attribute in program]
             content = [(self._vertices, layout, *used)] if used else []
             indices = self._indices if used else None
             self._arrays[name] = self.context.vertex_array(program, content, indices, index_element_size=4)
@@ -248,9 +248,9 @@ class Programs:
         return self._programs[name]
 
     def _set(self, name: str, uniforms: Mapping[str, object]) -> None:
-        for each, value in uniforms.items():
-            if each in self._members[name]:
-                self._programs[name][each] = value
+        for uniform, value in uniforms.items():
+            if uniform in self._members[name]:
+                self._programs[name][uniform] = value
 
 
 def _samples_of(box: PixelBox) -> PixelBox:
@@ -321,7 +321,7 @@ class Renderer:
             ]
         if len(strips) == 1:
             return strips[0]
-        joined = [np.concatenate([getattr(each, field.name) for each in strips]) for field in fields(Buffers)]
+        joined = [np.concatenate([getattr(buffers, field.name) for buffers in strips]) for field in fields(Buffers)]
         return Buffers(*joined)
 
     def _strip(
@@ -348,7 +348,7 @@ class Renderer:
         self._context.enable_only(self._context.NOTHING)
         step = tuple(1 / np.array(targets.samples))
         self._programs.rectangle("resolve", around, targets.size, {"step": step})
-        instances = np.array([each.instance for each in self._drawables], np.uint8)
+        instances = np.array([drawable.instance for drawable in self._drawables], np.uint8)
         return targets.read(around, instances, background)
 
     def _load(self, drawables: Sequence[Drawable]) -> None:
@@ -372,8 +372,10 @@ class Renderer:
         if first is None or not first.shadows or not self._shadows or not self._drawables:
             self._light = None
             return
-        bodies = [each.vertices for each in self._drawables if each.parts is not None]
-        view = light_view(first.direction, np.concatenate(bodies or [each.vertices for each in self._drawables]))
+        bodies = [drawable.vertices for drawable in self._drawables if drawable.parts is not None]
+        view = light_view(
+            first.direction, np.concatenate(bodies or [drawable.vertices for drawable in self._drawables])
+        )
         if self._light is not None and np.array_equal(view, self._light):
             return
         self._light = view
@@ -395,7 +397,7 @@ class Renderer:
     def _draw_meshes(self, name: str, uniforms: Mapping[str, object]) -> None:
         self._context.enable_only(self._context.DEPTH_TEST)
         self._context.depth_func = "<"
-        self._programs.meshes(name, uniforms, [each.material.surface == "skin" for each in self._drawables])
+        self._programs.meshes(name, uniforms, [drawable.material.surface == "skin" for drawable in self._drawables])
 
     def _draw_openness(self, targets: Targets, around: PixelBox, reach: float) -> None:
         targets.sky.use()
@@ -421,6 +423,6 @@ class Renderer:
             material = drawable.material
             if material.surface == "image" and material.image is not None:
                 self._programs.image(material.image).use(UNITS.index("image"))
-            own = {**uniforms, **material_uniforms(material), "whose": float(number)}
+            drawable_uniforms = {**uniforms, **material_uniforms(material), "whose": float(number)}
             box = _samples_of((left, top, right, bottom))
-            self._programs.rectangle(material.surface, box, targets.samples, own)
+            self._programs.rectangle(material.surface, box, targets.samples, drawable_uniforms)

@@ -165,21 +165,23 @@ def place_hands(
     """
     hands = list(zip(rigs, poses, strict=True))
     points = [rig.keypoints(pose).reshape(-1, 3) for rig, pose in hands]
-    depths = [own[:, 2].min() for own in points]
-    nearest = [float(min(own, _elbow(*hand)[:, 2].min())) for own, hand in zip(depths, hands, strict=True)]
+    depths = [hand_points[:, 2].min() for hand_points in points]
+    nearest = [
+        float(min(hand_depth, _elbow(*hand)[:, 2].min())) for hand_depth, hand in zip(depths, hands, strict=True)
+    ]
     distance = float(drawn["distance"])
     if drawn["hands"] == "interacting":
         points, nearest = [np.concatenate(points)] * 2, [min(nearest)] * 2
     placed: list[RigPose] = []
     position = rng.uniform(-1, 1, 2) * spread
     depth = distance
-    for number, (pose, own, near) in enumerate(zip(poses, points, nearest, strict=True)):
+    for number, (pose, hand_points, near) in enumerate(zip(poses, points, nearest, strict=True)):
         if drawn["hands"] == "2":
             position = rng.uniform(-1, 1, 2) * spread
             position[0] = (0.6 + 0.4 * abs(position[0])) * (1 if number else -1)
             depth = distance * (1 + (0.08 * rng.normal() if number else 0))
-        depth_or_more = max(depth, _MIN_DISTANCE_M + (own[:, 2].min() + own[:, 2].max()) / 2 - near)
-        move = _move_into_view(own, depth_or_more, matrix, size, position, float(drawn["cut"]))
+        depth_or_more = max(depth, _MIN_DISTANCE_M + (hand_points[:, 2].min() + hand_points[:, 2].max()) / 2 - near)
+        move = _move_into_view(hand_points, depth_or_more, matrix, size, position, float(drawn["cut"]))
         placed.append(replace(pose, translation=pose.translation + move))
     return placed
 
@@ -215,11 +217,11 @@ def occluders(
     points = np.concatenate([rig.keypoints(pose)[0] for rig, pose in zip(rigs, poses, strict=True)])
     drawables: list[Drawable] = []
     for number in range(count):
-        own = np.random.default_rng(rng.integers(1 << 62))
-        behind = points[own.integers(len(points))]
-        size, before = (float(own.uniform(*limits)) for limits in _OCCLUDER_M)
+        generator = np.random.default_rng(rng.integers(1 << 62))
+        behind = points[generator.integers(len(points))]
+        size, before = (float(generator.uniform(*limits)) for limits in _OCCLUDER_M)
         ray = behind / np.linalg.norm(behind)
-        drawables.append(occluder(own, behind - ray * min(before, behind[2] / 2), size, first + number))
+        drawables.append(occluder(generator, behind - ray * min(before, behind[2] / 2), size, first + number))
     return drawables
 
 
@@ -392,7 +394,7 @@ def first_hits(camera: CalibratedCamera, ends: FloatArray, drawables: Sequence[D
         if not len(candidates):
             continue
         corners = np.ascontiguousarray(drawable.faces.T)
-        across, down = (np.ascontiguousarray(each)[corners] for each in projected.T)  # (3, F); NaN behind the camera
+        across, down = (np.ascontiguousarray(axis)[corners] for axis in projected.T)  # (3, F); NaN behind the camera
         left, right, top, bottom = across.min(0), across.max(0), down.min(0), down.max(0)
         x, y = rays[candidates].T[..., None]
         rows, faces = np.nonzero(~((left > x) | (right < x) | (top > y) | (bottom < y)))
@@ -487,9 +489,9 @@ def _causes(
     depth, which, parts = buffers.depth[rows, columns], buffers.instances[rows, columns], buffers.parts[rows, columns]
     numbers = np.flatnonzero(within)
     before = (which > 0) & (depth < placed[within, 2:])
-    found = _cause(instance, numbers[:, None], np.where(before, which, 0), parts, owners)  # (N, 9)
-    causes[numbers] = found[:, 4]
-    unsure = numbers[(found != found[:, :1]).any(axis=1)]
+    pixel_causes = _cause(instance, numbers[:, None], np.where(before, which, 0), parts, owners)  # (N, 9)
+    causes[numbers] = pixel_causes[:, 4]
+    unsure = numbers[(pixel_causes != pixel_causes[:, :1]).any(axis=1)]
     for number, hit in zip(unsure, first_hits(camera, placed[unsure], drawables), strict=True):
         causes[number] = _cause(instance, number, hit.instance, hit.part, owners)
     return tuple(CAUSES[cause] for cause in causes)
@@ -504,10 +506,10 @@ def _cause(
 ) -> IndexArray:
     """Return indices of `CAUSES` from the first surface on each ray, instance 0 for none; arrays of one shape."""
     owner = owners[met]
-    own = np.where(_visible_parts()[keypoint, part], CAUSES.index("visible"), CAUSES.index("self"))
+    same_hand = np.where(_visible_parts()[keypoint, part], CAUSES.index("visible"), CAUSES.index("self"))
     others = np.where(owner > 0, CAUSES.index("other_hand"), CAUSES.index("object"))
-    found = np.where(owner == instance, own, others)
-    return np.where(np.asarray(met) == 0, CAUSES.index("visible"), found)
+    causes = np.where(owner == instance, same_hand, others)
+    return np.where(np.asarray(met) == 0, CAUSES.index("visible"), causes)
 
 
 def render_samples(renderer: Renderer, scene: Scene) -> Iterator[tuple[Sample, Buffers]]:

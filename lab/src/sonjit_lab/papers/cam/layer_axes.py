@@ -37,7 +37,7 @@ def axes_of_layers(network: nn.Module, images: Tensor, layers: Mapping[str, nn.M
     Raises:
         InputError: The axes of a layer are ambiguous or unknown.
     """
-    found: dict[_Shape, Axes] = {}
+    axes_by_shape: dict[_Shape, Axes] = {}
     taller: dict[str, list[_Shape]] | None = None
     for name, shapes in _shapes(network, images[:1], layers).items():
         if not shapes:
@@ -54,11 +54,11 @@ def axes_of_layers(network: nn.Module, images: Tensor, layers: Mapping[str, nn.M
             if len(chosen) != 1:
                 raise InputError(_refusal(name, shape, width, height, ambiguous=len(by_ratio) > 1))
             (axes,) = chosen
-            if found.setdefault(shape[1:], axes).name != axes.name:
+            if axes_by_shape.setdefault(shape[1:], axes).name != axes.name:
                 raise InputError(f"layers of the shape {shape} have different axes; explain one layer at a time")
             level = logging.INFO if axes.name.startswith("(B, C,") else logging.WARNING
             logging.getLogger(__name__).log(level, "layer %s of shape %s is read as %s", name, shape, axes.name)
-    return found
+    return axes_by_shape
 
 
 def _refusal(name: str, shape: _Shape, width: int, height: int, *, ambiguous: bool) -> str:
@@ -114,14 +114,14 @@ def _last(dimensions: int) -> Axes:
 
 def _tokens(shape: _Shape, axis: int, height: int, width: int) -> list[Axes]:
     """Return the readings of outputs (1, N, C), or (1, C, N) for axis 2, as tokens in rows."""
-    found: list[Axes] = []
+    readings: list[Axes] = []
     for extra in EXTRA_TOKENS if axis == 1 else (0,):
         count = shape[axis] - extra
         rows = round(max(count * height / width, 0) ** 0.5)
         columns = count // max(rows, 1)
         if rows and rows * columns == count and rows * width == columns * height:
-            found.append(_token_axes(extra, rows, columns, axis))
-    return found
+            readings.append(_token_axes(extra, rows, columns, axis))
+    return readings
 
 
 def _token_axes(extra: int, rows: int, columns: int, axis: int) -> Axes:

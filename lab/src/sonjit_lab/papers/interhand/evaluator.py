@@ -51,22 +51,25 @@ class TwoHandEvaluator:
         }
         unknown = np.full((_JOINTS, 3), np.nan)
         labels = (hands.get(side) for side in SIDES)
-        known = [None if hand is None else known_points(hand.keypoints_m, hand.valid_m) for hand in labels]
-        truth = np.concatenate([unknown if points is None else points for points in known])
+        labelled_points = [None if hand is None else known_points(hand.keypoints_m, hand.valid_m) for hand in labels]
+        truth = np.concatenate([unknown if points is None else points for points in labelled_points])
         if not np.isfinite(truth).any() and not (hands and "hand_type" in sample.tags):
             return []
         two = sample.tags.get("hand_type", "interacting" if len(hands) == 2 else "") == "interacting"
         ordered = sorted(predictions, key=lambda prediction: prediction.score)
-        own = {item.side: item for item in ordered if item.side is not None}  # the surest of each side is last
+        by_side = {item.side: item for item in ordered if item.side is not None}  # the surest of each side is last
         joints = np.concatenate(
-            [match_shape(own[side].keypoints_m if side in own else None, unknown, "keypoints_m") for side in SIDES]
+            [
+                match_shape(by_side[side].keypoints_m if side in by_side else None, unknown, "keypoints_m")
+                for side in SIDES
+            ]
         )
         present = [side in hands for side in SIDES] if sample.tags.get("hand_type_valid", True) else None
         numbers = {"interacting": float(two)}
-        numbers |= _relative_root_error(own, joints, truth, two=two)
-        numbers |= _root_depth_error(own, hands, truth)
-        numbers |= _hand_type_scores(own, present)
-        points = [own[side].keypoints_px for side in hands if side in own]
+        numbers |= _relative_root_error(by_side, joints, truth, two=two)
+        numbers |= _root_depth_error(by_side, hands, truth)
+        numbers |= _hand_type_scores(by_side, present)
+        points = [by_side[side].keypoints_px for side in hands if side in by_side]
         drawn = [np.asarray(point, np.float64)[:, :2] for point in points if point is not None]
         return [
             EvaluatedItem(
@@ -105,13 +108,13 @@ class TwoHandEvaluator:
 
 
 def _relative_root_error(
-    own: Mapping[str, Prediction], joints: NDArray[np.float64], truth: NDArray[np.float64], *, two: bool
+    by_side: Mapping[str, Prediction], joints: NDArray[np.float64], truth: NDArray[np.float64], *, two: bool
 ) -> dict[str, float]:
     """Return the error of the left root relative to the right one in joints (42, 3), m, if all hands are `placed`."""
-    if not own or not all(prediction.placed for prediction in own.values()):
+    if not by_side or not all(prediction.placed for prediction in by_side.values()):
         return {}
     placed = joints.copy()
-    offset = own["Left"].root_offset_m if "Left" in own else None
+    offset = by_side["Left"].root_offset_m if "Left" in by_side else None
     if offset is not None:  # a left root that is predicted from the right one, in addition to its own position
         placed[_ROOTS[1]] = placed[_ROOTS[0]] + offset
     offsets = metrics.root_offset_errors(placed[None], truth[None], interacting=np.array([two]), roots=_ROOTS)
@@ -119,17 +122,17 @@ def _relative_root_error(
 
 
 def _root_depth_error(
-    own: Mapping[str, Prediction], sides: Collection[str], truth: NDArray[np.float64]
+    by_side: Mapping[str, Prediction], sides: Collection[str], truth: NDArray[np.float64]
 ) -> dict[str, float]:
     """Return the mean error of the depths of the labelled hands' roots, if any is predicted."""
-    depths = {side: own[side].root_depth_m for side in sides if side in own}
+    depths = {side: by_side[side].root_depth_m for side in sides if side in by_side}
     errors = [abs(depth - truth[_ROOTS[SIDES.index(side)], 2]) for side, depth in depths.items() if depth is not None]
     return {"root_depth": MM * float(np.nanmean(errors))} if np.isfinite(errors).any() else {}
 
 
-def _hand_type_scores(own: Mapping[str, Prediction], present: list[bool] | None) -> dict[str, float]:
+def _hand_type_scores(by_side: Mapping[str, Prediction], present: list[bool] | None) -> dict[str, float]:
     """Return the accuracy of the predicted hand type, and for each side its score and whether it is labelled."""
-    scores = [own[side].score if side in own else 0.0 for side in SIDES]
+    scores = [by_side[side].score if side in by_side else 0.0 for side in SIDES]
     if present is None:
         return {}
     numbers = {"handedness": float(metrics.handedness_hits([scores], [present])[0])}
@@ -144,10 +147,10 @@ def _hand_precisions(evaluated: Sequence[EvaluatedItem]) -> list[summaries.Metri
     counted = 0
     for side in SIDES:
         scores, present = summaries.column(evaluated, f"score_{side}"), summaries.column(evaluated, f"present_{side}")
-        known = np.isfinite(present)
-        value, name = metrics.average_precision(scores[known], present[known] > 0), side.lower()
+        labelled = np.isfinite(present)
+        value, name = metrics.average_precision(scores[labelled], present[labelled] > 0), side.lower()
         rows.append((f"handedness_ap_{name}", f"handedness, AP, {name}", value))
-        counted = int(known.sum())
+        counted = int(labelled.sum())
     values = [value for *_, value in rows if math.isfinite(value)]
     if not values:
         return []

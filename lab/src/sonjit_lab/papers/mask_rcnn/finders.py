@@ -55,15 +55,15 @@ class HandMaskFinder:
     @torch.no_grad()
     def find(self, rgb: Image) -> Instances:
         """Return the instances in an image (H, W, 3), uint8 RGB, best first."""
-        found: list[_Found] = []
+        candidates: list[_Candidate] = []
         for hand in self._detector.detect(rgb):
             near = wide_box(hand.keypoints)
             far = near._replace(width=near.width * _ARM_SCALE, height=near.height * _ARM_SCALE)
-            parts = self._read(rgb, near)
+            masks = self._read(rgb, near)
             arm = self._read(rgb, far)["arm"]
             for label, mask, box, share in (
-                (_LABELS[hand.handedness], parts["hand"], near, 0.0),
-                (_LABELS["object"], parts["object"], near, _MIN_SHARE),
+                (_LABELS[hand.handedness], masks["hand"], near, 0.0),
+                (_LABELS["object"], masks["object"], near, _MIN_SHARE),
                 (_LABELS["arm"], arm, far, _MIN_SHARE),
             ):
                 inside = mask >= 0.5
@@ -72,8 +72,8 @@ class HandMaskFinder:
                 score = hand.score * float(mask[inside].mean())
                 placed = mask_in_image(mask, box, rgb.shape[:2])
                 if placed is not None and score >= self._min_score:
-                    found.append(_Found(score, label, *placed))
-        return _instances(_without_duplicates(sorted(found, key=lambda item: -item.score)))
+                    candidates.append(_Candidate(score, label, *placed))
+        return _instances(_without_duplicates(sorted(candidates, key=lambda item: -item.score)))
 
     def _read(self, rgb: Image, box: RotatedBox) -> dict[str, Float32Array]:
         """Return the probabilities of each part's pixels in a crop."""
@@ -85,7 +85,7 @@ class HandMaskFinder:
         return dict(zip(PARTS, masks, strict=True))
 
 
-class _Found(NamedTuple):
+class _Candidate(NamedTuple):
     """One instance: its score and label, its box in the image (4,), and its mask in the box."""
 
     score: float
@@ -116,27 +116,27 @@ def mask_in_image(
     return np.array([left, top, right, bottom], np.float32), np.asarray(sampled, np.float32)
 
 
-def _without_duplicates(found: Sequence[_Found]) -> list[_Found]:
+def _without_duplicates(candidates: Sequence[_Candidate]) -> list[_Candidate]:
     """Return the instances without objects and arms that a better one repeats, which another hand proposed."""
-    kept: list[_Found] = []
-    for item in found:
+    kept: list[_Candidate] = []
+    for item in candidates:
         is_hand = item.label in (_LABELS["Left"], _LABELS["Right"])
         if is_hand or not any(item.label == other.label and _iou(item, other) >= _SAME for other in kept):
             kept.append(item)
     return kept
 
 
-def _iou(a: _Found, b: _Found) -> float:
+def _iou(a: _Candidate, b: _Candidate) -> float:
     first, second = ((float(x0), float(y0), float(x1), float(y1)) for x0, y0, x1, y1 in (a.bounds, b.bounds))
     return box_iou(first, second)
 
 
-def _instances(found: Sequence[_Found]) -> Instances:
+def _instances(candidates: Sequence[_Candidate]) -> Instances:
     return Instances(
-        np.array([item.bounds for item in found], np.float32).reshape(-1, 4),
-        np.array([item.score for item in found], np.float32),
-        np.array([item.label for item in found], np.int64),
-        np.array([item.mask for item in found], np.float32).reshape(-1, _MASK_SIDE, _MASK_SIDE),
+        np.array([item.bounds for item in candidates], np.float32).reshape(-1, 4),
+        np.array([item.score for item in candidates], np.float32),
+        np.array([item.label for item in candidates], np.int64),
+        np.array([item.mask for item in candidates], np.float32).reshape(-1, _MASK_SIDE, _MASK_SIDE),
     )
 
 
@@ -161,14 +161,14 @@ class MaskRCNNFinder:
     def _find(self, rgb: Image) -> tuple[Instances, mask_rcnn.Steps]:
         """Return the instances and the intermediate steps."""
         pixels = torch.from_numpy(rgb).to(self._network.device).permute(2, 0, 1).float() / 255
-        (found,), steps = self._network.find_with_steps([pixels])
-        instances = instances_from(found)
+        (outputs,), steps = self._network.find_with_steps([pixels])
+        instances = instances_from(outputs)
         return instances.without_repeats() if self._is_bundled else instances, steps
 
 
-def instances_from(found: mask_rcnn.DetectedInstances) -> Instances:
+def instances_from(outputs: mask_rcnn.DetectedInstances) -> Instances:
     """Return instances of the network as arrays."""
-    return Instances(*(values.cpu().numpy() for values in found))
+    return Instances(*(values.cpu().numpy() for values in outputs))
 
 
 def open_finder(task: Segment) -> MaskRCNNFinder | HandMaskFinder:
@@ -199,7 +199,7 @@ def is_hand_masks(path: str | None) -> bool:
 
 
 def step_images(
-    rgb: Image, found: Instances, steps: mask_rcnn.Steps, names: Sequence[str]
+    rgb: Image, instances: Instances, steps: mask_rcnn.Steps, names: Sequence[str]
 ) -> Iterator[tuple[str, NDArray[np.uint8]]]:
     """Yield a file name and an RGB image for each step of the forward pass over one image (H, W, 3)."""
     high, wide = steps.sizes[0]
@@ -217,8 +217,8 @@ def step_images(
     ):
         yield name, _candidate_image(rgb, boxes, title, ratio)
     yield "7-roi-features", _roi_image(small, steps)
-    yield "8-masks", _mask_image(rgb, found, names)
-    yield "9-instances", draw_title(draw_instances(rgb, found, names), f"9 found: {len(found.boxes)}")
+    yield "8-masks", _mask_image(rgb, instances, names)
+    yield "9-instances", draw_title(draw_instances(rgb, instances, names), f"9 found: {len(instances.boxes)}")
 
 
 def _pyramid_image(steps: mask_rcnn.Steps) -> Image:
@@ -273,9 +273,11 @@ def _roi_image(small: NDArray[np.uint8], steps: mask_rcnn.Steps) -> Image:
     return _tiles(small, tiles, "7 no proposals")
 
 
-def _mask_image(rgb: Image, found: Instances, names: Sequence[str]) -> Image:
+def _mask_image(rgb: Image, instances: Instances, names: Sequence[str]) -> Image:
     """Draw crops of the best instances, and their masks."""
-    rows = zip(found.boxes.tolist(), found.scores.tolist(), found.labels.tolist(), found.masks, strict=True)
+    rows = zip(
+        instances.boxes.tolist(), instances.scores.tolist(), instances.labels.tolist(), instances.masks, strict=True
+    )
     tiles = [
         (box, f"{names[label - 1]} {score:.2f}", mask, f"mask {mask.shape[-1]}x{mask.shape[-2]}")
         for box, score, label, mask in list(rows)[:_ROWS]
@@ -309,8 +311,8 @@ def _cut(rgb: Image, box: Sequence[float], size: tuple[int, int]) -> Image:
     return np.asarray(cv2.resize(part, size), np.uint8)
 
 
-def draw_steps(folder: Path, rgb: Image, found: Instances, steps: mask_rcnn.Steps, names: Sequence[str]) -> None:
+def draw_steps(folder: Path, rgb: Image, instances: Instances, steps: mask_rcnn.Steps, names: Sequence[str]) -> None:
     """Write an image of each step of the forward pass over one image (H, W, 3) into a folder."""
     with files.atomic_folder(folder) as draft:
-        for name, image in step_images(rgb, found, steps, names):
+        for name, image in step_images(rgb, instances, steps, names):
             (draft / f"{name}.png").write_bytes(encode_image(image, ".png"))
