@@ -149,8 +149,8 @@ class CocoSet(dataset.RecordDataset):
         folders, name = self._folders, str(image["file_name"])
         if "\\" in name and not any(Path(folder, name).is_file() for folder, _ in folders):
             name = name.replace("\\", "/")  # of a label tool on Windows
-        found = folders if len(folders) == 1 else (folder for folder in folders if Path(folder[0], name).is_file())
-        folder, below = next(iter(found), folders[0])
+        candidates = folders if len(folders) == 1 else (folder for folder in folders if Path(folder[0], name).is_file())
+        folder, below = next(iter(candidates), folders[0])
         return Path(folder, name), name if below == "." else f"{below}/{name}"
 
     def categories(self) -> dict[int, str]:

@@ -304,13 +304,13 @@ def save_coco(path: Path, dataset: Dataset, *, progress: pools.Progress = pools.
             images.append(json_from(record, spaced=True))
             for instance in sample.instances:
                 skeleton = instance.skeleton if instance.keypoints_px is not None else None
-                own = category_of(instance, classes)
-                key = own, instance.category or instance.kind, skeleton, instance.keypoint_names
-                classes.setdefault(own, key[1])
+                category_id = category_of(instance, classes)
+                key = category_id, instance.category or instance.kind, skeleton, instance.keypoint_names
+                classes.setdefault(category_id, key[1])
                 if key not in categories:
-                    own = max(used | classes.keys()) + 1 if own in used else own
-                    categories[key] = category_record(own, *key[1:])
-                    used.add(own)
+                    category_id = max(used | classes.keys()) + 1 if category_id in used else category_id
+                    categories[key] = category_record(category_id, *key[1:])
+                    used.add(category_id)
                 category = categories[key]
                 file.write(",\n" if count else "\n")
                 count += 1
@@ -336,13 +336,13 @@ def coco_annotation(number: int, image: int | str, category: int, instance: Inst
         record["hand_side"] = instance.side.lower()
     points = instance.keypoints_px
     if points is not None:
-        known = np.asarray(np.isfinite(points).all(axis=1), np.bool_)
-        known = known if instance.valid_px is None else known & instance.valid_px
+        labelled = np.asarray(np.isfinite(points).all(axis=1), np.bool_)
+        labelled = labelled if instance.valid_px is None else labelled & instance.valid_px
         hidden = np.zeros(len(points), np.bool_) if instance.visible is None else ~instance.visible
-        flags = np.where(known, np.where(hidden, 1, 2), 0)
-        rows = zip(np.where(known[:, None], points, 0).tolist(), flags.tolist(), strict=True)
+        flags = np.where(labelled, np.where(hidden, 1, 2), 0)
+        rows = zip(np.where(labelled[:, None], points, 0).tolist(), flags.tolist(), strict=True)
         record["keypoints"] = [value for (x, y), flag in rows for value in (x, y, flag)]
-        record["num_keypoints"] = int(known.sum())
+        record["num_keypoints"] = int(labelled.sum())
         if instance.keypoints_m is not None:
             valid = np.isfinite(instance.keypoints_m) if instance.valid_m is None else instance.valid_m[:, None]
             record["keypoints3d"] = plain(np.where(valid, instance.keypoints_m * 1000, np.nan))

@@ -152,10 +152,14 @@ class Dataset(Sequence["Sample"]):
         All labels are read.
         """
         instances = (instance for sample in self for instance in sample.instances)
-        found = dict.fromkeys((instance.category_id, instance.category or instance.kind) for instance in instances)
-        classes = {own: name for own, name in found if own is not None}
-        free = (number for number in range(1, len(found) + 1) if number not in classes)
-        unnumbered = sorted({name for own, name in found if own is None} - set(classes.values()))
+        labelled_classes = dict.fromkeys(
+            (instance.category_id, instance.category or instance.kind) for instance in instances
+        )
+        classes = {category_id: name for category_id, name in labelled_classes if category_id is not None}
+        free = (number for number in range(1, len(labelled_classes) + 1) if number not in classes)
+        unnumbered = sorted(
+            {name for category_id, name in labelled_classes if category_id is None} - set(classes.values())
+        )
         return dict(sorted((classes | dict(zip(free, unnumbered, strict=False))).items()))
 
     def subset(self, indices: Iterable[int]) -> Dataset:

@@ -180,8 +180,8 @@ def _camera_number(cameras: tuple[str, ...], index: int) -> int:
 def _sequence(folder: Path, root: Path) -> _Sequence:
     path = folder / "meta.yml"
     meta, named = records.load_yaml(path), str(path)
-    found = sorted(item.name for item in folder.iterdir() if item.is_dir())
-    cameras = _text_list(meta, "serials", named) if meta.get("serials") else found
+    camera_folders = sorted(item.name for item in folder.iterdir() if item.is_dir())
+    cameras = _text_list(meta, "serials", named) if meta.get("serials") else camera_folders
     sides, betas = _text_list(meta, "mano_sides", named), _text_list(meta, "mano_calib", named)
     frames = records.field(meta, "num_frames", named)
     if not isinstance(frames, int) or frames < 1:

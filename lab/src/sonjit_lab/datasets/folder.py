@@ -104,15 +104,15 @@ class Folder(CocoSet):
         return VideoFrame(self._video, int(index)), name
 
     def about(self, image: Record, annotations: list[Record]) -> Mapping[str, object]:
-        known = {name: image[name] for name in _IMAGE_FIELDS if image.get(name) is not None}
+        fields = {name: image[name] for name in _IMAGE_FIELDS if image.get(name) is not None}
         subjects = {
             annotation["group"]["subject"] for annotation in annotations if "subject" in (annotation.get("group") or {})
         }
-        if "subject" not in known and len(subjects) == 1:
-            known["subject"] = subjects.pop()
+        if "subject" not in fields and len(subjects) == 1:
+            fields["subject"] = subjects.pop()
         if camera := image.get("camera"):
-            known["camera"] = _camera(camera, image["file_name"], self.pixel_centre)
-        return {"upright": True} | known
+            fields["camera"] = _camera(camera, image["file_name"], self.pixel_centre)
+        return {"upright": True} | fields
 
     def instances(self, annotation: Record, image: Record) -> Iterator[Instance]:
         if annotation.get("hand_presence", 1) == 0:
@@ -155,9 +155,9 @@ class Folder(CocoSet):
                 )
             result |= {"keypoints_m": points_m, "valid_m": np.isfinite(points_m).all(axis=1)}
         skeleton, order = self._orders[category["id"]]
-        own = category.get("keypoint_order")
-        if own or (self._order and (order is None or count == _HAND_KEYPOINTS)):
-            skeleton, order = reading.skeleton_of_order(str(own or self._order), names, count)
+        order_name = category.get("keypoint_order")
+        if order_name or (self._order and (order is None or count == _HAND_KEYPOINTS)):
+            skeleton, order = reading.skeleton_of_order(str(order_name or self._order), names, count)
         if order is None:
             return result | {"keypoint_names": tuple(map(str, names))}
         return {name: values[order] for name, values in result.items()} | {"skeleton": skeleton}
@@ -198,8 +198,8 @@ def _kind(category: Record, side: str) -> InstanceKind:
     name = "hand" if side else str(category["name"]).lower()
     words = "".join(letter if letter.isalpha() else " " for letter in name).split()  # a handbag is no hand
     words += [word.removeprefix("left").removeprefix("right") for word in words]
-    found: list[InstanceKind] = [kind for word, kind in _KINDS.items() if {word, f"{word}s"} & set(words)]
-    return found[0] if found else "object"
+    kinds: list[InstanceKind] = [kind for word, kind in _KINDS.items() if {word, f"{word}s"} & set(words)]
+    return kinds[0] if kinds else "object"
 
 
 def _camera(camera: Record, location: str, pixel_centre: float) -> CalibratedCamera:
@@ -309,9 +309,15 @@ class TableSet(RecordDataset):
         if "width" in record:
             return convert.sample_from_dict(record, path)
         width, height = size_of_image(path, upright=True)
-        own = {"dataset": self.entry.name, "id": record["image"], "width": width, "height": height, "upright": True}
-        own |= {"source": self.annotations, "licence": self.entry.licence}
-        return convert.sample_from_dict(own | record, path)
+        defaults = {
+            "dataset": self.entry.name,
+            "id": record["image"],
+            "width": width,
+            "height": height,
+            "upright": True,
+        }
+        defaults |= {"source": self.annotations, "licence": self.entry.licence}
+        return convert.sample_from_dict(defaults | record, path)
 
     def _image(self, name: str) -> Path:
         """Return the file of an image, without its folder only if no other image has its name."""

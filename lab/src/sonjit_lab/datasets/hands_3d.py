@@ -48,9 +48,9 @@ VIEWS: Final[tuple[View, ...]] = ("BB_left", "BB_right", "SK_color")
 FROM_OPENGL: Final = np.array([1.0, -1.0, -1.0])  # between OpenGL's axes and the camera's, both ways
 
 
-def parts_mask(path: Path, parts: range) -> BoolArray:
+def parts_mask(path: Path, numbers: range) -> BoolArray:
     grey = load_image(path, upright=False)[..., 0]
-    return (grey >= parts.start) & (grey < parts.stop)
+    return (grey >= numbers.start) & (grey < numbers.stop)
 
 
 class ParsedHands(Dataset):
@@ -99,14 +99,14 @@ class ParsedHands(Dataset):
         record = self._images[index]
         named = f"{self._path}: images[{index}]"
         name, width, height = (records.field(record, key, named) for key in ("file_name", "width", "height"))
-        found = self._annotations.get(records.field(record, "id", named), ())
+        annotations = self._annotations.get(records.field(record, "id", named), ())
         camera = None
         if "cam_param" in record:
             focal, middle = (
                 records.numbers_of(record["cam_param"], key, (2,), f"{named}.cam_param") for key in ("focal", "princpt")
             )
             camera = CalibratedCamera(reading.camera_matrix(focal, middle))
-        hands = (self._hand(item, f"{self._path}: annotations[{index}]") for index, item in found)
+        hands = (self._hand(item, f"{self._path}: annotations[{index}]") for index, item in annotations)
         more = {"camera": camera, "image_id": record["id"], "sequence": self._sequence(str(name))}
         return self.sample_of(f"{self._folder}/{name}", hands, self._path, (int(width), int(height)), **more)
 

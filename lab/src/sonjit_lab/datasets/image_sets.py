@@ -96,12 +96,14 @@ class Cub200(dataset.RecordDataset):
     def sample(self, record: Any) -> Sample:  # noqa: ANN401  # JSON
         x, y, box_width, box_height = record["box"]
         parts = np.array(record["parts"], np.float64).reshape(-1, 3) if record["parts"] else None
-        known = None if parts is None else parts[:, 2] > 0
+        labelled = None if parts is None else parts[:, 2] > 0
         bird = Instance(
             kind="object",
             skeleton=None if parts is None else "cub200_parts15",
-            keypoints_px=None if parts is None or known is None else np.where(known[:, None], parts[:, :2], np.nan),
-            valid_px=known,
+            keypoints_px=None
+            if parts is None or labelled is None
+            else np.where(labelled[:, None], parts[:, :2], np.nan),
+            valid_px=labelled,
             box=(x, y, x + box_width, y + box_height),
             category=record["class"],
             category_id=record["class_id"],
@@ -277,8 +279,8 @@ class FacePoints(dataset.RecordDataset):
         if self.entry.name == "300vw":
             category = _CATEGORY_OF_VIDEO.get(file.parts[0])
             return self.split == "all" or (category is None) == (self.split == "train")
-        own = [_SPLIT_OF_FOLDER[part] for part in self.root.parts + file.parts if part in _SPLIT_OF_FOLDER][-1:]
-        return self.split == "all" or not set(own).isdisjoint(_PARTS.get(self.split, (self.split,)))
+        splits = [_SPLIT_OF_FOLDER[part] for part in self.root.parts + file.parts if part in _SPLIT_OF_FOLDER][-1:]
+        return self.split == "all" or not set(splits).isdisjoint(_PARTS.get(self.split, (self.split,)))
 
 
 def points_from_pts(path: Path) -> FloatArray:
@@ -444,11 +446,11 @@ def open_panoptic(entry: dataset.DatasetEntry, root: Path, split: str) -> datase
 
 def _is_octagon(annotation: Record) -> bool:
     """Check whether the segmentation is only the box with its edge midpoints, as mmpose's files fill the field."""
-    box, parts = dataset.box_from_corner(annotation, "bbox"), annotation.get("segmentation")
-    if box is None or not parts or len(parts[0]) != 16:
+    box, polygons = dataset.box_from_corner(annotation, "bbox"), annotation.get("segmentation")
+    if box is None or not polygons or len(polygons[0]) != 16:
         return False
     x_min, y_min, x_max, y_max = box
-    corners = zip(parts[0][::2], parts[0][1::2], strict=True)
+    corners = zip(polygons[0][::2], polygons[0][1::2], strict=True)
     return all(min(abs(x - x_min), abs(x - x_max), abs(y - y_min), abs(y - y_max)) < 1 for x, y in corners)
 
 

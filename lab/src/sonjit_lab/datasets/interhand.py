@@ -187,8 +187,8 @@ def index_mano(path: Path) -> FrameTable:
         row = np.full((2, sum(_MANO.values())), np.nan)
         for index, side in enumerate(HAND_TYPES[:2]):
             if fit := item.get(side):
-                parts = [records.numbers_of(fit, part, (size,), f"{named}.{side}") for part, size in _MANO.items()]
-                row[index] = np.concatenate(parts)
+                parameters = [records.numbers_of(fit, part, (size,), f"{named}.{side}") for part, size in _MANO.items()]
+                row[index] = np.concatenate(parameters)
         return row
 
     return _frames(path, (2, sum(_MANO.values())), fits)
@@ -333,13 +333,15 @@ class InterHand(dataset.Dataset):
     def _hand(
         self, index: int, image: ImageRecord, joints: FloatArray, valid: BoolArray, camera: CalibratedCamera
     ) -> sample.Instance:
-        own = _JOINTS[index]
+        joint_rows = _JOINTS[index]
         fit = None if self._mano is None else self._mano.row(image.capture, image.frame)
         mesh = None
         if fit is not None and np.isfinite(fit[index]).all():
             mesh = sample.ManoParameters(fit[index, :48], fit[index, 48:58], fit[index, 58:], "world", flat_mean=False)
         box = None if image.hand_type == "interacting" else reading.box_from_xywh(image.box_xywh)
-        return reading.hand_before_camera(joints[own], camera, _SIDES[index], valid=valid[own], mesh=mesh, box=box)
+        return reading.hand_before_camera(
+            joints[joint_rows], camera, _SIDES[index], valid=valid[joint_rows], mesh=mesh, box=box
+        )
 
     def _camera(self, image: ImageRecord) -> CalibratedCamera:
         named = f"{self._cameras_path}: {image.capture}"
@@ -420,8 +422,8 @@ def skeleton_lines() -> str:
     for side, first in (("r", 0), ("l", 21)):
         for index, finger in enumerate(("thumb", "index", "middle", "ring", "pinky")):
             for joint in range(4):  # the tip first
-                own = first + 4 * index + joint
-                lines.append(f"{side}_{finger}{4 - joint} {own} {own + 1 if joint < 3 else first + 20}")
+                number = first + 4 * index + joint
+                lines.append(f"{side}_{finger}{4 - joint} {number} {number + 1 if joint < 3 else first + 20}")
         lines.append(f"{side}_wrist {first + 20} -1")
     return "# name id parent\n" + "\n".join(lines) + "\n"
 

@@ -86,16 +86,16 @@ def find_labels(root: Path, file: Path | None = None) -> ToolLabels | None:
         if tool is not None:
             by_tool.setdefault(tool, []).append(path)
     for tool, read in (("labelme", _labelme), ("CVAT", _cvat)):
-        if found := by_tool.get(tool):
-            return read(root, found)
+        if label_files := by_tool.get(tool):
+            return read(root, label_files)
     texts = [path for path in files if path.suffix.lower() == ".txt" and _is_yolo_text(path)]
     for path in yamls if texts or file else ():
         return _yolo(root, [path])
     if texts:
         by_tool["YOLO"] = texts
-    for tool, found in by_tool.items():
+    for tool, label_files in by_tool.items():
         if tool in _EXPORTS:
-            raise InputError(f"{found[0]} is of {tool}, which is not read: {_EXPORTS[tool]}")
+            raise InputError(f"{label_files[0]} is of {tool}, which is not read: {_EXPORTS[tool]}")
     for path in files:
         if path.suffix.lower() in _PACKED:
             raise InputError(f"{path} is packed: unpack it first")
@@ -142,8 +142,8 @@ def tool_of(path: Path) -> str | None:
         ("OpenPose", ('"people"', '_keypoints_2d"')),
         ("CreateML", ('"annotations"', '"coordinates"', '"image"')),
     )
-    found = next((tool for tool, words in marks if all(word in head for word in words)), None)
-    return found if found is None or '"categories"' not in head else None
+    writer = next((tool for tool, words in marks if all(word in head for word in words)), None)
+    return writer if writer is None or '"categories"' not in head else None
 
 
 def _head(path: Path) -> str:
@@ -155,14 +155,14 @@ def _head(path: Path) -> str:
 
 def coco_files(root: Path) -> list[Path]:
     """Return the JSON files below the folders of a root that seem to be in COCO's format."""
-    found: list[Path] = []
+    json_files: list[Path] = []
     for path in sorted(root.glob("*/*.json")):
         words = _head(path)
         if (tool_of(path) is None and "coco" in path.name.lower()) or all(
             f'"{key}"' in words for key in ("images", "annotations")
         ):
-            found.append(path)
-    return found
+            json_files.append(path)
+    return json_files
 
 
 def _label_files(root: Path) -> Iterator[Path]:
@@ -206,37 +206,37 @@ class _Coco:
     def category(self, name: str, keypoints: Sequence[str] = ()) -> int:
         """Return the id of a category, with further names of keypoints."""
         number, names = self._categories.setdefault(name, (len(self._categories) + 1, []))
-        names += [own for own in keypoints if own not in names]
+        names += [keypoint for keypoint in keypoints if keypoint not in names]
         return number
 
     def add(self, name: str, points: Mapping[str, tuple[float, float, int]], **more: object) -> None:
         """Add an instance with keypoints by name: x, y in pixels and COCO's flag."""
         number = self.category(name, list(points))
         record = {"id": len(self.annotations) + 1, "image_id": len(self.images), "category_id": number}
-        own = {key: value for key, value in more.items() if value is not None}
-        self.annotations.append({**record, "iscrowd": 0, "points": dict(points), **own})
+        fields = {key: value for key, value in more.items() if value is not None}
+        self.annotations.append({**record, "iscrowd": 0, "points": dict(points), **fields})
 
     def data(self) -> Record:
         """Return the content of the file. Some of a hand's keypoints are those of a complete one."""
         hand = load_skeleton(HAND_SKELETON).keypoints
-        for name, (number, own) in self._categories.items():
-            spelled = [reading.standard_name(point) for point in own]
-            if own and "hand" in name.lower() and set(spelled) < set(hand):
-                again = dict(zip(own, spelled, strict=True))
+        for name, (number, keypoint_names) in self._categories.items():
+            spelled = [reading.standard_name(point) for point in keypoint_names]
+            if keypoint_names and "hand" in name.lower() and set(spelled) < set(hand):
+                again = dict(zip(keypoint_names, spelled, strict=True))
                 for label in self.annotations:
                     if label["category_id"] == number:
                         label["points"] = {again[point]: place for point, place in label["points"].items()}
-                own[:] = hand
+                keypoint_names[:] = hand
         names = dict(self._categories.values())
         for label in self.annotations:
             points: dict[str, tuple[float, float, int]] = label.pop("points")
-            if own := names[label["category_id"]]:
-                rows = [points.get(name, (0.0, 0.0, 0)) for name in own]
+            if keypoint_names := names[label["category_id"]]:
+                rows = [points.get(name, (0.0, 0.0, 0)) for name in keypoint_names]
                 label["keypoints"] = [value for row in rows for value in row]
                 label["num_keypoints"] = sum(row[2] > 0 for row in rows)
         categories = [
-            {"id": number, "name": name} | ({"keypoints": own} if own else {})
-            for name, (number, own) in self._categories.items()
+            {"id": number, "name": name} | ({"keypoints": keypoint_names} if keypoint_names else {})
+            for name, (number, keypoint_names) in self._categories.items()
         ]
         return {"images": self.images, "annotations": self.annotations, "categories": categories}
 
@@ -250,8 +250,8 @@ def _box(corners: ArrayLike) -> list[float]:
 
 def _side_in(name: str) -> str | None:
     words = "".join(letter if letter.isalpha() else " " for letter in name.lower()).split()
-    found = [side for side in _SIDES if side in words]
-    return found[0] if len(found) == 1 else None
+    sides = [side for side in _SIDES if side in words]
+    return sides[0] if len(sides) == 1 else None
 
 
 def _labelme(root: Path, files: Sequence[Path]) -> ToolLabels:
@@ -362,15 +362,17 @@ def _add_cvat(coco: _Coco, shapes: Sequence[ElementTree.Element]) -> None:
             boxes.setdefault(shape.attrib["label"], []).append(shape)
     for shape in shapes:
         name, side = shape.attrib.get("label", ""), _cvat_side(shape)
-        own = boxes.get(f"{name}_box", [])
+        skeleton_boxes = boxes.get(f"{name}_box", [])
         match shape.tag:
             case "skeleton":
                 points = {part.attrib["label"]: _cvat_point(part) for part in shape.findall("points")}
                 same = [other for other in skeletons if other.attrib["label"] == name]
-                box = _cvat_box(own[same.index(shape)]) if len(own) == len(same) else None
+                box = _cvat_box(skeleton_boxes[same.index(shape)]) if len(skeleton_boxes) == len(same) else None
                 coco.add(name, points, bbox=box, hand_side=side)
             case "box":
-                if name.removesuffix("_box") == name or not any(one.attrib["label"] == name[:-4] for one in skeletons):
+                if name.removesuffix("_box") == name or not any(
+                    skeleton.attrib["label"] == name[:-4] for skeleton in skeletons
+                ):
                     coco.add(name, {}, bbox=_cvat_box(shape), hand_side=side)
             case "polygon":
                 corners = _cvat_places(shape)

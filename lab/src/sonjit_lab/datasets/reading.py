@@ -102,11 +102,11 @@ class _Text:
 
     def expect(self, expected: str) -> str:
         """Read the next character. It must be one of `expected`."""
-        found = self.peek()
-        if not found or found not in expected:
-            raise ValueError(f"{found or 'the end'!r} at character {self._discarded + self._at}")
+        character = self.peek()
+        if not character or character not in expected:
+            raise ValueError(f"{character or 'the end'!r} at character {self._discarded + self._at}")
         self._at += 1
-        return found
+        return character
 
     def value(self) -> Any:  # noqa: ANN401  # JSON
         """Read the next complete value."""
@@ -212,18 +212,18 @@ def load_matlab(path: Path) -> dict[str, NDArray[Any]]:
     try:
         for kind, data in _elements(content[_HEADER:], order):
             _check_variable(kind, data, order)
-        found = loadmat(BytesIO(content))
+        arrays = loadmat(BytesIO(content))
     except Exception as error:  # SciPy's reader names none that it raises
         raise InputError(f"{path} is damaged: {one_line(error)}; get it again") from None
-    return {name: value for name, value in found.items() if not name.startswith("__")}
+    return {name: value for name, value in arrays.items() if not name.startswith("__")}
 
 
 def _check_variable(kind: int, data: bytes, order: str) -> None:
     if kind == _COMPRESSED:
         ((kind, data),) = _elements(zlib.decompressobj().decompress(data, _MAX_ELEMENT), order)
-    parts = list(_elements(data, order))
-    kinds = [part for part, _ in parts]
-    (flags,) = struct.unpack(order + "I4x", parts[0][1]) if parts else (0,)
+    elements = list(_elements(data, order))
+    kinds = [part for part, _ in elements]
+    (flags,) = struct.unpack(order + "I4x", elements[0][1]) if elements else (0,)
     is_real = flags & 0xFF in _REAL_CLASSES and not flags & _COMPLEX
     if kind != _MATRIX or not is_real or kinds[:3] != [_FLAGS, _SHAPE, _NAME] or len(kinds) != 4:
         raise ValueError("a variable is not an array of real numbers")
@@ -267,17 +267,17 @@ def hand_before_camera(
 
     Keypoints (21, 2) are the projected joints unless the set labels them. `more`: other fields of `Instance`.
     """
-    known = np.ones(len(joints_m), np.bool_) if valid is None else valid
-    placed = np.where(known[:, None], joints_m, np.nan)
-    projected = camera.project(placed) if keypoints_px is None else np.where(known[:, None], keypoints_px, np.nan)
+    labelled = np.ones(len(joints_m), np.bool_) if valid is None else valid
+    placed = np.where(labelled[:, None], joints_m, np.nan)
+    projected = camera.project(placed) if keypoints_px is None else np.where(labelled[:, None], keypoints_px, np.nan)
     return Instance(
         kind="hand",
         side=side,
         skeleton=HAND_SKELETON,
         keypoints_px=projected,
-        valid_px=known & complete(projected),
+        valid_px=labelled & complete(projected),
         keypoints_m=placed,
-        valid_m=known,
+        valid_m=labelled,
         **more,
     )
 
@@ -347,10 +347,10 @@ def _skeleton_of_names(names: tuple[str, ...]) -> tuple[str | None, NDArray[np.i
             return mesh, np.arange(len(names))
     spelled = [standard_name(name) for name in names]
     of_one_side = [standard_name(_SIDE.sub("", name.lower().replace(" ", "_"))) for name in names]
-    for known, own in (*((known, spelled) for known in _SKELETONS), (HAND_SKELETON, of_one_side)):
-        keypoints = load_skeleton(known).keypoints
-        if len(keypoints) == len(own) and set(keypoints) == set(own):
-            return known, np.array([own.index(name) for name in keypoints])
+    for skeleton, spelled_names in (*((skeleton, spelled) for skeleton in _SKELETONS), (HAND_SKELETON, of_one_side)):
+        keypoints = load_skeleton(skeleton).keypoints
+        if len(keypoints) == len(spelled_names) and set(keypoints) == set(spelled_names):
+            return skeleton, np.array([spelled_names.index(name) for name in keypoints])
     return None, None
 
 

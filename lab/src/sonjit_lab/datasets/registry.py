@@ -151,8 +151,8 @@ def _check_place(sample: Sample, instance: Instance, keypoints_px: FloatArray) -
 def _known_rows(points: FloatArray | None, valid: BoolArray | None) -> FloatArray:
     if points is None:
         return np.zeros((0, 3))
-    known = np.isfinite(points).all(axis=1)
-    return points[known if valid is None else known & valid]
+    labelled = np.isfinite(points).all(axis=1)
+    return points[labelled if valid is None else labelled & valid]
 
 
 def _sample_name(sample: Sample, instance: Instance) -> str:
@@ -244,8 +244,8 @@ def draw_sample(sample: Sample, size_px: int, *, zoom: bool = False) -> Image:
         if instance.keypoints_px is not None:
             _draw_keypoints(canvas, instance, (instance.keypoints_px - origin) * scale)
         if sample.camera is not None and instance.keypoints_m is not None:
-            known = slice(None) if instance.valid_m is None else instance.valid_m
-            projected = (sample.camera.project(instance.keypoints_m[known]) - origin) * scale
+            labelled = slice(None) if instance.valid_m is None else instance.valid_m
+            projected = (sample.camera.project(instance.keypoints_m[labelled]) - origin) * scale
             for point in projected[np.isfinite(projected).all(axis=1)]:
                 draw_ring(canvas, point, 3.0, _PROJECTED, 1)
     return canvas
@@ -255,13 +255,13 @@ def _label_bounds(sample: Sample) -> tuple[int, int, int, int]:
     """Return left, top, right and bottom around all boxes and keypoints, with a margin, inside the image."""
     boxes = [np.reshape(instance.box, (2, 2)) for instance in sample.instances if instance.box is not None]
     points = [instance.keypoints_px for instance in sample.instances if instance.keypoints_px is not None]
-    known = np.concatenate([*boxes, *points, np.zeros((0, 2))])
-    known = known[np.isfinite(known).all(axis=1)]
+    labelled_points = np.concatenate([*boxes, *points, np.zeros((0, 2))])
+    labelled_points = labelled_points[np.isfinite(labelled_points).all(axis=1)]
     room = np.array([sample.width, sample.height])
-    if len(known):
-        margin = 0.15 * np.ptp(known, axis=0).max() + 4
-        left, top = np.clip(known.min(axis=0) - margin, 0, room).astype(int).tolist()
-        right, bottom = np.clip(np.ceil(known.max(axis=0) + margin), 0, room).astype(int).tolist()
+    if len(labelled_points):
+        margin = 0.15 * np.ptp(labelled_points, axis=0).max() + 4
+        left, top = np.clip(labelled_points.min(axis=0) - margin, 0, room).astype(int).tolist()
+        right, bottom = np.clip(np.ceil(labelled_points.max(axis=0) + margin), 0, room).astype(int).tolist()
         if right > left and bottom > top:
             return left, top, right, bottom
     return 0, 0, sample.width, sample.height
@@ -276,8 +276,10 @@ def _draw_text(instance: Instance) -> str:
 
 def _draw_keypoints(canvas: Image, instance: Instance, points: FloatArray) -> None:
     """Draw labelled points and the lines between them."""
-    known = points if instance.valid_px is None else np.where(instance.valid_px[:, None], points, np.nan)
-    strokes = Strokes(canvas, np.column_stack([known, np.full(len(known), np.nan)]).astype(np.float32))
+    labelled_points = points if instance.valid_px is None else np.where(instance.valid_px[:, None], points, np.nan)
+    strokes = Strokes(
+        canvas, np.column_stack([labelled_points, np.full(len(labelled_points), np.nan)]).astype(np.float32)
+    )
     width = strokes.width(0.012)
     colours, lines = _colours_and_lines(instance, len(points))
     outline = {"Left": LEFT, "Right": RIGHT}.get(instance.side or "", INK)
@@ -361,8 +363,8 @@ def open_dataset(
     if chosen not in entry.splits:
         raise InputError(f"{name}: {unknown_name('split', chosen, entry.splits)}")
     if unknown := sorted(set(options) - set(entry.options)):
-        known = ", ".join(entry.options) or "none"
-        raise InputError(f"{name}: Unknown option {', '.join(map(repr, unknown))}. Choose from {known}")
+        option_names = ", ".join(entry.options) or "none"
+        raise InputError(f"{name}: Unknown option {', '.join(map(repr, unknown))}. Choose from {option_names}")
     dataset = entry.open(entry, Path(root), chosen, **options)
     if skip_bad:
         return check_all(dataset, skip_bad=True)

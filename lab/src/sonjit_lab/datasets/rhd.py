@@ -63,8 +63,8 @@ class Rhd(Dataset):
         return self.sample_of(
             f"{self.split}/color/{name}",
             (
-                _rhd_hand(joints[own], keypoints[own], camera, side, partial(parts_mask, mask, parts))
-                for side, own, parts in _HANDS
+                _rhd_hand(joints[rows], keypoints[rows], camera, side, partial(parts_mask, mask, mask_numbers))
+                for side, rows, mask_numbers in _HANDS
             ),
             self._path,
             (320, 320),

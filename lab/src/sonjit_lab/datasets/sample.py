@@ -165,15 +165,15 @@ class Instance:
 
     def keypoint_indices(self, names: Sequence[str]) -> list[int] | None:
         """Return the indices of keypoints by name; None if it lacks one of them."""
-        known = self.keypoint_names or _keypoints_of(self.skeleton or "")
-        return [known.index(name) for name in names] if set(names) <= set(known) else None
+        keypoint_names = self.keypoint_names or _keypoints_of(self.skeleton or "")
+        return [keypoint_names.index(name) for name in names] if set(names) <= set(keypoint_names) else None
 
     def bounds(self) -> Box | None:
         """Return the labelled box, or the box of the known keypoints, in pixels. None if both are unknown."""
         if self.box is not None or self.keypoints_px is None:
             return self.box
-        known = self.keypoints_px[np.isfinite(self.keypoints_px).all(axis=1)]
-        return (*known.min(0).tolist(), *known.max(0).tolist()) if len(known) else None
+        labelled_points = self.keypoints_px[np.isfinite(self.keypoints_px).all(axis=1)]
+        return (*labelled_points.min(0).tolist(), *labelled_points.max(0).tolist()) if len(labelled_points) else None
 
     def filled_mask(self, height: int, width: int) -> BoolArray:
         """Return the mask (height, width); without one, its bounds are filled."""
@@ -206,8 +206,8 @@ def ordered_hand(hand: Instance, source: str = "") -> Instance | None:
         return hand if len(points) == len(names) else None
     indices = hand.keypoint_indices(names)
     if indices is None and len(points) == len(names) and np.isfinite(points).any():
-        own = ", ".join(hand.keypoint_names[:3])
-        given = f"the keypoints {own}, ... have other names" if own else "the keypoints have no names"
+        first_names = ", ".join(hand.keypoint_names[:3])
+        given = f"the keypoints {first_names}, ... have other names" if first_names else "the keypoints have no names"
         raise InputError(
             f"{source}{': ' * bool(source)}the order of a hand's {len(names)} keypoints is not known, because {given}. "
             "Name them wrist, thumb_cmc, ..., or state the order, such as order=mano"
@@ -337,8 +337,8 @@ def _vertices_of_fit(hand: Instance, camera: CalibratedCamera | None, mano: Mano
         raise InputError(
             f"MANO's {mano.side} hand for a {hand.side or 'hand of unknown side'}; choose that of its side"
         )
-    known = fit_with_mean(hand, camera, mano)
-    return _fit_in_camera(hand, known, camera, mano, flat_mean=bool(known.flat_mean))[0]
+    complete_fit = fit_with_mean(hand, camera, mano)
+    return _fit_in_camera(hand, complete_fit, camera, mano, flat_mean=bool(complete_fit.flat_mean))[0]
 
 
 def fit_with_mean(hand: Instance, camera: CalibratedCamera | None, mano: Mano) -> ManoParameters:
@@ -405,9 +405,9 @@ def frames_around(
     for way in (-1, 1):
         nearest, ended = (middle, hand), False
         for step in range(1, frames // 2 + 1):
-            found = None if ended else _neighbour(samples, index, way * step * gap, hand, hand_of)
-            ended = ended or (found is None and stops_at_gap)
-            nearest = found or nearest
+            neighbour = None if ended else _neighbour(samples, index, way * step * gap, hand, hand_of)
+            ended = ended or (neighbour is None and stops_at_gap)
+            nearest = neighbour or nearest
             window.insert(len(window) if way > 0 else 0, nearest)
     return window
 
@@ -416,18 +416,18 @@ def _neighbour(
     samples: Sequence[Sample], index: int, offset: int, hand: Instance, hand_of: HandOf
 ) -> tuple[Sample, Instance] | None:
     """Return the sample of the same recording and camera at a frame offset, with the same hand, by binary search."""
-    own, way = samples[index], 1 if offset > 0 else -1
-    if own.frame is None:
+    reference, way = samples[index], 1 if offset > 0 else -1
+    if reference.frame is None:
         return None
     near, far = 1, min(abs(offset), (len(samples) - 1 - index) if way > 0 else index)
     step = far  # where no frame is left out
     while near <= far:
         other = samples[index + way * step]
-        same = (other.sequence, other.view) == (own.sequence, own.view) and other.frame is not None
-        away = way * (other.frame - own.frame) if same and other.frame is not None else np.inf
+        same = (other.sequence, other.view) == (reference.sequence, reference.view) and other.frame is not None
+        away = way * (other.frame - reference.frame) if same and other.frame is not None else np.inf
         if away == abs(offset):
-            found = hand_of(other, hand)
-            return None if found is None else (other, found)
+            same_hand = hand_of(other, hand)
+            return None if same_hand is None else (other, same_hand)
         near, far = (step + 1, far) if away < abs(offset) else (near, step - 1)
         step = (near + far) // 2
     return None

@@ -108,10 +108,10 @@ def _merge_groups(groups: Sequence[str], files: Sequence[Path | None]) -> list[s
 
     for same_size in by_size.values():
         by_content: dict[str, set[str]] = defaultdict(set)
-        for file, found in same_size.items():
+        for file, groups_of_file in same_size.items():
             data = b"" if len(same_size) == 1 else file.read_bytes()
             content = hashlib.sha256(data).hexdigest()  # files with a size of their own are not read
-            by_content[content] |= found
+            by_content[content] |= groups_of_file
         for together in by_content.values():
             join(together)
     return [lead(group) for group in groups]
@@ -122,7 +122,7 @@ def _hash_words(words: Iterable[str]) -> str:
 
 
 class SplitReport(NamedTuple):
-    """What separates the samples to train on from the held-out ones."""
+    """Separation of the samples to train on from the held-out samples."""
 
     text: str  # one line without a colon
     separates: bool  # True if no person is known to be, and no image may be, on both sides
@@ -170,10 +170,12 @@ def hold_out(sources: Sequence[Sequence[Identity]], share: float) -> list[IntArr
         if chosen := _chosen_groups(groups, share):
             break
     held_out: list[IntArray] = []
-    for source, own in zip(sources, groups, strict=True):
-        in_order = [index for index, group in enumerate(own) if group is None or not chosen]
+    for source, source_groups in zip(sources, groups, strict=True):
+        in_order = [index for index, group in enumerate(source_groups) if group is None or not chosen]
         last = _last_images([source[index] for index in in_order], share)
-        indices = [index for index, group in enumerate(own) if group in chosen] + [in_order[index] for index in last]
+        indices = [index for index, group in enumerate(source_groups) if group in chosen] + [
+            in_order[index] for index in last
+        ]
         held_out.append(np.array(sorted(indices), np.int64))
     return held_out
 
@@ -190,9 +192,11 @@ def split_report(training: Sequence[Identity], held_out: Sequence[Identity]) -> 
     sha256 = _hash_words(sorted(item.id for item in held_out))
     shared: dict[str, int] = {}
     for name, value_of in (("subject", _subject_of), ("recording", _recording_of), ("image", _file_of)):
-        own, other = ({value for item in side if (value := value_of(item))} for side in (training, held_out))
-        if own & other:
-            shared[name] = len(own & other)
+        training_values, held_out_values = (
+            {value for item in side if (value := value_of(item))} for side in (training, held_out)
+        )
+        if training_values & held_out_values:
+            shared[name] = len(training_values & held_out_values)
     counts = [f"{count} {name}{'s' * (count > 1)}" for name, count in shared.items()]
     words = " and ".join([", ".join(counts[:-1]), *counts[-1:]][len(counts) < 2 :])
     people = [[_person_of(item) for item in side] for side in (training, held_out)]
@@ -241,10 +245,10 @@ def _chosen_groups(groups: Sequence[Sequence[str | None]], share: float) -> set[
 
     The result is empty if no group may be held out.
     """
-    left = [len(own) for own in groups]
+    left = [len(source_groups) for source_groups in groups]
     sizes: dict[str, list[int]] = defaultdict(lambda: [0] * len(groups))
-    for number, own in enumerate(groups):
-        for group in own:
+    for number, source_groups in enumerate(groups):
+        for group in source_groups:
             if group is not None:
                 sizes[group][number] += 1
     target = share * sum(map(sum, sizes.values()))
@@ -253,13 +257,15 @@ def _chosen_groups(groups: Sequence[Sequence[str | None]], share: float) -> set[
     in_order = sorted(sizes, key=lambda group: _hash_words([group]))
     for group in in_order:
         size = sizes[group]
-        if count + sum(size) <= target and all(own < some for own, some in zip(size, left, strict=True)):
+        if count + sum(size) <= target and all(inside < rest for inside, rest in zip(size, left, strict=True)):
             chosen.add(group)
             count += sum(size)
-            left = [some - own for own, some in zip(size, left, strict=True)]
+            left = [rest - inside for inside, rest in zip(size, left, strict=True)]
     if chosen or len(sizes) < 2:
         return chosen
-    allowed = (group for group in in_order if all(own < some for own, some in zip(sizes[group], left, strict=True)))
+    allowed = (
+        group for group in in_order if all(inside < rest for inside, rest in zip(sizes[group], left, strict=True))
+    )
     smallest = min(allowed, key=lambda group: sum(sizes[group]), default=None)
     return set() if smallest is None else {smallest}
 

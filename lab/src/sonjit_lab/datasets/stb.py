@@ -49,10 +49,10 @@ class Stb(Dataset):
         frame = index - (int(self._ends[file_index - 1]) if file_index else 0)
         sequence = self._files[file_index].name.partition("_")[0]
         name = f"images/{sequence}/{self._view}_{frame}.png"
-        own = self._labels[file_index][frame]  # (21, 3) millimetres
+        frame_labels = self._labels[file_index][frame]  # (21, 3) millimetres
         camera = _stb_camera(self._view)
-        palm, knuckle = own[0], own[reading.STB[9]]
-        joints = own[list(reading.STB)]
+        palm, knuckle = frame_labels[0], frame_labels[reading.STB[9]]
+        joints = frame_labels[list(reading.STB)]
         joints[0] = 2 * palm - knuckle
         extra = {"palm_m": camera.from_world(palm * reading.MM)}
         hand = reading.hand_before_camera(
