@@ -188,7 +188,7 @@ def test_losses_and_what_they_compare_are_the_references(file):
         }
         for name, value in losses.items():
             assert value.item() == pytest.approx(float(golden[f"loss.{RELEASED[name]}"]), rel=1e-4)
-        prefixes = {"train.": predicted.own, "train.fw_": predicted.next, "train.bw_": predicted.before}
+        prefixes = {"train.": predicted.current, "train.fw_": predicted.next, "train.bw_": predicted.before}
         for prefix, hands in {**prefixes, "train.t_": predicted.fused, "train_gt.": targets.hands}.items():
             for field, name in (("vertices", "verts3d"), ("joints", "joints3d"), ("rotations", "mano_pose")):
                 value, expected = getattr(hands, field), golden[f"{prefix}{name}.slice"]

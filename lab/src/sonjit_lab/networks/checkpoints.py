@@ -74,8 +74,8 @@ def load_checkpoint(path: str | Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise InputError(f"{path}: no such checkpoint")
     if path.suffix not in _ENDINGS:
-        known = ", ".join(_ENDINGS)
-        raise InputError(f"{path}: Unknown file ending {path.suffix!r} of a checkpoint. Choose from {known}")
+        endings = ", ".join(_ENDINGS)
+        raise InputError(f"{path}: Unknown file ending {path.suffix!r} of a checkpoint. Choose from {endings}")
     try:
         loaded: Any = load_file(path) if path.suffix == ".safetensors" else _load_pickle(path)
     except pickle.UnpicklingError as error:
@@ -242,7 +242,7 @@ def _find_weights(loaded: Any, path: Path, depth: int = _MAX_DEPTH) -> dict[str,
     """Return the mapping from name to tensor in a loaded file, without other values, or None."""
     if not depth or not isinstance(loaded, Mapping):
         return None
-    inner = {name: found for name in _WRAPPERS if (found := _find_weights(loaded.get(name), path, depth - 1))}
+    inner = {name: weights for name in _WRAPPERS if (weights := _find_weights(loaded.get(name), path, depth - 1))}
     if inner:
         usual = next((len(inner[name]) for name in inner if name not in _AVERAGED), 0)  # an average may lack buffers
         chosen = next(name for name in inner if name not in _AVERAGED or len(inner[name]) >= usual)
@@ -253,15 +253,15 @@ def _find_weights(loaded: Any, path: Path, depth: int = _MAX_DEPTH) -> dict[str,
     return tensors or None
 
 
-def without_prefixes(weights: Mapping[str, Tensor], own: Container[str]) -> dict[str, Tensor]:
+def without_prefixes(weights: Mapping[str, Tensor], network_keys: Container[str]) -> dict[str, Tensor]:
     """Return weights without prefixes if no key of the network is among them; keys without the prefix are left out."""
-    found = {key: value for key, value in weights.items() if key != "n_averaged"}  # a counter of averaged networks
-    while found and not any(key in own for key in found):
-        prefix = next((prefix for prefix in _PREFIXES if any(key.startswith(prefix) for key in found)), None)
+    remaining = {key: value for key, value in weights.items() if key != "n_averaged"}  # a counter of averaged networks
+    while remaining and not any(key in network_keys for key in remaining):
+        prefix = next((prefix for prefix in _PREFIXES if any(key.startswith(prefix) for key in remaining)), None)
         if prefix is None:
             break
-        found = {key.removeprefix(prefix): value for key, value in found.items() if key.startswith(prefix)}
-    return found
+        remaining = {key.removeprefix(prefix): value for key, value in remaining.items() if key.startswith(prefix)}
+    return remaining
 
 
 def _refusal(error: pickle.UnpicklingError) -> str:

@@ -112,13 +112,13 @@ def export_network(
 
 
 def _format(path: Path, to: Format | None) -> Format:
-    known: dict[str, Format] = {ending: name for name, ending in ENDINGS.items()}
-    found = known.get(path.suffix)
-    if to is not None and found != to:
+    formats: dict[str, Format] = {ending: name for name, ending in ENDINGS.items()}
+    file_format = formats.get(path.suffix)
+    if to is not None and file_format != to:
         raise InputError(f"{path}: a file for {to} must end with {ENDINGS[to]}")
-    if found is None:
-        raise InputError(f"{path}: Unknown file ending {path.suffix!r} of an export. Choose from {', '.join(known)}")
-    return found
+    if file_format is None:
+        raise InputError(f"{path}: Unknown file ending {path.suffix!r} of an export. Choose from {', '.join(formats)}")
+    return file_format
 
 
 class _TupleOutputs(nn.Module):
@@ -262,8 +262,8 @@ def _runner(path: Path) -> Callable[[list[np.ndarray]], Any]:
         raise JobError(f"{path.stem} cannot be run: {reason[:200]}") from None
 
     def outputs(values: list[np.ndarray]) -> list[np.ndarray]:
-        found = run(**{f"args_{index}": value for index, value in enumerate(values)})
-        return [found[f"output_{index}"] for index in range(len(found))]
+        outputs_by_name = run(**{f"args_{index}": value for index, value in enumerate(values)})
+        return [outputs_by_name[f"output_{index}"] for index in range(len(outputs_by_name))]
 
     return outputs
 

@@ -164,8 +164,8 @@ class KeypointHeatmaps(Network):
         heatmaps = self.heatmaps(features)
         # Visibility is predicted from the features at the probable position of each keypoint.
         where = heatmaps.flatten(2).softmax(2)  # (B, K, h * w)
-        own = where @ features.flatten(2).transpose(1, 2)  # (B, K, C)
-        visible = (own * self.visible.weight).sum(2) + self.visible.bias
+        keypoint_features = where @ features.flatten(2).transpose(1, 2)  # (B, K, C)
+        visible = (keypoint_features * self.visible.weight).sum(2) + self.visible.bias
         return {"heatmaps": heatmaps, "visible_logits": visible}
 
 
@@ -186,11 +186,11 @@ def _load_trunk(trunk: nn.Module, path: Path, name: str) -> None:
     if not path.is_file():
         raise InputError(f"{path}: no such file; {_WEIGHTS_SOURCE}")
     weights: Mapping[str, Tensor] = load_checkpoint(path)
-    own = trunk.state_dict()
-    wrong = [key for key, value in own.items() if key not in weights or weights[key].shape != value.shape]
+    trunk_weights = trunk.state_dict()
+    wrong = [key for key, value in trunk_weights.items() if key not in weights or weights[key].shape != value.shape]
     if wrong:
         raise InputError(f"{path} does not fit {name}: {wrong[0]} is missing or has another shape; {_WEIGHTS_SOURCE}")
-    trunk.load_state_dict({key: weights[key] for key in own})
+    trunk.load_state_dict({key: weights[key] for key in trunk_weights})
 
 
 def px_from_cell(cells: FloatArray) -> FloatArray:
@@ -266,7 +266,7 @@ class KeypointDetector:
         Boxes are x_min, y_min, x_max, y_max in pixels.
         """
         areas = [area_of_box(box) for box in boxes]
-        found: list[DetectedKeypoints] = []
+        detections: list[DetectedKeypoints] = []
         for start in range(0, len(areas), _BATCH):
             chunk = areas[start : start + _BATCH]
             crops = np.stack([crop(rgb, area, self.side, self.side, border="zero") for area in chunk])
@@ -276,10 +276,10 @@ class KeypointDetector:
             for area, cell, sure, visibility in zip(chunk, cells, confidence, visible, strict=True):
                 matrix = crop_matrix(area, self.side, self.side)
                 px = px_from_cell(cell)
-                found.append(
+                detections.append(
                     DetectedKeypoints((px @ matrix[:, :2].T + matrix[:, 2]).astype(np.float32), sure, visibility)
                 )
-        return found
+        return detections
 
 
 def area_of_box(box: Box) -> RotatedBox:

@@ -270,23 +270,25 @@ def read_tflite_layers(path: Path) -> list[TfliteLayer]:
 
 def fill_from_tflite(network: nn.Module, path: Path, order: Iterable[nn.Module] | None = None) -> None:
     """Load the weights of a TFLite file into a module, whose parts it runs in `order`, by default that of creation."""
-    own = [
+    module_layers = [
         (name, layer)
         for part in ([network] if order is None else order)
         for name, layer in part.named_modules()
         if isinstance(layer, _LAYERS)
     ]
     layers = read_tflite_layers(path)
-    if len(own) != len(layers):
-        raise InputError(f"{path}: not the file of {_name(network)}: {len(layers)} layers with weights, not {len(own)}")
-    for number, ((name, layer), loaded) in enumerate(zip(own, layers, strict=True)):
+    if len(module_layers) != len(layers):
+        raise InputError(
+            f"{path}: not the file of {_name(network)}: {len(layers)} layers with weights, not {len(module_layers)}"
+        )
+    for number, ((name, layer), loaded) in enumerate(zip(module_layers, layers, strict=True)):
         if not _fits(layer, loaded):
             expected = f"{type(layer).__name__} {tuple(layer.weight.shape)}"
             raise InputError(
                 f"{path}: not that of {_name(network)}: layer {number} is {loaded}, not {name}: {expected}"
             )
     with torch.no_grad():
-        for (_, layer), loaded in zip(own, layers, strict=True):
+        for (_, layer), loaded in zip(module_layers, layers, strict=True):
             layer.weight.copy_(loaded.weight)
             bias = None if isinstance(layer, nn.PReLU) else layer.bias
             if bias is not None:

@@ -280,14 +280,14 @@ class SecondEncoder(nn.Module):
         super().__init__()
         out, depth = down[0]
         self.first = _halving(channels, out, depth)
-        self.laterals = nn.ModuleList(_lateral(own, out) for own, (out, _) in zip(trunk, down[:-1], strict=True))
+        self.laterals = nn.ModuleList(_lateral(inputs, out) for inputs, (out, _) in zip(trunk, down[:-1], strict=True))
         self.stages = nn.ModuleList(_halving(before, out, depth) for (before, _), (out, depth) in pairwise(down))
 
     def forward(self, values: Tensor, maps: Sequence[Tensor]) -> Tensor:
         """Map (B, channels, H / 4, W / 4) and the trunk's maps to (B, out, H / 32, W / 32)."""
         values = self.first(values)
-        for stage, lateral, own in zip(self.stages, self.laterals, maps, strict=True):
-            values = stage(values + lateral(own))
+        for stage, lateral, trunk_map in zip(self.stages, self.laterals, maps, strict=True):
+            values = stage(values + lateral(trunk_map))
         return values
 
 
@@ -321,8 +321,8 @@ class PoseLandmarkNetwork(mp_blocks.PublishedNetwork):
         half, *inner, last = self.trunk(images)
         *finer, top = self.laterals
         quarter = top(last)
-        for lateral, own in zip(reversed(finer), reversed(inner), strict=True):
-            quarter = mp_blocks.upsample(quarter) + lateral(own)
+        for lateral, inner_map in zip(reversed(finer), reversed(inner), strict=True):
+            quarter = mp_blocks.upsample(quarter) + lateral(inner_map)
         small = self.last(last)
         values = self.halvings(small if self.second is None else self.second(quarter, inner[1:]) + small)
         return {

@@ -346,8 +346,10 @@ class Region(nn.Module):
         """Return the points (B, 2K) of each head in pixels of the crop, from the mesh (B, 468, 2) and the map."""
         matrix = region_matrix(mesh[:, self._landmarks] / _MAP_STRIDE, self._left, self._right, _REGION, _REGION_SCALE)
         region = self.trunk(sample_region(values, matrix, _REGION))
-        own = torch.cat([matrix[..., :2], _MAP_STRIDE * matrix[..., 2:]], 2)  # from quarters of pixels to the crop's
-        return [transform_points(head(region), own).flatten(1) for head in self.heads]
+        crop_matrix = torch.cat(
+            [matrix[..., :2], _MAP_STRIDE * matrix[..., 2:]], 2
+        )  # from quarters of pixels to the crop's
+        return [transform_points(head(region), crop_matrix).flatten(1) for head in self.heads]
 
 
 class FaceAttentionNetwork(mp_blocks.PublishedNetwork):

@@ -98,10 +98,10 @@ class Network(nn.Module):
 
     def from_official(self, state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Convert official keys and layouts to those of this module; networks override it if they differ."""
-        own = {key.removeprefix("module."): value for key, value in state_dict.items()}
-        if not self.resnet_prefix or "conv1.weight" not in own:
-            return own
-        return {self.resnet_prefix + key: value for key, value in own.items() if not key.startswith("fc.")}
+        weights = {key.removeprefix("module."): value for key, value in state_dict.items()}
+        if not self.resnet_prefix or "conv1.weight" not in weights:
+            return weights
+        return {self.resnet_prefix + key: value for key, value in weights.items() if not key.startswith("fc.")}
 
     def on_full_budget(self, *inputs: Tensor) -> None:
         """Run every layer, as often as it can run for inputs; for counting operations."""
@@ -275,11 +275,11 @@ def _entries() -> Registry[NetworkEntry]:
 
 
 def _build(entry: NetworkEntry, options: Mapping[str, object]) -> Network:
-    known = [name for name in inspect.signature(entry.build).parameters if name not in ("args", "kwargs")]
-    unknown = sorted(set(options) - set(known))
+    names = [name for name in inspect.signature(entry.build).parameters if name not in ("args", "kwargs")]
+    unknown = sorted(set(options) - set(names))
     if unknown:
         raise InputError(
-            f"{entry.name}: Unknown option {', '.join(map(repr, unknown))}. Choose from {', '.join(known) or 'none'}"
+            f"{entry.name}: Unknown option {', '.join(map(repr, unknown))}. Choose from {', '.join(names) or 'none'}"
         )
     try:
         return entry.build(**options)
@@ -306,10 +306,10 @@ def required_checkpoint(name: str, weights: T | None) -> T:
 
 def _load(network: Network, path: Path) -> None:
     """Load a checkpoint with the module's own keys, or else with those of the official code."""
-    own = network.state_dict().keys()
-    weights = checkpoints.without_prefixes(checkpoints.load_checkpoint(path), own)
+    network_keys = network.state_dict().keys()
+    weights = checkpoints.without_prefixes(checkpoints.load_checkpoint(path), network_keys)
     try:
-        if weights.keys() == own:
+        if weights.keys() == network_keys:
             fit_state_dict(network, weights)
         else:
             network.load_official(weights)
@@ -322,15 +322,15 @@ def fit_state_dict(network: nn.Module, state_dict: Mapping[str, Tensor], *, stri
 
     An InputError names keys that do not match or weights that are not finite. The network is not changed then.
     """
-    own = network.state_dict()
-    missing = sorted(own.keys() - state_dict.keys())
-    unexpected = sorted(state_dict.keys() - own.keys())
+    network_weights = network.state_dict()
+    missing = sorted(network_weights.keys() - state_dict.keys())
+    unexpected = sorted(state_dict.keys() - network_weights.keys())
     reshaped = [
         f"{key} {tuple(state_dict[key].shape)} instead of {tuple(value.shape)}"
-        for key, value in own.items()
+        for key, value in network_weights.items()
         if key in state_dict and state_dict[key].shape != value.shape
     ]
-    broken = [key for key in own if key in state_dict and not state_dict[key].isfinite().all()]
+    broken = [key for key in network_weights if key in state_dict and not state_dict[key].isfinite().all()]
     if broken:
         raise InputError(
             f"{len(broken)} of these weights contain NaN or infinity ({_shorten(broken)}); use an earlier checkpoint"

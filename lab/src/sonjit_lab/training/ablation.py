@@ -98,8 +98,8 @@ def _run_grid(
         raise InputError(f"--set {fixed[0]} cannot be combined with the ablation {name}, whose runs vary it")
     runs: dict[tuple[int, int], TrainingRequest] = {}
     for seed, (place, row) in product(grid.seeds, enumerate(grid.rows)):
-        small, own = (grid.smoke_settings, row.smoke_set) if request.smoke else ({}, {})
-        settings = {**grid.settings, **small, **request.settings, **row.set, **own, "seed": seed}
+        small, row_settings = (grid.smoke_settings, row.smoke_set) if request.smoke else ({}, {})
+        settings = {**grid.settings, **small, **request.settings, **row.set, **row_settings, "seed": seed}
         slug = re.sub(r"\W+", "-", row.label.lower()).strip("-")
         run = replace(request, settings=settings, out=request.out / f"{place + 1}-{slug}-seed{seed}")
         prepare(recipe, run)
@@ -157,11 +157,11 @@ def order_of(result: AblationResult) -> tuple[bool | None, list[str]]:
 
     The differences of neighbours are taken seed by seed, with a 95 % interval by Student's t.
     """
-    known = [row for row in result.rows if row.published is not None]
-    if len(known) < 2 or not all(math.isfinite(row.mean.value) for row in known):
+    published_rows = [row for row in result.rows if row.published is not None]
+    if len(published_rows) < 2 or not all(math.isfinite(row.mean.value) for row in published_rows):
         return None, []
     sign = 1 if result.grid.higher_is_better else -1
-    ranked = sorted(known, key=lambda row: -sign * (row.published or 0))
+    ranked = sorted(published_rows, key=lambda row: -sign * (row.published or 0))
     has_published_order, lines = True, []
     for better, worse in pairwise(ranked):
         difference = mean_with_interval([sign * (a - b) for a, b in zip(better.values, worse.values, strict=True)])
@@ -225,7 +225,7 @@ def _cells(mean: Mean, digits: int) -> tuple[str, str]:
 def _blocks(result: AblationResult) -> Iterator[docs.Block]:
     grid, rows = result.grid, result.rows
     digits = _digits(row.mean.value for row in rows)
-    of_also = [_digits(row.also[index].value for row in rows) for index in range(len(grid.also))]
+    digits_of_also = [_digits(row.also[index].value for row in rows) for index in range(len(grid.also))]
     published = any(row.published is not None for row in rows)
     if result.smoke:
         yield docs.Text("Smoke size: compare only the order of the rows, not the values.")
@@ -234,7 +234,11 @@ def _blocks(result: AblationResult) -> Iterator[docs.Block]:
     headings = ("", f"{grid.metric}{unit}", "95 % interval", "seeds", *further, *(("published",) if published else ()))
     lines: list[tuple[str, ...]] = []
     for row in rows:
-        also = (text for mean, own in zip(row.also, of_also, strict=True) for text in _cells(mean, own))
+        also = (
+            text
+            for mean, mean_digits in zip(row.also, digits_of_also, strict=True)
+            for text in _cells(mean, mean_digits)
+        )
         last = (docs.number(row.published, digits),) if published else ()
         lines.append((row.label, *_cells(row.mean, digits), str(len(row.values)), *also, *last))
     yield docs.Table(headings, tuple(lines))

@@ -30,11 +30,11 @@ class ArrayRows:
         return type(self)(**{item.name: getattr(self, item.name)[rows] for item in fields(self)})
 
     @classmethod
-    def concatenate(cls, parts: Sequence[Self]) -> Self:
-        """Concatenate several parts; each part's image indices continue after those of the part before."""
-        values = {item.name: np.concatenate([getattr(part, item.name) for part in parts]) for item in fields(cls)}
-        starts = np.cumsum([0, *(part.image.max(initial=-1) + 1 for part in parts[:-1])])
-        values["image"] = np.concatenate([part.image + start for part, start in zip(parts, starts, strict=True)])
+    def concatenate(cls, tables: Sequence[Self]) -> Self:
+        """Concatenate tables. The image indices of a table continue after those of the previous table."""
+        values = {item.name: np.concatenate([getattr(table, item.name) for table in tables]) for item in fields(cls)}
+        starts = np.cumsum([0, *(table.image.max(initial=-1) + 1 for table in tables[:-1])])
+        values["image"] = np.concatenate([table.image + start for table, start in zip(tables, starts, strict=True)])
         return cls(**values)
 
     @classmethod
@@ -61,11 +61,11 @@ class ArrayRows:
         `file_name` contains `{}` for the `folder_key`.
         """
         assert request.data is not None
-        parts: list[Self] = []
+        tables: list[Self] = []
         for name in names:
             file = request.out / file_name.format(folder_key(request.data, name))
             if not file.is_file():
                 file.parent.mkdir(parents=True, exist_ok=True)
                 compute(request.data / name, lambda done, of: request.progress(done, of, {})).save(file)
-            parts.append(cls.load(file))
-        return cls.concatenate(parts)
+            tables.append(cls.load(file))
+        return cls.concatenate(tables)

@@ -63,16 +63,16 @@ class Subset(LazySequence[P]):
 class Concat(LazySequence[P]):
     """Several sequences, one after the other."""
 
-    def __init__(self, parts: Sequence[Sequence[P]]) -> None:
-        self._parts, self._starts = parts, [0, *accumulate(map(len, parts))]
+    def __init__(self, sequences: Sequence[Sequence[P]]) -> None:
+        self._sequences, self._starts = sequences, [0, *accumulate(map(len, sequences))]
 
     def __len__(self) -> int:
         return self._starts[-1]
 
     def item(self, index: int) -> P:
-        """Return the item of the part that contains the index."""
-        part = bisect_right(self._starts, index) - 1
-        return self._parts[part][index - self._starts[part]]
+        """Return the item at the index."""
+        number = bisect_right(self._starts, index) - 1
+        return self._sequences[number][index - self._starts[number]]
 
 
 def evenly_spaced(items: Sequence[P], maximum: int) -> Sequence[P]:
@@ -83,7 +83,7 @@ def evenly_spaced(items: Sequence[P], maximum: int) -> Sequence[P]:
 
 
 def draw_predictions(
-    crops: Sequence[Image], predicted: Sequence[RealArray], labelled: Sequence[RealArray], known: Sequence[BoolArray]
+    crops: Sequence[Image], predicted: Sequence[RealArray], labelled: Sequence[RealArray], valid: Sequence[BoolArray]
 ) -> Image:
     """Draw keypoints (K, 2), and labels where known (K,), into the first crops (S, S, 3) uint8, four in a row."""
     import cv2
@@ -95,12 +95,12 @@ def draw_predictions(
     for index in shown:
         cell = np.array(cv2.resize(crops[index], (_CELL_PX, _CELL_PX), interpolation=cv2.INTER_CUBIC), np.uint8)
         scale = _CELL_PX / crops[index].shape[0]
-        for found, label in zip(
-            (predicted[index] * scale)[known[index]], (labelled[index] * scale)[known[index]], strict=True
+        for predicted_point, label in zip(
+            (predicted[index] * scale)[valid[index]], (labelled[index] * scale)[valid[index]], strict=True
         ):
-            draw_path(cell, np.stack([found, label]).astype(np.float64), _PREDICTED, 1)
+            draw_path(cell, np.stack([predicted_point, label]).astype(np.float64), _PREDICTED, 1)
             draw_ring(cell, label, 4.0, _LABELLED, 1)
-            draw_ring(cell, found, 1.5, _PREDICTED, 2)
+            draw_ring(cell, predicted_point, 1.5, _PREDICTED, 2)
         top, left = index // columns * step, index % columns * step
         sheet[top : top + _CELL_PX, left : left + _CELL_PX] = cell
     return sheet

@@ -142,14 +142,14 @@ def _backbone_network(request: TrainingRequest, settings: PointSettings, skeleto
 
 def labelled_crops(sample: Sample, settings: PointSettings) -> list[LabelledCrop]:
     """Return crops of the faces or bodies of an image that have enough labels."""
-    found = _labelled_instances(sample, settings)
-    rgb = sample.rgb() if found else np.zeros((0, 0, 3), np.uint8)
+    instances = _labelled_instances(sample, settings)
+    rgb = sample.rgb() if instances else np.zeros((0, 0, 3), np.uint8)
     crops: list[LabelledCrop] = []
-    for instance, points, box, length in found:
-        known = np.asarray(np.isfinite(points).all(1), np.bool_)
-        in_crop = points_into_crop(np.where(known[:, None], points, 0).astype(np.float32), box, settings.size)
+    for instance, points, box, length in instances:
+        labelled = np.asarray(np.isfinite(points).all(1), np.bool_)
+        in_crop = points_into_crop(np.where(labelled[:, None], points, 0).astype(np.float32), box, settings.size)
         unknown = np.full((len(points), 3), np.nan, np.float32)
-        crop = LandmarkCrop(cut_wide(rgb, box, settings.size), in_crop.astype(np.float32), known, unknown)
+        crop = LandmarkCrop(cut_wide(rgb, box, settings.size), in_crop.astype(np.float32), labelled, unknown)
         crops.append(LabelledCrop(crop, instance.skeleton or "", length * settings.size / box.width))
     return crops
 
@@ -158,7 +158,7 @@ def _labelled_instances(
     sample: Sample, settings: PointSettings
 ) -> list[tuple[Instance, FloatArray, RotatedBox, float]]:
     """Return instances of the network's kind with their points (NaN unknown), box, and unit of errors."""
-    found: list[tuple[Instance, FloatArray, RotatedBox, float]] = []
+    instances: list[tuple[Instance, FloatArray, RotatedBox, float]] = []
     for instance in sample.instances:
         if instance.kind != settings.kind or instance.crowd or not instance.skeleton or instance.keypoints_px is None:
             continue
@@ -166,8 +166,8 @@ def _labelled_instances(
         points = np.where(valid[:, None], instance.keypoints_px, np.nan)
         box_and_length = _face_box(points) if instance.kind == "face" else _body_box(points, instance)
         if box_and_length is not None and box_and_length[0].width >= 1:
-            found.append((instance, points, *box_and_length))
-    return found
+            instances.append((instance, points, *box_and_length))
+    return instances
 
 
 def _face_box(points: FloatArray) -> tuple[RotatedBox, float] | None:
@@ -200,11 +200,13 @@ def _body_box(points: FloatArray, instance: Instance) -> tuple[RotatedBox, float
 def _draw(rng: np.random.Generator, samples: Sequence[Sample], settings: PointSettings) -> PointBatch:
     """Return the batch of a step."""
 
-    def make_example(sample: Sample, own: np.random.Generator) -> LabelledCrop | None:
+    def make_example(sample: Sample, generator: np.random.Generator) -> LabelledCrop | None:
         crops = labelled_crops(sample, settings)
         if not crops:
             return None
-        return augmented_crop(crops[int(own.integers(len(crops)))], draw_augmentation(settings.augmentation, own))
+        return augmented_crop(
+            crops[int(generator.integers(len(crops)))], draw_augmentation(settings.augmentation, generator)
+        )
 
     return point_batch(draw_examples(samples, make_example, rng, settings.batch))
 
@@ -221,14 +223,14 @@ def augmented_crop(labelled: LabelledCrop, change: Augmentation) -> LabelledCrop
 def point_batch(crops: Sequence[LabelledCrop]) -> PointBatch:
     """Convert crops to tensors."""
     count = max(len(labelled.crop.keypoints) for labelled in crops)
-    points, known = np.zeros((len(crops), count, 2), np.float32), np.zeros((len(crops), count), np.float32)
+    points, is_labelled = np.zeros((len(crops), count, 2), np.float32), np.zeros((len(crops), count), np.float32)
     for row, labelled in enumerate(crops):
         points[row, : len(labelled.crop.keypoints)] = labelled.crop.keypoints
-        known[row, : len(labelled.crop.known)] = labelled.crop.known
+        is_labelled[row, : len(labelled.crop.known)] = labelled.crop.known
     images = torch.from_numpy(np.stack([labelled.crop.image() for labelled in crops])).permute(0, 3, 1, 2) / 255
     lengths = torch.tensor([labelled.length for labelled in crops])
     skeletons = tuple(labelled.skeleton for labelled in crops)
-    return PointBatch(images, torch.from_numpy(points), torch.from_numpy(known), lengths, skeletons)
+    return PointBatch(images, torch.from_numpy(points), torch.from_numpy(is_labelled), lengths, skeletons)
 
 
 def point_losses(
@@ -240,7 +242,7 @@ def point_losses(
     def losses(network: registry.Network, batch: PointBatch) -> Mapping[str, Tensor]:
         outputs = network(batch.images)
         errors = error_of(_offsets(outputs["keypoints"], batch))
-        parts = {"points": (errors * batch.known).sum() / batch.known.sum().clamp(min=1)}
+        terms = {"points": (errors * batch.known).sum() / batch.known.sum().clamp(min=1)}
         if keep:
             with torch.no_grad():
                 initial = before(batch.images)
@@ -248,8 +250,8 @@ def point_losses(
                 (outputs[name] - value).square().mean() / value.square().mean().clamp(min=1e-6)
                 for name, value in initial.items()
             ]
-            parts["kept"] = keep * torch.stack(changes).mean()
-        return parts
+            terms["kept"] = keep * torch.stack(changes).mean()
+        return terms
 
     return losses
 
@@ -259,9 +261,9 @@ def _offsets(keypoints: Tensor, batch: PointBatch) -> Tensor:
     is_pose = keypoints.shape[1] == 5 * _POSE_POINTS
     points = keypoints.unflatten(1, (-1, 5 if is_pose else 3))[:, : len(_BODY) if is_pose else None, :2]
     rows: list[Tensor] = []
-    for own, skeleton in zip(points, batch.skeletons, strict=True):
-        weights = torch.from_numpy(_weights(own.detach().double().cpu().numpy(), skeleton)).to(own)
-        read = weights @ own
+    for image_points, skeleton in zip(points, batch.skeletons, strict=True):
+        weights = torch.from_numpy(_weights(image_points.detach().double().cpu().numpy(), skeleton)).to(image_points)
+        read = weights @ image_points
         missing = batch.points.shape[1] - len(read)
         rows.append(torch.nn.functional.pad(read, (0, 0, 0, missing)))
     return (torch.stack(rows) - batch.points) / batch.lengths[:, None, None]

@@ -110,14 +110,18 @@ class AppearanceNetwork(nn.Module):
         if self.training:
             gain = 1 + _CHANNEL_NOISE * torch.randn(len(places), 1, self.found.in_features, device=places.device)
             features = features + _FEATURE_NOISE * torch.randn_like(features)
-        found = rectified(self.found(self._noisy(sampled(maps, places), gain)) + self.found_keypoint).flatten(1)
-        step = self.move(self.dropout_10(rectified(self.correct(torch.cat([found, (4 * places - 2).flatten(1)], 1)))))
+        point_features = rectified(self.found(self._noisy(sampled(maps, places), gain)) + self.found_keypoint).flatten(
+            1
+        )
+        step = self.move(
+            self.dropout_10(rectified(self.correct(torch.cat([point_features, (4 * places - 2).flatten(1)], 1))))
+        )
         corrected = places + _STEP * step.reshape(places.shape)
         target = corrected.detach()
         again = rectified(self.again(self._noisy(sampled(maps, target), gain)) + self.again_keypoint).flatten(1)
         around = target - target.mean(1, keepdim=True)
         around = around / around.square().mean((1, 2), keepdim=True).sqrt()
-        shown = torch.cat([self.dropout_20(torch.cat([found, again], 1)), around.flatten(1)], 1)
+        shown = torch.cat([self.dropout_20(torch.cat([point_features, again], 1)), around.flatten(1)], 1)
         if self.training:
             shown = shown * (torch.rand_like(shown[:, :1]) > _KEYPOINTS_ONLY)
         both = torch.cat([shown, self.dropout_10(rectified(self.features(features)))], 1)
@@ -208,9 +212,9 @@ def train_with_image(
 def exact_positions(hands: DetectedHands) -> Float32Array:
     """Return the exact keypoints (N, 21, 2) as fractions of the crop, offset from the detected ones as in the image."""
     places = hands.appearance[:, -2 * KEYPOINTS :].astype(np.float64).reshape(len(hands), KEYPOINTS, 2)
-    found, observed = (points[..., 0] + 1j * points[..., 1] for points in (hands.keypoints, places))
-    detected_middle, observed_middle = found.mean(1, keepdims=True), observed.mean(1, keepdims=True)
-    around = found - detected_middle
+    detected, observed = (points[..., 0] + 1j * points[..., 1] for points in (hands.keypoints, places))
+    detected_middle, observed_middle = detected.mean(1, keepdims=True), observed.mean(1, keepdims=True)
+    around = detected - detected_middle
     turn = ((observed - observed_middle) * around.conj()).sum(1, keepdims=True) / (np.abs(around) ** 2).sum(
         1, keepdims=True
     )

@@ -102,21 +102,21 @@ class PosedHands(ArrayRows):
         free = np.flatnonzero(self.pose == "any")
         keep = np.ones(len(self), np.bool_)
         if len(poses) and len(free):
-            own = self.take(free).palm_poses()
-            near = poses[nearest(own, poses, min(_CANDIDATES, len(poses)))]  # (M, C, 63)
-            distances = np.linalg.norm((own[:, None] - near).reshape(*near.shape[:2], 21, 3), axis=-1).mean(2)
+            palm_poses = self.take(free).palm_poses()
+            near = poses[nearest(palm_poses, poses, min(_CANDIDATES, len(poses)))]  # (M, C, 63)
+            distances = np.linalg.norm((palm_poses[:, None] - near).reshape(*near.shape[:2], 21, 3), axis=-1).mean(2)
             keep[free] = distances.min(1) >= _MIN_POSE_DISTANCE
         return self.take(keep)
 
-    def with_errors_from(self, found: PosedHands, rng: np.random.Generator) -> Self:
+    def with_errors_from(self, detections: PosedHands, rng: np.random.Generator) -> Self:
         """Return exact hands with the network's errors in one of the most similar detected hands."""
-        truth, others = aligned(self.truth(), self.true_left), aligned(found.truth(), found.true_left)
-        detected = np.stack([found.keypoints, found.keypoints_3d], 1)
-        errors = aligned(detected, found.true_left, by=found.truth()) - others
-        near = nearest(truth[:, 1].reshape(-1, 63), others[:, 1].reshape(-1, 63), min(_SIMILAR, len(found)))
+        truth, others = aligned(self.truth(), self.true_left), aligned(detections.truth(), detections.true_left)
+        detected = np.stack([detections.keypoints, detections.keypoints_3d], 1)
+        errors = aligned(detected, detections.true_left, by=detections.truth()) - others
+        near = nearest(truth[:, 1].reshape(-1, 63), others[:, 1].reshape(-1, 63), min(_SIMILAR, len(detections)))
         chosen = near[np.arange(len(self)), rng.integers(near.shape[1], size=len(self))]
         points = truth + errors[chosen]
-        mistaken = (found.left != found.true_left)[chosen]
+        mistaken = (detections.left != detections.true_left)[chosen]
         return replace(self, keypoints=points[:, 0], keypoints_3d=points[:, 1], left=mistaken)
 
 
@@ -225,13 +225,15 @@ def nearest(points: RealArray, others: RealArray, count: int) -> IntArray:
     points, others = points.astype(np.float32), others.astype(np.float32)
     squares = (others * others).sum(1)
     rows = [points[first : first + _BLOCK] for first in range(0, len(points), _BLOCK)]
-    found = [np.argpartition(squares - 2 * own @ others.T, count - 1, axis=1)[:, :count].copy() for own in rows]
-    return np.concatenate(found)  # copies: views would keep every block in memory, gigabytes in total
+    neighbours = [
+        np.argpartition(squares - 2 * block @ others.T, count - 1, axis=1)[:, :count].copy() for block in rows
+    ]
+    return np.concatenate(neighbours)  # copies: views would keep every block in memory, gigabytes in total
 
 
 def posed_joints(
     people: int,
-    each: int,
+    per_gesture: int,
     free: int,
     rng: np.random.Generator,
     *,
@@ -245,7 +247,7 @@ def posed_joints(
     for _ in range(people):
         shape = rng.normal(size=len(hand_shapes.SHAPE_NAMES)).clip(-3, 3) * np.clip(rng.normal(0.9, 0.2), 0, 2)
         rig = hand_shapes.rig_from_shape("Right", shape)
-        poses = list(_poses(rig, chosen, each, free, rng))
+        poses = list(_poses(rig, chosen, per_gesture, free, rng))
         names += [name for name, _ in poses]
         points.append(_points_in_camera(rig, np.stack([angles for _, angles in poses]), rng, yaw_deg))
     metres = np.concatenate(points)
@@ -256,15 +258,15 @@ def posed_joints(
 
 
 def _poses(
-    rig: Rig, chosen: Sequence[str], each: int, free: int, rng: np.random.Generator
+    rig: Rig, chosen: Sequence[str], per_gesture: int, free: int, rng: np.random.Generator
 ) -> Iterator[tuple[str, FloatArray]]:
     """Yield names and (5, 3, 3) radians; only named poses without deviations are free of self-intersections."""
     limits = joint_limits(free_joints(rig))
-    known = {name: gestures()[name] for name in chosen}
-    bases = {name: resolved_angles(rig, gesture.angles, gesture.touch) for name, gesture in known.items()}
+    named_gestures = {name: gestures()[name] for name in chosen}
+    bases = {name: resolved_angles(rig, gesture.angles, gesture.touch) for name, gesture in named_gestures.items()}
     for name, base in bases.items():
-        touching = [0, *known[name].touch] if known[name].touch else []
-        for _ in range(each):
+        touching = [0, *named_gestures[name].touch] if named_gestures[name].touch else []
+        for _ in range(per_gesture):
             angles = add_deviation(base, rng, rng.uniform(*_LOOSENESS))
             angles[touching] = base[touching] + _TOUCH_DEVIATION * (angles[touching] - base[touching])
             yield name, np.clip(angles, *limits)

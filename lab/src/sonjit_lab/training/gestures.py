@@ -205,8 +205,8 @@ def train_gestures(request: TrainingRequest) -> dict[str, object]:
 
 def _split_calibration(hands: H, settings: GestureSettings) -> tuple[H, H]:
     """Return the hands of the images for calibration, and the others."""
-    own = hands.image % settings.calibration_every == 0
-    return hands.take(own), hands.take(~own)
+    for_calibration = hands.image % settings.calibration_every == 0
+    return hands.take(for_calibration), hands.take(~for_calibration)
 
 
 def _sources(
@@ -367,8 +367,8 @@ def gesture_metrics(
         "gesture_taken_for_another": _mean((predicted > 0) & ~right, has_gesture),
         "held_out_hands": len(hands),
     }
-    known = [index for index in range(len(names)) if (shape == index).any()]
-    return metrics | {f"right_{names[index]}": _mean(right, shape == index) for index in known}
+    occurring = [index for index in range(len(names)) if (shape == index).any()]
+    return metrics | {f"right_{names[index]}": _mean(right, shape == index) for index in occurring}
 
 
 def confusion_table(classifier: GestureClassifier, hands: gesture_data.PosedHands, alphabet: Alphabet) -> str:

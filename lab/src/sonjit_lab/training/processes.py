@@ -37,9 +37,9 @@ def joined(request: TrainingRequest) -> Generator[TrainingRequest]:
             yield request
             return
         with tempfile.TemporaryDirectory() as folder, Path(os.devnull).open("w", encoding="utf-8") as nowhere:
-            own = replace(request, out=Path(folder) / "run", progress=no_progress)
+            request_of_process = replace(request, out=Path(folder) / "run", progress=no_progress)
             with redirect_stdout(nowhere), redirect_stderr(nowhere):
-                yield own
+                yield request_of_process
     finally:
         distributed.destroy_process_group()
 
@@ -81,9 +81,11 @@ def add_gradients(weights: Sequence[nn.Parameter]) -> None:
     """Replace the gradients of weights by their sums over all processes; those that no process has stay None."""
     if not _is_joined() or not weights:
         return
-    known = torch.tensor([weight.grad is not None for weight in weights], dtype=torch.uint8, device=weights[0].device)
-    distributed.all_reduce(known, distributed.ReduceOp.MAX)
-    for weight, is_known in zip(weights, known.tolist(), strict=True):
+    has_gradient = torch.tensor(
+        [weight.grad is not None for weight in weights], dtype=torch.uint8, device=weights[0].device
+    )
+    distributed.all_reduce(has_gradient, distributed.ReduceOp.MAX)
+    for weight, is_known in zip(weights, has_gradient.tolist(), strict=True):
         if is_known:
             weight.grad = torch.zeros_like(weight) if weight.grad is None else weight.grad.contiguous()
             distributed.all_reduce(weight.grad)

@@ -134,13 +134,13 @@ class RunFolder:
         self._settings = settings
         self._factories = dict(zip(loggers, logger_factories(loggers), strict=True))
         self._loggers: list[RunLogger] = []
-        own = json_text.json_from({**settings, ENVIRONMENT: environment()}, 2, sort_keys=True) + "\n"
+        settings_json = json_text.json_from({**settings, ENVIRONMENT: environment()}, 2, sort_keys=True) + "\n"
         try:
             file = folder / SETTINGS
             if file.exists():
-                _check_same_run(file, json.loads(own))
+                _check_same_run(file, json.loads(settings_json))
             else:
-                files.write_text(file, own)
+                files.write_text(file, settings_json)
         except OSError as error:
             raise InputError(f"{folder}: not writable: {error.strerror}") from None
 

@@ -165,11 +165,11 @@ def freeze(network: nn.Module, prefixes: Sequence[str]) -> None:
         return name == prefix or name.startswith(f"{prefix}.")
 
     for prefix in prefixes:
-        found = [weight for name, weight in network.named_parameters() if matches(name, prefix)]
-        if not found:
-            known = dict.fromkeys(name.partition(".")[0] for name, _ in network.named_parameters())
-            raise InputError(f"freeze={prefix}: no weight name starts with it. Choose from {', '.join(known)}")
-        for weight in found:
+        weights = [weight for name, weight in network.named_parameters() if matches(name, prefix)]
+        if not weights:
+            top_names = dict.fromkeys(name.partition(".")[0] for name, _ in network.named_parameters())
+            raise InputError(f"freeze={prefix}: no weight name starts with it. Choose from {', '.join(top_names)}")
+        for weight in weights:
             weight.requires_grad_(False)
         for name, module in network.named_modules():
             if matches(name, prefix):

@@ -69,7 +69,7 @@ def test_a_network_that_outputs_its_targets_finds_every_palm(where):
     samples = [sample(*(palm(*one) for one in where)), sample(palm(20, 40, 16)), sample()]
     anchors = palm_anchors(SIZE)
     expected = palm_targets(anchors, samples)
-    output = {"scores": expected.found[..., None] * 20 - 10, "boxes": expected.boxes}
+    output = {"scores": expected.anchor_labels[..., None] * 20 - 10, "boxes": expected.boxes}
     metrics = palm_precision(Fixed(output), samples, anchors)
     assert metrics == {"ap": pytest.approx(100), "ap_strict": pytest.approx(100)}
     missed = {**output, "scores": torch.full_like(output["scores"], -10)}

@@ -73,8 +73,8 @@ def words_of(text: str) -> list[str]:
 
 def word_numbers(question: str, words: Sequence[str]) -> list[int]:
     """Return the indices of a question's words, from 1, or a single 0 if none is known."""
-    known = {word: number for number, word in enumerate(words, 1)}
-    return [known[word] for word in words_of(question) if word in known] or [0]
+    number_of_word = {word: number for number, word in enumerate(words, 1)}
+    return [number_of_word[word] for word in words_of(question) if word in number_of_word] or [0]
 
 
 def save_answerer(folder: Path, answerer: Answerer) -> None:
@@ -90,11 +90,11 @@ def load_answerer(name: str, folder: str | Path | None) -> Answerer:
     if folder is None:
         raise InputError("a question requires --weights, the folder of a run of sonjit train vqa")
     path = Path(folder)
-    own, size, words, answers = checkpoints.load_description(
+    run_name, size, words, answers = checkpoints.load_description(
         path, "vqa", lambda d: (str(d["network"]), int(d["size"]), tuple(d["words"]), tuple(d["answers"]))
     )
-    if own != name:
-        raise InputError(f"{path} is a run with {own}, not with {name}; use --model {own}")
+    if run_name != name:
+        raise InputError(f"{path} is a run with {run_name}, not with {name}; use --model {run_name}")
     network = classifiers.load_classifier(name, path / _CLASSIFIER).network
     assert isinstance(network, classifiers.CamNetwork)
     state = checkpoints.load_checkpoint(path / _WEIGHTS)

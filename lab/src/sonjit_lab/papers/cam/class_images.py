@@ -53,15 +53,15 @@ def class_of(sample: Sample) -> tuple[int | None, str]:
     """Return id and name of an image's class; no name if it has none or several."""
     if (named := sample.tags.get("class")) is not None:
         return None, str(named)
-    found = {(instance.category_id, instance.category or instance.kind) for instance in sample.instances}
-    return found.pop() if len(found) == 1 else (None, "")
+    classes = {(instance.category_id, instance.category or instance.kind) for instance in sample.instances}
+    return classes.pop() if len(classes) == 1 else (None, "")
 
 
 def label_of(sample: Sample, ids: Sequence[int], names: Sequence[str]) -> int | None:
     """Return the index of an image's class by its name, or by its id if several classes have the name, else None."""
     number, name = class_of(sample)
-    found = [index for index, own in enumerate(names) if own == name]
-    return next((index for index in found if len(found) == 1 or ids[index] == number), None)
+    indices = [index for index, class_name in enumerate(names) if class_name == name]
+    return next((index for index in indices if len(indices) == 1 or ids[index] == number), None)
 
 
 class ClassImages:
@@ -75,8 +75,8 @@ class ClassImages:
         self._view = view
         self._cropper = cropper
         if "class" in training[0].tags:
-            found = sorted({name for sample in training if (name := class_of(sample)[1])})
-            categories: Mapping[int, str] = dict(enumerate(found))
+            class_names = sorted({name for sample in training if (name := class_of(sample)[1])})
+            categories: Mapping[int, str] = dict(enumerate(class_names))
         else:
             categories = training.categories()
         self.ids, self.names = tuple(categories), tuple(categories.values())
@@ -93,7 +93,7 @@ class ClassImages:
         self, rng: np.random.Generator, count: int, augmentation: AugmentationSettings | None = None
     ) -> list[Crop]:
         """Draw augmented examples of the training set, each of a random part of the shown area."""
-        return [self._draw_crop(own, augmentation) for own in rng.spawn(count)]
+        return [self._draw_crop(generator, augmentation) for generator in rng.spawn(count)]
 
     def select_held_out(self, maximum: int) -> list[Sample]:
         """Return at most `maximum` evenly spaced images to evaluate on that have a class."""
@@ -132,23 +132,26 @@ class ClassImages:
 def classification_metrics(classifier: Classifier, samples: Sequence[Sample]) -> dict[str, float]:
     """Return ILSVRC's errors in per cent: classification_error_1 and _5, and with boxes localization_error_1 and _5."""
     by: LocalizeBy = "backprop" if classifier.pooling is None else "cam"
-    found: list[list[ClassBox]] = []
+    predictions: list[list[ClassBox]] = []
     for sample in samples:
         true_box = next((instance.box for instance in sample.instances if instance.box is not None), None)
-        found.append(localize_classes(classifier, sample.rgb(), by=by, view=classifier.view, true_box=true_box))
+        predictions.append(localize_classes(classifier, sample.rgb(), by=by, view=classifier.view, true_box=true_box))
     errors: dict[str, float] = {}
     truth = [
         (label, [instance.box for instance in sample.instances if instance.box is not None])
         for sample in samples
         if (label := label_of(sample, classifier.ids, classifier.names)) is not None
     ]
-    pairs = [(true, [(item.label, item.box) for item in own]) for true, own in zip(truth, found, strict=True)]
+    pairs = [(true, [(item.label, item.box) for item in boxes]) for true, boxes in zip(truth, predictions, strict=True)]
     placed = [pair for pair in pairs if pair[0][1]]
     for top in (1, 5):
-        wrong = [label not in [box.label for box in own[:top]] for (label, _), own in zip(truth, found, strict=True)]
+        wrong = [
+            label not in [box.label for box in boxes[:top]]
+            for (label, _), boxes in zip(truth, predictions, strict=True)
+        ]
         errors[f"classification_error_{top}"] = 100 * float(np.mean(wrong)) if wrong else float("nan")
         if placed:
-            error = localization_error([own for _, own in placed], [true for true, _ in placed], top)
+            error = localization_error([boxes for _, boxes in placed], [true for true, _ in placed], top)
             errors[f"localization_error_{top}"] = 100 * error
     return errors
 
@@ -215,10 +218,10 @@ class HandCrops:
             hands = self._hands[index]
             hand = int(rng.integers(len(hands) + 1)) if hands else 0  # the last index is a crop without a hand
             change = draw_augmentation(augmentation or AugmentationSettings(), rng)
-            found = self._crop(index, hand, rng, change)
-            if found is not None:
-                found = _mirror(found) if change.mirror else found
-                crops.append(replace(found, image=change.change_colours(found.image)))
+            hand_crop = self._crop(index, hand, rng, change)
+            if hand_crop is not None:
+                hand_crop = _mirror(hand_crop) if change.mirror else hand_crop
+                crops.append(replace(hand_crop, image=change.change_colours(hand_crop.image)))
         return crops
 
     def test(self, *, none: bool = False) -> list[Crop]:
@@ -229,8 +232,8 @@ class HandCrops:
                 number = len(self._hands[index]) if none else hand
                 rngs = (np.random.default_rng((index, hand, attempt)) for attempt in range(_MAX_BOXES))
                 tries = (self._crop(index, number, rng) for rng in rngs)
-                found = next((candidate for candidate in tries if candidate is not None), None)
-                crops += [] if found is None else [found, _mirror(found)]
+                hand_crop = next((candidate for candidate in tries if candidate is not None), None)
+                crops += [] if hand_crop is None else [hand_crop, _mirror(hand_crop)]
         return crops
 
     def _crop(self, index: int, hand: int, rng: np.random.Generator, change: Augmentation = UNCHANGED) -> Crop | None:

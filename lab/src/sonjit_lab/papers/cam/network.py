@@ -109,17 +109,17 @@ class CamNetwork(registry.Network):
 
     def from_official(self, state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Convert torchvision's keys; layers that only this network has keep their weights, to be trained."""
-        official, own = super().from_official(state_dict), self.state_dict()
-        if isinstance(self.backbone, backbones.TimmMaps) and len(official) == len(own):
+        official, weights = super().from_official(state_dict), self.state_dict()
+        if isinstance(self.backbone, backbones.TimmMaps) and len(official) == len(weights):
             official = self.backbone.from_published(official)
-        if not any(f"backbone.{key}" in own for key in official):
+        if not any(f"backbone.{key}" in weights for key in official):
             return official  # another network: its names give the better error message
         renamed = {
             key.replace("fc.", "head.", 1) if key.startswith("fc.") else f"backbone.{key}": value
             for key, value in official.items()
             if not key.startswith(self.backbone.left_out)
         }
-        added = {key: value for key, value in own.items() if key.startswith(("extra.", "head."))}
+        added = {key: value for key, value in weights.items() if key.startswith(("extra.", "head."))}
         return added | renamed
 
 
@@ -357,9 +357,9 @@ def save_classifier_description(folder: Path, classifier: Classifier, cropper: P
 
 
 def _classifier_of_run(name: str, folder: Path, weights: Path, options: Mapping[str, object]) -> Classifier:
-    own, size, view, categories = checkpoints.load_description(folder, "cam", _parse_options)
-    if own != name:
-        raise InputError(f"{folder} is a run of {own}, not of {name}; use --model {own}")
+    run_name, size, view, categories = checkpoints.load_description(folder, "cam", _parse_options)
+    if run_name != name:
+        raise InputError(f"{folder} is a run of {run_name}, not of {name}; use --model {run_name}")
     network = registry.create_network(name, weights, **options).eval()
     inner = folder / _CROPPER
     cropper = None

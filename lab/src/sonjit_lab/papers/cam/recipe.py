@@ -93,10 +93,12 @@ def read_questions(data: Path, images: Path, split: str) -> list[Question]:
     """Read the questions of a split in the layout of https://visualqa.org."""
     files: list[Path] = []
     for pattern in (f"*{name}mscoco_{split}_{part}.json" for name, part in _FILES):
-        found = sorted(data.glob(pattern))
-        if len(found) != 1:
-            raise InputError(f"{data}: must contain one file {pattern}, as in visualqa.org; found {len(found)}")
-        files += found
+        matching_files = sorted(data.glob(pattern))
+        if len(matching_files) != 1:
+            raise InputError(
+                f"{data}: must contain one file {pattern}, as in visualqa.org; found {len(matching_files)}"
+            )
+        files += matching_files
     questions_json, answers_json = (data_files.read_json(file) for file in files)
     try:
         texts = {question["question_id"]: question["question"] for question in questions_json["questions"]}
@@ -125,11 +127,11 @@ def vqa_accuracy(answer: str, human_answers: Sequence[str]) -> float:
     >>> round(vqa_accuracy("two", ["2", "2", "2", "3", "3", "3", "3", "3", "3", "3"]), 3)  # with one of the 2s left out
     0.9
     """
-    own, people = _normalise(answer), [_normalise(other) for other in human_answers]
-    agreeing = people.count(own)
+    normalised, people = _normalise(answer), [_normalise(other) for other in human_answers]
+    agreeing = people.count(normalised)
     if len(people) == 1:
         return float(agreeing)
-    return sum(min((agreeing - (other == own)) / _AGREEING, 1) for other in people) / len(people)
+    return sum(min((agreeing - (other == normalised)) / _AGREEING, 1) for other in people) / len(people)
 
 
 def train_vqa(request: TrainingRequest) -> dict[str, object]:
@@ -177,8 +179,10 @@ def train_vqa(request: TrainingRequest) -> dict[str, object]:
             chunk = held_out[start : start + _CHUNK]
             pooled, numbers = inputs(chunk)
             best = head(pooled.to(request.device), numbers.to(request.device)).argmax(1).tolist()
-            found = [answers[index] for index in best]
-            accuracies += [vqa_accuracy(own, item.human_answers) for own, item in zip(found, chunk, strict=True)]
+            best_answers = [answers[index] for index in best]
+            accuracies += [
+                vqa_accuracy(answer, item.human_answers) for answer, item in zip(best_answers, chunk, strict=True)
+            ]
         return {"accuracy": float(np.mean(accuracies))}
 
     metrics = loop.fit(
@@ -199,13 +203,13 @@ def train_vqa(request: TrainingRequest) -> dict[str, object]:
 @torch.inference_mode()
 def _features(network: classifiers.CamNetwork, questions: Sequence[Question], size: int) -> dict[Path, Tensor]:
     """Return the pooled features (K,) of each image."""
-    found: dict[Path, Tensor] = {}
+    features: dict[Path, Tensor] = {}
     files = list(dict.fromkeys(question.image for question in questions))
     for file in files:
         maps = network(image_tensor(rgb_from(file), size).to(network.device))["features"]
         pooled = maps.mean((2, 3)) if network.pooling == "gap" else maps.amax((2, 3))
-        found[file] = pooled[0].cpu().clone()
-    return found
+        features[file] = pooled[0].cpu().clone()
+    return features
 
 
 def _normalise(answer: str) -> str:
@@ -331,12 +335,14 @@ def _open_images(settings: CamSettings, data: Path, images: Path | None) -> tupl
 
 def _parts_by_folder(images: Dataset, data: Path) -> tuple[Dataset, Dataset]:
     """Return the images to train on and those to evaluate on; without known people, the last fifth of each folder."""
-    known = identities(images)
+    image_identities = identities(images)
     by_folder: dict[Path, list[int]] = {}
-    for index, item in enumerate(known):
+    for index, item in enumerate(image_identities):
         by_folder.setdefault(Path(item.id).parent, []).append(index)
-    chosen = hold_out([[known[index] for index in own] for own in by_folder.values()], HELD_OUT)
-    held_out = sorted(own[number] for own, part in zip(by_folder.values(), chosen, strict=True) for number in part)
+    chosen = hold_out([[image_identities[index] for index in indices] for indices in by_folder.values()], HELD_OUT)
+    held_out = sorted(
+        indices[number] for indices, part in zip(by_folder.values(), chosen, strict=True) for number in part
+    )
     rest = sorted(set(range(len(images))) - set(held_out))
     if not held_out or not rest:
         raise InputError(f"{data} has {len(images)} images: too few to train on some and evaluate on others")

@@ -54,8 +54,8 @@ class DecoderLayer(nn.TransformerDecoderLayer):
         """Refine answers (B, Q, C) to queries at (1, Q, C), from a memory (B, N, C) without and with positions."""
         placed = answers + queries
         answers = self.norm1(answers + self.dropout1(_attend(self.self_attn, placed, placed, answers)))
-        found = _attend(self.multihead_attn, answers + queries, placed_memory, memory)
-        answers = self.norm2(answers + self.dropout2(found))
+        attended = _attend(self.multihead_attn, answers + queries, placed_memory, memory)
+        answers = self.norm2(answers + self.dropout2(attended))
         return self.norm3(answers + _feed_forward(self, answers))
 
 

@@ -154,9 +154,9 @@ class VariantHands(nn.Module):
         order = side.argsort(stable=True)
         right, left = order.split([int((side == 0).sum()), int((side == 1).sum())])
         pairs = ((self.right, right), (self.left, left))
-        parts = [self._meshes(mano, pose[rows], shape[rows]) for mano, rows in pairs]
+        meshes = [self._meshes(mano, pose[rows], shape[rows]) for mano, rows in pairs]
         back = order.argsort()
-        vertices, joints = (torch.cat(each)[back] for each in zip(*parts, strict=True))
+        vertices, joints = (torch.cat(tensors)[back] for tensors in zip(*meshes, strict=True))
         return vertices, joints
 
     def _meshes(self, mano: Mano | None, pose: Tensor, shape: Tensor) -> tuple[Tensor, Tensor]:
@@ -169,8 +169,8 @@ class VariantHands(nn.Module):
 
 def _hand_model(model: Mano | str | None, side: Side) -> Mano | None:
     if isinstance(model, str):
-        if found := mano_by_name(model, side):
-            return found
+        if placeholder := mano_by_name(model, side):
+            return placeholder
         raise InputError(f"{model!r} is not a MANO model; pass load_mano({model!r}, side={side!r})")
     if model is not None and model.side != side:
         raise InputError(f"deformer's {side} MANO model is a {model.side} hand; pass load_mano(FILE, side={side!r})")
@@ -346,17 +346,17 @@ class DeformerNetwork(Network):
             weights = remove_mano(weights, prefix, mano)
         return {key: value for key, value in weights.items() if key not in _NOT_WEIGHTS}
 
-    def _take_variant(self, found: str | None) -> None:
+    def _take_variant(self, variant: str | None) -> None:
         """Use the variant of a checkpoint."""
-        if found is None:
+        if variant is None:
             if self.variant is None and (self.hands.right is not None or self.hands.left is not None):
                 raise InputError(f"the checkpoint does not define its variant; set {VARIANT_CHOICES}")
             return
-        if self.variant not in (None, found):
-            raise InputError(f"the MANO models in the checkpoint are those of variant {found}, not {self.variant}")
-        self.variant = found
-        self.hands.variant = VARIANTS[found]
-        self.options = {**self.options, "variant": found}
+        if self.variant not in (None, variant):
+            raise InputError(f"the MANO models in the checkpoint are those of variant {variant}, not {self.variant}")
+        self.variant = variant
+        self.hands.variant = VARIANTS[variant]
+        self.options = {**self.options, "variant": variant}
 
 
 def official_variant(state_dict: Mapping[str, Tensor]) -> str | None:
@@ -462,7 +462,8 @@ class DeformerStream:
             for old in [old for old in self._seen if old < index - self._half * self._gap]:
                 del self._seen[old]
             tokens, joints, roots = (
-                torch.stack(each)[None] for each in zip(*map(self._seen.__getitem__, self._window(index)), strict=True)
+                torch.stack(tensors)[None]
+                for tensors in zip(*map(self._seen.__getitem__, self._window(index)), strict=True)
             )
             side = tokens.new_full(tokens.shape[:2], float(self._left))
             with modes.eval_mode(self._network):
@@ -473,12 +474,12 @@ class DeformerStream:
         """Return the indices of a window's frames, oldest first."""
         sides: list[list[int]] = []
         for step in (-self._gap, self._gap):
-            found = [centre]
+            indices = [centre]
             for distance in range(1, self._half + 1):
                 index = centre + distance * step
-                stopped = self._network.hands.variant.stops_at_gap and distance > 1 and found[-1] != index - step
-                found.append(found[-1] if stopped or index not in self._seen else index)
-            sides.append(found)
+                stopped = self._network.hands.variant.stops_at_gap and distance > 1 and indices[-1] != index - step
+                indices.append(indices[-1] if stopped or index not in self._seen else index)
+            sides.append(indices)
         before, after = sides
         return before[:0:-1] + after
 

@@ -92,7 +92,7 @@ def targets_from_mano(
 class PredictedHands(NamedTuple):
     """Predictions that the losses compare with the ground truth."""
 
-    own: HandGeometry  # (B, T): hands of the frames
+    current: HandGeometry  # (B, T): hands of the frames
     next: HandGeometry  # (B, T): hands of the next frames, from each frame's forward motion
     before: HandGeometry  # (B, T): hands of the previous frames, from each frame's backward motion
     fused: HandGeometry  # (B)
@@ -104,16 +104,16 @@ def predicted_hands(network: DeformerNetwork, outputs: Mapping[str, Tensor], sid
     `side` is (B, T), with 0 for right and 1 for left; lengths of the hands are in metres.
     """
     frames = side.shape[1]
-    own, forward, backward = (outputs[name] for name in ("pose6d", "fw6d", "bw6d"))
-    rotations, pose = rotations_from_6d(torch.cat([own, own + forward, own + backward]))
+    current, forward, backward = (outputs[name] for name in ("pose6d", "fw6d", "bw6d"))
+    rotations, pose = rotations_from_6d(torch.cat([current, current + forward, current + backward]))
     rotations = torch.cat([rotations, outputs["mano_pose"]])
     pose = torch.cat([pose, outputs["mano_pose_aa"]])
     shape = outputs["mano_shape"]
     shapes = torch.cat([shape.repeat_interleave(frames, 0).repeat(3, 1), shape])
     vertices, joints = network.hands(pose, shapes, torch.cat([side.flatten().repeat(3), side[:, 0]]))
-    hands = (values.split([len(own)] * 3 + [len(shape)]) for values in (vertices, joints, rotations, pose))
-    each, onward, backwards, fused = (HandGeometry(*part) for part in zip(*hands, strict=True))
-    return PredictedHands(_windows(each, frames), _windows(onward, frames), _windows(backwards, frames), fused)
+    hands = (values.split([len(current)] * 3 + [len(shape)]) for values in (vertices, joints, rotations, pose))
+    current_hands, onward, backwards, fused = (HandGeometry(*part) for part in zip(*hands, strict=True))
+    return PredictedHands(_windows(current_hands, frames), _windows(onward, frames), _windows(backwards, frames), fused)
 
 
 def deformer_losses(
@@ -136,7 +136,7 @@ def deformer_losses(
     middle = HandGeometry(*(values[:, frames // 2] for values in truth))
     fused = _hand_losses(predicted.fused, middle, points_loss)
     return {
-        **_hand_losses(predicted.own, truth, points_loss),
+        **_hand_losses(predicted.current, truth, points_loss),
         "shape": 0.1 * F.mse_loss(shapes, targets.shape),
         "joints2d": 100 * ((joints2d - targets.joints2d).square() * inside).sum() / inside.sum().clamp(min=1),
         **{f"moved_{name}": onward[name] + backward[name] for name in onward},
@@ -266,9 +266,9 @@ def pose_of(sample: Sample, hand: Instance, hands: VariantHands, rotation_rad: f
     DexYCB variant has principal components.
     """
     assert hand.mesh is not None
-    fit, own = hand.mesh, hands.left if hand.side == "Left" else hands.right
-    if own is not None:
-        fit = fit_with_mean(hand, sample.camera, own)
+    fit, mano = hand.mesh, hands.left if hand.side == "Left" else hands.right
+    if mano is not None:
+        fit = fit_with_mean(hand, sample.camera, mano)
     if hands.variant.pca:
         if not fit.pca or fit.frame != "camera":
             raise InputError(f"{sample.dataset}: variant=dexycb requires principal components; set variant=ho3d")
@@ -276,7 +276,6 @@ def pose_of(sample: Sample, hand: Instance, hands: VariantHands, rotation_rad: f
     elif fit.frame == "opengl" and fit.flat_mean and not fit.pca:
         pose, direction = fit.pose, -1.0
     else:
-        mano = hands.left if hand.side == "Left" else hands.right
         assert mano is not None
         pose = handoccnet.pose_in_camera(fit, sample.camera, mano, flat_mean=True)
         pose, direction = rotate_to_camera(torch.tensor(pose)[None], hands.variant)[0].numpy(), -1.0
@@ -329,7 +328,7 @@ class AdversarialPair(nn.Module):
         losses = deformer_losses(outputs, predicted, batch.targets(self.deformer), points_loss)
         if self.discriminator is None:
             return losses
-        fake = motions(batch.side, predicted.own.pose)
+        fake = motions(batch.side, predicted.current.pose)
         frozen = {name: value.detach() for name, value in self.discriminator.named_parameters()}
         outputs_for_fake: dict[str, Tensor] = functional_call(self.discriminator, frozen, (fake,))
         scores = (self.discriminator(motion)["out"] for motion in (batch.real, fake.detach()))
@@ -441,8 +440,8 @@ class Windows:
 def _draw(rng: np.random.Generator, windows: Windows, count: int, augmentation: AugmentationSettings) -> Batch:
     """Return the batch of a step."""
 
-    def window(index: int, own: np.random.Generator) -> Window | None:
-        return windows.window(index, draw_augmentation(augmentation, own))
+    def window(index: int, generator: np.random.Generator) -> Window | None:
+        return windows.window(index, draw_augmentation(augmentation, generator))
 
     indices = range(len(windows.samples))
     drawn = draw_examples(indices, window, rng, count)
@@ -472,9 +471,9 @@ def evaluate(network: DeformerNetwork, held_out: Windows, device: str) -> dict[s
     middles: list[Middle] = []
     rows: list[tuple[Tensor, ...]] = []
     for chunk, batch in held_out.batches(device):
-        own = predicted_hands(network, network(batch.images, batch.boxes, batch.side), batch.side)
+        predicted = predicted_hands(network, network(batch.images, batch.boxes, batch.side), batch.side)
         middles += chunk
-        rows.append((own.fused.joints, batch.targets(network).hands.joints[:, middle]))
+        rows.append((predicted.fused.joints, batch.targets(network).hands.joints[:, middle]))
     if not rows:
         raise InputError("No window with MANO parameters to evaluate on. Choose another data set.")
     hands, true = (handoccnet.from_wrist(torch.cat(column)) for column in zip(*rows, strict=True))

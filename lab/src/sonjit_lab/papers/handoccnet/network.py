@@ -73,7 +73,7 @@ class LeakyPyramid(nn.Module):
             nn.MaxPool2d(3, 2, 1),
         )
         wide = [width * 2**stage for stage in range(4)]
-        outputs = [each * Bottleneck.expansion for each in wide]
+        outputs = [planes * Bottleneck.expansion for planes in wide]
         # The published names have an additional container around each stage.
         self.layer1 = nn.Sequential(_stage(width, wide[0], blocks[0], 1))
         self.layer2 = nn.Sequential(_stage(outputs[0], wide[1], blocks[1], 2))
@@ -101,15 +101,15 @@ class LeakyPyramid(nn.Module):
         """Load torchvision's ResNet-50, as for the published networks; the pyramid keeps its weights."""
         # conv1 and bn1 are in layer0, and each stage has an additional container.
         first = {"conv1": "layer0.0", "bn1": "layer0.1"}
-        parts = {key: key.partition(".") for key in state_dict}
-        renamed = {f"{first.get(a, f'{a}.0')}.{rest}": state_dict[key] for key, (a, _, rest) in parts.items()}
-        own = {name: value for name, value in self.state_dict().items() if name.startswith("layer")}
-        for name, value in own.items():
+        split_keys = {key: key.partition(".") for key in state_dict}
+        renamed = {f"{first.get(a, f'{a}.0')}.{rest}": state_dict[key] for key, (a, _, rest) in split_keys.items()}
+        encoder_weights = {name: value for name, value in self.state_dict().items() if name.startswith("layer")}
+        for name, value in encoder_weights.items():
             if name not in renamed or renamed[name].shape != value.shape:
                 raise InputError(
                     f"these weights are not torchvision's ResNet-50: {name} is missing or has another shape"
                 )
-        self.load_state_dict({name: renamed[name] for name in own}, strict=False)
+        self.load_state_dict({name: renamed[name] for name in encoder_weights}, strict=False)
 
 
 def _stage(inputs: int, width: int, blocks: int, stride: int) -> nn.Sequential:
@@ -327,9 +327,9 @@ def rotations_from_6d(six: Tensor) -> tuple[Tensor, Tensor]:
 
 def check_options(**options: tuple[str, Collection[str]]) -> None:
     """Refuse options, pairs of a value and the known ones, of which one is unknown."""
-    for option, (value, known) in options.items():
-        if value not in known:
-            raise InputError(f"Unknown {option} {value!r}. Choose from {', '.join(known)}")
+    for option, (value, choices) in options.items():
+        if value not in choices:
+            raise InputError(f"Unknown {option} {value!r}. Choose from {', '.join(choices)}")
 
 
 class ManoHead(nn.Module):
@@ -415,10 +415,10 @@ class HandOccNetwork(Network):
         super().__init__()
         check_options(size=(size, SIZES), fit=(fit, FITS))
         if isinstance(mano, str):
-            found = mano_by_name(mano)
-            if found is None:
+            model = mano_by_name(mano)
+            if model is None:
                 raise InputError(f"mano={mano!r} is not a MANO model; pass load_mano({mano!r})")
-            mano = found
+            mano = model
         if mano is not None and mano.side != "right":
             raise InputError("handoccnet requires MANO's right hand; pass mirror images of left hands")
         numbers = SIZES[size]

@@ -65,9 +65,9 @@ class ManoSettings(HandSettings):
     clip_frames: Annotated[int, Range(1, 1000)] = 7  # number of frames in a clip
 
 
-def aligned_errors(found: Tensor, truth: Tensor) -> Tensor:
+def aligned_errors(predicted: Tensor, truth: Tensor) -> Tensor:
     """Return the errors (N, 21) in millimetres of joints (N, 21, 3) in metres after Procrustes alignment."""
-    points = (joints.double().cpu().numpy() for joints in (found, truth))
+    points = (joints.double().cpu().numpy() for joints in (predicted, truth))
     return torch.from_numpy(1000 * joint_errors(*similarity_aligned(*points)))
 
 
@@ -414,10 +414,10 @@ def evaluate(
         rows.append((*map(from_wrist, joints), batch.hidden))
     if not rows:
         raise InputError("No hand with MANO parameters to evaluate on. Choose another data set.")
-    found, truth, hidden = (torch.cat(column) for column in zip(*rows, strict=True))
-    aligned, behind = aligned_errors(found, truth), hidden.cpu() > 0
+    predicted, truth, hidden = (torch.cat(column) for column in zip(*rows, strict=True))
+    aligned, behind = aligned_errors(predicted, truth), hidden.cpu() > 0
     return {
-        "mpjpe_mm": _MM * float((found - truth).norm(dim=2).mean()),
+        "mpjpe_mm": _MM * float((predicted - truth).norm(dim=2).mean()),
         "pa_mpjpe_mm": float(aligned.mean()),
         **({"hidden_mm": float(aligned[behind].mean())} if behind.any() else {}),
     }

@@ -64,10 +64,10 @@ class HandLayout:
 
     def from_mediapipe21(self, points: RealArray) -> RealArray:
         """Convert one hand (21, D) from MediaPipe's order, in its unit; STB's palm is between wrist and knuckle."""
-        known = load_skeleton("hand_mediapipe21")
-        palm = points[[0, known.index("middle_finger_mcp")]].mean(0)
+        skeleton = load_skeleton("hand_mediapipe21")
+        palm = points[[0, skeleton.index("middle_finger_mcp")]].mean(0)
         return np.stack(
-            [palm if name == "palm_center" else points[known.index(name)] for name in self.skeleton.keypoints]
+            [palm if name == "palm_center" else points[skeleton.index(name)] for name in self.skeleton.keypoints]
         )
 
     def mediapipe21(self, joints: RealArray, side: Side) -> RealArray:
@@ -76,12 +76,12 @@ class HandLayout:
         STB's wrist is extrapolated from the middle finger's knuckle through the palm's centre, which it has instead.
         """
         names = load_skeleton("hand_mediapipe21").keypoints
-        own, skeleton = joints[..., self.joints(side), :], self.skeleton
+        joints_of_side, skeleton = joints[..., self.joints(side), :], self.skeleton
         if names[0] in skeleton.keypoints:
-            return own[..., [skeleton.index(name) for name in names], :]
+            return joints_of_side[..., [skeleton.index(name) for name in names], :]
         palm = skeleton.index("palm_center")
-        hand = own[..., [palm, *(skeleton.index(name) for name in names[1:])], :]
-        hand[..., 0, :] = 2 * hand[..., 0, :] - own[..., skeleton.index("middle_finger_mcp"), :]
+        hand = joints_of_side[..., [palm, *(skeleton.index(name) for name in names[1:])], :]
+        hand[..., 0, :] = 2 * hand[..., 0, :] - joints_of_side[..., skeleton.index("middle_finger_mcp"), :]
         return hand
 
 

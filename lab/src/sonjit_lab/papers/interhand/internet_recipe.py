@@ -38,11 +38,13 @@ _MEAN_IMAGES: Final = 500  # maximum number of images for the mean pose
 def prepare_for_training(network: internet.InterNet | rootnet.RootNet, trunk_weights: str, device: str) -> None:
     """Load a trunk, torchvision's ResNet or a complete network, and move the network to a device in train mode."""
     if trunk_weights:
-        own = network.state_dict().keys()
-        weights = network.from_official(without_prefixes(load_checkpoint(trunk_weights), {*own, "conv1.weight"}))
-        trunk = {key for key in own if key.startswith(network.resnet_prefix) and not key.endswith("_tracked")}
-        if not trunk <= weights.keys() <= own:
-            wrong = min(trunk - weights.keys() or weights.keys() - own)
+        network_keys = network.state_dict().keys()
+        weights = network.from_official(
+            without_prefixes(load_checkpoint(trunk_weights), {*network_keys, "conv1.weight"})
+        )
+        trunk = {key for key in network_keys if key.startswith(network.resnet_prefix) and not key.endswith("_tracked")}
+        if not trunk <= weights.keys() <= network_keys:
+            wrong = min(trunk - weights.keys() or weights.keys() - network_keys)
             raise InputError(
                 f"{trunk_weights} does not fit the trunk of {network.name}: {wrong} is missing or unexpected"
             )
@@ -140,10 +142,10 @@ def example_from_image(
     image = augmentation.change_colours(image) / np.float32(255)
     joints = labelled.joints.copy()
     joints[:, :2] = points_into_crop(joints[:, :2], area, size)
-    known = labelled.valid.copy()  # together with the root that the depth is relative to
+    usable = labelled.valid.copy()  # together with the root that the depth is relative to
     for side in internet.SIDES:
-        known[layout.joints(side)] &= labelled.valid[layout.root(side)]
-    bins, valid, rel_root = targets_from_crop(joints, known, layout, space)
+        usable[layout.joints(side)] &= labelled.valid[layout.root(side)]
+    bins, valid, rel_root = targets_from_crop(joints, usable, layout, space)
     both = labelled.hand_type.all() and all(valid[layout.root(hand)] for hand in internet.SIDES)
     return TwoHandExample(
         image=image.astype(np.float32),
@@ -227,8 +229,8 @@ def train_internet(request: TrainingRequest) -> Mapping[str, object]:
     )
 
     def losses(model: internet.InterNet, batch: tuple[Tensor, InterNetTargets]) -> Mapping[str, Tensor]:
-        parts = internet_losses(model(batch[0]), batch[1])
-        return parts if settings.hand_type else {name: parts[name] for name in ("joints", "rel_root")}
+        terms = internet_losses(model(batch[0]), batch[1])
+        return terms if settings.hand_type else {name: terms[name] for name in ("joints", "rel_root")}
 
     metrics = fit(
         request,
@@ -262,16 +264,16 @@ def crops_from_sample(sample: Sample, layout: internet.HandLayout) -> list[Label
 
 
 def _crop(sample: Sample, hands: Mapping[internet.Side, Instance], layout: internet.HandLayout) -> LabelledCrop:
-    joints_mm, known = _joints_mm(hands, layout)
+    joints_mm, labelled = _joints_mm(hands, layout)
     joints = joints_mm.copy()
     for side, instance in hands.items():
         assert instance.keypoints_px is not None
-        own = layout.joints(side)
-        joints[own, :2] = layout.from_mediapipe21(instance.keypoints_px)
+        rows = layout.joints(side)
+        joints[rows, :2] = layout.from_mediapipe21(instance.keypoints_px)
         if "wrist" not in layout.skeleton.keypoints and sample.camera is not None:  # the centre in space, not in pixels
             root = layout.root(side)
             joints[root, :2] = sample.camera.project(joints_mm[[root]] / _MM)[0]
-    valid = known & np.isfinite(joints).all(1)
+    valid = labelled & np.isfinite(joints).all(1)
     joints = np.where(valid[:, None], joints, 0)
     shared = sample.box if layout.both_in_a_crop else None
     boxes = [shared] if shared else [hand.box for hand in hands.values() if hand.box]
@@ -288,7 +290,7 @@ def _crop(sample: Sample, hands: Mapping[internet.Side, Instance], layout: inter
             rgb=sample.rgb(), box=box, joints=joints, valid=valid, hand_type=present, hand_type_valid=hand_type_valid
         ),
         joints_mm,
-        known,
+        labelled,
     )
 
 
@@ -298,8 +300,8 @@ def _joints_mm(hands: Mapping[internet.Side, Instance], layout: internet.HandLay
     for side, instance in hands.items():
         assert instance.keypoints_m is not None
         joints[layout.joints(side)] = layout.from_mediapipe21(instance.keypoints_m) * _MM
-    known = np.asarray(np.isfinite(joints).all(1))
-    return np.where(known[:, None], joints, 0), known
+    labelled = np.asarray(np.isfinite(joints).all(1))
+    return np.where(labelled[:, None], joints, 0), labelled
 
 
 def _hands(sample: Sample) -> dict[internet.Side, Instance]:
@@ -359,19 +361,19 @@ def evaluate(
         rows.append((*placed, labelled.joints_mm, labelled.known, score, labelled.image.hand_type))
     if not rows:
         raise InputError("No hand in camera space in the held-out images. Choose another test_split.")
-    found, with_root, truth, valid, scores, present = (np.stack(column) for column in zip(*rows, strict=True))
+    joints, with_root, truth, valid, scores, present = (np.stack(column) for column in zip(*rows, strict=True))
     mean = _mean_pose(training, layout) + truth[:, _root_of_each(layout)]
     order = [index for side in internet.SIDES for index in range(42)[layout.joints(side)]]  # the right hand first
     roots = (own_roots[0] % internet.JOINTS, internet.JOINTS + own_roots[1] % internet.JOINTS)
-    points, known = truth[:, order], valid[:, order]
-    both = known[:, roots].all(1)
+    points, is_known = truth[:, order], valid[:, order]
+    both = is_known[:, roots].all(1)
     metrics = {
-        "mpjpe_mm": float(np.nanmean(two_hand_errors(found[:, order], points, known, roots=roots))),
-        "mean_pose_mpjpe_mm": float(np.nanmean(two_hand_errors(mean[:, order], points, known, roots=roots))),
+        "mpjpe_mm": float(np.nanmean(two_hand_errors(joints[:, order], points, is_known, roots=roots))),
+        "mean_pose_mpjpe_mm": float(np.nanmean(two_hand_errors(mean[:, order], points, is_known, roots=roots))),
         "handedness": float(handedness_hits(scores, present).mean()),
     }
     if both.any():
-        metrics["mrrpe_mm"] = mrrpe(with_root[:, order], points, known, interacting=both, roots=roots)
+        metrics["mrrpe_mm"] = mrrpe(with_root[:, order], points, is_known, interacting=both, roots=roots)
     return metrics
 
 
@@ -386,8 +388,8 @@ def _mean_pose(samples: Sequence[Sample], layout: internet.HandLayout) -> FloatA
     total, count = np.zeros((2 * internet.JOINTS, 3)), np.zeros(2 * internet.JOINTS)
     roots = _root_of_each(layout)
     for index in range(0, len(samples), max(len(samples) // _MEAN_IMAGES, 1)):
-        joints, known = _joints_mm(_hands(samples[index]), layout)
-        known &= known[roots]
-        total += np.where(known[:, None], joints - joints[roots], 0)
-        count += known
+        joints, labelled = _joints_mm(_hands(samples[index]), layout)
+        labelled &= labelled[roots]
+        total += np.where(labelled[:, None], joints - joints[roots], 0)
+        count += labelled
     return total / np.maximum(count, 1)[:, None]

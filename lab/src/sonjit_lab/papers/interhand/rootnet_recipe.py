@@ -130,8 +130,8 @@ def evaluate(network: rootnet.RootNet, held_out: Sequence[Sample], side: int, de
     errors_mm: list[float] = []
     for start in range(0, len(examples), 32):
         images, at_box, coord, _ = (values.to(device) for values in _tensors(examples[start : start + 32]))
-        found = network(network.normalise_crops(images), at_box)["coord"][:, 2]
-        errors_mm += (found - coord[:, 2]).abs().tolist()
+        depths = network(network.normalise_crops(images), at_box)["coord"][:, 2]
+        errors_mm += (depths - coord[:, 2]).abs().tolist()
     if not errors_mm:
         raise InputError("No hand in camera space to evaluate on. Choose another split.")
     return {"depth_error_mm": float(np.mean(errors_mm))}
@@ -140,11 +140,11 @@ def evaluate(network: rootnet.RootNet, held_out: Sequence[Sample], side: int, de
 def error_by_size(training: Sequence[Sample], held_out: Sequence[Sample], side: int) -> float:
     """Return the error in mm on held-out hands if every hand has the training set's mean size."""
     chosen = [training[index] for index in range(0, len(training), max(len(training) // 500, 1))]
-    known = [example for sample in chosen for example in _examples(sample, side)]
+    training_examples = [example for sample in chosen for example in _examples(sample, side)]
     examples = [example for sample in held_out for example in _examples(sample, side)]
-    if not known:
+    if not training_examples:
         raise InputError("No hand in camera space to train on. Choose another split.")
-    ratio = np.mean([example.coord[2] / example.at_box_mm for example in known])
+    ratio = np.mean([example.coord[2] / example.at_box_mm for example in training_examples])
     return float(np.mean([abs(ratio * example.at_box_mm - example.coord[2]) for example in examples]))
 
 

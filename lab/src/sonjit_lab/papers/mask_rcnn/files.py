@@ -45,8 +45,8 @@ def load_mask_rcnn(path: str | Path | None, **options: Any) -> SavedMaskRCNN:  #
     file = Path(required_checkpoint("mask-rcnn", path or SHIPPED))
     folder = file if file.is_dir() else file.parent
     if file.is_dir() or (folder / checkpoints.DESCRIPTION).is_file():
-        name, own, categories = checkpoints.load_description(folder, "mask-rcnn", _parse_options)
-        return _create(name, folder / WEIGHTS if file.is_dir() else file, {**own, **options}, categories)
+        name, run_options, categories = checkpoints.load_description(folder, "mask-rcnn", _parse_options)
+        return _create(name, folder / WEIGHTS if file.is_dir() else file, {**run_options, **options}, categories)
     key = "roi_heads.box_predictor.cls_score.weight"
     weights = checkpoints.without_prefixes(checkpoints.load_checkpoint(file), (key,))
     scores = weights.get(key)

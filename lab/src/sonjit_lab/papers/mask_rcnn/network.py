@@ -162,8 +162,8 @@ class _Proposals(RegionProposalNetwork):
         """Take the best anchors by objectness, move them by their deltas, clip them to the image, drop tiny ones."""
         logits, best = objectness.topk(min(self.pre_nms_top_n(), len(objectness)))
         boxes = clip_boxes_to_image(self.box_coder.decode_single(deltas[best], anchors[best]), size)
-        found = Candidates(boxes, logits.sigmoid(), torch.full_like(best, level))
-        return found.select(remove_small_boxes(boxes, _MIN_PROPOSAL_PX))
+        candidates = Candidates(boxes, logits.sigmoid(), torch.full_like(best, level))
+        return candidates.select(remove_small_boxes(boxes, _MIN_PROPOSAL_PX))
 
 
 class SkipMaskHead(MaskRCNNHeads):
@@ -280,9 +280,9 @@ class MaskRCNN(Network):
         """
         if not len(images):
             raise InputError(f"{self.name}: images have shape {tuple(images.shape)}; expected at least 1 image")
-        found, intermediate = self._run(list(images), every_class=steps)
+        instances, intermediate = self._run(list(images), every_class=steps)
         outputs = {
-            name: torch.stack([_pad_rows(getattr(item, name), self.most) for item in found])
+            name: torch.stack([_pad_rows(getattr(item, name), self.most) for item in instances])
             for name in DetectedInstances._fields
         }
         return outputs | {"steps": intermediate} if steps else outputs
@@ -305,29 +305,29 @@ class MaskRCNN(Network):
         logits, flat = self.roi_heads.box_predictor(self.roi_heads.box_head(maps))
         deltas = flat.unflatten(1, (-1, 4))
         counts = [proposal.shape[0] for proposal in proposals]  # export does not support len()
-        parts = zip(logits.split(counts), deltas.split(counts), proposals, sizes, strict=True)
-        detections = [self._instances(*part) for part in parts]
+        per_image = zip(logits.split(counts), deltas.split(counts), proposals, sizes, strict=True)
+        detections = [self._instances(*part) for part in per_image]
         if torch.compiler.is_exporting():  # other runtimes do not support layers without instances: add empty ones
             detections = [tuple(_pad_rows(values, self.most) for values in item) for item in detections]
         boxes = [item[0] for item in detections]
         likely, labels = (torch.cat([item[i] for item in detections]) for i in (1, 2))
         mask_maps = maps[:0]
         mask_logits = logits[:0]
-        own = logits.new_zeros(labels.shape[0], 0, 0)
+        class_logits = logits.new_zeros(labels.shape[0], 0, 0)
         if self.masks:
             mask_maps, _ = pool_levels(pyramid[:4], boxes, self.mask_map, kind=self.roi)
             features = self._mask_features(mask_maps)
             layer = self.roi_heads.mask_predictor.mask_fcn_logits
-            own = torch.einsum("nc,nchw->nhw", layer.weight.flatten(1)[labels], features)
-            own = own + layer.bias[labels, None, None]
-            mask_logits = layer(features) if every_class else own[:, None]
-        masks = (own.sigmoid() * (likely > 0)[:, None, None]).split([box.shape[0] for box in boxes])
-        found = [
+            class_logits = torch.einsum("nc,nchw->nhw", layer.weight.flatten(1)[labels], features)
+            class_logits = class_logits + layer.bias[labels, None, None]
+            mask_logits = layer(features) if every_class else class_logits[:, None]
+        masks = (class_logits.sigmoid() * (likely > 0)[:, None, None]).split([box.shape[0] for box in boxes])
+        instances = [
             DetectedInstances(corners * _ratio_to(image, size), scores, classes, mask)
             for image, size, (corners, scores, classes), mask in zip(images, sizes, detections, masks, strict=True)
         ]
         steps = Steps(batch, sizes, pyramid, rpn, levels, maps, logits, deltas, boxes, mask_maps, mask_logits)
-        return found, steps
+        return instances, steps
 
     def _batch(self, images: Sequence[Tensor]) -> tuple[Tensor, list[tuple[int, int]]]:
         """Normalise and scale images, and pad them with 0 on the right and at the bottom."""
@@ -412,7 +412,7 @@ class MaskRCNN(Network):
         losses["classes"], losses["boxes"] = fastrcnn_loss(logits, deltas, labels, expected)
         if self.masks:
             objects = [label > 0 for label in labels]
-            boxes, matches = ([v[i] for v, i in zip(each, objects, strict=True)] for each in (boxes, matches))
+            boxes, matches = ([v[i] for v, i in zip(tensors, objects, strict=True)] for tensors in (boxes, matches))
             maps, _ = pool_levels(pyramid[:4], boxes, self.mask_map, kind=self.roi)
             scores = self.roi_heads.mask_predictor.mask_fcn_logits(self._mask_features(maps))
             truth = [target.masks for target in resized], [target.labels for target in resized]
@@ -436,7 +436,7 @@ class MaskRCNN(Network):
         weights = super().from_official(state_dict)
         body = ("backbone.body.", "backbone.layer", "backbone.bn")
         live = any(key.startswith(body) and key.endswith("num_batches_tracked") for key in weights)
-        found: dict[str, Tensor] = {}
+        converted: dict[str, Tensor] = {}
         for key, value in weights.items():
             if self._frozen and live and key.startswith(body):
                 if key.endswith("num_batches_tracked"):
@@ -445,12 +445,12 @@ class MaskRCNN(Network):
                     value = value + _BATCH_NORM_EPSILON
             for old, new in _RENAMED:
                 key = re.sub(old, new, key)
-            found[key] = value
-        return found
+            converted[key] = value
+        return converted
 
 
-def _merge(parts: Sequence[Candidates]) -> Candidates:
-    return Candidates(*(torch.cat(values) for values in zip(*parts, strict=True)))
+def _merge(candidates: Sequence[Candidates]) -> Candidates:
+    return Candidates(*(torch.cat(values) for values in zip(*candidates, strict=True)))
 
 
 def _pad_rows(values: Tensor, count: int) -> Tensor:
@@ -472,12 +472,12 @@ def _ignore(labels: Sequence[Tensor], boxes: Sequence[Tensor], ignored: Sequence
     >>> labels
     tensor([ 1, -1,  0])
     """
-    for own, every, regions in zip(labels, boxes, ignored, strict=True):
+    for image_labels, every, regions in zip(labels, boxes, ignored, strict=True):
         corners = torch.min(every[:, None, 2:], regions[:, 2:]), torch.max(every[:, None, :2], regions[:, :2])
         shared = (corners[0] - corners[1]).clamp(min=0).prod(2)
-        inside = (own == 0) & (shared > (every[:, 2:] - every[:, :2]).prod(1, keepdim=True) / 2).any(1)
+        inside = (image_labels == 0) & (shared > (every[:, 2:] - every[:, :2]).prod(1, keepdim=True) / 2).any(1)
         inside[:1] = False  # the mean over no boxes is not a number
-        own[inside] = value
+        image_labels[inside] = value
 
 
 def pyramid_levels(boxes: Tensor, highest: int = 5) -> Tensor:

@@ -69,9 +69,9 @@ def example_from_sample(sample: Sample, categories: Mapping[int, str]) -> Exampl
         filled = instance.filled_mask(height, width).astype(np.float32)
         mask = cv2.resize(filled, size, interpolation=cv2.INTER_AREA) >= 0.5
         if mask.any():
-            if (own := convert.category_of(instance, categories)) not in categories:
+            if (category_id := convert.category_of(instance, categories)) not in categories:
                 raise InputError(f"{sample.id}: a {instance.kind} has no category")
-            labels.append(0 if instance.crowd else list(categories).index(own) + 1)
+            labels.append(0 if instance.crowd else list(categories).index(category_id) + 1)
             masks.append(mask.astype(np.uint8))
     small = np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), np.uint8)
     stacked = np.stack(masks) if masks else np.zeros((0, size[1], size[0]), np.uint8)
@@ -166,8 +166,12 @@ class MaskRCNNSettings(DataSettings):
     @property
     def layers(self) -> Mapping[str, object]:
         """Options of a small network for few images, with norms that do not require large batches."""
-        own = ("depth", "width", "channels", "hidden", "masks", "roi", "mask_head")
-        return {name: getattr(self, name) for name in own} | {"norm": "group", "before_nms": 300, "after_nms": 100}
+        option_names = ("depth", "width", "channels", "hidden", "masks", "roi", "mask_head")
+        return {name: getattr(self, name) for name in option_names} | {
+            "norm": "group",
+            "before_nms": 300,
+            "after_nms": 100,
+        }
 
 
 def train_mask_rcnn(request: TrainingRequest) -> Mapping[str, object]:
@@ -242,8 +246,8 @@ def evaluate(
     for index, sample in enumerate(samples):
         rgb = sample.rgb()
         start = time.perf_counter()
-        (found,) = network.find([image_tensor(rgb, device)])
-        results += results_from_instances(instances_from(found), rgb.shape[:2], index, list(categories))
+        (outputs,) = network.find([image_tensor(rgb, device)])
+        results += results_from_instances(instances_from(outputs), rgb.shape[:2], index, list(categories))
         seconds += time.perf_counter() - start
     truth, metrics = coco_from_samples(samples, categories), dict[str, float]()
     for name, kind in _COCO_KINDS[: 1 + network.masks]:

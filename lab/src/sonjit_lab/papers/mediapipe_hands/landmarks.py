@@ -164,9 +164,9 @@ def read_sources(
         held_out = []
     else:
         chosen = hold_out([crops.identities() for crops in sources.values()], settings.held_out)
-        parts = [crops.parted(own) for crops, own in zip(sources.values(), chosen, strict=True)]
-        sources = dict(zip(sources, (training for training, _ in parts), strict=True))
-        held_out = [last for _, last in parts]
+        splits = [crops.parted(indices) for crops, indices in zip(sources.values(), chosen, strict=True)]
+        sources = dict(zip(sources, (training for training, _ in splits), strict=True))
+        held_out = [last for _, last in splits]
     images = [[item for crops in side for item in crops.identities()] for side in (sources.values(), held_out)]
     return sources, building_blocks.Concat(held_out), warn_if_shared(split_report(*images))
 
@@ -176,8 +176,8 @@ def draw_batch(
 ) -> landmark_data.Batch:
     """Return the batch of a step with the share of each source and the share without hands."""
     names = list(sources)
-    parts = np.array([settings.mix.get(name, 1.0) for name in names])
-    counts = rng.multinomial(settings.batch, parts / parts.sum())
+    weights = np.array([settings.mix.get(name, 1.0) for name in names])
+    counts = rng.multinomial(settings.batch, weights / weights.sum())
     chosen: list[landmark_data.LandmarkCrop] = []
     for name, count in zip(names, counts.tolist(), strict=True):
         hands, empty = sources[name].hands, sources[name].empty
@@ -215,9 +215,9 @@ def landmark_network(settings: LandmarkSettings, weights: str | None = None) -> 
 def _other_network(settings: LandmarkSettings, weights: str | None) -> registry.Network:
     """Return a registered network of another name, with the number of keypoints and the size where it takes them."""
     count = PUBLISHED_KEYPOINTS + len(settings.extra_keypoints)
-    known = inspect.signature(network_entry(settings.network).build).parameters
+    option_names = inspect.signature(network_entry(settings.network).build).parameters
     sizes = {"keypoints": count, "size": settings.size}
-    options: dict[str, object] = {name: value for name, value in sizes.items() if name in known}
+    options: dict[str, object] = {name: value for name, value in sizes.items() if name in option_names}
     for name, value in settings.network_options.items():
         options[name] = data_files.json_values([f"{name}={value}"])[name] if isinstance(value, str) else value
     with torch.random.fork_rng([]):
@@ -240,11 +240,11 @@ def start_from_nearest(network: HandLandmarkNetwork, crops: Sequence[landmark_da
     """Initialise each new keypoint as the published one that is nearest on average, shifted by their mean offset."""
     head = network.keypoints
     points = np.stack([crop.keypoints for crop in crops])  # (N, K, 2)
-    known = np.stack([crop.known for crop in crops])  # (N, K)
+    labelled = np.stack([crop.known for crop in crops])  # (N, K)
     for index in range(PUBLISHED_KEYPOINTS, points.shape[1]):
         if head.weight[3 * index : 3 * index + 3].any():
             continue  # already trained
-        both = known[:, index, None] & known[:, :PUBLISHED_KEYPOINTS]  # (N, 21)
+        both = labelled[:, index, None] & labelled[:, :PUBLISHED_KEYPOINTS]  # (N, 21)
         offsets = np.where(both[..., None], points[:, index, None] - points[:, :PUBLISHED_KEYPOINTS], np.nan)
         measured = both.any(axis=0)
         if not measured.any():
@@ -283,8 +283,8 @@ def fit_landmarks(
 
     def pictures(model: registry.Network) -> dict[str, Image]:
         points = list(landmark_data.predicted_points(model, drawn, request.device))
-        images, labels, known = zip(*((crop.image(), crop.keypoints, crop.known) for crop in drawn), strict=True)
-        return {building_blocks.PICTURE: building_blocks.draw_predictions(images, points, labels, known)}
+        images, labels, labelled = zip(*((crop.image(), crop.keypoints, crop.known) for crop in drawn), strict=True)
+        return {building_blocks.PICTURE: building_blocks.draw_predictions(images, points, labels, labelled)}
 
     draw = partial(draw_batch, sources=sources, settings=settings)
     return loop.fit(
@@ -300,6 +300,6 @@ def fit_landmarks(
 
 
 def _losses_by(
-    own: Callable[[Mapping[str, Tensor], landmark_data.Batch], Mapping[str, Tensor]],
+    losses: Callable[[Mapping[str, Tensor], landmark_data.Batch], Mapping[str, Tensor]],
 ) -> landmark_data.LandmarkLosses:
-    return lambda network, batch: own(network(batch.images), batch)
+    return lambda network, batch: losses(network(batch.images), batch)

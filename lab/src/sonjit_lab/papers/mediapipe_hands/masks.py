@@ -124,9 +124,13 @@ def read_hands(folder: Path) -> list[MaskedHand]:
     hands: list[MaskedHand] = []
     for part in folders:
         instances = open_dataset("folder", part / _INSTANCES, images=str(part / "images"))
-        parts = {path_of(sample): sample.instances for sample in instances}
+        instances_by_image = {path_of(sample): sample.instances for sample in instances}
         hands += [
-            MaskedHand(sample, index, tuple(item for item in parts.get(path_of(sample), ()) if item.kind == "object"))
+            MaskedHand(
+                sample,
+                index,
+                tuple(item for item in instances_by_image.get(path_of(sample), ()) if item.kind == "object"),
+            )
             for sample in open_dataset("folder", part)
             for index, instance in enumerate(ordered_hand(item, name_of(sample)) for item in sample.instances)
             if instance and instance.keypoints_px is not None and np.isfinite(instance.keypoints_px).all()
@@ -160,11 +164,11 @@ def to_batch(crops: Sequence[tuple[Image, Float32Array]]) -> MaskBatch:
 def cut_hand(hand: MaskedHand, size: int, change: Augmentation = UNCHANGED) -> tuple[Image, Float32Array]:
     """Return a hand's crop (S, S, 3), and (4, S / 4, S / 4): masks of hand, held object and arm, and of the image."""
     rgb, instance = hand.sample.rgb(), hand.sample.instances[hand.hand]
-    ordered, own = ordered_hand(instance), instance.mask()
+    ordered, hand_mask = ordered_hand(instance), instance.mask()
     assert ordered is not None
     points = ordered.keypoints_px
     assert points is not None
-    if own is None:
+    if hand_mask is None:
         raise InputError(f"{hand.sample.id}: a hand has no mask; render it with sonjit synth --masks")
     wrist, box = points[0], change.box(wide_box(points))
     matrix, flags = crop_matrix(box, size, size), cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
@@ -179,16 +183,16 @@ def cut_hand(hand: MaskedHand, size: int, change: Augmentation = UNCHANGED) -> t
         return float(np.hypot(columns - wrist[0], rows - wrist[1]).min()) if len(rows) else float("inf")
 
     masks = [(part.category, mask) for part in hand.others if (mask := part.mask()) is not None]
-    arm = min((mask for kind, mask in masks if kind == "arm"), key=distance, default=np.zeros_like(own))
-    own_part, arm_part, image_part = (cut(mask) for mask in (own, arm, np.ones_like(own)))
+    arm = min((mask for kind, mask in masks if kind == "arm"), key=distance, default=np.zeros_like(hand_mask))
+    own_part, arm_part, image_part = (cut(mask) for mask in (hand_mask, arm, np.ones_like(hand_mask)))
     near = cv2.dilate(own_part, np.ones((2 * _REACH_PX + 1, 2 * _REACH_PX + 1), np.uint8)) > 0
     held = np.zeros_like(own_part)
     for part in (cut(mask) for kind, mask in masks if kind == "object"):
         if (part[near] > 0).any():
             held = np.maximum(held, part)
     small_size = size // MASK_STRIDE, size // MASK_STRIDE
-    parts = (change.mirrored(mask) for mask in (own_part, held, arm_part, image_part))
-    small = [cv2.resize(mask, small_size, interpolation=cv2.INTER_AREA) for mask in parts]
+    mirrored_masks = (change.mirrored(mask) for mask in (own_part, held, arm_part, image_part))
+    small = [cv2.resize(mask, small_size, interpolation=cv2.INTER_AREA) for mask in mirrored_masks]
     image = change.image(np.asarray(crop(rgb, box, size, size), np.uint8))
     return image, np.stack(small).astype(np.float32) / np.float32(255)
 
@@ -212,9 +216,9 @@ def losses(network: HandMaskNetwork, batch: MaskBatch) -> Mapping[str, Tensor]:
 def pictures(network: HandMaskNetwork, hands: Sequence[MaskedHand], device: str) -> dict[str, Image]:
     """Return the crops of hands with their masks: true ones on the left, predicted ones on the right."""
     crops = [cut_hand(hand, network.size) for hand in hands]
-    found = network(to_batch(crops).images.to(device))["masks"].sigmoid().float().cpu().numpy()
+    probabilities = network(to_batch(crops).images.to(device))["masks"].sigmoid().float().cpu().numpy()
     cells: list[Image] = []
-    for (image, truth), probable in zip(crops, found, strict=True):
+    for (image, truth), probable in zip(crops, probabilities, strict=True):
         cells += [_tinted(image, truth[: len(PARTS)]), _tinted(image, probable)]
     columns = min(len(cells), _COLUMNS)
     blank = np.zeros_like(cells[0])
@@ -237,10 +241,10 @@ def evaluate(network: HandMaskNetwork, hands: Sequence[MaskedHand], batch: int, 
     for start in range(0, len(hands), batch):
         values = to_batch([cut_hand(hand, network.size) for hand in hands[start : start + batch]])
         outputs = network(values.images.to(device))
-        found, truth = outputs["masks"].cpu() > 0, values.masks >= 0.5
+        predicted, truth = outputs["masks"].cpu() > 0, values.masks >= 0.5
         for index, part in enumerate(PARTS):
-            both = (found[:, index] & truth[:, index]).sum((1, 2))
-            either = (found[:, index] | truth[:, index]).sum((1, 2))
+            both = (predicted[:, index] & truth[:, index]).sum((1, 2))
+            either = (predicted[:, index] | truth[:, index]).sum((1, 2))
             visible = truth[:, index].any(2).any(1)
             overlaps[part] += (both / either.clamp(min=1))[visible].tolist()
     return {f"{part}_iou": float(np.mean(values)) for part, values in overlaps.items() if values}

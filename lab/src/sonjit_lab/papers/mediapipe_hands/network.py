@@ -274,9 +274,9 @@ class HandLandmarkNetwork(registry.Network):
             for head, start in ((self.keypoints, _INPUT_SIZE / 2), (self.keypoints_3d, 0.0)):
                 head.weight.zero_()
                 head.bias.copy_(torch.tensor([start, start, 0.0]).repeat(len(head.bias) // 3))
-            own = self.state_dict()
+            weights = self.state_dict()
             for key, value in published.state_dict().items():
-                own[key][: len(value)] = value
+                weights[key][: len(value)] = value
 
 
 for _name, _trunk, _width in (("lite", "lite", 1.0), ("full", "full", 1.0), ("heavy", "full", _HEAVY_WIDTH)):
@@ -318,8 +318,10 @@ class HandMaskNetwork(registry.Network):
         maps = self._maps(images)
         values: Tensor | None = None
         for lateral, mix, level in reversed(list(zip(self.lateral, self.mix, maps, strict=True))):
-            own = lateral(level)
-            values = mix(own if values is None else own + F.interpolate(values, own.shape[-2:], mode="nearest"))
+            projected = lateral(level)
+            values = mix(
+                projected if values is None else projected + F.interpolate(values, projected.shape[-2:], mode="nearest")
+            )
         assert values is not None
         return {"masks": self.read(values)}
 

@@ -111,7 +111,7 @@ def augment(sample: PalmSample, change: Augmentation) -> PalmSample:
     box = change.box(RotatedBox(size / 2, size / 2, size, size))
     image = change.image(crop(sample.image, box, size, size, border="zero"))
     corners = sample.ignored[:, [0, 1, 2, 1, 2, 3, 0, 3]].reshape(-1, 4, 2)
-    palms, corners = (change.points(points_into_crop(each, box, size), size) for each in (sample.palms, corners))
+    palms, corners = (change.points(points_into_crop(points, box, size), size) for points in (sample.palms, corners))
     ignored = np.concatenate([corners.min(1), corners.max(1)], 1)
     inside = ((palm_squares(palms)[:, :2] > 0) & (palm_squares(palms)[:, :2] < size)).all(1)
     cut = corners_of(palm_squares(palms[~inside]))
@@ -122,7 +122,7 @@ class PalmTargets(NamedTuple):
     """The batch of a step; lengths in pixels of the images."""
 
     images: Tensor  # (B, 3, S, S) in 0..1
-    found: Tensor  # (B, N) 1 for positive anchors, 0 for negative ones, -1 for ignored ones
+    anchor_labels: Tensor  # (B, N) 1 for positive anchors, 0 for negative ones, -1 for ignored ones
     placed: Tensor  # (B, N) True if a palm is near enough to train the anchor's box on it
     boxes: Tensor  # (B, N, 18) as the network returns them, for anchors in `placed`
     sizes: Tensor  # (B, N) size of the palm
@@ -140,9 +140,9 @@ def palm_targets(anchors: FloatArray, samples: Sequence[PalmSample]) -> PalmTarg
     An anchor is positive if its IoU with a palm is at least `_POSITIVE_IOU`, or if it is the palm's best one.
     """
     matched = [_match_anchors(anchors, sample) for sample in samples]
-    found, placed, boxes, sizes = (torch.from_numpy(np.stack(part)) for part in zip(*matched, strict=True))
+    anchor_labels, placed, boxes, sizes = (torch.from_numpy(np.stack(part)) for part in zip(*matched, strict=True))
     images = torch.from_numpy(np.stack([sample.image for sample in samples]))  # (B, S, S, 3)
-    return PalmTargets(images.permute(0, 3, 1, 2) / 255, found, placed, boxes, sizes)
+    return PalmTargets(images.permute(0, 3, 1, 2) / 255, anchor_labels, placed, boxes, sizes)
 
 
 def _match_anchors(
@@ -150,29 +150,29 @@ def _match_anchors(
 ) -> tuple[Float32Array, BoolArray, Float32Array, Float32Array]:
     """Return the (N,), (N,), (N, 18) and (N,) of `PalmTargets` for one image."""
     count = len(anchors)
-    found, placed = np.zeros(count, np.float32), np.zeros(count, np.bool_)
+    anchor_labels, placed = np.zeros(count, np.float32), np.zeros(count, np.bool_)
     boxes, sizes = np.zeros((count, 18), np.float32), np.ones(count, np.float32)
     x, y = anchors[:, None, 0], anchors[:, None, 1]  # (N, 1)
     low_x, low_y, high_x, high_y = sample.ignored.T
-    found[((x > low_x) & (x < high_x) & (y > low_y) & (y < high_y)).any(1)] = -1
+    anchor_labels[((x > low_x) & (x < high_x) & (y > low_y) & (y < high_y)).any(1)] = -1
     if not len(sample.palms):
-        return found, placed, boxes, sizes
+        return anchor_labels, placed, boxes, sizes
     squares = palm_squares(sample.palms)
     overlap = box_iou(torch.from_numpy(corners_of(anchors)), torch.from_numpy(corners_of(squares))).numpy()  # (N, P)
     nearest = overlap.argmax(1)
     best = overlap.max(1)
-    found[(best >= _NEGATIVE_IOU) & (best < _POSITIVE_IOU)] = -1
-    found[best >= _POSITIVE_IOU] = 1
+    anchor_labels[(best >= _NEGATIVE_IOU) & (best < _POSITIVE_IOU)] = -1
+    anchor_labels[best >= _POSITIVE_IOU] = 1
     for palm, anchor in enumerate(overlap.argmax(0)):
-        found[anchor], nearest[anchor] = 1, palm
-    placed[:] = (best >= _BOX_IOU) | (found > 0)
+        anchor_labels[anchor], nearest[anchor] = 1, palm
+    placed[:] = (best >= _BOX_IOU) | (anchor_labels > 0)
     centre = anchors[:, None, :2]
     points = np.concatenate([squares[nearest, None, :2], sample.palms[nearest]], 1) - centre  # (N, 8, 2)
     boxes[:, :2] = points[:, 0]
     boxes[:, 2:4] = squares[nearest, 2:]
     boxes[:, 4:] = points[:, 1:].reshape(count, 14)
     sizes[:] = squares[nearest, 2]
-    return found, placed, boxes, sizes
+    return anchor_labels, placed, boxes, sizes
 
 
 def palm_losses(
@@ -183,7 +183,7 @@ def palm_losses(
     "scores", by focal loss (Lin et al. 2017, alpha 0.25) or cross-entropy, is summed over all anchors and divided by
     the number of positive ones; "boxes" and "keypoints" are in palm sizes, means over the anchors in `placed`.
     """
-    counted, is_palm = targets.found >= 0, targets.found > 0
+    counted, is_palm = targets.anchor_labels >= 0, targets.anchor_labels > 0
     logits, truth = outputs["scores"][..., 0][counted].float(), is_palm[counted].float()
     count = truth.sum().clamp(min=1)
     scores = focal(logits, truth, gamma=gamma) if loss == "focal" else cross_entropy(logits, truth) * len(truth) / count
@@ -299,8 +299,8 @@ def fit_palms(
     """
 
     def losses(network: PalmDetectionNetwork, batch: PalmTargets) -> Mapping[str, torch.Tensor]:
-        parts = palm_losses(network(batch.images), batch, settings.loss, settings.gamma)
-        return {**parts, "scores": settings.score_weight * parts["scores"]}
+        terms = palm_losses(network(batch.images), batch, settings.loss, settings.gamma)
+        return {**terms, "scores": settings.score_weight * terms["scores"]}
 
     draw = partial(draw_palms, samples=samples, anchors=anchors, settings=settings)
     return loop.fit(
@@ -334,16 +334,19 @@ def _images(
         open_source_samples(path, request, settings)[: settings.limit or None] for path in paths or [request.data]
     ]
     if test:
-        parts = [sources, [open_source_samples(path, request, settings) for path in test]]
+        sides = [sources, [open_source_samples(path, request, settings) for path in test]]
     else:
         chosen = hold_out([identities(samples) for samples in sources], _HELD_OUT)
-        rest = [np.setdiff1d(np.arange(len(part)), own) for part, own in zip(sources, chosen, strict=True)]
-        parts = [
+        rest = [
+            np.setdiff1d(np.arange(len(part)), held_out_indices)
+            for part, held_out_indices in zip(sources, chosen, strict=True)
+        ]
+        sides = [
             [part.subset(indices.tolist()) for part, indices in zip(sources, side, strict=True)]
             for side in (rest, chosen)
         ]
-    split = warn_if_shared(split_report(*([item for part in side for item in identities(part)] for side in parts)))
-    training, held_out = ([PalmSamples(part, settings.size) for part in side] for side in parts)
+    split = warn_if_shared(split_report(*([item for part in side for item in identities(part)] for side in sides)))
+    training, held_out = ([PalmSamples(part, settings.size) for part in side] for side in sides)
     if not any(part.has_palms() for part in training) or not any(part.has_palms() for part in held_out):
         raise InputError(f"{request.data}: no hand with a fully annotated palm to train on and to evaluate on")
     return building_blocks.Concat(training), building_blocks.Concat(held_out), split

@@ -61,7 +61,11 @@ class Alphabet:
 
     def shapes_of(self, poses: Iterable[str]) -> IntArray:
         """Return the (N,) index of the shape that each pose makes, 0 for none."""
-        shape = {pose: self.vocabulary.shapes.index(name) for name, own in self.poses.items() for pose in own}
+        shape = {
+            pose: self.vocabulary.shapes.index(name)
+            for name, letter_poses in self.poses.items()
+            for pose in letter_poses
+        }
         return np.array([shape.get(pose, 0) for pose in poses], np.int64)
 
 
@@ -76,10 +80,10 @@ def load_alphabet(name: str) -> Alphabet:
     """Read a manual alphabet."""
     if not name:
         return shipped_gestures()
-    own = files("sonjit_lab.training.alphabets") / f"{name}.toml"
-    if not name.endswith(".toml") and not own.is_file():
+    shipped_file = files("sonjit_lab.training.alphabets") / f"{name}.toml"
+    if not name.endswith(".toml") and not shipped_file.is_file():
         raise InputError(f"Unknown alphabet {name!r}. Choose from asl, or the path of a .toml file of its form")
-    table = read_toml_table(Path(name) if name.endswith(".toml") else own)
+    table = read_toml_table(Path(name) if name.endswith(".toml") else shipped_file)
     try:
         alphabet = _alphabet_from_table(table)
     except (KeyError, TypeError, ValueError, OverflowError) as error:
@@ -94,7 +98,7 @@ def load_alphabet(name: str) -> Alphabet:
 
 def _alphabet_from_table(table: Mapping[str, Any]) -> Alphabet:
     directed: Mapping[str, Any] = table.get("directed", {})
-    poses = {name: tuple(own) for name, own in table["letters"].items()}
+    poses = {name: tuple(letter_poses) for name, letter_poses in table["letters"].items()}
     poses |= {name: tuple(record["poses"]) for name, record in directed.items()}
     directions = {
         name: Direction.checked(record["finger"], [letter or None for letter in record["letters"]])

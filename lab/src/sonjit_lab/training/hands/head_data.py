@@ -147,13 +147,13 @@ def hand_features(
         if hands:
             rng, scene = np.random.default_rng(number), LabelledImage(sample.rgb(), hands)
             boxes = [box_from_palm(palm) for palm in palms.find(scene.rgb, MIN_PRESENCE)]
-            found = list(_features_of(scene, boxes, network, rng))
+            scene_rows = list(_features_of(scene, boxes, network, rng))
             for index in range(more):
                 other = mirrored(scene) if rng.random() < 0.5 else scene
                 if index % 2 == 0:
                     other = pasted_over(other, scene.rgb if before is None else before, rng)
-                found += _features_of(other, [], network, rng)
-            rows += [(*row, number, error) for *row, error in found]
+                scene_rows += _features_of(other, [], network, rng)
+            rows += [(*row, number, error) for *row, error in scene_rows]
             before = scene.rgb
         if progress:
             progress(number + 1, len(samples))
@@ -173,8 +173,8 @@ def _features_of(
         crop_on_grid(scene.rgb, box, network.input[0])
         image, presence, label, _, *taps = network.run()
         keypoints = image.reshape(KEYPOINTS, 3) / np.float32(network.input.shape[1])
-        found = points_from_crop(keypoints, box)[:, :2]
-        errors = [np.linalg.norm(found - hand.keypoints, axis=1).mean() / hand.extent for hand in scene.hands]
+        detected = points_from_crop(keypoints, box)[:, :2]
+        errors = [np.linalg.norm(detected - hand.keypoints, axis=1).mean() / hand.extent for hand in scene.hands]
         if presence.item() <= MIN_PRESENCE or min(errors) > _MAX_ERROR:
             continue
         best = scene.hands[int(np.argmin(errors))]

@@ -190,8 +190,8 @@ def _train_heads(
         batch = batches.to_device(
             {model: _tensors(hands) for model, hands in held_out.items()}, torch.device(request.device)
         )
-        parts = {name: value.item() for name, value in _losses(network, batch).items()}
-        return {"loss": sum(parts.values()), **parts}
+        terms = {name: value.item() for name, value in _losses(network, batch).items()}
+        return {"loss": sum(terms.values()), **terms}
 
     counts = {model: len(hands) for model, hands in training.items()}
     loop.fit(
@@ -244,15 +244,15 @@ def platt(logits: Float32Array, truth: BoolArray) -> tuple[float, float]:
     """Return the factor and offset of logits (...) with the least cross-entropy, by Newton's method in float64."""
     x, y = logits.ravel().astype(np.float64), truth.ravel().astype(np.float64)
     design = np.stack([x, np.ones_like(x)])  # (2, N)
-    found = np.array([1.0, 0.0])
+    coefficients = np.array([1.0, 0.0])
     for _ in range(_CALIBRATION_STEPS):
-        predicted = torch.from_numpy(found @ design).sigmoid().numpy()
+        predicted = torch.from_numpy(coefficients @ design).sigmoid().numpy()
         curvature = (design * (predicted * (1 - predicted))) @ design.T + 1e-9 * np.eye(2)
         step = np.linalg.solve(curvature, design @ (y - predicted))
-        found = found + step * min(1.0, 1.0 / max(float(np.abs(step).max()), 1e-12))
+        coefficients = coefficients + step * min(1.0, 1.0 / max(float(np.abs(step).max()), 1e-12))
         if np.abs(step).max() < 1e-10:
             break
-    return float(found[0]), float(found[1])
+    return float(coefficients[0]), float(coefficients[1])
 
 
 def head_metrics(heads: HandHeads, raw: HandHeads, features: HandFeatures) -> dict[str, float]:
@@ -282,8 +282,8 @@ def head_metrics(heads: HandHeads, raw: HandHeads, features: HandFeatures) -> di
         "published_side": float(published.mean()),
         "published_side_ece": calibration_error(features.label, features.right),
     }
-    parts = {"half_seen": features.visible.mean(1) >= 0.5, "well_found": features.error < _WELL_FOUND}
-    for name, selected in parts.items():
+    subsets = {"half_seen": features.visible.mean(1) >= 0.5, "well_found": features.error < _WELL_FOUND}
+    for name, selected in subsets.items():
         if selected.any():
             metrics[f"side_{name}_hands"] = int(selected.sum())
             metrics[f"side_{name}"] = float(correct[selected].mean())

@@ -151,17 +151,17 @@ def evaluate(detector: detectors.KeypointDetector, mean: FloatArray, held_out: S
     right: list[bool] = []
     for sample in held_out:
         hands = labelled_hands(sample)
-        for (hand, box), found in zip(hands, detector.detect(sample.rgb(), [box for _, box in hands]), strict=True):
+        for (hand, box), detection in zip(hands, detector.detect(sample.rgb(), [box for _, box in hands]), strict=True):
             area = detectors.area_of_box(box)
             truth = example_from_hand(sample.rgb(), hand, area, detector.side)
-            known = truth.known > 0
+            is_known = truth.known > 0
             hand_side = max(box[2] - box[0], box[3] - box[1])
-            errors_px = np.linalg.norm(found.keypoints - points_of(hand), axis=1)[known]
+            errors_px = np.linalg.norm(detection.keypoints - points_of(hand), axis=1)[is_known]
             px += errors_px.tolist()
             shares += (errors_px / hand_side).tolist()
-            by_mean = np.linalg.norm(mean - truth.keypoints / detector.side, axis=1)[known] * area.width
+            by_mean = np.linalg.norm(mean - truth.keypoints / detector.side, axis=1)[is_known] * area.width
             of_mean += (by_mean / hand_side).tolist()
-            right += ((found.visible > 0.5) == (truth.visible > 0.5))[truth.labelled > 0].tolist()
+            right += ((detection.visible > 0.5) == (truth.visible > 0.5))[truth.labelled > 0].tolist()
     metrics = {
         "error_px": float(np.mean(px)),
         "error_of_hand": float(np.mean(shares)),
@@ -178,9 +178,9 @@ def mean_pose(samples: Sequence[Sample], max_samples: int = 200) -> FloatArray:
         for hand, box in labelled_hands(samples[index]):
             area = detectors.area_of_box(box)
             points = (points_of(hand) - (area.cx, area.cy)) / area.width
-            known = np.isfinite(points).all(1, keepdims=True)
-            total += np.where(known, points, 0)
-            count += known
+            finite = np.isfinite(points).all(1, keepdims=True)
+            total += np.where(finite, points, 0)
+            count += finite
     return total / np.maximum(count, 1) + 0.5
 
 
@@ -196,7 +196,7 @@ class HeatmapExample(NamedTuple):
 
 def labelled_hands(sample: Sample) -> list[tuple[Instance, Box]]:
     """Return hands with at least two known keypoints, and the boxes around these in pixels."""
-    found: list[tuple[Instance, Box]] = []
+    hands: list[tuple[Instance, Box]] = []
     for instance in (ordered_hand(item, name_of(sample)) for item in sample.instances):
         if instance is None or instance.keypoints_px is None:
             continue
@@ -204,8 +204,8 @@ def labelled_hands(sample: Sample) -> list[tuple[Instance, Box]]:
         points = points[np.isfinite(points).all(1)]
         if len(points) >= 2 and (np.ptp(points, 0) >= 1).all():
             (x_min, y_min), (x_max, y_max) = points.min(0).tolist(), points.max(0).tolist()
-            found.append((instance, (x_min, y_min, x_max, y_max)))
-    return found
+            hands.append((instance, (x_min, y_min, x_max, y_max)))
+    return hands
 
 
 def example_from_sample(
@@ -226,11 +226,11 @@ def example_from_hand(
     area = change.box(area)
     image = change.image(crop(rgb, area, side, side, border="zero"))
     points = change.points(points_into_crop(points_of(hand), area, side), side)
-    known: BoolArray = np.asarray(((points >= 0) & (points <= side - 1)).all(1))  # NaN is neither
-    labelled = known if hand.visible is not None else np.zeros(_KEYPOINTS, np.bool_)
+    in_crop: BoolArray = np.asarray(((points >= 0) & (points <= side - 1)).all(1))  # NaN is neither
+    labelled = in_crop if hand.visible is not None else np.zeros(_KEYPOINTS, np.bool_)
     visible = np.zeros(_KEYPOINTS, np.bool_) if hand.visible is None else hand.visible
-    labels = (values.astype(np.float32) for values in (known, visible, labelled))
-    return HeatmapExample(image, np.where(known[:, None], points, 0).astype(np.float32), *labels)
+    labels = (values.astype(np.float32) for values in (in_crop, visible, labelled))
+    return HeatmapExample(image, np.where(in_crop[:, None], points, 0).astype(np.float32), *labels)
 
 
 def points_of(hand: Instance) -> FloatArray:
@@ -238,5 +238,5 @@ def points_of(hand: Instance) -> FloatArray:
     ordered = ordered_hand(hand)
     if ordered is None or (points := ordered.keypoints_px) is None:
         return np.full((_KEYPOINTS, 2), np.nan)
-    known = np.ones(_KEYPOINTS, np.bool_) if ordered.valid_px is None else ordered.valid_px
-    return np.where(known[:, None], points, np.nan)
+    valid = np.ones(_KEYPOINTS, np.bool_) if ordered.valid_px is None else ordered.valid_px
+    return np.where(valid[:, None], points, np.nan)

@@ -140,17 +140,17 @@ class Refinement(nn.Module):
             gain = 1 + _GAIN_NOISE * torch.randn(len(keypoints), 1, len(spread), device=spread.device)
             noise = _MAP_NOISE * torch.randn(len(keypoints), KEYPOINTS, len(spread), device=spread.device)
         memory = keypoints.new_zeros(len(keypoints), 0)
-        found: list[Tensor] = []
+        rounds: list[Tensor] = []
         for number, (look, hidden, move) in enumerate(zip(looks, self.hidden, self.move, strict=True)):
             shown = torch.addcmul(noise, sampled(maps, keypoints.detach()), gain / spread)
             shown = self.dropout(functional.relu(look(shown) + self.keypoint[model][number]).flatten(1))
             memory = functional.relu(hidden(torch.cat([shown, _centred(keypoints.detach()), memory], 1)))
             keypoints = keypoints.detach() + _STEP * move(memory).reshape(keypoints.shape)
-            found.append(keypoints)
+            rounds.append(keypoints)
         world = (WORLD_SCALE * world).flatten(1)
         first, last = self.world
         step = last(functional.relu(first(torch.cat([memory, _centred(keypoints.detach()), world], 1))))
-        return found, ((world + step) / WORLD_SCALE).reshape(keypoints.shape), self.error(memory)
+        return rounds, ((world + step) / WORLD_SCALE).reshape(keypoints.shape), self.error(memory)
 
     @torch.no_grad()
     def arrays(self) -> dict[str, NDArray[np.float16]]:
@@ -215,7 +215,7 @@ class _Source:
         """Return maps, keypoints, metres, exact keypoints and exact metres of some rows (B,)."""
         hands = self.hands.take(rows)
         values = (hands.keypoints, hands.world, hands.exact, hands.exact_world)
-        return [*self.maps.rows(rows), *(torch.from_numpy(each) for each in values)]
+        return [*self.maps.rows(rows), *(torch.from_numpy(array) for array in values)]
 
 
 def train_refinement(request: recipes.TrainingRequest) -> dict[str, object]:
@@ -235,7 +235,7 @@ def train_refinement(request: recipes.TrainingRequest) -> dict[str, object]:
     joints = held_out
     definition = data.published_definition(training["full"].hands)
     training, held_out = (
-        {model: source.defined_by(definition) for model, source in each.items()} for each in (training, held_out)
+        {model: source.defined_by(definition) for model, source in sources.items()} for sources in (training, held_out)
     )
     network = _train(training, held_out, settings, request)
     with atomic_file(request.out / REFINEMENT_ASSET) as draft:
@@ -292,12 +292,12 @@ def refinement_losses(network: Refinement, batch: Mapping[str, list[Tensor]]) ->
     for model, (*maps, keypoints, world, exact, exact_world) in batch.items():
         rounds, metres, log_error = network(model, maps, keypoints, world)
         weight = exact.new_tensor([1, 1, _DEPTH_WEIGHT])
-        parts = [
+        round_losses = [
             (_ROUND_WEIGHT if number + 1 < len(rounds) else 1.0)
-            * (weight * functional.smooth_l1_loss(found, exact, beta=_PLACE_BETA, reduction="none")).mean()
-            for number, found in enumerate(rounds)
+            * (weight * functional.smooth_l1_loss(predicted, exact, beta=_PLACE_BETA, reduction="none")).mean()
+            for number, predicted in enumerate(rounds)
         ]
-        losses[f"{model}_places"] = _PLACE_WEIGHT * torch.stack(parts).sum()
+        losses[f"{model}_places"] = _PLACE_WEIGHT * torch.stack(round_losses).sum()
         scaled = functional.smooth_l1_loss(WORLD_SCALE * metres, WORLD_SCALE * exact_world, beta=_WORLD_BETA)
         losses[f"{model}_world"] = _WORLD_WEIGHT * scaled
         distance = (rounds[-1] - exact)[..., :2].detach().norm(dim=-1)
@@ -321,16 +321,16 @@ def refined(
 ) -> tuple[Float32Array, ...]:
     """Return keypoints (N, 21, 3) and expected errors (N, 21) as fractions of the crop, and metres (N, 21, 3)."""
     device = next(network.parameters()).device
-    parts: list[tuple[Tensor, ...]] = []
+    blocks: list[tuple[Tensor, ...]] = []
     for start in range(0, len(hands), _BLOCK):
         rows = np.arange(start, min(start + _BLOCK, len(hands)))
-        own = hands.take(rows)
-        inputs = [torch.from_numpy(values).to(device) for values in (own.keypoints, own.world)]
-        found, metres, log_error = network(model, [each.to(device) for each in maps.rows(rows)], *inputs)
-        share = torch.ones_like(found[-1][:1])
+        block = hands.take(rows)
+        inputs = [torch.from_numpy(values).to(device) for values in (block.keypoints, block.world)]
+        rounds, metres, log_error = network(model, [tensor.to(device) for tensor in maps.rows(rows)], *inputs)
+        share = torch.ones_like(rounds[-1][:1])
         share[..., :2] = network.share.to(device)[:, None]
-        parts.append((inputs[0] + share * (found[-1] - inputs[0]), log_error.exp(), metres))
-    return tuple(torch.cat(column).cpu().numpy() for column in zip(*parts, strict=True))
+        blocks.append((inputs[0] + share * (rounds[-1] - inputs[0]), log_error.exp(), metres))
+    return tuple(torch.cat(column).cpu().numpy() for column in zip(*blocks, strict=True))
 
 
 def refinement_metrics(

@@ -206,5 +206,5 @@ def _crop(
     cos, sin = np.cos(box.rotation), np.sin(box.rotation)
     turned = metres @ np.array([[cos, -sin, 0], [sin, cos, 0], [0, 0, 1]])
     world = world.reshape(-1, 3).copy()
-    by_cell = [each[0].reshape(each.shape[1], -1).T.astype(np.float16) for each in maps]
+    by_cell = [layer_map[0].reshape(layer_map.shape[1], -1).T.astype(np.float16) for layer_map in maps]
     return _Crop((keypoints, world, within, turned - turned.mean(0) + world.mean(0), visible), by_cell)

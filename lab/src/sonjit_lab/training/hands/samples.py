@@ -116,13 +116,13 @@ def report_split(training: Sequence[Sample], held_out: Sequence[Sample]) -> Spli
 def report_folders(request: TrainingRequest, training: Sequence[str], held_out: Sequence[str]) -> SplitReport:
     """Return what separates the folders below the data to train on from those to evaluate on, as `report_split`."""
     assert request.data is not None
-    parts: list[list[Identity]] = []
+    sides: list[list[Identity]] = []
     for names in (training, held_out):
-        parts.append([])
+        sides.append([])
         for name in names:
             with suppress(InputError):  # the recipe reads the folder later and reports what is wrong with it
-                parts[-1] += identities(open_dataset("folder", request.data / name, check="none"))
-    return warn_if_shared(split_report(*parts))
+                sides[-1] += identities(open_dataset("folder", request.data / name, check="none"))
+    return warn_if_shared(split_report(*sides))
 
 
 def warn_if_shared(report: SplitReport) -> SplitReport:
@@ -134,9 +134,9 @@ def warn_if_shared(report: SplitReport) -> SplitReport:
 
 def open_samples(data: Path, request: TrainingRequest, settings: DataSettings) -> Dataset:
     """Open a data set to train on, in any order; `images` is the folder of a `folder`, or the video of its frames."""
-    own: dict[str, Any] = {"images": str(request.images)} if request.images else {}
-    own |= {"order": settings.order} if settings.order else {}
-    data_set = open_dataset(settings.dataset, data, settings.split or None, skip_bad=settings.skip_bad, **own)
+    options: dict[str, Any] = {"images": str(request.images)} if request.images else {}
+    options |= {"order": settings.order} if settings.order else {}
+    data_set = open_dataset(settings.dataset, data, settings.split or None, skip_bad=settings.skip_bad, **options)
     return allow_any_order(data_set, request.out / FRAMES)
 
 
@@ -183,14 +183,14 @@ def draw_examples(
 ) -> list[T]:
     """Return examples of samples (or indices) drawn at random, again where `make_example` returns None."""
 
-    def draw_one(own: np.random.Generator) -> T:
+    def draw_one(generator: np.random.Generator) -> T:
         for _ in range(_MAX_TRIES):
-            example = make_example(samples[int(own.integers(len(samples)))], own)
+            example = make_example(samples[int(generator.integers(len(samples)))], generator)
             if example is not None:
                 return example
         raise InputError(f"None of {_MAX_TRIES} images has the required labels. Choose another data set or split.")
 
-    return [draw_one(own) for own in rng.spawn(count)]
+    return [draw_one(generator) for generator in rng.spawn(count)]
 
 
 def draw_batch(
@@ -212,7 +212,11 @@ def known_hands(sample: Sample) -> list[Instance]:
     """
     hands = (ordered_hand(hand, name_of(sample)) for hand in sample.instances if hand.side is not None)
     points = ((hand, (hand.keypoints_px, hand.keypoints_m)) for hand in hands if hand is not None)
-    return [hand for hand, both in points if all(each is not None and np.isfinite(each).all() for each in both)]
+    return [
+        hand
+        for hand, both in points
+        if all(coordinates is not None and np.isfinite(coordinates).all() for coordinates in both)
+    ]
 
 
 def exact_keypoints(sample: Sample, instance: Instance) -> tuple[FloatArray, FloatArray]:
