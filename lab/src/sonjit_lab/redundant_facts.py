@@ -11,7 +11,7 @@ from sonjit._util import FloatArray, RealArray
 
 _RATE_TOLERANCE = 0.02  # relative difference of frame rates that no rounding explains
 _CENTRE_TOLERANCE = 0.25  # largest distance of a principal point from the centre, in widths and heights
-_KNOWN_RATIOS = {1000.0: "millimetres", 100.0: "centimetres", 0.001: "kilometres", 39.37: "inches"}
+_UNIT_RATIOS = {1000.0: "millimetres", 100.0: "centimetres", 0.001: "kilometres", 39.37: "inches"}
 _SIZE_TOLERANCE = 0.2  # relative difference of a hand's size from that of another unit
 _PLAUSIBLE_RATIO = 2.0  # ratio of the sizes of predicted and labelled hands that needs no explanation
 _MIN_SHARE = 0.5  # least share of hands that contradict their labels
@@ -20,7 +20,7 @@ _MIN_SHARE = 0.5  # least share of hands that contradict their labels
 def clock_notes(names: Sequence[str], numbers: Sequence[int], times_s: RealArray) -> list[str]:
     """Compare the times (C, F) in seconds, NaN if unknown, of images of equal number (F,) of C views."""
     times, places = np.asarray(times_s, np.float64), np.asarray(numbers, np.float64)
-    rates = np.array([_rate(own, places) for own in times])
+    rates = np.array([_rate(view_times, places) for view_times in times])
     usual = float(np.nanmedian(rates)) if np.isfinite(rates).any() else np.nan
     advice = "match the images by time with sonjit annotate sync --out SETS and --frame-sets SETS"
     others = [row for row in range(len(names)) if abs(rates[row] / usual - 1) > _RATE_TOLERANCE]
@@ -28,27 +28,27 @@ def clock_notes(names: Sequence[str], numbers: Sequence[int], times_s: RealArray
         rate = ", ".join(f"{names[row]} {rates[row]:.4g}" for row in others)
         return [f"frame rates differ: {rate} and the others {usual:.4g} images per second; {advice}"]
     gaps = np.abs(times[:, None] - times[None])  # (C, C, F)
-    known = np.isfinite(gaps)
-    totals = np.where(known, gaps, 0).sum((1, 2))
+    finite = np.isfinite(gaps)
+    totals = np.where(finite, gaps, 0).sum((1, 2))
     first = int(np.argmin(np.where(np.isfinite(rates), totals, np.inf))) if len(names) else 0
     notes: list[str] = []
     for row, name in enumerate(names):
-        apart = np.flatnonzero(known[first, row] & (gaps[first, row] * usual > 0.5 + 1e-6))
+        apart = np.flatnonzero(finite[first, row] & (gaps[first, row] * usual > 0.5 + 1e-6))
         if len(apart):
             number, gap_ms = numbers[apart[0]], 1000 * gaps[first, row, apart[0]]
             notes.append(
                 f"images {number} of {names[first]} and {name} are {gap_ms:.0f} ms apart by their times, and "
-                f"{len(apart)} of {known[first, row].sum()} images by more than half an image; {advice}"
+                f"{len(apart)} of {finite[first, row].sum()} images by more than half an image; {advice}"
             )
     return notes
 
 
 def _rate(times_s: FloatArray, numbers: FloatArray) -> float:
     """Return the images per second of one view's times (F,), NaN for fewer than two."""
-    known = np.isfinite(times_s)
-    if known.sum() < 2:
+    finite = np.isfinite(times_s)
+    if finite.sum() < 2:
         return float("nan")
-    steps = np.diff(times_s[known]) / np.diff(numbers[known])
+    steps = np.diff(times_s[finite]) / np.diff(numbers[finite])
     usual = float(np.median(steps))
     if not usual > 0:
         return float("nan")
@@ -85,13 +85,13 @@ def hand_notes(pairs: Iterable[tuple[RealArray, RealArray]]) -> list[str]:
     ratios: list[float] = []
     reflected: list[bool] = []
     for predicted, labelled in pairs:
-        found, truth = np.asarray(predicted, np.float64), np.asarray(labelled, np.float64)
-        known = np.isfinite(found).all(1) & np.isfinite(truth).all(1)
-        if known.sum() < 4:
+        predicted_m, truth = np.asarray(predicted, np.float64), np.asarray(labelled, np.float64)
+        finite = np.isfinite(predicted_m).all(1) & np.isfinite(truth).all(1)
+        if finite.sum() < 4:
             continue
-        found, truth = (points[known] - points[known].mean(0) for points in (found, truth))
-        ratios.append(float(np.linalg.norm(found) / max(float(np.linalg.norm(truth)), 1e-12)))
-        left, values, right = np.linalg.svd(found.T @ truth)
+        predicted_m, truth = (points[finite] - points[finite].mean(0) for points in (predicted_m, truth))
+        ratios.append(float(np.linalg.norm(predicted_m) / max(float(np.linalg.norm(truth)), 1e-12)))
+        left, values, right = np.linalg.svd(predicted_m.T @ truth)
         flat = values[2] < 1e-6 * values[0]  # a flat hand is its own mirror image
         reflected.append(bool(np.linalg.det(left @ right) < 0 and not flat))
     if not ratios:
@@ -102,7 +102,7 @@ def hand_notes(pairs: Iterable[tuple[RealArray, RealArray]]) -> list[str]:
 def _unit_notes(ratio: float) -> list[str]:
     if 1 / _PLAUSIBLE_RATIO < ratio < _PLAUSIBLE_RATIO:
         return []
-    units = [unit for known, unit in _KNOWN_RATIOS.items() if abs(ratio / known - 1) < _SIZE_TOLERANCE]
+    units = [unit for unit_ratio, unit in _UNIT_RATIOS.items() if abs(ratio / unit_ratio - 1) < _SIZE_TOLERANCE]
     guess = f": are they in {units[0]}? Metres are expected" if units else ": check their unit, which is metres"
     return [f"predicted hands are {ratio:.3g} times as large as labelled ones{guess}"]
 

@@ -69,7 +69,7 @@ def find_targets(
     InputError: a source cannot be read, its images differ in size, or two targets share markers. BoardNotFoundError: a
     camera's images show no target, or a target occurs in no image.
     """
-    found: list[BoardObservation] = []
+    observations: list[BoardObservation] = []
     sizes: dict[str, tuple[int, int]] = {}
     problems: list[str] = []
     for first, second in combinations(range(len(targets)), 2):
@@ -97,15 +97,15 @@ def find_targets(
                 for target in targets:
                     points, pixels = target.find(gray)
                     if len(points) >= min(_MIN_POINTS, len(target.points_m)):
-                        found.append(BoardObservation(target, name, frame, points, pixels))
+                        observations.append(BoardObservation(target, name, frame, points, pixels))
                 progress.advance()
             problems += [f"{name}: {problem}" for problem in source.problems]
-        if not (found and found[-1].view == name):
+        if not (observations and observations[-1].view == name):
             raise BoardNotFoundError(f"camera {name!r}: no image of {path} shows the board; is --board right?")
     for index, target in enumerate(targets):
-        if all(observation.target is not target for observation in found):
+        if all(observation.target is not target for observation in observations):
             raise BoardNotFoundError(f"no camera shows board {index + 1} of {len(targets)}; is its --board right?")
-    return BoardObservations(tuple(found), sizes, tuple(problems))
+    return BoardObservations(tuple(observations), sizes, tuple(problems))
 
 
 def _recognition_keys(target: CalibrationTarget) -> set[tuple[str, bool, int]]:
@@ -133,8 +133,8 @@ def recognise_board(images: Iterable[Image], *, square_m: float = 1.0) -> Calibr
     for probed in (slice(0, None, _PROBE_STEP), slice(None)):
         for family, border, is_inverted in _MARKER_VARIANTS:
             for image in by_inversion[is_inverted][probed]:
-                found = detect_markers(image, _largest_dictionary(family), border)[1]
-                counts[family, border, is_inverted] += len(found)
+                numbers = detect_markers(image, _largest_dictionary(family), border)[1]
+                counts[family, border, is_inverted] += len(numbers)
         if counts.total() > 1:
             break
     (family, border, is_inverted), _ = counts.most_common(1)[0]
@@ -182,10 +182,10 @@ def _best_layout(markers_by_image: list[_Markers], count: int, border: int) -> t
     if best is None:
         return None, count
     fits = [fit for markers in candidates if (fit := _fit_board(best, *markers)) is not None]
-    known = 1 + max(number for fit in fits for number in fit[3])
+    marker_count = 1 + max(number for fit in fits for number in fit[3])
     same = (best.kind, best.legacy)
-    boards = _candidate_boards(best.columns, known, border)
-    return replace(best, rows=next(board.rows for board in boards if (board.kind, board.legacy) == same)), known
+    boards = _candidate_boards(best.columns, marker_count, border)
+    return replace(best, rows=next(board.rows for board in boards if (board.kind, board.legacy) == same)), marker_count
 
 
 def _candidate_boards(columns: int, count: int, border: int) -> list[CalibrationBoard]:

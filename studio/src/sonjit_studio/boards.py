@@ -87,12 +87,12 @@ def gray_image(rgb: Image) -> Image:
 
 def sampled_images(views: Mapping[str, Path], *, count: int = 16) -> list[Image]:
     """Return about `count` grey images (H, W), evenly sampled from each view."""
-    found: list[Image] = []
+    images: list[Image] = []
     for path in views.values():
         with open_source(path) as source:
             step = max(1, (source.count or 0) // -(-count // len(views)))
-            found += [gray_image(image.rgb) for image in source if image.index % step == step // 2]
-    return found
+            images += [gray_image(image.rgb) for image in source if image.index % step == step // 2]
+    return images
 
 
 @dataclass(frozen=True)
@@ -129,14 +129,14 @@ class CalibrationBoard:
         square, marker, gap = (f"{1000 * length:.6g}mm" for length in lengths)
         match self.kind:
             case "checkerboard":
-                parts = [f"{self.columns - 1}x{self.rows - 1}", square]
+                fields = [f"{self.columns - 1}x{self.rows - 1}", square]
             case "charuco":
-                parts = [f"{self.columns}x{self.rows}", square, marker, self.dictionary.lower()]
+                fields = [f"{self.columns}x{self.rows}", square, marker, self.dictionary.lower()]
             case "aruco":
-                parts = [f"{self.columns}x{self.rows}", marker, gap, self.dictionary.lower()]
+                fields = [f"{self.columns}x{self.rows}", marker, gap, self.dictionary.lower()]
             case "aprilgrid":
-                parts = [f"{self.columns}x{self.rows}", marker, gap]
-        return ":".join([self.kind, *parts, *["inverted"] * self.inverted, *["legacy"] * self.legacy])
+                fields = [f"{self.columns}x{self.rows}", marker, gap]
+        return ":".join([self.kind, *fields, *["inverted"] * self.inverted, *["legacy"] * self.legacy])
 
     @cached_property
     def markers(self) -> MarkerBody:
@@ -241,11 +241,11 @@ class MarkerBody:
     def find(self, gray: Image) -> Found:
         """Detect the corners in a grey image (H, W). Return empty arrays if there are none."""
         seen = zip(*detect_markers(gray, self.dictionary, self.border_modules), strict=True)
-        known = [(four, self._first_points[number]) for four, number in seen if number in self._first_points]
-        if not known:
+        markers = [(four, self._first_points[number]) for four, number in seen if number in self._first_points]
+        if not markers:
             return _NO_POINTS
-        ids = np.concatenate([np.arange(first, first + 4) for _, first in known])
-        return ids, np.concatenate([four for four, _ in known])
+        ids = np.concatenate([np.arange(first, first + 4) for _, first in markers])
+        return ids, np.concatenate([four for four, _ in markers])
 
 
 def detect_markers(gray: Image, dictionary: str, border_modules: int) -> tuple[list[FloatArray], list[int]]:
@@ -255,14 +255,14 @@ def detect_markers(gray: Image, dictionary: str, border_modules: int) -> tuple[l
     corners, ids, _ = cv2.aruco.ArucoDetector(_aruco_dictionary(dictionary), options).detectMarkers(gray)
     if not len(corners):
         return [], []
-    found: list[FloatArray] = []
+    markers: list[FloatArray] = []
     for quad in corners:
         start = np.asarray(quad, np.float32).reshape(4, 1, 2)
         shortest = float(np.linalg.norm(start - np.roll(start, 1, 0), axis=-1).min())
         reach = max(2, round(shortest * _REFINEMENT_RADIUS))  # stay within the border and away from the next marker
         refined = cv2.cornerSubPix(gray, start, (reach, reach), (-1, -1), (3, 40, 0.005))
-        found.append(np.asarray(refined, np.float64).reshape(4, 2) + _HALF_PIXEL)
-    return found, [int(number) for number in np.ravel(np.asarray(ids))]
+        markers.append(np.asarray(refined, np.float64).reshape(4, 2) + _HALF_PIXEL)
+    return markers, [int(number) for number in np.ravel(np.asarray(ids))]
 
 
 def target_from_text(text: str) -> CalibrationTarget:
@@ -273,17 +273,17 @@ def target_from_text(text: str) -> CalibrationTarget:
     """
     if text.lower().endswith(".json"):
         return _marker_body_from_json(Path(text))
-    kind, *parts = text.split(":")
-    flags = {"inverted", "legacy"} & {part.lower() for part in parts}
-    parts = [part for part in parts if part.lower() not in flags]
-    size = re.fullmatch(r"(\d+)x(\d+)", parts[0]) if parts else None
+    kind, *fields = text.split(":")
+    flags = {"inverted", "legacy"} & {part.lower() for part in fields}
+    fields = [part for part in fields if part.lower() not in flags]
+    size = re.fullmatch(r"(\d+)x(\d+)", fields[0]) if fields else None
     part_counts = {"charuco": 4, "checkerboard": 2, "aruco": 4, "aprilgrid": 3}
-    if size is None or part_counts.get(kind) != len(parts):
+    if size is None or part_counts.get(kind) != len(fields):
         raise InputError(f"board {text!r}: write {_BOARD_SYNTAX}")
-    side, other = (*(length_from_text(part, text) for part in parts[1:3]), 0.0)[:2]
+    side, other = (*(length_from_text(part, text) for part in fields[1:3]), 0.0)[:2]
     corners = int(kind == "checkerboard")  # one inner corner fewer than squares
     is_grid = kind in ("aruco", "aprilgrid")
-    dictionary = parts[3] if len(parts) == 4 else _APRILGRID_DICTIONARY if kind == "aprilgrid" else ""
+    dictionary = fields[3] if len(fields) == 4 else _APRILGRID_DICTIONARY if kind == "aprilgrid" else ""
     if dictionary:
         _aruco_dictionary(dictionary)
     columns, rows = int(size[1]) + corners, int(size[2]) + corners

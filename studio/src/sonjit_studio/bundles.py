@@ -202,7 +202,7 @@ def normal_equations(
         pull = (prior.noise_px / TIME_STD) ** 2
         added.append((np.full(len(indices), pull), indices, indices))
         descent[indices] -= pull * bundle.times.ravel()[free[indices] - bundle.first_time]
-    values, *indices_2d = (np.concatenate(parts) for parts in zip(*added, strict=True))
+    values, *indices_2d = (np.concatenate(arrays) for arrays in zip(*added, strict=True))
     return normal + csc_matrix((values, indices_2d), shape=normal.shape), descent
 
 
@@ -403,9 +403,9 @@ def has_continuous_paths(bundle: Bundle, pose_keys: Sequence[PoseKey]) -> bool:
     rows: dict[CalibrationTarget, list[int]] = {}
     for row, (_, target) in enumerate(pose_keys):
         rows.setdefault(target, []).append(row)
-    parts = [bundle.target_translations[indices] for indices in rows.values()]
+    paths = [bundle.target_translations[indices] for indices in rows.values()]
     slices = np.s_[:-2], np.s_[1:-1], np.s_[2:]
-    before, between, after = (np.concatenate([part[which] for part in parts]) for which in slices)
+    before, between, after = (np.concatenate([part[which] for part in paths]) for which in slices)
     bend = np.linalg.norm(between - (before + after) / 2, axis=1)
     half = np.linalg.norm(after - before, axis=1) / 2
     return len(bend) >= _MIN_POSES and float(np.median(bend)) < _MAX_BEND * float(np.median(half))

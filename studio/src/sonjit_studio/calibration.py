@@ -119,12 +119,12 @@ def _relative_variances(best: bundles.Bundle, covariance: FloatArray) -> tuple[F
     cameras = len(best.lenses)
     to_world = best.camera_rotations.swapaxes(1, 2)
     coordinates = np.zeros((2, cameras, 3, cameras, bundles.CAMERA_SIZE))
-    each = np.arange(cameras)
-    coordinates[0, each, :, each, bundles.LENS_SIZE : bundles.LENS_SIZE + 3] = -to_world @ bundles.cross_matrices(
-        best.camera_translations
+    camera_indices = np.arange(cameras)
+    coordinates[0, camera_indices, :, camera_indices, bundles.LENS_SIZE : bundles.LENS_SIZE + 3] = (
+        -to_world @ bundles.cross_matrices(best.camera_translations)
     )
-    coordinates[0, each, :, each, bundles.LENS_SIZE + 3 :] = -to_world
-    coordinates[1, each, :, each, bundles.LENS_SIZE : bundles.LENS_SIZE + 3] = to_world
+    coordinates[0, camera_indices, :, camera_indices, bundles.LENS_SIZE + 3 :] = -to_world
+    coordinates[1, camera_indices, :, camera_indices, bundles.LENS_SIZE : bundles.LENS_SIZE + 3] = to_world
     slopes = coordinates.reshape(2, cameras, 3, -1)
     moved, rotation_slopes = (of_one[:, None] - of_one for of_one in slopes)  # (C, C, 3, 18 C)
     centres = -bundles.rotate_vectors(to_world, best.camera_translations)
@@ -279,8 +279,8 @@ def _fit_apart(
     own_fits: dict[str, RigCalibration] = {}
     for name in names:
         if name not in fixed_lenses:
-            own = boards.BoardObservations(tuple(observations.of(name)), {name: observations.sizes[name]})
-            own_fits[name] = calibrate_lens(own, lens=lens)
+            view_observations = boards.BoardObservations(tuple(observations.of(name)), {name: observations.sizes[name]})
+            own_fits[name] = calibrate_lens(view_observations, lens=lens)
     errors = [errors_px for own_fit in own_fits.values() for errors_px in own_fit.errors_px]
     for name in fixed_lenses.keys() & names:  # the pose of each image is known: nothing is left to fit
         errors += estimate.errors_of_own_poses(name)

@@ -108,21 +108,23 @@ def sync(
             and `triangulate`.
         stamps: Folder with CAMERA.txt, a time in seconds for each image; or caliscope's timestamps.csv.
     """
-    found = synchronised(views_by_camera(views), by, stamps)
+    synchronised_views = synchronised(views_by_camera(views), by, stamps)
     if by in ("index", "time"):
         what = "numbers" if by == "index" else "times"
         sys.stderr.write(f"{what} are taken as of one clock; --by sound, flash or timecode find how far they are off\n")
-    for name, clock in found.clocks.items():
+    for name, clock in synchronised_views.clocks.items():
         sys.stderr.write(f"{name}: offset {clock.offset_s * 1000:+.1f} ms, drift {clock.drift_ppm:+.0f} ppm\n")
-    if by == "sound" and (without := [name for name, clock in found.clocks.items() if not clock.has_drift]):
+    if by == "sound" and (
+        without := [name for name, clock in synchronised_views.clocks.items() if not clock.has_drift]
+    ):
         clapping = "clap four times or more, at irregular distances of more than 10 s"
         sys.stderr.write(f"{', '.join(without)}: too few sounds for a drift; {clapping}\n")
-    for line in found.warnings:
+    for line in synchronised_views.warnings:
         sys.stderr.write(f"sonjit: {line}\n")
-    sys.stderr.write(f"{len(found.images)} frame sets of {len(found.names)} cameras\n")
+    sys.stderr.write(f"{len(synchronised_views.images)} frame sets of {len(synchronised_views.names)} cameras\n")
     if out:
-        save_frame_sets(out, found.cameras(), found.warnings)
-    return 1 if found.warnings else 0
+        save_frame_sets(out, synchronised_views.cameras(), synchronised_views.warnings)
+    return 1 if synchronised_views.warnings else 0
 
 
 def synchronised(paths: Mapping[str, Path], by: SyncMethod, stamps: Path | None = None) -> synchronisation.Sync:
@@ -212,8 +214,10 @@ def calibrate(
     if floor is not None and (floor, targets[0]) not in seen:
         raise InputError(f"--floor {floor}: no image of that frame set shows the (first) board")
     fixed = {name: view.camera for name, view in fixed_lenses.items()}
-    known = {name: lens_fit.lens_covariances[name] for name, lens_fit in lens_fits.items()}
-    fitted = calibrate_rig(observations, lens=lens, lenses=fixed, lens_covariances=known, image_times=image_times)
+    lens_covariances = {name: lens_fit.lens_covariances[name] for name, lens_fit in lens_fits.items()}
+    fitted = calibrate_rig(
+        observations, lens=lens, lenses=fixed, lens_covariances=lens_covariances, image_times=image_times
+    )
     lens_problems = [line for lens_fit in lens_fits.values() for line in lens_fit.problems]
     fitted = replace(fitted, problems=(*lens_problems, *fitted.problems))
     if floor is not None:
@@ -254,12 +258,12 @@ def _find_targets(
 
 def _select_lenses(lenses: Path, paths: Mapping[str, Path]) -> dict[str, RigCamera]:
     rig = camera_files.load_cameras(lenses, poses=False)
-    if not (found := {name: view for view in rig if (name := match_camera(view.name, paths)) is not None}):
+    if not (chosen_lenses := {name: view for view in rig if (name := match_camera(view.name, paths)) is not None}):
         raise InputError(
             f"--lenses {lenses}: it has cameras {', '.join(rig.names)}, and the views are {', '.join(paths)}: name "
             "them alike, or write CAMERA=PATH"
         )
-    return found
+    return chosen_lenses
 
 
 def _calibrate_lenses(
@@ -269,7 +273,7 @@ def _calibrate_lenses(
     paths: Mapping[str, Path],
     fixed_lenses: Mapping[str, RigCamera],
 ) -> dict[str, calibration.RigCalibration]:
-    found: dict[str, calibration.RigCalibration] = {}
+    lens_fits: dict[str, calibration.RigCalibration] = {}
     for named, path in views_by_camera([str(recordings)]).items():
         if (name := match_camera(named, paths)) is None:
             raise InputError(f"--lens-recordings {path}: {unknown_name('camera', named, paths)}")
@@ -277,25 +281,27 @@ def _calibrate_lenses(
             raise InputError(f"camera {name!r}: --lenses cannot be combined with --lens-recordings for one camera")
         with progress_bar(None, f"images of {name}'s lens") as bar:
             observations = board_recognition.find_targets(targets, {name: path}, progress=bar)
-        found[name] = calibration.calibrate_lens(observations, lens=lens)
-        sys.stderr.write(f"lens of {name}: {found[name].rms_px:.3f} px over {len(found[name].observations)} images\n")
-    return found
+        lens_fits[name] = calibration.calibrate_lens(observations, lens=lens)
+        sys.stderr.write(
+            f"lens of {name}: {lens_fits[name].rms_px:.3f} px over {len(lens_fits[name].observations)} images\n"
+        )
+    return lens_fits
 
 
 def _recognise_board(text: str, paths: Mapping[str, Path]) -> boards.CalibrationBoard:
     """Recognise the board in the images, with the square size of `auto:SIDE`."""
     _, _, side = text.partition(":")
     square_m = boards.length_from_text(side, text) if side else 0.03
-    found = board_recognition.recognise_board(boards.sampled_images(paths), square_m=square_m)
-    if found is None:
+    recognised = board_recognition.recognise_board(boards.sampled_images(paths), square_m=square_m)
+    if recognised is None:
         raise InputError("--board auto: no board was recognised in the images: describe it, or show more of it at once")
     if not side:
         raise InputError(
-            f"--board auto: the images show {found.text}, but not how large it is: measure the side of "
-            f"{'a marker' if found.is_grid else 'a square'} and give --board auto:30mm, or all of it"
+            f"--board auto: the images show {recognised.text}, but not how large it is: measure the side of "
+            f"{'a marker' if recognised.is_grid else 'a square'} and give --board auto:30mm, or all of it"
         )
-    sys.stderr.write(f"board {found.text}\n")
-    return found
+    sys.stderr.write(f"board {recognised.text}\n")
+    return recognised
 
 
 def _nearby(targets: list[boards.CalibrationTarget], paths: Mapping[str, Path]) -> str:
@@ -305,12 +311,12 @@ def _nearby(targets: list[boards.CalibrationTarget], paths: Mapping[str, Path]) 
         return ""
     images = boards.sampled_images(paths, count=_FEW)
     try:
-        found = board_recognition.recognise_board(
+        recognised = board_recognition.recognise_board(
             images, square_m=target.marker_m if target.is_grid else target.square_m
         )
     except InputError as error:
         return f" But {error}"
-    return f" The images show --board {found.text}" if found and found.text != target.text else ""
+    return f" The images show --board {recognised.text}" if recognised and recognised.text != target.text else ""
 
 
 def board(target: str, /, *, out: Annotated[Path, TO_FILE]) -> None:

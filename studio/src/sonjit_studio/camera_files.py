@@ -117,12 +117,12 @@ def load_cameras(
         case ".yml" | ".yaml" | ".xml":
             cameras = read_opencv(path, unit, poses=poses)
         case _:
-            known = ".json, .toml, .yml, .xml, .qca.txt or a COLMAP folder"
-            raise InputError(f"{path}: cameras are read from {known}, not from {ending or 'it'}")
-    if not (found := list(cameras)):
+            formats = ".json, .toml, .yml, .xml, .qca.txt or a COLMAP folder"
+            raise InputError(f"{path}: cameras are read from {formats}, not from {ending or 'it'}")
+    if not (views := list(cameras)):
         raise InputError(f"{path} contains no cameras")
     try:
-        return CameraRig(found)
+        return CameraRig(views)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
 

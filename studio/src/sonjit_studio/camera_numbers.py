@@ -22,8 +22,8 @@ def metres_per_unit(unit: object, named: str) -> float:
     """Return the metres of a unit of length: m, cm, mm, or a length such as 44mm, the side of a board's square."""
     if unit is None:
         raise InputError(f"{named} does not state the unit of its camera positions: give --unit m, cm, mm or as 25mm")
-    parts = re.fullmatch(r"(\d*\.?\d+)?(mm|cm|m)", str(unit))
-    metres = float(parts[1] or 1) * METRES[parts[2]] if parts else 0.0
+    match = re.fullmatch(r"(\d*\.?\d+)?(mm|cm|m)", str(unit))
+    metres = float(match[1] or 1) * METRES[match[2]] if match else 0.0
     if not metres > 0:
         raise InputError(
             f"{named}: unit {str(unit)[:20]!r}: give m, cm, mm, or a length such as 44mm, or 25.4mm for an inch"

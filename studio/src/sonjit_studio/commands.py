@@ -115,15 +115,15 @@ def triangulate_tables(
         rig, detections, others = _consistent_views(rig, detections, threshold, leave_out=leave_out)
         faults += others
     pixels, confidence = detections.points_px, detections.confidence
-    found = triangulate(rig, pixels, confidence=confidence, method="ransac", threshold_px=threshold)
-    _check_hands(detections, found, cameras, out)
-    _check_bodies(detections, found, cameras)
+    triangulated = triangulate(rig, pixels, confidence=confidence, method="ransac", threshold_px=threshold)
+    _check_hands(detections, triangulated, cameras, out)
+    _check_bodies(detections, triangulated, cameras)
     if constant_bones:
-        found = people_files.fit_constant_bones(rig, detections, found)
-    people_files.save_people(out, rig, detections, found)
+        triangulated = people_files.fit_constant_bones(rig, detections, triangulated)
+    people_files.save_people(out, rig, detections, triangulated)
     count = detections.points_px.shape[2]
     who = f" of {count} people" if count > 1 else ""
-    share = f"{found.ok.sum()} of {requested.sum()}"
+    share = f"{triangulated.ok.sum()} of {requested.sum()}"
     sys.stderr.write(f"{share} keypoints{who} that were seen are triangulated; wrote {out}\n")
     return 1 if faults else 0
 
@@ -147,18 +147,25 @@ def _consistent_views(
 def _refined(rig: CameraRig, detections: people_files.Detections, threshold_px: float, out: Path) -> CameraRig:
     """Refine the poses of the cameras, print how far they changed, and write the rig."""
     shape = (len(rig), len(detections.frames), -1)
-    found = refinement.refine_poses(
+    refined = refinement.refine_poses(
         rig, detections.points_px.reshape(*shape, 2), detections.confidence.reshape(shape), threshold_px=threshold_px
     )
-    camera_files.save_cameras(found.rig, out)
-    sys.stderr.write(f"{found}; wrote {out}\n")
-    return found.rig
+    camera_files.save_cameras(refined.rig, out)
+    sys.stderr.write(f"{refined}; wrote {out}\n")
+    return refined.rig
 
 
-def _check_hands(detections: people_files.Detections, found: Triangulation, cameras: Path, out: Path) -> None:
+def _check_hands(detections: people_files.Detections, triangulated: Triangulation, cameras: Path, out: Path) -> None:
     """Warn of hands of no person's size. Raise a JobError if they have the shape of the other side."""
-    slices = [(part, own) for part, own in people_files.part_slices(detections.parts) if part in people_files.HANDS]
-    hands = [(part.handedness, found.points_m[:, :, own].reshape(-1, part.size, 3)) for part, own in slices]
+    slices = [
+        (part, keypoints)
+        for part, keypoints in people_files.part_slices(detections.parts)
+        if part in people_files.HANDS
+    ]
+    hands = [
+        (part.handedness, triangulated.points_m[:, :, keypoints].reshape(-1, part.size, 3))
+        for part, keypoints in slices
+    ]
     if not hands:
         return
     right, wrong = association.count_mirrored_hands([(side, hand) for side, points in hands for hand in points])
@@ -175,10 +182,14 @@ def _check_hands(detections: people_files.Detections, found: Triangulation, came
         )
 
 
-def _check_bodies(detections: people_files.Detections, found: Triangulation, cameras: Path) -> None:
+def _check_bodies(detections: people_files.Detections, triangulated: Triangulation, cameras: Path) -> None:
     """Warn of bodies of no person's size."""
     slices = people_files.part_slices(detections.parts)
-    bodies = [found.points_m[:, :, own].reshape(-1, part.size, 3) for part, own in slices if part.list_name == "bodies"]
+    bodies = [
+        triangulated.points_m[:, :, keypoints].reshape(-1, part.size, 3)
+        for part, keypoints in slices
+        if part.list_name == "bodies"
+    ]
     length_m = bones.body_length_m(bodies[0]) if bodies else np.nan
     if length_m < _BODY_M[0] or length_m > _BODY_M[1]:
         sys.stderr.write(
@@ -251,9 +262,9 @@ def surfaces(
     rig = camera_files.load_cameras(cameras, unit=unit) if cameras else None
     paths = find_views(rig.names, views or []) if rig else {}
     matched = load_frame_sets(frame_sets, tuple(paths)) if frame_sets else None
-    found = fit_surfaces(people_files.load_people(people), mano_files(mano, mano_left))
-    save_surfaces(out, found)
-    for surface in found:
+    fitted = fit_surfaces(people_files.load_people(people), mano_files(mano, mano_left))
+    save_surfaces(out, fitted)
+    for surface in fitted:
         sys.stderr.write(
             f"{surface.name} hand: {len(surface.frames)} frame sets, "
             f"joints {1000 * surface.error_m.mean():.1f} mm off on average\n"
@@ -263,7 +274,7 @@ def surfaces(
         draw.mkdir(parents=True, exist_ok=True)
         for name, path in paths.items():
             numbers = None if matched is None else matched[name].frame_sets
-            written.append(draw_over_view(found, rig[name], path, draw, numbers))
+            written.append(draw_over_view(fitted, rig[name], path, draw, numbers))
     sys.stderr.write(f"wrote {', '.join(map(str, written))}\n")
 
 
@@ -361,8 +372,8 @@ def agreement(project: Path, /, *, as_json: Annotated[bool, Parameter(name="--js
     rows: list[list[str]] = []
     for head, numbers in [("all", result["all"]), *result["annotators"].items(), *result["joints"].items()]:
         shares = [f"{100 * share:.0f} %" for share in numbers["within"].values()] or ["–"] * len(within)
-        known = [numbers[name] for name in ("mean_px", "median_px", "p95_px")]
-        lengths = ["–" if px is None else f"{px:.2f}" for px in known]
+        distances = [numbers[name] for name in ("mean_px", "median_px", "p95_px")]
+        lengths = ["–" if px is None else f"{px:.2f}" for px in distances]
         rows.append([head, str(numbers["pairs"]), *lengths, *shares])
     headings = ["of", "pairs", "mean px", "median px", "95 % px", *within]
     print_table(headings, rows, right=headings[1:])
@@ -504,18 +515,18 @@ def error(project: Path, /, *, folds: int = 5) -> None:
     if folds < 2:
         raise InputError(f"--folds {folds}: give at least 2")
     with closing(open_project(project)) as opened:
-        found = learning.held_out_error(opened, folds)
+        held_out = learning.held_out_error(opened, folds)
     rows: list[list[str]] = []
-    for name, errors in (("detector alone", found.before_m), ("with offsets", found.after_m)):
+    for name, errors in (("detector alone", held_out.before_m), ("with offsets", held_out.after_m)):
         mm = 1000 * errors
-        low, high = mean_interval(mm, clusters=found.frame_set.tolist())
+        low, high = mean_interval(mm, clusters=held_out.frame_set.tolist())
         numbers = (f"{value:.2f}" for value in (np.median(mm), np.percentile(mm, 95)))
         rows.append([name, f"{mm.mean():.2f}", f"{low:.2f} to {high:.2f}", *numbers])
-    frame_sets = len(np.unique(found.frame_set))
-    sys.stdout.write(f"{len(found.after_m)} joints in {frame_sets} frame sets, each held out\n")
+    frame_sets = len(np.unique(held_out.frame_set))
+    sys.stdout.write(f"{len(held_out.after_m)} joints in {frame_sets} frame sets, each held out\n")
     headings = ["machine's joints", "mean mm", "95 % interval", "median mm", "95 % below mm"]
     print_table(headings, rows, width=160, right=headings[1:])
-    sys.stdout.write(f"{found.not_found} more marked hands were not detected; intervals resample frame sets.\n")
+    sys.stdout.write(f"{held_out.not_found} more marked hands were not detected; intervals resample frame sets.\n")
 
 
 @app.command

@@ -113,31 +113,31 @@ class Evidence:
 
 def diagnoses(evidence: Evidence, row: int) -> Iterator[tuple[str, str]]:
     """Iterate over the mistakes that would explain a camera's pixels, as kind and description."""
-    rig, own = evidence.rig, evidence.pixels[row]
+    rig, pixels = evidence.rig, evidence.pixels[row]
     view = rig.cameras[row]
     label = f"camera {view.name!r}"
-    if evidence.other_sides is not None and own.ndim == 3:
-        exchanged = own[:, evidence.other_sides]
+    if evidence.other_sides is not None and pixels.ndim == 3:
+        exchanged = pixels[:, evidence.other_sides]
         if evidence.fits(np.stack([view.width - exchanged[..., 0], exchanged[..., 1]], -1), view):
             yield "mirrored", f"{label}: its images are mirrored, so left and right are exchanged"
         if evidence.fits(exchanged, view):
             yield "exchanged", f"{label}: left and right are exchanged in its table"
-    finite = np.isfinite(own).all(-1) & np.isfinite(evidence.points_m).all(-1)
+    finite = np.isfinite(pixels).all(-1) & np.isfinite(evidence.points_m).all(-1)
     if finite.sum() < _MIN_POINTS:
         few = pluralize(int(finite.sum()), "point")
         yield "unchecked", f"{label} shares {few} with the others: too few to check it"
     for other, other_camera in enumerate(rig.cameras):
-        if other != row and evidence.fits(own, other_camera):
+        if other != row and evidence.fits(pixels, other_camera):
             if other in evidence.bad and evidence.fits(evidence.pixels[other], view):
                 names = f"{view.name!r} and {other_camera.name!r}"
                 yield "swapped", f"cameras {names} are swapped: exchange their names or images"
             whose = "its images or calibration are the other's"
             yield "duplicate", f"{label} shows what {other_camera.name!r} should see: {whose}"
-    if own.ndim == 3:
-        off, late = min((evidence.median_error_px(_shift_frames(own, by), view), by) for by in _FRAME_SHIFTS)
+    if pixels.ndim == 3:
+        off, late = min((evidence.median_error_px(_shift_frames(pixels, by), view), by) for by in _FRAME_SHIFTS)
         if off < evidence.threshold_px:
             yield "late", f"{label} is {abs(late)} frames {'late' if late > 0 else 'early'}: synchronise the views"
-    x, y = own[..., 0], own[..., 1]
+    x, y = pixels[..., 0], pixels[..., 1]
     width, height = view.width, view.height
     for kind, turned, message in (
         ("mirrored", (width - x, y), "its images are mirrored"),
@@ -149,29 +149,29 @@ def diagnoses(evidence: Evidence, row: int) -> Iterator[tuple[str, str]]:
         if evidence.fits(np.stack(turned, -1), view):
             yield kind, f"{label}: {message}"
     expected = view.project(evidence.points_m)
-    scale = _median_ratio(own, expected)
-    if evidence.fits(own * scale, view):
+    scale = _median_ratio(pixels, expected)
+    if evidence.fits(pixels * scale, view):
         yield "resized", f"{label}: its images are {1 / scale:.3g} times as large as those it was calibrated with"
     K = np.asarray(view.camera.K, np.float64)
-    scale = _median_ratio(expected - K[:2, 2], own - K[:2, 2])
+    scale = _median_ratio(expected - K[:2, 2], pixels - K[:2, 2])
     scaled = np.block([[scale * K[:2, :2], K[:2, 2:]], [K[2:]]])
-    if scale > 0 and evidence.fits(own, replace(view, camera=replace(view.camera, K=scaled))):
+    if scale > 0 and evidence.fits(pixels, replace(view, camera=replace(view.camera, K=scaled))):
         fits = f"a focal length near {K[0, 0] * scale:.0f} px fits, not {K[0, 0]:.0f}"
         yield "lens", f"{label} has wrong intrinsics: {fits}"
-    for pose in estimates.poses_from_points(evidence.points_m[finite], own[finite], view.camera, flat=False):
+    for pose in estimates.poses_from_points(evidence.points_m[finite], pixels[finite], view.camera, flat=False):
         moved = replace(view, camera=replace(view.camera, R=pose.R, t=pose.t))
-        if evidence.fits(own, moved):
+        if evidence.fits(pixels, moved):
             shift = 1000 * float(np.linalg.norm(moved.centre_m - view.centre_m))
             turn = np.degrees(estimates.angle_between(pose.R, view.R))
             yield "moved", f"{label} was moved by {shift:.0f} mm and turned by {turn:.1f} degrees since its calibration"
     yield "unknown", f"{label} contradicts the others, and no single mistake explains it: remove it"
 
 
-def _shift_frames(own: FloatArray, by: int) -> FloatArray:
+def _shift_frames(pixels: FloatArray, by: int) -> FloatArray:
     """Shift pixels (F, J, 2) so that each frame has those of `by` frames later."""
-    shifted = np.full_like(own, np.nan)
-    if abs(by) < len(own):
-        shifted[max(-by, 0) : len(own) - max(by, 0)] = own[max(by, 0) : len(own) - max(-by, 0)]
+    shifted = np.full_like(pixels, np.nan)
+    if abs(by) < len(pixels):
+        shifted[max(-by, 0) : len(pixels) - max(by, 0)] = pixels[max(by, 0) : len(pixels) - max(-by, 0)]
     return shifted
 
 
@@ -268,8 +268,8 @@ def _blocks(
     )
     yield Text(reprojection_line(calibration))
     if is_mirroring_possible(calibration):
-        found = planar_ambiguity(calibration)
-        yield Text(_format_sentence(str(found)), strong=found.is_mirrored or found.is_open)
+        ambiguity = planar_ambiguity(calibration)
+        yield Text(_format_sentence(str(ambiguity)), strong=ambiguity.is_mirrored or ambiguity.is_open)
     for line in (*warnings, *calibration.problems):
         yield Text(line if line.partition(":")[0] in calibration.rig.names else _format_sentence(line), strong=True)
     yield Heading("Cameras")
@@ -391,9 +391,9 @@ def _heat_map(calibration: RigCalibration, frames: Sequence[int]) -> Plot:
     for observation, errors in zip(calibration.observations, calibration.errors_px, strict=True):
         errors_by_cell.setdefault((observation.view, observation.frame), []).append(errors)
     cells: dict[tuple[int, int], tuple[float, str]] = {}
-    for (view, frame), parts in errors_by_cell.items():
-        rms = estimates.rms_of(parts)
-        text = f"{view}, frame {frame}: {rms:.3f} px, {sum(map(len, parts))} points"
+    for (view, frame), cell_errors in errors_by_cell.items():
+        rms = estimates.rms_of(cell_errors)
+        text = f"{view}, frame {frame}: {rms:.3f} px, {sum(map(len, cell_errors))} points"
         cells[rows[view], columns[frame]] = rms, text
     title = "error of every camera and frame set"
     return Plot("errors", heat_map_svg(names, cells, len(frames), title), title)
@@ -402,7 +402,7 @@ def _heat_map(calibration: RigCalibration, frames: Sequence[int]) -> Plot:
 def _error_arrows(calibration: RigCalibration, name: str) -> Iterator[Plot]:
     view = calibration.rig[name]
     if both := calibration.seen_by(name):
-        pixels, errors = (np.concatenate(parts) for parts in zip(*((s.pixels, e) for s, e in both), strict=True))
+        pixels, errors = (np.concatenate(arrays) for arrays in zip(*((s.pixels, e) for s, e in both), strict=True))
         step = -(-len(pixels) // _MAX_ARROWS)
         ends = pixels[::step] + _ARROW_SCALE * errors[::step]
         svg = arrows_svg((view.width, view.height), pixels[::step], ends, f"errors of {name}")

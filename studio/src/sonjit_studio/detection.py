@@ -58,14 +58,14 @@ def detect_frames(
         _assign_hands(points[row], confidence[row], seen, chosen, unassociated=not again)
         if not again:
             continue
-        found = triangulation.triangulate(
+        triangulated = triangulation.triangulate(
             rig, points[row], confidence=confidence[row], method="ransac", threshold_px=_THRESHOLD_PX
         )
-        hands_m = found.points_m
+        hands_m = triangulated.points_m
         votes = np.zeros(2)
-        for camera, rgb, own, scores in zip(rig, images, points[row], confidence[row], strict=True):
+        for camera, rgb, view_points, scores in zip(rig, images, points[row], confidence[row], strict=True):
             if rgb is not None:
-                votes += _detect_at_projections(hands, rgb, camera, hands_m, own, scores)
+                votes += _detect_at_projections(hands, rgb, camera, hands_m, view_points, scores)
         if votes[1] - votes[0] > _SWAP_MARGIN * len(rig):  # the left hand looks more like a right one
             hands_m = hands_m[::-1]
             points[row] = points[row, :, ::-1]
@@ -136,12 +136,12 @@ def _read_frame_set(
 
 def _detect_candidates(hands: Detector[Hand], images: Sequence[NDArray[np.uint8] | None]) -> association.ViewDetections:
     shape = len(images), CANDIDATES
-    found = association.ViewDetections(np.full((*shape, 21, 2), np.nan), np.zeros(shape), np.full(shape, 0.5))
+    detections = association.ViewDetections(np.full((*shape, 21, 2), np.nan), np.zeros(shape), np.full(shape, 0.5))
     for view, rgb in enumerate(images):
         for index, hand in enumerate([] if rgb is None else hands.detect(rgb)[:CANDIDATES]):
-            found.points_px[view, index], found.score[view, index] = hand.keypoints[:, :2], hand.score
-            found.right[view, index] = _right_probability(hand)
-    return found
+            detections.points_px[view, index], detections.score[view, index] = hand.keypoints[:, :2], hand.score
+            detections.right[view, index] = _right_probability(hand)
+    return detections
 
 
 def _right_probability(hand: Hand) -> float:
@@ -184,12 +184,12 @@ def _detect_at_projections(
         expected = camera.project(hands_m[side])
         if not _is_shown(camera, expected):
             continue
-        found = hands.detect(rgb, boxes=[box_around_hand(expected)])
-        if found and np.linalg.norm(found[0].keypoints[:, :2] - expected, axis=1).mean() < association.tolerance_px(
-            expected
-        ):
-            points[side], score[side] = found[0].keypoints[:, :2], found[0].score
-            votes[side] = found[0].score * (2 * _right_probability(found[0]) - 1)
+        detections = hands.detect(rgb, boxes=[box_around_hand(expected)])
+        if detections and np.linalg.norm(
+            detections[0].keypoints[:, :2] - expected, axis=1
+        ).mean() < association.tolerance_px(expected):
+            points[side], score[side] = detections[0].keypoints[:, :2], detections[0].score
+            votes[side] = detections[0].score * (2 * _right_probability(detections[0]) - 1)
     return votes
 
 
@@ -209,11 +209,11 @@ def load_hand_network(file: Path) -> InferHand:
         width, left = rgb.shape[1], side == 1
         shown = np.ascontiguousarray(rgb[:, ::-1]) if left else rgb
         box = box_around_hand(learning.mirror_points(expected_px, width) if left else expected_px)
-        found = hands.detect(shown, boxes=[box])
-        if not found:
+        detections = hands.detect(shown, boxes=[box])
+        if not detections:
             return None
-        points = found[0].keypoints[:, :2]
-        return learning.mirror_points(points, width) if left else points, np.full(21, found[0].score)
+        points = detections[0].keypoints[:, :2]
+        return learning.mirror_points(points, width) if left else points, np.full(21, detections[0].score)
 
     return infer
 
@@ -227,8 +227,8 @@ def load_keypoint_detector(folder: str) -> InferHand:
     def infer(rgb: Image, expected_px: FloatArray, side: int) -> tuple[RealArray, RealArray] | None:
         del side
         low, high = expected_px.min(0).tolist(), expected_px.max(0).tolist()
-        (found,) = network.detect(rgb, [(*low, *high)])
-        return found.keypoints, np.maximum(found.confidence, 1e-3)
+        (detection,) = network.detect(rgb, [(*low, *high)])
+        return detection.keypoints, np.maximum(detection.confidence, 1e-3)
 
     return infer
 
@@ -273,9 +273,9 @@ def _detect_hand(
         expected = camera.project(points_m)
         if rgb is None or not _is_shown(camera, expected):
             continue
-        found = infer(rgb, expected, side)
-        if found and np.linalg.norm(found[0] - expected, axis=1).mean() < association.tolerance_px(expected):
-            points[view], confidence[view] = found
+        detection = infer(rgb, expected, side)
+        if detection and np.linalg.norm(detection[0] - expected, axis=1).mean() < association.tolerance_px(expected):
+            points[view], confidence[view] = detection
     return points, confidence
 
 

@@ -283,14 +283,18 @@ def _initial_fisheye(observations: Sequence[BoardObservation], size: tuple[int, 
     def fitted(focal: float) -> tuple[float, CalibratedCamera, list[list[TargetPose]]]:
         K = np.array([[focal, 0, size[0] / 2], [0, focal, size[1] / 2], [0, 0, 1.0]])
         camera = CalibratedCamera(K, distortion=np.zeros(FISHEYE))
-        found = [observation_poses(observation, camera) for observation in sample]
-        return float(np.mean([poses[0].rms_px if poses else size[0] for poses in found])), camera, found
+        poses_by_observation = [observation_poses(observation, camera) for observation in sample]
+        return (
+            float(np.mean([poses[0].rms_px if poses else size[0] for poses in poses_by_observation])),
+            camera,
+            poses_by_observation,
+        )
 
     halves = np.radians(np.linspace(20, 110, 19))  # half angles of view of the longer side
     cost, camera, poses = min((fitted(max(size) / 2 / half) for half in halves), key=lambda observation: observation[0])
     if cost > _FISHEYE_MAX_ERROR * max(size):
         raise InputError(f"camera {name!r}: no fisheye lens explains its images; use another --lens")
-    shown = [(observation, found[0]) for observation, found in zip(sample, poses, strict=True) if found]
+    shown = [(observation, candidates[0]) for observation, candidates in zip(sample, poses, strict=True) if candidates]
     fisheye = np.array([True])
     start = bundles.Bundle(
         lens_values(camera)[None],
@@ -378,9 +382,9 @@ def estimate_rig(
     ]
     poses = [
         {
-            observation.pose_key: found
+            observation.pose_key: poses_of_board
             for observation in sorted(observations.of(name), key=lambda observation: observation.frame)
-            if (found := observation_poses(observation, camera))
+            if (poses_of_board := observation_poses(observation, camera))
         }
         for name, camera in zip(names, cameras, strict=True)
     ]
@@ -388,7 +392,10 @@ def estimate_rig(
     target_poses = _target_poses_in_world(observations, names, cameras, poses, camera_poses)
     used = tuple(observation for observation in observations.found if observation.pose_key in target_poses)
     rows = {key: row for row, key in enumerate(target_poses)}
-    camera_of, pose_of = [names.index(found.view) for found in used], [rows[found.pose_key] for found in used]
+    camera_of, pose_of = (
+        [names.index(observation.view) for observation in used],
+        [rows[observation.pose_key] for observation in used],
+    )
     observed = _stack_points(used, camera_of, pose_of)
     free_lens = np.zeros((len(names), bundles.LENS_SIZE), np.bool_)
     free_lens[:, [0, 1, 2, 3, *(4 + term for term in LENS_TERMS[lens])]] = True

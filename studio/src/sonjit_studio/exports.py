@@ -308,9 +308,9 @@ def _angles_csv(people: PeopleInSpace) -> str:
         np.concatenate([body_angles_rad(points), neck_flexion_rad(points)[:, None]], axis=-1) for _, points in bodies
     ]
     for row, frame in enumerate(people.frames.tolist()):
-        for (person, _), own in zip(bodies, angles, strict=True):
-            if np.isfinite(own[row]).any():
-                values = ",".join("" if np.isnan(value) else f"{value:.6f}" for value in own[row].tolist())
+        for (person, _), body_angles in zip(bodies, angles, strict=True):
+            if np.isfinite(body_angles[row]).any():
+                values = ",".join("" if np.isnan(value) else f"{value:.6f}" for value in body_angles[row].tolist())
                 lines.append(f"{frame},{people.times_s[row]:.6f},{person},{values}")
     return "\n".join(lines) + "\n"
 
@@ -382,7 +382,7 @@ def export_people(
     """
     ending = path.suffix.lower()
     if figure and ending in ENDINGS and figure not in _FIGURES.get(ending, ()):
-        needed = next(each for each, figures in _FIGURES.items() if figure in figures)
+        needed = next(file_ending for file_ending, figures in _FIGURES.items() if figure in figures)
         raise InputError(f"{path}: --as {figure} applies only to {needed}")
     if floor:
         if ending not in _FLOOR_ENDINGS or figure:

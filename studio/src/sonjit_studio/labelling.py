@@ -195,10 +195,10 @@ def label_chunk(
 
 
 def _merge_people(
-    found: triangulation.Triangulation, people: Sequence[triangulation.Triangulation]
+    triangulated: triangulation.Triangulation, people: Sequence[triangulation.Triangulation]
 ) -> tuple[FloatArray, FloatArray]:
     """Return the machine's joints (n, 2, 21, 3) and covariances, replaced by people's where they marked."""
-    points, covariance = found.points_m.copy(), found.covariance_m2.copy()
+    points, covariance = triangulated.points_m.copy(), triangulated.covariance_m2.copy()
     for row, human in enumerate(people):
         points[row][human.ok], covariance[row][human.ok] = human.points_m[human.ok], human.covariance_m2[human.ok]
     return points, covariance
@@ -229,13 +229,13 @@ def _is_certain(
 
 def doubts_of_marks(rig: CameraRig, frames: IntArray, marks: Sequence[Sequence[Mark]]) -> Mapping[int, str]:
     """Return why the marks of people need a check, by the number of the frame set."""
-    found: dict[int, str] = {}
-    for frame, own in zip(frames.tolist(), marks, strict=True):
-        if any(mark.annotator != MACHINE for mark in own):
-            human = learning.human_joints(rig, own)
+    doubts: dict[int, str] = {}
+    for frame, frame_marks in zip(frames.tolist(), marks, strict=True):
+        if any(mark.annotator != MACHINE for mark in frame_marks):
+            human = learning.human_joints(rig, frame_marks)
             joints = np.where(human.ok[..., None], human.points_m, np.nan)
-            found[frame] = weighing.doubt_of(weighing.weigh_marks(rig, own, joints))
-    return {frame: doubt for frame, doubt in found.items() if doubt}
+            doubts[frame] = weighing.doubt_of(weighing.weigh_marks(rig, frame_marks, joints))
+    return {frame: doubt for frame, doubt in doubts.items() if doubt}
 
 
 def review_priorities(

@@ -242,8 +242,14 @@ def triangulate_detections(
     """Triangulate joints (N, 2, 21) on which the views agree, corrected by offsets if given."""
     pixels = np.moveaxis(detections.points_px, 1, 0).astype(np.float64)
     confidence = np.moveaxis(detections.confidence, 1, 0).astype(np.float64)
-    found = triangulation.triangulate(rig, pixels, confidence=confidence, method="ransac", threshold_px=THRESHOLD_PX)
-    return found if offsets is None else triangulate_detections(rig, offsets.correct(rig, detections, found.points_m))
+    triangulated = triangulation.triangulate(
+        rig, pixels, confidence=confidence, method="ransac", threshold_px=THRESHOLD_PX
+    )
+    return (
+        triangulated
+        if offsets is None
+        else triangulate_detections(rig, offsets.correct(rig, detections, triangulated.points_m))
+    )
 
 
 def fit_offsets(rig: CameraRig, detections: run_folder.ChunkDetections, human_m: FloatArray) -> Offsets:
@@ -268,9 +274,11 @@ def fit_offsets(rig: CameraRig, detections: run_folder.ChunkDetections, human_m:
         for joint in joints:
             rows = np.flatnonzero(is_inlier[:, joint])
             if frames[joint] >= _MIN_FRAMES:
-                known = offset[rows, joint]
-                median[joint] = np.median(known, 0)
-                pulls[rows, joint], residual = _regression(covariance[np.ix_(rows, rows)], known - median[joint])
+                joint_offsets = offset[rows, joint]
+                median[joint] = np.median(joint_offsets, 0)
+                pulls[rows, joint], residual = _regression(
+                    covariance[np.ix_(rows, rows)], joint_offsets - median[joint]
+                )
                 squares[rows, joint] = np.minimum((residual**2).sum(1), _MAX_OFFSET_M**2)
     return Offsets(looks, median, pulls, squares, frames)
 

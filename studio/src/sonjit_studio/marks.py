@@ -237,29 +237,31 @@ def agreement(marks: Iterable[Mark], thresholds_px: Sequence[float] = THRESHOLDS
     for group in _groups(marks):
         for first, second in combinations(group, 2):
             by_pair.setdefault((first.annotator, second.annotator), []).append((first, second))
-    pairs = [pair for found in by_pair.values() for pair in found]
+    pairs = [pair for marked in by_pair.values() for pair in marked]
     by_joint = {joint: [pair for pair in pairs if pair[0].joint == joint] for joint in range(JOINTS)}
-    of_joints = {joint_names()[joint]: _distances(found, thresholds_px) for joint, found in by_joint.items()}
-    of_pairs = {" | ".join(names): found for names, found in sorted(by_pair.items())}
+    of_joints = {joint_names()[joint]: _distances(marked, thresholds_px) for joint, marked in by_joint.items()}
+    of_pairs = {" | ".join(names): marked for names, marked in sorted(by_pair.items())}
     return {
         "thresholds_px": list(thresholds_px),
         "all": _statistics(pairs, thresholds_px),
         "joints": {name: distances for name, distances in of_joints.items() if distances["pairs"]},
-        "annotators": {names: _statistics(found, thresholds_px) for names, found in of_pairs.items()},
+        "annotators": {names: _statistics(marked, thresholds_px) for names, marked in of_pairs.items()},
     }
 
 
 def conflicts(marks: Iterable[Mark]) -> list[Conflict]:
     """Return the disagreements of people in one frame set on a position or visibility, the largest distance first."""
-    found: list[Conflict] = []
+    disagreements: list[Conflict] = []
     for group in _groups(marks):
         positions = np.array([mark.position_px for mark in group if mark.has_position])
         apart = np.linalg.norm(positions[:, None] - positions[None], axis=-1) if len(positions) > 1 else None
         distance = None if apart is None else float(apart.max())
         if (distance is not None and distance > CONFLICT_PX) or 0 < len(positions) < len(group):
             people = [mark.annotator for mark in group]
-            found.append(Conflict(view=group[0].view, joint=group[0].joint, annotators=people, apart_px=distance))
-    return sorted(found, key=lambda conflict: -(conflict["apart_px"] or 0))
+            disagreements.append(
+                Conflict(view=group[0].view, joint=group[0].joint, annotators=people, apart_px=distance)
+            )
+    return sorted(disagreements, key=lambda conflict: -(conflict["apart_px"] or 0))
 
 
 def _groups(marks: Iterable[Mark]) -> list[list[Mark]]:
@@ -359,10 +361,10 @@ class AnnotationStore:
 
     def changed_frames(self, since: int) -> dict[int, tuple[str, ...]]:
         """Return the frames written after a version, with their annotators."""
-        found: dict[int, list[str]] = {}
+        annotators: dict[int, list[str]] = {}
         for frame, name in self._read("SELECT DISTINCT frame, annotator FROM history WHERE version > ?", (since,)):
-            found.setdefault(frame, []).append(name)
-        return {frame: tuple(sorted(names)) for frame, names in sorted(found.items())}
+            annotators.setdefault(frame, []).append(name)
+        return {frame: tuple(sorted(names)) for frame, names in sorted(annotators.items())}
 
     def annotators(self) -> list[str]:
         """Return all annotators but the machine."""

@@ -33,8 +33,8 @@ def read_opencv(path: Path, unit: str | None, *, poses: bool) -> Iterator[RigCam
     """Read one file of OpenCV's FileStorage, or a folder of files that are named like their cameras."""
     files = [path]
     if path.is_dir():
-        found = (file for file in path.iterdir() if file.suffix.lower() in OPENCV_ENDINGS)
-        files = sorted(found, key=lambda file: natural_key(file.name))
+        candidates = (file for file in path.iterdir() if file.suffix.lower() in OPENCV_ENDINGS)
+        files = sorted(candidates, key=lambda file: natural_key(file.name))
     if not files:
         raise InputError(f"{path} has no camera files: expected .yml, .yaml, .xml and COLMAP's cameras.txt")
     for file in files:

@@ -81,19 +81,19 @@ class FrameSetQueries:
         version = store.version
         marks = store.marks(frame)
         people = [mark for mark in marks if mark.annotator != joint_marks.MACHINE]
-        own = [mark for mark in people if mark.annotator == annotator]
+        annotator_marks = [mark for mark in people if mark.annotator == annotator]
         # marks that a person requested from the machine replace those of the newest run in their views
         requested = [mark for mark in marks if mark.annotator == joint_marks.MACHINE]
         labels = run_folder.machine_marks(self._project, frame)
         machine = [*requested, *(mark for mark in labels if mark.view not in {mark.view for mark in requested})]
-        table = joint_marks.mark_table(rig, people if everyone else own)
+        table = joint_marks.mark_table(rig, people if everyone else annotator_marks)
         solution = joint_marks.solve_joints(rig, table)
         lines = {} if joint is None else joint_marks.epipolar_lines(rig, table, joint)
         shown = {name: rig.index(name) for name in rig.names if not views or name in views}
         return {
             "frame": frame,
             "version": version,
-            "marks": [vars(mark) for mark in own],
+            "marks": [vars(mark) for mark in annotator_marks],
             "others": [vars(mark) for mark in people if mark.annotator != annotator],
             "machine": [vars(mark) for mark in machine],
             "conflicts": joint_marks.conflicts(people),

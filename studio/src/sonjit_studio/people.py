@@ -60,21 +60,21 @@ class Detections:
 
     def usual_threshold_px(self) -> float:
         """Return the largest reprojection error of an inlier in pixels, which grows with the size of bodies."""
-        bodies = [own for part, own in part_slices(self.parts) if part.list_name == "bodies"]
+        bodies = [keypoints for part, keypoints in part_slices(self.parts) if part.list_name == "bodies"]
         if not bodies:
             return _HAND_THRESHOLD_PX
         points = self.points_px[..., bodies[0], :]
-        known = points[np.isfinite(points).all((-1, -2))]  # (M, K, 2)
-        if not len(known):
+        complete = points[np.isfinite(points).all((-1, -2))]  # (M, K, 2)
+        if not len(complete):
             return _HAND_THRESHOLD_PX
-        size_px = float(np.median(np.ptp(known, axis=1).max(-1)))
+        size_px = float(np.median(np.ptp(complete, axis=1).max(-1)))
         return max(_HAND_THRESHOLD_PX, _BODY_THRESHOLD * size_px)
 
     def other_sides(self) -> IndexArray:
         """Return the index (K,) of each keypoint's counterpart on the other side of the body, or its own."""
         names = {
-            own.start + index: f"{part.name}_{name}"
-            for part, own in part_slices(self.parts)
+            keypoints.start + index: f"{part.name}_{name}"
+            for part, keypoints in part_slices(self.parts)
             for index, name in enumerate(load_skeleton(part.skeleton).keypoints)
         }
         return np.array([*redundant_facts.exchanged_sides(names).values()], np.intp)
@@ -175,9 +175,11 @@ def _match_people(
     rig: CameraRig, frames: tuple[int, ...], times_s: FloatArray, people_by_view: Sequence[Sequence[Sequence[_Person]]]
 ) -> Detections:
     images = [people for views in people_by_view for people in views]
-    found = {part for people in images for person in people for part in person}
-    ranks = {part: (LIST_ORDER.index(part.list_name), part.handedness != "Right", part.skeleton) for part in found}
-    parts = tuple(sorted(found, key=ranks.__getitem__))
+    person_parts = {part for people in images for person in people for part in person}
+    ranks = {
+        part: (LIST_ORDER.index(part.list_name), part.handedness != "Right", part.skeleton) for part in person_parts
+    }
+    parts = tuple(sorted(person_parts, key=ranks.__getitem__))
     face_models = [part.skeleton for part in parts if part.list_name == "faces"]
     if len(face_models) > 1:
         raise InputError(f"faces of several models ({', '.join(face_models)}): use one model in all views")
@@ -249,7 +251,7 @@ def _match_views(
 
 
 def fit_constant_bones(
-    rig: CameraRig, detections: Detections, found: triangulation.Triangulation
+    rig: CameraRig, detections: Detections, triangulated: triangulation.Triangulation
 ) -> triangulation.Triangulation:
     """Fit people (F, N, K), without faces, with constant bones and limited acceleration; gaps up to 0.5 s are filled.
 
@@ -262,10 +264,14 @@ def fit_constant_bones(
             "--constant-bones requires the times of frame sets: give --fps, or --frame-sets "
             "of sonjit annotate sync --stamps"
         )
-    points, covariance, residual = found.points_m.copy(), found.covariance_m2.copy(), found.residual_px.copy()
+    points, covariance, residual = (
+        triangulated.points_m.copy(),
+        triangulated.covariance_m2.copy(),
+        triangulated.residual_px.copy(),
+    )
     for part, keypoints in part_slices(detections.parts):
         if len(part.bones):
-            pooled = _pooled_covariances(rig, found, keypoints)
+            pooled = _pooled_covariances(rig, triangulated, keypoints)
             for person in range(points.shape[1]):
                 joints = points[:, person, keypoints]
                 hand = part.list_name == "hands"
@@ -284,17 +290,17 @@ def fit_constant_bones(
             difference = rig.project(points[:, :, keypoints]) - detections.points_px[:, :, :, keypoints]
             residual[..., keypoints] = np.linalg.norm(difference, axis=-1)
     return triangulation.Triangulation(
-        points, covariance, residual, found.inlier, np.asarray(np.isfinite(points).all(-1), np.bool_)
+        points, covariance, residual, triangulated.inlier, np.asarray(np.isfinite(points).all(-1), np.bool_)
     )
 
 
-def _pooled_covariances(rig: CameraRig, found: triangulation.Triangulation, keypoints: slice) -> FloatArray:
+def _pooled_covariances(rig: CameraRig, triangulated: triangulation.Triangulation, keypoints: slice) -> FloatArray:
     """Return covariances (F, N, J, 3, 3) for the noise of all joints of a part; two views fix no single joint's."""
-    ok, inlier = found.ok[..., keypoints], found.inlier[..., keypoints]
-    squares = np.where(inlier, found.residual_px[..., keypoints] ** 2, 0).sum(0)
+    ok, inlier = triangulated.ok[..., keypoints], triangulated.inlier[..., keypoints]
+    squares = np.where(inlier, triangulated.residual_px[..., keypoints] ** 2, 0).sum(0)
     freedom = 2 * inlier.sum(0) - 3
     noise_px2 = max(1.0, float(squares[ok].sum() / max(freedom[ok].sum(), 1)))
-    points = found.points_m[..., keypoints, :]
+    points = triangulated.points_m[..., keypoints, :]
     weights = inlier.reshape(len(rig), -1).astype(np.float64)
     covariance = triangulation.covariances(
         triangulation.camera_arrays(rig), points.reshape(-1, 3), np.zeros_like(weights), weights
@@ -302,7 +308,7 @@ def _pooled_covariances(rig: CameraRig, found: triangulation.Triangulation, keyp
     return noise_px2 * covariance.reshape(*points.shape, 3)
 
 
-def save_people(path: Path, rig: CameraRig, detections: Detections, found: triangulation.Triangulation) -> None:
+def save_people(path: Path, rig: CameraRig, detections: Detections, triangulated: triangulation.Triangulation) -> None:
     """Write people in space, triangulated as points (F, N, K), as JSON.
 
     `{"unit": "m", "up", "cameras": [names], "skeletons": {list: name}, "frames": [{"index", "time" s, LIST: [{"id",
@@ -310,24 +316,26 @@ def save_people(path: Path, rig: CameraRig, detections: Detections, found: trian
     hands, faces or bodies and an id, from 1, is one person's in all lists and frame sets. Unknown values are null.
     `up` is z or -y, see `is_z_up`, `spread_mm` the root of the covariance's trace, `views` the number of inlier views.
     """
-    std_mm = found.std_m * 1000
+    std_mm = triangulated.std_m * 1000
     skeletons = {part.list_name: part.skeleton for part in detections.parts}
     records: list[dict[str, object]] = []
     for row, number in enumerate(detections.frames):
         lists: dict[str, list[dict[str, object]]] = {name: [] for name in skeletons}
-        for person in range(found.ok.shape[1]):
+        for person in range(triangulated.ok.shape[1]):
             for part, keypoints in part_slices(detections.parts):
                 entry = row, person, keypoints
-                if found.ok[entry].any():
-                    residual = {name: _plain(found.residual_px[view][entry], 2) for view, name in enumerate(rig.names)}
+                if triangulated.ok[entry].any():
+                    residual = {
+                        name: _plain(triangulated.residual_px[view][entry], 2) for view, name in enumerate(rig.names)
+                    }
                     lists[part.list_name].append(
                         {
                             "id": person + 1,
                             **({"handedness": part.handedness} if part.handedness else {}),
-                            "keypoints_m": _plain(found.points_m[entry], 6),
+                            "keypoints_m": _plain(triangulated.points_m[entry], 6),
                             "spread_mm": _plain(std_mm[entry], 3),
                             "residual_px": residual,
-                            "views": found.inlier[:, row, person, keypoints].sum(0).tolist(),
+                            "views": triangulated.inlier[:, row, person, keypoints].sum(0).tolist(),
                         }
                     )
         records.append({"index": number, "time": _plain(detections.times_s[row], 6), **lists})
@@ -395,8 +403,12 @@ def load_people(path: Path) -> PeopleInSpace:
     if not np.isfinite(times).all():
         raise InputError(f"{path} has no times of its frame sets: triangulate with --fps")
     by_part = ((part, points[..., keypoints, :]) for part, keypoints in part_slices(parts))
-    known, finite = zip(*((part, own) for part, own in by_part if np.isfinite(own).any()), strict=True)
-    return PeopleInSpace(known, tuple(people), frames, times, np.concatenate(finite, 2), content.get("up") == "z")
+    present_parts, finite = zip(
+        *((part, part_points) for part, part_points in by_part if np.isfinite(part_points).any()), strict=True
+    )
+    return PeopleInSpace(
+        present_parts, tuple(people), frames, times, np.concatenate(finite, 2), content.get("up") == "z"
+    )
 
 
 def _people_of_records(

@@ -84,18 +84,18 @@ def _undistort(rgb: Image, camera: RigCamera) -> Image:
 def hide_faces(rgb: Image, camera: RigCamera, points_m: FloatArray) -> tuple[NDArray[np.uint8], FacesFound, list[Box]]:
     """Blur faces in an image with joints (2, 21, 3), not to be released if `withheld` is 1; return their boxes."""
     joints = camera.camera.from_world(points_m)  # (2, 21, 3)
-    found: list[Box] = []
+    boxes: list[Box] = []
     hands = withheld = 0
     for face in _detector("box-full").detect(rgb):
         covered = [hand for hand in joints if _overlaps_hand(add_margin(face.box, rgb), hand, camera.camera.K)]
         if covered and _is_hand(rgb, face, covered, camera.camera.K):
             hands += 1
             continue
-        found.append(face.box)
+        boxes.append(face.box)
         withheld |= bool(covered)
     if withheld:
-        return rgb, FacesFound(withheld=1), found
-    return blur_faces(rgb, found), FacesFound(len(found), hands), found
+        return rgb, FacesFound(withheld=1), boxes
+    return blur_faces(rgb, boxes), FacesFound(len(boxes), hands), boxes
 
 
 def hide_faces_of_other_views(
@@ -124,9 +124,9 @@ def hide_faces_of_other_views(
 
 def _locate_heads(rig: CameraRig, shown: Sequence[ReleasedImage]) -> list[FloatArray]:
     """Return positions (3,) of heads from two views, else possible ones from one, but not over hands."""
-    found = [(view, np.array(box)) for view, faces in enumerate(shown) for box in faces.boxes]
+    face_boxes = [(view, np.array(box)) for view, faces in enumerate(shown) for box in faces.boxes]
     heads: list[FloatArray] = []
-    for (a, first), (b, second) in combinations(found, 2):
+    for (a, first), (b, second) in combinations(face_boxes, 2):
         if a == b:
             continue
         both = CameraRig((rig.cameras[a], rig.cameras[b]))
@@ -140,7 +140,7 @@ def _locate_heads(rig: CameraRig, shown: Sequence[ReleasedImage]) -> list[FloatA
         if near.all() and not is_known and ((sizes_m > _MIN_FACE_M) & (sizes_m < _MAX_FACE_M)).all():
             heads.append(centre)
     unpaired: list[FloatArray] = []
-    for view, box in found:
+    for view, box in face_boxes:
         camera = rig.cameras[view]
         middle = (box[:2] + box[2:]) / 2
         side = float((box[2:] - box[:2]).max())
@@ -178,10 +178,10 @@ def _is_hand(rgb: Image, face: Face, hands_m: Sequence[FloatArray], K: FloatArra
 
 @cache
 def _detector(model: str) -> Any:  # noqa: ANN401  # a detector of faces
-    own: dict[str, Any] = {"model": model, "max_instances": 10}
+    options: dict[str, Any] = {"model": model, "max_instances": 10}
     if model != "box-full":
-        own |= {"max_instances": 1, "min_presence_score": _MIN_PRESENCE}
-    return create_detector("face", static_image=True, search="fast", threads=1, **own)
+        options |= {"max_instances": 1, "min_presence_score": _MIN_PRESENCE}
+    return create_detector("face", static_image=True, search="fast", threads=1, **options)
 
 
 @dataclass(frozen=True)

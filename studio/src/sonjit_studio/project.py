@@ -53,7 +53,7 @@ class Project:
         """Return the contradictions of the cameras and the times of the views, one line each."""
         intrinsics = self.rig.subset(self.views).intrinsics()
         times = [view.times_s() for view in self.views.values()]
-        times_s = np.array([[own.get(number, np.nan) for number in self.frames] for own in times])
+        times_s = np.array([[view_times.get(number, np.nan) for number in self.frames] for view_times in times])
         clocks = redundant_facts.clock_notes(tuple(self.views), self.frames, times_s)
         return [*clocks, *redundant_facts.intrinsics_notes(intrinsics)]
 
@@ -61,8 +61,8 @@ class Project:
         """Return a hash of the cameras and of each image file's name, size and time."""
         views = {name: [[file.name, file_stamp(file)] for file in view.files()] for name, view in self.views.items()}
         files = self.folder / _CAMERAS_FILE, self.folder / _FRAME_SETS_FILE
-        known = [file_stamp(file) for file in files if file.exists()]
-        return hashlib.sha256(json.dumps([*known, views]).encode()).hexdigest()
+        stamps = [file_stamp(file) for file in files if file.exists()]
+        return hashlib.sha256(json.dumps([*stamps, views]).encode()).hexdigest()
 
     def view(self, name: str) -> view_files.View:
         """Return a camera's images."""

@@ -45,8 +45,8 @@ def read_qualisys(path: Path) -> Iterator[RigCamera]:
 
 def _number_of(node: ElementTree.Element, element: str, name: str, at: str) -> float:
     """Return a number of an element inside a node."""
-    found = node.find(element)
-    text = None if found is None else found.get(name)
+    child = node.find(element)
+    text = None if child is None else child.get(name)
     try:
         return float(text or "")
     except ValueError:

@@ -81,7 +81,7 @@ def refine_poses(rig: CameraRig, points_px: RealArray, confidence: RealArray, *,
             f"or more frame sets; there are {sum(counts)}"
         )
     refined = _adjusted(rig, fitted, threshold_px * _ROBUST_SHARE)
-    before_px, after_px = (_median_error_px(each, left_out) for each in (rig, refined))
+    before_px, after_px = (_median_error_px(cameras, left_out) for cameras in (rig, refined))
     if not after_px < (1 - _MIN_GAIN) * before_px:
         raise InputError(
             f"--refine-cameras does not help: in frame sets left out, the median error is {before_px:.2f} px before "
@@ -96,8 +96,8 @@ def refine_poses(rig: CameraRig, points_px: RealArray, confidence: RealArray, *,
 
 def _adjusted(rig: CameraRig, pixels: FloatArray, robust_px: float) -> CameraRig:
     """Return the rig with the least robust error of pixels (C, N, 2) and of points in space, which are free."""
-    found = triangulation.triangulate(rig, pixels)
-    usable = np.flatnonzero(found.ok)
+    triangulated = triangulation.triangulate(rig, pixels)
+    usable = np.flatnonzero(triangulated.ok)
     rows = usable[np.unique(np.linspace(0, len(usable) - 1, min(len(usable), _MAX_POINTS)).astype(int))]
     camera, point = np.nonzero(np.isfinite(pixels[:, rows, 0]))
     start = bundles.Bundle(
@@ -105,7 +105,7 @@ def _adjusted(rig: CameraRig, pixels: FloatArray, robust_px: float) -> CameraRig
         camera_rotations=np.stack([view.R for view in rig]),
         camera_translations=np.stack([view.t for view in rig]),
         target_rotations=np.tile(np.eye(3), (len(rows), 1, 1)),  # a point is a target without extent
-        target_translations=found.points_m[rows],
+        target_translations=triangulated.points_m[rows],
         fisheye=np.array([view.camera.is_fisheye for view in rig]),
     )
     observed = bundles.Observations(camera, point, np.zeros((len(point), 3)), pixels[:, rows][camera, point])
@@ -119,7 +119,7 @@ def _adjusted(rig: CameraRig, pixels: FloatArray, robust_px: float) -> CameraRig
 def _with_size_of(rig: CameraRig, moved: CameraRig) -> CameraRig:
     """Return moved cameras at the mean distance from the first that a rig has."""
     first = rig.centres_m[0]
-    apart, apart_now = (float(np.linalg.norm(each.centres_m - first, axis=1).mean()) for each in (rig, moved))
+    apart, apart_now = (float(np.linalg.norm(cameras.centres_m - first, axis=1).mean()) for cameras in (rig, moved))
     scale = apart / apart_now
     centres = first + scale * (moved.centres_m - first)
     placed = zip(moved, centres, strict=True)
@@ -128,5 +128,5 @@ def _with_size_of(rig: CameraRig, moved: CameraRig) -> CameraRig:
 
 def _median_error_px(rig: CameraRig, pixels: FloatArray) -> float:
     """Return the median reprojection error of pixels (C, N, 2) with the points that all views determine."""
-    found = triangulation.triangulate(rig, pixels)
-    return float(np.nanmedian(found.residual_px[:, found.ok]))
+    triangulated = triangulation.triangulate(rig, pixels)
+    return float(np.nanmedian(triangulated.residual_px[:, triangulated.ok]))

@@ -62,8 +62,8 @@ class Capture:
 
     def sequence_of(self, frame: int) -> CaptureSequence:
         """Return the performance that contains a frame set, `all` if there is none."""
-        found = (sequence for sequence in self.sequences if sequence.first <= frame <= sequence.last)
-        return next(found, CaptureSequence("all", "", 0, 0))
+        containing = (sequence for sequence in self.sequences if sequence.first <= frame <= sequence.last)
+        return next(containing, CaptureSequence("all", "", 0, 0))
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def _capture(path: Path, name: str, record: Any) -> Capture:  # noqa: ANN401  # 
     if not isinstance(sequences, list):
         raise InputError(f"{at}.sequences must be a list of tables with name, first and last")
     records: list[Any] = sequences
-    return Capture(_file_name(str(members["subject"])), split, tuple(_sequence(at, each) for each in records))
+    return Capture(_file_name(str(members["subject"])), split, tuple(_sequence(at, sequence) for sequence in records))
 
 
 def _sequence(at: str, record: Any) -> CaptureSequence:  # noqa: ANN401  # TOML
@@ -239,8 +239,8 @@ class SplitFiles:
                 annotation = learning.coco_annotation(
                     len(self.coco) + 1, number, points, category=1 + side, flags=shown
                 )
-                own = sorted({run_folder.SOURCES[code] for code in source[side][inside].tolist()})
-                self.coco.append({**annotation, "hand_side": ("right", "left")[side], "source": "/".join(own)})
+                source_names = sorted({run_folder.SOURCES[code] for code in source[side][inside].tolist()})
+                self.coco.append({**annotation, "hand_side": ("right", "left")[side], "source": "/".join(source_names)})
 
     def write(self, root: Path) -> None:
         """Write all files of the split."""
@@ -364,8 +364,8 @@ def write_release(
         files = {split: SplitFiles(split) for split in SPLITS if split in splits.values()}
         views: dict[str, privacy.Sampling] = {}
         statistics, faces, doubts = Statistics(), privacy.FacesFound(), dict[str, tuple[int, ...]]()
-        parts = zip(projects, captures.items(), selected, fitted, strict=True)
-        for number, (project, (name, capture), frame_sets, hands) in enumerate(parts):
+        rows = zip(projects, captures.items(), selected, fitted, strict=True)
+        for number, (project, (name, capture), frame_sets, hands) in enumerate(rows):
             rig = run_folder.labelled_rig(project)
             samplings = {camera.name: privacy.sampling_of(camera, _nearest_depth(camera, frame_sets)) for camera in rig}
             views |= {f"{name}/{view}": sampling for view, sampling in samplings.items()}
@@ -478,12 +478,12 @@ def _write_frame_set(
     files.add_frame_set(str(number), frame, frame_set.points_m, frame_set.source)
     images: dict[str, privacy.ReleasedImage] = {}
     if note.is_file():
-        found = {name: privacy.FacesFound(*values) for name, values in data_files.read_json(note).items()}
+        faces_by_view = {name: privacy.FacesFound(*values) for name, values in data_files.read_json(note).items()}
     else:
         images = _released_images(project, rig, frame_set, pixels)
-        found = {name: image.faces for name, image in images.items()}
+        faces_by_view = {name: image.faces for name, image in images.items()}
     for view, camera in enumerate(rig):
-        if camera.name not in found or found[camera.name].withheld:
+        if camera.name not in faces_by_view or faces_by_view[camera.name].withheld:
             continue
         path = f"Capture{number}/{sequence.name}/cam{camera.name}/image{frame}.jpg"
         if camera.name in images:
@@ -500,8 +500,8 @@ def _write_frame_set(
         }
         files.add_image(path, record, pixels[view], frame_set.source, frame_set.seen[view])
     if images or not note.is_file():
-        write_text(note, json_from(found, spaced=True))
-    return list(found.values())
+        write_text(note, json_from(faces_by_view, spaced=True))
+    return list(faces_by_view.values())
 
 
 def _released_images(

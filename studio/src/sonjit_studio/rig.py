@@ -173,8 +173,8 @@ class CameraRig:
 
     def intrinsics(self) -> Iterator[tuple[str, FloatArray, int, int]]:
         """Iterate over the name, the intrinsics (3, 3) in pixels, and the width and height of each camera."""
-        for own in self:
-            yield own.name, np.asarray(own.camera.K, np.float64), own.width, own.height
+        for view in self:
+            yield view.name, np.asarray(view.camera.K, np.float64), view.width, view.height
 
     def subset(self, names: Iterable[str]) -> CameraRig:
         """Return a rig of the named cameras, in the given order."""

@@ -250,8 +250,8 @@ def load_detections(path: Path) -> ChunkDetections:
 def marks_of_labels(rig: CameraRig, labels: Labels, run: str) -> list[Mark]:
     """Return marks of a run, named in their ids, in views that contain a label: seen in inliers, else occluded."""
     pixels = rig.project(labels.points_m)  # (C, N, 2, 21, 2)
-    known = np.nan_to_num(pixels, nan=-1.0)
-    inside = np.stack([camera.inside(points) for camera, points in zip(rig, known, strict=True)])
+    finite_pixels = np.nan_to_num(pixels, nan=-1.0)
+    inside = np.stack([camera.inside(points) for camera, points in zip(rig, finite_pixels, strict=True)])
     seen = np.moveaxis(labels.seen, 1, 0)[inside]
     marks: list[Mark] = []
     rows = zip(np.argwhere(inside).tolist(), np.round(pixels[inside], 2).tolist(), seen, strict=True)

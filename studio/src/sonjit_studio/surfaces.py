@@ -190,8 +190,8 @@ def _mano_surfaces(people: PeopleInSpace, mano: Mapping[Side, Path]) -> Iterator
     for hand in hands:
         model = models[hand.side].in_convention("corrected").double()  # as InterHand2.6M's labels
         pose, shape, trans_m = fit_mano(model, hand.points_m)
-        parts = [np.s_[k : k + _BATCH_SIZE] for k in range(0, len(pose), _BATCH_SIZE)]
-        fitted = [mano_points(model, pose[part], shape, trans_m[part]) for part in parts]
+        batches = [np.s_[k : k + _BATCH_SIZE] for k in range(0, len(pose), _BATCH_SIZE)]
+        fitted = [mano_points(model, pose[part], shape, trans_m[part]) for part in batches]
         vertices, joints = (np.concatenate(arrays) for arrays in zip(*fitted, strict=True))
         error = np.linalg.norm(joints - hand.points_m, axis=-1).mean(-1)
         parameters = {"pose": pose, "shape": shape, "trans": trans_m}

@@ -58,16 +58,16 @@ def read_onsets(path: Path) -> FloatArray | None:
             return None
         start_s = float((images.start_time or 0) * (images.time_base or 0))
         resampler = AudioResampler("flt", "mono", _SAMPLE_RATE)
-        parts: list[tuple[int, FloatArray]] = []
+        chunks: list[tuple[int, FloatArray]] = []
         try:
             for frame in container.decode(stream):
                 for part in resampler.resample(frame):
                     start = float((part.pts or 0) * (part.time_base or 0)) - start_s
-                    parts.append((round(start * _SAMPLE_RATE), np.asarray(part.to_ndarray(), np.float64).ravel()))
+                    chunks.append((round(start * _SAMPLE_RATE), np.asarray(part.to_ndarray(), np.float64).ravel()))
         except (FFmpegError, OSError) as error:
             raise InputError(f"{path}: its sound cannot be decoded: {error.strerror or error}") from None
-    samples = np.zeros(max((first + len(values) for first, values in parts), default=0))
-    for first, values in parts:
+    samples = np.zeros(max((first + len(values) for first, values in chunks), default=0))
+    for first, values in chunks:
         samples[max(first, 0) : max(first + len(values), 0)] = values[max(-first, 0) :]
     return onsets(samples)
 
@@ -79,8 +79,8 @@ def onsets(samples: FloatArray) -> FloatArray:
     >>> int(onsets(clap).argmax())
     500
     """
-    each = round(_SAMPLE_RATE * STEP_S)
-    power = (samples[: len(samples) // each * each].reshape(-1, each) ** 2).mean(1)
+    samples_per_step = round(_SAMPLE_RATE * STEP_S)
+    power = (samples[: len(samples) // samples_per_step * samples_per_step].reshape(-1, samples_per_step) ** 2).mean(1)
     if len(power) < _LEVEL_VALUES + _PREVIOUS_VALUES:
         return np.zeros(len(power))
     level = 10 * np.log10(power + _SILENCE_POWER)
@@ -92,33 +92,33 @@ def onsets(samples: FloatArray) -> FloatArray:
     return np.maximum(rise, 0) ** 2
 
 
-def sound_shifts(own: FloatArray, theirs: FloatArray) -> tuple[FloatArray, FloatArray] | None:
+def sound_shifts(moved: FloatArray, reference: FloatArray) -> tuple[FloatArray, FloatArray] | None:
     """Return times (k,) and shifts (k,) from one sound's onsets to another's in seconds, None if none fits clearly.
 
     They are of clear parts, for the drift, or (1,) of the total recording if these are too few.
     """
-    total_shift = _best_shift(own, theirs)
+    total_shift = _best_shift(moved, reference)
     if total_shift is None:
         return None
-    found: list[tuple[int, int]] = []
+    matches: list[tuple[int, int]] = []
     size, min_size, drift = (round(seconds / STEP_S) for seconds in (_PART_S, _MIN_PART_S, _MAX_DRIFT_S))
-    end = min(len(own), len(theirs) - total_shift - drift)
+    end = min(len(moved), len(reference) - total_shift - drift)
     for first in range(max(0, drift - total_shift), end - min_size, size):
         low = first + total_shift - drift
-        part = own[first : min(first + size, end)]
-        shift = _best_shift(part, theirs[low : low + len(part) + 2 * drift])
+        part = moved[first : min(first + size, end)]
+        shift = _best_shift(part, reference[low : low + len(part) + 2 * drift])
         if shift is not None and 0 <= shift <= 2 * drift:
-            found.append((first + int(part.argmax()), low - first + shift))
-    if len(found) < _MIN_PARTS:
-        found = [(int(own.argmax()), total_shift)]
-    times, shifts = np.array(found).T * STEP_S
+            matches.append((first + int(part.argmax()), low - first + shift))
+    if len(matches) < _MIN_PARTS:
+        matches = [(int(moved.argmax()), total_shift)]
+    times, shifts = np.array(matches).T * STEP_S
     return times, shifts
 
 
-def _best_shift(own: FloatArray, theirs: FloatArray) -> int | None:
-    """Return the number of values by which to move `own` to fit `theirs` best, or None if it is ambiguous."""
-    size = 1 << (len(own) + len(theirs)).bit_length()
-    fit = np.fft.irfft(np.fft.rfft(theirs, size) * np.conj(np.fft.rfft(own, size)), size)
+def _best_shift(moved: FloatArray, reference: FloatArray) -> int | None:
+    """Return the number of values by which to move `moved` to fit `reference` best, or None if it is ambiguous."""
+    size = 1 << (len(moved) + len(reference)).bit_length()
+    fit = np.fft.irfft(np.fft.rfft(reference, size) * np.conj(np.fft.rfft(moved, size)), size)
     fit = np.concatenate([fit[-3:], fit, fit[:3]])
     fit = np.convolve(fit, np.ones(7) / 7, "valid")  # smooth, because microphones differ
     best = int(fit.argmax())
@@ -126,7 +126,7 @@ def _best_shift(own: FloatArray, theirs: FloatArray) -> int | None:
     others = np.delete(np.roll(fit, separation - best), np.s_[: 2 * separation + 1])
     if not fit[best] > _CLEAR_RATIO * max(float(others.max()), 0.0) or fit[best] <= 0:
         return None
-    return best - size if best >= len(theirs) else best
+    return best - size if best >= len(reference) else best
 
 
 class Timecode(NamedTuple):
@@ -146,15 +146,15 @@ class Timecode(NamedTuple):
         >>> Timecode.of("01:00:00:00", 29.97).start_s, Timecode.of("01:00:00;00", 29.97).start_s
         (3603.6, 3599.9964)
         """
-        found = _TIMECODE.match(label)
-        if not found or not fps > 0:
+        match = _TIMECODE.match(label)
+        if not match or not fps > 0:
             return None
-        hours, minutes, seconds, frames = (int(found[group]) for group in (1, 2, 3, 5))
+        hours, minutes, seconds, frames = (int(match[group]) for group in (1, 2, 3, 5))
         nominal = max(1, round(fps))
-        rate = min(nominal, nominal * 1000 / 1001, key=lambda each: abs(each - fps))
+        rate = min(nominal, nominal * 1000 / 1001, key=lambda candidate: abs(candidate - fps))
         if abs(rate - fps) > _RATE_TOLERANCE * fps:  # labels of no standard
             nominal = rate = fps
-        drops = 2 * nominal // _DROPPED_RATE if found[4] in ";." and nominal % _DROPPED_RATE == 0 else 0
+        drops = 2 * nominal // _DROPPED_RATE if match[4] in ";." and nominal % _DROPPED_RATE == 0 else 0
         past = 60 * hours + minutes
         count = nominal * (60 * past + seconds) + frames - drops * (past - past // 10)
         day = nominal * 86_400 - drops * (1440 - 144)
@@ -245,8 +245,8 @@ def read_stamps(path: Path, view: str) -> FloatArray:
         except csv.Error as error:
             raise InputError(f"{path}: a table of times is wanted: {error}") from None
         cameras = {f"cam_{row.get('cam_id')}" for row in rows}
-        own = (view, (match_camera(view, cameras) or view).removeprefix("cam_"))
-        words = [row.get("frame_time") or "" for row in rows if row.get("cam_id") in own]
+        camera_names = (view, (match_camera(view, cameras) or view).removeprefix("cam_"))
+        words = [row.get("frame_time") or "" for row in rows if row.get("cam_id") in camera_names]
     try:
         stamps = np.array([float(word) for word in words])
     except ValueError:
@@ -329,8 +329,8 @@ class Sync:
 
     def frame_of(self, name: str, image: int) -> int | None:
         """Return the frame set of a camera's image, or None."""
-        found = np.flatnonzero(self.images[:, self.names.index(name)] == image)
-        return int(found[0]) if len(found) else None
+        frame_sets = np.flatnonzero(self.images[:, self.names.index(name)] == image)
+        return int(frame_sets[0]) if len(frame_sets) else None
 
 
 def synchronise(timelines: Mapping[str, Timeline], method: SyncMethod) -> Sync:
@@ -406,35 +406,37 @@ def _clocks_from_sounds(timelines: Mapping[str, Timeline]) -> dict[str, Clock]:
     first, *others = timelines
     clocks = {first: Clock(rms_s=0.0)}
     for name in others:
-        found = sound_shifts(heard[name], heard[first])
-        if found is None:
+        times_and_shifts = sound_shifts(heard[name], heard[first])
+        if times_and_shifts is None:
             raise InputError(f"what {name!r} and {first!r} heard does not fit together: clap once, near all cameras")
-        own, shifts = found
-        clocks[name] = _clock_of_events(own, own + shifts, is_drifting=len(own) > 1)
+        times, shifts = times_and_shifts
+        clocks[name] = _clock_of_events(times, times + shifts, is_drifting=len(times) > 1)
     return clocks
 
 
-def _clock_of_events(own: FloatArray, theirs: FloatArray, *, is_drifting: bool) -> Clock:
+def _clock_of_events(times: FloatArray, reference_times: FloatArray, *, is_drifting: bool) -> Clock:
     """Fit the clock that gives events at times (n,) the times of another camera."""
-    slope, middle = np.polyfit(own - own.mean(), theirs, 1) if is_drifting else (1.0, float(theirs.mean()))
-    residual = theirs - middle - slope * (own - own.mean())
+    slope, middle = (
+        np.polyfit(times - times.mean(), reference_times, 1) if is_drifting else (1.0, float(reference_times.mean()))
+    )
+    residual = reference_times - middle - slope * (times - times.mean())
     rms_s = float(np.sqrt((residual**2).mean()))
-    return Clock(float(middle - slope * own.mean()), float((slope - 1) * 1e6), rms_s, is_drifting)
+    return Clock(float(middle - slope * times.mean()), float((slope - 1) * 1e6), rms_s, is_drifting)
 
 
-def _fit_clock(own: FloatArray, theirs: FloatArray, period_s: float, name: str, first: str) -> Clock:
+def _fit_clock(times: FloatArray, reference_times: FloatArray, period_s: float, name: str, first: str) -> Clock:
     """Return the clock that matches most flashes to the first camera's. Some flashes may be seen by one only."""
     candidates: list[tuple[int, float, Clock]] = []
-    for shift in np.unique((theirs[:, None] - own).ravel()):
-        distance = np.abs(own[:, None] + shift - theirs)
+    for shift in np.unique((reference_times[:, None] - times).ravel()):
+        distance = np.abs(times[:, None] + shift - reference_times)
         is_match = distance.min(1) < _FLASH_TOLERANCE_S
-        a, b = own[is_match], theirs[distance.argmin(1)[is_match]]
+        a, b = times[is_match], reference_times[distance.argmin(1)[is_match]]
         clock = _clock_of_events(a, b, is_drifting=len(np.unique(b)) > 1)
         if abs(clock.drift_ppm * 1e-6) * np.ptp(a) < _MIN_DRIFT_RATIO * period_s:
             clock = _clock_of_events(a, b, is_drifting=False)  # the flashes are too inaccurate to estimate a drift
         candidates.append((int(is_match.sum()), -clock.rms_s, clock))
     count, _, clock = max(candidates, key=lambda candidate: candidate[:2])
-    if count < min(len(own), len(theirs)) / 2:
+    if count < min(len(times), len(reference_times)) / 2:
         raise InputError(f"the flashes that {name!r} and {first!r} saw do not fit together: give each its times")
     return clock
 

@@ -257,8 +257,8 @@ def _best_of_pairs(
     cost = np.zeros(len(flat))
     scales = np.append(views.focal_px, np.ones((cameras, 1)), 1)[..., None]
     rows = np.concatenate([views.R, views.t[..., None]], 2) * scales
-    for own, pixels, weight in zip(rows, rays * views.focal_px[:, None], weights, strict=True):  # fits the cache
-        x, y, z = own[:, :3] @ flat.T + own[:, 3:]
+    for projection, pixels, weight in zip(rows, rays * views.focal_px[:, None], weights, strict=True):  # fits the cache
+        x, y, z = projection[:, :3] @ flat.T + projection[:, 3:]
         z[z <= 0] = np.nan
         x = (x / z).reshape(count, -1) - pixels[:, :1]
         y = (y / z).reshape(count, -1) - pixels[:, 1:]

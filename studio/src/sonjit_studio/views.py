@@ -157,12 +157,12 @@ def _known_views_at(path: Path, cameras: Sequence[str], is_candidate: Callable[[
     if not path.exists():
         raise InputError(f"{path}: no such file or folder")
     name = _path_name(path)
-    if (found := _exact_match(name, cameras)) is not None:
-        return [(found, path)]
+    if (camera := _exact_match(name, cameras)) is not None:
+        return [(camera, path)]
     children = sorted(child for child in path.iterdir() if is_candidate(child)) if path.is_dir() else []
     candidates = list(image_patterns_by_camera(path).items()) or [(_path_name(child), child) for child in children]
     for matcher, named in ((_exact_match, candidates), (match_camera, candidates), (match_camera, [(name, path)])):
-        if pairs := [(found, at) for text, at in named if (found := matcher(text, cameras)) is not None]:
+        if pairs := [(camera, at) for text, at in named if (camera := matcher(text, cameras)) is not None]:
             return pairs
     names = ", ".join(cameras)
     raise InputError(f"{path}: no such camera, and none below it; cameras: {names}; or write CAMERA={path}")
@@ -403,7 +403,7 @@ def load_frame_sets(path: Path, cameras: Sequence[str]) -> dict[str, CameraFrame
     images, clocks = field(record, "images", str(path)), field(record, "clocks", str(path))
     try:
         times = tuple(float(time) for time in record.get("times_s", ()))
-        found = {
+        frames_by_camera = {
             camera: CameraFrames(
                 {int(image): row for row, image in enumerate(images[name]) if image >= 0},
                 float(clocks[name]["offset_s"]),
@@ -415,6 +415,6 @@ def load_frame_sets(path: Path, cameras: Sequence[str]) -> dict[str, CameraFrame
         }
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
         raise InputError(f"{path} is not a file of sonjit annotate sync --out") from None
-    if missing := [name for name in cameras if name not in found]:
+    if missing := [name for name in cameras if name not in frames_by_camera]:
         raise InputError(f"{path} has no images of camera {missing[0]!r}: it has {', '.join(images)}")
-    return found
+    return frames_by_camera

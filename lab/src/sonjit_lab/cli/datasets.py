@@ -51,7 +51,7 @@ def list_command(
         names = ("name", "title", "splits", "kinds", "licence", "where", "needs", "options")
         rows = [{name: getattr(entry, name) for name in names} for entry in entries]
         there = [{"there": _exists(entry, root)} if root else {} for entry in entries]
-        sys.stdout.write(json_from([row | own for row, own in zip(rows, there, strict=True)], 2) + "\n")
+        sys.stdout.write(json_from([row | presence for row, presence in zip(rows, there, strict=True)], 2) + "\n")
         return
     headings = ("name", "contains", "exists") if root else ("name", "splits", "contains", "licence", "needs", "source")
     lines: list[tuple[str, ...]] = []
@@ -109,8 +109,13 @@ def _notes(dataset: datasets.Dataset, good: Sequence[int]) -> Iterator[str]:
             except InputError as error:
                 yield str(error)
         if sample.camera is not None:
-            own = sample.view or sample.dataset, np.asarray(sample.camera.K, np.float64), sample.width, sample.height
-            yield from redundant_facts.intrinsics_notes([own])
+            intrinsics = (
+                sample.view or sample.dataset,
+                np.asarray(sample.camera.K, np.float64),
+                sample.width,
+                sample.height,
+            )
+            yield from redundant_facts.intrinsics_notes([intrinsics])
 
 
 @app.command
@@ -221,9 +226,9 @@ def split_command(
     except ValueError:
         raise InputError(f"--parts {parts}: give name=share, such as train=0.8,test=0.2") from None
     dataset = _open(name, root, split, option, limit)
-    found = datasets.split_dataset(dataset, shares, seed=seed)
+    splits = datasets.split_dataset(dataset, shares, seed=seed)
     record: dict[str, object] = {"dataset": name, "split": dataset.split, "seed": seed}
-    for part in found.values():
+    for part in splits.values():
         chosen = dataset.subset(part.indices.tolist())
         convert_dataset(chosen, out / f"{part.name}.json")
         ids = [sample.id for sample in chosen]

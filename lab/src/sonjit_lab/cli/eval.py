@@ -193,10 +193,10 @@ def card(
 
 def _maps(records: Sequence[predictions.EvaluationRecord]) -> dict[str, documents.Plot]:
     """Return class activation maps by the SHA-256 of the evaluated hand networks that are here."""
-    found: dict[str, documents.Plot] = {}
+    plots: dict[str, documents.Plot] = {}
     for record in records:
         file = cards.landmark_file(record)
-        if file is None or (key := file.get("sha256", "")) in found:
+        if file is None or (key := file.get("sha256", "")) in plots:
             continue
         try:
             plot = cards.hand_maps_plot(record)
@@ -206,8 +206,8 @@ def _maps(records: Sequence[predictions.EvaluationRecord]) -> dict[str, document
         if plot is None:
             sys.stderr.write(f"no activation maps of {file['file']}: the evaluated file is not here\n")
         else:
-            found[key] = plot
-    return found
+            plots[key] = plot
+    return plots
 
 
 def compare(

@@ -115,12 +115,12 @@ def train(
             smoke=smoke,
             require_better=require_better,
         )
-        with joined(request) as own:
+        with joined(request) as process_request:
             if grid and process_count() > 1:
                 raise InputError("torchrun shares the batches of one training: start --sweep and --ablation without it")
-            results = {} if grid else run_recipe(own)
-            table = _compare(own, ablation, values, metric or "") if grid else ""
-            change = held_out_change(own.out) if results else None
+            results = {} if grid else run_recipe(process_request)
+            table = _compare(process_request, ablation, values, metric or "") if grid else ""
+            change = held_out_change(process_request.out) if results else None
             sys.stdout.write(table + _in_lines(results, change))
     if require_better and results and not (change and change.is_better):
         raise JobError(f"the training did not make the network better: {change or 'no data were held out'}")

@@ -157,9 +157,9 @@ class Sight(NamedTuple):
 
     def translation(self, points: RealArray, xy_px: RealArray) -> FloatArray:
         """Return the translation (3,) in metres that places points (K, 3) at their pixels (K, 2)."""
-        found = cameras.translation_to_view(points, xy_px, self.camera)
-        if found is not None:
-            return found
+        translation = cameras.translation_to_view(points, xy_px, self.camera)
+        if translation is not None:
+            return translation
         scale, offset = weak_view(points, xy_px)  # no perspective fits: place the shape at the distance of its size
         x, y = (np.array(offset) - self.camera[2:]) / scale
         return np.array([x, y, (self.camera.fx + self.camera.fy) / 2 / scale])

@@ -125,9 +125,9 @@ def _json_lines(source: Source, model: MeshModel, frames: list[tuple[int, float 
     yield "\n]}\n"
 
 
-def _write(path: str, parts: Iterable[str | bytes]) -> None:
+def _write(path: str, chunks: Iterable[str | bytes]) -> None:
     with atomic_file(Path(path)) as draft, draft.open("wb") as file:
-        for part in parts:
+        for part in chunks:
             file.write(part if isinstance(part, bytes) else part.encode("utf-8", "surrogateescape"))
 
 
@@ -257,8 +257,8 @@ class MeshWorker(Worker[Frame]):
 
     def process(self, frame: SourceFrame) -> Frame:
         """Find the hands in an image and give them to the model."""
-        found = self._detector.detect(frame.rgb, time=frame.time)
-        result = Frame.from_results(frame.index, frame.time, found, self._source.frame_source(frame.index))
+        hands = self._detector.detect(frame.rgb, time=frame.time)
+        result = Frame.from_results(frame.index, frame.time, hands, self._source.frame_source(frame.index))
         if self._lifter is not None:
             lifted = self._lifter.lift(frame.rgb, result.hands)
             before = (hand for hand in lifted if (hand.keypoints_3d[:, 2] > 0).all())  # false for NaN

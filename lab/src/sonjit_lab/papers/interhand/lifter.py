@@ -213,12 +213,12 @@ class Lifter:
         crops = image_crops(rgb, areas, space.size_px).to(self._device)
         with modes.eval_mode(self._internet):
             hands_2d = two_hands_from_outputs(self._internet(crops), to_image, space)
-        found = np.array([[side in pair for side in SIDES] for pair in pairs])  # (B, 2)
-        own_mm = np.full(found.shape, np.nan)
-        own_mm[found] = self._own_depths_mm(
+        is_present = np.array([[side in pair for side in SIDES] for pair in pairs])  # (B, 2)
+        own_mm = np.full(is_present.shape, np.nan)
+        own_mm[is_present] = self._own_depths_mm(
             rgb, [hands[pair[side]] for pair in pairs for side in SIDES if side in pair], camera
         )
-        hands_2d = hands_2d._replace(present=hands_2d.present & found)
+        hands_2d = hands_2d._replace(present=hands_2d.present & is_present)
         layout = self._internet.layout
         joints = joints_in_camera(hands_2d, apply_relative_depth(own_mm, hands_2d), layout, camera) / _MM
         lifted = list(hands)
