@@ -25,8 +25,8 @@ _MAX_STEPS = 40  # of a jackknife fit; few keep poorly observed directions near 
 _MAD_TO_STD = 1.4826  # standard deviation of normal errors whose median magnitude is 1
 _BAD_FIT_PX, _BAD_FIT_RATIO = 0.5, 2.0  # RMS error that exceeds both, the latter in medians over cameras, is reported
 _MAX_DESIGN_EFFECT, _LATE_RATIO = 2.0, 2.0
-"""Design effect above which each camera's images are also fitted alone, and the factor by which those errors must be
-smaller for the images of a frame set to count as taken at different times."""
+"""Design effect above which each camera's images are also fitted separately, and the factor by which those errors must
+be smaller for the images of a frame set to count as taken at different times."""
 _MIN_TILT_DEG = 20.0  # tilt of a board to which one image must come, so that it determines the lens
 _MAX_FOCAL_ERROR = 0.02  # relative standard error of a focal length above which it is reported
 

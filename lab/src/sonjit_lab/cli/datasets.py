@@ -1,4 +1,4 @@
-"""`sonjit datasets`: which data sets are known, whether one is whole, a sheet of its samples, and other forms of it."""
+"""`sonjit datasets`: list data sets, check that one is complete, draw a sheet of its samples, and convert it."""
 
 import re
 import sys
