@@ -194,9 +194,13 @@ class GestureClassifier:
             if name in weights
         )
         self._shape = self._shapes_of(weights["shape"])
-        own = {name.removeprefix(WITH_IMAGE): value for name, value in weights.items() if name.startswith(WITH_IMAGE)}
-        self._with_image = (_layers(own, 4), self._shapes_of(own["shape"])) if own else None
-        self._calibration = tuple(np.asarray(own.get("calibration", (1, 1)), np.float32).tolist())
+        image_weights = {
+            name.removeprefix(WITH_IMAGE): value for name, value in weights.items() if name.startswith(WITH_IMAGE)
+        }
+        self._with_image = (
+            (_layers(image_weights, 4), self._shapes_of(image_weights["shape"])) if image_weights else None
+        )
+        self._calibration = tuple(np.asarray(image_weights.get("calibration", (1, 1)), np.float32).tolist())
 
     def _shapes_of(self, poses: RealArray) -> Float32Array:
         """Return a (P, S) matrix with 1 for the shape of each pose. Raise ValueError for other poses than (P,)."""

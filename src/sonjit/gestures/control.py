@@ -169,27 +169,27 @@ class MidiMessage(NamedTuple):
     @classmethod
     def of(cls, target: str) -> Self | None:
         """Read a target; None if it is invalid."""
-        found = re.fullmatch(r"(.+)/(\d{1,2})/(?:(control|note)/(\d{1,3})|(pitch))", target, re.ASCII)
-        if found is None or not 1 <= int(found[2]) <= 16 or int(found[4] or 0) > 127:
+        match = re.fullmatch(r"(.+)/(\d{1,2})/(?:(control|note)/(\d{1,3})|(pitch))", target, re.ASCII)
+        if match is None or not 1 <= int(match[2]) <= 16 or int(match[4] or 0) > 127:
             return None
-        return cls(found[1], int(found[2]) - 1, found[3] or found[5], int(found[4] or 0))
+        return cls(match[1], int(match[2]) - 1, match[3] or match[5], int(match[4] or 0))
 
 
 def _check_target(action: str, target: object, *, is_measure: bool) -> None:
     """Check the target of an action."""
     text = target if isinstance(target, str) else ""
     try:
-        parts = urlsplit(text if action in _SCHEMES else f"osc://{text}")
-        has_host = bool(parts.hostname) and (parts.port is None or parts.port > 0)
-        has_port = has_host and bool(parts.port) and len(parts.path) > 1
+        address = urlsplit(text if action in _SCHEMES else f"osc://{text}")
+        has_host = bool(address.hostname) and (address.port is None or address.port > 0)
+        has_port = has_host and bool(address.port) and len(address.path) > 1
     except ValueError:
         has_host = has_port = False
-        parts = urlsplit("")
+        address = urlsplit("")
     message = MidiMessage.of(text) if action == "midi" else None
     fits = {
         "osc": has_port and text.isascii() and not set(text) & set(" #*,?{}"),
-        "post": has_host and parts.scheme in _SCHEMES["post"],
-        "websocket": has_host and parts.scheme in _SCHEMES["websocket"],
+        "post": has_host and address.scheme in _SCHEMES["post"],
+        "websocket": has_host and address.scheme in _SCHEMES["websocket"],
         "mqtt": has_port and not set(text) & set("#+?@"),
         "midi": message is not None and not (is_measure and message.kind == "note"),
         "key": all(text.split("+")),

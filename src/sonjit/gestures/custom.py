@@ -285,7 +285,7 @@ def load_recording(path: Path) -> GestureRecording | MotionRecording:
 def _held(key: tuple[int, Handedness], seen: Sequence[tuple[float, Gesture]]) -> GestureSegment:
     """Return the static gesture that a hand made at some times."""
     (start_s, gesture), (end_s, _) = seen[0], seen[-1]
-    score = float(np.mean([each.score for _, each in seen]))
+    score = float(np.mean([observed.score for _, observed in seen]))
     return GestureSegment(gesture.name, start_s, end_s, score, *key, moving=False)
 
 
@@ -297,13 +297,13 @@ def segments_of(frames: Iterable[Frame], gestures: LearnedGestures | None = None
     spotter = MotionSpotter(gestures.motions if gestures else CustomMotions.learn([]))
     smoother = classifier.GestureSmoother(classify=gestures)
     current: dict[tuple[int, Handedness], list[tuple[float, Gesture]]] = {}
-    found: list[GestureSegment] = []
+    segments: list[GestureSegment] = []
     time_s = 0.0
     for frame in frames:
         if frame.time is None:
             raise InputError("segments require a video or camera: images have no time")
         hands, time_s = hands_of(frame), max(time_s, frame.time)  # a damaged video's times may step back
-        found += spotter(hands, time_s)
+        segments += spotter(hands, time_s)
         visible: set[tuple[int, Handedness]] = set()
         for hand, steady in zip(hands, smoother(hands, time_s), strict=True):
             assert hand.id is not None
@@ -312,20 +312,22 @@ def segments_of(frames: Iterable[Frame], gestures: LearnedGestures | None = None
                 continue
             visible.add(key)
             if key in current and current[key][0][1].name != steady.name:
-                found.append(_held(key, current.pop(key)))
+                segments.append(_held(key, current.pop(key)))
             current.setdefault(key, []).append((time_s, steady))
         for key in current.keys() - visible:
-            found.append(_held(key, current.pop(key)))
-    found += [_held(*item) for item in current.items()] + spotter.finish()
+            segments.append(_held(key, current.pop(key)))
+    segments += [_held(*item) for item in current.items()] + spotter.finish()
     return sorted(
-        (item for item in found if item.end - item.start >= _MIN_DURATION_S), key=lambda item: (item.start, item.end)
+        (item for item in segments if item.end - item.start >= _MIN_DURATION_S), key=lambda item: (item.start, item.end)
     )
 
 
 def hands_of(frame: Frame) -> list[Hand]:
     """Return the hands of a frame, including those of people, which have the id of their person."""
-    own = [item for person in frame.people for item in (person.left_hand, person.right_hand) if item is not None]
-    return [*frame.hands, *own]
+    hands_of_people = [
+        item for person in frame.people for item in (person.left_hand, person.right_hand) if item is not None
+    ]
+    return [*frame.hands, *hands_of_people]
 
 
 def confusions(recordings: Sequence[GestureRecording | MotionRecording]) -> list[tuple[tuple[str, ...], IntArray]]:

@@ -243,16 +243,16 @@ class MotionSpotter:
                 (hand.id, hand.handedness), _HandSearch(self._motions, (hand.id, hand.handedness))
             )
             search.follow(hand, time_s)
-        found = [item for search in self._searches.values() if (item := search.classify(time_s)) is not None]
+        motions = [item for search in self._searches.values() if (item := search.classify(time_s)) is not None]
         for key in [key for key, search in self._searches.items() if time_s - search.path.time_s > self._forget_s]:
             del self._searches[key]
-        return found
+        return motions
 
     def finish(self) -> list[GestureSegment]:
         """Return the motions that ended just before the end of the video."""
-        found = [search.classify(math.inf) for search in self._searches.values()]
+        motions = [search.classify(math.inf) for search in self._searches.values()]
         self.reset()
-        return [item for item in found if item is not None]
+        return [item for item in motions if item is not None]
 
 
 class _Step(NamedTuple):
@@ -374,17 +374,17 @@ class _HandSearch:
             least = 1.0 if self._best is None else self._best[0]
             if share < min(1.0, least + _AS_WELL):
                 name, start_s = self._motions.names[self._motions.motion[best]], float(starts[best])
-                found = GestureSegment(name, start_s, step.end_s, 1 - share / 2, *self._hand, moving=True)
-                self._best = min(share, least), found
+                segment = GestureSegment(name, start_s, step.end_s, 1 - share / 2, *self._hand, moving=True)
+                self._best = min(share, least), segment
 
     def classify(self, time_s: float) -> GestureSegment | None:
         """Return the best match once it has not improved for a while."""
         if self._best is None or time_s - self._best[1].end < _SETTLE_S:
             return None
-        found = self._best[1]
+        segment = self._best[1]
         self._best = None
         self._warping.reset()  # the next motion begins later
-        return found
+        return segment
 
 
 def _ways(steps: NDArray[Any], lengths: NDArray[Any], path: Path) -> tuple[NDArray[np.float16], ...]:

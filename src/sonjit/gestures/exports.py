@@ -146,18 +146,18 @@ def _parts(frame: Frame, places: Mapping[str, dict[int, int]]) -> Iterator[tuple
     The n-th left and the n-th right hand, face and body stand for one person where no person joins them. `places` keeps
     the numbers of track IDs, so that the number of a person who left is not used again.
     """
-    found: defaultdict[str, list[tuple[int, Instance]]] = defaultdict(list)
+    instances_by_component: defaultdict[str, list[tuple[int, Instance]]] = defaultdict(list)
     for number, part in frame.instances():
         component = _POINTS.get(part.skeleton.name)
         if component == "HAND":
             component = f"{getattr(part, 'handedness', 'Right').upper()}_HAND"
         if component is not None and part.keypoints.shape[1] == 3:
-            found[component].append((number, part))
+            instances_by_component[component].append((number, part))
     numbers = _numbers([person.body.id for person in frame.people], places["people"])
-    for component, parts in found.items():
-        own = _numbers([part.id for _, part in parts], places[component]) if not frame.people else []
+    for component, parts in instances_by_component.items():
+        row_numbers = _numbers([part.id for _, part in parts], places[component]) if not frame.people else []
         for row, (number, part) in enumerate(parts):
-            yield component, numbers[number] if frame.people else own[row], part.skeleton, part
+            yield component, numbers[number] if frame.people else row_numbers[row], part.skeleton, part
 
 
 def _numbers(ids: Sequence[int | None], places: dict[int, int]) -> list[int]:

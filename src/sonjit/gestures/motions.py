@@ -113,11 +113,11 @@ class HandPair:
         self._clap: complex | None = None
         self._recent: deque[tuple[float, float, float]] = deque()  # time, distance, speed
 
-    def __call__(self, one: HandTrack, other: HandTrack) -> Iterator[Step]:
-        self._start, distance = one.palm, one.distance_to(other)
-        if one.pinch.is_active and other.pinch.is_active:
+    def __call__(self, hand: HandTrack, other: HandTrack) -> Iterator[Step]:
+        self._start, distance = hand.palm, hand.distance_to(other)
+        if hand.pinch.is_active and other.pinch.is_active:
             is_new = self._zoom is None
-            self._zoom = self._zoom or (one.palm, max(distance, self.LEAST_APART))
+            self._zoom = self._zoom or (hand.palm, max(distance, self.LEAST_APART))
             self._distance = distance
             yield self._zoom_step("begin" if is_new else "progress")
         elif self._zoom is not None:
@@ -125,16 +125,16 @@ class HandPair:
             self._zoom = None
         self._distance = distance
         recent = self._recent
-        while recent and one.time_s - recent[0][0] > self.WITHIN_S:
+        while recent and hand.time_s - recent[0][0] > self.WITHIN_S:
             recent.popleft()
-        before = (both[:2] for both in reversed(recent) if one.time_s - both[0] >= self.BEFORE_S)
+        before = (both[:2] for both in reversed(recent) if hand.time_s - both[0] >= self.BEFORE_S)
         then_s, then = next(before, (-math.inf, 0.0))
-        recent.append((one.time_s, distance, (then - distance) / (one.time_s - then_s)))
+        recent.append((hand.time_s, distance, (then - distance) / (hand.time_s - then_s)))
         if self._clap is not None and distance > self.PART:
             yield self._clap_step("end")
             self._clap = None
         elif self._clap is None and distance <= self.NEAR and self._is_fast():
-            self._clap = one.palm
+            self._clap = hand.palm
             yield self._clap_step("begin")
 
     def stop(self) -> Iterator[Step]:
@@ -215,8 +215,8 @@ class MotionRecognizer:
         for key in [key for key, item in self._tracks.items() if time_s - item.time_s > self._forget_s]:
             track = self._tracks.pop(key)
             events += [_event(key, time_s, track, item) for item in track.stop()]
-        found = [] if self._spotter is None else self._spotter(hands, time_s)
-        return events + [_custom_event(item, time_s) for item in found]
+        motions = [] if self._spotter is None else self._spotter(hands, time_s)
+        return events + [_custom_event(item, time_s) for item in motions]
 
     def finish(self) -> list[MotionEvent]:
         """End all hands at the end of a video and return the events."""
@@ -224,8 +224,8 @@ class MotionRecognizer:
         if self._pair is not None:
             first, _, pair = self._pair
             lost += [_event(first, self._time_s, self._tracks[first], item) for item in pair.stop()]
-        found = [] if self._spotter is None else self._spotter.finish()
-        events = lost + [_custom_event(item, self._time_s) for item in found]
+        motions = [] if self._spotter is None else self._spotter.finish()
+        events = lost + [_custom_event(item, self._time_s) for item in motions]
         self.reset()
         return events
 
@@ -255,5 +255,5 @@ def _event(key: _Key, time_s: float, track: HandTrack, step: Step) -> MotionEven
     return MotionEvent(step.name, step.phase, *key, time_s, step.strength, offset, step.rounds)
 
 
-def _custom_event(found: custom_motions.GestureSegment, time_s: float) -> MotionEvent:
-    return MotionEvent(found.name, "end", found.id, found.handedness, time_s, found.score, (0.0, 0.0), 0.0)
+def _custom_event(segment: custom_motions.GestureSegment, time_s: float) -> MotionEvent:
+    return MotionEvent(segment.name, "end", segment.id, segment.handedness, time_s, segment.score, (0.0, 0.0), 0.0)

@@ -228,13 +228,13 @@ def _values(frame: Frame, *, measures: bool) -> Extras:
 
 def _types(values: Iterable[Mapping[str, float | str | None]]) -> dict[str, ColumnType]:
     """Return the additional columns and their types. A column of integers and other numbers has numbers."""
-    found: dict[str, set[ColumnType]] = {}
+    kinds_by_name: dict[str, set[ColumnType]] = {}
     for mapping in values:
         for name, value in mapping.items():
-            kinds = found.setdefault(name, set())
+            kinds = kinds_by_name.setdefault(name, set())
             if value is not None:
                 kinds.add(str if isinstance(value, str) else int if isinstance(value, int) else float)
-    return {name: str if str in kinds else int if kinds == {int} else float for name, kinds in found.items()}
+    return {name: str if str in kinds else int if kinds == {int} else float for name, kinds in kinds_by_name.items()}
 
 
 def _named(made: Sequence[Sequence[Row]]) -> list[list[Row]]:
@@ -253,18 +253,18 @@ def to_supervision(frame: Frame, form: Literal["keypoints", "detections"]) -> An
     with optional_import("to_supervision", "supervision"):
         sv: Any = importlib.import_module("supervision")
     is_points = form == "keypoints"
-    found = Results[Result](frame.all_results() if is_points else (part for _, part in frame.instances()))
+    results = Results[Result](frame.all_results() if is_points else (part for _, part in frame.instances()))
     kind = sv.KeyPoints if is_points else sv.Detections
-    if not found:
+    if not results:
         return kind.empty()
-    titles = np.array([result.title for result in found])
+    titles = np.array([result.title for result in results])
     classes = np.unique(titles, return_inverse=True)[1]
-    tracks = None if NO_ID in found.ids else found.ids
+    tracks = None if NO_ID in results.ids else results.ids
     data = {"class_name": titles}
     if not is_points:
-        return kind(found.boxes, confidence=found.scores, class_id=classes, tracker_id=tracks, data=data)
-    visible = [getattr(getattr(result, "body", result), "visibility", None) for result in found]
+        return kind(results.boxes, confidence=results.scores, class_id=classes, tracker_id=tracks, data=data)
+    visible = [getattr(getattr(result, "body", result), "visibility", None) for result in results]
     certain = None if any(values is None for values in visible) else np.array(visible, np.float32)
     if tracks is not None:
         data["tracker_id"] = tracks
-    return kind(found.xy, classes, certain, found.scores, data=data)
+    return kind(results.xy, classes, certain, results.scores, data=data)

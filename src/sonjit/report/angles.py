@@ -68,8 +68,8 @@ def lifted_points(keypoints_px: RealArray, keypoints_m: RealArray) -> FloatArray
         keypoints_m: World keypoints (N, 33, 3) in metres. NaN is unknown.
     """
     pixels, world = (np.asarray(points, np.float64) for points in (keypoints_px[..., :2], keypoints_m))
-    known = np.isfinite(world).all(-1) & np.isfinite(pixels).all(-1)
-    chosen = known & np.isin(np.arange(33), _LIMBS)
+    finite = np.isfinite(world).all(-1) & np.isfinite(pixels).all(-1)
+    chosen = finite & np.isin(np.arange(33), _LIMBS)
     spread_px, spread_m = (_spread(points, chosen) for points in (pixels, world[..., :2]))
     with np.errstate(invalid="ignore", divide="ignore"):
         scale = np.where(spread_px > 0, spread_m / spread_px, np.nan)
@@ -206,9 +206,11 @@ def exchanged_sides(points: RealArray) -> BoolArray:
         seen = np.isfinite(frame).all(-1)
         centred = frame - frame[seen].mean(0) if seen.any() else frame
         here, there = centred[_LIMBS], centred[_EXCHANGED][_LIMBS]
-        known = np.isfinite(np.stack([previous, here, there])).all((0, -1))
-        if known.any():
-            distances = [np.linalg.norm(each[known] - previous[known], axis=-1).sum() for each in (here, there)]
+        finite = np.isfinite(np.stack([previous, here, there])).all((0, -1))
+        if finite.any():
+            distances = [
+                np.linalg.norm(candidate[finite] - previous[finite], axis=-1).sum() for candidate in (here, there)
+            ]
             exchanged[index] = distances[1] < distances[0]
         chosen = there if exchanged[index] else here
         previous = np.where(np.isfinite(chosen), chosen, previous)
@@ -240,19 +242,19 @@ def filtered(values: RealArray, rate_hz: float | FloatArray) -> FloatArray:
     result = np.asarray(values, np.float64).copy()
     rates = np.broadcast_to(np.asarray(rate_hz, np.float64), result.shape)
     clock = np.cumsum(1 / rates) - 1 / rates[:1]
-    known = np.isfinite(result)
-    for begin, end in runs(~known):
+    finite = np.isfinite(result)
+    for begin, end in runs(~finite):
         if begin and end < len(result) and (1 / rates[begin:end]).sum() <= MAX_GAP_S + 1e-9:
             result[begin:end] = np.interp(clock[begin:end], clock[[begin - 1, end]], result[[begin - 1, end]])
     halves = np.array([round(_MEDIAN_S * rate / 2) for rate in rates.tolist()], np.intp)  # as half a window
     for begin, end in runs(np.isfinite(result)):
-        own = slice(begin, end)
+        segment = slice(begin, end)
         medians = np.full(end - begin, np.nan)
-        for half in np.unique(halves[own]).tolist():
-            padded = np.pad(result[own], half, mode="edge")
+        for half in np.unique(halves[segment]).tolist():
+            padded = np.pad(result[segment], half, mode="edge")
             median = np.median(np.lib.stride_tricks.sliding_window_view(padded, 2 * half + 1), axis=-1)
-            medians = np.where((halves[own] == half) & (end - begin > half), median, medians)
-        result[own] = _smoothed(medians, clock[own], rates[own])
+            medians = np.where((halves[segment] == half) & (end - begin > half), median, medians)
+        result[segment] = _smoothed(medians, clock[segment], rates[segment])
     return result
 
 
@@ -303,8 +305,8 @@ def tilts_deg(points: RealArray) -> FloatArray:
     tilts: list[FloatArray] = []
     for pairs in [*columns, [*_TRUNK], [*_TRUNK]]:
         bones = [points[:, _SKELETON.index(end)] - points[:, _SKELETON.index(begin)] for begin, end in pairs]
-        each = [np.degrees(np.arctan2(abs(bone[:, 2]), np.linalg.norm(bone[:, :2], axis=-1))) for bone in bones]
-        tilts.append(np.maximum(*each))
+        bone_tilts = [np.degrees(np.arctan2(abs(bone[:, 2]), np.linalg.norm(bone[:, :2], axis=-1))) for bone in bones]
+        tilts.append(np.maximum(*bone_tilts))
     return np.stack(tilts, axis=-1)
 
 

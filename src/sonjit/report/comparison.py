@@ -43,8 +43,8 @@ def earlier_report(path: Path) -> Earlier:
         InputError: The file cannot be read, or is no page of a report.
     """
     try:
-        found = _FOUND.search(path.read_text("utf-8"))
-        content = json.loads(found[1]) if found else {}
+        match = _FOUND.search(path.read_text("utf-8"))
+        content = json.loads(match[1]) if match else {}
         ranges = {str(name): float(value) for name, value in content["ranges_deg"].items()}
         earlier = Earlier(str(content["title"]), str(content["model"]), ranges)
     except OSError as error:

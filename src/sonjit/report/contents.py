@@ -157,16 +157,16 @@ def _warning(recording: Recording) -> str:
 
 def _first_screen(recording: Recording, pictures: Sequence[tuple[str, Image]]) -> list[Block]:
     """Return the pictures next to the curve of the angle of the headline."""
-    parts: list[Plot | docs.Image] = [docs.Image(_as_address(rgb), caption) for caption, rgb in pictures]
+    figures: list[Plot | docs.Image] = [docs.Image(_as_address(rgb), caption) for caption, rgb in pictures]
     name = recording.main_angle
     if name is not None:
         joint = errors.joint_of(name)
         bends = recording.bends.get(joint, [])
         lowest = [(bend.deepest, *bend.lowest[bend.deepest]) for bend in bends]
-        points = [(time, recording.in_convention(value, each)) for each, value, time in lowest]
+        points = [(time, recording.in_convention(value, angle)) for angle, value, time in lowest]
         bands = [(bend.begin_s, bend.end_s) for bend in bends]
-        parts.append(_curve(recording, joint, _LEAD_SIZE, bands=bands, points=points))
-    return [Columns(tuple(parts))] if parts else []
+        figures.append(_curve(recording, joint, _LEAD_SIZE, bands=bands, points=points))
+    return [Columns(tuple(figures))] if figures else []
 
 
 def _as_address(rgb: Image) -> str:
@@ -206,8 +206,8 @@ def axis_ends(recording: Recording, joint: str) -> tuple[float, float]:
     """Return the ends in degrees of the axis that the joints of one kind share."""
     kind = next(joints for joints in _AXIS_KINDS if joint in joints)
     curves = [values for name, sides in recording.plots.items() if name in kind for values in sides.values()]
-    known = np.concatenate([values[np.isfinite(values)] for values in curves])
-    low, high = float(known.min()), float(known.max())
+    finite_values = np.concatenate([values[np.isfinite(values)] for values in curves])
+    low, high = float(finite_values.min()), float(finite_values.max())
     missing = max(_MIN_AXIS_DEG - (high - low), 0.0) / 2
     return (
         _AXIS_STEP_DEG * math.floor((low - missing) / _AXIS_STEP_DEG),
@@ -267,10 +267,13 @@ def _together(recordings: Sequence[Recording]) -> list[Block]:
     """Return the angle of the first headline in all recordings, and the ranges of each compared with the first."""
     first = recordings[0]
     blocks: list[Block] = [Heading(first.text("Compared"))]
-    name = next((each.main_angle for each in recordings if each.main_angle is not None), None)
+    name = next((recording.main_angle for recording in recordings if recording.main_angle is not None), None)
     if name is not None:
-        shown = [each for each in recordings if np.isfinite(each.angles[name]).any()]
-        lines = [Line(_subject(each), _from_first_bend(each, name), each.shown(name).tolist()) for each in shown]
+        shown = [recording for recording in recordings if np.isfinite(recording.angles[name]).any()]
+        lines = [
+            Line(_subject(recording), _from_first_bend(recording, name), recording.shown(name).tolist())
+            for recording in shown
+        ]
         alt = first.text("{angle} in degrees", angle=first.name_of(name))
         title = first.text("seconds from the first repetition")
         drawn = docs.lines_svg(lines, title, alt, straight=True, gaps=True, ends=_joint_ends(shown, name))
@@ -291,7 +294,7 @@ def _from_first_bend(recording: Recording, name: str) -> list[float]:
 
 
 def _joint_ends(recordings: Sequence[Recording], name: str) -> tuple[float, float]:
-    ends = [axis_ends(each, errors.joint_of(name)) for each in recordings]
+    ends = [axis_ends(recording, errors.joint_of(name)) for recording in recordings]
     return min(low for low, _ in ends), max(high for _, high in ends)
 
 

@@ -19,5 +19,5 @@ def report_detector(
     same ranges of motion.
     """
     options = make_options(find_kind(kind), {"model": model, "max_instances": max_instances, "smoothing": "none"})
-    own = cast("BodyOptions", options.for_input("video"))
-    return detector_from(replace(own, averages_mirrored=averaged))
+    video_options = cast("BodyOptions", options.for_input("video"))
+    return detector_from(replace(video_options, averages_mirrored=averaged))

@@ -154,8 +154,8 @@ def number(value: float | None, digits: int = 2) -> str:
 
 def markdown_from(title: str, blocks: Sequence[Block], front: str = "") -> str:
     """Return the document as Markdown. Plots are separate files."""
-    parts = [front, f"# {title}", *map(markdown_of, blocks)]
-    return "\n\n".join(part for part in parts if part) + "\n"
+    sections = [front, f"# {title}", *map(markdown_of, blocks)]
+    return "\n\n".join(part for part in sections if part) + "\n"
 
 
 def markdown_of(block: Block) -> str:
@@ -169,8 +169,8 @@ def markdown_of(block: Block) -> str:
             return f"**{text}**"
         case Note(text):
             return text
-        case Columns(parts):
-            return "\n\n".join(map(markdown_of, parts))
+        case Columns(figures):
+            return "\n\n".join(map(markdown_of, figures))
         case BulletList(items):
             return "\n".join(f"* {item}" for item in items)
         case Table(headings, rows, text_columns):
@@ -205,8 +205,8 @@ def _html(block: Block) -> str:
             return f'<p class="lead">{escape(text)}</p>'
         case Note():
             return _markdown_parser().render(markdown_of(block)).replace("<p>", '<p class="note">')
-        case Columns(parts):
-            return f'<div class="columns">{"".join(map(_html, parts))}</div>'
+        case Columns(figures):
+            return f'<div class="columns">{"".join(map(_html, figures))}</div>'
         case Table():
             return f'<div class="wide">{_markdown_parser().render(markdown_of(block))}</div>'
         case _:
@@ -359,16 +359,16 @@ def lines_svg(
         values: dict[bool, list[FloatArray]] = {right: [] for right in axes}
         for index, line in enumerate(lines):
             x, y = _downsample(line)
-            known = np.isfinite(y)
+            finite = np.isfinite(y)
             colour = COLOURS[(index if line.colour is None else line.colour) % len(COLOURS)]
             width, alpha = (1, 0.3) if line.faint else (2, 1)
             label = line.name or None
-            drawn = np.full(len(x), True) if gaps else known
+            drawn = np.full(len(x), True) if gaps else finite
             axes[line.right].plot(x[drawn], y[drawn], color=colour, linewidth=width, alpha=alpha, label=label)
-            values[line.right].append(y[known])
-        for right, parts in values.items():
-            found = np.concatenate(parts)
-            low, high = (float(found.min()), float(found.max())) if found.size else (0.0, 1.0)
+            values[line.right].append(y[finite])
+        for right, line_values in values.items():
+            axis_values = np.concatenate(line_values)
+            low, high = (float(axis_values.min()), float(axis_values.max())) if axis_values.size else (0.0, 1.0)
             if low > 0 and not straight and (high > low * 10**_MIN_LOG_DECADES or (logarithmic and not right)):
                 axes[right].set_yscale("log")
                 for set_formatter in (axes[right].yaxis.set_major_formatter, axes[right].yaxis.set_minor_formatter):
@@ -398,9 +398,9 @@ def smooth_values(values: Sequence[float]) -> list[float]:
     """
     half = len(values) // 40
     array = np.asarray(values, np.float64)
-    known = np.isfinite(array)
-    total = np.cumsum(np.concatenate([[0.0], np.where(known, array, 0.0)]))
-    count = np.cumsum(np.concatenate([[0], known]))
+    finite = np.isfinite(array)
+    total = np.cumsum(np.concatenate([[0.0], np.where(finite, array, 0.0)]))
+    count = np.cumsum(np.concatenate([[0], finite]))
     index = np.arange(len(array))
     first, last = np.maximum(index - half, 0), np.minimum(index + half + 1, len(array))
     with np.errstate(invalid="ignore"):

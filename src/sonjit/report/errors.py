@@ -70,8 +70,8 @@ def difference_error_deg(joint: str, *models: str) -> float:
 
     It is the larger one if two models measured the ranges, and NaN if it is not measured.
     """
-    found = [_content()["models"][model].get(joint, {}).get("difference_percentile_95") for model in models]
-    return math.nan if None in found else float(max(found))
+    errors_deg = [_content()["models"][model].get(joint, {}).get("difference_percentile_95") for model in models]
+    return math.nan if None in errors_deg else float(max(errors_deg))
 
 
 def models() -> list[str]:

@@ -106,12 +106,13 @@ class Gait:
             "stance right": (self.stance("right"), "% of the stride", 0),
             "speed": (self.speed_m_s, "m/s", 2),
         }
-        known = _errors()
+        errors_by_name = _errors()
         return [
             (
                 translated(language, name),
                 _with_unit(f"{value:.{digits}f}", unit, language),
-                _with_unit(_error(known.get(name), digits), unit, language) or translated(language, "not known"),
+                _with_unit(_error(errors_by_name.get(name), digits), unit, language)
+                or translated(language, "not known"),
             )
             for name, (value, unit, digits) in values.items()
             if math.isfinite(value) and (self.compares_feet or name not in _OF_FEET)
@@ -161,8 +162,8 @@ def find_gait(
 
 def _advance(hips_x: FloatArray, times: FloatArray, gait: Gait) -> float:
     """Return the median distance in pixels by which a step moves the hips (N,), seen at times (N,)."""
-    known = np.isfinite(hips_x)
-    ends = [np.interp((time - duration, time), times[known], hips_x[known]) for _, time, duration in gait.steps]
+    finite = np.isfinite(hips_x)
+    ends = [np.interp((time - duration, time), times[finite], hips_x[finite]) for _, time, duration in gait.steps]
     return abs(float(np.median(np.diff(ends))))
 
 
@@ -176,26 +177,26 @@ def _direction(pixels: FloatArray) -> float:
 def _peaks(values: FloatArray, rate_hz: float | FloatArray, prominence: float) -> list[int]:
     """Return the indices of maxima of values (N,) that stand out by a prominence on both sides. NaN is unknown."""
     rates = np.broadcast_to(np.asarray(rate_hz, np.float64), values.shape).tolist()
-    found: list[int] = []
+    peaks: list[int] = []
     for k in np.flatnonzero(np.isfinite(values)).tolist():
         if not 0 < k < len(values) - 1 or not np.isfinite(values[[k - 1, k + 1]]).all():
             continue
         reach = max(1, round(_MIN_STEP_S * rates[k]))
         near = values[max(k - reach, 0) : k + reach + 1]
-        if values[k] < np.max(near[np.isfinite(near)]) or (found and k - found[-1] < reach):
+        if values[k] < np.max(near[np.isfinite(near)]) or (peaks and k - peaks[-1] < reach):
             continue
         window = round(_MAX_STEP_S * rates[k])
         sides = values[max(k - window, 0) : k], values[k + 1 : k + 1 + window]
         if all(np.isfinite(side).any() and values[k] - np.nanmin(side) >= prominence for side in sides):
-            found.append(k)
-    return found
+            peaks.append(k)
+    return peaks
 
 
 def _metres_per_px(pixels: FloatArray, height_m: float) -> float:
     """Return the size of a pixel in metres at a person of this height, of keypoints (N, 33, 2) in pixels."""
     eyes, lower = _mean_known(pixels[:, _EYES])[:, 1], np.fmax(*pixels[:, _HEELS, 1].T)
-    known = np.isfinite(lower - eyes)
-    return height_m * _EYES_OF_HEIGHT / float(np.median((lower - eyes)[known])) if known.any() else math.nan
+    finite = np.isfinite(lower - eyes)
+    return height_m * _EYES_OF_HEIGHT / float(np.median((lower - eyes)[finite])) if finite.any() else math.nan
 
 
 def _speed_px_s(hips: FloatArray, times: FloatArray, gait: Gait) -> float:
@@ -209,9 +210,9 @@ def _speed_px_s(hips: FloatArray, times: FloatArray, gait: Gait) -> float:
 
 def _mean_known(values: FloatArray) -> FloatArray:
     """Return the mean (N, 2) of the known points among points (N, K, 2), NaN if there is none."""
-    known = np.isfinite(values)
-    total = np.where(known, values, 0.0).sum(1)
-    return np.where(known.any(1), total / np.maximum(known.sum(1), 1), np.nan)
+    finite = np.isfinite(values)
+    total = np.where(finite, values, 0.0).sum(1)
+    return np.where(finite.any(1), total / np.maximum(finite.sum(1), 1), np.nan)
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -62,8 +62,8 @@ def write_report(
         with open_source(drawing) as source:
             for frame in source:
                 if (moment := moments.get(frame.index)) is not None:
-                    own = pictures.only(moment.frame, recording.person)
-                    shown.append((moment.caption, pictures.picture(frame.rgb.copy(), own, moment)))
+                    person_frame = pictures.only(moment.frame, recording.person)
+                    shown.append((moment.caption, pictures.picture(frame.rgb.copy(), person_frame, moment)))
     mark = "" if anonymise == "none" else anonymise
     labels = Labels(day=date.today().isoformat(), note=recording.text(_PLAIN))
     write_page(path, [recording], [shown], mark, labels)

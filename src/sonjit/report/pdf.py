@@ -106,8 +106,8 @@ def _draw(pdf: "FPDF", block: Block) -> None:
             _draw_table(pdf, block)
         case Plot() | Image():
             _draw_row(pdf, (block,))
-        case Columns(parts):
-            _draw_row(pdf, parts)
+        case Columns(figures):
+            _draw_row(pdf, figures)
 
 
 def _keep(pdf: "FPDF", height_mm: float) -> None:
@@ -153,18 +153,18 @@ def _words(cell: str, is_text: bool) -> list[str]:
     return [cell[:40]] if is_text else cell.split(" ") or [cell]
 
 
-def _draw_row(pdf: "FPDF", parts: Sequence[Plot | Image]) -> None:
+def _draw_row(pdf: "FPDF", pictures: Sequence[Plot | Image]) -> None:
     """Draw images and plots next to each other, with their captions below."""
-    sizes = [_size_of(part) for part in parts]
-    available = _WIDTH_MM - _GAP_MM * (len(parts) - 1)
+    sizes = [_size_of(part) for part in pictures]
+    available = _WIDTH_MM - _GAP_MM * (len(pictures) - 1)
     widths = [
         available * across / sum(width / height for width, height in sizes) for across in (w / h for w, h in sizes)
     ]
-    height = min(widths[0] * sizes[0][1] / sizes[0][0], _TALLEST_MM if len(parts) > 1 else _TALLEST_ALONE_MM)
+    height = min(widths[0] * sizes[0][1] / sizes[0][0], _TALLEST_MM if len(pictures) > 1 else _TALLEST_ALONE_MM)
     widths = [height * across / down for across, down in sizes]
     _keep(pdf, height + 8)
     left, top = _MARGIN_MM, pdf.get_y() + 1
-    for part, width in zip(parts, widths, strict=True):
+    for part, width in zip(pictures, widths, strict=True):
         data = _svg_for_pdf(part.svg) if isinstance(part, Plot) else _image_bytes(part.path)
         pdf.image(io.BytesIO(data), left, top, width, height, alt_text=part.alt)
         if isinstance(part, Image) or part.captioned:

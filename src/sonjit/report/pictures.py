@@ -37,16 +37,21 @@ def pictures_of(
     with inputs.open_one() as opened:
         for frame in opened:
             if frame.index in wanted:
-                found = next(m.frame for r in recordings for m in r.moments if m.frame.index == frame.index)
-                images[frame.index] = hider.below(frame._replace(time=None), hiding.covered(found)).copy()  # as a still
+                analysed = next(m.frame for r in recordings for m in r.moments if m.frame.index == frame.index)
+                images[frame.index] = hider.below(
+                    frame._replace(time=None), hiding.covered(analysed)
+                ).copy()  # as a still
             if len(images) == len(wanted):
                 break
     return [
         [
-            (moment.caption, picture(draw_frame(images[moment.frame.index], own, labels=False), own, moment))
+            (
+                moment.caption,
+                picture(draw_frame(images[moment.frame.index], person_frame, labels=False), person_frame, moment),
+            )
             for moment in recording.moments
             if moment.frame.index in images
-            for own in (only(moment.frame, recording.person),)
+            for person_frame in (only(moment.frame, recording.person),)
         ]
         for recording in recordings
     ]
@@ -55,7 +60,7 @@ def pictures_of(
 def only(frame: Frame, person: int) -> Frame:
     """Return a frame with one person."""
     bodies = [body for body in frame.bodies if body.id == person]
-    return replace(frame, bodies=bodies, people=[each for each in frame.people if each.id == person])
+    return replace(frame, bodies=bodies, people=[candidate for candidate in frame.people if candidate.id == person])
 
 
 def picture(rgb: Image, frame: Frame, moment: Moment) -> Image:

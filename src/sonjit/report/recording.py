@@ -117,15 +117,17 @@ class Recording:
 
     def legend(self, joint: str, side: str) -> str:
         """Return the words of a curve, with the mean error of the angle where it is known."""
-        name = next(each for each in self.angles if (errors.joint_of(each), side_of(each)) == (joint, side))
+        name = next(measure for measure in self.angles if (errors.joint_of(measure), side_of(measure)) == (joint, side))
         words, error = self.text(side or joint), self.errors_deg.get(name, math.nan)
         return f"{words} ± {whole(error)}°" if math.isfinite(error) else words
 
     @cached_property
     def ranges(self) -> dict[str, tuple[float, float]]:
         """Ends of the range of motion in degrees by name, the 2nd and 98th percentile of the frames seen."""
-        known = {name: self.shown(name)[np.isfinite(self.angles[name])] for name in self.angles if name not in WRISTS}
-        ends = {name: np.percentile(values, errors.PERCENTILES) for name, values in known.items() if len(values)}
+        shown_values = {
+            name: self.shown(name)[np.isfinite(self.angles[name])] for name in self.angles if name not in WRISTS
+        }
+        ends = {name: np.percentile(values, errors.PERCENTILES) for name, values in shown_values.items() if len(values)}
         return {name: (float(low), float(high)) for name, (low, high) in ends.items()}
 
     @property
@@ -193,8 +195,10 @@ class Recording:
         """Repetitions by joint, with those of left and right that overlap in time as one."""
         bends: dict[str, list[Bend]] = {}
         for joint, limits in self._counted_joints().items():
-            names = [each.measure for each in limits]
-            intervals = sorted((found.begin_s, found.end_s) for each in limits for found in self._repetitions(each))
+            names = [limit.measure for limit in limits]
+            intervals = sorted(
+                (repetition.begin_s, repetition.end_s) for limit in limits for repetition in self._repetitions(limit)
+            )
             merged: list[list[float]] = []
             for begin, end in intervals:
                 if merged and begin < merged[-1][1]:
@@ -315,9 +319,9 @@ class Recording:
         if bends := self.bends.get(joint):
             deepest = min((bend.lowest[name] for bend in bends if name in bend.lowest), default=(math.nan, math.nan))
             value = whole(self.in_convention(deepest[0], name))
-            one, several = ("1 squat", "{count} squats") if joint == "knee" and self.are_squats else _REPEATED
+            singular, plural = ("1 squat", "{count} squats") if joint == "knee" and self.are_squats else _REPEATED
             words = {"count": len(bends), "joint": self.text(joint)}
-            counted = self.text(one if len(bends) == 1 else several, **words)
+            counted = self.text(singular if len(bends) == 1 else plural, **words)
             return self.text(
                 "{counted}, deepest {angle} {value}° at {time} s",
                 counted=counted,
@@ -342,8 +346,10 @@ class Recording:
             return [self._moment(index, name, "{angle} {value}°, at {time} s")]
         captions = "{angle}, smallest {value}°, at {time} s", "{angle}, largest {value}°, at {time} s"
         indices = [int(np.nanargmin(abs(values - end))) for end in self.ranges[name]]
-        found = {index: self._moment(index, name, caption) for index, caption in zip(indices, captions, strict=True)}
-        return [found[index] for index in sorted(found)]
+        moments_by_index = {
+            index: self._moment(index, name, caption) for index, caption in zip(indices, captions, strict=True)
+        }
+        return [moments_by_index[index] for index in sorted(moments_by_index)]
 
     def _moment(self, index: int, name: str, caption: str) -> Moment:
         value = float(self.shown(name)[index])
@@ -374,12 +380,12 @@ def recording_of(
     Raises:
         InputError: There is no person, or none with this number.
     """
-    parts = [part for frame in frames for _, part in frame.instances() if isinstance(part, Body)]
-    ids = Counter(part.id for part in parts if part.id is not None)
+    all_bodies = [part for frame in frames for _, part in frame.instances() if isinstance(part, Body)]
+    ids = Counter(body.id for body in all_bodies if body.id is not None)
     if not ids:
         raise InputError(f"{name}: no person found")
     if person is not None and person not in ids:
-        raise InputError(f"--person {person}: {name} has {', '.join(f'#{each}' for each in sorted(ids))}")
+        raise InputError(f"--person {person}: {name} has {', '.join(f'#{number}' for number in sorted(ids))}")
     chosen = ids.most_common(1)[0][0] if person is None else person
     times = [frame.time or 0.0 for frame in frames]
     rate_hz = local_rates(times)
@@ -419,8 +425,8 @@ def _exercise(angles: dict[str, FloatArray], times: Sequence[float]) -> tuple[An
         names = [f"{side}_{joint}_angle_rad" for side in SIDES]
         limits = tuple(AngleLimits(name) for name in names if np.isfinite(angles[name]).any())
         repeats = any(
-            find_repetitions(np.radians(angles[each.measure]), times, low_rad=each.low_rad, high_rad=each.high_rad)
-            for each in limits
+            find_repetitions(np.radians(angles[limit.measure]), times, low_rad=limit.low_rad, high_rad=limit.high_rad)
+            for limit in limits
         )
         if repeats:
             return limits

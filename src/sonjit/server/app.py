@@ -262,9 +262,9 @@ def _listen(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server(address[:2], family=family, backlog=512)  # pyright: ignore[reportArgumentType]
     except OSError as error:
-        known: dict[int | None, str] = {
+        reasons: dict[int | None, str] = {
             errno.EADDRINUSE: f"port {port} of {host} is taken: stop what uses it, or give another --port",
             errno.EACCES: f"port {port} may not be used by this account: give a --port above 1023",
             errno.EADDRNOTAVAIL: f"{host} is not an address of this machine: give another --host",
         }
-        raise JobError(known.get(error.errno, f"cannot listen on {host}:{port}: {error.strerror}")) from None
+        raise JobError(reasons.get(error.errno, f"cannot listen on {host}:{port}: {error.strerror}")) from None

@@ -59,7 +59,7 @@ def gesture_router(service: Service) -> APIRouter:
         return await answer(_tested, request)
 
     @router.get("/control")
-    def known() -> Response:
+    def names_in_rules() -> Response:
         """Return the names that rules of a map may use."""
         names: JsonObject = {
             "gestures": list(GESTURES),
@@ -98,8 +98,8 @@ def _trained(body: bytes) -> JsonObject:
 
 
 def _tested(body: bytes) -> JsonObject:
-    found = confusions(read_recordings(body))
-    return {"tables": [{"names": [*names], "counts": cast("Json", counts.tolist())} for names, counts in found]}
+    tables = confusions(read_recordings(body))
+    return {"tables": [{"names": [*names], "counts": cast("Json", counts.tolist())} for names, counts in tables]}
 
 
 def _checked(custom: Sequence[str], body: bytes) -> JsonObject:

@@ -77,12 +77,12 @@ class ClientDetector:
             frame = self._session.frame(rgb, 0, time_s)
         except InputError as error:
             raise RefusedError("bad_image", str(error)) from None
-        found = frame.results(self._list)
+        results = frame.results(self._list)
         self.motions = frame.motions if self._has_motions else None
         self.events = [*self._ended, *frame.events]
         self._ended.clear()
         self.hidden = self._session.hidden
-        parts = [part for result in found for part in result.parts]
+        parts = [part for result in results for part in result.parts]
         self.hands = [part for part in parts if isinstance(part, Hand)]
         masks = [getattr(part, "mask", None) for part in parts]
         cut: list[JsonObject] = [{} if mask is None else {"segmentation": mask_to_dict(mask)} for mask in masks]
@@ -95,8 +95,8 @@ class ClientDetector:
                 members.append([_annotation(row, with_measures=self.options.measures) for row in rows])
             if explainer := explainer_of(self.options):
                 members.append([{"map": _explain(explainer, rgb, hand, self.options)} for hand in self.hands])
-        additions = [dict(chain(*map(dict.items, own))) for own in zip(*members, strict=True)]
-        return f'"{self._list}":{results_to_json(found, additions, full=not strict)}'
+        additions = [dict(chain(*map(dict.items, fields))) for fields in zip(*members, strict=True)]
+        return f'"{self._list}":{results_to_json(results, additions, full=not strict)}'
 
     def _configure(self, options: SessionOptions, custom: LearnedGestures | None) -> None:
         self.options, self._custom = options, custom
@@ -236,19 +236,19 @@ def image_router(service: Service) -> APIRouter:
         def explain(data: bytes) -> str:
             rgb = decode_upload(data, service.settings.max_pixels, service.decoders)
             try:
-                found = imagenet.explain(rgb, top=top)
+                class_maps = imagenet.explain(rgb, top=top)
             except SonjitError as error:
                 raise RefusedError("missing_weights", str(error)) from None
             rows = [
                 {
-                    "name": one.name,
-                    "label": one.label,
-                    "probability": one.probability,
-                    "box": one.box,
-                    "size": list(one.values.shape),
-                    "values": shortest_floats(one.values.ravel()),
+                    "name": class_map.name,
+                    "label": class_map.label,
+                    "probability": class_map.probability,
+                    "box": class_map.box,
+                    "size": list(class_map.values.shape),
+                    "values": shortest_floats(class_map.values.ravel()),
                 }
-                for one in found
+                for class_map in class_maps
             ]
             return json_from({"width": rgb.shape[1], "height": rgb.shape[0], "classes": rows})
 

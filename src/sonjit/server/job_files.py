@@ -211,7 +211,7 @@ def _clean(part: str) -> str:
 
 def task_of(detectors: Sequence[DetectorChoice], style: Mapping[str, object] | None = None) -> Detect:
     """Return what a job does with each image; `style`: settings of the drawing."""
-    labels = [each.get(LABELS.name, True) for _, each in detectors]
+    labels = [settings.get(LABELS.name, True) for _, settings in detectors]
     first, *others = (_detect(kind, values) for kind, values in detectors)
     drawing = read_settings(DrawingStyle, {"gestures": all(labels), **(style or {})})
     return replace(first, also=tuple(others), style=drawing)
@@ -219,10 +219,10 @@ def task_of(detectors: Sequence[DetectorChoice], style: Mapping[str, object] | N
 
 def _detect(kind: str, values: Mapping[str, OptionValue]) -> Detect:
     """Return the task of one detector. It has one thread: streams use the other cores."""
-    own = {name: value for name, value in values.items() if name not in (LABELS.name, MEASURES.name)}
-    if own.get("gestures") == "none":
-        del own["gestures"]
-    return Detect(options_for(kind, **own, threads=1), measures=bool(values.get(MEASURES.name)))
+    options = {name: value for name, value in values.items() if name not in (LABELS.name, MEASURES.name)}
+    if options.get("gestures") == "none":
+        del options["gestures"]
+    return Detect(options_for(kind, **options, threads=1), measures=bool(values.get(MEASURES.name)))
 
 
 def run_detectors(

@@ -175,8 +175,10 @@ class JobRows(files.Closing):
         problems = self._rows("SELECT line FROM problems WHERE job = ? ORDER BY position", row["number"])
         given = {name: row[name] for name in ("source", "name", "drawing")}
         record = {**row, "draw": bool(row["draw"]), "style": json.loads(row["style"]), "given": given}
-        record["detectors"] = [{"kind": one["kind"], **json.loads(one["options"])} for one in detectors]
-        record["problems"] = [one["line"] for one in problems]
+        record["detectors"] = [
+            {"kind": database_row["kind"], **json.loads(database_row["options"])} for database_row in detectors
+        ]
+        record["problems"] = [database_row["line"] for database_row in problems]
         job = _job_of(record, folder)
         job.clean()
         return job

@@ -81,8 +81,8 @@ def _field(item: Value | Points) -> JsonObject:
     return {"key": item.key, "type": "points", "columns": list(item.columns), "scores": scores}
 
 
-def _skeleton(own: str | Skeleton) -> tuple[str, JsonObject]:
-    skeleton = load_skeleton(own) if isinstance(own, str) else own
+def _skeleton(definition: str | Skeleton) -> tuple[str, JsonObject]:
+    skeleton = load_skeleton(definition) if isinstance(definition, str) else definition
     return skeleton.name, {
         "keypoints": list(skeleton.keypoints),
         "connections": [list(pair) for pair in skeleton.connections],
@@ -102,7 +102,7 @@ def _kinds_in_page(engine: Path) -> JsonObject:
         if models:
             left_out = _ON_A_SERVER if name == "face" and has_bundle else (*_ON_A_SERVER, *_OF_BUNDLE)
             left_out += ("mirrored",) if name == "face" else ()
-            options = option_schemas(one for one in known_options(name).values() if one.name not in left_out)
+            options = option_schemas(option for option in known_options(name).values() if option.name not in left_out)
             if missing_for_stills(entry, engine):  # then thorough would fail
                 options["search"]["enum"] = ["fast", "auto"]
             kinds[name] = {**kind_answer(entry), "models": [*models], "missing": {}, "options": {**options}}
@@ -133,7 +133,7 @@ def networks_in_pages(entry: KindEntry, model: Model) -> PageNetworks:
 def names_in_pages() -> list[str]:
     """Return the names of all weights that pages use."""
     entries = [(KINDS[name], model) for name in IN_PAGES for model in KINDS[name].models.values()]
-    return sorted({weight for one in entries for role in networks_in_pages(*one) for weight in role.values()})
+    return sorted({weight for entry in entries for role in networks_in_pages(*entry) for weight in role.values()})
 
 
 def missing_for_stills(entry: KindEntry, engine: Path) -> list[str]:
@@ -149,7 +149,9 @@ def _models_in_page(entry: KindEntry, engine: Path) -> list[str]:
     """Return the models whose files are there. They are packed, so that only the module checks their content."""
     needed = {name: networks_in_pages(entry, model).needed.values() for name, model in entry.models.items()}
     there = {path.name for path in (engine / "models").glob("*")}
-    return [name for name, weights in needed.items() if there.issuperset(find_record(each).file for each in weights)]
+    return [
+        name for name, weights in needed.items() if there.issuperset(find_record(weight).file for weight in weights)
+    ]
 
 
 class _ErrorCode(BaseModel):
@@ -218,15 +220,15 @@ def upload_body() -> JsonObject:
 def image_answer(kind: str) -> type[BaseModel]:
     """Return the model of the answer of `POST /v1/KIND`."""
     entry = KINDS[kind]
-    found: Any = {entry.list_name: list[_result_model(entry.result)]}
+    results: Any = {entry.list_name: list[_result_model(entry.result)]}
     head: Any = {"width": int, "height": int, "model": str, "hidden": (int, 0)}
-    return create_model(f"{kind.capitalize()}Answer", **head, **found)
+    return create_model(f"{kind.capitalize()}Answer", **head, **results)
 
 
 @cache
 def _result_model(kind: type[Result]) -> Any:  # noqa: ANN401  # a model made at run time
     """Return the model of a result, including the fields of `full=true` and other options."""
-    own: dict[str, Any] = {}
+    fields: dict[str, Any] = {}
     try:
         hints = get_type_hints(kind)
     except NameError:  # an extension imports a type only for type checkers
@@ -235,31 +237,31 @@ def _result_model(kind: type[Result]) -> Any:  # noqa: ANN401  # a model made at
         if isinstance(item, Points):
             hint, is_required = list[_point_model(kind, item)], item.key == "keypoints"
         else:
-            known = _BOX if item.is_box else hints.get(item.name)
-            hint, is_required = known if item.is_box or known in _PLAIN else Any, not (item.full or item.is_optional)
-        own[item.key] = (hint, ... if is_required else Field(None))
-    own |= {key: (_result_model(part) | None, ...) for key, part in kind.members.values()}
+            hint = _BOX if item.is_box else hints.get(item.name)
+            hint, is_required = hint if item.is_box or hint in _PLAIN else Any, not (item.full or item.is_optional)
+        fields[item.key] = (hint, ... if is_required else Field(None))
+    fields |= {key: (_result_model(part) | None, ...) for key, part in kind.members.values()}
     if kind.members:
-        own["id"] = (int | None, None)
+        fields["id"] = (int | None, None)
     else:
-        own["skeleton"] = (str, Field(None, description="Names and bones are in GET /v1/kinds."))
+        fields["skeleton"] = (str, Field(None, description="Names and bones are in GET /v1/kinds."))
         if names := measure_names(kind.kind):
             columns: dict[str, Any] = dict.fromkeys(names, (float | None, ...))
             measures = create_model(f"{kind.__name__}Measures", **columns)
-            own["measures"] = (measures, Field(None, description="With measures=true."))
+            fields["measures"] = (measures, Field(None, description="With measures=true."))
     if kind.kind == "hand":
-        known = "With gestures or measures=true; null or absent for none that is known."
-        own["gesture"] = (_GESTURE | None, Field(None, description=known))
-        own["map"] = (dict[str, Any], Field(None, description="With explain: a saliency map."))
+        description = "With gestures or measures=true; null or absent for none that is known."
+        fields["gesture"] = (_GESTURE | None, Field(None, description=description))
+        fields["map"] = (dict[str, Any], Field(None, description="With explain: a saliency map."))
     if kind.kind == "body":
-        own["segmentation"] = (_MASK, Field(None, description="With segmentation=true."))
-    return create_model(kind.__name__, **own)
+        fields["segmentation"] = (_MASK, Field(None, description="With segmentation=true."))
+    return create_model(kind.__name__, **fields)
 
 
 def _point_model(kind: type[Result], item: Points) -> type[BaseModel]:
     axes = "xyz" if item.columns else "xy"
-    own: dict[str, Any] = {axis: (float | None, ... if axis in "xy" else None) for axis in axes}
-    own.update((score.key, (float, None)) for score in item.scores)
+    fields: dict[str, Any] = {axis: (float | None, ... if axis in "xy" else None) for axis in axes}
+    fields.update((score.key, (float, None)) for score in item.scores)
     if item.named:
-        own["name"] = (str, None)
-    return create_model(f"{kind.__name__}{item.key[0].upper()}{item.key[1:]}", **own)
+        fields["name"] = (str, None)
+    return create_model(f"{kind.__name__}{item.key[0].upper()}{item.key[1:]}", **fields)

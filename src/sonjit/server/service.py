@@ -125,21 +125,21 @@ class Service:
     @contextmanager
     def body(self, request: Request) -> Generator[Request]:
         """Limit a request whose body is in memory until the block ends. Reading it may raise RefusedError."""
-        settings, own = self.settings, 0
+        settings, request_bytes = self.settings, 0
 
         def take(count: int) -> None:
-            nonlocal own
+            nonlocal request_bytes
             if self.body_bytes + count > settings.max_clients * settings.max_body_bytes:
                 raise errors.RefusedError(
                     "busy", f"{self.body_bytes / MB:.0f} MB of images are coming in already: send this one again later"
                 )
             self.body_bytes += count
-            own += count
+            request_bytes += count
 
         try:
             yield middleware.limited(request, settings.max_body_bytes, "--max-body-mb", take)
         finally:
-            self.body_bytes -= own
+            self.body_bytes -= request_bytes
 
     @asynccontextmanager
     async def image(self) -> AsyncGenerator[None]:

@@ -169,18 +169,18 @@ def _is_origin(text: str) -> bool:
     if text == "null":  # of files, and of frames without rights
         return True
     try:
-        parts = urlsplit(text)
-        _ = parts.port  # refuses what is not a number
+        address = urlsplit(text)
+        _ = address.port  # refuses what is not a number
     except ValueError:
         return False
-    is_plain = "@" not in parts.netloc and "*" not in text and text == f"{parts.scheme}://{parts.netloc}"
-    return is_plain and bool(parts.hostname) and parts.scheme not in _NO_ORIGINS
+    is_plain = "@" not in address.netloc and "*" not in text and text == f"{address.scheme}://{address.netloc}"
+    return is_plain and bool(address.hostname) and address.scheme not in _NO_ORIGINS
 
 
 def page_addresses(settings: Settings, port: int) -> list[str]:
     """Return the addresses of the page with the token: first for this machine, then for others."""
-    own = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host)
-    hosts = [settings.host] if own is None else [own, *addresses_of_machine(ipv6=settings.host == "::")]
+    loopback = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host)
+    hosts = [settings.host] if loopback is None else [loopback, *addresses_of_machine(ipv6=settings.host == "::")]
     scheme = "http" if settings.tls_cert is None else "https"
     fragment = f"#token={quote(settings.token, safe='')}" if settings.token else ""
     return [f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}/{fragment}" for host in hosts]
@@ -233,19 +233,19 @@ def own_certificate(hosts: list[str]) -> Path:
     name = socket.gethostname()
     own_names = [name, f"{name.removesuffix('.local')}.local"] if name else []
     required = {"localhost", "127.0.0.1", "::1", *hosts, *own_names}
-    known = set[str]()
+    certified_hosts = set[str]()
     now = datetime.now(UTC)
     with suppress(OSError, ValueError):  # none yet, or a damaged one
         content = path.read_bytes()
         load_pem_private_key(content, None)
         kept = x509.load_pem_x509_certificate(content)
-        known = _hosts(kept)
+        certified_hosts = _hosts(kept)
         is_valid = kept.not_valid_before_utc <= now < kept.not_valid_after_utc - _RENEW  # the clock may have been wrong
-        if required <= known and is_valid:
+        if required <= certified_hosts and is_valid:
             return path
     authority = trustme.CA(organization_name="Sonjit on this machine")  # its key is not kept: it signs nothing else
     first, last = now - timedelta(hours=1), now + _VALID
-    issued = authority.issue_cert(*sorted(required | known), not_before=first, not_after=last)
+    issued = authority.issue_cert(*sorted(required | certified_hosts), not_before=first, not_after=last)
     with files.atomic_file(path) as draft:
         draft.chmod(0o600)
         pems = (*issued.cert_chain_pems, authority.cert_pem, issued.private_key_pem)

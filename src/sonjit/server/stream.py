@@ -121,10 +121,10 @@ def read_text(text: str) -> Configure | Reset:
 
 def _read_all(message: dict[str, object]) -> tuple[SessionOptions, ...]:
     """Return the detectors of a `configure` message. Its `measures` is the default for each detector."""
-    known = ("type", "detectors", "measures", "control", "gestures_file", "anonymise")
-    unknown = message.keys() - {*known}
+    members = ("type", "detectors", "measures", "control", "gestures_file", "anonymise")
+    unknown = message.keys() - {*members}
     if unknown:
-        raise RefusedError("bad_option", f"Unknown member {min(unknown)[:60]!r}. Choose from {', '.join(known)}")
+        raise RefusedError("bad_option", f"Unknown member {min(unknown)[:60]!r}. Choose from {', '.join(members)}")
     defaults = read_values([MEASURES], {"measures": message.get("measures", False)}, "configure")
     read = read_detectors(message.get("detectors"), defaults=defaults)
     return tuple(SessionOptions.from_values(kind, options, still=False) for kind, options in read)
@@ -274,9 +274,9 @@ class Stream:
             if isinstance(item, Configure):
                 await self._configure(item)
             elif isinstance(item, Reset):
-                for one in (*self._detectors, self._hiding):
-                    if one is not None:
-                        one.reset()
+                for detector in (*self._detectors, self._hiding):
+                    if detector is not None:
+                        detector.reset()
             else:
                 await self._socket.send_text(await self._detect(item))
             del item
@@ -305,8 +305,8 @@ class Stream:
         if self._control is not None:
             hands = [hand for detector in self._detectors for hand in detector.hands]
             is_whole = len(motions) == sum(detector.options.has_hands for detector in self._detectors)
-            found = [*chain(*motions)] if is_whole else None
-            commands = partial(self._control.commands, hands, image.time_s, (width, height), found)
+            motion_events = [*chain(*motions)] if is_whole else None
+            commands = partial(self._control.commands, hands, image.time_s, (width, height), motion_events)
             head["commands"] = await self._service.run(commands)
         return ",".join([json_from(head)[:-1], *members]) + "}"
 

@@ -19,9 +19,9 @@ class MidiPorts:
     def open(self, target: str, stack: ExitStack) -> Sender:
         """Open the outlet of a target such as PORT/CHANNEL/note/NUMBER."""
         mido = module_for("midi", "mido")
-        found = MidiMessage.of(target)
-        assert found is not None  # the map was checked
-        name, channel, kind, number = found
+        message = MidiMessage.of(target)
+        assert message is not None  # the map was checked
+        name, channel, kind, number = message
         if name not in self._ports:
             try:
                 is_there = name in mido.get_output_names()

@@ -16,11 +16,11 @@ from sonjit.gestures.targets import TIMEOUT_S
 def open_mqtt(target: str, stack: ExitStack) -> Sender:
     """Open the outlet of a target HOST:PORT/TOPIC. Raise InputError if no broker answers."""
     paho = module_for("mqtt", "paho.mqtt.client")
-    parts = urlsplit(f"mqtt://{target}")
+    address = urlsplit(f"mqtt://{target}")
     client = paho.Client(paho.CallbackAPIVersion.VERSION2)
     client.connect_timeout = TIMEOUT_S
     try:
-        client.connect(parts.hostname, parts.port)
+        client.connect(address.hostname, address.port)
     except (OSError, UnicodeError) as error:
         raise InputError(f"mqtt {target}: {error}") from error
     client.loop_start()  # a thread that also reconnects
@@ -35,7 +35,7 @@ def open_mqtt(target: str, stack: ExitStack) -> Sender:
     def publish(command: Command) -> None:
         nonlocal last
         if is_free():  # paho keeps all messages that wait
-            last = client.publish(parts.path[1:], content_of(command))
+            last = client.publish(address.path[1:], content_of(command))
             if (code := last.rc) != paho.MQTT_ERR_SUCCESS:
                 last = None
                 raise OSError(paho.error_string(code))

@@ -23,8 +23,10 @@ def osc_message(address: str, *values: float | str) -> bytes:
     b'/volume\x00,f\x00\x00?\x00\x00\x00'
     """
     types = "," + "".join("s" if isinstance(value, str) else "f" for value in values)
-    parts = [_padded(item) if isinstance(item, str) else struct.pack(">f", item) for item in (address, types, *values)]
-    return b"".join(parts)
+    encoded = [
+        _padded(item) if isinstance(item, str) else struct.pack(">f", item) for item in (address, types, *values)
+    ]
+    return b"".join(encoded)
 
 
 def osc_bundles(messages: Iterable[bytes]) -> Iterator[bytes]:
@@ -62,6 +64,6 @@ def open_udp(host: str, port: int, stack: ExitStack) -> Callable[[bytes], object
 
 def open_osc(target: str, stack: ExitStack) -> Sender:
     """Open the outlet of a target HOST:PORT/ADDRESS."""
-    parts = urlsplit(f"osc://{target}")
-    send = open_udp(str(parts.hostname), parts.port or 0, stack)
-    return in_thread(f"osc {target}", lambda command: send(osc_message(parts.path, command.value)), stack)
+    address = urlsplit(f"osc://{target}")
+    send = open_udp(str(address.hostname), address.port or 0, stack)
+    return in_thread(f"osc {target}", lambda command: send(osc_message(address.path, command.value)), stack)

@@ -43,8 +43,8 @@ def natural_key(text: str) -> list[tuple[int, str]]:
     >>> sorted(["f10.png", "f9.png", "F1.png"], key=natural_key)
     ['F1.png', 'f9.png', 'f10.png']
     """
-    parts = re.split(r"([0-9]+)", text)
-    return [(int(part), "") if part.isdecimal() else (-1, part.casefold()) for part in parts if part]
+    tokens = re.split(r"([0-9]+)", text)
+    return [(int(part), "") if part.isdecimal() else (-1, part.casefold()) for part in tokens if part]
 
 
 class ImageSource(Source):
@@ -124,9 +124,9 @@ class SequenceSource(FolderSource):
     def __init__(self, name: str, files: Sequence[File], fps: float, notes: Sequence[str] = ()) -> None:
         super().__init__(name, files, [file.name for file in files], notes)
         self.fps = fps
-        found = [[int(number) for number in re.findall(r"[0-9]+", file.stem)] for file in files]
-        parts = zip(*found, strict=False) if len({len(numbers) for numbers in found}) == 1 else ()
-        rising = [part for part in parts if all(before < after for before, after in pairwise(part))]
+        numbers_by_file = [[int(number) for number in re.findall(r"[0-9]+", file.stem)] for file in files]
+        columns = zip(*numbers_by_file, strict=False) if len({len(numbers) for numbers in numbers_by_file}) == 1 else ()
+        rising = [part for part in columns if all(before < after for before, after in pairwise(part))]
         if not rising and len(files) > 1:
             self.notes.append(f"{name}: the names have no number that rises from file to file. Gaps are not visible")
         numbers = rising[-1] if rising else range(len(files))
@@ -182,9 +182,9 @@ class CameraSource(Source):
         index = 0
         while True:
             with images.quiet_opencv():
-                found, bgr = self._capture.read()
+                is_frame, bgr = self._capture.read()
             now = time.monotonic() - self._start_s
-            if not found:  # no exception, because the outputs so far are kept
+            if not is_frame:  # no exception, because the outputs so far are kept
                 self.problems.append(f"{self.name} ended after {now:.1f} s: unplugged, or taken by another program")
                 return
             yield SourceFrame(index, now, np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8))
@@ -394,11 +394,11 @@ def _folders_below(root: str, locked: list[OSError]) -> Iterator[str]:
             locked.append(error)
 
 
-def distinct_files(found: Iterable[File]) -> list[File]:
+def distinct_files(files: Iterable[File]) -> list[File]:
     """Return each file once. Of several links to one file, the file itself is preferred."""
     folders: dict[Path, Path] = {}
     chosen: dict[File, File] = {}
-    for file in found:
+    for file in files:
         real = file
         if isinstance(file, Path):
             if file.parent not in folders:
@@ -415,36 +415,42 @@ def find_files(
     named: str, *, videos: bool, matches: Sequence[Path] = (), locked: Sequence[OSError] = ()
 ) -> tuple[list[File], list[str]] | None:
     """Return the images of a folder or pattern in natural order, on request its videos, and notes; None for others."""
-    path, found, locked = Path(named), list[File](matches), list(locked)
+    path, candidates, locked = Path(named), list[File](matches), list(locked)
     name = shown_name(named)
     try:
         if is_remote(named):
             if (remote := remote_files(named)) is None:
                 return None
-            found += remote
+            candidates += remote
         elif path.is_dir():
-            found += path.iterdir()
+            candidates += path.iterdir()
         elif is_pattern(path):
-            found = found or [*matching_files(named, locked)]
+            candidates = candidates or [*matching_files(named, locked)]
         else:
             return None
-        count, found = len(found), distinct_files(found)
-        files, others = select_files(found, videos=videos)
+        count, candidates = len(candidates), distinct_files(candidates)
+        files, others = select_files(candidates, videos=videos)
         if locked and not files:
             raise locked[0]
         in_folder = path.is_dir()
-        folders = [one for one in found if in_folder and one.name[0] != "." and isinstance(one, Path) and one.is_dir()]
+        folders = [
+            candidate
+            for candidate in candidates
+            if in_folder and candidate.name[0] != "." and isinstance(candidate, Path) and candidate.is_dir()
+        ]
     except OSError as error:
         raise InputError(f"{name} cannot be opened: {error.strerror}") from None
     hint = f". It contains folders: use {str(path / '**' / '*')!r}" if folders else ""
     if not files:
-        problem = "contains" if found or in_folder else "matches nothing:"
+        problem = "contains" if candidates or in_folder else "matches nothing:"
         endings = ", ".join((*images.IMAGE_ENDINGS, *VIDEO_ENDINGS) if videos else images.IMAGE_ENDINGS)
         raise InputError(f"{name} {problem} no images{' or videos' if videos else ''}. Known endings: {endings}{hint}")
     names = ", ".join(file.name for file in others[:5]) + (f" and {len(others) - 5} more" if len(others) > 5 else "")
     left_out = [f"{name}: left out {pluralize(len(others), 'file')}: {names}"] if others else []
-    if len(found) < count:
-        left_out.append(f"{name}: left out {pluralize(count - len(found), 'link')} to files that are inputs already")
+    if len(candidates) < count:
+        left_out.append(
+            f"{name}: left out {pluralize(count - len(candidates), 'link')} to files that are inputs already"
+        )
     left_out += [f"{error.filename} cannot be opened: {error.strerror}" for error in locked]
     return files, left_out + ([f"{name}: left out {pluralize(len(folders), 'folder')}{hint}"] if folders else [])
 
@@ -455,11 +461,11 @@ def file_labels(named: str, files: Iterable[File]) -> list[str]:
     return [file.name if in_folder else str(file) for file in files]
 
 
-def select_files(found: Iterable[_F], *, videos: bool) -> tuple[list[_F], list[_F]]:
+def select_files(paths: Iterable[_F], *, videos: bool) -> tuple[list[_F], list[_F]]:
     """Return the images, on request with videos, in natural order, and all other files that are not hidden."""
     files: list[_F] = []
     others: list[_F] = []
-    for path in found:
+    for path in paths:
         if not path.name.startswith(".") and not (isinstance(path, Path) and path.is_dir()):
             kind = file_kind(path)
             (files if kind == "image" or (videos and kind) else others).append(path)
@@ -514,9 +520,9 @@ def _source_from_stream(stream: BinaryIO, name: str, fps: float | None, path: Pa
 
 def read_sequence(head: bytes, stream: BinaryIO) -> tuple[bool, bytes]:
     """Check whether images of one format follow each other in a stream. Return the bytes that were read, too."""
-    while (found := headers.image_format(head)) in ("jpeg", "png", "bmp", "webp", "pnm"):
-        if 0 < (end := headers.image_end(head, found)) <= len(head) - 3:
-            return headers.is_motion_jpeg(head) if found == "jpeg" else head[end : end + 2] == head[:2], head
+    while (image_format := headers.image_format(head)) in ("jpeg", "png", "bmp", "webp", "pnm"):
+        if 0 < (end := headers.image_end(head, image_format)) <= len(head) - 3:
+            return headers.is_motion_jpeg(head) if image_format == "jpeg" else head[end : end + 2] == head[:2], head
         if not (more := stream.read(max(1 << 18, len(head)))):
             break
         head += more

@@ -97,14 +97,14 @@ class Source(Closing, ABC):
         self._until_s = math.inf if end_s is None else end_s
         self._every = every
         self.starts_late = start_s > 0
-        parts = [f"at {fps:g} frames per second"] if fps is not None and self.kind == "video" else []
-        parts += [f"from {start_s:g} s"] if start_s else []
-        parts += [] if end_s is None else [f"until {end_s:g} s"]
-        parts += [f"one of {every} frames"] if every > 1 else []
-        if parts and self.kind in ("image", "folder"):
+        limits = [f"at {fps:g} frames per second"] if fps is not None and self.kind == "video" else []
+        limits += [f"from {start_s:g} s"] if start_s else []
+        limits += [] if end_s is None else [f"until {end_s:g} s"]
+        limits += [f"one of {every} frames"] if every > 1 else []
+        if limits and self.kind in ("image", "folder"):
             self.notes.append("start, end and every apply to videos, not to still images")
-        elif parts:
-            self._selection = [f"{self.name}: read {', '.join(parts)}"]
+        elif limits:
+            self._selection = [f"{self.name}: read {', '.join(limits)}"]
 
     def _selected(self, frames: Iterable[SourceFrame]) -> Iterator[SourceFrame]:
         last_s, is_empty = 0.0, True

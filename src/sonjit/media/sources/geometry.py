@@ -231,8 +231,8 @@ def _crop_of_mp4(data: mmap) -> tuple[int, int, int, int]:
         values = dict(boxes(entry[78:])).get(b"clap")
         if width and height and values is not None:
             numbers = struct.unpack_from(">2I2I2i2i", values)
-            parts = (Fraction(numbers[k], numbers[k + 1]) for k in range(0, 8, 2))
-            return crop_of_aperture((width, height), *parts)
+            fractions = (Fraction(numbers[k], numbers[k + 1]) for k in range(0, 8, 2))
+            return crop_of_aperture((width, height), *fractions)
     return 0, 0, 0, 0
 
 

@@ -68,8 +68,8 @@ def is_text(head: bytes) -> bool:
 def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int]]:
     """Yield each marker of a JPEG file with the offset of its segment, up to the first scan; skip junk between them."""
     position = 2
-    while (found := _MARKER.search(data, position)) and found.end() + 2 <= len(data):
-        marker, position = found[1][0], found.end()
+    while (match := _MARKER.search(data, position)) and match.end() + 2 <= len(data):
+        marker, position = match[1][0], match.end()
         yield marker, position
         if marker == _JPEG_SCAN:
             return
@@ -93,18 +93,18 @@ def image_end(data: bytes, image_format: str | None) -> int:
         return end + 2 if (end := data.find(b"\xff\xd9", _scan_start(data))) >= 0 else 0
     if image_format == "png":
         return end + len(_LAST_CHUNK) if (end := data.find(_LAST_CHUNK)) >= 0 else 0
-    if image_format == "pnm" and (found := _PNM.match(data[:4096])):
+    if image_format == "pnm" and (match := _PNM.match(data[:4096])):
         maximum = _PNM_MAXIMUM.match(data[:4096])
-        sizes = 1 + 2 * (data[1:2] == b"6"), 1 + (maximum is not None and int(maximum[1]) > 255), int(found[2])
-        return (maximum or found).end() + math.prod(sizes) * (int(found[1]) if maximum else (int(found[1]) + 7) // 8)
+        sizes = 1 + 2 * (data[1:2] == b"6"), 1 + (maximum is not None and int(maximum[1]) > 255), int(match[2])
+        return (maximum or match).end() + math.prod(sizes) * (int(match[1]) if maximum else (int(match[1]) + 7) // 8)
     stated = {"bmp": int.from_bytes(data[2:6], "little"), "webp": int.from_bytes(data[4:8], "little") + 8}
     return stated.get(image_format or "", 0)
 
 
 def pnm_maximum(data: bytes) -> int:
     """Return the largest value that the header of a PGM or PPM file allows, or 0 if it states none."""
-    found = _PNM_MAXIMUM.match(data[:4096])
-    return int(found[1]) if found else 0
+    match = _PNM_MAXIMUM.match(data[:4096])
+    return int(match[1]) if match else 0
 
 
 def is_media(head: bytes) -> bool:

@@ -247,14 +247,14 @@ def _checked_format(head: bytes, name: str) -> str:
     """Return the format of a file from its first bytes, or raise InputError if it is no image."""
     if not head:
         raise InputError(f"{name} is empty (0 bytes): copy or export it again")
-    found = image_format(head)
+    file_format = image_format(head)
     if re.match(rb"#\?R|P[Ff]\s", head):  # Radiance and PFM
         raise InputError(f"{name}: float32 image: scale it to 8 or 16 bits yourself, such as 0 to 255")
-    if found is None and is_text(head):
+    if file_format is None and is_text(head):
         raise InputError(f"{name} contains text, not an image. Use a JPEG, PNG, WebP, BMP, TIFF or HEIC file")
-    if found is None:
+    if file_format is None:
         raise InputError(f"{name} is not an image: name a JPEG, PNG, WebP, BMP, TIFF or HEIC file")
-    return found
+    return file_format
 
 
 @contextmanager
@@ -286,9 +286,9 @@ def _codes(still: _Still, data: bytes) -> tuple[int, int]:
         stated = still.image.info.get("nclx_profile") or {}
         return int(stated.get("color_primaries", 0)), int(stated.get("transfer_characteristics", 0))
     if still.kind == "png" or (still.kind == "avif" and not still.image.info.get("icc_profile")):
-        found = {tuple(b"".join(filter(None, match.groups()))) for match in _CODES.finditer(data[:_CODES_BYTES])}
-        if len(found) == 1:  # several are those of an image and of its gain map
-            primaries, transfer = found.pop()
+        codes = {tuple(b"".join(filter(None, match.groups()))) for match in _CODES.finditer(data[:_CODES_BYTES])}
+        if len(codes) == 1:  # several are those of an image and of its gain map
+            primaries, transfer = codes.pop()
             return primaries, transfer
     return 0, 0
 
@@ -394,15 +394,15 @@ def _to_srgb(profile: bytes, mode: str, lines: list[str]) -> "ImageCmsTransform 
 
     if mode == "LAB":
         return None
-    own = "CMYK" if mode == "CMYK" else "L" if mode in ("1", "L", "LA") else "RGB"
+    pixel_space = "CMYK" if mode == "CMYK" else "L" if mode in ("1", "L", "LA") else "RGB"
     try:
-        described, transformation = _transformation(profile) if profile else (own, None)
+        described, transformation = _transformation(profile) if profile else (pixel_space, None)
     except (OSError, ValueError, TypeError, ImageCms.PyCMSError):
         lines.append("its colour profile is damaged and is not applied")
-        described, transformation = own, None
-    if mode == "CMYK" and (described != own or transformation is None):
+        described, transformation = pixel_space, None
+    if mode == "CMYK" and (described != pixel_space or transformation is None):
         lines.append("its CMYK colours are converted approximately, without a profile")
-    elif described != own and (described, own) != ("RGB", "L"):
+    elif described != pixel_space and (described, pixel_space) != ("RGB", "L"):
         names = {"L": "grey"}
         lines.append(f"its colour profile is for {names.get(described, described)} images and is not applied")
     else:
@@ -446,8 +446,8 @@ def _not_read(still: _Still, data: bytes, geometry: Geometry) -> Iterator[str]:
         yield "its crop is not applied"
     xmp = info.get("xmp") or info.get("XML:com.adobe.xmp") or ""
     text = xmp.decode("utf-8", "replace") if isinstance(xmp, bytes) else str(xmp)
-    found = re.search(r'tiff:Orientation(?:="|>)([1-8])', text)
-    if found and kind not in ("heic", "avif") and Geometry.of_orientation(int(found[1])) != geometry:
+    match = re.search(r'tiff:Orientation(?:="|>)([1-8])', text)
+    if match and kind not in ("heic", "avif") and Geometry.of_orientation(int(match[1])) != geometry:
         yield "the orientation in its XMP data is not applied, as in browsers"
 
 
@@ -457,7 +457,7 @@ def _has_more_images(still: _Still, data: bytes) -> bool:
         return is_motion_jpeg(data)
     if still.kind == "tiff" and (_tag(still, _IS_SMALLER, 0) or _tag(still, _FURTHER_IMAGES, 0)):
         return True
-    if still.kind == "tiff" and any(image_size(data[found.start() :]) for found in _TIFF_START.finditer(data, 8)):
+    if still.kind == "tiff" and any(image_size(data[match.start() :]) for match in _TIFF_START.finditer(data, 8)):
         return True  # another file follows, as in a pipe
     end = image_end(data, still.kind)
     if end > 0 and data[end : end + 2] == data[:2]:

@@ -49,10 +49,10 @@ def shown_name(named: str) -> str:
     >>> shown_name("rtsp://admin:p@ss@10.0.0.5/live?usr=admin&pwd=secret")
     'rtsp://10.0.0.5/live?usr=…&pwd=…'
     """
-    found = re.match(r"([A-Za-z][A-Za-z0-9+.-]+://)([^/?#]*)(.*)", named, re.DOTALL)
-    if found is None:
+    match = re.match(r"([A-Za-z][A-Za-z0-9+.-]+://)([^/?#]*)(.*)", named, re.DOTALL)
+    if match is None:
         return named
-    scheme, host, rest = found.groups()
+    scheme, host, rest = match.groups()
     if "@" not in host and "@" in rest and re.search(r":\D", host):  # a password with a slash or a question mark
         host, rest = "", rest.rpartition("@")[2]
     path, mark, query = re.fullmatch(r"([^?#]*)([?#]?)(.*)", rest, re.DOTALL).groups()  # pyright: ignore[reportOptionalMemberAccess]
@@ -247,16 +247,16 @@ def remote_files(named: str) -> list[RemoteFile] | None:
     """Return all files of a remote folder (without subfolders) or glob; None for a single file."""
     with _storage(named) as (system, path):
         if any(mark in path for mark in "*?["):
-            found = system.glob(path)
+            locations = system.glob(path)
         elif system.isdir(path):
-            found = system.ls(path, detail=False)
+            locations = system.ls(path, detail=False)
         elif system.exists(path):
             return None
         else:
             raise InputError(f"{shown_name(named)}: no such file or folder")
         return [
             RemoteFile(str(system.unstrip_protocol(location)))
-            for location in found
+            for location in locations
             if location.rstrip("/") != path.rstrip("/")
         ]
 

@@ -106,9 +106,9 @@ class VideoSource(Source):
         rate = fps or next((rate for rate in rates if rate and rate < _MAX_RATE), None)
         self.fps = float(rate) if rate else None
         self._counts_frames = is_untimed or fps is not None
-        own = (stream.average_rate, stream.guessed_rate)  # equal where the rate is constant
+        stated_rates = (stream.average_rate, stream.guessed_rate)  # equal where the rate is constant
         self.keeps_clock = fps is None or all(
-            rate is not None and math.isclose(rate, fps, rel_tol=1e-6) for rate in own
+            rate is not None and math.isclose(rate, fps, rel_tol=1e-6) for rate in stated_rates
         )
         if is_untimed and fps is None:
             source = "its headers state" if stated else "assumed, as it states none"
@@ -241,8 +241,8 @@ class VideoSource(Source):
                     f"{name}: contains joined recordings. Only the first is read: name the file itself"
                 )
         if done.damage:
-            parts = pluralize(done.damage.total(), "damaged part")
-            self.problems.append(f"{name}: {parts} could not be decoded: {next(iter(done.damage))}")
+            damaged_parts = pluralize(done.damage.total(), "damaged part")
+            self.problems.append(f"{name}: {damaged_parts} could not be decoded: {next(iter(done.damage))}")
         if done.damaged:
             frames = pluralize(len(done.damaged), "frame")
             self._note(f"{name}: {frames} decoded with errors, first frame {done.damaged[0]}")
@@ -491,7 +491,7 @@ def find_joints(path: Path, container_format: str) -> list[int]:
     """Return the positions of a file from which it contains another recording, or a transport stream another video."""
     with suppress(OSError, ValueError), path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as data:
         if container_format in _HEADS:
-            return [found.start() for found in re.finditer(_HEADS[container_format], data)][1:]
+            return [match.start() for match in re.finditer(_HEADS[container_format], data)][1:]
         if "mp4" in container_format:
             return [head for kind, head, *_ in box_spans(data) if kind == b"ftyp" and head]
         return _joints_of_transport_stream(data) if container_format == "mpegts" else []
@@ -505,16 +505,16 @@ def _joints_of_transport_stream(data: mmap) -> list[int]:
     while (at := data.find(b"\0\2\xb0", at + 1)) >= 0:  # a pointer and the head of the table of a programme
         table = data[at + 1 : at + data[at + 3]]
         position = 12
-        found = list[tuple[int, int]]()
+        video_streams = list[tuple[int, int]]()
         if data[at - 4] != _SYNC or not data[at - 3] & 0x40 or len(table) < position:
             continue
         position += table[11]
         while position + 5 <= len(table):
             kind, number, length = struct.unpack_from(">BHH", table, position)
-            found += [(kind, number & 0x1FFF)] if kind in _TS_VIDEO else []
+            video_streams += [(kind, number & 0x1FFF)] if kind in _TS_VIDEO else []
             position += 5 + (length & 0xFFF)
-        if found and found != videos.setdefault(table[3:5], found):
-            videos[table[3:5]] = found
+        if video_streams and video_streams != videos.setdefault(table[3:5], video_streams):
+            videos[table[3:5]] = video_streams
             joints.append(max(data.rfind(b"\x47\x40\0", max(0, at - 4096), at), 0) or at - 4)
     return joints
 

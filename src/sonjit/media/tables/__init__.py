@@ -41,8 +41,8 @@ def _line_of_frame(header: base.Header, extra: base.ExtraTypes, frame: Frame, ex
 def _instances(frame: JsonObject) -> Iterator[MutableMapping[str, Any]]:
     """Return the results of a frame in the order of `Frame.instances()`."""
     for name, kind in RESULT_TYPES.items():
-        found: Any = frame.get(name, [])  # a list of objects
-        for item in found:
+        records: Any = frame.get(name, [])  # a list of objects
+        for item in records:
             yield from (part for part in item.values() if isinstance(part, dict)) if kind is Person else (item,)
 
 
@@ -111,12 +111,12 @@ class JsonWriter(_JsonOutput, base.FrameWriter):
         super()._complete()
         if not (self.sources or self.remarks):
             return
-        known = replace(self._header, sources=self.sources, notes=self.remarks or self._header.notes)
+        complete_header = replace(self._header, sources=self.sources, notes=self.remarks or self._header.notes)
         written, again = self._draft, Draft(self._draft.final)
         try:
             with failing_as_job(again.final), written.path.open("rb") as file, again.path.open("wb") as complete:
                 file.seek(len(self._start(self._header.to_dict()).encode()))
-                complete.write(self._start(known.to_dict()).encode())
+                complete.write(self._start(complete_header.to_dict()).encode())
                 shutil.copyfileobj(file, complete)
         except BaseException:
             again.drop()
@@ -291,15 +291,17 @@ def open_writer(
         header = replace(header, options={**header.options, "angles": "degrees"})
     if os.fspath(path) == "-":
         return StandardOutputWriter(header, types)
-    path, known = Path(path), find_format(path)
-    if bones is not None and not (known and known.has_bones):
+    path, table_format = Path(path), find_format(path)
+    if bones is not None and not (table_format and table_format.has_bones):
         endings = ", ".join(ending for ending, item in FORMATS.items() if item.has_bones)
         raise InputError(f"{path}: bones={bones!r} applies only to {endings}")
-    if rows is not None and not (known and known.rows):
+    if rows is not None and not (table_format and table_format.rows):
         endings = ", ".join(ending for ending, item in FORMATS.items() if item.rows)
         raise InputError(f"{path}: rows={rows!r} applies only to {endings}")
-    known = FORMATS[_ending(path)]
-    return resolved(known.open)(path, header, types, bones if known.has_bones else rows or known.rows)
+    table_format = FORMATS[_ending(path)]
+    return resolved(table_format.open)(
+        path, header, types, bones if table_format.has_bones else rows or table_format.rows
+    )
 
 
 def open_row_writer(path: Path, header: Mapping[str, object] | None, columns: base.ColumnTypes) -> base.RowWriter:
@@ -307,7 +309,7 @@ def open_row_writer(path: Path, header: Mapping[str, object] | None, columns: ba
     ending = _ending(path)
     open_rows = FORMATS[ending].open_rows
     if open_rows is None:
-        endings = ", ".join(item for item, known in FORMATS.items() if known.open_rows)
+        endings = ", ".join(item for item, table_format in FORMATS.items() if table_format.open_rows)
         raise InputError(f"{path}: {ending} files contain only frames. Choose from {endings}")
     return resolved(open_rows)(path, header, columns)
 
@@ -352,23 +354,23 @@ def convert_table(
         writer.remarks = header.notes
         while True:
             with _readable(source, ending):
-                found = next(frames, None)
-            if found is None:
+                first_frame = next(frames, None)
+            if first_frame is None:
                 break
-            writer.write(*found)
+            writer.write(*first_frame)
 
 
 def _extra_types(path: Path, ending: str) -> base.ExtraTypes:
     """Return the types of the additional columns of a table by name; none for formats that are read without them."""
-    found: dict[str, set[type]] = {}
+    kinds_by_name: dict[str, set[type]] = {}
     if ending not in (".json", ".jsonl"):
         return {}
     with ExitStack() as stack:
         for _, extras in _open_frames(path, ending, stack)[1]:
             for name, value in (item for values in extras or () for item in values.items()):
-                found.setdefault(name, set()).add(type(value))
-    known = {name: kinds - {type(None)} for name, kinds in found.items()}
-    return {name: str if str in kinds else int if kinds == {int} else float for name, kinds in known.items()}
+                kinds_by_name.setdefault(name, set()).add(type(value))
+    value_kinds = {name: kinds - {type(None)} for name, kinds in kinds_by_name.items()}
+    return {name: str if str in kinds else int if kinds == {int} else float for name, kinds in value_kinds.items()}
 
 
 def _open_frames(
@@ -425,13 +427,13 @@ def load_frames(path: str | os.PathLike[str]) -> tuple[base.Header, list[Frame]]
     """
     path = Path(path)
     ending = _ending_to_read(path)
-    known = FORMATS[ending]
-    if known.load is None:
-        raise InputError(f"{path}: {known.noun} cannot be read back. Use .json, .csv or .parquet")
+    table_format = FORMATS[ending]
+    if table_format.load is None:
+        raise InputError(f"{path}: {table_format.noun} cannot be read back. Use .json, .csv or .parquet")
     if not path.is_file():
         raise InputError(f"{path}: no such file")
     with _readable(path, ending):
-        return resolved(known.load)(path)
+        return resolved(table_format.load)(path)
 
 
 def load_video_table(path: str | os.PathLike[str]) -> tuple[base.Header, list[Frame]]:

@@ -79,11 +79,11 @@ class Header:
     @classmethod
     def from_source(cls, source: Source, model: str | None = None, kind: str = "hands") -> Self:
         """Create the header of an open source."""
-        known = {name: getattr(source, name) for name in ("width", "height", "fps")}
+        properties = {name: getattr(source, name) for name in ("width", "height", "fps")}
         geometry = {} if source.geometry is None else source.geometry.to_dict()
         start_s = round(source.offset_s, 6) or None
         notes = tuple(source.notes)
-        return cls(source.name, model=model, kind=kind, start_s=start_s, geometry=geometry, notes=notes, **known)
+        return cls(source.name, model=model, kind=kind, start_s=start_s, geometry=geometry, notes=notes, **properties)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:

@@ -69,8 +69,8 @@ class LabelWriter(FrameWriter):
 
     def write(self, frame: Frame, extras: Extras | None = None) -> None:
         """Append one frame."""
-        found = [(instance, instance.title.lower().replace(" ", "_")) for _, instance in frame.instances()]
-        self._frames.append((frame.index, frame.time is not None, frame.source, found))
+        titled_instances = [(instance, instance.title.lower().replace(" ", "_")) for _, instance in frame.instances()]
+        self._frames.append((frame.index, frame.time is not None, frame.source, titled_instances))
 
     def _complete(self) -> None:
         """Write all files as drafts, so that none is kept alone: those of YOLO are in the draft of a folder."""
@@ -98,7 +98,7 @@ class LabelWriter(FrameWriter):
 
     def _images(self) -> Iterator[_Image]:
         videos = Counter(Path(name).with_suffix("") for name in {item[2] for item in self._frames if item[1]} if name)
-        for index, is_video, source, found in self._frames:
+        for index, is_video, source, titled_instances in self._frames:
             size: Record = {**self.sources.get(source or "", {})}
             width, height = (size.get(name) or getattr(self._header, name) for name in ("width", "height"))
             if width is None or height is None:
@@ -109,7 +109,7 @@ class LabelWriter(FrameWriter):
                 if source and videos[folder.with_suffix("")] == 1:  # not clip.mp4 and clip.mov
                     folder = folder.with_suffix("")
                 name = (folder / f"frame_{index:06d}.PNG").as_posix()
-            labels = (_label(instance, title, width, height) for instance, title in found)
+            labels = (_label(instance, title, width, height) for instance, title in titled_instances)
             frame = index if is_video else None
             yield _Image(name, width, height, frame, [label for label in labels if label is not None])
 
@@ -283,8 +283,8 @@ def category_record(number: int, name: str, skeleton: str | None, keypoint_names
     """Return a category of COCO. The names of keypoints apply to skeletons that are not known."""
     record: Record = {"id": number, "name": name}
     try:
-        known = load_skeleton(skeleton or "")
+        definition = load_skeleton(skeleton or "")
     except InputError:  # a convention of the set's own
         return record | ({"keypoints": list(keypoint_names)} if keypoint_names else {})
-    lines = [[a + 1, b + 1] for a, b in known.connections]
-    return record | {"keypoints": list(known.keypoints), "skeleton": lines}
+    lines = [[a + 1, b + 1] for a, b in definition.connections]
+    return record | {"keypoints": list(definition.keypoints), "skeleton": lines}

@@ -106,7 +106,7 @@ class Layout:
     def _instance_rows(self, frame: Frame, measured: Sequence[Sequence[float | str | None]]) -> list[Row]:
         """Return a row per instance; a frame without instances has one row."""
         shared = {SOURCE_COLUMN: frame.source, "frame": frame.index, "time": frame.time}
-        found: list[dict[str, object]] = []
+        rows: list[dict[str, object]] = []
         for (number, result), values in zip(frame.instances(), measured, strict=True):
             row: dict[str, object] = {**shared, "instance": number, "id": result.id}
             row["key"] = number if result.id is None else result.id
@@ -119,8 +119,8 @@ class Layout:
                 axes = [self.values.index(axis) for axis in _axes(result.kind, self.values)]
                 points = _points(result, self.values)
                 row |= dict(zip(names, (point[2 + axis] for point in points for axis in axes), strict=True))
-            found.append(row)
-        return [tuple(row.get(name) for name in self.columns) for row in found or [shared]]
+            rows.append(row)
+        return [tuple(row.get(name) for name in self.columns) for row in rows or [shared]]
 
 
 class RowMaker:
@@ -168,11 +168,11 @@ def has_errors(frames: Iterable[Frame]) -> bool:
 
 def wide_points(frames: Iterable[Frame], result_type: type[Result] | None = None) -> dict[str, int]:
     """Return the number of keypoints of each kind in frames, and of `result_type` also if no frame contains it."""
-    found = {result.kind: len(result.keypoints) for frame in frames for _, result in frame.instances()}
+    counts = {result.kind: len(result.keypoints) for frame in frames for _, result in frame.instances()}
     if result_type is None:
-        return found
+        return counts
     kinds = [kind for _, kind in Person.members.values()] if result_type is Person else [result_type]
-    return {kind.kind: found.get(kind.kind, next(iter(kind.skeletons))) for kind in kinds} | found
+    return {kind.kind: counts.get(kind.kind, next(iter(kind.skeletons))) for kind in kinds} | counts
 
 
 @cache

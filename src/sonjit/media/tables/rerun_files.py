@@ -69,9 +69,9 @@ class RerunWriter(FrameWriter):
         for place, points in ((_IMAGE, part.keypoints[:, :2]), (_SPACE, getattr(part, "keypoints_3d", None))):
             if points is None:
                 continue
-            known = np.flatnonzero(np.isfinite(points).all(1))
+            finite_rows = np.flatnonzero(np.isfinite(points).all(1))
             kind = rerun.Points2D if place == _IMAGE else rerun.Points3D
-            shown = kind(points[known], class_ids=number, keypoint_ids=known, show_labels=False)
+            shown = kind(points[finite_rows], class_ids=number, keypoint_ids=finite_rows, show_labels=False)
             self._recording.log(f"{place}/{entity}", shown)
 
     def _class_of(self, part: Result) -> int:

@@ -23,9 +23,9 @@ def frames_from_rows(rows: Iterable[RowRecord], *, people: bool = False) -> list
     by_frame = groupby(rows, key=lambda row: (row["frame"], row["time"], row.get(SOURCE_COLUMN)))
     for (index, time, source), of_frame in by_frame:
         frames.append((Frame(index, time, source=source), [_instance(group) for group in _groups(of_frame)]))
-    people = people or any(_after_body(found) for _, found in frames)
-    for frame, found in frames:
-        for number, result in found:
+    people = people or any(_after_body(numbered_results) for _, numbered_results in frames)
+    for frame, numbered_results in frames:
+        for number, result in numbered_results:
             _put(frame, number, result, people=people)
     return [frame for frame, _ in frames]
 
@@ -64,10 +64,10 @@ def _instance(rows: list[RowRecord]) -> tuple[int, Result]:
     return number, result_type.from_columns(first, columns)
 
 
-def _after_body(found: list[tuple[int, Result]]) -> bool:
+def _after_body(numbered_results: list[tuple[int, Result]]) -> bool:
     """Check whether a body is followed by a hand or face of the same index."""
     bodies: set[int] = set()
-    for number, result in found:
+    for number, result in numbered_results:
         if isinstance(result, Body):
             bodies.add(number)
         elif number in bodies:

@@ -216,16 +216,16 @@ def _within(bends: FloatArray) -> FloatArray:
 def _through_gaps(bends: FloatArray, times: FloatArray) -> FloatArray:
     """Replace NaN in rotation vectors (M, 5, 3, 3): short gaps are interpolated, long ones ease to zero and back."""
     flat = bends.reshape(len(bends), -1)
-    known = np.flatnonzero(np.isfinite(flat[:, 0]))
-    if not len(known):
+    finite_rows = np.flatnonzero(np.isfinite(flat[:, 0]))
+    if not len(finite_rows):
         return np.zeros_like(bends)
     clock = np.cumsum(np.minimum(np.diff(times, prepend=times[0]), _EASE_S))  # a person who is away does not move
-    edges = np.concatenate([[-np.inf], clock[known], [np.inf]])
+    edges = np.concatenate([[-np.inf], clock[finite_rows], [np.inf]])
     since = clock - edges[np.searchsorted(edges, clock, side="right") - 1]
     until = edges[np.searchsorted(edges, clock)] - clock
     share = np.clip(1 - np.minimum(since, until) / _EASE_S, 0, 1)
     weights = np.where(since + until <= 2 * _EASE_S, 1.0, share**2 * (3 - 2 * share))
-    filled = np.stack([np.interp(clock, clock[known], values) for values in flat[known].T], 1)
+    filled = np.stack([np.interp(clock, clock[finite_rows], values) for values in flat[finite_rows].T], 1)
     return (weights[:, None] * filled).reshape(bends.shape)
 
 
@@ -346,9 +346,9 @@ class _Figure:
             parent, rotations = PARENTS[bone], self._rotations[bone]
             if parent:
                 rotations = np.swapaxes(self._rotations[parent], 1, 2) @ rotations
-            known = np.flatnonzero(self._is_known[bone])
-            if len(known):
-                local[:, number] = rotations[known[latest_of(known, np.arange(len(rotations)))]]
+            detected_rows = np.flatnonzero(self._is_known[bone])
+            if len(detected_rows):
+                local[:, number] = rotations[detected_rows[latest_of(detected_rows, np.arange(len(rotations)))]]
         source = latest_of(frames, np.arange(count))
         return Motion(
             name,
@@ -483,9 +483,9 @@ def _length(vectors: FloatArray) -> float:
     return float(np.median(np.linalg.norm(vectors, axis=-1)))
 
 
-def latest_of(known: IndexArray, indices: IndexArray) -> IndexArray:
+def latest_of(detected: IndexArray, indices: IndexArray) -> IndexArray:
     """Return for each index (M,) the position of the latest known one (L,), or of the first one before that."""
-    return np.maximum(np.searchsorted(known, indices, side="right") - 1, 0)
+    return np.maximum(np.searchsorted(detected, indices, side="right") - 1, 0)
 
 
 def runs(flags: BoolArray) -> list[tuple[int, int]]:

@@ -40,8 +40,8 @@ def follow(before: FloatArray, wanted: FloatArray, parents: list[int | None], li
     result = _limited(before, wanted, limit)
     old, new = in_space(before, parents), np.empty_like(result)
     for bone, parent in enumerate(parents):
-        own = result[bone] if parent is None else new[parent] @ result[bone]
-        new[bone] = _limited(old[bone], own, limit)
+        rotation = result[bone] if parent is None else new[parent] @ result[bone]
+        new[bone] = _limited(old[bone], rotation, limit)
         result[bone] = new[bone] if parent is None else new[parent].T @ new[bone]
     return result
 

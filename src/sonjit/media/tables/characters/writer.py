@@ -80,12 +80,12 @@ def track_from_people(people: Sequence[Appearance], times: FloatArray, mirrored_
 
 def expressions_of_people(people: Sequence[Appearance], count: int) -> dict[str, FloatArray]:
     """Return the weight (F,) of each blendshape, by name. Frames without a face repeat the latest weights."""
-    known = [(person.row, person.blendshapes) for person in people if person.blendshapes is not None]
-    if not known:
+    expressions = [(person.row, person.blendshapes) for person in people if person.blendshapes is not None]
+    if not expressions:
         return {}
-    latest = latest_of(np.array([row for row, _ in known]), np.arange(count))
-    names = [name for name in known[0][1] if name != NO_EXPRESSION]
-    return {name: np.array([weights[name] for _, weights in known])[latest] for name in names}
+    latest = latest_of(np.array([row for row, _ in expressions]), np.arange(count))
+    names = [name for name in expressions[0][1] if name != NO_EXPRESSION]
+    return {name: np.array([weights[name] for _, weights in expressions])[latest] for name in names}
 
 
 def _hands(hands: Sequence[Hand | None], times: FloatArray) -> FloatArray:
