@@ -361,9 +361,9 @@ def _remove_abandoned(folder: Path, pattern: re.Pattern[str]) -> None:
         names = os.listdir(folder)  # noqa: PTH208  # only names: a folder may contain a million files
     for name in filter(pattern.fullmatch, names):
         with suppress(OSError):
-            kept, found = _remove_unless_locked(folder / name), pattern.fullmatch(name)
-            if kept is not None and found is not None:
-                table = f"{found[1]}{found[2]}"
+            kept, match = _remove_unless_locked(folder / name), pattern.fullmatch(name)
+            if kept is not None and match is not None:
+                table = f"{match[1]}{match[2]}"
                 _LOG.warning("%s was not finished by an earlier run. Its frames until then are in %s", table, kept)
 
 
@@ -384,14 +384,14 @@ def _remove(path: Path) -> Path | None:
         if fcntl is not None:  # Windows has no lock that protects a folder in use
             shutil.rmtree(path)
         return None
-    found = _DRAFT.fullmatch(path.name)
-    is_table = found is not None and found[2] in _LINE_ENDINGS and not path.parent.name.startswith(".")
-    if found is None or not is_table or not _has_rows(path):
+    match = _DRAFT.fullmatch(path.name)
+    is_table = match is not None and match[2] in _LINE_ENDINGS and not path.parent.name.startswith(".")
+    if match is None or not is_table or not _has_rows(path):
         path.unlink()
         return None
     _end_at_complete_frame(path)
     used = {folded_name(name) for name in os.listdir(path.parent)}  # noqa: PTH208  # only names
-    return path.rename(path.with_name(free_name(f"{found[1]}{found[2]}{UNFINISHED}", used)))
+    return path.rename(path.with_name(free_name(f"{match[1]}{match[2]}{UNFINISHED}", used)))
 
 
 def _remove_unfinished(table: Path) -> None:
@@ -520,7 +520,7 @@ def xml_text(text: str) -> str:
     >>> xml_text("a\x01.jpg"), xml_text("b\udcff.jpg")
     ('a\\x01.jpg', 'b\\xff.jpg')
     """
-    return _NOT_IN_XML.sub(lambda found: f"\\x{ord(found[0]) & 0xFF:02x}", text)
+    return _NOT_IN_XML.sub(lambda match: f"\\x{ord(match[0]) & 0xFF:02x}", text)
 
 
 def folded_name(name: str) -> str:
@@ -568,10 +568,10 @@ def free_name(name: str, used: set[str]) -> str:
 def file_stamp(path: Path) -> list[int] | None:
     """Return size and modification time in nanoseconds of a file, [] for a folder, and None if there is nothing."""
     try:
-        found = path.stat()
+        status = path.stat()
     except (OSError, ValueError):
         return None
-    return [found.st_size, found.st_mtime_ns] if stat.S_ISREG(found.st_mode) else []
+    return [status.st_size, status.st_mtime_ns] if stat.S_ISREG(status.st_mode) else []
 
 
 def append_line(path: Path, line: str) -> None:

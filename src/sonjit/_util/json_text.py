@@ -43,7 +43,7 @@ def json_from(
         text = encoder.encode(value)
     except ValueError:
         text = encoder.encode(_finite(value))
-    return text if text.isascii() else _SURROGATE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+    return text if text.isascii() else _SURROGATE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
 def _finite(value: object) -> object:

@@ -177,8 +177,8 @@ def _in_pool(
                     return pool.submit(_attempt, extensions, function, pickle.dumps(call))
                 with signals.hold(signals.INTERRUPTS), _main_importable():
                     future = pool.submit(_attempt, extensions, function, pickle.dumps(call))
-                found = {process.pid: process for process in multiprocessing.active_children()}
-                processes.update({pid: process for pid, process in found.items() if pid not in before})
+                children = {process.pid: process for process in multiprocessing.active_children()}
+                processes.update({pid: process for pid, process in children.items() if pid not in before})
                 return future
             except BrokenProcessPool as error:  # after the results that are already in the queue, which count
                 failed = Future[Result | _Failure]()

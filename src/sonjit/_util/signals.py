@@ -28,7 +28,9 @@ def hold(numbers: Collection[int]) -> Generator[None]:
     if (
         threading.current_thread() is threading.main_thread()
     ):  # in which Python calls handlers, whichever thread gets one
-        handlers = {number: signal.signal(number, lambda one, _: received.append(one)) for number in numbers}
+        handlers = {
+            number: signal.signal(number, lambda signal_number, _: received.append(signal_number)) for number in numbers
+        }
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
     try:
         resource_tracker.ensure_running()  # a closed terminal would end it; its start unblocks signals

@@ -11,8 +11,8 @@ def installed_versions(packages: Iterable[str]) -> dict[str, str]:
     import platform  # both are slow to import
     from importlib.metadata import PackageNotFoundError, version
 
-    known = {"sonjit": __version__, "python": platform.python_version()}
+    versions = {"sonjit": __version__, "python": platform.python_version()}
     for name in packages:
         with suppress(PackageNotFoundError):
-            known[name] = version(name)
-    return known
+            versions[name] = version(name)
+    return versions

@@ -82,9 +82,9 @@ def examine() -> Iterator[Finding]:
         has_codec = codec in av.codecs_available
         yield _note(has_codec, f"encoder {codec}", f"annotated {job}{'' if has_codec else ' cannot be written'}")
     for extra, modules in extras.EXTRAS.items():
-        found = extras.is_installed(extra)
-        detail = ", ".join(modules) if found else install_line(extra)
-        yield _note(found, f"extra [{extra}]", f"{_PURPOSES.get(extra, extra)}: {detail}")
+        is_installed = extras.is_installed(extra)
+        detail = ", ".join(modules) if is_installed else install_line(extra)
+        yield _note(is_installed, f"extra [{extra}]", f"{_PURPOSES.get(extra, extra)}: {detail}")
     for extension in extensions.load_extensions(extensions.EXTENSIONS, extensions.NETWORKS):
         detail = extension.problem or f"{extension.package}: {extension.target}"
         yield _note(not extension.problem, f"extension {extension.name}", detail)
@@ -126,16 +126,16 @@ def _precision() -> Iterator[Finding]:
     for name in ("hand-full", "hand-lite"):
         try:
             even, odd = record_crops(name, search="fast")
-            found = measure_agreement(name, [*even, *odd])
+            measured = measure_agreement(name, [*even, *odd])
         except SonjitError as error:
             yield Finding("note", f"precision of {name}", str(error))
             continue
         detail = (
-            f"{found.precision} is faster than f32, and moves keypoints by {found.shift_px:.2f} px on average in "
-            f"{found.crops} images of hands. It finds the same hands and sides in "
-            f"{100 * min(found.presence, found.side):.1f} % of them"
+            f"{measured.precision} is faster than f32, and moves keypoints by {measured.shift_px:.2f} px on average in "
+            f"{measured.crops} images of hands. It finds the same hands and sides in "
+            f"{100 * min(measured.presence, measured.side):.1f} % of them"
         )
-        yield _note(found.keeps_rule, f"precision of {name}", detail)
+        yield _note(measured.keeps_rule, f"precision of {name}", detail)
 
 
 def _cameras() -> Finding:

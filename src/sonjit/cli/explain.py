@@ -65,8 +65,10 @@ def explain(
     texts = {"weights": task.weights, "pooling": task.pooling, "names": task.names, "ask": task.ask}
     of_classifiers = [f"--{name}" for name, value in texts.items() if value is not None]
     of_classifiers += [f"--{name}" for name in ("boxes", "backprop") if getattr(task, name)]
-    known = task_module.CLASSIFIERS if any(texts.values()) else (*task_module.CLASSIFIERS, *imagenet.IMAGE_MODELS)
-    if of_classifiers and not task.model.startswith(known):
+    model_prefixes = (
+        task_module.CLASSIFIERS if any(texts.values()) else (*task_module.CLASSIFIERS, *imagenet.IMAGE_MODELS)
+    )
+    if of_classifiers and not task.model.startswith(model_prefixes):
         hint = ". For hands use --landmark-model" if task.weights is not None else ""
         raise InputError(f"{', '.join(of_classifiers)} applies only to classifiers such as --model cam-small{hint}")
     inputs = Inputs.find(map(str, sources))

@@ -169,13 +169,15 @@ def _output_requirements(
     saves = tuple(map(str, output.save))
     tables = {save: find_format(save) for save in saves if Path(save).suffix and not save.endswith("/")}
     has_folder = len(tables) < len(saves)
-    drawn = [save for save, known in tables.items() if known is None and Path(save).suffix.lower() in _DRAWN]
+    drawn = [
+        save for save, table_format in tables.items() if table_format is None and Path(save).suffix.lower() in _DRAWN
+    ]
     is_refined = getattr(options, "distance", False) or getattr(options, "keypoints", None) == "refined"
-    has_choice = any(known is None or known.rows for known in tables.values())
-    has_bones = any(known is not None and known.has_bones for known in tables.values())
+    has_choice = any(table_format is None or table_format.rows for table_format in tables.values())
+    has_bones = any(table_format is not None and table_format.has_bones for table_format in tables.values())
     is_styled = replace(style, anonymise="none") != DrawingStyle()
     has_angles = output.measures or output.count or output.events or any(save.endswith(".xlsx") for save in saves)
-    has_events = has_folder or any(known is None or known.has_events for known in tables.values())
+    has_events = has_folder or any(table_format is None or table_format.has_events for table_format in tables.values())
     return [
         *((True, f"--save {save}: a table has no images. Use --draw {save}") for save in drawn),
         ("-" in saves, "--save - is not supported. For lines on standard output use --json"),

@@ -302,13 +302,13 @@ def motions(
     if custom is not None and not custom.names:
         raise InputError(f"--gestures {gestures}: contains only static gestures, no motions")
     recognizer = MotionRecognizer(custom=custom)
-    frames = found = 0
+    frames = motion_count = 0
     with nullcontext() if save is None else open_motion_table(str(save)) as table:
 
         def report(events: Iterable[MotionEvent]) -> None:
-            nonlocal found
+            nonlocal motion_count
             for event in events:
-                found += event.phase == "end"
+                motion_count += event.phase == "end"
                 if event.phase == "progress" and not progress:
                     continue
                 record = motion_record(index, name, event)
@@ -324,4 +324,4 @@ def motions(
             report(recognizer(frame.hands, frame.time))
         report(recognizer.finish())
     wrote = "" if save is None else f"; wrote {save}"
-    sys.stderr.write(f"{pluralize(found, 'motion')} in {pluralize(frames, 'frame')}{wrote}\n")
+    sys.stderr.write(f"{pluralize(motion_count, 'motion')} in {pluralize(frames, 'frame')}{wrote}\n")

@@ -125,7 +125,7 @@ def report(
         omitted = Omitted()
         with report_detector(kind, model, people) as detector:
             frames, size, stopped = _tracked(source, detector, omitted, start=start, end=end, every=every)
-        found = [
+        new_recordings = [
             recording_of(
                 Path(source).name,
                 model,
@@ -140,9 +140,9 @@ def report(
             )
             for number in person or (None,)
         ]
-        recordings += found
-        shown += pictures_of(inputs, found, hider)
-        numbers = ", ".join(f"#{recording.person}" for recording in found)
+        recordings += new_recordings
+        shown += pictures_of(inputs, new_recordings, hider)
+        numbers = ", ".join(f"#{recording.person}" for recording in new_recordings)
         sys.stdout.write(f"{Path(source).name.translate(CONTROLS)}: {len(frames)} frames, person {numbers}\n")
         _print_notes(Path(source).name, omitted, hider.hidden)
         if stopped is not None:

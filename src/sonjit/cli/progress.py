@@ -108,15 +108,23 @@ def _print_instances(frame: Frame, measured: Extras | None) -> None:
     if not instances:
         return
     rows = [
-        (one.title, f"{one.score:.2f}", "" if one.id is None else str(one.id), ", ".join(f"{x:.0f}" for x in one.box))
-        for one in instances
+        (
+            part.title,
+            f"{part.score:.2f}",
+            "" if part.id is None else str(part.id),
+            ", ".join(f"{x:.0f}" for x in part.box),
+        )
+        for part in instances
     ]
     _print_columns([("what", "score", "id", "box px"), *rows])
     if measured:
         sys.stdout.write("\n")
         titles = [instance.title + ("" if instance.id is None else f" #{instance.id}") for instance in instances]
         names = dict.fromkeys(name for values in measured for name in values)
-        lines = [(name, *(detect.value_text(own[name]) if name in own else "" for own in measured)) for name in names]
+        lines = [
+            (name, *(detect.value_text(measures[name]) if name in measures else "" for measures in measured))
+            for name in names
+        ]
         print_table(("measure", *titles), lines, right=titles, wrapped=("measure", *titles))
 
 

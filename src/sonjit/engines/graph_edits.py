@@ -249,7 +249,8 @@ def _image_input(
     line = ops.convert(ops.reshape(image, np.array([1, -1]), special_zero=False), "f32")
     scale = 255 / (high - low)  # exact in bf16 too, as the zero point is, for the usual ranges
     zero, scale = (
-        each if each.ndim == 0 else np.tile(each, math.prod(shape[1:]) // 3) for each in (-low * scale, scale)
+        constant if constant.ndim == 0 else np.tile(constant, math.prod(shape[1:]) // 3)
+        for constant in (-low * scale, scale)
     )
     if zero.any():
         line = ops.subtract(line, zero.astype(np.float32))

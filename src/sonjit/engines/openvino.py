@@ -322,8 +322,8 @@ def read_selected(path: Path, outputs: tuple[int, ...] | None, taps: tuple[int, 
 
 def read_constants(file: tflite.TfliteFile, tensors: Iterable[int]) -> dict[int, Float32Array]:
     """Return the values of constant tensors of a TFLite file by number. Other tensors are a ValueError."""
-    found = {tensor: file.stored(tensor) for tensor in tensors if tensor >= 0}
-    computed = [tensor for tensor, values in found.items() if values is None]
+    constants = {tensor: file.stored(tensor) for tensor in tensors if tensor >= 0}
+    computed = [tensor for tensor, values in constants.items() if values is None]
     if computed:
         with files.WorkFolder() as folder:  # OpenVINO reads TFLite from files only
             (path := Path(folder) / "constants.tflite").write_bytes(file.part((), computed))
@@ -331,10 +331,10 @@ def read_constants(file: tflite.TfliteFile, tensors: Iterable[int]) -> dict[int,
                 ports = [result.input_value(0) for result in core().read_model(path).get_results()]
             except RuntimeError as error:
                 raise ValueError("a damaged TFLite file") from error
-        found |= dict(zip(computed, map(constant_of, ports), strict=False))  # inputs of the network are left out
-    if any(values is None for values in found.values()):
+        constants |= dict(zip(computed, map(constant_of, ports), strict=False))  # inputs of the network are left out
+    if any(values is None for values in constants.values()):
         raise ValueError("a layer without weights")
-    return {tensor: np.asarray(values, np.float32) for tensor, values in found.items()}
+    return {tensor: np.asarray(values, np.float32) for tensor, values in constants.items()}
 
 
 def constant_of(port: ov.Output) -> NDArray[Any] | None:
@@ -343,12 +343,12 @@ def constant_of(port: ov.Output) -> NDArray[Any] | None:
     kind = node.get_type_name()
     if kind == "Constant":
         return node.get_data()
-    parts = [constant_of(source) for source in node.input_values()] if kind in _OF_CONSTANTS else [None]
-    known = [part for part in parts if part is not None]
-    if len(known) < len(parts):
+    inputs = [constant_of(source) for source in node.input_values()] if kind in _OF_CONSTANTS else [None]
+    constants = [part for part in inputs if part is not None]
+    if len(constants) < len(inputs):
         return None
     compute = _OF_CONSTANTS[kind]
-    return (compute(*known) if compute else known[0]).reshape(list(port.get_shape()))
+    return (compute(*constants) if compute else constants[0]).reshape(list(port.get_shape()))
 
 
 def _blob_path(network: _Network, folder: Path) -> Path:

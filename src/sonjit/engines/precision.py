@@ -79,13 +79,13 @@ def find_int8(path: Path) -> Path:
     """Return the path of the int8 form of a network that was made from this file."""
     if path.name.endswith(".int8.xml"):
         return path
-    accuracy, found = _load_accuracy(path), int8_path(path)
+    accuracy, quantized_path = _load_accuracy(path), int8_path(path)
     if accuracy is None:
         remedy = "Run: sonjit models quantize with its name, or use precision='auto'"
-        raise InputError(f"{found}: {path.name} has no int8 form. {remedy}")
+        raise InputError(f"{quantized_path}: {path.name} has no int8 form. {remedy}")
     if accuracy.source != source_hash(path):
-        raise InputError(f"{found} belongs to another {path.name}. Run: sonjit models quantize with its name")
-    return found
+        raise InputError(f"{quantized_path} belongs to another {path.name}. Run: sonjit models quantize with its name")
+    return quantized_path
 
 
 def available_precision(precision: Precision, path: Path) -> Precision:

@@ -67,8 +67,10 @@ class HandExplainer:
         self._network = PooledNetwork(path, threads, device)
         sizes = self._network.output_sizes
         if len(sizes) != 4 or sizes[_PRESENCE : _LABEL + 1] != [1, 1] or sizes[_POINTS] != sizes[_WORLD]:
-            found = " + ".join(map(str, sizes))
-            raise InputError(f"{path} is not a hand landmark network: it gives {found} numbers, not 63 + 1 + 1 + 63")
+            output_sizes = " + ".join(map(str, sizes))
+            raise InputError(
+                f"{path} is not a hand landmark network: it gives {output_sizes} numbers, not 63 + 1 + 1 + 63"
+            )
         self._rows: dict[str, tuple[int, int, str]] = {"handedness": (_LABEL, 0, "logit")}
         self._rows["presence"] = (_PRESENCE, 0, "logit")
         names = load_skeleton("hand_mediapipe21").keypoints
@@ -149,8 +151,8 @@ def hand_map(
 
     The first call loads the network. Each call crops the image and runs the landmark network once in f32.
     """
-    (found,) = cached_explainer(model, mirrored=mirrored).explain(rgb, hand, [target])
-    return found
+    (target_map,) = cached_explainer(model, mirrored=mirrored).explain(rgb, hand, [target])
+    return target_map
 
 
 @lru_cache(maxsize=4)

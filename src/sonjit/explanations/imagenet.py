@@ -191,12 +191,12 @@ def class_index(target: str | int, names: Sequence[str] | None = None, count: in
     lower = [name.lower() for name in names]
     if text.lower() in lower:
         return lower.index(text.lower())
-    found = [index for index, name in enumerate(lower) if re.search(rf"\b{re.escape(text.lower())}", name)]
-    if len(found) == 1:
-        return found[0]
-    chosen = [names[index] for index in found] or get_close_matches(text.lower(), names, 5) or names
+    matching = [index for index, name in enumerate(lower) if re.search(rf"\b{re.escape(text.lower())}", name)]
+    if len(matching) == 1:
+        return matching[0]
+    chosen = [names[index] for index in matching] or get_close_matches(text.lower(), names, 5) or names
     shown = ", ".join(chosen[:_MAX_NAMES]) + (", ..." if len(chosen) > _MAX_NAMES else "")
-    problem = "Several classes match" if found else "Unknown class"
+    problem = "Several classes match" if matching else "Unknown class"
     raise InputError(f"{problem} {text!r}. Choose from {shown or f'0 to {count - 1}'}")
 
 
@@ -282,7 +282,7 @@ def read_layers(path: Path, model: str) -> tuple[list[Layer], tuple[Float32Array
     layers = list[Layer]()
     count = len(tensors) // 6
     for n in range(count):
-        filters, scale, shift, mean, variance, _ = (each.astype(np.float64) for each in tensors[6 * n : 6 * n + 6])
+        filters, scale, shift, mean, variance, _ = (tensor.astype(np.float64) for tensor in tensors[6 * n : 6 * n + 6])
         factor = scale / np.sqrt(variance + layout.epsilon)
         block, part = divmod(n, 3)  # the first block has no convolution that expands, the first layer is before it
         is_inner, halves = 0 < n < count - 1, block in layout.halving

@@ -46,8 +46,8 @@ def box_from_map(values: RealArray, threshold: float = LOOSE, *, connectivity: L
     if not peak > 0:
         return None
     above = (values > threshold * peak).astype(np.uint8)
-    _, _, parts, _ = cv2.connectedComponentsWithStats(above, connectivity=connectivity)
-    x, y, width, height, _ = parts[1 + int(parts[1:, cv2.CC_STAT_AREA].argmax())].tolist()
+    _, _, regions, _ = cv2.connectedComponentsWithStats(above, connectivity=connectivity)
+    x, y, width, height, _ = regions[1 + int(regions[1:, cv2.CC_STAT_AREA].argmax())].tolist()
     return float(x), float(y), float(x + width), float(y + height)
 
 

@@ -86,9 +86,9 @@ class HandSaliency:
 
         The record has a line per hand and target. A panel per target is over the image `shown`, if it is given.
         """
-        found = self._detector.detect(rgb, time=time)
-        self.omitted.add(len(found), found.total, time)
-        hands: list[Hand] = found
+        detections = self._detector.detect(rgb, time=time)
+        self.omitted.add(len(detections), detections.total, time)
+        hands: list[Hand] = detections
         if self._number is not None:
             hands = hands[self._number - 1 : self._number]
         maps = [self._explainer.explain(rgb, hand, self._targets) for hand in hands]
@@ -189,8 +189,8 @@ class ClassSaliency:
         self._saliency = saliency
         self._names = [list(classifier.names) for classifier in classifiers]
         self._classes = [
-            None if targets is None else [class_index(target, own, len(classifier.ids)) for target in targets]
-            for classifier, own in zip(classifiers, self._names, strict=True)
+            None if targets is None else [class_index(target, class_names, len(classifier.ids)) for target in targets]
+            for classifier, class_names in zip(classifiers, self._names, strict=True)
         ]
 
     def explain(self, rgb: Image, time: float | None, shown: Image | None, true: Sequence[Box] = ()) -> Explained:
@@ -198,14 +198,16 @@ class ClassSaliency:
 
         The record has a line per class and network. A panel is over the image `shown`, if it is given.
         """
-        parts = [self._explain_network(number, rgb, shown, true) for number in range(len(self._classifiers))]
-        records = [record for part, _, _ in parts for record in part]
-        lines = [line for _, part, _ in parts for line in part]
+        explanations = [self._explain_network(number, rgb, shown, true) for number in range(len(self._classifiers))]
+        records = [record for part, _, _ in explanations for record in part]
+        lines = [line for _, part, _ in explanations for line in part]
         if shown is None:
             return Explained({"classes": records}, lines, None)
-        if len(parts) == 1:
-            return Explained({"classes": records}, lines, side_by_side(parts[0][2]))
-        return Explained({"classes": records}, lines, grid(list(zip(*(panels for _, _, panels in parts), strict=True))))
+        if len(explanations) == 1:
+            return Explained({"classes": records}, lines, side_by_side(explanations[0][2]))
+        return Explained(
+            {"classes": records}, lines, grid(list(zip(*(panels for _, _, panels in explanations), strict=True)))
+        )
 
     def _explain_network(
         self, number: int, rgb: Image, shown: Image | None, true: Sequence[Box]
@@ -217,14 +219,14 @@ class ClassSaliency:
         network = classifier.model
         has_maps = classifier.has_maps
         has_saliency = bool(self._saliency)
-        found = compared = classifier.explain(rgb, self._classes[number], self._top)
+        class_maps = compared = classifier.explain(rgb, self._classes[number], self._top)
         if has_maps and has_saliency and shown is not None:
-            compared = self._saliency[number].saliency(rgb, [class_map.label for class_map in found])
+            compared = self._saliency[number].saliency(rgb, [class_map.label for class_map in class_maps])
         title = f"{network.partition('-')[2] or network}: " if several else ""
         records: list[dict[str, object]] = []
         lines: list[str] = []
         panels: list[Image] = []
-        for class_map, saliency in zip(found, compared, strict=True):
+        for class_map, saliency in zip(class_maps, compared, strict=True):
             name = names[class_map.label] if class_map.label < len(names) else f"class {class_map.label}"
             box = class_map.box
             records.append(
@@ -265,14 +267,14 @@ class ClassSaliency:
         """Do nothing: the networks are freed with the object."""
 
 
-def _to_dict(found: TargetMap) -> dict[str, object]:
+def _to_dict(target_map: TargetMap) -> dict[str, object]:
     return {
-        "target": found.target,
-        "value": found.value,
-        "unit": found.unit,
-        "bias": found.bias,
-        "box": found.box._asdict(),
-        "map": found.values.tolist(),
+        "target": target_map.target,
+        "value": target_map.value,
+        "unit": target_map.unit,
+        "bias": target_map.bias,
+        "box": target_map.box._asdict(),
+        "map": target_map.values.tolist(),
     }
 
 
@@ -280,19 +282,19 @@ def _label_maps(canvas: Image, hands: Sequence[Hand], maps: Sequence[TargetMap])
     """Write value and colours of a target's map next to each hand, in place."""
     titles: list[Label] = []
     ends: list[Label] = []
-    for hand, found in zip(hands, maps, strict=True):
-        area = x_min, y_min, x_max, _ = box_around(corners_of(found.box))
+    for hand, target_map in zip(hands, maps, strict=True):
+        area = x_min, y_min, x_max, _ = box_around(corners_of(target_map.box))
         top = np.array([(x_min + x_max) / 2, y_min])
         directions = np.array([0.0, -1.0]), np.array([-1.0, 0.0]), np.array([1.0, 0.0])
-        titles.append(Label(f"{hand.handedness}: {_short(found)}", top, directions, NEUTRAL, x_max - x_min))
-        ends += draw_colour_bar(canvas, found.values, area)
+        titles.append(Label(f"{hand.handedness}: {_short(target_map)}", top, directions, NEUTRAL, x_max - x_min))
+        ends += draw_colour_bar(canvas, target_map.values, area)
     draw_labels(canvas, titles + ends)
 
 
-def _short(found: TargetMap) -> str:
+def _short(target_map: TargetMap) -> str:
     """Return the value with its unit, and the probability of a logit; handedness is positive for the right hand."""
-    share = f" (p {1 / (1 + math.exp(-found.value)):.2f})" if found.unit == "logit" else f" {found.unit}"
-    return f"{found.target} {found.value:.4g}{share}"
+    share = f" (p {1 / (1 + math.exp(-target_map.value)):.2f})" if target_map.unit == "logit" else f" {target_map.unit}"
+    return f"{target_map.target} {target_map.value:.4g}{share}"
 
 
 @Parameter(name="*")
@@ -474,7 +476,7 @@ def _set_index(record: Record, index: int, source: str | None) -> Record:
 def _rows(record: Record) -> list[Record]:
     """Return a row per hand and target or per class, or one with only the frame."""
     frame = {"frame": record["index"], "time": record["time"], "source": record.get("source")}
-    rows = [frame | found for found in record.get("classes", [])]
+    rows = [frame | class_record for class_record in record.get("classes", [])]
     for number, hand in enumerate(record.get("hands", [])):
         rows += [frame | {"instance": number} | hand | target for target in hand["maps"]]
     return rows or [frame]

@@ -68,13 +68,13 @@ class Graph:
         return len(self.shapes) - 1
 
     def _operate(self, kind: str, inputs: list[int], shape: tuple[int, ...], options: str, **fields: object) -> int:
-        operator, own = self._schema.OperatorT(), getattr(self._schema, f"{options}OptionsT")()
+        operator, operator_options = self._schema.OperatorT(), getattr(self._schema, f"{options}OptionsT")()
         for name, value in fields.items():
-            setattr(own, name, value)
+            setattr(operator_options, name, value)
         code = getattr(self._schema.BuiltinOperator, kind)
         self._codes += [] if code in self._codes else [code]
         operator.opcodeIndex, operator.inputs, operator.outputs = self._codes.index(code), inputs, [self._tensor(shape)]
-        operator.builtinOptions = own
+        operator.builtinOptions = operator_options
         operator.builtinOptionsType = getattr(self._schema.BuiltinOptions, f"{options}Options")
         self._graph.operators.append(operator)
         return operator.outputs[0]
@@ -88,7 +88,7 @@ class Graph:
         """Convolve with filters (C, K, h, w) and TensorFlow's padding; K is 1 if each channel has its own filter."""
         _, height, width, _ = self.shapes[x]
         is_depthwise = filters.shape[1] == 1
-        own = filters.transpose((1, 2, 3, 0) if is_depthwise else (0, 2, 3, 1))
+        ordered_filters = filters.transpose((1, 2, 3, 0) if is_depthwise else (0, 2, 3, 1))
         kind = "CONV_2D"
         name = "Conv2D"
         more = {}
@@ -98,7 +98,7 @@ class Graph:
             more = {"depthMultiplier": 1}
         return self._operate(
             kind,
-            [x, self.constant(own), self.constant(bias)],
+            [x, self.constant(ordered_filters), self.constant(bias)],
             (1, -(-height // stride), -(-width // stride), len(filters)),
             name,
             strideH=stride,
@@ -134,11 +134,11 @@ class Graph:
         model.buffers = self._buffers
         model.operatorCodes = []
         for code in self._codes:
-            own = self._schema.OperatorCodeT()
-            own.builtinCode = code
-            own.deprecatedBuiltinCode = code
-            own.version = 3
-            model.operatorCodes.append(own)
+            operator_code = self._schema.OperatorCodeT()
+            operator_code.builtinCode = code
+            operator_code.deprecatedBuiltinCode = code
+            operator_code.version = 3
+            model.operatorCodes.append(operator_code)
         builder = flatbuffers.Builder()
         builder.Finish(model.Pack(builder), b"TFL3")
         return bytes(builder.Output())

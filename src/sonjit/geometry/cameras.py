@@ -154,11 +154,11 @@ def translation_to_view(points: RealArray, xy_px: RealArray, camera: Intrinsics)
     if not (np.isfinite(points).all() and np.isfinite(xy_px).all()):
         return None
     rays = (np.asarray(xy_px, np.float64) - np.array(camera[2:])) / camera[:2]  # (K, 2) at depth 1
-    known = rays * points[:, 2:] - points[:, :2]  # (K, 2) of tx - ray_x tz and ty - ray_y tz
-    zero, one = np.zeros(len(rays)), np.ones(len(rays))
-    rows = np.stack([np.stack([one, zero, -rays[:, 0]], 1), np.stack([zero, one, -rays[:, 1]], 1)], 1)
+    offsets = rays * points[:, 2:] - points[:, :2]  # (K, 2) of tx - ray_x tz and ty - ray_y tz
+    zero, ones = np.zeros(len(rays)), np.ones(len(rays))
+    rows = np.stack([np.stack([ones, zero, -rays[:, 0]], 1), np.stack([zero, ones, -rays[:, 1]], 1)], 1)
     # Of a ray's misfit at depth 1 the translation is a linear function: (K, 2, 3) t = (K, 2).
-    shift = np.linalg.lstsq(rows.reshape(-1, 3), known.reshape(-1), rcond=None)[0].astype(np.float64)
+    shift = np.linalg.lstsq(rows.reshape(-1, 3), offsets.reshape(-1), rcond=None)[0].astype(np.float64)
     return shift if (points[:, 2] + shift[2] > 0).all() else None
 
 
@@ -242,15 +242,17 @@ def undistort(bent: FloatArray, coefficients: FloatArray, reach: FloatArray | fl
     reach = np.apply_along_axis(fold_radius, -1, coefficients) if reach is None else reach
     rays = every.copy()
     with np.errstate(all="ignore"):  # at the fold nothing can be divided by
-        found = _find_rays(rays, every, coefficients) & (np.linalg.norm(rays, axis=-1) <= reach)
-        lost = np.nonzero(~found & np.isfinite(every).all(-1))  # Newton's method has left the range of the lens
+        converged = _find_rays(rays, every, coefficients) & (np.linalg.norm(rays, axis=-1) <= reach)
+        lost = np.nonzero(~converged & np.isfinite(every).all(-1))  # Newton's method has left the range of the lens
         if len(lost[0]):
-            own = np.broadcast_to(coefficients, (*found.shape, coefficients.shape[-1]))[lost]
-            edge = np.broadcast_to(reach, found.shape)[lost]
-            start = _rays_without_tangential(every[lost], own, edge)
-            found[lost] = _find_rays(start, every[lost], own) & (np.linalg.norm(start, axis=-1) <= edge)
+            lost_coefficients = np.broadcast_to(coefficients, (*converged.shape, coefficients.shape[-1]))[lost]
+            edge = np.broadcast_to(reach, converged.shape)[lost]
+            start = _rays_without_tangential(every[lost], lost_coefficients, edge)
+            converged[lost] = _find_rays(start, every[lost], lost_coefficients) & (
+                np.linalg.norm(start, axis=-1) <= edge
+            )
             rays[lost] = start
-    return np.where(found[..., None], rays, np.nan).reshape(np.shape(bent))
+    return np.where(converged[..., None], rays, np.nan).reshape(np.shape(bent))
 
 
 def _find_rays(rays: FloatArray, bent: FloatArray, coefficients: FloatArray) -> BoolArray:
@@ -260,11 +262,11 @@ def _find_rays(rays: FloatArray, bent: FloatArray, coefficients: FloatArray) -> 
     rays += (step := _newton_step(rays, bent, coefficients))
     size = np.abs(step).max(-1)
     moving = np.nonzero((size > _CLOSE) & (size < _LOST))  # and none that is NaN
-    own = np.broadcast_to(coefficients, (*bent.shape[:-1], coefficients.shape[-1]))
+    all_coefficients = np.broadcast_to(coefficients, (*bent.shape[:-1], coefficients.shape[-1]))
     for _ in range(_STEPS - _TOGETHER):
         if not len(moving[0]):
             break
-        step = _newton_step(rays[moving], bent[moving], own[moving])
+        step = _newton_step(rays[moving], bent[moving], all_coefficients[moving])
         rays[moving] += step
         size = np.abs(step).max(-1)
         goes_on = (size > _CLOSE) & (size < _LOST)

@@ -36,16 +36,16 @@ def row_times(times: FloatArray, step_s: float, *, omits: bool = True) -> Rows:
     longest_s = max(_LONGEST_S, _LONGEST_STEPS * max(step_s, usual_s))
     pauses = np.flatnonzero(np.diff(times) > longest_s) + 1 if omits else np.zeros(0, np.intp)
     starts = [0, *pauses.tolist(), len(times)]
-    parts, omitted_s = list[FloatArray](), 0.0
+    sections, omitted_s = list[FloatArray](), 0.0
     for start, end in pairwise(starts):
         first = float(times[start])
         count = round((float(times[end - 1]) - first) / step_s) + 1
-        if count + sum(map(len, parts)) > _MOST_ROWS:
+        if count + sum(map(len, sections)) > _MOST_ROWS:
             raise JobError(f"more than {_MOST_ROWS} rows are too large a file. Use a format without a constant rate")
-        if parts:
-            omitted_s += first - float(parts[-1][-1]) - step_s
-        parts.append(first + np.arange(count, dtype=np.float64) * step_s)
-    return Rows(np.concatenate(parts), step_s, omitted_s)
+        if sections:
+            omitted_s += first - float(sections[-1][-1]) - step_s
+        sections.append(first + np.arange(count, dtype=np.float64) * step_s)
+    return Rows(np.concatenate(sections), step_s, omitted_s)
 
 
 def omitted_text(rows: Rows) -> str:

@@ -56,24 +56,24 @@ def is_long(rgb: Image) -> bool:
     return 4 * reach(*rgb.shape[1::-1]) <= max(rgb.shape)
 
 
-def windows(width: int, height: int, parts: int, *, fewer: bool = False) -> list[Window]:
-    """Return overlapping windows that cover an image, `parts` along its longer side, or along each `reach` of it.
+def windows(width: int, height: int, count: int, *, fewer: bool = False) -> list[Window]:
+    """Return overlapping windows that cover an image, `count` along its longer side, or along each `reach` of it.
 
     With `fewer` along the shorter side they are nearly square. By default they are at most square.
     """
     longer = max(width, height)
-    parts *= round(longer / reach(width, height))
-    if parts == 1:
+    count *= round(longer / reach(width, height))
+    if count == 1:
         return [Window(0, 0, width, height)]
-    if longer < parts * _MIN_WINDOW_PX or min(width, height) < parts:
+    if longer < count * _MIN_WINDOW_PX or min(width, height) < count:
         return []
-    step = longer / (parts - 1 + _OVERLAP)
+    step = longer / (count - 1 + _OVERLAP)
 
     def spans(length: int) -> list[tuple[int, int]]:
         more = length / step - _OVERLAP
-        count = max(math.floor(more + 0.5) if fewer else math.ceil(more - 1e-6), 0) + 1
-        side = max(_OVERLAP * length / (count - 1 + _OVERLAP), min(_OVERLAP * step, length))
-        starts = [(length - side) * i / (count - 1) if count > 1 else 0.0 for i in range(count)]
+        number = max(math.floor(more + 0.5) if fewer else math.ceil(more - 1e-6), 0) + 1
+        side = max(_OVERLAP * length / (number - 1 + _OVERLAP), min(_OVERLAP * step, length))
+        starts = [(length - side) * i / (number - 1) if number > 1 else 0.0 for i in range(number)]
         return [(round(start), min(round(start + side), length)) for start in starts]
 
     return [Window(x, y, right, bottom) for y, bottom in spans(height) for x, right in spans(width)]

@@ -205,10 +205,10 @@ class Results(Shown, list[R]):
     def _frame(self) -> Frame:
         return Frame.from_results(0, None, self)
 
-    def _like(self, found: Iterable[R]) -> Results[R]:
+    def _like(self, results: Iterable[R]) -> Results[R]:
         """Return a list of other results of the same image."""
         count = self._keypoint_count
-        selected = Results(found, None, self.motions, self.total, self.complete, keypoint_count=count)
+        selected = Results(results, None, self.motions, self.total, self.complete, keypoint_count=count)
         selected._image = self._image
         return selected
 

@@ -74,15 +74,15 @@ class Finder(Protocol):
         ...
 
 
-def draw_instances(rgb: Image, found: Instances, names: Sequence[str]) -> Image:
+def draw_instances(rgb: Image, instances: Instances, names: Sequence[str]) -> Image:
     """Return a new image (H, W, 3) with mask, box, category and confidence of each instance.
 
     `names` are of labels 1, 2, ...
     """
     canvas = rgb.copy()
-    boxes, scores, labels = found.boxes.tolist(), found.scores.tolist(), found.labels.tolist()
-    if found.masks.shape[-1]:
-        masks = found.in_image((rgb.shape[0], rgb.shape[1]))
+    boxes, scores, labels = instances.boxes.tolist(), instances.scores.tolist(), instances.labels.tolist()
+    if instances.masks.shape[-1]:
+        masks = instances.in_image((rgb.shape[0], rgb.shape[1]))
         for i, mask in reversed(list(enumerate(masks))):  # the surest on top
             draw_tint(canvas, mask, PERSON_COLOURS[i % len(PERSON_COLOURS)])
     for i, box in enumerate(boxes):
@@ -96,28 +96,28 @@ def draw_instances(rgb: Image, found: Instances, names: Sequence[str]) -> Image:
     return canvas
 
 
-def semantic_labels(found: Instances, size: tuple[int, int]) -> IntArray:
+def semantic_labels(instances: Instances, size: tuple[int, int]) -> IntArray:
     """Return the label of each pixel (H, W), 0 for the background; of several instances the surest counts."""
     labels = np.zeros(size, np.int64)
-    if found.masks.shape[-1]:
-        masks = found.in_image(size) >= 0.5
-        for mask, label in reversed(list(zip(masks, found.labels.tolist(), strict=True))):
+    if instances.masks.shape[-1]:
+        masks = instances.in_image(size) >= 0.5
+        for mask, label in reversed(list(zip(masks, instances.labels.tolist(), strict=True))):
             labels[mask] = label
     return labels
 
 
-def draw_tasks(rgb: Image, found: Instances, names: Sequence[str]) -> Image:
+def draw_tasks(rgb: Image, instances: Instances, names: Sequence[str]) -> Image:
     """Return an image (2 H, 2 W, 3) of an image (H, W, 3).
 
     They show classification, localization, semantic segmentation and instance segmentation.
     """
-    scores: list[float] = found.scores.tolist()
-    labels: list[int] = found.labels.tolist()
+    scores: list[float] = instances.scores.tolist()
+    labels: list[int] = instances.labels.tolist()
     best = {label: score for score, label in reversed(list(zip(scores, labels, strict=True)))}
     labelled, words = rgb.copy(), [f"{names[label - 1]} {best[label]:.2f}" for label in sorted(best)]
     if scores:
-        draw_box(labelled, found.boxes[0].tolist(), PERSON_COLOURS[labels[0] % len(PERSON_COLOURS)])
-    semantic, categories = rgb.copy(), semantic_labels(found, (rgb.shape[0], rgb.shape[1]))
+        draw_box(labelled, instances.boxes[0].tolist(), PERSON_COLOURS[labels[0] % len(PERSON_COLOURS)])
+    semantic, categories = rgb.copy(), semantic_labels(instances, (rgb.shape[0], rgb.shape[1]))
     for label in sorted(best):
         draw_tint(semantic, (categories == label).astype(np.float32), PERSON_COLOURS[label % len(PERSON_COLOURS)])
     shown: list[str] = [names[label - 1] for label in sorted(best)]
@@ -126,7 +126,7 @@ def draw_tasks(rgb: Image, found: Instances, names: Sequence[str]) -> Image:
         (rgb.copy(), ["classification", *words]),
         (labelled, ["localization", *where]),
         (semantic, ["semantic segmentation", *shown]),
-        (draw_instances(rgb, found, names), ["instance segmentation"]),
+        (draw_instances(rgb, instances, names), ["instance segmentation"]),
     )
     for canvas, lines in panels:
         draw_captions(canvas, lines)
@@ -142,12 +142,12 @@ def draw_box(canvas: Image, box: Sequence[float] | FloatArray, colour: Colour) -
 
 
 def results_from_instances(
-    found: Instances, size: tuple[int, int], image_id: int | str, category_ids: Sequence[int]
+    instances: Instances, size: tuple[int, int], image_id: int | str, category_ids: Sequence[int]
 ) -> list[CocoResult]:
     """Return instances as COCO's results; `size` is height and width, `category_ids` are of labels 1, 2, ..."""
-    masks: Sequence[BoolArray | None] = [None] * len(found.boxes)
-    if found.masks.shape[-1]:
-        masks = list(found.in_image(size) >= 0.5)
-    ids = [category_ids[label - 1] for label in found.labels.tolist()]
-    rows = zip(ids, found.boxes.tolist(), found.scores.tolist(), masks, strict=True)
+    masks: Sequence[BoolArray | None] = [None] * len(instances.boxes)
+    if instances.masks.shape[-1]:
+        masks = list(instances.in_image(size) >= 0.5)
+    ids = [category_ids[label - 1] for label in instances.labels.tolist()]
+    rows = zip(ids, instances.boxes.tolist(), instances.scores.tolist(), masks, strict=True)
     return [coco_result(image_id, *row) for row in rows]

@@ -78,8 +78,8 @@ class ExportedFinder:
         boxes, scores, labels, masks = (output[0].copy() for output in self._engine.run())
         boxes *= np.array([width / size[0], height / size[1]] * 2, np.float32)
         np.clip(boxes, 0, (width, height) * 2, out=boxes)
-        found = Instances(boxes, scores, labels.astype(np.int64), masks).select(scores > self._min_score)
-        return found.without_repeats() if self._removes_repeats else found
+        instances = Instances(boxes, scores, labels.astype(np.int64), masks).select(scores > self._min_score)
+        return instances.without_repeats() if self._removes_repeats else instances
 
 
 @dataclass(frozen=True)
@@ -162,10 +162,10 @@ class SegmentWorker(Worker[Instances]):
         if self._steps is not None:
             cast("StepsFinder", self._finder).draw_steps(Path(self._steps), frame.rgb, self._names)
             self._steps = None
-        found = self._finder.find(frame.rgb)
+        instances = self._finder.find(frame.rgb)
         if self._prints:
-            self._lines += _lines(self._source.frame_source(frame.index) or str(frame.index), found, self._names)
-        return found
+            self._lines += _lines(self._source.frame_source(frame.index) or str(frame.index), instances, self._names)
+        return instances
 
     def count(self, item: Instances) -> int:
         """Return the number of instances."""
@@ -173,18 +173,20 @@ class SegmentWorker(Worker[Instances]):
 
     def write(self, frame: SourceFrame, item: Instances) -> None:
         """Write the instances into table and drawing."""
-        found = item
+        instances = item
         if self._table is not None:
             only = str(self._source.files[0]) if len(self._source.files) == 1 else None
             number = _number(self._task.ids, self._source.frame_source(frame.index) or only, frame.index)
-            for record in results_from_instances(found, frame.rgb.shape[:2], number, self._ids):
+            for record in results_from_instances(instances, frame.rgb.shape[:2], number, self._ids):
                 self._table.write(record)
         if self._drawing is not None:
             draw = draw_tasks if self._task.tasks else draw_instances
-            is_person = np.array([self._names[label - 1] == "person" for label in found.labels.tolist()], np.bool_)
-            people = [(x_min, y_min, x_max, y_max) for x_min, y_min, x_max, y_max in found.boxes[is_person].tolist()]
+            is_person = np.array([self._names[label - 1] == "person" for label in instances.labels.tolist()], np.bool_)
+            people = [
+                (x_min, y_min, x_max, y_max) for x_min, y_min, x_max, y_max in instances.boxes[is_person].tolist()
+            ]
             rgb = self.hidden.below(frame, Covered(people=people))
-            self._drawing.write(draw(rgb, found, self._names), frame.time, index=frame.index, under=frame)
+            self._drawing.write(draw(rgb, instances, self._names), frame.time, index=frame.index, under=frame)
 
     def report(self, summary: Summary) -> None:
         """Add the instances in words, and a note on placeholder weights."""
@@ -197,28 +199,30 @@ def _number(ids: str | None, source: str | None, index: int) -> int | str:
     """Return the id of an image: that of a COCO file, or else its index."""
     if ids is None:
         return index
-    path, known = Path(source or ""), _ids_by_name(ids)
+    path, ids_by_name = Path(source or ""), _ids_by_name(ids)
     names = ("/".join(path.parts[start:]) for start in range(len(path.parts)))
-    found = next((known[name] for name in names if name in known), None)
-    if found is None:
+    image_id = next((ids_by_name[name] for name in names if name in ids_by_name), None)
+    if image_id is None:
         raise InputError(f"--ids {ids} has no image {source or index}")
-    return found
+    return image_id
 
 
 @cache
 def _ids_by_name(path: str) -> dict[str, int | str]:
     data = data_files.read_json(Path(path))
     try:
-        found: dict[str, int | str] = {str(image["file_name"]): image["id"] for image in data["images"]}
+        ids_by_name: dict[str, int | str] = {str(image["file_name"]): image["id"] for image in data["images"]}
     except (KeyError, TypeError):
-        found = {}
-    if not found or not all(type(item) in (int, str) for item in found.values()):
+        ids_by_name = {}
+    if not ids_by_name or not all(type(item) in (int, str) for item in ids_by_name.values()):
         raise InputError(f"--ids {path}: no COCO file with file_name and id, a number or a text, of each image")
-    return found
+    return ids_by_name
 
 
-def _lines(name: str, found: Instances, names: list[str]) -> list[str]:
+def _lines(name: str, instances: Instances, names: list[str]) -> list[str]:
     return [
         f"{name}: {names[label - 1]} {score:.2f} at {', '.join(f'{edge:.0f}' for edge in box)}"
-        for label, score, box in zip(found.labels.tolist(), found.scores.tolist(), found.boxes.tolist(), strict=True)
+        for label, score, box in zip(
+            instances.labels.tolist(), instances.scores.tolist(), instances.boxes.tolist(), strict=True
+        )
     ]

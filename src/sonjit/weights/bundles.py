@@ -134,13 +134,13 @@ def load_bundle(path: str | Path, models_dir: Path | None = None) -> TaskBundle:
 
 def list_bundles() -> dict[Path, TaskBundle | InputError]:
     """Return the registered bundles by path, or the reason why a bundle cannot be read."""
-    found: dict[Path, TaskBundle | InputError] = {}
+    bundles: dict[Path, TaskBundle | InputError] = {}
     for path in sorted(models_folder().glob(f"*{ENDING}")):
         try:
-            found[path] = load_bundle(path)
+            bundles[path] = load_bundle(path)
         except InputError as error:
-            found[path] = error
-    return found
+            bundles[path] = error
+    return bundles
 
 
 def add_bundle(path: Path) -> tuple[Path, TaskBundle]:

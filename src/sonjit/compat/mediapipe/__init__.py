@@ -49,9 +49,9 @@ def follow_version(version: Literal["0.10.21", "1.2.2", "1.2.3"]) -> None:
         ValueError: Another version.
     """
     global __version__
-    known = "0.10.21", *_CURRENT
-    if version not in known:
-        raise ValueError(f"Unknown version {version!r}. Choose from {', '.join(known)}")
+    versions = "0.10.21", *_CURRENT
+    if version not in versions:
+        raise ValueError(f"Unknown version {version!r}. Choose from {', '.join(versions)}")
     __version__ = version
 
 

@@ -302,20 +302,20 @@ def cosine_similarity(u: Embedding, v: Embedding) -> float:
 
     Raise InputError if the vectors differ in length or type, are empty, or one of them is zero.
     """
-    one, other = u.embedding, v.embedding
-    if len(one) != len(other):
+    first, second = u.embedding, v.embedding
+    if len(first) != len(second):
         raise InputError(
-            f"Cannot compute cosine similarity between embeddings of different sizes ({len(one)} vs. {len(other)})."
+            f"Cannot compute cosine similarity between embeddings of different sizes ({len(first)} vs. {len(second)})."
         )
-    if (one.dtype == np.uint8) != (other.dtype == np.uint8):
+    if (first.dtype == np.uint8) != (second.dtype == np.uint8):
         raise InputError("Cannot compute cosine similarity between quantized and float embeddings.")
-    if one.dtype == np.uint8:
-        one, other = one.view(np.int8), other.view(np.int8)
-    one, other = one.astype(np.float64), other.astype(np.float64)
-    norms = float(np.linalg.norm(one) * np.linalg.norm(other))
+    if first.dtype == np.uint8:
+        first, second = first.view(np.int8), second.view(np.int8)
+    first, second = first.astype(np.float64), second.astype(np.float64)
+    norms = float(np.linalg.norm(first) * np.linalg.norm(second))
     if not norms:
         raise InputError("Cannot compute cosine similarity on embeddings that are empty or have a norm of 0.")
-    return float(one @ other) / norms
+    return float(first @ second) / norms
 
 
 def _message(name: str, **values: Any) -> Any:  # noqa: ANN401  # a message of that name

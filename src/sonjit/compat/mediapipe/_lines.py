@@ -20,7 +20,7 @@ def constant_name(name: str) -> str:
 def within(skeleton: Skeleton, *groups: str) -> tuple[Pair, ...]:
     """Return the connections of groups of landmarks, group by group, along their contours."""
     members = [set(skeleton.groups[group]) for group in groups]
-    return tuple(pair for own in members for pair in skeleton.connections if own.issuperset(pair))
+    return tuple(pair for group_members in members for pair in skeleton.connections if group_members.issuperset(pair))
 
 
 def mesh_connections() -> tuple[Pair, ...]:

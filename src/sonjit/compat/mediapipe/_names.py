@@ -195,8 +195,8 @@ def add_covered_names(package: dict[str, Any]) -> None:
     Args:
         package: `globals()` of the module.
     """
-    own = package["__name__"]
-    path = own.removeprefix(PACKAGE).removeprefix(".")
+    package_name = package["__name__"]
+    path = package_name.removeprefix(PACKAGE).removeprefix(".")
     below = [key for key in IMPORT_PATHS if key and key.rpartition(".")[0] == path]
     tables = [IMPORT_PATHS[key] for key in (path, *(below if path in _WITH_NAMES_BELOW else ())) if key in IMPORT_PATHS]
     homes = {name: home for table in tables for home, names in table.items() for name in names.split()}
@@ -207,10 +207,16 @@ def add_covered_names(package: dict[str, Any]) -> None:
             warnings.warn(f"{name} is now {new}", DeprecationWarning, stacklevel=2)
             name = str(new)
         if name not in homes:
-            defined = [name for name, value in package.items() if getattr(value, "__module__", own) == own]
-            raise not_covered(own, name, package.get("__all__") or defined)
+            defined = [
+                name for name, value in package.items() if getattr(value, "__module__", package_name) == package_name
+            ]
+            raise not_covered(package_name, name, package.get("__all__") or defined)
         home = homes[name]
-        value = import_module(f"{own}.{name}") if home == _HERE else getattr(import_module(f"{PACKAGE}.{home}"), name)
+        value = (
+            import_module(f"{package_name}.{name}")
+            if home == _HERE
+            else getattr(import_module(f"{PACKAGE}.{home}"), name)
+        )
         package[name] = value
         return value
 

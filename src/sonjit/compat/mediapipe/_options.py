@@ -61,8 +61,8 @@ class BaseOptions:
         path = Path(self.model_asset_path)
         if path.is_file():
             return checked_model(path, str(path), published)
-        known = Path(published)
-        is_variant = path.suffix == known.suffix and path.stem.startswith(known.stem)
+        published_path = Path(published)
+        is_variant = path.suffix == published_path.suffix and path.stem.startswith(published_path.stem)
         if path.name in _NAMES[published] if published in _NAMES else is_variant:
             return Path(path.name)
         raise MissingFileError(

@@ -166,6 +166,6 @@ def measure_body(body: Body, left_hand: Hand | None = None, right_hand: Hand | N
     angles = body_angles_rad(points)
     more = [trunk_lean_rad(points), neck_flexion_rad(points), *(angles[::2] - angles[1::2])]
     for (elbow, wrist), hand, mirror in zip(_FOREARMS, (left_hand, right_hand), ([-1, 1, 1], [1, 1, 1]), strict=True):
-        known = np.full((21, 3), np.nan) if hand is None else hand.keypoints_3d
-        more += [*wrist_angles_rad((points[wrist] - points[elbow]) * mirror, known * mirror)]
+        hand_points = np.full((21, 3), np.nan) if hand is None else hand.keypoints_3d
+        more += [*wrist_angles_rad((points[wrist] - points[elbow]) * mirror, hand_points * mirror)]
     return named(BODY_MEASURES, np.concatenate([angles, limb_lengths_m(points), torso, angles_2d, more]))

@@ -119,19 +119,19 @@ def blendshapes_from_mesh(points: RealArray) -> dict[str, float]:
         (22, 14)
     """
     rotation = head_rotation(points)
-    own = (points - points[_BETWEEN_BROWS]).astype(np.float64) @ rotation  # x to the person's left
-    own /= max(_distance(own, *_OUTER_EYE), 1e-9)
-    y = own[:, 1]
-    lips = _distance(own, _UPPER_LIP_EDGE, _LOWER_LIP_EDGE)
-    mouth = _distance(own, *_CORNER)
+    head_points = (points - points[_BETWEEN_BROWS]).astype(np.float64) @ rotation  # x to the person's left
+    head_points /= max(_distance(head_points, *_OUTER_EYE), 1e-9)
+    y = head_points[:, 1]
+    lips = _distance(head_points, _UPPER_LIP_EDGE, _LOWER_LIP_EDGE)
+    mouth = _distance(head_points, *_CORNER)
     values = {
         "browInnerUp": _share((y[list(_INNER_EYE)] - y[list(_INNER_BROW)]).mean(), 0.18, 0.26),
         "jawOpen": _share(y[_LOWER_LIP_EDGE] - y[_BELOW_NOSE], 0.34, 0.75),
         "mouthFunnel": _share(lips, 0.02, 0.2) * _share(mouth, 0.6, 0.4),
-        "mouthPucker": _share(_distance(own, *_INNER_CORNER), 0.5, 0.3),
+        "mouthPucker": _share(_distance(head_points, *_INNER_CORNER), 0.5, 0.3),
     }
     for k, ((side, sign), openness) in enumerate(zip(_SIDES, eye_openness(points).tolist(), strict=True)):
-        x, height, depth = own[_CORNER[k]]
+        x, height, depth = head_points[_CORNER[k]]
         raised = (y[_UPPER_LIP] + y[_LOWER_LIP]) / 2 - height
         opened, upper = y[_LOWER_EDGE[k]] - y[_UPPER_EDGE[k]], y[_UPPER_EDGE[k]] - y[_BELOW_NOSE]
         brow = (y[_INNER_EYE[k]] + y[_OUTER_EYE[k]]) / 2 - y[_OUTER_BROW[k]]
@@ -142,15 +142,15 @@ def blendshapes_from_mesh(points: RealArray) -> dict[str, float]:
             f"mouthUpperUp{side}": min(_share(opened, 0.03, 0.2), _share(upper, 0.24, 0.15)),
             f"mouthLowerDown{side}": _share(opened, 0.05, 0.3),
         }
-    return values | _gaze(own) if len(points) > _MESH else values
+    return values | _gaze(head_points) if len(points) > _MESH else values
 
 
-def _gaze(own: FloatArray) -> dict[str, float]:
+def _gaze(head_points: FloatArray) -> dict[str, float]:
     """Return the blendshapes of the mean direction of both eyes, from points with irises."""
     left = down = 0.0
     for inner_eye, outer_eye, iris in zip(_INNER_EYE, _OUTER_EYE, _IRIS, strict=True):
-        inner, outer = own[inner_eye, :2], own[outer_eye, :2]
-        x, y = (own[iris, :2] - (inner + outer) / 2) / max(abs(outer[0] - inner[0]), 1e-9)
+        inner, outer = head_points[inner_eye, :2], head_points[outer_eye, :2]
+        x, y = (head_points[iris, :2] - (inner + outer) / 2) / max(abs(outer[0] - inner[0]), 1e-9)
         left, down = left + x / 2, down + y / 2
     values: dict[str, float] = {}
     for side, sign in _SIDES:
@@ -163,8 +163,8 @@ def _gaze(own: FloatArray) -> dict[str, float]:
     return values
 
 
-def _distance(own: FloatArray, first: int, second: int) -> float:
-    return float(np.linalg.norm(own[first] - own[second]))
+def _distance(points: FloatArray, first: int, second: int) -> float:
+    return float(np.linalg.norm(points[first] - points[second]))
 
 
 def _share(value: float, relaxed: float, full: float) -> float:

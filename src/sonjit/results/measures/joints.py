@@ -249,9 +249,9 @@ def find_repetitions(
     if angles.ndim != 1 or angles.shape != times.shape:
         raise InputError(f"angles {angles.shape} and times {times.shape} must both be (N,)")
     counter = RepetitionCounter(low_rad, high_rad, **options)
-    found: list[Repetition] = []
+    repetitions: list[Repetition] = []
     for angle, time in zip(angles.tolist(), times.tolist(), strict=True):
-        if counter.update(angle, time) > len(found):
+        if counter.update(angle, time) > len(repetitions):
             assert counter.last is not None  # the count increased
-            found.append(counter.last)
-    return found
+            repetitions.append(counter.last)
+    return repetitions

@@ -76,9 +76,9 @@ def mirrored_order(names: Sequence[str]) -> list[int]:
 
 def _mirrored_name(name: str) -> str:
     """Return a name with the other side. A single letter, such as of an alphabet, is no side."""
-    other = _SIDE_WORD.sub(lambda found: _OTHER_SIDE[found[0]], name)
+    other = _SIDE_WORD.sub(lambda match: _OTHER_SIDE[match[0]], name)
     if other == name and len(name) > 1:
-        other = _SIDE_LETTER.sub(lambda found: _OTHER_LETTER[found[0]], name)
+        other = _SIDE_LETTER.sub(lambda match: _OTHER_LETTER[match[0]], name)
     return other
 
 

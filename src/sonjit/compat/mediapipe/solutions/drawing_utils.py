@@ -78,8 +78,8 @@ def draw_landmarks(
         return
     height, width = _size_of_bgr(image)
     points = _points(landmark_list)
-    found = {index: _pixel_of(landmark, width, height) for index, landmark in _shown(points).items()}
-    pixels = {index: pixel for index, pixel in found.items() if pixel is not None}
+    pixel_of_index = {index: _pixel_of(landmark, width, height) for index, landmark in _shown(points).items()}
+    pixels = {index: pixel for index, pixel in pixel_of_index.items() if pixel is not None}
     for pair in _checked(connections, len(points)):
         spec = _spec_of(connection_drawing_spec, pair)
         if spec and pixels.keys() >= set(pair):
@@ -157,8 +157,8 @@ def draw_axis(
     ends = np.vstack([np.zeros(3), np.eye(3)]) * axis_length
     points = ends @ np.asarray(rotation).T + np.asarray(translation)  # (4, 3): origin, then the axes' ends
     plane = -points[:, :2] / (points[:, 2:] + 1e-5) * focal_length + principal_point
-    parts = (np.clip(plane, -1, 1) * (1, -1) + 1) / 2
-    origin, *tips = ((int(x), int(y)) for x, y in (parts * (width, height)).tolist())
+    shares = (np.clip(plane, -1, 1) * (1, -1) + 1) / 2
+    origin, *tips = ((int(x), int(y)) for x, y in (shares * (width, height)).tolist())
     for tip, color in zip(tips, (RED_COLOR, GREEN_COLOR, BLUE_COLOR), strict=True):
         cv2.arrowedLine(image, origin, tip, color, axis_drawing_spec.thickness)
 

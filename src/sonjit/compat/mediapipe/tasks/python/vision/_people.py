@@ -119,8 +119,8 @@ class FaceDetector(_task.DetectorTask[FaceDetectorResult], _task.DetectingTask[F
     turns_as_mediapipe = True
 
     def _models(self, file: Path) -> dict[str, object]:
-        own = file if file.is_file() else None
-        return {"detector_model": own, "model": "box", "max_instances": _MAX_FACES, "static_image": True}
+        detector_file = file if file.is_file() else None
+        return {"detector_model": detector_file, "model": "box", "max_instances": _MAX_FACES, "static_image": True}
 
     def _thresholds(self, options: FaceDetectorOptions) -> GraphThresholds:
         return GraphThresholds(overlap=options.min_suppression_threshold)
@@ -198,8 +198,8 @@ class PoseLandmarker(_task.DetectorTask[PoseLandmarkerResult], _task.DetectingTa
     def _run(self, frame: _task.Frame) -> PoseLandmarkerResult:
         bodies: list[Body] = self._detect(frame)
         masks = [Image(ImageFormat.VEC32F1, frame.mask(body.mask)) for body in bodies if body.mask is not None]
-        found = [_pose(frame, body) for body in bodies]
-        landmarks, in_metres = [points for points, _ in found], [points for _, points in found]
+        landmark_pairs = [_pose(frame, body) for body in bodies]
+        landmarks, in_metres = [points for points, _ in landmark_pairs], [points for _, points in landmark_pairs]
         return PoseLandmarkerResult(landmarks, in_metres, masks if self._gives_masks and bodies else None)
 
 
@@ -242,8 +242,8 @@ class HolisticLandmarkerResult:
     def create_from_pb2(cls, pb2_obj: messages.HolisticResult) -> Self:
         """Create from a message, without masks and metric hands."""
 
-        def points(found: messages.NormalizedLandmarkList) -> list[_containers.NormalizedLandmark]:
-            return [_containers.NormalizedLandmark.create_from_pb2(landmark) for landmark in found.landmark]
+        def points(landmark_list: messages.NormalizedLandmarkList) -> list[_containers.NormalizedLandmark]:
+            return [_containers.NormalizedLandmark.create_from_pb2(landmark) for landmark in landmark_list.landmark]
 
         in_metres = list(map(_containers.Landmark.create_from_pb2, pb2_obj.pose_world_landmarks.landmark))
         shapes = list(map(_containers.Category.create_from_pb2, pb2_obj.face_blendshapes.classification))

@@ -123,9 +123,9 @@ class BaseVisionTaskApi(Closing, ABC, Generic[Found]):
         self._live: LiveStream | None = None
         if callback is not None:
 
-            def deliver(frame: Frame, found: Found) -> None:
+            def deliver(frame: Frame, result: Found) -> None:
                 assert frame.timestamp_ms is not None
-                callback(found, frame.image, frame.timestamp_ms)
+                callback(result, frame.image, frame.timestamp_ms)
 
             self._live = LiveStream(self._run, deliver, self._free)
 
