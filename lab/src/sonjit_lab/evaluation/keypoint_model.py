@@ -29,7 +29,7 @@ class KeypointModel(Model):
             if (hand := ordered_hand(instance)) and (box := replace(hand, box=None).bounds())
             if min(box[2] - box[0], box[3] - box[1]) >= 1
         ]
-        found = self._detector.detect(rgb, [box for *_, box in hands])
+        detections = self._detector.detect(rgb, [box for *_, box in hands])
         return [
             Prediction(
                 skeleton=HAND_SKELETON,
@@ -39,7 +39,7 @@ class KeypointModel(Model):
                 score=float(np.mean(item.confidence)),
                 instance=number,
             )
-            for (number, hand, _), item in zip(hands, found, strict=True)
+            for (number, hand, _), item in zip(hands, detections, strict=True)
         ]
 
 

@@ -135,8 +135,8 @@ def load_recipe(name: str) -> Recipe:
     """
     if not name.endswith(".toml"):
         if name not in _recipes():
-            known = ", ".join(list_recipes())
-            raise InputError(f"Unknown recipe {name!r}. Choose from {known}, or the path of a TOML file")
+            names = ", ".join(list_recipes())
+            raise InputError(f"Unknown recipe {name!r}. Choose from {names}, or the path of a TOML file")
         return _recipes()[name]
     file = Path(name)
     return recipe_from_table(_merge_base(read_toml_table(file), file), file.stem)
@@ -155,8 +155,8 @@ def _merge_base(table: Mapping[str, object], file: Path, visited: tuple[str, ...
     elif name in _recipes():
         base = _table_of(_recipes()[name])
     else:
-        known = ", ".join(list_recipes())
-        raise InputError(f"{file}: Unknown base {name!r}. Choose from {known}, or the path of a TOML file")
+        names = ", ".join(list_recipes())
+        raise InputError(f"{file}: Unknown base {name!r}. Choose from {names}, or the path of a TOML file")
     return _merge_tables(base, {key: value for key, value in table.items() if key != "base"})
 
 
@@ -176,9 +176,9 @@ def _table_of(recipe: Recipe) -> dict[str, object]:
     return table
 
 
-def _merge_tables(base: Mapping[str, object], own: Mapping[str, object]) -> dict[str, object]:
+def _merge_tables(base: Mapping[str, object], overrides: Mapping[str, object]) -> dict[str, object]:
     table = dict(base)
-    for key, value in own.items():
+    for key, value in overrides.items():
         before = table.get(key)
         if isinstance(before, Mapping) and isinstance(value, Mapping):
             value = _merge_tables(cast("Mapping[str, object]", before), cast("Mapping[str, object]", value))
@@ -392,11 +392,11 @@ def prepare(recipe: Recipe, request: TrainingRequest) -> TrainingRequest:
 
 def _check_own_loggers(recipe: Recipe) -> None:
     """Refuse loggers of other code that the recipe itself sets; typed settings may name any function."""
-    own: list[Mapping[str, object]] = [recipe.settings, recipe.smoke, recipe.published]
+    settings_tables: list[Mapping[str, object]] = [recipe.settings, recipe.smoke, recipe.published]
     for grid in recipe.ablation.values():
-        own += [grid.settings, grid.smoke_settings]
-        own += [values for row in grid.rows for values in (row.set, row.smoke_set)]
-    for settings in own:
+        settings_tables += [grid.settings, grid.smoke_settings]
+        settings_tables += [values for row in grid.rows for values in (row.set, row.smoke_set)]
+    for settings in settings_tables:
         loggers = settings.get("loggers", ())
         names = loggers.split(",") if isinstance(loggers, str) else cast("Sequence[object]", loggers)
         for name in map(str, names):
@@ -416,17 +416,17 @@ def import_object(name: str, named_by: str) -> Any:  # noqa: ANN401  # a functio
             f"Add a module of your own to {VARIABLE}"
         )
     try:
-        found = import_module(module)
+        imported = import_module(module)
     except ModuleNotFoundError as error:
         if error.name and module.startswith(error.name):
             raise InputError(f"{named_by}: no module {module}") from None
         raise
-    value = getattr(found, attribute, None)
+    value = getattr(imported, attribute, None)
     if value is None or not _is_allowed(str(getattr(value, "__module__", ""))):  # a module also contains its imports
         raise InputError(f"{named_by}: {module} has no {attribute!r}")
     return value
 
 
 def _is_allowed(module: str) -> bool:
-    package, *parts = module.split(".")
-    return all(parts) and package in {"sonjit", *extension_packages()}
+    package, *submodules = module.split(".")
+    return all(submodules) and package in {"sonjit", *extension_packages()}

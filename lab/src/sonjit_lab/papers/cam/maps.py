@@ -142,7 +142,7 @@ def localize_classes(
         indexed = [(index, image or class_map.box) for index, class_map in enumerate(maps)]
     x, y = max(round(area[0]), 0), max(round(area[1]), 0)
     moved = [(maps[index], box and (box[0] + x, box[1] + y, box[2] + x, box[3] + y)) for index, box in indexed]
-    return [ClassBox(found.label, found.probability, box, found.values) for found, box in moved]
+    return [ClassBox(candidate.label, candidate.probability, box, candidate.values) for candidate, box in moved]
 
 
 def crop_box(classifier: classifiers.Classifier, rgb: Image) -> Box:
@@ -219,15 +219,15 @@ def grad_cam(
     >>> network = torchvision.models.resnet18().eval()
     >>> maps = grad_cam(network, torch.rand(1, 3, 64, 64), ["layer4"], target=3)  # doctest: +SKIP
     """
-    known = dict(network.named_modules())
-    if unknown := [name for name in layers if name not in known]:
-        shown = [name for name in known if name][-20:]
+    modules = dict(network.named_modules())
+    if unknown := [name for name in layers if name not in modules]:
+        shown = [name for name in modules if name][-20:]
         raise InputError(f"the network has no layer {unknown[0]!r}. Its last layers are {', '.join(shown)}")
     if images.ndim not in (4, 5):
         raise InputError(f"images have the shape {tuple(images.shape)}; expected (B, C, H, W) or (B, C, T, H, W)")
     selected = _SelectedOutput(network, output)
     images = images.detach().clone().requires_grad_()  # frozen networks have no gradients otherwise
-    chosen = {name: known[name] for name in layers}
+    chosen = {name: modules[name] for name in layers}
     with unchanged(network), torch.enable_grad():
         compute, classifier_target = _method(method)  # importing the library draws random numbers
         scorer = classifier_target(target) if isinstance(target, int) else target

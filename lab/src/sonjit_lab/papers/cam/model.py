@@ -45,16 +45,18 @@ class ClassifierModel(Model):
         self.settings: Mapping[str, str] = {**pooling, "localize_by": self._by, "view": shown}
 
     def check(self, samples: Iterable[Sample], categories: Callable[[], Mapping[int, str]]) -> None:
-        own = dict(zip(self._classifier.names, self._classifier.ids, strict=False))
+        model_ids = dict(zip(self._classifier.names, self._classifier.ids, strict=False))
         other = {name: number for number, name in sorted(categories().items())}
-        if wrong := [name for name in own.keys() & other.keys() if own[name] != other[name]]:
+        if wrong := [name for name in model_ids.keys() & other.keys() if model_ids[name] != other[name]]:
             raise InputError(f"class {min(wrong)} has another id in the data set than in the model; use the same ids")
 
     def find(self, sample: Sample, rgb: NDArray[np.uint8], mode: Mode) -> list[Prediction]:
         true_box = next((instance.box for instance in sample.instances if instance.box is not None), None)
         if self._view == "box" and true_box is None:
             return []
-        found = localize_classes(self._classifier, rgb, by=self._by, view=self._view, true_box=true_box, top=_CLASSES)
+        located_classes = localize_classes(
+            self._classifier, rgb, by=self._by, view=self._view, true_box=true_box, top=_CLASSES
+        )
         names, ids = self._classifier.names, self._classifier.ids
         return [
             Prediction(
@@ -64,7 +66,7 @@ class ClassifierModel(Model):
                 box=item.box,
                 map=item.values,
             )
-            for item in found
+            for item in located_classes
         ]
 
 

@@ -43,7 +43,7 @@ class DeformerModel(WindowModel):
     def predict_window(self, samples: Sequence[Sample], index: int) -> list[Prediction]:
         """Return the hands of one sample, from the frames around it in its recording."""
         sample, network = samples[index], self._network
-        found: list[Prediction] = []
+        predictions: list[Prediction] = []
         for number, instance in enumerate(sample.instances):
             if hand_points(instance) is None:
                 continue
@@ -53,20 +53,22 @@ class DeformerModel(WindowModel):
                 network.size.frames,
                 GAP,
                 stops_at_gap=network.hands.variant.stops_at_gap,
-                hand_of=lambda other, reference, own=instance: (
-                    own if reference is None else _same_hand(other, reference)
+                hand_of=lambda other, reference, labelled=instance: (
+                    labelled if reference is None else _same_hand(other, reference)
                 ),
             )
             frames = [self._encode(*frame) for frame in window]
-            tokens, joints = (torch.stack(each)[None] for each in zip(*(frame[:2] for frame in frames), strict=True))
+            tokens, joints = (
+                torch.stack(tensors)[None] for tensors in zip(*(frame[:2] for frame in frames), strict=True)
+            )
             side = tokens.new_full(tokens.shape[:2], float(instance.side == "Left"))
             out = network.fuse(tokens, joints, side)
             pose = rotate_to_camera(out["mano_pose_aa"], network.hands.variant)
             meshes = network.hands(pose, out["mano_shape"], side.mean(1))
             vertices, hand = (points[0].double().cpu().numpy() for points in meshes)
             pixels = frames[len(frames) // 2].pixels
-            found.append(mesh_prediction(sample, number, hand, vertices, pixels))
-        return found
+            predictions.append(mesh_prediction(sample, number, hand, vertices, pixels))
+        return predictions
 
     def _encode(self, sample: Sample, hand: Instance) -> _Encoded:
         key = sample.dataset, sample.id, hand.side

@@ -93,21 +93,21 @@ def occlusion_maps(outputs: Mapping[str, Tensor], index: int = 0) -> dict[str, F
     """
     if "primary" not in outputs:
         raise InputError("the outputs contain no maps: call the network with features=True")
-    found = {name: values[index].detach().cpu().numpy() for name, values in outputs.items()}
+    maps = {name: values[index].detach().cpu().numpy() for name, values in outputs.items()}
     injecting, refining = (
-        max(name for name in found if name.startswith(part) and name.endswith(".soft")) for part in ("FIT.", "SET.")
+        max(name for name in maps if name.startswith(part) and name.endswith(".soft")) for part in ("FIT.", "SET.")
     )
-    sigmoid = found[injecting.replace(".soft", ".sigmoid")]  # (heads, H, W)
+    sigmoid = maps[injecting.replace(".soft", ".sigmoid")]  # (heads, H, W)
     shape = sigmoid.shape[1:]
-    gated = found[injecting] * sigmoid.reshape(len(sigmoid), -1, 1)
+    gated = maps[injecting] * sigmoid.reshape(len(sigmoid), -1, 1)
     return {
-        "gate": found["gate"],
-        "primary": found["primary"],
-        "secondary": found["secondary"],
-        "FIT attention": found[injecting].mean((0, 1)).reshape(shape),
+        "gate": maps["gate"],
+        "primary": maps["primary"],
+        "secondary": maps["secondary"],
+        "FIT attention": maps[injecting].mean((0, 1)).reshape(shape),
         "FIT sigmoid": sigmoid.mean(0),
         "FIT attention, gated": gated.mean((0, 1)).reshape(shape),
-        "FIT": found["FIT"],
-        "SET attention": found[refining].mean((0, 1)).reshape(shape),
-        "SET": found["SET"],
+        "FIT": maps["FIT"],
+        "SET attention": maps[refining].mean((0, 1)).reshape(shape),
+        "SET": maps["SET"],
     }

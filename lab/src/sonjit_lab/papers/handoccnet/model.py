@@ -24,7 +24,7 @@ class HandOccNetModel(Model):
 
     @torch.inference_mode()
     def find(self, sample: Sample, rgb: NDArray[np.uint8], mode: Mode) -> list[Prediction]:
-        found: list[Prediction] = []
+        predictions: list[Prediction] = []
         for number, instance in enumerate(sample.instances):
             points = hand_points(instance)
             if points is None:
@@ -39,8 +39,8 @@ class HandOccNetModel(Model):
             if left:
                 joints, vertices = joints * _MIRROR, vertices * _MIRROR
                 image_points = np.array([1.0, 0.0]) + image_points * (-1.0, 1.0)
-            found.append(mesh_prediction(sample, number, joints, vertices, image_pixels(image_points, area)))
-        return found
+            predictions.append(mesh_prediction(sample, number, joints, vertices, image_pixels(image_points, area)))
+        return predictions
 
 
 def _square(instance: Instance, points: NDArray[np.float64], sample: Sample) -> RotatedBox:

@@ -169,9 +169,9 @@ def _groups(sample: Sample, layout: internet.HandLayout) -> list[Mapping[interne
         return [{side: number} for side, number in hands]
     if len({side for side, _ in hands}) == len(hands):
         return [dict(hands)] if hands else []
-    known = [(hand, item) for hand, item in zip(hands, points, strict=True) if item is not None]  # of several people
-    pairs = pairs_of_hands([item for _, item in known], [hand[0] for hand, _ in known])
-    return [{side: known[index][0][1] for side, index in pair.items()} for pair in pairs]
+    located = [(hand, item) for hand, item in zip(hands, points, strict=True) if item is not None]  # of several people
+    pairs = pairs_of_hands([item for _, item in located], [hand[0] for hand, _ in located])
+    return [{side: located[index][0][1] for side, index in pair.items()} for pair in pairs]
 
 
 def _area(hands: Iterable[Instance], box: Box | None) -> RotatedBox | None:

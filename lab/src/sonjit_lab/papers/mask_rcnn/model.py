@@ -30,8 +30,8 @@ class InstancesModel(Model):
     def find(self, sample: Sample, rgb: NDArray[np.uint8], mode: Mode) -> list[Prediction]:
         with torch.inference_mode():
             pixels = torch.from_numpy(rgb).to(self._network.device).permute(2, 0, 1).float() / 255
-            (found,) = self._network.find([pixels])
-        return _predictions(instances_from(found), self._saved.categories, rgb.shape[:2])
+            (outputs,) = self._network.find([pixels])
+        return _predictions(instances_from(outputs), self._saved.categories, rgb.shape[:2])
 
 
 class HandMasksModel(Model):
@@ -46,10 +46,10 @@ class HandMasksModel(Model):
         return _predictions(self._finder.find(rgb), CATEGORIES, rgb.shape[:2])
 
 
-def _predictions(found: Instances, categories: Sequence[Category], size: tuple[int, int]) -> list[Prediction]:
+def _predictions(instances: Instances, categories: Sequence[Category], size: tuple[int, int]) -> list[Prediction]:
     """Return the instances of an image of a size (height, width)."""
-    masks = found.in_image(size) >= 0.5
-    rows = zip(found.labels.tolist(), found.scores.tolist(), found.boxes.tolist(), masks, strict=True)
+    masks = instances.in_image(size) >= 0.5
+    rows = zip(instances.labels.tolist(), instances.scores.tolist(), instances.boxes.tolist(), masks, strict=True)
     return [
         Prediction(
             category_id=categories[label - 1].id,

@@ -173,14 +173,14 @@ class LandmarkCrops(Sequence[LandmarkCrop]):
         assert indices is not None
         assert hand.keypoints_px is not None
         points = hand.keypoints_px[indices].astype(np.float32)
-        known = np.asarray(np.isfinite(points).all(1), np.bool_)
+        labelled = np.asarray(np.isfinite(points).all(1), np.bool_)
         if hand.valid_px is not None:
-            known &= hand.valid_px[indices]
-        if not known[BOX_KEYPOINTS].all():
+            labelled &= hand.valid_px[indices]
+        if not labelled[BOX_KEYPOINTS].all():
             return None
-        points[~known] = 0
+        points[~labelled] = 0
         box = box_around_hand(points)
-        return (box, points, known) if box.width >= 1 else None
+        return (box, points, labelled) if box.width >= 1 else None
 
     def _crop(self, index: int, number: int) -> LandmarkCrop:
         sample, count = self._samples[index], len(self._names)
@@ -193,14 +193,14 @@ class LandmarkCrops(Sequence[LandmarkCrop]):
         hand = sample.instances[number]
         labels = self._labels(hand)
         assert labels is not None
-        box, points, known = labels
+        box, points, labelled = labels
         metres = np.full((count, 3), np.nan)
         if hand.keypoints_m is not None:
             metres = hand.keypoints_m[hand.keypoint_indices(self._names)]
         return LandmarkCrop(
             cut_wide(sample.rgb(), box, self._size),
             points_into_crop(points, box, self._size).astype(np.float32),
-            known,
+            labelled,
             _rotate_points(metres, box),
             hand.side if self._trains_scores else None,
             present=True if self._has_presence else None,
@@ -287,7 +287,7 @@ def to_batch(crops: Sequence[LandmarkCrop]) -> Batch:
     """Convert crops to tensors."""
     images = torch.from_numpy(np.stack([crop.image() for crop in crops]))  # (B, S, S, 3)
     keypoints = torch.from_numpy(np.stack([crop.keypoints for crop in crops]))  # (B, K, 2)
-    known = torch.from_numpy(np.stack([crop.known for crop in crops])).float()
+    labelled = torch.from_numpy(np.stack([crop.known for crop in crops])).float()
     metres = torch.from_numpy(np.stack([crop.metres for crop in crops]))[:, :_PUBLISHED_KEYPOINTS]
     # If a palm is edge-on, its length measures its size better than its width.
     lengths = (keypoints[:, _WRIST] - keypoints[:, _MIDDLE_MCP]).norm(dim=1)
@@ -295,7 +295,7 @@ def to_batch(crops: Sequence[LandmarkCrop]) -> Batch:
     return Batch(
         images=images.permute(0, 3, 1, 2) / 255,
         keypoints=keypoints,
-        known=known,
+        known=labelled,
         palm=lengths.clamp(min=images.shape[1] / 16),
         depth=_depth(keypoints[:, :_PUBLISHED_KEYPOINTS], metres),
         metres=metres - metres[:, _MIDDLE_MCP, None],
@@ -338,7 +338,7 @@ def landmark_losses(before: Network | None, keep: float, loss: PointLoss = "l1")
         # NaN in the ground truth would cause a NaN gradient, even where the mask excludes it.
         depth_errors = (points[:, :_PUBLISHED_KEYPOINTS, 2] - batch.depth.nan_to_num()).abs() / batch.palm[:, None]
         metres_errors = (metres - batch.metres.nan_to_num()).abs() / PALM_M
-        parts = {
+        terms = {
             "keypoints": _masked_mean(errors, batch.known > 0),
             "depth": 0.5 * _masked_mean(depth_errors, batch.depth.isfinite()),
             "metres": 0.5 * _masked_mean(metres_errors, batch.metres.isfinite()),
@@ -346,8 +346,8 @@ def landmark_losses(before: Network | None, keep: float, loss: PointLoss = "l1")
             "handedness": 0.2 * _log_loss(outputs["handedness"][:, 0], batch.left),
         }
         if before is not None and keep:
-            parts |= _change_losses(before(batch.images), outputs, batch, keep)
-        return parts
+            terms |= _change_losses(before(batch.images), outputs, batch, keep)
+        return terms
 
     return losses
 
@@ -400,11 +400,11 @@ def landmark_metrics(network: Network, crops: Sequence[LandmarkCrop], device: st
     outputs = _outputs(network, crops, device)
     points = outputs["keypoints"].reshape(len(crops), -1, 3)[..., :2]
     truth = np.stack([crop.keypoints for crop in crops])
-    known = np.stack([crop.known for crop in crops])
-    hands, count = known.any(1), _PUBLISHED_KEYPOINTS
+    is_known = np.stack([crop.known for crop in crops])
+    hands, count = is_known.any(1), _PUBLISHED_KEYPOINTS
     metrics = {
-        "error_px": float(np.linalg.norm(points - truth, axis=2)[known].mean()),
-        "mnae": 100 * mnae(points[hands, :count], truth[hands, :count], known[hands, :count]).mean,
+        "error_px": float(np.linalg.norm(points - truth, axis=2)[is_known].mean()),
+        "mnae": 100 * mnae(points[hands, :count], truth[hands, :count], is_known[hands, :count]).mean,
     }
     for name, scores in _true_scores(crops).items():
         true = np.array(scores)
@@ -422,7 +422,7 @@ def predicted_points(network: Network, crops: Sequence[LandmarkCrop], device: st
 @evaluates
 def _outputs(network: Network, crops: Sequence[LandmarkCrop], device: str) -> dict[str, Float32Array]:
     """Return the network's outputs (N, ...) by name."""
-    parts = [
+    batches = [
         network(to_batch(crops[start : start + _BATCH]).images.to(device)) for start in range(0, len(crops), _BATCH)
     ]
-    return {name: torch.cat([part[name] for part in parts]).cpu().numpy() for name in parts[0]}
+    return {name: torch.cat([part[name] for part in batches]).cpu().numpy() for name in batches[0]}
