@@ -3,6 +3,7 @@
 `python benchmarks/crossings.py hands --seeds 1 2 3` renders a clip of each sort for each seed. Two hands of one person
 `swap` sides, `pause` while one occludes the other, turn `back` there, or one leaves there (`leave`). `three` shows
 hands of two people. A hand counts in every frame in which it lies in the image, even if it is occluded.
+`--set max_occluded_s=1` measures another value of a field of `sonjit.detectors.tracking.TrackerSettings`.
 """
 
 import argparse
@@ -21,7 +22,12 @@ from rich.console import Console
 from rich.table import Table
 from speed.run import check_peer
 
-from sonjit import SonjitError, create_detector
+from sonjit import SonjitError
+from sonjit._util.data_files import key_values
+from sonjit._util.settings import read_settings
+from sonjit.detectors.create import detector_from
+from sonjit.detectors.kinds import options_for
+from sonjit.detectors.tracking import TrackerSettings
 from sonjit.geometry.cameras import Intrinsics
 from sonjit_lab.hand_models.rig import RigPose
 from sonjit_lab.synthesis.factors import FACTORS, Factors
@@ -48,7 +54,10 @@ def run(frames, options):
     found, seconds = {}, {search: np.full(len(frames), np.inf) for search in SEARCHES}
     for _ in range(options.runs):
         detectors = {
-            search: create_detector(options.kind, search=search, max_instances=options.max_instances)
+            search: detector_from(
+                options_for(options.kind, search=search, max_instances=options.max_instances).for_input("camera"),
+                options.tracking,
+            )
             for search in SEARCHES
         }
         found = {search: [] for search in SEARCHES}
@@ -179,6 +188,7 @@ def peer_hands(python, frames, most):
 
 def cross_hands(options):
     """Yield (clip, library, figures) of each synthetic clip."""
+    tracking = read_settings(TrackerSettings, dict(key_values(options.set)), "setting")
     if options.peer:
         check_peer(options.peer)
     for sort in options.sorts:
@@ -187,7 +197,7 @@ def cross_hands(options):
             if options.save:
                 save_clip(options.save / f"{sort}-{seed}.mp4", frames, truth)
             most = 3 if sort == "three" else 2
-            found, _ = run(frames, SimpleNamespace(kind="hands", max_instances=most, runs=1))
+            found, _ = run(frames, SimpleNamespace(kind="hands", max_instances=most, runs=1, tracking=tracking))
             rows_by_library = {search: plain_hands(results) for search, results in found.items()}
             if options.peer:
                 rows_by_library["mediapipe"] = peer_hands(options.peer, frames, most)
@@ -227,6 +237,7 @@ def main():
     parser.add_argument("--sorts", nargs="+", default=SORTS, choices=SORTS)
     parser.add_argument("--save", type=Path, help="folder for the clips and their ground truth")
     parser.add_argument("--peer", help="a Python interpreter that has mediapipe.solutions")
+    parser.add_argument("--set", nargs="+", default=[], metavar="NAME=VALUE", help="settings of the tracker")
     options = parser.parse_args()
     print_figures(cross_hands(options))
 

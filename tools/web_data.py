@@ -48,6 +48,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import ModuleType
 
+    from _typeshed import DataclassInstance
+
     from sonjit.detectors.kinds import KindEntry
     from sonjit.detectors.ssd import AnchorGrid
 
@@ -91,13 +93,6 @@ CONSTANTS = {
     "options": (options, "STILL_INSTANCES"),
     "pipeline": (pipeline, "MIN_STEP_S NOMINAL_STEP_S"),
     "schedule": (schedule, "COUNT_INTERVAL"),
-    "tracking": (
-        tracking,
-        "BLEND_OVERLAP COLOUR_MEMORY COLOUR_RATIO COLOUR_WEIGHT DRIFT_WINDOW_S INITIAL_OFFSET MAX_INTERRUPTION_S "
-        "MAX_OCCLUDED_S MAX_REVIVE_DISTANCE MAX_STEP MAX_TRUSTED_COST MAX_UNOCCLUDED_S MIN_OVERLAP "
-        "MIN_SIDE_SURENESS MIN_STEP_S NEW_TRACK_FRAMES OCCLUDED_COST OCCLUDED_OFFSET OFFSET_DECAY_S "
-        "SAME_INSTANCE_DISTANCE SCORE_DECAY_S SIDE_MEMORY SIDE_WEIGHT SLIP_MARGIN SPEED_DECAY_S",
-    ),
 }
 """Module of each group of constants, and the names that pages share, without a leading underscore."""
 SEARCH = {
@@ -157,7 +152,7 @@ def data() -> dict[str, Any]:
     roles = [roles for kind in kinds.values() for which in ("models", "for_stills") for roles in kind[which].values()]
     weights = {name for names in roles for name in names.values()} | set(selfie.SELFIE_WEIGHTS.values())
     return {
-        "constants": {**_groups(CONSTANTS), "search": _groups(SEARCH)},
+        "constants": {**_groups(CONSTANTS), "search": _groups(SEARCH), "tracking": _settings(tracking.SHIPPED)},
         "gestures": _gestures(),
         "measures": {"names": MEASURE_NAMES, **_groups(MEASURES)},
         "motions": _motions(),
@@ -176,6 +171,11 @@ def data() -> dict[str, Any]:
 def _groups(groups: dict[str, tuple[ModuleType, str]]) -> dict[str, Any]:
     """Return the named constants of each group."""
     return {group: _named(*shared) for group, shared in groups.items()}
+
+
+def _settings(settings: DataclassInstance) -> dict[str, Any]:
+    """Return the fields of settings, in capitals as the constants."""
+    return {name.upper(): value for name, value in asdict(settings).items()}
 
 
 def _named(module: ModuleType, names: str) -> dict[str, Any]:

@@ -177,7 +177,9 @@ def detector_for_input(
     return detector_from(replace(checked, is_live=is_live))
 
 
-def detector_from(options: CommonOptions) -> Detector[Any]:
+def detector_from(
+    options: CommonOptions, tracker_settings: tracking.TrackerSettings = tracking.SHIPPED
+) -> Detector[Any]:
     """Create a detector from checked options."""
     entry = find_kind(options.kind)
     kind = _load(entry, options)
@@ -190,6 +192,7 @@ def detector_from(options: CommonOptions) -> Detector[Any]:
         propagate=kind.propagate if options.search != "fast" else None,
         max_tracks=options.max_instances,
         overlap_keypoints=kind.overlap_keypoints,
+        settings=tracker_settings,
     )
     one_of_several = replace(options, threads=1, shared=True)
     custom = {"detector": options.detector_model, "landmark": options.landmark_model}

@@ -1,15 +1,11 @@
-"""Track instances from frame to frame: stable ids, one track per object, re-identification of lost instances.
-
-`python benchmarks/crossings.py hands --seeds 1 2 3` measures the effect of the constants on misses, false detections,
-wrong sides and ID switches.
-"""
+"""Track instances from frame to frame: stable ids, one track per object, re-identification of lost instances."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Generic, NamedTuple, Self, TypeAlias
+from typing import Final, Generic, NamedTuple, Self, TypeAlias
 
 import numpy as np
 
@@ -29,32 +25,70 @@ from sonjit.detectors.observations import (
 from sonjit.detectors.smoothing import Smoother
 from sonjit.geometry.boxes import RotatedBox, overlap_over_smaller
 
-_SIDE_WEIGHT = 1.0  # cost of a full contradiction of left and right, in instance sizes of distance
-_COLOUR_WEIGHT = 1.0  # cost of a mean colour difference from black to white, in instance sizes of distance
-_COLOUR_MEMORY = 0.1  # weight of a new frame in the running mean of an instance's colours
-_MIN_OVERLAP, _COLOUR_RATIO = 0.1, 0.6
-"""Minimum share of the smaller box in the other one at which a network may see the other instance. The observation
-belongs to the other instance if its colour difference is less than this ratio of the difference to the own colours."""
-_MAX_REVIVE_DISTANCE = 1.5  # maximum distance, in instance sizes, at which a lost instance is re-identified
-_LOCAL_SEARCH_S = 1.0  # time for which the surroundings of a lost instance are searched first
-_SLIP_MARGIN = 0.3  # margin by which a lost track must fit better than the current one to replace it
-_MIN_STEP_S = 1 / 240  # minimum time step for a velocity estimate
-_SIDE_MEMORY = 0.05  # minimum weight of a new, confident frame in the belief of left or right
-_MAX_STEP = 0.25  # maximum mean keypoint step, in instance sizes per frame, of an instance that overlaps another one
-_SAME_INSTANCE_DISTANCE = 0.25  # maximum mean keypoint distance, in sizes, of observations of one instance
-_OCCLUDED_COST = 0.1  # additional cost of an occluded track, which must fit an observation better than a visible one
-_NEW_TRACK_FRAMES, _MIN_SIDE_SURENESS = 10, 0.5  # frames and belief from which the side of an overlapping one counts
-_OCCLUDED_OFFSET, _INITIAL_OFFSET, _OFFSET_DECAY_S = 0.1, 0.5, 0.3
-"""Maximum distance of an occluded instance from the centre of its occluder, in occluder sizes: the final value, the
-addition when the occlusion begins, and the time in which the addition decays to 1/e."""
-_BLEND_OVERLAP = 0.5  # minimum share of the smaller box in the other one at which a new detection blends two instances
-_MAX_OCCLUDED_S, _MAX_UNOCCLUDED_S = 2.5, 0.2  # maximum time of an occlusion, and of its part without an occluder
-_MAX_INTERRUPTION_S = 0.5  # maximum time without occlusion within one that is timed as one
-_DRIFT_WINDOW_S, _SPEED_DECAY_S, _SCORE_DECAY_S = 0.15, 0.7, 1.0
-"""Time over which the initial velocity of an occluded instance is averaged, and times in which velocity and score
-decay to 1/e."""
-_MAX_TRUSTED_COST = 0.4  # maximum cost of an observation of an overlapping instance, which may be a blend of two
 Propagate: TypeAlias = "Callable[[O, Float32Array, float], O]"  # shifts by (2,) pixels and sets the score
+
+
+@dataclass(frozen=True)
+class TrackerSettings:
+    """Settings of `Tracker`. Distances are in sizes of an instance; costs are distances from the predicted place.
+
+    They were chosen by `benchmarks/crossings.py`, which measures other values with `--set`. `research/search.md` has
+    the results, under "Crossing hands" and "Crossing people". Pages use the same values.
+    """
+
+    side_weight: float = 1.0
+    """Cost of a full contradiction of left and right."""
+    colour_weight: float = 1.0
+    """Cost of a mean colour difference from black to white."""
+    colour_memory: float = 0.1
+    """Weight of a new frame in the running mean of an instance's colours."""
+    side_memory: float = 0.05
+    """Minimum weight of a new, confident frame in the belief of left or right."""
+    min_overlap: float = 0.1
+    """Minimum share of the smaller box in the other one at which a network may see the other instance."""
+    colour_ratio: float = 0.6
+    """Maximum ratio of the colour differences to the other and to the own instance at which it sees the other."""
+    max_revive_distance: float = 1.5
+    """Cost from which a lost instance is not re-identified."""
+    slip_margin: float = 0.3
+    """Cost by which a lost track must fit better than the current one to replace it."""
+    min_step_s: float = 1 / 240
+    """Minimum time step of a velocity estimate."""
+    max_step: float = 0.25
+    """Maximum mean keypoint step, per frame, of an instance that overlaps another one."""
+    max_trusted_cost: float = 0.4
+    """Cost from which an observation of an overlapping instance is not trusted: it may be a blend of two."""
+    same_instance_distance: float = 0.25
+    """Mean keypoint distance below which two observations may show one instance."""
+    blend_overlap: float = 0.5
+    """Share of the smaller box in the other one above which a new detection blends two instances."""
+    new_track_frames: int = 10
+    """Number of frames from which the side of an overlapping instance counts."""
+    min_side_sureness: float = 0.5
+    """The same for the sureness of the side, 0 to 1."""
+    occluded_cost: float = 0.1
+    """Additional cost of an occluded track, which must fit an observation better than a visible one."""
+    occluded_offset: float = 0.1
+    """Final maximum distance of an occluded instance from the centre of its occluder, in occluder sizes."""
+    initial_offset: float = 0.5
+    """Addition to this distance when the occlusion begins."""
+    offset_decay_s: float = 0.3
+    """Time in which the addition decays to 1/e."""
+    max_occluded_s: float = 2.5
+    """Maximum time of an occlusion."""
+    max_unoccluded_s: float = 0.2
+    """Maximum time without an occluder within an occlusion."""
+    max_interruption_s: float = 0.5
+    """Maximum time of an interruption that does not end the time of an occlusion."""
+    drift_window_s: float = 0.15
+    """Time over which the initial velocity of an occluded instance is averaged."""
+    speed_decay_s: float = 0.7
+    """Time in which its velocity decays to 1/e."""
+    score_decay_s: float = 1.0
+    """Time in which its score decays to 1/e."""
+
+
+SHIPPED: Final = TrackerSettings()
 
 
 @dataclass(eq=False)
@@ -75,6 +109,7 @@ class Track(Generic[O]):
     occluded_s: float | None = None
     unoccluded_s: float = 0.0  # time in seconds without an occluder during an occlusion
     hidden_s: float = 0.0  # time in seconds of an occlusion that short interruptions do not end
+    settings: TrackerSettings = SHIPPED
     _hidden_until_s: float = -math.inf
     box: RotatedBox = field(init=False)
     _sureness: float = 0.0
@@ -84,11 +119,12 @@ class Track(Generic[O]):
 
     def update(self, observation: O, now_s: float, *, isolated: bool = True) -> None:
         """Add the observation of a new frame. The colours are learned only while no other instance is near."""
-        step_s, centre = now_s - self.seen_s, centre_of(observation)
+        settings, step_s, centre = self.settings, now_s - self.seen_s, centre_of(observation)
         if self.frames and step_s > 0 and self.occluded_s is None:
             moved = centre - self._centre
-            self._velocity = 0.5 * self._velocity + 0.5 * moved / max(step_s, _MIN_STEP_S)
-            self._drift += -math.expm1(-step_s / _DRIFT_WINDOW_S) * (moved / max(step_s, _MIN_STEP_S) - self._drift)
+            speed = moved / max(step_s, settings.min_step_s)
+            self._velocity = 0.5 * self._velocity + 0.5 * speed
+            self._drift += -math.expm1(-step_s / settings.drift_window_s) * (speed - self._drift)
         self.observation, self.seen_s, self._centre = observation, now_s, centre
         self.frames += 1
         self.occluded_s, self.unoccluded_s = None, 0.0
@@ -97,7 +133,7 @@ class Track(Generic[O]):
         if self.colours is None:
             self.colours = observation.colours
         elif isolated and observation.colours is not None:
-            step = _COLOUR_MEMORY * (observation.colours - self.colours)
+            step = settings.colour_memory * (observation.colours - self.colours)
             self.colours = (self.colours + step).astype(np.float32)
 
     def smooth(self, refined: O, now_s: float) -> None:
@@ -108,20 +144,22 @@ class Track(Generic[O]):
         self, now_s: float, propagate: Propagate[O], covers: Sequence[Track[O]], *, covered: bool
     ) -> None:
         """Propagate the track by one frame without an observation, ever slower and close to its occluder."""
+        settings = self.settings
         step_s = now_s - self.seen_s if math.isfinite(self.seen_s) else 0.0
         if self.occluded_s is None:
             self._velocity = self._drift
-            if now_s - self._hidden_until_s > _MAX_INTERRUPTION_S:
+            if now_s - self._hidden_until_s > settings.max_interruption_s:
                 self.hidden_s = 0.0
         shift = self._velocity * step_s
         if covers:
-            max_offset = _OCCLUDED_OFFSET + _INITIAL_OFFSET * math.exp(-(self.occluded_s or 0.0) / _OFFSET_DECAY_S)
+            decay = math.exp(-(self.occluded_s or 0.0) / settings.offset_decay_s)
+            max_offset = settings.occluded_offset + settings.initial_offset * decay
             shift = clamp_to_occluder(self.observation, shift, [cover.observation for cover in covers], max_offset)
-        self._velocity = self._velocity * math.exp(-step_s / _SPEED_DECAY_S)
+        self._velocity = self._velocity * math.exp(-step_s / settings.speed_decay_s)
         self.unoccluded_s = 0.0 if covered else self.unoccluded_s + step_s
         self.occluded_s, self.hidden_s = (self.occluded_s or 0.0) + step_s, self.hidden_s + step_s
         self.seen_s = self._hidden_until_s = now_s
-        score, step = self.observation.score * math.exp(-step_s / _SCORE_DECAY_S), shift.astype(np.float32)
+        score, step = self.observation.score * math.exp(-step_s / settings.score_decay_s), shift.astype(np.float32)
         self.observation = propagate(self.observation, step, score)
         self.smoothed = propagate(self.smoothed, step, score)
 
@@ -137,11 +175,11 @@ class Track(Generic[O]):
         if self.left is None or self._sureness == 0:
             self.left = left
         else:
-            self.left += max(sureness / self._sureness, _SIDE_MEMORY * sureness) * (left - self.left)
+            self.left += max(sureness / self._sureness, self.settings.side_memory * sureness) * (left - self.left)
 
     def cost(self, observation: O, now_s: float) -> float:
         """Return the cost of an observation: distance from the predicted centre, other side, other colours."""
-        return self.expected(now_s).cost(_Appearance.of(observation))
+        return self.expected(now_s).cost(_Appearance.of(observation), self.settings)
 
     def expected(self, now_s: float) -> _Appearance:
         """Predict the appearance at a time."""
@@ -162,13 +200,13 @@ class _Appearance(NamedTuple):
         """Return the appearance of an observation."""
         return cls(Disc.around(observation), observation.left, observation.colours)
 
-    def cost(self, observed: _Appearance) -> float:
+    def cost(self, observed: _Appearance, settings: TrackerSettings) -> float:
         """Return the cost of assigning an observed appearance; see `Track.cost`."""
         cost = math.dist(self.disc.centre, observed.disc.centre) / max(self.disc.size, observed.disc.size)
         if self.left is not None and observed.left is not None:
-            cost += _SIDE_WEIGHT * abs(self.left - observed.left)
+            cost += settings.side_weight * abs(self.left - observed.left)
         if self.colours is not None and observed.colours is not None:
-            cost += _COLOUR_WEIGHT / 255 * colour_difference(self.colours, observed.colours)
+            cost += settings.colour_weight / 255 * colour_difference(self.colours, observed.colours)
         return cost
 
 
@@ -189,7 +227,9 @@ class Tracker(Generic[O]):
         propagate: Propagate[O] | None = None,
         max_tracks: int = 1,
         overlap_keypoints: tuple[int, ...] | None = None,
+        settings: TrackerSettings = SHIPPED,
     ) -> None:
+        self._settings = settings
         self._overlap_keypoints = slice(None) if overlap_keypoints is None else list(overlap_keypoints)
         self._propagate, self._max_tracks = propagate, max_tracks
         self._merge_nested = merge_nested
@@ -203,7 +243,7 @@ class Tracker(Generic[O]):
         free, unmatched = list(self.active), list(observations)
         while free and unmatched:
             cost, i, j = min((t.cost(s, now_s), i, j) for i, t in enumerate(free) for j, s in enumerate(unmatched))
-            if cost >= _MAX_REVIVE_DISTANCE:
+            if cost >= self._settings.max_revive_distance:
                 break
             pairs.append((free.pop(i), unmatched.pop(j)))
         return pairs, unmatched
@@ -212,17 +252,13 @@ class Tracker(Generic[O]):
         """Check whether an observation has the colours of another instance there rather than the track's own."""
         if track.colours is None or observation.colours is None or self._propagate is None:
             return False
-        limit = _COLOUR_RATIO * colour_difference(track.colours, observation.colours)
+        limit = self._settings.colour_ratio * colour_difference(track.colours, observation.colours)
         return any(
             colour_difference(other.colours, observation.colours) < limit
-            and overlap_over_smaller(other.observation.keypoints, observation.keypoints) > _MIN_OVERLAP
+            and overlap_over_smaller(other.observation.keypoints, observation.keypoints) > self._settings.min_overlap
             for other in (*self.active, *self._lost)
             if other is not track and other.colours is not None
         )
-
-    def lost_boxes(self, now_s: float) -> list[RotatedBox]:
-        """Return the boxes in which instances were lost within the last second."""
-        return [track.box for track in self._lost if now_s - track.seen_s < _LOCAL_SEARCH_S]
 
     def reset(self) -> None:
         """Forget all tracks. Ids start again at 1."""
@@ -307,30 +343,31 @@ class Tracker(Generic[O]):
 
     def _is_trusted(self, track: Track[O], observation: O, carried: Sequence[tuple[Track[O], O]], now_s: float) -> bool:
         """Check whether an observation shows its track, not a blend of two instances or the other one."""
-        cost = track.cost(observation, now_s)
+        settings, cost = self._settings, track.cost(observation, now_s)
         if track.left is not None and observation.left is not None:
-            undecided = track.frames < _NEW_TRACK_FRAMES or abs(2 * track.left - 1) < _MIN_SIDE_SURENESS
-            cost -= undecided * _SIDE_WEIGHT * abs(track.left - observation.left)
-        if cost >= _MAX_TRUSTED_COST or (
-            track.occluded_s is None and mean_distance(observation, track.observation) > _MAX_STEP
+            is_new = track.frames < settings.new_track_frames
+            undecided = is_new or abs(2 * track.left - 1) < settings.min_side_sureness
+            cost -= undecided * settings.side_weight * abs(track.left - observation.left)
+        if cost >= settings.max_trusted_cost or (
+            track.occluded_s is None and mean_distance(observation, track.observation) > settings.max_step
         ):
             return False
-        rank = cost + _OCCLUDED_COST * (track.occluded_s is not None)
+        rank = cost + settings.occluded_cost * (track.occluded_s is not None)
         return not any(
             other is not track
-            and mean_distance(observation, item, self._overlap_keypoints) < _SAME_INSTANCE_DISTANCE
-            and other.cost(item, now_s) + _OCCLUDED_COST * (other.occluded_s is not None) < rank
+            and mean_distance(observation, item, self._overlap_keypoints) < settings.same_instance_distance
+            and other.cost(item, now_s) + settings.occluded_cost * (other.occluded_s is not None) < rank
             for other, item in carried
         )
 
     def _is_blend(self, detection: O, tracks: Sequence[Track[O]], now_s: float) -> bool:
         """Check whether a detection blends known instances. It is ignored until they separate."""
-        if any(track.cost(detection, now_s) < _MAX_TRUSTED_COST for track in self._lost):
+        if any(track.cost(detection, now_s) < self._settings.max_trusted_cost for track in self._lost):
             return False
         disc, indices = Disc.around(detection), self._overlap_keypoints
         near = (item.observation for item in tracks if disc.may_touch(Disc.around(item.observation)))
         shares = (overlap_over_smaller(detection.keypoints[indices], item.keypoints[indices]) for item in near)
-        return any(share > _BLEND_OVERLAP for share in shares)
+        return any(share > self._settings.blend_overlap for share in shares)
 
     def _mark_occluded(
         self,
@@ -351,7 +388,8 @@ class Tracker(Generic[O]):
                 continue
             is_blended = bool(near) and any(other in doubted for other in (track, *near))
             track.mark_occluded(now_s, propagate, covers, covered=bool(covers) or is_blended)
-            if track.hidden_s <= _MAX_OCCLUDED_S and track.unoccluded_s <= _MAX_UNOCCLUDED_S:
+            is_short = track.unoccluded_s <= self._settings.max_unoccluded_s
+            if is_short and track.hidden_s <= self._settings.max_occluded_s:
                 occluded.append(track)
                 self._lost.remove(track)
         return occluded
@@ -359,7 +397,7 @@ class Tracker(Generic[O]):
     def _reidentified(self, track: Track[O], observation: O, occluded: list[Track[O]], now_s: float) -> Track[O]:
         """Return the track, or a lost one that fits clearly better: a box can slip onto a hand that reappears."""
         costs = [(lost.cost(observation, now_s), lost.id, lost) for lost in (*self._lost, *occluded)]
-        if not costs or min(costs)[0] + _SLIP_MARGIN > track.cost(observation, now_s):
+        if not costs or min(costs)[0] + self._settings.slip_margin > track.cost(observation, now_s):
             return track
         back = min(costs)[2]
         (occluded if back in occluded else self._lost).remove(back)
@@ -369,12 +407,12 @@ class Tracker(Generic[O]):
     def _start_or_revive(self, observation: O, now_s: float) -> Track[O]:
         """Return the lost track that fits an observation, or a new track."""
         near = [(track.cost(observation, now_s), track.id, track) for track in self._lost]
-        if near and min(near)[0] < _MAX_REVIVE_DISTANCE:
+        if near and min(near)[0] < self._settings.max_revive_distance:
             track = min(near)[2]
             self._lost.remove(track)
             track.smoother = self._new_smoother()
         else:
-            track = Track(self._next_id, observation, observation, self._new_smoother(), now_s)
+            track = Track(self._next_id, observation, observation, self._new_smoother(), now_s, settings=self._settings)
             self._next_id += 1
         track.update(observation, now_s)
         return track
@@ -389,8 +427,9 @@ def _resolve_swaps(tracks: Sequence[Track[O]], observations: Sequence[O], now_s:
     order = list(range(len(observations)))
     for i in range(len(tracks)):
         for j in range(i):
-            stay = expected[i].cost(appearances[order[i]]) + expected[j].cost(appearances[order[j]])
-            swap = expected[i].cost(appearances[order[j]]) + expected[j].cost(appearances[order[i]])
+            settings = tracks[i].settings
+            stay = expected[i].cost(appearances[order[i]], settings) + expected[j].cost(appearances[order[j]], settings)
+            swap = expected[i].cost(appearances[order[j]], settings) + expected[j].cost(appearances[order[i]], settings)
             if swap < stay:
                 order[i], order[j] = order[j], order[i]
     return [observations[i] for i in order]
