@@ -1,5 +1,6 @@
 """Errors of the disk, an encoder or a damaged file: one line that names the file, and no leftovers."""
 
+import os
 import random
 
 import av
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 
 from sonjit._util.errors import InputError, JobError
+from sonjit._util.files import DiskError
 from sonjit.media import Header, open_drawing_writer, open_source, open_writer
 from sonjit.media.sources.images import encode_image, load_image
 from sonjit.results import Frame
@@ -46,7 +48,40 @@ def test_a_disk_that_is_full_ends_a_drawing(tmp_path, clip, full_disk, ending, r
         images = [(noise.integers(0, 255, (48, 64, 3), np.uint8), time) for time in TIMES]
         with pytest.raises(JobError, match=f"writing {out} failed: File too large"), full_disk(room):
             write_all(writer, images)
-    assert [path.name for path in tmp_path.iterdir()] == ["v.mp4"]
+    assert {path.name for path in tmp_path.iterdir()} <= {"v.mp4", f"o{ending}.unfinished"}
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="this system reserves no room on a disk")
+@pytest.mark.parametrize("ending", [".mp4", ".mov", ".mkv", ".webm", ".avi", ".gif"])
+def test_a_disk_that_fills_up_keeps_the_images_until_then(tmp_path, clip, full_disk, ending):
+    """The file is complete, and its images are those of a drawing that ends there, but for those in the encoder."""
+    noise, out, room = np.random.default_rng(0), tmp_path / f"o{ending}", 2_000_000
+    images = [noise.integers(0, 255, (48, 64, 3), np.uint8) for _ in range(30)]
+    with open_source(clip("v.mp4", sound="aac")) as source:
+        writer, count, caught = open_drawing_writer(out, source), 0, None
+        with full_disk(room):
+            while caught is None:
+                try:
+                    writer.write(images[count % 30], count / 30)
+                    count += 1
+                except DiskError as error:
+                    caught = error
+                    writer.__exit__(DiskError, error, None)
+        kept = tmp_path / f"o{ending}.unfinished"
+        assert str(caught) == f"writing {out} failed: File too large; the frames until then are in {kept}"
+        assert sorted(path.name for path in tmp_path.iterdir()) == [kept.name, "v.mp4"]
+        with open_drawing_writer(tmp_path / f"short{ending}", source) as short:
+            for index in range(count + 1):
+                short.write(images[index % 30], index / 30)
+    assert room / 10 < kept.stat().st_size <= room
+    kept = kept.rename(tmp_path / f"kept{ending}")
+    with open_source(kept) as found, open_source(tmp_path / f"short{ending}") as expected:
+        shown, right = list(found), list(expected)
+        assert not found.problems
+    assert len(shown) >= 0.5 * len(right)
+    rights = {frame.time: frame.rgb for frame in right}
+    for frame in (shown[0], shown[len(shown) // 2]):
+        np.testing.assert_array_equal(frame.rgb, rights[frame.time])
 
 
 def test_an_animation_that_is_too_wide_is_reported(tmp_path, clip):

@@ -7,7 +7,9 @@ import cv2
 import pytest
 
 from sonjit import InputError, open_source
-from sonjit.media.sources.remote import RemoteFile, is_address, is_remote, remote_files, shown_name
+from sonjit._util import InputNote
+from sonjit._util.addresses import hide_secrets, is_address, shown_name
+from sonjit.media.sources.remote import RemoteFile, is_remote, remote_files
 from sonjit.runs import Inputs
 
 fsspec = pytest.importorskip("fsspec")
@@ -198,6 +200,24 @@ def test_an_address_is_shown_without_its_secrets(named, shown):
     assert shown_name(named) == shown
     assert shown_name(shown) == shown
     assert "cret" not in shown or "cret" not in named.lower()
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("rtsp:/admin:S3@cret@10.0.0.5/a?pwd=S3cret: no such file", "rtsp:/10.0.0.5/a?pwd=…: no such file"),
+        ("'http://me:S3cret@cam/', or 'x'", "'http://cam/', or 'x'"),
+        ('value "rtsp://me:S3 cret@cam/a".', 'value "rtsp://cam/a".'),
+        ("rtsp://cam:554/a,rtsp://me:S3cret@cam/b", "rtsp://cam:554/a,rtsp://cam/b"),
+        ("rtsp://cam:554/a is lost; write to me@cam", "rtsp://cam:554/a is lost; write to me@cam"),
+        ("colour='rtsp://admin:S3cre': give #rrggbb", "colour='rtsp://…': give #rrggbb"),
+        ("http://127.0.0.1:8765/", "http://127.0.0.1:8765/"), ("C:/a=1/b@c: no such file", "C:/a=1/b@c: no such file"),
+        ("ws://me:S3cret@cam:9/x", "ws://cam:9/x"), ("a/b=c.mp4 and d@e:f", "a/b=c.mp4 and d@e:f"),
+    ],
+)  # fmt: skip
+def test_messages_have_no_secrets_of_addresses(text, shown):
+    assert hide_secrets(text) == str(InputError(text)) == str(InputNote(text)) == shown
+    assert hide_secrets(shown) == shown
 
 
 def test_secrets_of_remote_files_are_in_no_message_name_or_label(monkeypatch):

@@ -1,6 +1,7 @@
 import csv
 import json
 import math
+import os
 import re
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from sonjit._util.errors import InputError, MissingExtraError
+from sonjit._util.files import DiskError
 from sonjit.media import TABLE_ENDINGS, Header, convert_table, load_frames, open_writer
 from sonjit.media.tables import open_row_writer
 from sonjit.media.tables.layout import COLUMNS
@@ -521,7 +523,7 @@ except Exception as error:
         ("t.json", 100_000, ["t.json.unfinished"]),
         ("t.json", 1 << 16, ["t.json.unfinished"]),  # a multiple of a block
         ("t.jsonl", 100_000, ["t.jsonl.unfinished"]),
-        ("t.parquet", 20_000, []),
+        ("t.parquet", 20_000, []),  # less than a row group
         ("t.xlsx", 20_000, []),
         ("t.coco.json", 100_000, []),
         ("t.yolo.yaml", 500, []),  # the first image has no hands, and so an empty file
@@ -549,6 +551,39 @@ def test_a_full_disk_keeps_the_complete_frames_and_no_strange_parts(tmp_path, na
     for path in kept[1:]:
         lines = (tmp_path / path).read_text().splitlines()
         assert all(line.count(",") == lines[0].count(",") for line in lines)
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="this system reserves no room on a disk")
+def test_a_full_disk_keeps_the_row_groups_of_parquet_until_a_run_completes_them(tmp_path):
+    command, table = [sys.executable, "-c", FULL, tmp_path / "t.parquet"], tmp_path / "t.parquet"
+    done = subprocess.run([*command, str(1 << 20), "3000"], check=False, capture_output=True, text=True)
+    assert done.returncode == 1
+    kept = tmp_path / "t.parquet.unfinished"
+    assert f"File too large; the frames until then are in {kept}" in done.stderr
+    frames = load_frames(kept)[1]
+    assert [frame.index for frame in frames] == list(range(len(frames)))
+    assert 700 < len(frames) < 3000
+    points = np.random.default_rng(len(frames) - 1).uniform(0, 400, (21, 3)).astype(np.float32)
+    np.testing.assert_array_equal(frames[-1].hands[1].keypoints, points)
+    assert kept.stat().st_size <= 1 << 20
+    (tmp_path / "other.parquet").write_bytes(kept.read_bytes())
+    subprocess.run([*command, str(1 << 30), "3000"], check=True)
+    assert len(load_frames(table)[1]) == 3000
+    assert not kept.exists()
+    (tmp_path / "other.parquet").rename(kept)
+    subprocess.run([*command, str(1 << 30), "300"], check=True)  # another table, which does not have its frames
+    assert len(load_frames(kept)[1]) == len(frames)
+
+
+def test_a_full_disk_names_what_has_no_readable_part(tmp_path, full_disk):
+    writer = open_writer(tmp_path / "t.xlsx", HEADER)
+    with (
+        pytest.raises(DiskError, match=r"nothing is left of .*t\.xlsx, which is readable only if it is"),
+        full_disk(),
+        writer,
+    ):
+        writer.write(Frame(0, 0.0))
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit of this kind")

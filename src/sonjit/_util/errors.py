@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from typing import Final
 
+from sonjit._util.addresses import hide_secrets
+
 OUT_OF_MEMORY: Final = "not enough memory: close other programs, or use fewer --jobs, smaller inputs or settings"
 """Message for a failed allocation."""
 _ALLOCATION_FAILED: Final = (
@@ -25,18 +27,22 @@ _INSTALL: Final = {  # no index has these
 
 
 class SonjitError(Exception):
-    """Base of all errors that Sonjit raises on purpose. Their message is one line."""
+    """Base of all errors that Sonjit raises on purpose. Their message is one line, without secrets of addresses."""
 
     exit_status = 1
 
     def __str__(self) -> str:
         """Return the message as one line, also if a library gave the reason in several."""
-        text = super().__str__()
+        text = hide_secrets(super().__str__())
         return " ".join(text.split()) if "\n" in text else text
 
 
 class InputWarning(UserWarning):
     """Warn that an input is skipped or ends early. The command line prints one line, and its exit status is 1."""
+
+    def __str__(self) -> str:
+        """Return the message without secrets of addresses."""
+        return hide_secrets(super().__str__())
 
 
 class InputNote(InputWarning):

@@ -3,7 +3,8 @@
 A process locks its drafts and work folders. The operating system releases the locks when the process ends, even if it
 is killed. The next process that writes into a folder removes all unlocked drafts, and gives the complete frames of
 tables a visible name, `NAME.csv.unfinished`. Windows does not remove open files, which has the same effect. On disks
-without locks nothing is removed. A disk that refuses a file, such as a full one, also leaves the complete frames.
+without locks nothing is removed. A disk that refuses a file, such as a full one, also leaves the complete frames, and
+those of Parquet files and videos.
 """
 
 import codecs
@@ -24,8 +25,9 @@ from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
 from io import FileIO
 from pathlib import Path, PurePath
-from typing import Final, Self, TextIO
+from typing import BinaryIO, Final, Self, TextIO
 
+from sonjit._util.addresses import is_address_path
 from sonjit._util.errors import InputError, JobError
 
 try:
@@ -41,10 +43,12 @@ _DRAFT: Final = re.compile(r"\.(.+)\.sonjit-[0-9a-f]{8}\.part(\.[^.]*)?", re.DOT
 UNFINISHED: Final = ".unfinished"
 """Ending of the complete frames of a table that was not finished. No pattern such as `*.csv` matches it."""
 _LINE_ENDINGS: Final = (".csv", ".jsonl", ".json")  # formats of tables with a frame or row a line
+_PARQUET: Final = ".parquet"  # rows in groups, then their description, its length and four bytes
 _MAX_LINE_BYTES: Final = 1 << 24  # maximum size of the last frame of a table
 _END: Final = b"\n]}\n"  # end of a list of frames in JSON
 _NAME_BYTES: Final = 255  # longest name of most file systems
 _BLOCK_BYTES: Final = 1 << 20
+_RESERVED_BYTES, _MAX_RESERVED_BYTES = 1 << 16, 1 << 24  # room for the end of a file, next to an eighth of its size
 _WORK: Final = "sonjit-work-"
 _WORK_FOLDER: Final = re.compile(_WORK + "[a-z0-9_]{8}")
 _NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -72,21 +76,24 @@ class DiskError(JobError):
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
-        self.kept: list[Path] = []  # tables of the frames that were written before
+        self.kept: list[Path] = []  # outputs of the frames that were written before
+        self.lost: list[Path] = []  # outputs that have no readable part
 
     def __str__(self) -> str:
-        kept = ", ".join(map(str, self.kept))
-        return f"{super().__str__()}; the frames until then are in {kept}" if kept else super().__str__()
+        kept, lost = (", ".join(map(str, paths)) for paths in (self.kept, self.lost))
+        text = f"{super().__str__()}; the frames until then are in {kept}" if kept else super().__str__()
+        return f"{text}; nothing is left of {lost}, which is readable only if it is complete" if lost else text
 
 
 class Output(ABC):
     """Output that is being written: `close()` finishes and keeps it, `discard()` removes it; the first call decides.
 
     The context manager closes the output at a normal end and at Ctrl-C, and discards it after any other exception. If
-    the disk refuses a file, tables keep their complete frames under a name with `UNFINISHED`.
+    the disk refuses a file, outputs that are readable in part keep their frames under a name with `UNFINISHED`.
     """
 
     _draft: "Draft"
+    is_readable_in_part = False
 
     def __init__(self) -> None:
         self._is_open = True
@@ -123,13 +130,16 @@ class Output(ABC):
 
     def _fail(self, error: BaseException | None) -> None:
         """End the output after an error."""
-        if isinstance(error, DiskError):
-            error.kept += self.leave()
-        else:
+        if not isinstance(error, DiskError):
             self.discard()
+            return
+        is_lost = self._is_open and not self.is_readable_in_part and hasattr(self, "_draft")  # others pass it on
+        error.kept += self.leave()
+        if is_lost:
+            error.lost.append(self._draft.final)
 
     def leave(self) -> list[Path]:
-        """Keep the complete frames of an unfinished table, and return the paths of the files that have them."""
+        """Keep the complete frames of an unfinished output, and return the paths of the files that have them."""
         if not self._is_open:
             return []
         self._is_open = False
@@ -170,6 +180,7 @@ class Draft:
     """
 
     def __init__(self, path: Path, *, folder: bool = False) -> None:
+        check_local(path)
         self.final = path.resolve()
         parent = self.final.parent
         ending = f".sonjit-{os.urandom(4).hex()}.part{self.final.suffix}"
@@ -205,7 +216,7 @@ class Draft:
             else:
                 os.replace(self.path, self.final)  # noqa: PTH105  # the step that must be atomic, by its own name
         self._lock.release()
-        if self.final.suffix in _LINE_ENDINGS:
+        if self.final.suffix in (*_LINE_ENDINGS, _PARQUET):
             _remove_unfinished(self.final)
 
     def leave(self) -> list[Path]:
@@ -219,6 +230,13 @@ class Draft:
             kept = _remove(self.path)
         self._lock.release()
         return [] if kept is None else [kept]
+
+    def leave_finished(self) -> list[Path]:
+        """Keep a file that was finished after a part of its frames, and return its path."""
+        self._before_moved()
+        kept = self.path.rename(_free_path(self.final.with_name(f"{self.final.name}{UNFINISHED}")))
+        self._lock.release()
+        return [kept]
 
     def drop(self) -> None:
         """Remove the draft."""
@@ -247,6 +265,7 @@ class Draft:
 
 def check_writable(path: Path, *, folder: bool = False) -> None:
     """Raise InputError if a file or folder cannot be written, before a long work. Nothing is left."""
+    check_local(path)
     place = path.resolve()
     new = [parent for parent in place.parents if not os.path.exists(parent)]  # noqa: PTH110  # also of any length
     try:
@@ -258,6 +277,62 @@ def check_writable(path: Path, *, folder: bool = False) -> None:
         for parent in new:
             with suppress(OSError):  # another process writes into it
                 parent.rmdir()
+
+
+def check_local(path: Path) -> None:
+    """Raise InputError for an address: a path of that name would create folders."""
+    if is_address_path(path) and not path.exists():
+        raise InputError(f"{path} is an address: give a file or folder of this machine")
+
+
+class ReservedFile:
+    """File being written for which the disk reserves room ahead, so that it can be finished when the disk is full.
+
+    `reserve` raises the error of a disk that has no further room. What is written until then, and the end of the file,
+    have their place. Systems without such reservations raise the error of the first write that fails.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.name = str(path)
+        self._file = path.open("r+b", buffering=0)
+        self._size = self._reserved = self._size_before = self._largest = 0  # bytes
+        self.is_complete = True  # False if a write failed
+
+    def write(self, data: bytes | memoryview) -> int:
+        """Write all of the data at the position."""
+        left = memoryview(data).cast("B")
+        size, is_complete, self.is_complete = len(left), self.is_complete, False
+        while len(left):
+            left = left[self._file.write(left) or 0 :]
+        self.is_complete = is_complete
+        self._size = max(self._size, self._file.tell())
+        return size
+
+    def reserve(self, expected: int = 0) -> None:
+        """Reserve room for a file of an expected size, for its end, and for the most that one step wrote."""
+        size = max(self._size, expected)
+        self._largest = max(self._largest, self._size - self._size_before)
+        self._size_before = self._size
+        ahead = max(_RESERVED_BYTES + min(self._size // 8, _MAX_RESERVED_BYTES), 2 * self._largest)
+        if self._reserved < size + ahead and hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(self._file.fileno(), 0, size + 2 * ahead)
+            self._reserved = size + 2 * ahead
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Move the position. The end is that of what was written."""
+        return self._file.seek(self._size + offset) if whence == os.SEEK_END else self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        """Return the position in bytes."""
+        return self._file.tell()
+
+    def close(self) -> None:
+        """Return the room that is left to the disk, and close the file."""
+        try:
+            if not self._file.closed:
+                self._file.truncate(self._size)
+        finally:
+            self._file.close()
 
 
 class WorkFolder(tempfile.TemporaryDirectory[str]):
@@ -299,6 +374,7 @@ def sole_writer(*folders: Path, wait: bool = True) -> Generator[None]:
 
 def _lock_folder(folder: Path, *, wait: bool) -> "_Lock":
     """Create a folder if it is missing, and lock it."""
+    check_local(folder)
     waiting = f"{folder}: in use by another run; waiting"
     while True:
         try:
@@ -390,8 +466,13 @@ def _remove(path: Path) -> Path | None:
         path.unlink()
         return None
     _end_at_complete_frame(path)
+    return path.rename(_free_path(path.with_name(f"{match[1]}{match[2]}{UNFINISHED}")))
+
+
+def _free_path(path: Path) -> Path:
+    """Return a path that is not in use, if needed with a number."""
     used = {folded_name(name) for name in os.listdir(path.parent)}  # noqa: PTH208  # only names
-    return path.rename(path.with_name(free_name(f"{match[1]}{match[2]}{UNFINISHED}", used)))
+    return path.with_name(free_name(path.name, used))
 
 
 def _remove_unfinished(table: Path) -> None:
@@ -411,15 +492,25 @@ def _remove_unfinished(table: Path) -> None:
 def _contains(table: Path, part: Path) -> bool:
     """Check whether a table begins with all frames of an unfinished one, and has the same source and options."""
     with table.open("rb") as whole, part.open("rb") as cut:
-        if _identity(whole.readline()) != _identity(cut.readline()):
+        if table.suffix == _PARQUET:
+            left = _size_of_rows(cut)
+        elif _identity(whole.readline()) != _identity(cut.readline()):
             return False
-        left = part.stat().st_size - cut.tell() - len(_END if table.suffix == ".json" else b"")
+        else:
+            left = part.stat().st_size - cut.tell() - len(_END if table.suffix == ".json" else b"")
         while left > 0:
             block = cut.read(min(left, _BLOCK_BYTES))
             if not block or whole.read(len(block)) != block:
                 return False
             left -= len(block)
     return True
+
+
+def _size_of_rows(parquet: BinaryIO) -> int:
+    """Return the number of bytes before the description of a Parquet file."""
+    size = parquet.seek(-8, os.SEEK_END) - int.from_bytes(parquet.read(4), "little")
+    parquet.seek(0)
+    return size
 
 
 def _identity(line: bytes) -> object:

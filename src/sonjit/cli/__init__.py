@@ -21,6 +21,7 @@ from sonjit._util import (
     SonjitError,
     check_memory,
 )
+from sonjit._util.addresses import hide_secrets, shown_name
 from sonjit._util.extensions import load_extensions
 from sonjit._util.extras import extra_of
 from sonjit._util.version import __version__
@@ -175,7 +176,6 @@ def _check_known(command: str) -> None:
         return
     from sonjit.media.sources import CAMERA_WORDS, is_stream
     from sonjit.media.sources.images import IMAGE_ENDINGS
-    from sonjit.media.sources.remote import shown_name
     from sonjit.media.sources.video import VIDEO_ENDINGS
 
     ending, word = Path(command).suffix.lower(), command.casefold()
@@ -248,7 +248,7 @@ class _Warnings(logging.Handler):
 
 def print_error(line: str) -> None:
     """Print a message as one line on standard error. Cut the middle out of a very long one."""
-    text = " ".join(line.split()).translate(CONTROLS)
+    text = hide_secrets(" ".join(line.split())).translate(CONTROLS)
     if len(text) > _LONGEST:
         text = f"{text[: _LONGEST // 2]} ... {text[-_LONGEST // 2 :]}"
     sys.stderr.write(f"sonjit: {text}\n")

@@ -12,7 +12,7 @@ from cyclopts import Parameter
 
 from sonjit._util import InputError
 from sonjit._util.data_files import ASSETS
-from sonjit._util.files import write_bytes
+from sonjit._util.files import check_local, write_bytes
 from sonjit._util.settings import Option, OptionValue, declared_options, read_settings
 from sonjit.cli import options as common
 from sonjit.cli.progress import progress_bar, run_and_report
@@ -239,6 +239,7 @@ def demo(*, out: str | None = None, copy: str | None = None) -> int:
 def _made_folder(path: str, option: str) -> Path:
     """Create a folder that an option names."""
     folder = Path(path)
+    check_local(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -13,7 +13,7 @@ from cyclopts import App, Parameter
 
 from sonjit import open_source, track
 from sonjit._util import InputError, json_from, pluralize
-from sonjit._util.files import UNFINISHED
+from sonjit._util.files import UNFINISHED, check_local
 from sonjit.cli.options import TO_FILE, TO_FOLDER, Count, FileName
 from sonjit.cli.progress import print_table
 from sonjit.gestures import GESTURES, GestureRecording, LearnedGestures, MotionRecognizer, MotionRecording, segments_of
@@ -109,6 +109,7 @@ def record_folders(source: Path, *, to: Annotated[Path, TO_FOLDER], samples: Cou
 
 def _save(recording: GestureRecording | MotionRecording, to: Path) -> Path:
     """Save a recording in a folder under the next free number, and return its path."""
+    check_local(to)
     to.mkdir(parents=True, exist_ok=True)
     number = 1
     while (path := to / f"{recording.name}-{number}.npz").exists():

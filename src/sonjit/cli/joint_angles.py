@@ -11,12 +11,12 @@ from typing import Annotated, Any, Literal
 from cyclopts import Parameter
 
 from sonjit._util import Image, InputError, optional_import
+from sonjit._util.addresses import shown_name
 from sonjit._util.files import check_writable
 from sonjit.cli.progress import CONTROLS, progress_bar
 from sonjit.detectors.pipeline import Detector
 from sonjit.media import Anonymise
 from sonjit.media.sources import Reading
-from sonjit.media.sources.remote import shown_name
 from sonjit.report import joint_angles
 from sonjit.report.angles import ANGLES
 from sonjit.report.comparison import Earlier, earlier_report

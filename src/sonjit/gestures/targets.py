@@ -8,6 +8,7 @@ from collections.abc import Callable, Hashable
 from typing import Final, Generic, TypeVar
 
 from sonjit._util import pluralize
+from sonjit._util.addresses import hide_secrets
 from sonjit._util.files import Closing
 
 T = TypeVar("T")
@@ -43,7 +44,7 @@ class Target(Closing, Generic[T]):
             slot: Function that returns what a message replaces: a waiting message of the same slot.
             end: Function that closes the connection. It is called in the thread after the last message.
         """
-        self._name = name
+        self._name = hide_secrets(name)
         self._send = send
         self._abort = abort
         self._slot = slot
@@ -126,7 +127,7 @@ class Target(Closing, Generic[T]):
     def _report_stop(self, reason: str) -> None:
         if not self._has_stopped:
             self._has_stopped = True
-            _LOG.warning("%s: %s", self._name, reason)
+            _LOG.warning("%s: %s", self._name, hide_secrets(reason))
 
     def _report_return(self) -> None:
         if self._has_stopped and not self._is_closed:

@@ -18,6 +18,7 @@ from itertools import count as count_from
 from pathlib import Path
 
 from sonjit._util import InputError, json_from, version
+from sonjit._util.addresses import shown_name
 from sonjit._util.files import append_line, file_stamp, folded_name, shortened
 from sonjit.media import Source, annotated
 from sonjit.media.sources import (
@@ -30,7 +31,7 @@ from sonjit.media.sources import (
     is_stream,
     missing_input,
 )
-from sonjit.media.sources.remote import File, RemoteFile, is_remote, shown_name
+from sonjit.media.sources.remote import File, RemoteFile, is_remote
 from sonjit.runs.frame_tables import SIDE_TABLES
 from sonjit.runs.task import Outputs, Task
 

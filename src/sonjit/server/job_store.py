@@ -13,7 +13,7 @@ from pathlib import Path
 
 from sonjit._util import InputError, SonjitError
 from sonjit._util.extensions import LoadedExtensions
-from sonjit._util.files import WorkFolder, sync
+from sonjit._util.files import WorkFolder, check_local, sync
 from sonjit.server.errors import RefusedError, refusal_from
 from sonjit.server.job import ENDED, UploadJob
 from sonjit.server.job_files import NETWORK_BYTES, JobInput, run_detectors
@@ -290,6 +290,7 @@ class JobStore:
 
 def _open_jobs_folder(root: Path) -> JobRows:
     """Open or create a jobs folder. Raise InputError if it contains other files, or another server uses it."""
+    check_local(root)
     try:
         root.mkdir(mode=0o700, parents=True, exist_ok=True)
         names = {path.name for path in root.iterdir()}

@@ -118,8 +118,8 @@ def views_by_camera(views: Sequence[str]) -> dict[str, Path]:
     """
     views_found: dict[str, Path] = {}
     for text in views:
-        camera, equals, where = text.partition("=")
-        view_path = Path(where if equals else text)
+        camera, equals, where = _camera_and_path(text)
+        view_path = Path(where)
         if not view_path.exists() and not (equals and is_pattern(view_path)):
             raise InputError(f"{view_path}: no such file or folder")
         if equals and (others := image_patterns_by_camera(view_path)):
@@ -129,6 +129,12 @@ def views_by_camera(views: Sequence[str]) -> dict[str, Path]:
                 raise InputError(f"camera {name!r} has two views, {views_found[name]} and {path}: write CAMERA=PATH")
             views_found[name] = path
     return views_found
+
+
+def _camera_and_path(text: str) -> tuple[str, str, str]:
+    """Split CAMERA=PATH; a path without a camera, or an address with its query, has an empty camera and no "="."""
+    camera, equals, path = text.partition("=")
+    return (camera, equals, path) if equals and "://" not in camera else ("", "", text)
 
 
 def find_views(
@@ -141,10 +147,10 @@ def find_views(
     """
     views: dict[str, Path] = {}
     for text in named:
-        camera, equals, path = text.partition("=")
+        camera, equals, path = _camera_and_path(text)
         if equals and camera not in cameras:
             raise InputError(f"camera {camera!r:.60} is not in the rig: it has {', '.join(cameras)}")
-        pairs = [(camera, Path(path))] if equals else _known_views_at(Path(text), cameras, is_candidate or _is_view)
+        pairs = [(camera, Path(path))] if equals else _known_views_at(Path(path), cameras, is_candidate or _is_view)
         for name, at in pairs:
             if name in views:
                 raise InputError(f"camera {name} has two views, {views[name]} and {at}: name one of them")

@@ -95,6 +95,9 @@ class MaskWriter(Output):
     def _abort(self) -> None:
         self.images.discard()
 
+    def _leave(self) -> list[Path]:
+        return self.images.leave()
+
 
 def open_mask_writer(
     path: str | os.PathLike[str], source: Source, *, cutout: bool = True, sound: bool = True

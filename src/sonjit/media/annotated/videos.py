@@ -24,7 +24,7 @@ from av.filter import Graph
 from av.video.reformatter import Interpolation, VideoReformatter
 
 from sonjit._util import Image, InputError
-from sonjit._util.files import DiskError, Draft
+from sonjit._util.files import DiskError, Draft, ReservedFile
 from sonjit.media.annotated import writers
 from sonjit.media.drawing.regions import TILE_PX, Region
 from sonjit.media.sources.base import Source, SourceFrame
@@ -92,6 +92,7 @@ class SoundTrack:
         self._stream = container.streams.audio[0]
         self._packets: Iterator[av.Packet[av.AudioStream]] = container.demux(self._stream)
         self._start_s = start_s
+        self.size = 0  # bytes given to the container
         self._skips = False
         self._waiting: av.Packet[av.AudioStream] | None = None
         self._last_tick = -(1 << 62)
@@ -170,13 +171,12 @@ class SoundTrack:
             return
         ticks = self._ticks(packet.time_base)
         assert packet.pts is not None
-        assert self._out is not None
         packet.dts = (packet.pts if packet.dts is None else packet.dts) - ticks
         packet.pts -= ticks
         if packet.dts > self._last_tick:  # a container takes rising times only
             self._last_tick = packet.dts
             packet.stream = self._track
-            self._out.mux(packet)
+            self._mux([packet])
 
     def _put_decoded(self, packet: av.Packet[av.AudioStream]) -> None:
         try:
@@ -191,11 +191,15 @@ class SoundTrack:
         return round(self._start_s / time_base) if time_base else 0
 
     def _encode(self, frame: av.AudioFrame | None) -> None:
-        assert self._out is not None
         for part in self._resampler.resample(frame):
-            self._out.mux(self._track.encode(part))
+            self._mux(self._track.encode(part))
         if frame is None:
-            self._out.mux(self._track.encode(None))
+            self._mux(self._track.encode(None))
+
+    def _mux(self, packets: Sequence[av.Packet[Any]]) -> None:
+        assert self._out is not None
+        self.size += sum(packet.size for packet in packets)
+        self._out.mux(packets)
 
 
 def _takes(container_format: str, stream: av.AudioStream) -> bool:
@@ -212,30 +216,43 @@ def _takes(container_format: str, stream: av.AudioStream) -> bool:
 
 
 class ContainerWriter(writers.DrawingWriter):
-    """Encode images at their times into a container of FFmpeg. Without an image it writes nothing."""
+    """Encode images at their times into a container of FFmpeg. Without an image it writes nothing.
+
+    A full disk keeps the images until then.
+    """
+
+    is_readable_in_part = True
 
     def __init__(self, path: Path, options: Mapping[str, str]) -> None:
         super().__init__()
         self._ending = path.suffix.lower()
         self._draft = Draft(path)
         self._last_tick = -1
+        self._muxed = 0  # bytes of images given to the container, which may keep them until sound follows
+        self._sound: SoundTrack | None = None
         self._stream: av.VideoStream | None = None
         self._reformatter = VideoReformatter()
-        self._container = av.open(str(self._draft.path), "w", options=dict(options))
+        self._file = ReservedFile(self._draft.path)
+        self._container = av.open(self._file, "w", options=dict(options))
 
     def _append(self, image: writers.AnnotatedImage) -> None:
         if image.time is None:
             raise InputError("an image of a video needs its time: pass the source frame's time")
         with failing_as_drawing(self._draft.final):
             self._encode(image, image.time)
+            self._file.reserve(self._muxed + (0 if self._sound is None else self._sound.size))
 
     @abstractmethod
     def _encode(self, image: writers.AnnotatedImage, time: float) -> None: ...
 
+    def _mux(self, packets: Sequence[av.Packet[Any]]) -> None:
+        self._muxed += sum(packet.size for packet in packets)
+        self._container.mux(packets)
+
     def _finish(self) -> None:
         with failing_as_drawing(self._draft.final):
             if self._stream is not None:
-                self._container.mux(self._stream.encode(None))
+                self._mux(self._stream.encode(None))
                 self._end()
             self._release()
         if self._stream is None:
@@ -251,8 +268,18 @@ class ContainerWriter(writers.DrawingWriter):
             self._release()
         self._draft.drop()
 
+    def _leave(self) -> list[Path]:
+        if self._stream is not None and self._file.is_complete:
+            with suppress(av_errors.FFmpegError, OSError, ValueError):  # no room for the end
+                self._release()  # without the images that the encoder still has
+                return self._draft.leave_finished()
+        return super()._leave()
+
     def _release(self) -> None:
-        self._container.close()
+        try:
+            self._container.close()
+        finally:
+            self._file.close()
 
 
 class VideoWriter(ContainerWriter):
@@ -268,7 +295,6 @@ class VideoWriter(ContainerWriter):
         self._source = source
         # otherwise Matroska writes random numbers and runs differ; it opens the file with the first image
         super().__init__(path, {"fflags": "+bitexact"})
-        self._sound: SoundTrack | None = None
         try:
             self._sound = SoundTrack.of_source(source) if sound else None
         except BaseException:
@@ -296,7 +322,7 @@ class VideoWriter(ContainerWriter):
         frame.duration = max(1, round(self._step_s / self._clock))  # the last frame lasts this long
         self._last_tick = frame.pts
         self._end_s = float((frame.pts + frame.duration) * self._clock)
-        self._container.mux(stream.encode(frame))
+        self._mux(stream.encode(frame))
         if self._sound is not None:
             self._sound.copy_until(float(frame.pts * self._clock))
 
@@ -380,7 +406,7 @@ class AnimationWriter(ContainerWriter):
         self._last_tick = frame.pts = max(round(time / self._tick_s), self._last_tick + 1)
         frame.time_base = self._tick_s
         for encoded in self._with_palette(frame):
-            self._container.mux(stream.encode(encoded))
+            self._mux(stream.encode(encoded))
 
     def _begin(self, width: int, height: int) -> av.VideoStream:
         is_gif = self._ending == ".gif"

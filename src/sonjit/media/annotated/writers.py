@@ -90,6 +90,9 @@ class BestEffortDrawing(DrawingWriter):
     def _abort(self) -> None:
         self._drawing.discard()
 
+    def _leave(self) -> list[Path]:
+        return self._drawing.leave()
+
 
 class ImageWriter(DrawingWriter):
     """Writer of one image. Without an image it writes nothing."""

@@ -15,6 +15,7 @@ from typing import BinaryIO, ClassVar, NamedTuple, TypeVar, cast
 import numpy as np
 
 from sonjit._util import Image, InputError, pluralize
+from sonjit._util.addresses import is_address, shown_name
 from sonjit.geometry.steps import frame_positions
 from sonjit.media.sources import headers, images
 from sonjit.media.sources.base import Source, SourceFrame, SourceKind, renamed
@@ -23,10 +24,8 @@ from sonjit.media.sources.remote import (
     File,
     NetworkCameraSource,
     RemoteFile,
-    is_address,
     is_remote,
     remote_files,
-    shown_name,
 )
 from sonjit.media.sources.video import VIDEO_ENDINGS, VideoSource
 

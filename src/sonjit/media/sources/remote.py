@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from sonjit._util import InputError, optional_import
+from sonjit._util.addresses import ADDRESS_STARTS, is_address, shown_name
 from sonjit._util.files import WorkFolder
 from sonjit.media.sources.base import Source, SourceFrame
 from sonjit.media.sources.geometry import Geometry
@@ -24,44 +25,12 @@ if TYPE_CHECKING:
 
     from av.container import InputContainer
 
-ADDRESS_STARTS = (
-    *("rtsp://", "rtsps://", "http://", "https://", "rtmp://", "rtmps://"),
-    *("udp://", "tcp://", "srt://", "rtp://"),
-)
 _PROTOCOLS = "rtsp,rtsps,rtmp,rtmps,rtmpt,srt,rtp,udp,tcp,tls,http,https,crypto,httpproxy"
 """No file: an address opens nothing on this disk."""
 _OPEN_S, _READ_S = 10.0, 5.0  # time limits of opening a camera and of reading an image
 _HERE = ("file", "local", "memory")
 _VERSIONS = ("ETag", "etag", "md5Hash", "mtime", "LastModified", "last_modified", "updated", "created")
 File: TypeAlias = "Path | RemoteFile"  # an input on this machine or on remote storage
-
-
-def is_address(named: str) -> bool:
-    """Check whether an input is the address of a network camera."""
-    return named.lower().startswith(ADDRESS_STARTS)
-
-
-def shown_name(named: str) -> str:
-    """Return an input as people may see it: an address without user, password and values of its query.
-
-    Cameras also have logins in their path, as `/user=admin_password=secret`. Other inputs are returned as they are.
-
-    >>> shown_name("rtsp://admin:p@ss@10.0.0.5/live?usr=admin&pwd=secret")
-    'rtsp://10.0.0.5/live?usr=…&pwd=…'
-    """
-    match = re.match(r"([A-Za-z][A-Za-z0-9+.-]+://)([^/?#]*)(.*)", named, re.DOTALL)
-    if match is None:
-        return named
-    scheme, host, rest = match.groups()
-    if "@" not in host and "@" in rest and re.search(r":\D", host):  # a password with a slash or a question mark
-        host, rest = "", rest.rpartition("@")[2]
-    path, mark, query = re.fullmatch(r"([^?#]*)([?#]?)(.*)", rest, re.DOTALL).groups()  # pyright: ignore[reportOptionalMemberAccess]
-    if is_address(named):
-        path = re.sub(r"=[^/]*", "=…", path)
-        query = re.sub(r"[^&;#=]+(?=[&;#]|$)", "…", re.sub(r"=[^&;#]*", "=", query)).replace("=", "=…")
-    else:  # a question mark may be that of a glob
-        query = re.sub(r"=[^&;#]*", "=…", query)
-    return f"{scheme}{host.rpartition('@')[2]}{path}{mark}{query}"
 
 
 class NetworkCameraSource(Source):

@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 
 from sonjit._util import InputError, JsonObject, json_from
 from sonjit._util.extensions import Registry, extension_problems, resolved
-from sonjit._util.files import UNFINISHED, Draft, failing_as_job
+from sonjit._util.files import UNFINISHED, Draft, check_local, failing_as_job
 from sonjit.media.tables import base, layout
 from sonjit.media.tables.characters import CHARACTER_ENDINGS, BoneNames
 from sonjit.media.tables.csv_files import CsvRows, CsvWriter, load_csv
@@ -450,6 +450,7 @@ def _ending_to_read(path: Path) -> str:
 
 
 def _ending(path: Path) -> str:
+    check_local(path)
     ending = _ending_of(path)
     if not FORMATS.has(ending):
         raise InputError(f"{path}: Unknown ending {ending!r}. Choose from {', '.join(FORMATS)}{extension_problems()}")

@@ -102,6 +102,8 @@ class Header:
 class TextOutput(Output):
     """Text file that receives its final name at the end."""
 
+    is_readable_in_part = True
+
     def __init__(self, path: Path, encoding: str = "utf-8") -> None:
         super().__init__()
         self._draft = Draft(path)

@@ -6,11 +6,12 @@ from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
+from io import BytesIO
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import Any, Final
 
 from sonjit._util import InputError, json_from, optional_import
-from sonjit._util.files import DiskError, Draft, Output, WorkFolder, failing_as_job
+from sonjit._util.files import DiskError, Draft, Output, ReservedFile, WorkFolder, failing_as_job
 from sonjit.media.tables import base
 from sonjit.media.tables.layout import SOURCE_COLUMN, Layout, Row, RowMaker
 from sonjit.media.tables.rows import RowRecord, frames_from_rows
@@ -48,7 +49,9 @@ def _arrow_type(pa: Any, kind: base.ColumnType) -> Any:  # noqa: ANN401
 
 
 class _ParquetFile(Output):
-    """Rows are gathered and written a row group at a time."""
+    """Rows are gathered and written a row group at a time. A full disk keeps the row groups that were written."""
+
+    is_readable_in_part = True
 
     def __init__(self, path: Path) -> None:
         super().__init__()
@@ -56,14 +59,16 @@ class _ParquetFile(Output):
         self._draft = Draft(path)
         self._waiting: list[Row] = []
         self._schema: Any = None
-        self._file: IO[bytes] | None = None
+        self._file: ReservedFile | None = None
+        self._encoded = BytesIO()  # what PyArrow wrote and the file does not have
         self._writer: Any = None
+        self._has_rows = False
 
     def _open(self, schema: Any) -> None:  # noqa: ANN401
         self._schema = schema
         with failing_as_job(self._draft.final):
-            self._file = self._draft.path.open("wb")  # Arrow refuses paths that are not UTF-8
-            self._writer = self._pa.parquet.ParquetWriter(self._file, schema, compression="zstd")
+            self._file = ReservedFile(self._draft.path)
+            self._writer = self._pa.parquet.ParquetWriter(self._encoded, schema, compression="zstd")
 
     def _add(self, rows: Iterable[Row]) -> None:
         self._waiting += rows
@@ -74,9 +79,19 @@ class _ParquetFile(Output):
         if self._waiting:
             columns = [list(column) for column in zip(*self._waiting, strict=True)]
             arrays = [self._array(c, f.type) for c, f in zip(columns, self._schema, strict=True)]
-            with failing_as_job(self._draft.final):
-                self._writer.write_table(self._pa.Table.from_arrays(arrays, schema=self._schema))
+            self._writer.write_table(self._pa.Table.from_arrays(arrays, schema=self._schema))
             self._waiting.clear()
+            with failing_as_job(self._draft.final):
+                self._move()
+                self._has_rows = True
+                self._file.reserve()
+
+    def _move(self) -> None:
+        """Move what PyArrow wrote into the file."""
+        assert self._file is not None
+        self._file.write(self._encoded.getvalue())
+        self._encoded.seek(0)
+        self._encoded.truncate()
 
     def _array(self, values: Sequence[base.Value | None], kind: Any) -> Any:  # noqa: ANN401  # Arrow's types
         try:
@@ -88,19 +103,24 @@ class _ParquetFile(Output):
     def _complete(self) -> None:
         self._flush()
         with failing_as_job(self._draft.final):
-            self._writer.close()
-            self._close_file()
+            self._end()
+
+    def _end(self) -> None:
+        self._writer.close()
+        self._move()
+        self._close_file()
 
     def _abort(self) -> None:
-        try:
-            if self._writer is not None:
-                self._writer.close()
+        with suppress(OSError):
             self._close_file()
-        except OSError:  # a full disk refuses the footer once more
-            with suppress(OSError):
-                self._close_file()
-        finally:
-            self._draft.drop()
+        self._draft.drop()
+
+    def _leave(self) -> list[Path]:
+        if self._has_rows and self._file is not None and self._file.is_complete:
+            with suppress(OSError):  # no room for the end
+                self._end()
+                return self._draft.leave_finished()
+        return super()._leave()
 
     def _close_file(self) -> None:
         if self._file is not None:
