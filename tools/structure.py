@@ -18,7 +18,13 @@ from typing import Final
 PROJECT: Final = Path(__file__).parents[1]
 LIMITS: Final = Path(__file__).with_name("limits.json")
 PACKAGES: Final = {"tracker": "src/sonjit", "lab": "lab/src/sonjit_lab", "studio": "studio/src/sonjit_studio"}
-PAGES: Final = ("web/src/**/*.ts", "web/*.js", "src/sonjit/server/page/**/*.html", "src/sonjit/server/page/**/*.css")
+PAGES: Final = (
+    "web/src/**/*.ts",
+    "web/src/**/*.tsx",
+    "web/*.js",
+    "src/sonjit/server/page/**/*.html",
+    "src/sonjit/server/page/**/*.css",
+)
 MAX_FUNCTION: Final = 80  # lines
 MIN_FUNCTION: Final = 9  # lines from which a private function with one call is worth its name
 MAX_PARAMETERS: Final = 10

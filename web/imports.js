@@ -10,11 +10,11 @@ import { fileURLToPath } from "node:url";
 const ROOT = fileURLToPath(new URL("src/", import.meta.url));
 const PAGE = "page/";
 const STATIC = /^(?:import|export)\b[^"']*?from\s*["'](\.[^"']+)["']/gm;
-const ENTRY = /^page\/(.*\/)?(app|api)\.ts$/;
+const ENTRY = /^page\/(.*\/)?(app|api)\.tsx?$/;
 const CLIENT = /^page\/sonjit-client\.ts$/; // what other sites' pages load
 const OF_CLIENT = /^(page\/(connection|endpoints)|tfjs|masks)\.ts$/;
 
-const modules = readdirSync(ROOT, { recursive: true }).filter((name) => name.endsWith(".ts"));
+const modules = readdirSync(ROOT, { recursive: true }).filter((name) => /\.tsx?$/.test(name));
 const imports = new Map(modules.map((name) => [name, importsOf(name)]));
 const done = new Set();
 const wrong = [];
@@ -23,7 +23,13 @@ function importsOf(name) {
   const found = readFileSync(join(ROOT, name), "utf8").matchAll(STATIC);
   const paths = [...found].map(([, path]) => relative(ROOT, resolve(ROOT, dirname(name), path)));
   const code = paths.filter((path) => !path.endsWith(".json"));
-  return code.map((path) => (existsSync(join(ROOT, path)) ? path : path.replace(/\.js$/, ".ts")));
+  return code.map((path) => (existsSync(join(ROOT, path)) ? path : source(path)));
+}
+
+/** Return the path of a module that others import as .js. */
+function source(path) {
+  const [plain, markup] = [".ts", ".tsx"].map((ending) => path.replace(/\.js$/, ending));
+  return existsSync(join(ROOT, markup)) ? markup : plain;
 }
 
 for (const [from, parts] of imports) {

@@ -34,7 +34,7 @@ const [mode, folder] = process.argv.slice(2);
 
 if (mode === "--modules") {
   const modules = readdirSync(join(HERE, SOURCES), { recursive: true }).filter((name) =>
-    name.endsWith(".ts"),
+    /\.tsx?$/.test(name),
   );
   const names = [...modules.map((name) => `page/${name}`), ...TESTED.map((name) => `${name}.ts`)];
   // Tests share the state of a module.
@@ -59,8 +59,12 @@ function bundle(names, options = {}) {
     bundle: true,
     format: "esm",
     target: "es2022",
+    jsx: "automatic",
+    jsxImportSource: "preact",
     charset: "utf8",
     banner: options.write ? {} : { js: BANNER },
+    chunkNames: "chunk-[hash]",
+    legalComments: "none", // NOTICE has the licences
     metafile: true,
     write: false,
     logLevel: "warning",
@@ -68,13 +72,16 @@ function bundle(names, options = {}) {
   });
 }
 
-/** Return the files of a build. A file that pages share is named after the last module in it. */
+/**
+ * Return the files of a build. A file that pages share, or load later, is named after the last
+ * module in it.
+ */
 function named({ outputFiles, metafile }) {
   const names = new Map();
   for (const [path, { entryPoint, inputs }] of Object.entries(metafile.outputs)) {
-    if (entryPoint) continue;
-    const last = basename(Object.keys(inputs).at(-1), ".ts");
-    names.set(basename(path), `shared-${last}.js`);
+    if (!basename(path).startsWith("chunk-")) continue;
+    const last = basename(entryPoint ?? Object.keys(inputs).at(-1)).replace(/\.\w+$/, "");
+    names.set(basename(path), `${entryPoint ? "late" : "shared"}-${last}.js`);
   }
   const rename = (text) => text.replace(/\bchunk-\w+\.js\b/g, (name) => names.get(name) ?? name);
   return outputFiles.map(({ path, text }) => ({ path: rename(path), text: rename(text) }));

@@ -22,6 +22,7 @@ def change_clock(page, factor):
 
 def test_gestures_are_listed_trained_and_tested(page):
     """The clock of the page is fast, so that a recording lasts less than a second."""
+    page.click("task-gestures")
     change_clock(page, 4)
     page.start()
     page.click("tab-gestures")
@@ -78,6 +79,7 @@ def test_motions_are_recorded_tested_trained_and_recognised(page):
     clip_s = 4.5
     change_clock(page, speed)
     page.browser.expected.append("/v1/gestures/train")  # a recording without a moving hand is refused
+    page.click("task-gestures")
     page.start()
     page.click("tab-gestures")
     page.tick("trainer-moving")
@@ -112,6 +114,7 @@ def test_motions_are_recorded_tested_trained_and_recognised(page):
 
 
 def test_a_map_is_checked_tried_and_downloaded(page):
+    page.click("task-gestures")
     page.click("tab-map")
     page.choose("map-text", "")
     page.click("map-check")

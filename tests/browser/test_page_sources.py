@@ -99,19 +99,22 @@ def test_a_recording_is_a_video_and_its_frames(page):
         assert next(iter(source)).rgb.shape[2] == 3
 
 
-def test_whole_files_become_one_job_of_all_detectors(page, images, server):
+def test_the_files_of_the_view_can_be_measured(page, images, server):
     page.upload("source-folder", images)
-    page.tick("detector-face")
-    page.wait(page["job-start"].is_displayed, "the button")
+    page.wait(page["measure-all"].is_displayed, "the button")
+    page.click("measure-all")
+    page.wait(lambda: "3" in page["measure-name"].text, "the chosen files")
+    for kind in ("body", "hands", "face"):
+        page.click(f"measure-{kind}")
     page.click("job-start")
-    page.wait(page["job-results"].is_displayed, "the end beside the button", 40)
-    (link,) = page["jobs"].find_elements("css selector", "a[href*='result.csv']")
+    page.wait(lambda: page["downloads"].is_displayed(), "the files of the result", 60)
+    (link,) = page["downloads"].find_elements("css selector", "a[href$='result.csv']")
     address = link.get_attribute("href")
     fetch = "const answer = await fetch(given[0]); return [answer.status, await answer.text()]"
     status, text = run(page.browser, fetch, address)
     assert status == 200
     assert len(list(csv.DictReader(text.splitlines()))) > 20
-    assert page["jobs"].find_element("class name", "tag").text == "hands-full+face-attention"
+    assert "hands-full+face-attention" in page["result-title"].text
     with urllib.request.urlopen(f"{server.url}/v1/jobs") as answer:
         (job,) = json.load(answer)
     assert job["id"] in address

@@ -51,7 +51,7 @@ def test_hands_are_found_in_the_page_also_without_the_network(browser, host, dem
     page = Page(browser, host.url)
     page.wait(lambda: browser.execute_script("return crossOriginIsolated"), "threads, which the service worker allows")
     page.wait_until_ready()
-    assert not any(page[name].is_displayed() for name in ("docs", "phone", "jobs"))
+    assert not any(page[name].is_displayed() for name in ("docs", "phone", "tasks"))
     assert "browser" in browser.find_element("css selector", ".foot").text
     page.click("source-sample")
     page.wait(lambda: len(page.latest.get("hands", [])) == 2 and page.ink, "two hands", 60)

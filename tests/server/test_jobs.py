@@ -4,6 +4,7 @@ import io
 import json
 import re
 import zipfile
+from itertools import pairwise
 from urllib.parse import quote, unquote
 
 import pytest
@@ -49,6 +50,14 @@ def test_the_server_writes_a_video_as_the_command_line_does(ask, media, tmp_path
         assert got.headers["content-disposition"] == f'attachment; filename="clip.{kind}"'
         assert got.content == (tmp_path / "out" / "t.csv").read_bytes()
     assert client.get(job["downloads"]["xlsx"]).content.startswith(b"PK")
+    curves = client.get(job["downloads"]["curves.json"]).json()
+    lines = client.get(job["downloads"]["jsonl"]).content
+    rows = [json.loads(lines[begin:end]) for begin, end in pairwise(curves["offsets"])]
+    assert [row["time"] for row in rows] == curves["times"]
+    of_hands = [hand.get("measures", {}).get("index_curl_rad") for row in rows for hand in row["hands"]]
+    drawn_values = [value for one in curves["instances"] for value in one["measures"].get("index_curl_rad", ())]
+    assert sorted(filter(None, drawn_values)) == pytest.approx(sorted(filter(None, of_hands)), abs=1e-4)
+    assert bool(drawn_values) == measures
     for name in ("motions.csv", "motions.parquet", "events.csv"):
         got = client.get(f"/v1/jobs/{job['id']}/{name}")
         assert (job["downloads"].get(name) is not None) == measures == (got.status_code == 200)
@@ -84,6 +93,13 @@ def test_several_detectors_are_one_job_with_one_table_and_one_drawing(ask, media
     pages = [client.get(job["downloads"][f"report.{ending}"]).content for ending in ("html", "pdf")]
     assert (b"Joint angles" in pages[0], pages[1][:4]) == (True, b"%PDF")
     assert '<html lang="ko">' in client.get(job["downloads"]["report.ko.html"]).text
+    for name, begin in {
+        "bvh": b"HIERARCHY",
+        "glb": b"glTF",
+        "points.trc": b"PathFileType",
+        "angles.mot": b"son",
+    }.items():
+        assert client.get(job["downloads"][name]).content.startswith(begin)
 
 
 def test_a_job_reports_that_more_were_found(ask, data, need):
@@ -125,6 +141,9 @@ def test_the_server_writes_images_as_the_command_line_does(ask, media, tmp_path,
         assert archive.namelist() == sorted(["9.jpg", "10.png", "손.jpg"], key=natural_key)
         for name in archive.namelist():
             assert archive.read(name) == (tmp_path / "out" / "drawn" / name).read_bytes()
+    curves = client.get(job["downloads"]["curves.json"]).json()
+    for source, (begin, size) in zip(curves["sources"], curves["pictures"], strict=True):
+        assert got.content[begin : begin + size] == (tmp_path / "out" / "drawn" / source).read_bytes()
 
 
 def test_one_image_and_its_korean_name(ask, media, tmp_path, monkeypatch):
@@ -139,7 +158,7 @@ def test_one_image_and_its_korean_name(ask, media, tmp_path, monkeypatch):
     name = got.headers["content-disposition"].removeprefix("attachment; filename*=utf-8''")
     assert unquote(name) == "손 짓-drawn.jpg"
     assert got.headers["content-disposition"].isascii()
-    assert job["downloads"].keys() == {*TABLES, *MORE_TABLES, "xlsx", "drawn"}
+    assert job["downloads"].keys() == {*TABLES, *MORE_TABLES, "xlsx", "curves.json", "drawn"}
 
 
 def test_a_video_can_be_played_from_anywhere(ask, media):

@@ -269,7 +269,12 @@ class Recording:
     @property
     def incomplete(self) -> list[tuple[str, ...]]:
         """Rows of the bent positions outside all repetitions, with the reason why they are not counted."""
-        rows: list[tuple[str, ...]] = []
+        return [(self.name_of(name), number(time_s), reason) for name, time_s, reason in self.uncounted]
+
+    @property
+    def uncounted(self) -> list[tuple[str, float, str]]:
+        """Name of the angle, time in seconds and reason of each bent position that is not counted."""
+        found: list[tuple[str, float, str]] = []
         times = np.array(self.times)
         for limits in self.counted:
             values = np.radians(self.angles.get(limits.measure, np.full(len(times), np.nan)))
@@ -285,8 +290,8 @@ class Recording:
                     continue
                 straightest = self.in_convention(math.degrees(limits.high_rad), limits.measure)
                 reason = self.text(_reason(values[part], times[part], before, after), straight=whole(straightest))
-                rows.append((self.name_of(limits.measure), number(times[lowest]), reason))
-        return rows
+                found.append((limits.measure, float(times[lowest]), reason))
+        return found
 
     def _repetitions(self, limits: AngleLimits) -> list[Repetition]:
         values = self.angles.get(limits.measure)

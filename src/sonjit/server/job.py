@@ -11,12 +11,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from sonjit._util import JsonObject
-from sonjit.media import TABLE_ENDINGS, convert_table
+from sonjit._util import JsonObject, is_installed
+from sonjit.media import TABLE_ENDINGS, convert_table, load_frames
 from sonjit.media.tables.base import TableRows
-from sonjit.report import joint_angles
+from sonjit.media.tables.characters import CHARACTER_ENDINGS
+from sonjit.report import joint_angles, motion_files
+from sonjit.report.recording import recording_of
 from sonjit.report.texts import Language
 from sonjit.runs import ROW_ENDINGS, convert_events, convert_motions
+from sonjit.server.curves import write_curves
 from sonjit.server.job_files import JobInput, task_of
 from sonjit.server.options import DetectorChoice
 from sonjit.server.processes import Worker
@@ -33,6 +36,8 @@ _REPORTS: Mapping[str, Language] = {
     "report.ko.pdf": "ko",
 }
 """Languages of the reports of a job, by file."""
+_CURVES = "curves.json"
+_MOTION_FILES = ("angles.mot", "points.trc")  # of the person in most frames, for OpenSim
 
 
 @dataclass(eq=False)
@@ -78,13 +83,17 @@ class UploadJob:
 
     @property
     def files(self) -> list[str]:
-        """Names of the files that clients can download: tables, a report and the drawing, see `file`."""
+        """Names of the files that clients can download: tables, curves, reports, characters and the drawing."""
         is_single = len(self.detectors) == 1  # wide tables have the columns of one detector
         names = [f"result{end}" for end in (*TABLE_ENDINGS, *MORE_TABLES) if is_single or end != ".wide.csv"]
-        if self.input.drawing == ".mp4" and task_of(self.detectors).has_gestures:
+        names.append(_CURVES)
+        is_video = self.input.drawing == ".mp4"
+        if is_video and task_of(self.detectors).has_gestures:
             names += [f"{table}{ending}" for table in ("motions", "events") for ending in ROW_ENDINGS]
         if self._reported_model:
-            names += _REPORTS
+            names += [*_REPORTS, *(f"result{ending}" for ending in CHARACTER_ENDINGS), *_MOTION_FILES]
+        if is_video and is_installed("rerun"):
+            names.append("result.rrd")
         if self.drawing is not None and self.drawing.exists():  # otherwise `problems` contains the encoder's message
             names.append(self.drawing.name)
         return names
@@ -126,28 +135,36 @@ class UploadJob:
         self.disk_bytes = sum(sizes)
 
     def file(self, name: str) -> Path:
-        """Return one of `files`. The first call writes a table or a report, which may raise an error of Sonjit's."""
-        path, lines = self.folder / name, self.folder / "result.jsonl"
-        table, _, ending = name.partition(".")
+        """Return one of `files`. The first call writes most of them, which may raise an error of Sonjit's."""
+        path = self.folder / name
         with self._converting:
             if not path.exists():
-                if table == "result":
-                    convert_table(lines, path, task_of(self.detectors).columns, rows=MORE_TABLES.get(f".{ending}"))
-                elif table == "report":
-                    model = self._reported_model or "full"
-                    joint_angles.write_report(
-                        path,
-                        lines,
-                        self.drawing,
-                        self.input.name,
-                        model,
-                        language=_REPORTS[name],
-                        anonymise=task_of(self.detectors, self.style).style.anonymise,
-                    )
-                else:
-                    (convert_motions if table == "motions" else convert_events)(lines, path)
+                self._write(path)
                 self.measure()
         return path
+
+    def _write(self, path: Path) -> None:
+        lines, model = self.folder / "result.jsonl", self._reported_model
+        table, _, ending = path.name.partition(".")
+        if table == "result":
+            convert_table(lines, path, task_of(self.detectors).columns, rows=MORE_TABLES.get(f".{ending}"))
+        elif path.name == _CURVES:
+            write_curves(path, lines, self.input.name, model, self.drawing)
+        elif path.name in _MOTION_FILES:
+            recording = recording_of(self.input.name, model or "full", load_frames(lines)[1], ())
+            motion_files.write_motion(path, recording, recording.bodies)
+        elif table == "report":
+            joint_angles.write_report(
+                path,
+                lines,
+                self.drawing,
+                self.input.name,
+                model or "full",
+                language=_REPORTS[path.name],
+                anonymise=task_of(self.detectors, self.style).style.anonymise,
+            )
+        else:
+            (convert_motions if table == "motions" else convert_events)(lines, path)
 
     def redacted(self, line: str) -> str:
         """Return a message without the paths of the server."""

@@ -98,6 +98,10 @@ def add_files(app: FastAPI, settings: Settings, engine: Path) -> None:
     def sample() -> Response:
         return FileResponse(data_files.ASSETS / "demo.mp4", media_type="video/mp4")
 
+    @router.get("/squats.mp4")
+    def squats() -> Response:
+        return FileResponse(data_files.ASSETS / "squats.mp4", media_type="video/mp4")
+
     middleware.add_routes(app, router)
     for name, folder in DATA_FOLDERS.items():
         app.mount(f"/{name}", _DataFiles(directory=folder))

@@ -19,8 +19,9 @@ import {
 } from "./common.js";
 import { Capture, Detectors, type ShownImage } from "./detectors.js";
 import { hasNoServer } from "./endpoints.js";
-import { createJobs, isActive, shareOf, showShare, stateText } from "./jobs.js";
+import { loadJobs } from "./jobs.js";
 import { annotates, classes, kinds, loadKinds, results } from "./kinds.js";
+import { mountMeasure } from "./measure/page.js";
 import { hidingOf, overlayView, whomToHide } from "./overlay.js";
 import {
   gesturesView,
@@ -32,6 +33,7 @@ import {
   wireTabs,
 } from "./panels.js";
 import { plotView } from "./plot.js";
+import { go, task, TASKS } from "./places.js";
 import { wireClasses, wireSaliencyLegend } from "./saliency.js";
 import {
   configuredDetectors,
@@ -44,6 +46,7 @@ import {
 } from "./settings.js";
 import { sourceChooser, wireTransport } from "./source-chooser.js";
 import { listRecording, nameNow, recorderOf, Table } from "./tables.js";
+import { mountTasks } from "./tasks.js";
 import { createMapEditor, createTrainer } from "./trainer.js";
 import { view3D } from "./view3d.js";
 
@@ -143,7 +146,7 @@ const chooser = sourceChooser(store, overlay, {
 });
 const usePlayer = wireTransport((paused) => store.set({ paused }));
 const clearClasses = wireClasses(() => chooser.files());
-const jobs = createJobs(find("jobs"), showJob);
+let toMeasure: File[] = []; // files of the live view that the page for files gets
 
 /** Store an answer for tables and recordings. */
 function keep(frame: Record<string, any>, shown: ShownImage) {
@@ -264,16 +267,6 @@ function snapshot() {
   canvas.toBlob((blob: Blob | null) => save(blob, nameNow(".png")));
 }
 
-/** Show the progress of the last job next to the button. */
-function showJob(job: any) {
-  find("job-progress").hidden = !job;
-  if (!job) return;
-  find("job-bar").hidden = !isActive(job);
-  showShare(find("job-bar"), shareOf(job));
-  find("job-words").textContent = `${job.name}: ${stateText(job)}`;
-  find("job-results").hidden = job.state !== "done";
-}
-
 function showTable() {
   find("table-state").textContent = table.count
     ? text("table.frames", { count: table.count })
@@ -363,7 +356,6 @@ store.watch(["detectors", "source"], ({ detectors: wanted, source }) => {
   find("sample-note").hidden = source?.kind !== "sample" || !lacksSome;
 });
 find("share").onclick = share;
-globalThis.addEventListener("hashchange", () => location.reload()); // a link was opened in this tab
 find("start").onclick = start;
 find("fullscreen").onclick = () =>
   document.fullscreenElement ? document.exitFullscreen() : find("viewer").requestFullscreen();
@@ -373,14 +365,30 @@ find("record").onclick = () => record().catch(showError);
 find("download-csv").onclick = async () =>
   save(await table.csv(find("download-rows").value), nameNow(".csv"));
 find("download-json").onclick = async () => save(await table.json(), nameNow(".json"));
-find("job-start").onclick = async () =>
-  jobs
-    .start(
-      await chooser.files(),
-      configuredDetectors({ ...store.state, here: false }, chooser.isStill()),
-      store.state.style,
-    )
-    .catch(showError);
+find("measure-all").onclick = async () => {
+  toMeasure = await chooser.files();
+  go({ task: "measure" });
+};
+mountTasks(find("tasks"), hasNoServer ? TASKS.filter((name) => name === "watch") : TASKS);
+mountMeasure(
+  find("measure"),
+  {
+    detectorsOf: (chosen, still) => {
+      const { detectors: known } = store.state;
+      const wanted = Object.keys(known).map((kind) => [
+        kind,
+        { ...known[kind], on: chosen.includes(kind) },
+      ]);
+      const detectorsOfJob = Object.fromEntries(wanted);
+      return configuredDetectors({ ...store.state, detectors: detectorsOfJob, here: false }, still);
+    },
+    style: () => store.state.style,
+  },
+  () => toMeasure.splice(0),
+);
+task.subscribe((name) => {
+  if (name === "measure" && store.state.started) void stop();
+});
 onLanguage(showTable);
 onLanguage(showPhase);
 store.watch(
@@ -414,7 +422,7 @@ document.addEventListener("visibilitychange", () => {
   hiddenSince =
     document.hidden && phase === "running" && !paused && !chooser.isStill() ? performance.now() : 0;
 });
-const filled = hasNoServer ? [] : [jobs.load().catch(showError), mapEditor.load().catch(showError)];
+const filled = hasNoServer ? [] : [loadJobs().catch(showError), mapEditor.load().catch(showError)];
 await Promise.all([...filled, chooser.wire()]);
 if (!isSecureContext) showError(new PageError("insecure"));
 // browsers refuse it if they do not trust the certificate

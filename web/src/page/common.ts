@@ -2,6 +2,8 @@
  * Elements, state, stored values, texts and messages of errors: what all modules of the page share.
  */
 
+import { signal } from "@preact/signals-core";
+
 export const find = (id: string): any => document.getElementById(id);
 
 /** Return a new element. */
@@ -116,7 +118,8 @@ export const memory = {
     attempt(() => localStorage.setItem(`sonjit.${name}`, JSON.stringify(value))),
 };
 
-let texts: Record<string, string> = {};
+/** texts of the selected language; components that show one are drawn again after a change */
+const texts = signal<Readonly<Record<string, string>>>({});
 const listeners: (() => void)[] = [showMessage];
 
 /**
@@ -151,7 +154,7 @@ export async function speak(language: string, ...folders: URL[]) {
   const loaded = folders.map(async (folder) =>
     (await fetch(new URL(`${language}.json`, folder))).json(),
   );
-  texts = Object.assign({}, ...(await Promise.all(loaded)));
+  texts.value = Object.assign({}, ...(await Promise.all(loaded)));
   document.documentElement.lang = language;
   translate(document);
   for (const listener of listeners) listener();
@@ -160,7 +163,7 @@ export async function speak(language: string, ...folders: URL[]) {
 /** Call a listener now and after every change of the language. */
 export function onLanguage(listener: () => void) {
   listeners.push(listener);
-  if (Object.keys(texts).length) listener();
+  if (Object.keys(texts.peek()).length) listener();
 }
 
 /** Return a text; the key if there is none. */
@@ -170,7 +173,7 @@ export const text = (key: string, values: Record<string, unknown> = {}): string 
   );
 
 /** Return a text, or another one if it does not exist. */
-export const textOr = (key: string, otherwise: string) => texts[key] ?? otherwise;
+export const textOr = (key: string, otherwise: string) => texts.value[key] ?? otherwise;
 
 /** Fill in all elements under a node that refer to a text. */
 export function translate(root: ParentNode) {
@@ -222,7 +225,7 @@ function showMessage() {
     delete place.dataset.code;
     return place.replaceChildren();
   }
-  const code = `error.${shown?.code}` in texts ? shown.code : "unknown";
+  const code = `error.${shown?.code}` in texts.peek() ? shown.code : "unknown";
   place.dataset.code = code;
   const values = {
     host: location.hostname,

@@ -47,13 +47,14 @@ export function withQuery(address: URL, query: Record<string, unknown>) {
  * @param token token of another server
  * @throws {ServerError}
  */
-export async function call(
+export async function call<T = Record<string, any>>(
   endpoint: URL,
   token: string | null = null,
   request: RequestInit = {},
-): Promise<Record<string, any>> {
+): Promise<T> {
   const answer = await responseOf(endpoint, token, request);
-  return answer.status === 204 ? {} : answer.json().catch(() => Promise.reject(gone(endpoint)));
+  if (answer.status === 204) return {} as T;
+  return (await answer.json().catch(() => Promise.reject(gone(endpoint)))) as T;
 }
 
 /**
@@ -67,7 +68,8 @@ export async function responseOf(
   token: string | null = null,
   request: RequestInit = {},
 ) {
-  const headers: HeadersInit = token ? { Authorization: `Bearer ${token}` } : {};
+  const headers = new Headers(request.headers);
+  if (token) headers.set("Authorization", `Bearer ${token}`);
   const answer = await fetch(endpoint, { ...request, headers }).catch(() => null);
   if (answer?.ok) return answer;
   const refusal = await answer?.json().catch(() => null);

@@ -6,7 +6,8 @@ import { find, make, makeRow, onLanguage, put, showError, text, textOr } from ".
 import { addressOf, call } from "./endpoints.js";
 import { instancesOf } from "./kinds.js";
 import { gestureOf, nameOf } from "./painter.js";
-import { measureName, shown, trackedOf, type Tracked } from "./plot.js";
+import { measureName, shown } from "./measure-names.js";
+import { trackedOf, type Tracked } from "./plot.js";
 
 const EVERY_MS = 250;
 

@@ -1,7 +1,16 @@
-/** Measures as texts, counted repetitions, and the plot of a measure over time. */
+/** Measured instances, counted repetitions, and the plot of a measure over time. */
 
-import { clearedContext, find, make, onLanguage, onNextFrame, text, textOr } from "./common.js";
+import { clearedContext, find, make, onLanguage, onNextFrame, text } from "./common.js";
 import { instancesOf, REPETITIONS } from "./kinds.js";
+import {
+  lineColours,
+  measureLabel,
+  measureName,
+  shown,
+  sideOf,
+  unitOf,
+  type Side,
+} from "./measure-names.js";
 import { RepetitionCounter } from "../repetitions.js";
 import { nameOf } from "./painter.js";
 
@@ -14,41 +23,7 @@ export type Tracked = {
   instance: any;
 };
 
-const UNITS = [
-  { ending: "_rad", unit: "°", scale: 180 / Math.PI, digits: 0 },
-  { ending: "_m", unit: " cm", scale: 100, digits: 1 },
-];
 const CM_PER_M = 100;
-
-/** Return the displayed unit of a measure. */
-export const unitOf = (name: string) =>
-  UNITS.find(({ ending }) => name.endsWith(ending)) ?? {
-    ending: "",
-    unit: "",
-    scale: 1,
-    digits: 2,
-  };
-
-/** Return a value with its unit; a dash if unknown. */
-export function shown(name: string, value: unknown) {
-  const { unit, scale, digits } = unitOf(name);
-  return typeof value === "number" && Number.isFinite(value)
-    ? `${(value * scale).toFixed(digits)}${unit}`
-    : "–";
-}
-
-/** Return the name of a measure as text, composed of its parts if it has no own text. */
-export function measureName(name: string) {
-  const bare = name.slice(0, name.length - unitOf(name).ending.length);
-  const words = bare
-    .split(/_(?!arm)/)
-    .map((word) => textOr(`measure.${word}`, word))
-    .join(" ")
-    .trim();
-  // distinguishes it from the same in degrees
-  const ofFist = name.endsWith("_curl") ? " (0–1)" : "";
-  return words.charAt(0).toUpperCase() + words.slice(1) + ofFist;
-}
 
 /** Return about four round numbers between two limits. */
 function roundNumbers(low: number, high: number) {
@@ -102,12 +77,6 @@ export function trackedOf(frame: Record<string, any>): Tracked[] {
 }
 
 const WINDOW_S = 20;
-/** colours of lines: warm for the person's left as in drawings, cold for the right */
-const COLOURS = {
-  left: ["#d98600", "#e2518a", "#8a6d3b"],
-  right: ["#2f9ede", "#7c5cf0", "#1d9a63"],
-  "": ["#7c5cf0", "#1d9a63", "#8a6d3b", "#e2518a", "#2f9ede", "#d98600"],
-};
 const BENT_RAD = (REPETITIONS.low_deg * Math.PI) / 180;
 const STRAIGHT_RAD = (REPETITIONS.high_deg * Math.PI) / 180;
 const MARGIN = { left: 44, right: 10, top: 10, bottom: 22 };
@@ -119,20 +88,6 @@ type Measured = {
   label: string;
   measures: Record<string, number | null>;
 };
-
-type Side = keyof typeof COLOURS;
-
-/** Return the side of a measure by its name, or of the hand that has it. */
-export function sideOf(name: string, handedness?: string | null): Side {
-  if (/^(left|right)_/.test(name)) return name.split("_")[0] as Side;
-  return ["Left", "Right"].includes(handedness ?? "") ? (handedness!.toLowerCase() as Side) : "";
-}
-
-/** Return a colour for each line, by its side. */
-export function lineColours(sides: Side[]): string[] {
-  const used = { left: 0, right: 0, "": 0 };
-  return sides.map((side) => COLOURS[side][used[side]++ % COLOURS[side].length]!);
-}
 
 export function plotView() {
   /** repetitions that ended in the latest frame, as events */
@@ -196,9 +151,7 @@ export function plotView() {
     if (!names.length || names.join() === known) return;
     known = names.join();
     const chosen = select.value;
-    const label = (name: string) =>
-      measureName(name) + (unitOf(name).unit && ` (${unitOf(name).unit.trim()})`);
-    select.replaceChildren(...names.map((name) => new Option(label(name), name)));
+    select.replaceChildren(...names.map((name) => new Option(measureLabel(name), name)));
     select.value = names.includes(chosen)
       ? chosen
       : (names.find((name) => name.endsWith("_angle_rad")) ?? names[0]);

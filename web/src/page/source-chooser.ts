@@ -12,6 +12,8 @@ import {
   text,
   type Store,
 } from "./common.js";
+import { filesOf } from "./dropped.js";
+import { task } from "./places.js";
 import {
   decoded,
   isImage,
@@ -106,10 +108,7 @@ export function sourceChooser(
     document.addEventListener("drop", async (event) => {
       event.preventDefault();
       over(false);
-      const { items, files: dropped } = event.dataTransfer as DataTransfer;
-      const entries = [...items].map((item) => item.webkitGetAsEntry?.()).filter(Boolean);
-      const loose = [...dropped]; // empty after the first await
-      take(entries.length ? (await Promise.all(entries.map(filesOfEntry))).flat() : loose);
+      if (task.value !== "measure" && event.dataTransfer) take(await filesOf(event.dataTransfer));
     });
     onLanguage(show);
     onLanguage(nameCameras);
@@ -157,10 +156,7 @@ export function sourceChooser(
     find("source-folder").parentElement.classList.toggle("chosen", isFolder);
     find("stage").classList.toggle("chosen", kind !== "camera");
     find("camera-chooser").parentElement.hidden = kind !== "camera";
-    find("job-start").hidden = kind === "camera";
-    find("job-start").querySelector("span").textContent = text(
-      isSeveral ? "job.start.several" : "job.start",
-    );
+    find("measure-all").hidden = kind === "camera";
     find("source-name").hidden = kind !== "files";
     if (kind === "files")
       find("source-name").textContent = isSeveral
@@ -183,23 +179,6 @@ export function sourceChooser(
   }
 
   return { files, open, preview, showImage, wire, isStill, name };
-}
-
-/**
- * Return a dropped file, or the files of a dropped folder.
- *
- * @param entry a FileSystemEntry
- */
-async function filesOfEntry(entry: any): Promise<File[]> {
-  if (entry.isFile) return [await new Promise((resolve, reject) => entry.file(resolve, reject))];
-  const reader = entry.createReader();
-  const files: File[] = [];
-  for (;;) {
-    // the browser returns up to 100 entries per call
-    const some = await new Promise<any[]>((resolve, reject) => reader.readEntries(resolve, reject));
-    if (!some.length) return files;
-    for (const child of some) files.push(...(await filesOfEntry(child)));
-  }
 }
 
 /**

@@ -16,7 +16,7 @@ import {
 } from "./common.js";
 import { addressOf, call } from "./endpoints.js";
 import { instancesOf } from "./kinds.js";
-import { measureName } from "./plot.js";
+import { measureName } from "./measure-names.js";
 import { bytesOf } from "../masks.js";
 
 const SAMPLES = 20;

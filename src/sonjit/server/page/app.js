@@ -21,6 +21,7 @@ import {
 } from "./shared-view3d.js";
 import {
   ENGINE,
+  O,
   PageError,
   ServerError,
   Store,
@@ -40,6 +41,7 @@ import {
   kinds,
   kindsInPage,
   kindsWhere,
+  l,
   loadKinds,
   make,
   makeButton,
@@ -48,7 +50,9 @@ import {
   onLanguage,
   onNextFrame,
   put,
+  r,
   repetitions_default,
+  responseOf,
   results,
   save,
   setLabel,
@@ -58,14 +62,16 @@ import {
   text,
   textOr,
   thisServer,
-  translate
+  translate,
+  x,
+  y
 } from "./shared-strokes.js";
 
 // src/page/gltf.ts
-function rotationOf([x, y, z, w]) {
-  const length = Math.hypot(x, y, z);
-  const degrees = 2 * Math.atan2(length, w) * 180 / Math.PI;
-  return length ? new DOMMatrix().rotateAxisAngle(x, y, z, degrees) : new DOMMatrix();
+function rotationOf([x4, y5, z3, w4]) {
+  const length = Math.hypot(x4, y5, z3);
+  const degrees = 2 * Math.atan2(length, w4) * 180 / Math.PI;
+  return length ? new DOMMatrix().rotateAxisAngle(x4, y5, z3, degrees) : new DOMMatrix();
 }
 var MAGIC = 1179937895;
 var [JSON_CHUNK, BINARY_CHUNK] = [1313821514, 5130562];
@@ -151,7 +157,7 @@ function buffersOf(json, binary) {
       const some = new Float32Array(sparse.count * width);
       fill2(some, { ...sparse.values, componentType, normalized, width });
       at.forEach(
-        (place, k) => values.set(some.subarray(k * width, (k + 1) * width), place * width)
+        (place2, k4) => values.set(some.subarray(k4 * width, (k4 + 1) * width), place2 * width)
       );
     }
     known.set(index, values);
@@ -167,12 +173,12 @@ function buffersOf(json, binary) {
     const bufferBytes = view(bufferView);
     const [bytes, get, unit] = COMPONENTS[componentType];
     const stride = json.bufferViews[bufferView].byteStride ?? bytes * width;
-    for (let k = 0; k < values.length; k += 1) {
+    for (let k4 = 0; k4 < values.length; k4 += 1) {
       const value = bufferBytes[get](
-        byteOffset + Math.floor(k / width) * stride + k % width * bytes,
+        byteOffset + Math.floor(k4 / width) * stride + k4 % width * bytes,
         true
       );
-      values[k] = normalized ? Math.max(value / unit, -1) : value;
+      values[k4] = normalized ? Math.max(value / unit, -1) : value;
     }
   }
   return { view, floats };
@@ -199,7 +205,7 @@ async function modelFrom(json, buffers) {
       return {
         joints,
         inverses: joints.map(
-          (_, k) => new DOMMatrix(values ? [...values.subarray(16 * k, 16 * k + 16)] : void 0)
+          (_3, k4) => new DOMMatrix(values ? [...values.subarray(16 * k4, 16 * k4 + 16)] : void 0)
         )
       };
     }),
@@ -230,15 +236,15 @@ function nodesFrom(json) {
     ({
       name = "",
       matrix,
-      translation: t = [0, 0, 0],
-      rotation: r = [0, 0, 0, 1],
-      scale: s = [1, 1, 1],
+      translation: t3 = [0, 0, 0],
+      rotation: r4 = [0, 0, 0, 1],
+      scale: s3 = [1, 1, 1],
       mesh = -1,
       skin = -1,
       weights
     }) => ({
       name,
-      local: matrix ? new DOMMatrix(matrix) : new DOMMatrix().translate(...t).multiply(rotationOf(r)).scale(...s),
+      local: matrix ? new DOMMatrix(matrix) : new DOMMatrix().translate(...t3).multiply(rotationOf(r4)).scale(...s3),
       parent: -1,
       mesh,
       skin,
@@ -251,11 +257,11 @@ function nodesFrom(json) {
   return nodes;
 }
 function orderOf(json, nodes) {
-  const roots = json.scenes?.[json.scene ?? 0]?.nodes ?? [...nodes.keys()].filter((k) => nodes[k].parent < 0);
+  const roots = json.scenes?.[json.scene ?? 0]?.nodes ?? [...nodes.keys()].filter((k4) => nodes[k4].parent < 0);
   const order = [...roots];
-  for (let k = 0; k < order.length; k += 1) {
+  for (let k4 = 0; k4 < order.length; k4 += 1) {
     if (order.length > nodes.length) throw new Error("its nodes form a circle");
-    order.push(...json.nodes[order[k]].children ?? []);
+    order.push(...json.nodes[order[k4]].children ?? []);
   }
   return order;
 }
@@ -266,7 +272,7 @@ function meshFrom({ primitives, extras }, materials, buffers) {
     if (mode !== TRIANGLES) continue;
     const key = JSON.stringify([attributes, targets]);
     const known = geometries.get(key);
-    const own = indices === void 0 ? Uint32Array.from({ length: buffers.floats(attributes.POSITION).length / 3 }, (_, k) => k) : Uint32Array.from(buffers.floats(indices));
+    const own = indices === void 0 ? Uint32Array.from({ length: buffers.floats(attributes.POSITION).length / 3 }, (_3, k4) => k4) : Uint32Array.from(buffers.floats(indices));
     const geometry = known ?? geometryFrom(attributes, targets, own, buffers);
     if (own.some((vertex) => vertex * 3 >= geometry.positions.length))
       throw new Error("a triangle names a vertex that is not there");
@@ -296,17 +302,17 @@ function geometryFrom(attributes, targets, indices, buffers) {
 }
 function normalsOf(positions, indices) {
   const normals = new Float32Array(positions.length);
-  for (let k = 0; k + 2 < indices.length; k += 3) {
-    const [a, b, c] = [indices[k] * 3, indices[k + 1] * 3, indices[k + 2] * 3];
-    const [u, v] = [b, c].map(
-      (corner) => [0, 1, 2].map((axis) => positions[corner + axis] - positions[a + axis])
+  for (let k4 = 0; k4 + 2 < indices.length; k4 += 3) {
+    const [a4, b2, c3] = [indices[k4] * 3, indices[k4 + 1] * 3, indices[k4 + 2] * 3];
+    const [u3, v3] = [b2, c3].map(
+      (corner) => [0, 1, 2].map((axis) => positions[corner + axis] - positions[a4 + axis])
     );
     const normal = [
-      u[1] * v[2] - u[2] * v[1],
-      u[2] * v[0] - u[0] * v[2],
-      u[0] * v[1] - u[1] * v[0]
+      u3[1] * v3[2] - u3[2] * v3[1],
+      u3[2] * v3[0] - u3[0] * v3[2],
+      u3[0] * v3[1] - u3[1] * v3[0]
     ];
-    for (const corner of [a, b, c])
+    for (const corner of [a4, b2, c3])
       for (let axis = 0; axis < 3; axis += 1) normals[corner + axis] += normal[axis];
   }
   return normals;
@@ -439,7 +445,7 @@ function vrm0Expressions({ extensions, nodes }) {
     isBinary,
     binds: binds.flatMap(
       ({ mesh, index, weight }) => nodes.flatMap(
-        (node, k) => node.mesh === mesh ? [{ node: k, target: index, weight: weight / 100 }] : []
+        (node, k4) => node.mesh === mesh ? [{ node: k4, target: index, weight: weight / 100 }] : []
       )
     )
   }));
@@ -530,7 +536,7 @@ function formOptions(here = hasNoServer, still = true) {
     ([name]) => !OF_A_ROW.includes(name) && hasEffect(name, here, still)
   );
   const isSwitch = ([, { type }]) => Number(type === "boolean");
-  return Object.fromEntries(shown2.sort((a, b) => isSwitch(a) - isSwitch(b)));
+  return Object.fromEntries(shown2.sort((a4, b2) => isSwitch(a4) - isSwitch(b2)));
 }
 var rememberedSettings = () => settingsFrom({ ...memory.read("settings"), ...settingsOf(location.hash) });
 function settingsFrom({
@@ -690,7 +696,7 @@ function addOption(store2, name, schema) {
   const usual = schema.default;
   const control = controlOf(`option-${name}`, schema);
   control.field.oninput = () => {
-    const { [name]: _, ...options } = store2.state.options;
+    const { [name]: _3, ...options } = store2.state.options;
     const value = control.read();
     const isChosen = value !== (usual ?? false) && accepts(schema, value);
     store2.set({ options: isChosen ? { ...options, [name]: value } : options });
@@ -781,7 +787,7 @@ function valueOf(value) {
   return value !== "" && Number.isFinite(Number(value)) ? Number(value) : value;
 }
 function wireStyle(store2) {
-  const { colour: _, ...others } = STYLE_SCHEMAS;
+  const { colour: _3, ...others } = STYLE_SCHEMAS;
   for (const [name, schema] of Object.entries(others)) addStyle(store2, name, schema);
   const [palette, colour] = [find("style-palette"), find("style-colour")];
   const changeColour = () => changeStyle(store2, { colour: palette.value === "single" ? colour.value : palette.value });
@@ -965,10 +971,10 @@ function worldsOf({ nodes, order }, root, turns = /* @__PURE__ */ new Map()) {
   for (const node of order) {
     const world = (worlds.get(nodes[node].parent) ?? root).multiply(nodes[node].local);
     const turn = turns.get(node);
-    const { m41: x, m42: y, m43: z } = world;
+    const { m41: x4, m42: y5, m43: z3 } = world;
     worlds.set(
       node,
-      turn ? new DOMMatrix().translate(x, y, z).multiply(turn).translate(-x, -y, -z).multiply(world) : world
+      turn ? new DOMMatrix().translate(x4, y5, z3).multiply(turn).translate(-x4, -y5, -z3).multiply(world) : world
     );
   }
   return worlds;
@@ -979,13 +985,13 @@ function verticesOf({ nodes, meshes, skins, order }, worlds) {
     const own = worlds.get(joints?.[0] ?? node) ?? new DOMMatrix();
     const world = joints ? own.multiply(inverses[0]) : own;
     return (meshes[nodes[node].mesh]?.geometries ?? []).flatMap(
-      ({ positions }) => Array.from({ length: positions.length / 3 }, (_, k) => {
-        const { x, y, z } = world.transformPoint({
-          x: positions[3 * k],
-          y: positions[3 * k + 1],
-          z: positions[3 * k + 2]
+      ({ positions }) => Array.from({ length: positions.length / 3 }, (_3, k4) => {
+        const { x: x4, y: y5, z: z3 } = world.transformPoint({
+          x: positions[3 * k4],
+          y: positions[3 * k4 + 1],
+          z: positions[3 * k4 + 2]
         });
-        return [x, y, z];
+        return [x4, y5, z3];
       })
     );
   });
@@ -1002,13 +1008,13 @@ function posed({ model, head, arms, turned, centre: [cx, cy, cz], size }, pose, 
   ]);
   const turn = new DOMMatrix([...unscaled, 0, 0, 0, 1]);
   const away = Math.min(-pose.m43, AWAY_CM);
-  const [x, y] = [pose.m41, pose.m42].map((shift, axis) => {
+  const [x4, y5] = [pose.m41, pose.m42].map((shift, axis) => {
     const reach = Math.max(half[axis] * away - HEAD_CM * 0.65, 0);
     return Math.min(Math.max(shift * away / -pose.m43, -reach), reach);
   });
   const scale = HEAD_CM / size;
-  const place = new DOMMatrix().translate(x, y, -away).multiply(head < 0 ? turn : new DOMMatrix());
-  const root = place.scale(scale, scale, scale).translate(-cx, -cy, -cz).multiply(turned);
+  const place2 = new DOMMatrix().translate(x4, y5, -away).multiply(head < 0 ? turn : new DOMMatrix());
+  const root = place2.scale(scale, scale, scale).translate(-cx, -cy, -cz).multiply(turned);
   const turns = new Map(
     [...arms].map(([node, angle]) => [node, new DOMMatrix().rotateAxisAngle(0, 0, 1, angle)])
   );
@@ -1159,10 +1165,10 @@ function painterOf(gl, model) {
     drawn.shown = shown2;
     vertices.set(positions);
     turned.set(normals);
-    targets.forEach((target, k) => {
-      if (!weights[k]) return;
-      add(vertices, target.positions, weights[k]);
-      if (target.normals) add(turned, target.normals, weights[k]);
+    targets.forEach((target, k4) => {
+      if (!weights[k4]) return;
+      add(vertices, target.positions, weights[k4]);
+      if (target.normals) add(turned, target.normals, weights[k4]);
     });
     for (const [buffer, values] of [
       [drawn.positions, vertices],
@@ -1172,7 +1178,7 @@ function painterOf(gl, model) {
       gl.bufferSubData(gl.ARRAY_BUFFER, 0, values);
     }
   }
-  function place(node, worlds) {
+  function place2(node, worlds) {
     const { nodes, skins } = model;
     const skin = skins[nodes[node].skin];
     gl.uniform1i(places.skinned, Number(Boolean(skin)));
@@ -1183,22 +1189,22 @@ function painterOf(gl, model) {
     );
     gl.activeTexture(gl.TEXTURE1);
     gl.bindTexture(gl.TEXTURE_2D, matrices);
-    const rows = skin?.joints.length ?? 1;
-    const bones = new Float32Array(rows * 16);
+    const rows2 = skin?.joints.length ?? 1;
+    const bones = new Float32Array(rows2 * 16);
     skin?.joints.forEach(
-      (joint, k) => bones.set(
-        (worlds.get(joint) ?? new DOMMatrix()).multiply(skin.inverses[k]).toFloat32Array(),
-        k * 16
+      (joint, k4) => bones.set(
+        (worlds.get(joint) ?? new DOMMatrix()).multiply(skin.inverses[k4]).toFloat32Array(),
+        k4 * 16
       )
     );
-    gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA32F, 4, rows, 0, gl.RGBA, gl.FLOAT, bones);
+    gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA32F, 4, rows2, 0, gl.RGBA, gl.FLOAT, bones);
     gl.activeTexture(gl.TEXTURE0);
   }
   function drawPart({ triangles, count, material, texture: image }) {
-    const [r, g, b, a] = material.colour;
+    const [r4, g4, b2, a4] = material.colour;
     gl.uniform4fv(
       places.colour,
-      [r, g, b].map((value) => value ** (1 / SCREEN_GAMMA)).concat(a)
+      [r4, g4, b2].map((value) => value ** (1 / SCREEN_GAMMA)).concat(a4)
     );
     gl.uniform1i(places.unlit, Number(material.isUnlit));
     gl.uniform1i(places.opaque, Number(material.alpha !== "BLEND"));
@@ -1223,7 +1229,7 @@ function painterOf(gl, model) {
       for (const drawn of all) {
         const parts = drawn.parts.filter(({ material }) => material.alpha === alpha);
         if (!parts.length) continue;
-        place(drawn.node, worlds);
+        place2(drawn.node, worlds);
         gl.bindVertexArray(drawn.array);
         for (const part of parts) drawPart(part);
       }
@@ -1232,7 +1238,7 @@ function painterOf(gl, model) {
   };
 }
 function add(values, more, weight) {
-  for (let k = 0; k < values.length; k += 1) values[k] += weight * more[k];
+  for (let k4 = 0; k4 < values.length; k4 += 1) values[k4] += weight * more[k4];
 }
 function attribute(gl, at, width, values) {
   const buffer = gl.createBuffer();
@@ -1980,6 +1986,659 @@ var Capture = class {
   }
 };
 
+// node_modules/preact/dist/preact.mjs
+var n;
+var t;
+var r2;
+var u;
+var i;
+var f;
+var o;
+var e;
+var l2;
+var c;
+var a;
+var s;
+var h = /* @__PURE__ */ Symbol.for("pv");
+var p = {};
+var y2 = [];
+var v = /^m(i|n|o|s|text|space)$/;
+var w = Array.isArray;
+var d = y2.slice;
+var _ = Object.assign;
+function g(n2) {
+  n2 && n2.parentNode && n2.remove();
+}
+function k(n2, t3, r4) {
+  var u3, i3, f5, o4 = {}, e3 = arguments.length;
+  for (f5 in t3) "key" == f5 ? u3 = t3[f5] : "ref" == f5 && "function" != typeof n2 ? i3 = t3[f5] : o4[f5] = t3[f5];
+  return e3 > 2 && (o4.children = e3 > 3 ? d.call(arguments, 2) : r4), m(n2, o4, u3, i3, null);
+}
+function m(r4, u3, i3, f5, o4) {
+  var e3 = { type: r4, props: u3, key: i3, ref: f5, __k: null, __: null, __b: 0, __e: null, __c: null, constructor: h, __v: o4 || ++t, __i: -1, __u: 0 };
+  return !o4 && n.vnode && n.vnode(e3), e3;
+}
+function $(n2) {
+  return n2.children;
+}
+function x2(n2, t3) {
+  this.props = n2, this.context = t3, this.__g = 0;
+}
+function S(n2, t3) {
+  if (null == t3) return n2.__ && S(n2.__, n2.__i + 1);
+  for (var r4; t3 < n2.__k.length; t3++) if ((r4 = n2.__k[t3]) && r4.__e) return r4.__e;
+  return "function" != typeof n2.type || n2.props.__P ? null : S(n2);
+}
+function C(t3) {
+  var r4, u3 = t3.__v, i3 = u3.__e, f5 = [], o4 = [], e3 = t3.__P;
+  e3 && ((r4 = _({ constructor: h }, u3)).__v = u3.__v + 1, n.vnode && n.vnode(r4), z(e3, r4, u3, t3.__n, e3.namespaceURI, 32 & u3.__u ? [i3] : null, f5, i3 || S(u3), 32 & u3.__u, o4), r4.__v = u3.__v, r4.__.__k[r4.__i] = r4, E(f5, r4, o4), u3.__ = u3.__e = null, r4.__e != i3 && j(r4));
+}
+function j(n2) {
+  if ((n2 = n2.__) && n2.__c && !n2.props.__P) return n2.__e = null, n2.__k.some(function(t3) {
+    return t3 && (n2.__e = t3.__e);
+  }), j(n2);
+}
+function L(t3) {
+  (8 & t3.__g || (t3.__g |= 8, u.push(t3), f++)) && i == n.debounceRendering || ((i = n.debounceRendering) || queueMicrotask)(H);
+}
+function H() {
+  try {
+    for (var n2, t3 = 1; u.length; ) u.length > t3 && u.sort(o), n2 = u.shift(), t3 = u.length, 8 & n2.__g && C(n2);
+  } finally {
+    (f = u.length) && (i || queueMicrotask)(H);
+  }
+}
+function I(n2, t3, r4, u3, i3, f5, o4, e3, l4, c3, a4) {
+  var s3, h4, v3, w4, d3, _3, g4 = u3.__k || y2, k4 = t3.length;
+  for (l4 = q(r4, t3, g4, l4, k4), s3 = 0; s3 < k4; s3++) null != (v3 = r4.__k[s3]) && (h4 = ~v3.__i && g4[v3.__i] || p, v3.__i = s3, _3 = z(n2, v3, h4, i3, f5, o4, e3, l4, c3, a4), w4 = v3.__e, (h4.ref != v3.ref || 8 & h4.__u) && (h4.ref && G(h4.ref, null, v3, h4), v3.ref && a4.push(v3.ref, v3.__c || w4, v3)), d3 = d3 || w4, 4 & v3.__u ? (l4 = A(v3, l4, n2, !h4.__v), h4.__e && (h4.__e = null)) : "function" == typeof v3.type && void 0 !== _3 ? l4 = _3 : w4 && (l4 = w4.nextSibling), v3.__u &= -21);
+  return r4.__e = d3, l4;
+}
+function q(n2, t3, r4, u3, i3) {
+  var f5, o4, e3, l4, c3, a4, s3, p4, y5, v3 = r4.length, d3 = v3, _3 = 0, g4 = 0, k4 = n2.__k = Array(i3);
+  for (f5 = 0; f5 < i3; f5++) null != (o4 = t3[f5]) && "boolean" != typeof o4 && "function" != typeof o4 ? ("object" != typeof o4 || o4.constructor === String ? o4 = k4[f5] = m(null, o4) : w(o4) ? o4 = k4[f5] = m($, { children: o4 }) : o4.constructor === h && o4.__b ? o4 = k4[f5] = m(o4.type, o4.props, o4.key, o4.ref, o4.__v) : k4[f5] = o4, l4 = f5 + _3, o4.__ = n2, o4.__b = n2.__b + 1, e3 = null, ~(c3 = o4.__i = P(o4, r4, l4, d3)) && (d3--, (e3 = r4[c3]) && (e3.__u |= 2)), e3 && e3.__v ? (o4.__u |= 16, c3 == l4 - 1 ? _3-- : c3 == l4 + 1 ? _3++ : c3 != l4 && (c3 > l4 ? _3-- : _3++, g4 = 1)) : (~c3 || (i3 > v3 ? _3-- : i3 < v3 && _3++), "function" != typeof o4.type && (o4.__u |= 4))) : k4[f5] = null;
+  if (g4) {
+    for (a4 = [], s3 = [], f5 = 0; f5 < i3; f5++) if ((o4 = k4[f5]) && 16 & o4.__u) {
+      for (_3 = 0, p4 = a4.length; _3 < p4; ) a4[y5 = _3 + p4 >> 1] < o4.__i ? _3 = y5 + 1 : p4 = y5;
+      a4[_3] = o4.__i, s3[f5] = _3 + 1;
+    }
+    for (_3 = a4.length; f5--; ) s3[f5] && (s3[f5] == _3 ? _3-- : k4[f5].__u |= 4);
+  }
+  if (d3) for (f5 = 0; f5 < v3; f5++) !(e3 = r4[f5]) || 2 & e3.__u || (e3.__e == u3 && (u3 = S(e3)), J(e3, e3));
+  return u3;
+}
+function A(n2, t3, r4, u3) {
+  var i3, f5, o4, e3;
+  if ("function" == typeof n2.type) {
+    if (n2.props.__P) return t3;
+    if (i3 = n2.__k) for (f5 = 0; f5 < i3.length; f5++) i3[f5] && (i3[f5].__ = n2, t3 = A(i3[f5], t3, r4, false));
+    return t3;
+  }
+  for (t3 && !t3.parentNode && (t3 = S(n2)) && !t3.parentNode && (t3 = null), o4 = n2.__e, e3 = t3; e3 && 8 == e3.nodeType; ) e3 = e3.nextSibling;
+  for (o4 != e3 && (!u3 && r4.moveBefore && o4.parentNode ? r4.moveBefore(o4, t3) : r4.insertBefore(o4, t3 || null)), t3 = o4; (t3 = t3 && t3.nextSibling) && 8 == t3.nodeType && !t3.data.startsWith("$s"); ) ;
+  return t3;
+}
+function P(n2, t3, r4, u3) {
+  var i3, f5 = n2.key, o4 = n2.type, e3 = t3[r4], l4 = e3 && !(2 & e3.__u);
+  if (null === e3 && null == f5 || l4 && f5 == e3.key && o4 == e3.type) return r4;
+  if (u3 > (l4 ? 1 : 0)) {
+    for (i3 = r4 - 1; i3 >= 0; i3--) if ((e3 = t3[i3]) && !(2 & e3.__u) && f5 == e3.key && o4 == e3.type) return i3;
+    for (i3 = r4 + 1; i3 < t3.length; i3++) if ((e3 = t3[i3]) && !(2 & e3.__u) && f5 == e3.key && o4 == e3.type) return i3;
+  }
+  return -1;
+}
+function T(n2, t3, r4) {
+  null == r4 && (r4 = ""), "-" == t3[0] ? n2.setProperty(t3, r4) : n2[t3] = r4;
+}
+function N(n2, t3, r4, u3, i3) {
+  var f5, o4;
+  if ("style" == t3) if ("string" == typeof r4) n2.style.cssText = r4;
+  else {
+    if ("string" == typeof u3 && (n2.style.cssText = u3 = ""), u3) for (t3 in u3) r4 && t3 in r4 || T(n2.style, t3);
+    if (r4) for (t3 in r4) u3 && r4[t3] == u3[t3] || T(n2.style, t3, r4[t3]);
+  }
+  else if ("o" == t3[0] && "n" == t3[1]) "function" != typeof r4 && (r4 = null), "function" != typeof u3 && (u3 = null), (n2.__e || (n2.__e = {}))[t3] = r4, r4 && u3 || (o4 = a[t3] || (a[t3] = V(t3)), (n2.__a || (n2.__a = {}))[t3] = c, f5 = t3 != (t3 = t3.replace(l2, "$1")), (t3 = t3.slice(2))[0] < "a" && (t3 = t3.toLowerCase()), r4 ? n2.addEventListener(t3, o4, f5) : n2.removeEventListener(t3, o4, f5));
+  else {
+    if ("http://www.w3.org/2000/svg" == i3) t3 = t3.replace(/xlink(H|:h)/, "h").replace(/sName$/, "s");
+    else if ("width" != t3 && "height" != t3 && "href" != t3 && "list" != t3 && "form" != t3 && "tabIndex" != t3 && "download" != t3 && "rowSpan" != t3 && "colSpan" != t3 && "role" != t3 && "popover" != t3 && t3 in n2) try {
+      return void (n2[t3] = null == r4 ? "" : r4);
+    } catch (n3) {
+    }
+    if ("function" == typeof r4) return;
+    null == r4 || false === r4 && "-" != t3[4] ? n2.removeAttribute(t3) : n2.setAttribute(t3, "popover" == t3 && 1 == r4 ? "" : r4);
+  }
+}
+function V(t3) {
+  return function(r4) {
+    var u3 = this.__e;
+    if (u3) {
+      if (u3 = u3[t3], null == r4[e]) r4[e] = c++;
+      else if (r4[e] < this.__a[t3]) return;
+      return u3(n.event ? n.event(r4) : r4);
+    }
+  };
+}
+function z(t3, r4, u3, i3, f5, o4, e3, l4, c3, a4) {
+  var s3, p4, v3, d3, k4, b2, m4, M2, C3, j2, L2, H2, q3, A4, O2, P2, T5, N2, V2 = r4.type;
+  if (r4.constructor !== h) return null;
+  128 & u3.__u && (c3 = 32 & u3.__u, s3 = u3.__c.__z) && (r4.__u |= c3, p4 = o4 = [], 8 == s3.nodeType ? l4 = B(s3, o4) : o4.push(s3), l4 = o4[0] || l4), (s3 = n.__b) && s3(r4);
+  n: if ("function" == typeof V2) {
+    v3 = e3.length;
+    try {
+      if (M2 = r4.props, C3 = (s3 = V2.prototype) && s3.render, j2 = (s3 = V2.contextType) && i3[s3.__c], L2 = s3 ? j2 ? j2.props.value : s3.__ : i3, (d3 = u3.__c) ? (r4.__c = d3, 2 & d3.__g && (d3.__g |= 1)) : (C3 ? r4.__c = d3 = new V2(M2, L2) : (r4.__c = d3 = new x2(M2, L2), d3.constructor = V2, d3.render = K), j2 && j2.sub(d3), d3.state || (d3.state = {}), d3.__n = i3, d3.__g |= 8, d3.__h = [], d3.__k = []), C3 && (d3.__s || (d3.__s = d3.state), V2.getDerivedStateFromProps && (d3.__s == d3.state && (d3.__s = _({}, d3.__s)), _(d3.__s, V2.getDerivedStateFromProps(M2, d3.__s)))), k4 = d3.props, b2 = d3.state, d3.__v = r4, u3.__c) {
+        if (M2 !== k4 && C3 && !V2.getDerivedStateFromProps && d3.componentWillReceiveProps && d3.componentWillReceiveProps(M2, L2), r4.__v == u3.__v && !(8 & d3.__g) || !(4 & d3.__g) && d3.shouldComponentUpdate && false === d3.shouldComponentUpdate(M2, d3.__s, L2)) {
+          r4.__v != u3.__v && (d3.props = M2, d3.state = d3.__s, d3.__g &= -9), r4.__e = u3.__e, r4.__k = u3.__k, r4.__k.some(function(n2) {
+            n2 && (n2.__ = r4);
+          }), y2.push.apply(d3.__h, d3.__k), d3.__k = [], d3.__h.length && e3.push(d3), l4 = S(u3);
+          break n;
+        }
+        d3.componentWillUpdate && d3.componentWillUpdate(M2, d3.__s, L2), C3 && d3.componentDidUpdate && d3.__h.push(function() {
+          d3.componentDidUpdate(k4, b2, m4);
+        });
+      } else C3 && !V2.getDerivedStateFromProps && d3.componentWillMount && d3.componentWillMount(), C3 && d3.componentDidMount && d3.__h.push(d3.componentDidMount);
+      d3.context = L2, d3.props = M2, d3.__P = t3, d3.__g &= -5, H2 = n.__r, q3 = C3 ? 25 : 0;
+      do {
+        d3.__g &= -9, H2 && H2(r4), s3 = d3.render(d3.props, d3.state = d3.__s, d3.context);
+      } while (8 & d3.__g && ++q3 < 25);
+      C3 && (y2.push.apply(d3.__h, d3.__k), d3.__k = []), d3.state = d3.__s, d3.getChildContext && (i3 = _({}, i3, d3.getChildContext())), C3 && u3.__c && d3.getSnapshotBeforeUpdate && (m4 = d3.getSnapshotBeforeUpdate(k4, b2)), A4 = s3 && s3.type === $ && null == s3.key ? s3.props.children : s3, M2.__P && (s3 = l4, f5 = (t3 = M2.__P).namespaceURI, c3 = o4 = null, u3.props && u3.props.__P != t3 && (u3.__k.some(function(n2) {
+        n2 && J(n2, n2);
+      }), u3.__k = null), l4 = u3.__k ? S(u3, 0) : null), l4 = I(t3, w(A4) ? A4 : [A4], r4, u3, i3, f5, o4, e3, l4, c3, a4), M2.__P && (r4.__e = null, l4 = s3), r4.__u &= -161, p4 && p4.some(g), d3.__h.length && e3.push(d3), 1 & d3.__g && (d3.__g &= -4);
+    } catch (t4) {
+      if (e3.length = v3, r4.__v = null, c3 || o4) if (t4 && t4.then) {
+        if (r4.__u |= 128 | c3, o4) {
+          for (~(T5 = o4.indexOf(l4 || void 0)) || (T5 = o4.length); (N2 = o4[T5 - 1]) && 8 == N2.nodeType; ) T5--;
+          for (; T5 < o4.length; T5++) if (N2 = o4[T5]) if (o4[T5] = null, O2) {
+            if (N2 == P2) break;
+          } else {
+            if (8 != N2.nodeType) break;
+            N2.data.startsWith("$s") && (P2 = B(O2 = N2));
+          }
+        }
+        if (!O2) {
+          for (; l4 && 8 == l4.nodeType && l4.nextSibling; ) l4 = l4.nextSibling;
+          O2 = l4;
+        }
+        (s3 = B(O2 = r4.__c.__z || (r4.__c.__z = O2))) ? (r4.__e = O2, l4 = s3) : r4.__e = l4, l4 = l4 && l4.nextSibling;
+      } else o4 && o4.some(g);
+      else r4.__e = u3.__e;
+      r4.__k || (r4.__k = u3.__k || []), t4 && t4.then || D(r4), n.__e(t4, r4, u3);
+    }
+  } else l4 = r4.__e = F(u3.__e, r4, u3, i3, f5, o4, e3, c3, a4, t3);
+  return (s3 = n.diffed) && s3(r4), l4;
+}
+function B(n2, t3) {
+  if (n2 && 8 == n2.nodeType && n2.data.startsWith("$s")) for (var r4 = 1; n2 = n2.nextSibling; ) {
+    if (8 == n2.nodeType) {
+      if (n2.data.startsWith("$s")) r4++;
+      else if (n2.data.startsWith("/$s") && !--r4) return n2;
+    }
+    t3 && t3.push(n2);
+  }
+}
+function D(n2) {
+  n2 && (n2.__c && (n2.__c.__g |= 4), n2.__k && n2.__k.some(D));
+}
+function E(t3, r4, u3) {
+  for (var i3 = 0; i3 < u3.length; ) G(u3[i3++], u3[i3++], u3[i3++]);
+  n.__c && n.__c(r4, t3), t3.some(function(r5) {
+    try {
+      t3 = r5.__h, r5.__h = [], t3.some(function(n2) {
+        n2.call(r5);
+      });
+    } catch (t4) {
+      n.__e(t4, r5.__v);
+    }
+  });
+}
+function F(t3, r4, u3, i3, f5, o4, e3, l4, c3, a4) {
+  var s3, h4, y5, _3, k4, b2, m4, M2, $2 = u3.props || p, x4 = r4.props, C3 = r4.type;
+  if ("svg" == C3 ? f5 = "http://www.w3.org/2000/svg" : "math" == C3 ? f5 = "http://www.w3.org/1998/Math/MathML" : f5 || (f5 = "http://www.w3.org/1999/xhtml"), o4) {
+    for (s3 = 0; s3 < o4.length; s3++) if ((k4 = o4[s3]) && (C3 ? k4.localName == C3 : 3 == k4.nodeType)) {
+      t3 = k4, o4[s3] = null;
+      break;
+    }
+  }
+  if (!t3) {
+    if (M2 = a4.ownerDocument || document, !C3) return M2.createTextNode(x4);
+    t3 = M2.createElementNS(f5, C3, x4.is ? x4 : a4), l4 && (n.__m && n.__m(r4, o4), l4 = false), o4 = null;
+  }
+  if (C3) {
+    if (a4 = "template" == C3 && t3.content || t3, o4 = "textarea" == C3 && null != x4.defaultValue ? null : o4 && d.call(a4.childNodes), !l4 && o4) for ($2 = {}, s3 = 0; s3 < t3.attributes.length; s3++) $2[(k4 = t3.attributes[s3]).name] = k4.value;
+    for (s3 in $2) k4 = $2[s3], "dangerouslySetInnerHTML" == s3 ? y5 = k4 : "children" == s3 || s3 in x4 || "value" == s3 && "defaultValue" in x4 || "checked" == s3 && "defaultChecked" in x4 || N(t3, s3, null, k4, f5);
+    for (s3 in x4) k4 = x4[s3], "children" == s3 ? _3 = k4 : "dangerouslySetInnerHTML" == s3 ? h4 = k4 : "value" == s3 ? b2 = k4 : "checked" == s3 ? m4 = k4 : l4 && "function" != typeof k4 || $2[s3] === k4 || N(t3, s3, k4, $2[s3], f5);
+    h4 ? (l4 || y5 && (h4.__html == y5.__html || h4.__html == t3.innerHTML) || (t3.innerHTML = h4.__html), r4.__k = []) : (y5 && (t3.textContent = ""), ("foreignObject" == C3 || "http://www.w3.org/1998/Math/MathML" == f5 && v.test(C3)) && (f5 = "http://www.w3.org/1999/xhtml"), I(a4, w(_3) ? _3 : [_3], r4, u3, i3, f5, o4, e3, o4 ? o4[0] : u3.__k && S(u3, 0), l4, c3), o4 && o4.some(g)), l4 && "textarea" != C3 || (s3 = "value", "progress" == C3 && null == b2 ? t3.removeAttribute(s3) : null == b2 || b2 === t3[s3] && ("progress" != C3 || b2) || N(t3, s3, b2, $2[s3], f5), s3 = "checked", null != m4 && m4 != t3[s3] && N(t3, s3, m4, $2[s3], f5));
+  } else $2 === x4 || l4 && t3.data == x4 || (t3.data = x4);
+  return t3;
+}
+function G(t3, r4, u3, i3) {
+  try {
+    "function" == typeof t3 ? r4 ? r4.__x = t3(r4) || 1 : i3 && (i3 = i3.__c || i3.__e) && (r4 = i3.__x) && (i3.__x = null, "function" == typeof r4 ? r4() : t3(null)) : t3.current = r4;
+  } catch (t4) {
+    n.__e(t4, u3);
+  }
+}
+function J(t3, r4, u3) {
+  var i3, f5, o4, e3;
+  if (n.unmount && n.unmount(t3), !(i3 = t3.ref) || i3.current && i3.current != t3.__e || G(i3, null, r4, t3), i3 = t3.__c) {
+    if (i3.componentWillUnmount) try {
+      i3.componentWillUnmount();
+    } catch (t4) {
+      n.__e(t4, r4);
+    }
+    i3.__P = i3.__n = null;
+  }
+  if (i3 = t3.__k) for (e3 = 0; e3 < i3.length; e3++) i3[e3] && J(i3[e3], r4, "function" != typeof t3.type || u3 && !t3.props.__P);
+  !u3 && (i3 = t3.__c) && (i3 = i3.__z) && (f5 = B(i3, o4 = [])) && (i3 == t3.__e && o4.some(g), g(f5), g(i3)), u3 || g(t3.__e), t3.__e = t3.__c = t3.__ = null;
+}
+function K(n2, t3, r4) {
+  return this.constructor(n2, r4);
+}
+function Q(t3, r4) {
+  var u3, i3, f5, o4;
+  n.__ && n.__(t3, r4), 9 == r4.nodeType && (r4 = r4.documentElement), i3 = (u3 = t3 && 32 & t3.__u) ? null : r4.__k, r4.__k = m($, { children: [t3] }), f5 = [], o4 = [], z(r4, r4.__k, i3 || p, p, r4.namespaceURI, i3 ? null : r4.firstChild ? d.call(r4.childNodes) : null, f5, i3 ? i3.__e : r4.firstChild, u3, o4), E(f5, r4.__k, o4), r4.__k.props.children = null;
+}
+n = { __e: function(n2, t3, r4, u3) {
+  for (var i3, o4, e3; t3 = t3.__; ) if ((i3 = t3.__c) && !(1 & i3.__g)) {
+    i3.__g |= 4;
+    try {
+      if ((e3 = (o4 = i3.constructor) && o4.getDerivedStateFromError) && i3.setState(o4.getDerivedStateFromError(n2)), i3.componentDidCatch && (i3.componentDidCatch(n2, u3 || {}), e3 = 1), e3 && 8 & i3.__g) return void (i3.__g |= 2);
+    } catch (t4) {
+      n2 = t4;
+    }
+  }
+  throw f = 0, n2;
+} }, t = 0, r2 = function(n2) {
+  return null != n2 && n2.constructor === h;
+}, x2.prototype.setState = function(n2, t3) {
+  var r4 = this.__s;
+  r4 && r4 != this.state || (r4 = this.__s = _({}, this.state)), "function" == typeof n2 && (n2 = n2(_({}, r4), this.props)), n2 && (_(r4, n2), this.__v && (t3 && this.__k.push(t3), L(this)));
+}, x2.prototype.forceUpdate = function(n2) {
+  this.__v && (this.__g |= 4, n2 && this.__h.push(n2), L(this));
+}, x2.prototype.render = $, u = [], f = 0, o = function(n2, t3) {
+  return n2.__v.__b - t3.__v.__b;
+}, e = /* @__PURE__ */ Symbol(), l2 = /(PointerCapture)$|Capture$/i, c = 0, a = {}, s = 0;
+
+// node_modules/preact/hooks/dist/hooks.mjs
+var t2;
+var r3;
+var u2;
+var i2;
+var o2 = Object.is;
+var f2 = 0;
+var c2 = [];
+var e2 = [];
+var a2 = n;
+var v2 = a2.__b;
+var l3 = a2.__r;
+var m2 = a2.diffed;
+var h2 = a2.__c;
+var s2 = a2.unmount;
+var p2 = a2.__;
+function y3(n2, t3) {
+  a2.__h && a2.__h(r3, n2, f2 || t3), f2 = 0;
+  var u3 = r3.__H || (r3.__H = { __: [], __h: [] });
+  return n2 >= u3.__.length && u3.__.push({}), u3.__[n2];
+}
+function A2(n2, u3) {
+  var i3 = y3(t2++, 3);
+  !a2.__s && E2(i3.__H, u3) && (i3.__P = true, i3.__ = n2, i3.u = u3, r3.__H.__h.push(i3));
+}
+function T2(n2) {
+  return f2 = 5, w2(function() {
+    return { current: n2 };
+  }, []);
+}
+function w2(n2, r4) {
+  var u3 = y3(t2++, 7);
+  return E2(u3.__H, r4) && (u3.__ = n2(), u3.__H = r4), u3.__;
+}
+function g2() {
+  var n2;
+  do {
+    for (; n2 = e2.shift(); ) try {
+      C2(n2);
+    } catch (t4) {
+      a2.__e(t4, { __: (n2 = n2.__P) && n2.__v });
+    }
+    for (; n2 = c2.shift(); ) {
+      var t3 = n2.__H;
+      if (n2.__P && t3) try {
+        t3.__h.some(C2), t3.__h.some(D2), t3.__h = [];
+      } catch (r4) {
+        t3.__h = [], a2.__e(r4, n2.__v);
+      }
+    }
+  } while (e2.length);
+}
+a2.__b = function(n2) {
+  r3 = null, v2 && v2(n2);
+}, a2.__ = function(n2, t3) {
+  n2 && t3.__k && t3.__k.__m && (n2.__m = t3.__k.__m), p2 && p2(n2, t3);
+}, a2.__r = function(n2) {
+  l3 && l3(n2), t2 = 0;
+  var i3 = (r3 = n2.__c).__H;
+  i3 && (u2 == r3 ? r3.__h = [] : (i3.__h.some(C2), i3.__h.some(D2), t2 = 0), i3.__h = [], i3.__.some(function(n3) {
+    n3.__N && (n3.__ = n3.__N), n3.u = n3.__N = void 0;
+  })), u2 = r3;
+}, a2.diffed = function(n2) {
+  m2 && m2(n2);
+  var t3 = n2.__c;
+  t3 && t3.__H && (t3.__H.__h.length && B2(c2.push(t3)), t3.__H.__.some(function(n3) {
+    n3.u && (n3.__H = n3.u);
+  })), u2 = r3 = null;
+}, a2.__c = function(n2, t3) {
+  t3.some(function(n3) {
+    try {
+      n3.__h.some(C2), n3.__h = n3.__h.filter(function(n4) {
+        return !n4.__ || D2(n4);
+      });
+    } catch (t4) {
+      n3.__h = [function() {
+        throw t4;
+      }];
+    }
+  }), h2 && h2(n2, t3);
+}, a2.unmount = function(n2) {
+  s2 && s2(n2);
+  var t3, r4, u3 = n2.__c;
+  u3 && u3.__H && (u3.__H.__.some(function(u4) {
+    try {
+      if (u4.__P && u4.__c) {
+        if (void 0 === r4) {
+          for (r4 = n2.__; r4 && (!r4.__c || !r4.__c.__P); ) r4 = r4.__;
+          r4 = r4 && r4.__c;
+        }
+        u4.__P = r4, B2(e2.push(u4));
+      } else C2(u4);
+    } catch (n3) {
+      t3 = n3;
+    }
+  }), u3.__H = void 0, t3 && a2.__e(t3, u3.__v));
+};
+var k2 = "function" == typeof requestAnimationFrame;
+function z2(n2) {
+  var t3, r4 = function() {
+    clearTimeout(u3), k2 && cancelAnimationFrame(t3), setTimeout(n2);
+  }, u3 = setTimeout(r4, 35);
+  k2 && (t3 = requestAnimationFrame(r4));
+}
+function B2(n2) {
+  1 != n2 && i2 == a2.requestAnimationFrame || ((i2 = a2.requestAnimationFrame) || z2)(g2);
+}
+function C2(n2) {
+  var t3 = r3, u3 = n2.__c;
+  "function" == typeof u3 && (n2.__c = void 0, u3()), r3 = t3;
+}
+function D2(n2) {
+  var t3 = r3;
+  n2.__c = n2.__(), r3 = t3;
+}
+function E2(n2, t3) {
+  return !n2 || n2.length != t3.length || t3.some(function(t4, r4) {
+    return !o2(t4, n2[r4]);
+  });
+}
+
+// node_modules/@preact/signals/dist/signals.module.js
+var h3;
+var d2;
+var p3;
+var m3 = "undefined" != typeof window && !!window.__PREACT_SIGNALS_DEVTOOLS__;
+var _2 = [];
+var g3 = [];
+x(function() {
+  h3 = this.N;
+})();
+function b(i3, n2) {
+  n[i3] = n2.bind(null, n[i3] || function() {
+  });
+}
+function y4(i3) {
+  if (p3) {
+    var n2 = p3;
+    p3 = void 0;
+    n2();
+  }
+  p3 = i3 && i3.S();
+}
+function w3(i3) {
+  var n2 = this, r4 = i3.data, t3 = useSignal(r4);
+  t3.name = "ReactiveDom";
+  t3.value = r4;
+  var e3 = w2(function() {
+    var i4 = n2, r5 = n2.__v;
+    while (r5 = r5.__) if (r5.__c) {
+      r5.__c.__$f |= 4;
+      break;
+    }
+    var o4 = O(function() {
+      var i5 = t3.value.value;
+      return 0 === i5 ? 0 : true === i5 ? "" : i5 || "";
+    }), e4 = O(function() {
+      return !Array.isArray(o4.value) && !r2(o4.value);
+    }), u4 = x(function() {
+      this.N = M;
+      if (e4.value) {
+        var n3 = o4.value;
+        if (i4.__v && i4.__v.__e && 3 === i4.__v.__e.nodeType) i4.__v.__e.data = n3;
+      }
+    }), c4 = n2.__$u.d;
+    n2.__$u.d = function() {
+      u4();
+      c4.call(this);
+    };
+    return [e4, o4];
+  }, []), u3 = e3[0], c3 = e3[1];
+  return u3.value ? c3.peek() : c3.value;
+}
+w3.displayName = "ReactiveTextNode";
+Object.defineProperties(l.prototype, { constructor: { configurable: true, value: k($, null).constructor }, type: { configurable: true, value: w3 }, props: { configurable: true, get: function() {
+  var i3 = this;
+  return { data: { get value() {
+    return i3.value;
+  } } };
+} }, __b: { configurable: true, value: 1 } });
+b("__b", function(i3, n2) {
+  y4();
+  d2 = void 0;
+  if ("string" == typeof n2.type) {
+    var r4, t3 = n2.props;
+    for (var f5 in t3) if ("children" !== f5) {
+      var o4 = t3[f5];
+      if (o4 instanceof l) {
+        if (!r4) n2.__np = r4 = {};
+        r4[f5] = o4;
+        t3[f5] = o4.peek();
+      }
+    }
+  }
+  i3(n2);
+});
+b("__r", function(i3, r4) {
+  i3(r4);
+  if (r4.type !== $) {
+    y4();
+    var t3, f5 = r4.__c;
+    if (f5) {
+      f5.__$f &= -2;
+      if (void 0 === (t3 = f5.__$u)) f5.__$u = t3 = (function(i4, n2) {
+        var r5;
+        x(function() {
+          r5 = this;
+        }, { name: n2 });
+        r5.c = i4;
+        return r5;
+      })(/* @__PURE__ */ (function(i4) {
+        return function() {
+          var n2;
+          if (m3) null == (n2 = this.y) || n2.call(this);
+          i4.__$f |= 1;
+          i4.setState({});
+        };
+      })(f5), "function" == typeof r4.type ? r4.type.displayName || r4.type.name : "");
+    }
+    d2 = f5;
+    y4(t3);
+  }
+});
+b("__e", function(i3, n2, r4, t3) {
+  y4();
+  d2 = void 0;
+  i3(n2, r4, t3);
+});
+b("diffed", function(i3, n2) {
+  y4();
+  d2 = void 0;
+  var r4;
+  if ("string" == typeof n2.type && (r4 = n2.__e)) {
+    var t3 = n2.__np, f5 = n2.props, o4 = r4.U;
+    if (o4) for (var e3 in o4) {
+      var u3 = o4[e3];
+      if (!(void 0 === u3 || t3 && e3 in t3)) {
+        u3.d();
+        o4[e3] = void 0;
+      }
+    }
+    if (t3) {
+      if (!o4) {
+        o4 = {};
+        r4.U = o4;
+      }
+      for (var a4 in t3) {
+        var c3 = o4[a4], v3 = t3[a4];
+        if (void 0 === c3) {
+          c3 = k3(r4, a4, v3, f5);
+          o4[a4] = c3;
+        } else c3.o(v3, f5);
+      }
+    }
+  }
+  i3(n2);
+});
+function k3(i3, n2, r4, t3) {
+  var f5 = n2 in i3 && void 0 === i3.ownerSVGElement, o4 = y(r4);
+  return { o: function(i4, n3) {
+    o4.value = i4;
+    t3 = n3;
+  }, d: x(function() {
+    this.N = M;
+    var r5 = o4.value.value;
+    if (t3[n2] !== r5) {
+      t3[n2] = r5;
+      if (f5) i3[n2] = r5;
+      else if (null != r5 && (false !== r5 || "-" === n2[4])) i3.setAttribute(n2, r5);
+      else i3.removeAttribute(n2);
+    }
+  }) };
+}
+b("unmount", function(i3, n2) {
+  if ("string" == typeof n2.type) {
+    var r4 = n2.__e;
+    if (r4) {
+      var t3 = r4.U;
+      if (t3) {
+        r4.U = void 0;
+        for (var f5 in t3) {
+          var o4 = t3[f5];
+          if (o4) o4.d();
+        }
+      }
+    }
+    var e3 = n2.__np;
+    if (e3) {
+      var u3 = n2.props;
+      for (var a4 in e3) u3[a4] = e3[a4];
+    }
+    n2.__np = void 0;
+  } else {
+    var c3 = n2.__c;
+    if (c3) {
+      c3.__$f |= 8;
+      var v3 = c3.__$u;
+      if (v3) {
+        c3.__$u = void 0;
+        v3.d();
+      }
+    }
+  }
+  i3(n2);
+});
+b("__h", function(i3, n2, r4, t3) {
+  if (t3 < 3) n2.__$f |= 2;
+  i3(n2, r4, t3);
+});
+x2.prototype.shouldComponentUpdate = function(i3, n2) {
+  if (this.__R) return true;
+  var r4 = this.__$u, t3 = r4 && void 0 !== r4.s;
+  for (var f5 in n2) return true;
+  if (this.__f || "boolean" == typeof this.u && true === this.u) {
+    var o4 = 2 & this.__$f;
+    if (!(t3 || o4 || 4 & this.__$f)) return true;
+    if (1 & this.__$f) return true;
+  } else {
+    if (!(t3 || 4 & this.__$f)) return true;
+    if (3 & this.__$f) return true;
+  }
+  for (var e3 in i3) if ("__source" !== e3 && i3[e3] !== this.props[e3]) return true;
+  for (var u3 in this.props) if (!(u3 in i3)) return true;
+  return false;
+};
+function useSignal(i3, n2) {
+  return w2(function() {
+    return y(i3, n2);
+  }, []);
+}
+function useComputed(i3, n2) {
+  var r4 = T2(i3);
+  r4.current = i3;
+  d2.__$f |= 4;
+  return w2(function() {
+    return O(function() {
+      return r4.current();
+    }, n2);
+  }, []);
+}
+var q2 = "undefined" == typeof requestAnimationFrame ? setTimeout : function(i3) {
+  var n2 = function() {
+    clearTimeout(r4);
+    cancelAnimationFrame(t3);
+    i3();
+  }, r4 = setTimeout(n2, 35), t3 = requestAnimationFrame(n2);
+};
+var A3 = function(i3) {
+  queueMicrotask(function() {
+    queueMicrotask(i3);
+  });
+};
+function T4() {
+  r(function() {
+    var i3;
+    while (i3 = _2.shift()) h3.call(i3);
+  });
+}
+function x3() {
+  if (1 === _2.push(this)) (n.requestAnimationFrame || q2)(T4);
+}
+function F2() {
+  r(function() {
+    var i3;
+    while (i3 = g3.shift()) h3.call(i3);
+  });
+}
+function M() {
+  if (1 === g3.push(this)) (n.requestAnimationFrame || A3)(F2);
+}
+function useSignalEffect(i3, n2) {
+  var r4 = T2(i3);
+  r4.current = i3;
+  var t3 = d2;
+  A2(function() {
+    return x(function() {
+      this.N = x3;
+      if (!(t3 && 8 & t3.__$f)) return r4.current();
+    }, n2);
+  }, []);
+}
+
 // src/page/sources.ts
 var RETRY_MS = 60;
 var RESUMING = ["resume", "visibilitychange"];
@@ -2077,7 +2736,7 @@ function streamSource(video, name, player, timeOf, leave) {
     }
   };
   let current = 0;
-  const next = () => video.requestVideoFrameCallback((_, { mediaTime }) => {
+  const next = () => video.requestVideoFrameCallback((_3, { mediaTime }) => {
     if (!open) return;
     current = mediaTime;
     processAt(mediaTime);
@@ -2225,7 +2884,7 @@ function videoPlayer(video, signal) {
   video.playbackRate = 1;
   for (const name of EVENTS) video.addEventListener(name, () => player.onChange(), { signal });
   let [least, time, count] = [Infinity, NaN, 0];
-  const measure2 = () => video.requestVideoFrameCallback((_, { mediaTime, presentedFrames }) => {
+  const measure2 = () => video.requestVideoFrameCallback((_3, { mediaTime, presentedFrames }) => {
     if (signal.aborted) return;
     const step = (mediaTime - time) / (presentedFrames - count);
     if (step > LEAST_STEP_S && step < least && !video.paused) stepS = least = step;
@@ -2237,50 +2896,34 @@ function videoPlayer(video, signal) {
 }
 
 // src/page/jobs.ts
-var ENDED = ["done", "failed", "cancelled"];
-function createJobs(list, onLatest) {
-  const items = /* @__PURE__ */ new Set();
-  let latest2 = null;
-  onLanguage(() => items.forEach((item) => item.render()));
-  function add2(job) {
-    const item = new JobItem(job, (now) => {
-      if (!now) items.delete(item);
-      if (item === latest2) onLatest(now);
-    });
-    items.add(item);
-    list.prepend(item.node);
-    return item;
-  }
-  return {
-    /** Load the jobs of the server. */
-    async load() {
-      const jobs2 = await call(addressOf("/v1/jobs"));
-      for (const job of jobs2.reverse()) add2(job).follow(job);
-    },
-    /**
-     * Create one job for all images and one for each video, with all detectors.
-     *
-     * @param detectors as of a stream
-     * @param style of the drawings
-     */
-    async start(files, detectors2, { drawing: _, gestures, ...style }) {
-      if (!detectors2.length) throw new PageError("no_detector");
-      const showsGestures = gestures && detectors2.some((each) => (each.gestures ?? "none") !== "none");
-      const query = new URLSearchParams({
-        detectors: JSON.stringify(detectors2.map(optionsOfJob)),
-        style: JSON.stringify({ ...style, gestures: showsGestures })
-      });
-      const images = files.filter(isImage);
-      const model = detectors2.map((detector) => `${detector.kind}-${detector.model}`).join("+");
-      const uploads = [images, ...files.filter(isVideo).map((file) => [file])].filter((set) => set.length).map((set) => {
-        const [{ name: first, webkitRelativePath: path }] = set;
-        const name = set.length === 1 ? first : path.split("/")[0] || text("job.images", { count: set.length });
-        latest2 = add2({ name, model, state: "uploading", share: 0 });
-        return latest2.upload(set, `/v1/jobs?${query}`);
-      });
-      await Promise.all(uploads);
-    }
-  };
+var jobs = y([]);
+var areJobsKnown = y(false);
+async function loadJobs() {
+  const listed = await call(addressOf("/v1/jobs"));
+  for (const job of listed.reverse()) add2(job).follow(job);
+  areJobsKnown.value = true;
+}
+function add2(job) {
+  const followed = new FollowedJob(job);
+  jobs.value = [followed, ...jobs.value];
+  return followed;
+}
+async function startJobs(files, detectors2, { drawing: _3, gestures, ...style }) {
+  if (!detectors2.length) throw new PageError("no_detector");
+  const showsGestures = gestures && detectors2.some((each) => (each.gestures ?? "none") !== "none");
+  const query = new URLSearchParams({
+    detectors: JSON.stringify(detectors2.map(optionsOfJob)),
+    style: JSON.stringify({ ...style, gestures: showsGestures })
+  });
+  const images = files.filter(isImage);
+  const model = detectors2.map((detector) => `${detector.kind}-${detector.model}`).join("+");
+  const uploads = [images, ...files.filter(isVideo).map((file) => [file])].filter((set) => set.length).map(async (set) => {
+    const [{ name: first, webkitRelativePath: path }] = set;
+    const name = set.length === 1 ? first : path.split("/")[0] || text("job.images", { count: set.length });
+    const job = add2({ name, model, state: "uploading", share: 0 });
+    return await job.upload(set, `/v1/jobs?${query}`) ? [job] : [];
+  });
+  return (await Promise.all(uploads)).flat();
 }
 function optionsOfJob({ kind, ...options }) {
   const known = kinds[kind].job_options.filter((name) => name !== "static_image");
@@ -2292,53 +2935,34 @@ function optionsOfJob({ kind, ...options }) {
   };
 }
 var shareOf = ({ state, share: share2 = 0, frames = 0, of }) => state === "uploading" ? share2 : of ? frames / of : null;
-function stateText({
-  state,
-  share: share2 = 0,
-  frames = 0,
-  of,
-  instances = 0,
-  seconds = 0
-}) {
+function stateText({ state, share: share2 = 0, frames = 0, of, instances = 0, seconds = 0 }) {
   const values = {
     frames,
     of: of ?? "?",
     instances,
-    seconds: Number(seconds).toFixed(1),
+    seconds: seconds.toFixed(1),
     percent: Math.round(share2 * 100)
   };
   return text(`job.${state}`, values);
 }
-var isActive = ({ state }) => !ENDED.includes(state);
-var TABLES = ["csv", "json", "jsonl", "parquet", "xlsx"];
-var MORE_TABLES = [
-  ["instances.csv", "job.instances"],
-  ["wide.csv", "job.wide"],
-  ["events.csv", "job.events"],
-  ["motions.csv", "job.motions"],
-  ["report.html", "job.report"],
-  ["report.pdf", "job.report.pdf"]
-];
-var JobItem = class {
+var isActive = ({ state }) => !["done", "failed", "cancelled"].includes(state);
+var made = 0;
+var FollowedJob = class {
   job;
-  node = make("li", { className: "job" });
-  #onChange;
+  key = `job-${++made}`;
   #request = new XMLHttpRequest();
   #events;
-  #rendered = "";
-  /** @param onChange function that receives the job after every change; null if it was removed */
-  constructor(job, onChange) {
-    this.job = job;
-    this.#onChange = onChange;
-    this.render();
+  constructor(job) {
+    this.job = y(job);
   }
   #update(changes) {
-    this.job = { ...this.job, ...changes };
-    if (this.job.state !== this.#rendered) this.render();
-    else this.#progress();
-    this.#onChange(this.job);
+    this.job.value = { ...this.job.value, ...changes };
   }
-  /** Send files and report the progress, which `fetch` cannot do. */
+  /**
+   * Send files and report the progress, which `fetch` cannot do.
+   *
+   * @returns whether the server accepted them
+   */
   async upload(files, path) {
     const form = new FormData();
     for (const file of files) form.append("file", file, file.webkitRelativePath || file.name);
@@ -2350,12 +2974,17 @@ var JobItem = class {
     const end2 = await new Promise(
       (resolve) => request.onloadend = request.onabort = request.onerror = ({ type }) => resolve(type)
     );
-    if (end2 !== "abort" && request.status === 202) return this.follow(request.response);
-    const { code = end2 === "error" ? "gone" : "failed", message = "" } = request.response?.error ?? {};
+    if (end2 !== "abort" && request.status === 202) {
+      this.follow(request.response);
+      return true;
+    }
+    const refusal = request.response;
+    const { code = end2 === "error" ? "gone" : "failed", message = "" } = refusal?.error ?? {};
     if (end2 !== "abort") showError(new ServerError(code, message));
-    return this.#remove();
+    this.#remove();
+    return false;
   }
-  /** Show the progress of a job of the server. */
+  /** Follow the progress of a job of the server. */
   follow(job) {
     this.#update(job);
     if (!isActive(job)) return;
@@ -2363,84 +2992,1294 @@ var JobItem = class {
     this.#events = events;
     events.onmessage = ({ data }) => {
       this.#update(JSON.parse(data));
-      if (!isActive(this.job)) events.close();
+      if (!isActive(this.job.value)) events.close();
     };
     events.onerror = () => {
       if (events.readyState === EventSource.CLOSED)
         this.#update({ state: "failed", message: text("job.lost") });
     };
   }
-  async #cancel() {
-    if (this.job.id === void 0) this.#request.abort();
-    else
-      await call(addressOf(`/v1/jobs/${this.job.id}/cancel`), null, { method: "POST" }).catch(
-        showError
-      );
+  async cancel() {
+    const { id } = this.job.value;
+    if (id === void 0) this.#request.abort();
+    else await call(addressOf(`/v1/jobs/${id}/cancel`), null, { method: "POST" }).catch(showError);
   }
-  async #erase() {
-    const refusal = await call(addressOf(`/v1/jobs/${this.job.id}`), null, {
-      method: "DELETE"
-    }).catch((error) => error);
-    return refusal instanceof ServerError && refusal.code !== "not_found" ? showError(refusal) : this.#remove();
+  /** Remove the job and its files from the server. */
+  async erase() {
+    const address = addressOf(`/v1/jobs/${this.job.value.id}`);
+    const refusal = await call(address, null, { method: "DELETE" }).catch(
+      (error) => error
+    );
+    if (refusal instanceof ServerError && refusal.code !== "not_found") showError(refusal);
+    else this.#remove();
   }
   #remove() {
     this.#events?.close();
-    this.node.remove();
-    this.#onChange(null);
-  }
-  /** Draw the item again for another state or language. */
-  render() {
-    const { name, model, state, message, problems = [] } = this.job;
-    this.#rendered = this.node.dataset.state = state;
-    const isOn = isActive(this.job);
-    const label = text(isOn ? "job.cancel" : "job.remove");
-    const end2 = makeButton(label, () => isOn ? this.#cancel() : this.#erase(), {
-      ariaLabel: `${label}: ${name}`
-    });
-    this.node.replaceChildren(
-      make(
-        "p",
-        { className: "job-title" },
-        make("strong", {}, name),
-        make("span", { className: "tag" }, model)
-      ),
-      make("p", { className: "job-state" }),
-      make("progress", { max: 1, hidden: !isOn, ariaLabel: text("job.progress", { name }) }),
-      ...[message, ...problems].filter(Boolean).map((note) => make("p", { className: "hint" }, String(note))),
-      make("div", { className: "row" }, ...state === "done" ? this.#results() : [], end2)
-    );
-    this.#progress();
-  }
-  #progress() {
-    showShare(this.node.querySelector("progress"), shareOf(this.job));
-    this.node.querySelector(".job-state").textContent = stateText(this.job);
-  }
-  /** Return links to the results. */
-  #results() {
-    const { downloads = {}, name } = this.job;
-    const link = (path, label) => make(
-      "a",
-      {
-        className: "button small",
-        href: new URL(path, thisServer),
-        download: "",
-        ariaLabel: `${label}: ${name}`
-      },
-      label
-    );
-    const language = document.documentElement.lang;
-    const pathOf = (ending) => downloads[ending.replace("report.", `report.${language}.`)] ?? downloads[ending];
-    const labels = [
-      ...TABLES.map((ending) => [ending, ending.toUpperCase()]),
-      ...MORE_TABLES.map(([ending, key]) => [ending, text(key)])
-    ];
-    const nodes = labels.filter(([ending]) => downloads[ending]).map(([ending, label]) => link(pathOf(ending), label));
-    return downloads.drawn ? [...nodes, link(downloads.drawn, text("job.drawn"))] : nodes;
+    jobs.value = jobs.value.filter((other) => other !== this);
   }
 };
-function showShare(bar, share2) {
-  if (share2 === null) bar.removeAttribute("value");
-  else bar.value = share2;
+
+// src/page/places.ts
+var TASKS = ["watch", "measure", "gestures", "avatar"];
+var FIRST2 = { task: "watch", result: null, compared: null };
+var settings = location.hash;
+var place = y(placeOf(location.hash) ?? FIRST2);
+var task = O(() => place.value.task);
+function placeOf(hash) {
+  const parameters = new URLSearchParams(hash.slice(1));
+  const wanted = parameters.get("page");
+  if (wanted === null) return parameters.size && hash !== settings ? null : FIRST2;
+  return {
+    task: TASKS.find((name) => name === wanted) ?? FIRST2.task,
+    result: parameters.get("result"),
+    compared: parameters.get("with")
+  };
+}
+function hashOf({ task: name, result, compared }) {
+  if (name === FIRST2.task) return "#";
+  const parameters = new URLSearchParams({ page: name });
+  if (result) parameters.set("result", result);
+  if (compared) parameters.set("with", compared);
+  return `#${parameters}`;
+}
+function go(changes) {
+  const next = { ...FIRST2, ...changes };
+  if (hashOf(next) === hashOf(place.value)) return;
+  history.pushState(null, "", hashOf(next));
+  place.value = next;
+}
+globalThis.addEventListener("hashchange", () => {
+  const next = placeOf(location.hash);
+  if (next) place.value = next;
+  else location.reload();
+});
+
+// src/page/measure-names.ts
+var UNITS = [
+  { ending: "_rad", unit: "°", scale: 180 / Math.PI, digits: 0 },
+  { ending: "_m", unit: " cm", scale: 100, digits: 1 }
+];
+var unitOf = (name) => UNITS.find(({ ending }) => name.endsWith(ending)) ?? {
+  ending: "",
+  unit: "",
+  scale: 1,
+  digits: 2
+};
+function shown(name, value) {
+  const { unit, scale, digits } = unitOf(name);
+  return typeof value === "number" && Number.isFinite(value) ? `${(value * scale).toFixed(digits)}${unit}` : "–";
+}
+function measureName(name) {
+  const bare = name.slice(0, name.length - unitOf(name).ending.length);
+  const words = bare.split(/_(?!arm)/).map((word) => textOr(`measure.${word}`, word)).join(" ").trim();
+  const ofFist = name.endsWith("_curl") ? " (0–1)" : "";
+  return words.charAt(0).toUpperCase() + words.slice(1) + ofFist;
+}
+var measureLabel = (name) => measureName(name) + (unitOf(name).unit && ` (${unitOf(name).unit.trim()})`);
+var COLOURS = {
+  left: ["#d98600", "#e2518a", "#8a6d3b"],
+  right: ["#2f9ede", "#7c5cf0", "#1d9a63"],
+  "": ["#7c5cf0", "#1d9a63", "#8a6d3b", "#e2518a", "#2f9ede", "#d98600"]
+};
+function sideOf(name, handedness) {
+  if (name.startsWith("left_") || handedness === "Left") return "left";
+  return name.startsWith("right_") || handedness === "Right" ? "right" : "";
+}
+var sideName = (side) => side ? text(`measure.${side}`) : "";
+var withoutSide = (name) => name.replace(/^(left|right)_/, "");
+function lineColours(sides) {
+  const used = { left: 0, right: 0, "": 0 };
+  return sides.map((side) => COLOURS[side][used[side]++ % COLOURS[side].length]);
+}
+
+// src/page/measure/curves.ts
+async function loadCurves(job) {
+  const path = job.downloads?.["curves.json"];
+  if (!path) throw new ServerError("not_found", text("result.old"));
+  const answer = await call(new URL(path, thisServer));
+  const isVideo2 = answer.times.every((time) => time !== null) && answer.times.length > 1;
+  return {
+    ...answer,
+    job,
+    isVideo: isVideo2,
+    times: answer.times.map((time, index) => isVideo2 ? Number(time) : index + 1),
+    instances: answer.instances.map((one) => ({ ...one, label: labelOf(one) }))
+  };
+}
+function labelOf({ kind, id, handedness }) {
+  const name = nameOf(kind, { handedness });
+  return id === null ? name : `${name} #${id}`;
+}
+function measuresOf(curves) {
+  const names = /* @__PURE__ */ new Set();
+  for (const { measure: measure2 } of curves.summaries) if (measure2) names.add(withoutSide(measure2));
+  const all = curves.instances.flatMap(({ measures }) => Object.keys(measures));
+  const rank2 = (name) => Number(!name.endsWith("_angle_rad")) + 2 * Number(name.includes("_2d_"));
+  for (const name of all.map(withoutSide).sort((a4, b2) => rank2(a4) - rank2(b2))) names.add(name);
+  return [...names];
+}
+var seriesOf = ({ instances }, wanted) => instances.flatMap(
+  (tracked) => Object.entries(tracked.measures).filter(([measure2]) => withoutSide(measure2) === wanted).map(([measure2, values]) => ({
+    tracked,
+    measure: measure2,
+    values,
+    side: sideOf(measure2, tracked.handedness)
+  }))
+);
+function extremesOf(values) {
+  let [low, high] = [-1, -1];
+  values.forEach((value, index) => {
+    if (value === null) return;
+    if (low < 0 || value < values[low]) low = index;
+    if (high < 0 || value > values[high]) high = index;
+  });
+  return low < 0 ? null : { low, high };
+}
+function indexAt(times, time) {
+  let [low, high] = [0, times.length - 1];
+  while (low < high) {
+    const middle = Math.ceil((low + high) / 2);
+    if (times[middle] <= time + 1e-6) low = middle;
+    else high = middle - 1;
+  }
+  return low;
+}
+var isAngle = (name) => unitOf(name).unit === "°";
+var BLOCK = 16;
+var BLOCKS = 24;
+var FrameReader = class {
+  #curves;
+  #blocks = /* @__PURE__ */ new Map();
+  constructor(curves) {
+    this.#curves = curves;
+  }
+  /** Return the results of a frame. */
+  async read(index) {
+    const number = Math.floor(index / BLOCK);
+    const found = this.#blocks.get(number) ?? this.#load(number);
+    this.#blocks.delete(number);
+    this.#blocks.set(number, found);
+    const [oldest] = this.#blocks.keys();
+    if (this.#blocks.size > BLOCKS) this.#blocks.delete(oldest);
+    return (await found)[index - number * BLOCK] ?? null;
+  }
+  async #load(number) {
+    const { offsets, job } = this.#curves;
+    const path = job.downloads?.["jsonl"];
+    const first = offsets[number * BLOCK];
+    const end2 = offsets[Math.min((number + 1) * BLOCK, offsets.length - 1)];
+    if (path === void 0 || first === void 0 || end2 === void 0 || end2 <= first) return [];
+    const lines = await textOf(new URL(path, thisServer), first, end2);
+    return lines.split("\n").filter(Boolean).map((line) => JSON.parse(line));
+  }
+};
+var partOf = (address, first, end2) => responseOf(address, null, { headers: { Range: `bytes=${first}-${end2 - 1}` } });
+var textOf = async (address, first, end2) => (await partOf(address, first, end2)).text();
+async function pictureOf({ pictures, job }, index) {
+  const [path, part] = [job.downloads?.["drawn"], pictures[index]];
+  if (!path || !part) return null;
+  const [offset, size] = part;
+  return (await partOf(new URL(path, thisServer), offset, offset + size)).blob();
+}
+
+// node_modules/preact/jsx-runtime/dist/jsxRuntime.mjs
+var f4 = /* @__PURE__ */ Symbol.for("pv");
+var o3 = 0;
+function a3(t3, e3, n2, u3, a4, i3) {
+  e3 || (e3 = {});
+  var c3, l4, p4 = e3;
+  if ("ref" in p4 && "function" != typeof t3) for (l4 in p4 = {}, e3) "ref" == l4 ? c3 = e3[l4] : p4[l4] = e3[l4];
+  var s3 = { type: t3, props: p4, key: n2, ref: c3, __k: null, __: null, __b: 0, __e: null, __c: null, constructor: f4, __v: --o3, __i: -1, __u: 0 };
+  return (a4 || i3) && (s3.__source = a4, s3.__self = i3), n.vnode && n.vnode(s3), s3;
+}
+
+// src/page/measure/downloads.tsx
+var GROUPS = {
+  tables: [
+    "xlsx",
+    "instances.csv",
+    "csv",
+    "wide.csv",
+    "events.csv",
+    "motions.csv",
+    "parquet",
+    "json",
+    "jsonl"
+  ],
+  report: ["report.html", "report.pdf", "drawn"],
+  formats: ["glb", "bvh", "vrma", "points.trc", "angles.mot", "rrd"]
+};
+function addressOf2({ downloads = {} }, name) {
+  const language = document.documentElement.lang;
+  const path = downloads[name.replace("report.", `report.${language}.`)] ?? downloads[name];
+  return path === void 0 ? null : new URL(path, thisServer).href;
+}
+function Downloads({ job }) {
+  const groups = Object.entries(GROUPS).map(([group, names]) => ({
+    group,
+    files: names.flatMap((name) => {
+      const href = addressOf2(job, name);
+      return href ? [{ name, href }] : [];
+    })
+  })).filter(({ files }) => files.length);
+  return /* @__PURE__ */ a3("div", { class: "downloads", id: "downloads", children: groups.map(({ group, files }) => /* @__PURE__ */ a3("section", { "aria-label": text(`files.${group}`), children: [
+    /* @__PURE__ */ a3("h3", { children: text(`files.${group}`) }),
+    /* @__PURE__ */ a3("ul", { children: files.map(({ name, href }) => {
+      const ending = name === "drawn" ? href.split(".").at(-1) : name.split(".").at(-1);
+      return /* @__PURE__ */ a3("li", { children: [
+        /* @__PURE__ */ a3("a", { href, download: "", children: [
+          /* @__PURE__ */ a3("b", { children: textOr(`file.${name}`, name) }),
+          " ",
+          /* @__PURE__ */ a3("small", { children: [
+            ".",
+            ending
+          ] })
+        ] }),
+        /* @__PURE__ */ a3("span", { class: "hint", children: textOr(`file.${name}.hint`, "") })
+      ] }, name);
+    }) })
+  ] }, group)) });
+}
+
+// src/page/icon.tsx
+var Icon = ({ name }) => /* @__PURE__ */ a3("svg", { "aria-hidden": "true", children: /* @__PURE__ */ a3("use", { href: `icons.svg#${name}` }) });
+
+// src/page/measure/angle.ts
+var JOINTS = {
+  elbow: ["shoulder", "elbow", "wrist"],
+  shoulder: ["elbow", "shoulder", "hip"],
+  hip: ["shoulder", "hip", "knee"],
+  knee: ["hip", "knee", "ankle"],
+  ankle: ["knee", "ankle", "foot_index"]
+};
+var LEAST_VISIBLE = 0.5;
+var LINE_PX = 3;
+var ARC_PX = 34;
+var FONT_PX = 17;
+function paintAngles(ctx, unit, details, series, index) {
+  const colours = lineColours(series.map(({ side }) => side));
+  series.forEach(({ measure: measure2, values, tracked, side }, k4) => {
+    const joint = /^(\w+?)_angle_(?:2d_)?rad$/.exec(withoutSide(measure2))?.[1] ?? "";
+    const names = JOINTS[joint];
+    const value = values[index];
+    if (!names || tracked.kind !== "body" || typeof value !== "number") return;
+    const points = pointsOf(details, tracked.id, names, sideOf(measure2));
+    if (points) paintAngle(ctx, unit, points, colours[k4], shown(measure2, value), side);
+  });
+}
+function pointsOf({ bodies = [], people = [] }, id, names, side) {
+  const body = bodies.find((one) => (one.id ?? null) === id) ?? people.find((one) => (one.id ?? one.body?.id ?? null) === id)?.body;
+  const found = names.map(
+    (name) => body?.keypoints.find((point) => point.name === `${side}_${name}`)
+  );
+  const isSeen = found.every((point) => point && (point.score ?? 1) >= LEAST_VISIBLE);
+  return isSeen ? found : null;
+}
+function paintAngle(ctx, unit, [from, joint, to], colour, label, side) {
+  const [first, second] = [from, to].map(({ x: x5, y: y5 }) => Math.atan2(y5 - joint.y, x5 - joint.x));
+  const turn = (second - first + 3 * Math.PI) % (2 * Math.PI) - Math.PI;
+  const reach = ARC_PX * unit;
+  ctx.save();
+  ctx.lineCap = ctx.lineJoin = "round";
+  for (const [stroke, width2] of [
+    ["#000000a0", LINE_PX + 3],
+    ["#ffffff", LINE_PX]
+  ]) {
+    ctx.strokeStyle = stroke;
+    ctx.lineWidth = width2 * unit;
+    ctx.beginPath();
+    ctx.moveTo(from.x, from.y);
+    ctx.lineTo(joint.x, joint.y);
+    ctx.lineTo(to.x, to.y);
+    ctx.stroke();
+  }
+  ctx.beginPath();
+  ctx.moveTo(joint.x, joint.y);
+  ctx.arc(joint.x, joint.y, reach, first, second, turn < 0);
+  ctx.closePath();
+  ctx.fillStyle = colour;
+  ctx.globalAlpha = 0.75;
+  ctx.fill();
+  ctx.globalAlpha = 1;
+  ctx.font = `700 ${FONT_PX * unit}px system-ui, sans-serif`;
+  ctx.textBaseline = "middle";
+  const { width } = ctx.measureText(label);
+  const height = FONT_PX * 1.5 * unit;
+  const pad = 7 * unit;
+  const isRight = side === "left";
+  const left = isRight ? joint.x + 12 * unit : joint.x - width - 2 * pad - 12 * unit;
+  const x4 = Math.max(left, 2 * unit);
+  ctx.fillStyle = "#12141ce0";
+  ctx.beginPath();
+  ctx.roundRect(x4, joint.y - height / 2, width + 2 * pad, height, height / 2);
+  ctx.fill();
+  ctx.fillStyle = "#ffffff";
+  ctx.fillText(label, x4 + pad, joint.y + unit);
+  ctx.restore();
+}
+
+// src/page/measure/picture.tsx
+var MINUTE_S = 60;
+function Picture({ curves, player, reader, series }) {
+  const path = curves.job.downloads?.["drawn"];
+  const { width, height } = curves;
+  const ratio = width && height ? `${width} / ${height}` : "4 / 3";
+  return /* @__PURE__ */ a3("div", { class: "result-picture", style: { aspectRatio: ratio }, children: [
+    !path && /* @__PURE__ */ a3("p", { class: "hint", children: text("result.no_picture") }),
+    path?.endsWith(".mp4") && /* @__PURE__ */ a3(Video, { path, player }),
+    path && !path.endsWith(".mp4") && /* @__PURE__ */ a3(Still, { curves, path, player }),
+    /* @__PURE__ */ a3(Angles, { curves, player, reader, series })
+  ] });
+}
+function Video({ path, player }) {
+  const video = T2(null);
+  const hasFailed = useSignal(false);
+  A2(() => {
+    if (video.current) player.attach(video.current);
+  }, [player]);
+  return /* @__PURE__ */ a3($, { children: [
+    /* @__PURE__ */ a3(
+      "video",
+      {
+        ref: video,
+        src: new URL(path, thisServer).href,
+        muted: true,
+        playsInline: true,
+        preload: "auto",
+        "aria-label": text("result.picture"),
+        onError: () => hasFailed.value = true,
+        onClick: () => player.playing.value ? player.pause() : player.play()
+      }
+    ),
+    hasFailed.value && /* @__PURE__ */ a3("p", { class: "hint", children: text("result.no_video") })
+  ] });
+}
+function Still({ curves, path, player }) {
+  const address = useSignal(path.endsWith(".zip") ? "" : new URL(path, thisServer).href);
+  useSignalEffect(() => {
+    const index = player.index.value;
+    if (!path.endsWith(".zip")) return;
+    void pictureOf(curves, index).then((blob) => {
+      if (player.index.peek() !== index) return;
+      URL.revokeObjectURL(address.peek());
+      address.value = blob ? URL.createObjectURL(blob) : "";
+    });
+  });
+  return /* @__PURE__ */ a3("img", { src: address.value, alt: text("result.picture") });
+}
+function Angles({ curves, player, reader, series }) {
+  const canvas = T2(null);
+  const size = useSignal("");
+  A2(() => {
+    const resized = new ResizeObserver(([entry]) => {
+      const { width, height } = entry.contentRect;
+      size.value = `${width} ${height}`;
+    });
+    resized.observe(canvas.current);
+    return () => resized.disconnect();
+  }, []);
+  useSignalEffect(() => {
+    const [index, lines] = [player.index.value, series()];
+    void size.value;
+    void reader.read(index).then((details) => {
+      const place2 = canvas.current;
+      if (!place2 || player.index.peek() !== index) return;
+      const { clientWidth, clientHeight } = place2;
+      const [width, height] = [curves.width || clientWidth, curves.height || clientHeight];
+      const scale = Math.min(clientWidth / width, clientHeight / height);
+      const [left, top] = [(clientWidth - width * scale) / 2, (clientHeight - height * scale) / 2];
+      fit(
+        place2,
+        Math.round(clientWidth * devicePixelRatio),
+        Math.round(clientHeight * devicePixelRatio)
+      );
+      const ctx = place2.getContext("2d");
+      ctx.setTransform(1, 0, 0, 1, 0, 0);
+      ctx.clearRect(0, 0, place2.width, place2.height);
+      const zoom = scale * devicePixelRatio;
+      ctx.setTransform(zoom, 0, 0, zoom, left * devicePixelRatio, top * devicePixelRatio);
+      if (details) paintAngles(ctx, 1 / scale, details, lines, index);
+      place2.dataset["index"] = String(index);
+    });
+  });
+  return /* @__PURE__ */ a3("canvas", { ref: canvas, id: "result-angles", "aria-hidden": "true" });
+}
+function clock({ isVideo: isVideo2, times }, time) {
+  if (!isVideo2) return String(Math.round(time));
+  const rounded = Math.round(time * 100) / 100;
+  if ((times.at(-1) ?? 0) < MINUTE_S) return `${rounded.toFixed(2)} s`;
+  const seconds = (rounded % MINUTE_S).toFixed(2).padStart(5, "0");
+  return `${Math.floor(rounded / MINUTE_S)}:${seconds}`;
+}
+function Transport({ curves, player }) {
+  const { times, isVideo: isVideo2 } = curves;
+  const label = useComputed(
+    () => `${clock(curves, player.time.value)} / ${clock(curves, times.at(-1) ?? 0)}`
+  );
+  const step = (by, key) => /* @__PURE__ */ a3(
+    "button",
+    {
+      class: "icon-button",
+      type: "button",
+      title: text(key),
+      "aria-label": text(key),
+      onClick: () => player.step(by),
+      children: /* @__PURE__ */ a3(Icon, { name: by < 0 ? "back" : "forward" })
+    }
+  );
+  const playKey = player.playing.value ? "transport.pause" : "transport.play";
+  return /* @__PURE__ */ a3("div", { class: "transport", role: "group", "aria-label": text("transport"), children: [
+    step(-1, isVideo2 ? "transport.back" : "transport.previous"),
+    /* @__PURE__ */ a3(
+      "button",
+      {
+        id: "result-play",
+        class: "icon-button",
+        type: "button",
+        title: text(playKey),
+        "aria-label": text(playKey),
+        onClick: () => player.playing.value ? player.pause() : player.play(),
+        children: /* @__PURE__ */ a3(Icon, { name: player.playing.value ? "pause" : "play" })
+      }
+    ),
+    step(1, isVideo2 ? "transport.forward" : "transport.next"),
+    /* @__PURE__ */ a3(
+      "input",
+      {
+        id: "result-position",
+        type: "range",
+        min: 0,
+        max: times.length - 1,
+        step: 1,
+        value: player.index.value,
+        "aria-label": text("transport.position"),
+        "aria-valuetext": label.value,
+        onInput: ({ currentTarget }) => {
+          player.pause();
+          player.seek(times[Number(currentTarget.value)] ?? 0);
+        }
+      }
+    ),
+    /* @__PURE__ */ a3("span", { id: "result-time", class: "position-text", children: label }),
+    isVideo2 && /* @__PURE__ */ a3(
+      "select",
+      {
+        class: "compact",
+        "aria-label": text("transport.speed"),
+        onChange: ({ currentTarget }) => player.speed = Number(currentTarget.value),
+        children: [0.1, 0.25, 0.5, 1, 2].map((speed) => /* @__PURE__ */ a3("option", { value: speed, selected: speed === 1, children: [
+          speed,
+          "×"
+        ] }, speed))
+      }
+    )
+  ] });
+}
+
+// src/page/measure/graph.tsx
+var ZOOM = 1.6;
+var MOST_CHARTS = 4;
+function Graphs({ curves, compared, player, measures, range }) {
+  const names = measuresOf(curves);
+  const all = extentOf(curves, compared);
+  const zoom = (factor, around2 = player.time.peek()) => {
+    const [from, to] = range.peek();
+    const width = Math.min(Math.max((to - from) * factor, 1), all[1] - all[0]);
+    const share2 = to > from ? (around2 - from) / (to - from) : 0.5;
+    const start2 = Math.min(Math.max(around2 - share2 * width, all[0]), all[1] - width);
+    range.value = [start2, start2 + width];
+  };
+  useSignalEffect(() => {
+    const now = player.time.value;
+    const [from, to] = range.peek();
+    if (now >= from && now <= to) return;
+    const start2 = Math.min(Math.max(now - (to - from) * 0.1, all[0]), all[1] - (to - from));
+    range.value = [start2, start2 + to - from];
+  });
+  const button = (label, key, onClick, isOff = false) => /* @__PURE__ */ a3(
+    "button",
+    {
+      class: "icon-button text",
+      type: "button",
+      title: text(key),
+      "aria-label": text(key),
+      disabled: isOff,
+      onClick,
+      children: label
+    }
+  );
+  const isAll = range.value[1] - range.value[0] >= all[1] - all[0] - 1e-6;
+  return /* @__PURE__ */ a3($, { children: [
+    measures.value.map((name, k4) => /* @__PURE__ */ a3("div", { class: "graph", children: [
+      /* @__PURE__ */ a3("div", { class: "graph-head", children: [
+        /* @__PURE__ */ a3(
+          "select",
+          {
+            id: k4 === 0 ? "result-measure" : `result-measure-${k4}`,
+            class: "compact",
+            "aria-label": text("live.measure"),
+            onChange: ({ currentTarget }) => {
+              const { value } = currentTarget;
+              measures.value = measures.value.map((old, at) => at === k4 ? value : old);
+            },
+            children: names.map((each) => /* @__PURE__ */ a3("option", { value: each, selected: each === name, children: measureLabel(each) }, each))
+          }
+        ),
+        k4 > 0 && button("×", "result.curve_less", () => {
+          measures.value = measures.value.filter((_3, at) => at !== k4);
+        }),
+        k4 === 0 && /* @__PURE__ */ a3("span", { class: "zoom", children: [
+          button("−", "result.zoom_out", () => zoom(ZOOM), isAll),
+          button("+", "result.zoom_in", () => zoom(1 / ZOOM))
+        ] })
+      ] }),
+      /* @__PURE__ */ a3(Graph, { ...{ curves, compared, player, range, name, zoom } })
+    ] }, k4)),
+    measures.value.length < MOST_CHARTS && measures.value.length < names.length && /* @__PURE__ */ a3(
+      "button",
+      {
+        id: "result-more",
+        class: "button small",
+        type: "button",
+        onClick: () => {
+          const next = names.find((name) => !measures.value.includes(name));
+          if (next) measures.value = [...measures.value, next];
+        },
+        children: text("result.curve_more")
+      }
+    )
+  ] });
+}
+function Graph({ curves, compared, player, range, name, zoom }) {
+  const place2 = T2(null);
+  const chart = T2(null);
+  const isReady = useSignal(false);
+  const hidden = useSignal(/* @__PURE__ */ new Set());
+  const lines = linesOf(curves, compared, name);
+  A2(() => {
+    let isGone = false;
+    void import("./late-chart.js").then(({ createChart }) => {
+      if (isGone || !place2.current) return;
+      const seek = (time) => {
+        player.pause();
+        player.seek(time);
+      };
+      chart.current = createChart(place2.current, seek, zoom);
+      isReady.value = true;
+    });
+    return () => {
+      isGone = true;
+      chart.current?.dispose();
+      chart.current = null;
+    };
+  }, []);
+  const language = document.documentElement.lang;
+  const shownLines = lines.filter(({ key }) => !hidden.value.has(key));
+  A2(() => {
+    chart.current?.show(contentOf(curves, shownLines, name), range.peek());
+    chart.current?.moveTo(player.time.peek());
+  }, [isReady.value, curves, compared, name, hidden.value, language]);
+  useSignalEffect(() => {
+    const shownRange = range.value;
+    chart.current?.zoom(shownRange);
+  });
+  useSignalEffect(() => {
+    const now = player.time.value;
+    chart.current?.moveTo(now);
+  });
+  return /* @__PURE__ */ a3($, { children: [
+    /* @__PURE__ */ a3(
+      "div",
+      {
+        ref: place2,
+        class: "chart",
+        role: "img",
+        "aria-label": `${measureLabel(name)}: ${lines.map(({ label }) => label).join(", ")}`,
+        "data-points": lines.reduce((sum, { series }) => sum + series.values.length, 0)
+      }
+    ),
+    /* @__PURE__ */ a3("ul", { class: "plot-legend", "aria-label": measureLabel(name), children: lines.map((line) => /* @__PURE__ */ a3("li", { children: /* @__PURE__ */ a3(
+      "button",
+      {
+        type: "button",
+        class: `legend${line.isOther ? " dashed" : ""}`,
+        style: { "--colour": line.colour },
+        "aria-pressed": !hidden.value.has(line.key),
+        onClick: () => {
+          const next = new Set(hidden.value);
+          if (!next.delete(line.key)) next.add(line.key);
+          hidden.value = next;
+        },
+        children: [
+          line.label,
+          " ",
+          /* @__PURE__ */ a3(Now, { ...{ player, line } })
+        ]
+      }
+    ) }, line.key)) })
+  ] });
+}
+function Now({ player, line }) {
+  const { times, series } = line;
+  const now = player.time.value;
+  const isInside = now >= times[0] - 1e-6 && now <= times.at(-1) + 1e-6;
+  const value = isInside ? series.values[indexAt(times, now)] : null;
+  return /* @__PURE__ */ a3("b", { children: shown(series.measure, value) });
+}
+function extentOf({ times }, compared) {
+  const others = compared ? shiftedTimes(compared) : [];
+  const [first, last] = [times[0] ?? 0, times.at(-1) ?? 1];
+  const from = Math.min(first, others[0] ?? first);
+  return [from, Math.max(last, others.at(-1) ?? last, from + 1e-3)];
+}
+var shifted = /* @__PURE__ */ new WeakMap();
+function shiftedTimes(compared) {
+  const known = shifted.get(compared) ?? compared.curves.times.map((time) => time + compared.shift);
+  shifted.set(compared, known);
+  return known;
+}
+function linesOf(curves, compared, name) {
+  const own = seriesOf(curves, name);
+  const others = compared ? seriesOf(compared.curves, name) : [];
+  const isOne = new Set([...own, ...others].map(({ tracked }) => tracked.label)).size === 1;
+  const drawn = (list, source, times, isOther) => {
+    const colours = lineColours(list.map(({ side }) => side));
+    return list.map((series, k4) => {
+      const side = sideName(series.side);
+      const who = isOne && side ? side : [series.tracked.label, side].filter(Boolean).join(" ");
+      return {
+        key: `${isOther} ${series.tracked.label} ${series.measure}`,
+        label: compared ? `${source.name}: ${who}` : who,
+        colour: colours[k4],
+        times,
+        series,
+        isOther
+      };
+    });
+  };
+  return [
+    ...drawn(own, curves, curves.times, false),
+    ...compared ? drawn(others, compared.curves, shiftedTimes(compared), true) : []
+  ];
+}
+function contentOf(curves, lines, name) {
+  const { scale, unit, digits } = unitOf(name);
+  return {
+    lines: lines.map(({ label, colour, isOther, times, series }) => ({
+      label,
+      colour,
+      dashed: isOther,
+      times,
+      values: scale === 1 ? series.values : series.values.map((value) => value && value * scale)
+    })),
+    bands: curves.repetitions.map(({ begin, end: end2, lowest }, k4) => ({
+      begin,
+      end: end2,
+      label: String(k4 + 1),
+      dots: Object.entries(lowest).filter(([measure2]) => withoutSide(measure2) === name).map(([, { time, value }]) => ({ time, value: value * scale }))
+    })),
+    marks: curves.events.map(({ begin, end: end2, name: event }) => ({
+      begin,
+      end: end2,
+      label: textOr(`gesture.${event}`, event.replaceAll("_", " "))
+    })),
+    unit,
+    digits,
+    ofTime: (time) => clock(curves, time).replace(/\.00?(?= s|$)/, "")
+  };
+}
+
+// src/page/measure/player.ts
+var DWELL_MS2 = 700;
+var Player = class {
+  time;
+  index;
+  playing = y(false);
+  times;
+  #video = null;
+  #wanted = null;
+  #timer;
+  /** @param times of the frames, ascending */
+  constructor(times) {
+    this.times = times;
+    this.time = y(times[0] ?? 0);
+    this.index = O(() => indexAt(this.times, this.time.value));
+  }
+  /** Control a video, which has the times of the frames. */
+  attach(video) {
+    this.#video = video;
+    const follow = () => video.requestVideoFrameCallback((_3, { mediaTime }) => {
+      if (this.#video !== video) return;
+      if (!video.paused) this.time.value = mediaTime;
+      follow();
+    });
+    follow();
+    video.onplay = () => this.playing.value = true;
+    video.onpause = () => this.playing.value = false;
+    video.onloadeddata = video.onseeked = () => this.#seekVideo();
+    this.#wanted = this.time.peek();
+    if (video.readyState >= HTMLMediaElement.HAVE_CURRENT_DATA) this.#seekVideo();
+  }
+  /** Show the frame at a time. */
+  seek(time) {
+    const { times } = this;
+    const last = times.at(-1) ?? 0;
+    this.time.value = Math.min(Math.max(time, times[0] ?? 0), last);
+    this.#wanted = this.time.peek();
+    this.#seekVideo();
+  }
+  /** Show another frame. */
+  step(by) {
+    this.pause();
+    const index = Math.min(Math.max(this.index.peek() + by, 0), this.times.length - 1);
+    this.seek(this.times[index] ?? 0);
+  }
+  play() {
+    const isAtEnd = this.index.peek() >= this.times.length - 1;
+    if (isAtEnd) this.seek(this.times[0] ?? 0);
+    if (this.#video) return void this.#video.play().catch(() => this.playing.value = false);
+    this.playing.value = true;
+    return this.#next();
+  }
+  pause() {
+    this.#video?.pause();
+    clearTimeout(this.#timer);
+    this.playing.value = false;
+  }
+  set speed(value) {
+    if (this.#video) this.#video.playbackRate = value;
+  }
+  dispose() {
+    this.pause();
+    this.#video = null;
+  }
+  #next() {
+    this.#timer = setTimeout(() => {
+      const next = this.index.peek() + 1;
+      if (next >= this.times.length) return this.pause();
+      this.seek(this.times[next]);
+      return this.#next();
+    }, DWELL_MS2);
+  }
+  /** Seek the video to the latest wanted frame. While it seeks, later wishes replace each other. */
+  #seekVideo() {
+    const video = this.#video;
+    if (!video || this.#wanted === null) return;
+    if (video.readyState < HTMLMediaElement.HAVE_CURRENT_DATA || video.seeking) return;
+    const index = indexAt(this.times, this.#wanted);
+    const [from, to] = [this.times[index] ?? 0, this.times[index + 1]];
+    video.currentTime = from + (to === void 0 ? 1e-3 : (to - from) / 2);
+    this.#wanted = null;
+  }
+};
+
+// src/page/measure/result.tsx
+function Result({ id }) {
+  const followed = jobs.value.find(({ job }) => job.value.id === id);
+  const curves = useSignal(null);
+  const state = followed?.job.value.state;
+  A2(() => {
+    curves.value = null;
+    if (followed && state === "done")
+      loadCurves(followed.job.peek()).then((loaded) => curves.value = loaded, showError);
+  }, [id, state]);
+  const name = followed?.job.value.name ?? "";
+  return /* @__PURE__ */ a3("article", { class: "result", "aria-labelledby": "result-title", children: [
+    /* @__PURE__ */ a3("p", { children: /* @__PURE__ */ a3(BackLink, {}) }),
+    !followed && areJobsKnown.value && /* @__PURE__ */ a3("section", { class: "card", children: [
+      /* @__PURE__ */ a3("h2", { id: "result-title", children: text("result.gone") }),
+      /* @__PURE__ */ a3("p", { class: "hint", children: text("result.gone.hint") })
+    ] }),
+    followed && /* @__PURE__ */ a3(Head, { followed, curves: curves.value, name }),
+    curves.value && /* @__PURE__ */ a3(Views, { curves: curves.value }, id)
+  ] });
+}
+function BackLink() {
+  const target = { task: "measure", result: null, compared: null };
+  return /* @__PURE__ */ a3(
+    "a",
+    {
+      class: "back",
+      href: hashOf(target),
+      onClick: (event) => {
+        event.preventDefault();
+        go(target);
+      },
+      children: [
+        "← ",
+        text("result.back")
+      ]
+    }
+  );
+}
+function Head({ followed, curves, name }) {
+  const job = followed.job.value;
+  const language = document.documentElement.lang;
+  const lines = curves?.summaries.map(({ id, texts }) => {
+    const words = texts[language] ?? texts["en"];
+    return curves.summaries.length > 1 ? `${text("one.holistic")} #${id}: ${words}` : words;
+  });
+  const isLoading = job.state === "done" && !curves;
+  return /* @__PURE__ */ a3("header", { class: "result-head", "data-state": job.state, children: [
+    /* @__PURE__ */ a3("div", { children: [
+      /* @__PURE__ */ a3("h2", { id: "result-title", children: [
+        name,
+        " ",
+        /* @__PURE__ */ a3("span", { class: "tag", children: job.model })
+      ] }),
+      lines?.map((line) => /* @__PURE__ */ a3("p", { class: "headline", children: line }, line)),
+      /* @__PURE__ */ a3("p", { class: "hint", role: "status", children: isLoading ? text("result.loading") : stateText(job) }),
+      isActive(job) && /* @__PURE__ */ a3(Progress, { job }),
+      [job.message, ...job.problems ?? []].filter(Boolean).map((note) => /* @__PURE__ */ a3("p", { class: "hint", children: note }, note))
+    ] }),
+    /* @__PURE__ */ a3(Remove, { followed, onRemoved: () => go({ task: "measure" }) })
+  ] });
+}
+function Progress({ job }) {
+  const share2 = shareOf(job);
+  const label = text("job.progress", { name: job.name });
+  return /* @__PURE__ */ a3("progress", { max: 1, "aria-label": label, ...share2 === null ? {} : { value: share2 } });
+}
+function Remove({ followed, onRemoved }) {
+  const isAsked = useSignal(false);
+  const job = followed.job.value;
+  const { name } = job;
+  const button = (key, onClick, kind = "") => /* @__PURE__ */ a3(
+    "button",
+    {
+      class: `button small ${kind}`,
+      type: "button",
+      "aria-label": `${text(key)}: ${name}`,
+      onClick,
+      children: text(key)
+    }
+  );
+  if (isActive(job)) return button("job.cancel", () => void followed.cancel());
+  if (!isAsked.value) return button("job.remove", () => isAsked.value = true, "quiet-button");
+  const remove = async () => {
+    await followed.erase();
+    onRemoved?.();
+  };
+  return /* @__PURE__ */ a3("span", { class: "row", children: [
+    button("job.remove.sure", () => void remove(), "danger"),
+    button("job.keep", () => isAsked.value = false)
+  ] });
+}
+function Views({ curves }) {
+  const player = w2(() => new Player(curves.times), [curves]);
+  const reader = w2(() => new FrameReader(curves), [curves]);
+  A2(() => () => player.dispose(), [player]);
+  const measures = useSignal(measuresOf(curves).slice(0, 1));
+  const compared = useSignal(null);
+  const range = useSignal(extentOf(curves, null));
+  const angles = () => measures.value.filter(isAngle).flatMap((measure2) => seriesOf(curves, measure2));
+  A2(() => {
+    range.value = extentOf(curves, compared.value);
+  }, [compared.value]);
+  return /* @__PURE__ */ a3("div", { class: "result-grid", children: [
+    /* @__PURE__ */ a3("section", { class: "card result-view", "aria-label": text("result.picture"), children: [
+      /* @__PURE__ */ a3(Picture, { ...{ curves, player, reader }, series: angles }),
+      /* @__PURE__ */ a3(Transport, { curves, player })
+    ] }),
+    /* @__PURE__ */ a3("section", { class: "card result-curves", "aria-labelledby": "curves-title", children: [
+      /* @__PURE__ */ a3("div", { class: "card-head", children: [
+        /* @__PURE__ */ a3("h3", { id: "curves-title", children: text("result.curves") }),
+        /* @__PURE__ */ a3(Comparison, { curves, compared })
+      ] }),
+      /* @__PURE__ */ a3(Graphs, { ...{ curves, player, measures, range }, compared: compared.value })
+    ] }),
+    /* @__PURE__ */ a3("section", { class: "card result-moments", "aria-labelledby": "moments-title", children: [
+      /* @__PURE__ */ a3("h3", { id: "moments-title", children: text("result.moments") }),
+      /* @__PURE__ */ a3(Moments, { curves, player })
+    ] }),
+    /* @__PURE__ */ a3("section", { class: "card result-values", "aria-labelledby": "values-title", children: [
+      /* @__PURE__ */ a3("h3", { id: "values-title", children: text("result.values") }),
+      /* @__PURE__ */ a3(ValueTable, { curves, player })
+    ] }),
+    /* @__PURE__ */ a3("section", { class: "card result-files", "aria-labelledby": "files-title", children: [
+      /* @__PURE__ */ a3("h3", { id: "files-title", children: text("files") }),
+      /* @__PURE__ */ a3(Downloads, { job: curves.job })
+    ] })
+  ] });
+}
+function Comparison({ curves, compared }) {
+  const others = jobs.value.filter(
+    ({ job }) => job.value.state === "done" && job.value.id !== curves.job.id
+  );
+  const chosen = place.value.compared;
+  const other = others.find(({ job }) => job.value.id === chosen);
+  A2(() => {
+    if (!other) compared.value = null;
+    else if (compared.value?.curves.job.id !== chosen)
+      loadCurves(other.job.peek()).then(
+        (loaded) => compared.value = { curves: loaded, shift: 0 },
+        showError
+      );
+  }, [other, chosen]);
+  if (!others.length) return null;
+  const [own, theirs] = [curves.repetitions[0], compared.value?.curves.repetitions[0]];
+  return /* @__PURE__ */ a3("div", { class: "comparison", children: [
+    /* @__PURE__ */ a3("label", { for: "result-with", children: text("result.with") }),
+    /* @__PURE__ */ a3(
+      "select",
+      {
+        id: "result-with",
+        class: "compact",
+        onChange: ({ currentTarget }) => go({ ...place.value, compared: currentTarget.value || null }),
+        children: [
+          /* @__PURE__ */ a3("option", { value: "", selected: !other, children: text("compare.off") }),
+          others.map(({ job: { value } }) => /* @__PURE__ */ a3("option", { value: value.id, selected: value.id === chosen, children: [
+            value.name,
+            " · ",
+            value.model
+          ] }, value.id))
+        ]
+      }
+    ),
+    own && theirs && compared.value && /* @__PURE__ */ a3("label", { class: "switch", children: [
+      /* @__PURE__ */ a3(
+        "input",
+        {
+          id: "result-align",
+          type: "checkbox",
+          checked: compared.value.shift !== 0,
+          onChange: ({ currentTarget }) => {
+            const shift = currentTarget.checked ? own.begin - theirs.begin : 0;
+            compared.value = { curves: compared.value.curves, shift };
+          }
+        }
+      ),
+      /* @__PURE__ */ a3("span", { children: text("result.align") })
+    ] })
+  ] });
+}
+function Moments({ curves, player }) {
+  const { repetitions, uncounted, events } = curves;
+  const language = document.documentElement.lang;
+  const jump = (time) => {
+    player.pause();
+    player.seek(time);
+  };
+  if (!repetitions.length && !uncounted.length && !events.length) return /* @__PURE__ */ a3(Extremes, { ...{ curves, jump } });
+  return /* @__PURE__ */ a3("ol", { class: "moments", children: [
+    repetitions.map((one, k4) => /* @__PURE__ */ a3("li", { children: /* @__PURE__ */ a3("button", { type: "button", onClick: () => jump(deepestOf(one).time), children: [
+      /* @__PURE__ */ a3("b", { children: text("result.repetition", {
+        number: k4 + 1,
+        joint: textOr(`measure.${one.joint}`, one.joint)
+      }) }),
+      /* @__PURE__ */ a3("span", { children: [
+        clock(curves, one.begin),
+        "–",
+        clock(curves, one.end)
+      ] }),
+      Object.entries(one.lowest).map(([name, { value, time }]) => /* @__PURE__ */ a3("span", { children: text("result.lowest", {
+        measure: measureName(name),
+        value: shown(name, value),
+        time: clock(curves, time)
+      }) }, name))
+    ] }) }, `r${k4}`)),
+    uncounted.map(({ measure: measure2, value, time, texts }, k4) => /* @__PURE__ */ a3("li", { class: "uncounted", children: /* @__PURE__ */ a3("button", { type: "button", onClick: () => jump(time), children: [
+      /* @__PURE__ */ a3("b", { children: text("result.uncounted") }),
+      /* @__PURE__ */ a3("span", { children: text("result.lowest", {
+        measure: measureName(measure2),
+        value: shown(measure2, value),
+        time: clock(curves, time)
+      }) }),
+      /* @__PURE__ */ a3("span", { class: "hint", children: texts[language] ?? texts["en"] })
+    ] }) }, `u${k4}`)),
+    events.map(({ name, begin, end: end2, id, handedness }, k4) => /* @__PURE__ */ a3("li", { children: /* @__PURE__ */ a3("button", { type: "button", onClick: () => jump(begin), children: [
+      /* @__PURE__ */ a3("b", { children: textOr(`gesture.${name}`, name.replaceAll("_", " ")) }),
+      /* @__PURE__ */ a3("span", { children: [
+        clock(curves, begin),
+        "–",
+        clock(curves, end2)
+      ] }),
+      /* @__PURE__ */ a3("span", { children: [sideName(sideOf("", handedness)), `#${id}`].filter(Boolean).join(" ") })
+    ] }) }, `e${k4}`))
+  ] });
+}
+var deepestOf = ({ lowest, begin }) => Object.values(lowest).reduce((least, one) => one.value < least.value ? one : least, {
+  value: Infinity,
+  time: begin
+});
+function Extremes({ curves, jump }) {
+  const [first] = measuresOf(curves);
+  const series = first === void 0 ? [] : seriesOf(curves, first);
+  if (!series.length) return /* @__PURE__ */ a3("p", { class: "hint", children: text("result.nothing") });
+  return /* @__PURE__ */ a3($, { children: [
+    /* @__PURE__ */ a3("p", { class: "hint", children: text("result.no_repetition") }),
+    /* @__PURE__ */ a3("ol", { class: "moments", children: series.flatMap(({ tracked, measure: measure2, values }) => {
+      const found = extremesOf(values);
+      if (!found) return [];
+      return ["low", "high"].map((end2) => {
+        const [index, time] = [found[end2], curves.times[found[end2]]];
+        return /* @__PURE__ */ a3("li", { children: /* @__PURE__ */ a3("button", { type: "button", onClick: () => jump(time), children: [
+          /* @__PURE__ */ a3("b", { children: text(`result.${end2}`) }),
+          /* @__PURE__ */ a3("span", { children: [
+            tracked.label,
+            ": ",
+            measureName(measure2),
+            " ",
+            shown(measure2, values[index])
+          ] }),
+          /* @__PURE__ */ a3("span", { children: clock(curves, time) })
+        ] }) }, `${tracked.label} ${measure2} ${end2}`);
+      });
+    }) })
+  ] });
+}
+function ValueTable({ curves, player }) {
+  const index = player.index.value;
+  const here = useComputed(() => clock(curves, player.times[player.index.value] ?? 0));
+  return /* @__PURE__ */ a3("div", { class: "live-table", tabIndex: 0, role: "region", "aria-labelledby": "values-title", children: curves.instances.map((tracked) => /* @__PURE__ */ a3("table", { children: [
+    /* @__PURE__ */ a3("thead", { children: /* @__PURE__ */ a3("tr", { children: [
+      /* @__PURE__ */ a3("th", { scope: "col", children: tracked.label }),
+      /* @__PURE__ */ a3("th", { scope: "col", children: here }),
+      /* @__PURE__ */ a3("th", { scope: "col", children: text("result.low") }),
+      /* @__PURE__ */ a3("th", { scope: "col", children: text("result.high") })
+    ] }) }),
+    /* @__PURE__ */ a3("tbody", { children: rowsOf(tracked).map(({ name, values, low, high }) => /* @__PURE__ */ a3("tr", { children: [
+      /* @__PURE__ */ a3("th", { scope: "row", children: measureName(name) }),
+      /* @__PURE__ */ a3("td", { children: shown(name, values[index]) }),
+      /* @__PURE__ */ a3("td", { children: shown(name, low) }),
+      /* @__PURE__ */ a3("td", { children: shown(name, high) })
+    ] }, name)) })
+  ] }, `${tracked.label} ${tracked.handedness}`)) });
+}
+var rows = /* @__PURE__ */ new WeakMap();
+function rowsOf(tracked) {
+  const known = rows.get(tracked);
+  if (known) return known;
+  const made2 = Object.entries(tracked.measures).flatMap(([name, values]) => {
+    const found = extremesOf(values);
+    return found ? [{ name, values, low: values[found.low], high: values[found.high] }] : [];
+  }).sort((a4, b2) => rank(a4.name) - rank(b2.name));
+  rows.set(tracked, made2);
+  return made2;
+}
+var rank = (name) => withoutSide(name).endsWith("_angle_rad") ? 0 : 1;
+
+// src/page/dropped.ts
+async function filesOf({ items, files }) {
+  const entries = [...items].map((item) => item.webkitGetAsEntry()).filter((entry) => entry !== null);
+  const loose = [...files];
+  return entries.length ? (await Promise.all(entries.map(filesOfEntry))).flat() : loose;
+}
+async function filesOfEntry(entry) {
+  if (entry.isFile) {
+    const file = entry;
+    return [await new Promise((resolve, reject) => file.file(resolve, reject))];
+  }
+  const reader = entry.createReader();
+  const files = [];
+  for (; ; ) {
+    const some = await new Promise(
+      (resolve, reject) => reader.readEntries(resolve, reject)
+    );
+    if (!some.length) return files;
+    for (const child of some) files.push(...await filesOfEntry(child));
+  }
+}
+
+// src/page/measure/start.tsx
+var SAMPLE = "squats.mp4";
+var FIRST3 = "body";
+function Start({ setup, given }) {
+  const files = useSignal(given);
+  const chosen = useSignal([
+    FIRST3 in kinds ? FIRST3 : Object.keys(kinds)[0] ?? ""
+  ]);
+  const isOver = useSignal(false);
+  const isBusy = useSignal(false);
+  function take(some) {
+    const usable = some.filter((file) => isImage(file) || isVideo(file));
+    if (some.length && !usable.length)
+      showError(new PageError("no_media", { name: some[0].name }));
+    else {
+      showError(null);
+      files.value = usable;
+    }
+  }
+  async function sample() {
+    const answer = await fetch(SAMPLE);
+    take([new File([await answer.blob()], SAMPLE, { type: "video/mp4" })]);
+  }
+  async function start2() {
+    isBusy.value = true;
+    try {
+      const still = files.value.every(isImage);
+      const [job, ...others] = await startJobs(
+        files.value,
+        setup.detectorsOf(chosen.value, still),
+        setup.style()
+      );
+      take([]);
+      const id = job?.job.peek().id;
+      if (id && !others.length) go({ task: "measure", result: id });
+    } catch (error) {
+      showError(error);
+    } finally {
+      isBusy.value = false;
+    }
+  }
+  const [first] = files.value;
+  return /* @__PURE__ */ a3($, { children: [
+    /* @__PURE__ */ a3(
+      "section",
+      {
+        class: `card measure-start${isOver.value ? " over" : ""}`,
+        "aria-labelledby": "measure-title",
+        onDragOver: (event) => {
+          event.preventDefault();
+          isOver.value = true;
+        },
+        onDragLeave: () => isOver.value = false,
+        onDrop: (event) => {
+          event.preventDefault();
+          event.stopPropagation();
+          isOver.value = false;
+          if (event.dataTransfer) filesOf(event.dataTransfer).then(take, showError);
+        },
+        children: [
+          /* @__PURE__ */ a3("h2", { id: "measure-title", children: text("measure.title") }),
+          /* @__PURE__ */ a3("p", { children: text("measure.lead") }),
+          /* @__PURE__ */ a3("div", { class: "row", children: [
+            /* @__PURE__ */ a3(Choice, { id: "measure-file", icon: "file", label: text("measure.file"), take }),
+            /* @__PURE__ */ a3(
+              Choice,
+              {
+                id: "measure-folder",
+                icon: "folder",
+                label: text("measure.folder"),
+                take,
+                isFolder: true
+              }
+            ),
+            /* @__PURE__ */ a3(
+              "button",
+              {
+                id: "measure-sample",
+                class: "button",
+                type: "button",
+                onClick: () => void sample().catch(showError),
+                children: [
+                  /* @__PURE__ */ a3(Icon, { name: "sample" }),
+                  text("measure.sample")
+                ]
+              }
+            ),
+            /* @__PURE__ */ a3("span", { class: "hint drop-hint", children: text("measure.drop") })
+          ] }),
+          first && /* @__PURE__ */ a3(
+            "form",
+            {
+              class: "measure-form",
+              onSubmit: (event) => {
+                event.preventDefault();
+                void start2();
+              },
+              children: [
+                /* @__PURE__ */ a3("p", { id: "measure-name", children: /* @__PURE__ */ a3("b", { children: files.value.length > 1 ? text("source.several", {
+                  name: first.webkitRelativePath.split("/")[0] || first.name,
+                  count: files.value.length
+                }) : first.name }) }),
+                /* @__PURE__ */ a3("fieldset", { class: "chips", children: [
+                  /* @__PURE__ */ a3("legend", { children: text("measure.what") }),
+                  Object.keys(kinds).map((kind) => /* @__PURE__ */ a3("label", { class: "chip", children: [
+                    /* @__PURE__ */ a3(
+                      "input",
+                      {
+                        id: `measure-${kind}`,
+                        type: "checkbox",
+                        checked: chosen.value.includes(kind),
+                        onChange: ({ currentTarget }) => {
+                          const others = chosen.value.filter((one) => one !== kind);
+                          chosen.value = currentTarget.checked ? [...others, kind] : others;
+                        }
+                      }
+                    ),
+                    /* @__PURE__ */ a3(Icon, { name: kind }),
+                    /* @__PURE__ */ a3("span", { children: textOr(`kind.${kind}`, kind) })
+                  ] }, kind))
+                ] }),
+                /* @__PURE__ */ a3(
+                  "button",
+                  {
+                    id: "job-start",
+                    class: "button primary",
+                    disabled: isBusy.value || !chosen.value.length,
+                    children: [
+                      /* @__PURE__ */ a3(Icon, { name: "play" }),
+                      text("measure.start")
+                    ]
+                  }
+                )
+              ]
+            }
+          )
+        ]
+      }
+    ),
+    /* @__PURE__ */ a3("section", { class: "card", "aria-labelledby": "results-title", children: [
+      /* @__PURE__ */ a3("h2", { id: "results-title", children: text("measure.results") }),
+      jobs.value.length ? /* @__PURE__ */ a3("ul", { id: "jobs", class: "jobs", children: jobs.value.map((followed) => /* @__PURE__ */ a3(Item, { followed }, followed.key)) }) : /* @__PURE__ */ a3("p", { class: "hint", children: text("measure.none") })
+    ] })
+  ] });
+}
+function Choice({ id, icon, label, take, isFolder = false }) {
+  const kind = isFolder ? { webkitdirectory: true } : { accept: "image/*,video/*" };
+  return /* @__PURE__ */ a3("label", { class: `button${isFolder ? "" : " primary"}`, children: [
+    /* @__PURE__ */ a3(
+      "input",
+      {
+        id,
+        class: "visually-hidden",
+        type: "file",
+        multiple: true,
+        ...kind,
+        onChange: ({ currentTarget }) => {
+          take([...currentTarget.files ?? []]);
+          currentTarget.value = "";
+        }
+      }
+    ),
+    /* @__PURE__ */ a3(Icon, { name: icon }),
+    label
+  ] });
+}
+function Item({ followed }) {
+  const job = followed.job.value;
+  const target = { task: "measure", result: job.id ?? null, compared: null };
+  return /* @__PURE__ */ a3("li", { class: "job", "data-state": job.state, children: [
+    /* @__PURE__ */ a3("p", { class: "job-title", children: [
+      job.id && !["failed", "cancelled"].includes(job.state) ? /* @__PURE__ */ a3(
+        "a",
+        {
+          href: hashOf(target),
+          onClick: (event) => {
+            event.preventDefault();
+            go(target);
+          },
+          children: job.name
+        }
+      ) : /* @__PURE__ */ a3("strong", { children: job.name }),
+      /* @__PURE__ */ a3("span", { class: "tag", children: job.model })
+    ] }),
+    /* @__PURE__ */ a3("p", { class: "job-state", children: stateText(job) }),
+    isActive(job) && /* @__PURE__ */ a3(Progress, { job }),
+    [job.message, ...job.problems ?? []].filter(Boolean).map((note) => /* @__PURE__ */ a3("p", { class: "hint", children: note }, note)),
+    /* @__PURE__ */ a3("div", { class: "job-end", children: /* @__PURE__ */ a3(Remove, { followed }) })
+  ] });
+}
+
+// src/page/measure/page.tsx
+function mountMeasure(section, setup, given) {
+  Q(/* @__PURE__ */ a3(Measure, { setup, given }), section);
+}
+function Measure({ setup, given }) {
+  if (task.value !== "measure") return null;
+  const { result } = place.value;
+  return result ? /* @__PURE__ */ a3(Result, { id: result }, result) : /* @__PURE__ */ a3(Start, { setup, given: given() });
 }
 
 // src/page/overlay.ts
@@ -2456,12 +4295,12 @@ function hiddenAreas(kind, instance, how) {
   const areas = headOf(kind, instance).map((head) => withMargin(head, HEAD_MARGIN));
   if (kind !== "body") return areas;
   const points = instance.keypoints;
-  const [left, right] = SHOULDERS.map((k) => points[k]);
-  const [shoulders, hips] = [mean([left, right]), mean(HIPS.map((k) => points[k]))];
+  const [left, right] = SHOULDERS.map((k4) => points[k4]);
+  const [shoulders, hips] = [mean([left, right]), mean(HIPS.map((k4) => points[k4]))];
   const torso = Math.hypot(shoulders.x - hips.x, shoulders.y - hips.y);
   const half = HEAD_SHARE * Math.max(torso, Math.hypot(left.x - right.x, left.y - right.y));
-  const { x, y } = mean(skeletonOf(instance).groups.face.map((k) => points[k]));
-  areas.push(withMargin([x - half, y - half, x + half, y + half], HEAD_MARGIN));
+  const { x: x4, y: y5 } = mean(skeletonOf(instance).groups.face.map((k4) => points[k4]));
+  areas.push(withMargin([x4 - half, y5 - half, x4 + half, y5 + half], HEAD_MARGIN));
   return how === "persons" ? [...areas, withMargin(around(points), PERSON_MARGIN)] : areas;
 }
 function withMargin([left, top, right, bottom], share2) {
@@ -2641,31 +4480,11 @@ var RepetitionCounter = class {
 };
 
 // src/page/plot.ts
-var UNITS = [
-  { ending: "_rad", unit: "°", scale: 180 / Math.PI, digits: 0 },
-  { ending: "_m", unit: " cm", scale: 100, digits: 1 }
-];
 var CM_PER_M = 100;
-var unitOf = (name) => UNITS.find(({ ending }) => name.endsWith(ending)) ?? {
-  ending: "",
-  unit: "",
-  scale: 1,
-  digits: 2
-};
-function shown(name, value) {
-  const { unit, scale, digits } = unitOf(name);
-  return typeof value === "number" && Number.isFinite(value) ? `${(value * scale).toFixed(digits)}${unit}` : "–";
-}
-function measureName(name) {
-  const bare = name.slice(0, name.length - unitOf(name).ending.length);
-  const words = bare.split(/_(?!arm)/).map((word) => textOr(`measure.${word}`, word)).join(" ").trim();
-  const ofFist = name.endsWith("_curl") ? " (0–1)" : "";
-  return words.charAt(0).toUpperCase() + words.slice(1) + ofFist;
-}
 function roundNumbers(low, high) {
   const power = 10 ** Math.floor(Math.log10((high - low) / 4));
   const step = power * ([1, 2, 5].find((factor) => 5 * factor * power >= high - low) ?? 10);
-  return [...Array(9).keys()].map((k) => (Math.ceil(low / step) + k) * step).filter((number) => number <= high);
+  return [...Array(9).keys()].map((k4) => (Math.ceil(low / step) + k4) * step).filter((number) => number <= high);
 }
 function trackedOf(frame) {
   const seen = /* @__PURE__ */ new Map();
@@ -2678,13 +4497,13 @@ function trackedOf(frame) {
     if (seen.get(key) > 1) key += `/${seen.get(key)}`;
     const name = nameOf(kind, instance, person);
     const { blendshapes, transform, distanceM } = instance;
-    const place = transform && Object.fromEntries(
+    const place2 = transform && Object.fromEntries(
       ["x", "y", "z"].map((axis, row) => [`head_${axis}_m`, transform[row][3] / CM_PER_M])
     );
     const measures = {
       ...instance.measures,
       ...distanceM !== void 0 && { distance_m: distanceM },
-      ...place,
+      ...place2,
       ...blendshapes
     };
     return {
@@ -2697,22 +4516,9 @@ function trackedOf(frame) {
   });
 }
 var WINDOW_S = 20;
-var COLOURS = {
-  left: ["#d98600", "#e2518a", "#8a6d3b"],
-  right: ["#2f9ede", "#7c5cf0", "#1d9a63"],
-  "": ["#7c5cf0", "#1d9a63", "#8a6d3b", "#e2518a", "#2f9ede", "#d98600"]
-};
 var BENT_RAD = repetitions_default.low_deg * Math.PI / 180;
 var STRAIGHT_RAD = repetitions_default.high_deg * Math.PI / 180;
 var MARGIN = { left: 44, right: 10, top: 10, bottom: 22 };
-function sideOf(name, handedness) {
-  if (/^(left|right)_/.test(name)) return name.split("_")[0];
-  return ["Left", "Right"].includes(handedness ?? "") ? handedness.toLowerCase() : "";
-}
-function lineColours(sides) {
-  const used = { left: 0, right: 0, "": 0 };
-  return sides.map((side) => COLOURS[side][used[side]++ % COLOURS[side].length]);
-}
 function plotView() {
   let events = [];
   const [canvas, select, isCounting] = ["plot", "plot-measure", "count"].map(find);
@@ -2766,8 +4572,7 @@ function plotView() {
     if (!names.length || names.join() === known) return;
     known = names.join();
     const chosen = select.value;
-    const label = (name) => measureName(name) + (unitOf(name).unit && ` (${unitOf(name).unit.trim()})`);
-    select.replaceChildren(...names.map((name) => new Option(label(name), name)));
+    select.replaceChildren(...names.map((name) => new Option(measureLabel(name), name)));
     select.value = names.includes(chosen) ? chosen : names.find((name) => name.endsWith("_angle_rad")) ?? names[0];
     if (select.value !== chosen) restart();
   }
@@ -2778,7 +4583,7 @@ function plotView() {
     const [minimum, maximum] = values.length ? [Math.min(...values), Math.max(...values)] : [0, 1];
     const third = (maximum - minimum) / 3;
     const usual = select.value.endsWith("_angle_rad") ? [BENT_RAD, STRAIGHT_RAD] : [minimum + third, maximum - third];
-    usual.forEach((limit, k) => limitFields[k].value = (limit * scale).toFixed(digits));
+    usual.forEach((limit, k4) => limitFields[k4].value = (limit * scale).toFixed(digits));
     recount();
   }
   const limits = () => limitFields.map(({ value }) => Number(value) / unitOf(select.value).scale);
@@ -2805,9 +4610,9 @@ function plotView() {
       }
       return `${label}: ${counter.count}`;
     });
-    const place = find("counts");
-    if (lines.length && place.innerText !== lines.join("\n"))
-      place.replaceChildren(...lines.map((line) => make("span", { className: "count" }, line)));
+    const place2 = find("counts");
+    if (lines.length && place2.innerText !== lines.join("\n"))
+      place2.replaceChildren(...lines.map((line) => make("span", { className: "count" }, line)));
     return ended;
   }
   function series() {
@@ -2837,7 +4642,7 @@ function plotView() {
     if (!lines.length) return;
     const colours = lineColours(lines.map(({ side }) => side));
     find("plot-legend").replaceChildren(
-      ...latest2.map((line, k) => make("li", { style: `--colour: ${colours[k]}` }, line))
+      ...latest2.map((line, k4) => make("li", { style: `--colour: ${colours[k4]}` }, line))
     );
     const shownLimits = isCounting.checked ? limits() : [];
     const values = [
@@ -2851,14 +4656,14 @@ function plotView() {
     const end2 = history2[history2.length - 1].time;
     const start2 = Math.max(history2[0].time, end2 - WINDOW_S);
     const span = Math.max(end2 - start2, 2);
-    const x = (time) => MARGIN.left + (time - start2) / span * (width - MARGIN.left - MARGIN.right);
-    const y = (value) => MARGIN.top + (high - value) / (high - low) * (height - MARGIN.top - MARGIN.bottom);
+    const x4 = (time) => MARGIN.left + (time - start2) / span * (width - MARGIN.left - MARGIN.right);
+    const y5 = (value) => MARGIN.top + (high - value) / (high - low) * (height - MARGIN.top - MARGIN.bottom);
     const style = getComputedStyle(canvas);
     const level = (value, colour) => {
       ctx.strokeStyle = style.getPropertyValue(colour);
       ctx.beginPath();
-      ctx.moveTo(MARGIN.left, y(value));
-      ctx.lineTo(width - MARGIN.right, y(value));
+      ctx.moveTo(MARGIN.left, y5(value));
+      ctx.lineTo(width - MARGIN.right, y5(value));
       ctx.stroke();
     };
     ctx.font = `12px ${style.fontFamily}`;
@@ -2871,30 +4676,30 @@ function plotView() {
       ctx.fillText(
         shown(name, value / scale).replace(" cm", ""),
         MARGIN.left - 5,
-        y(value / scale) + 4
+        y5(value / scale) + 4
       );
     }
     ctx.textAlign = "center";
     for (const time of roundNumbers(start2, start2 + 0.95 * span))
-      ctx.fillText(`${Number(time.toFixed(1))} s`, x(time), height - 5);
+      ctx.fillText(`${Number(time.toFixed(1))} s`, x4(time), height - 5);
     ctx.setLineDash([6, 5]);
     for (const limit of shownLimits) level(limit, "--muted");
     ctx.setLineDash([]);
     ctx.lineWidth = 2;
     ctx.lineJoin = "round";
-    lines.forEach(({ points }, k) => {
-      ctx.strokeStyle = ctx.fillStyle = colours[k];
+    lines.forEach(({ points }, k4) => {
+      ctx.strokeStyle = ctx.fillStyle = colours[k4];
       ctx.beginPath();
       let before = NaN;
       for (const { time, value } of points) {
         if (Number.isFinite(value))
-          time - before < 1 ? ctx.lineTo(x(time), y(value)) : ctx.moveTo(x(time), y(value));
+          time - before < 1 ? ctx.lineTo(x4(time), y5(value)) : ctx.moveTo(x4(time), y5(value));
         before = Number.isFinite(value) ? time : NaN;
       }
       ctx.stroke();
       const last = points[points.length - 1];
       ctx.beginPath();
-      if (Number.isFinite(last.value)) ctx.arc(x(last.time), y(last.value), 3.5, 0, 2 * Math.PI);
+      if (Number.isFinite(last.value)) ctx.arc(x4(last.time), y5(last.value), 3.5, 0, 2 * Math.PI);
       ctx.fill();
     });
   }
@@ -2943,7 +4748,7 @@ function latencyMeter() {
   let samples = [];
   let count = 0;
   const pace = paced(() => {
-    const times = samples.map(({ ms }) => ms).sort((a, b) => a - b);
+    const times = samples.map(({ ms }) => ms).sort((a4, b2) => a4 - b2);
     const total = times.reduce((sum, ms) => sum + ms, 0) / times.length;
     const p95 = times[Math.min(Math.floor(times.length * 0.95), times.length - 1)];
     const seconds = (samples[samples.length - 1].at - samples[0].at) / 1e3;
@@ -2979,12 +4784,12 @@ function wireTabs(list) {
       find(tab.getAttribute("aria-controls") ?? "").hidden = tab !== chosen;
     }
   };
-  for (const [k, tab] of tabs.entries()) {
+  for (const [k4, tab] of tabs.entries()) {
     tab.onclick = () => choose(tab);
     tab.onkeydown = ({ key }) => {
       const step = { ArrowRight: 1, ArrowLeft: -1 }[key];
       if (!step) return;
-      const next = tabs[(k + step + tabs.length) % tabs.length];
+      const next = tabs[(k4 + step + tabs.length) % tabs.length];
       choose(next);
       next.focus();
     };
@@ -3070,7 +4875,7 @@ function liveTable(container) {
             "th"
           )
         ),
-        make("tbody", {}, ...rowsOf(found).map(({ name, values }) => makeRow(name, values)))
+        make("tbody", {}, ...rowsOf2(found).map(({ name, values }) => makeRow(name, values)))
       )
     );
     container.replaceChildren(
@@ -3080,7 +4885,7 @@ function liveTable(container) {
   onLanguage(pace.now);
   return showing(pace, (next) => frame = next ?? {});
 }
-function rowsOf(found) {
+function rowsOf2(found) {
   const names = [...new Set(found.flatMap(({ instance }) => Object.keys(instance.measures)))];
   const row = (name, valueOf2) => ({
     name,
@@ -3153,7 +4958,7 @@ function gesturesView() {
 }
 
 // src/page/source-chooser.ts
-var SAMPLE = "sample.mp4";
+var SAMPLE2 = "sample.mp4";
 function sourceChooser(store2, overlay2, on) {
   let kind = "camera";
   let chosen = [];
@@ -3162,14 +4967,14 @@ function sourceChooser(store2, overlay2, on) {
   const isStill = () => images().length > 0;
   function name() {
     if (kind === "camera") return "camera";
-    if (kind === "sample") return SAMPLE;
+    if (kind === "sample") return SAMPLE2;
     const [{ name: first, webkitRelativePath: path }] = chosen;
     return chosen.length > 1 && path.split("/")[0] || first;
   }
   async function files() {
     if (kind === "files") return chosen;
-    const answer = await fetch(SAMPLE);
-    return [new File([await answer.blob()], SAMPLE, { type: "video/mp4" })];
+    const answer = await fetch(SAMPLE2);
+    return [new File([await answer.blob()], SAMPLE2, { type: "video/mp4" })];
   }
   async function open() {
     leave();
@@ -3215,17 +5020,14 @@ function sourceChooser(store2, overlay2, on) {
     document.addEventListener("drop", async (event) => {
       event.preventDefault();
       over(false);
-      const { items, files: dropped } = event.dataTransfer;
-      const entries = [...items].map((item) => item.webkitGetAsEntry?.()).filter(Boolean);
-      const loose = [...dropped];
-      take(entries.length ? (await Promise.all(entries.map(filesOfEntry))).flat() : loose);
+      if (task.value !== "measure" && event.dataTransfer) take(await filesOf(event.dataTransfer));
     });
     onLanguage(show);
     onLanguage(nameCameras);
     navigator.mediaDevices?.addEventListener("devicechange", nameCameras);
     await nameCameras();
   }
-  const openClip = (loop) => openVideo(find("video"), kind === "sample" ? SAMPLE : chosen[0], loop);
+  const openClip = (loop) => openVideo(find("video"), kind === "sample" ? SAMPLE2 : chosen[0], loop);
   function leave() {
     shown2?.close();
     shown2 = null;
@@ -3240,7 +5042,7 @@ function sourceChooser(store2, overlay2, on) {
     if (!given.length) return void 0;
     const order = new Intl.Collator(void 0, { numeric: true });
     const path = (file) => file.webkitRelativePath || file.name;
-    const usable = given.filter((file) => isImage(file) || isVideo(file)).sort((a, b) => order.compare(path(a), path(b)));
+    const usable = given.filter((file) => isImage(file) || isVideo(file)).sort((a4, b2) => order.compare(path(a4), path(b2)));
     const model = given.find(isModel);
     if (model) on.model(model).catch(showError);
     if (!usable.length)
@@ -3257,10 +5059,7 @@ function sourceChooser(store2, overlay2, on) {
     find("source-folder").parentElement.classList.toggle("chosen", isFolder);
     find("stage").classList.toggle("chosen", kind !== "camera");
     find("camera-chooser").parentElement.hidden = kind !== "camera";
-    find("job-start").hidden = kind === "camera";
-    find("job-start").querySelector("span").textContent = text(
-      isSeveral ? "job.start.several" : "job.start"
-    );
+    find("measure-all").hidden = kind === "camera";
     find("source-name").hidden = kind !== "files";
     if (kind === "files")
       find("source-name").textContent = isSeveral ? text("source.several", { name: name(), count: chosen.length }) : name();
@@ -3277,16 +5076,6 @@ function sourceChooser(store2, overlay2, on) {
     chooser2.value = known.some(({ deviceId }) => deviceId === last) ? last : "";
   }
   return { files, open, preview, showImage, wire, isStill, name };
-}
-async function filesOfEntry(entry) {
-  if (entry.isFile) return [await new Promise((resolve, reject) => entry.file(resolve, reject))];
-  const reader = entry.createReader();
-  const files = [];
-  for (; ; ) {
-    const some = await new Promise((resolve, reject) => reader.readEntries(resolve, reject));
-    if (!some.length) return files;
-    for (const child of some) files.push(...await filesOfEntry(child));
-  }
 }
 function wireTransport(onChange) {
   let player = null;
@@ -3320,7 +5109,7 @@ function wireTransport(onChange) {
     slider.max = String(isClip ? length : length - 1);
     if (document.activeElement !== slider || !slider.matches(":active"))
       slider.value = String(position);
-    const label = isClip ? `${clock(position)} / ${clock(length)}` : text("transport.image", { number: position + 1, count: length });
+    const label = isClip ? `${clock2(position)} / ${clock2(length)}` : text("transport.image", { number: position + 1, count: length });
     find("position-text").textContent = slider.ariaValueText = label;
     find("loop").ariaPressed = String(loop);
     setLabel(find("play-pause"), paused ? "transport.play" : "transport.pause");
@@ -3366,7 +5155,7 @@ function wireTransport(onChange) {
   }
   return use;
 }
-var clock = (seconds) => `${Math.floor(seconds / 60)}:${(Math.floor(seconds * 100) / 100 % 60).toFixed(2).padStart(5, "0")}`;
+var clock2 = (seconds) => `${Math.floor(seconds / 60)}:${(Math.floor(seconds * 100) / 100 % 60).toFixed(2).padStart(5, "0")}`;
 
 // src/page/tables.ts
 var EXTRA = ["gesture", "gesture_score"];
@@ -3468,12 +5257,12 @@ ${lines}
    * @param rows what a row describes: `keypoint`, `instance`, `wide` for an instance with a column
    *   per keypoint and axis, or `event` for an event that ended
    */
-  async csv(rows = "keypoint") {
+  async csv(rows2 = "keypoint") {
     const lines = await this.#all();
-    if (rows !== "keypoint")
+    if (rows2 !== "keypoint")
       return csvOf(
         lines.map((line) => JSON.parse(line)),
-        rows
+        rows2
       );
     const withSource = lines.some((line) => "source" in JSON.parse(line));
     const withError = lines.some((line) => line.includes('"errorPx"'));
@@ -3484,14 +5273,14 @@ ${lines}
       ...EXTRA,
       ...optionalColumns(lines)
     ];
-    return new Blob([rowOf(names), ...lines.map((line) => rowsOf2(JSON.parse(line), names))], {
+    return new Blob([rowOf(names), ...lines.map((line) => rowsOf3(JSON.parse(line), names))], {
       type: "text/csv"
     });
   }
   async #all() {
     const newest = this.#part;
     const texts = await Promise.all(this.#blobs.map((blob) => blob.text()));
-    const stills = [...this.#stills].sort(([a], [b]) => a - b).map(([, line]) => line);
+    const stills = [...this.#stills].sort(([a4], [b2]) => a4 - b2).map(([, line]) => line);
     return [...[...texts, newest].flatMap((part) => part.split("\n").slice(0, -1)), ...stills];
   }
 };
@@ -3513,7 +5302,7 @@ function optionalColumns(lines) {
 function optionalValues(instance) {
   const { blendshapes, transform, distanceM, distanceErrorM } = instance;
   const numbers = (transform ?? []).flatMap(
-    (row, i) => row.map((value, k) => [`transform_${i}${k}`, value])
+    (row, i3) => row.map((value, k4) => [`transform_${i3}${k4}`, value])
   );
   return {
     ...blendshapes,
@@ -3521,9 +5310,9 @@ function optionalValues(instance) {
     ...distanceM === void 0 ? {} : { distance_m: distanceM, distance_error_m: distanceErrorM }
   };
 }
-function rowsOf2(frame, names) {
+function rowsOf3(frame, names) {
   const shared = { source: frame.source, frame: frame.index, time: frame.time };
-  const rows = instancesOf(frame).flatMap(({ kind, number, instance }) => {
+  const rows2 = instancesOf(frame).flatMap(({ kind, number, instance }) => {
     const { id, handedness, score, gesture } = instance;
     const own = {
       ...shared,
@@ -3543,11 +5332,11 @@ function rowsOf2(frame, names) {
       name
     }));
   });
-  return linesOf(rows.length ? rows : [shared], names);
+  return linesOf2(rows2.length ? rows2 : [shared], names);
 }
-var linesOf = (records, names) => records.map((record2) => rowOf(names.map((name) => record2[name]))).join("");
-function csvOf(frames, rows) {
-  const isOfEvents = rows === "event";
+var linesOf2 = (records, names) => records.map((record2) => rowOf(names.map((name) => record2[name]))).join("");
+function csvOf(frames, rows2) {
+  const isOfEvents = rows2 === "event";
   const eventsOf = ({ source, index, events = [] }) => events.filter(({ end: end2 }) => end2 !== null).map((event) => ({
     source,
     frame: index,
@@ -3555,13 +5344,13 @@ function csvOf(frames, rows) {
     duration_s: event.end - event.begin
   }));
   const records = frames.flatMap(
-    (frame) => isOfEvents ? eventsOf(frame) : recordsOf(frame, rows === "wide")
+    (frame) => isOfEvents ? eventsOf(frame) : recordsOf(frame, rows2 === "wide")
   );
   const first = isOfEvents ? EVENT_COLUMNS : INSTANCE_COLUMNS;
   const names = [.../* @__PURE__ */ new Set([...first, ...records.flatMap(Object.keys)])].filter(
     (name) => name !== "source" || records.some(({ source }) => source !== void 0)
   );
-  return new Blob([rowOf(names), linesOf(records, names)], { type: "text/csv" });
+  return new Blob([rowOf(names), linesOf2(records, names)], { type: "text/csv" });
 }
 function recordsOf(frame, withKeypoints) {
   const shared = { source: frame.source, frame: frame.index, time: frame.time };
@@ -3590,9 +5379,9 @@ function recordsOf(frame, withKeypoints) {
     const named = gesture === void 0 ? {} : { gesture: gesture?.name, gesture_score: gesture?.score };
     const names = instance.keypoints.map((keypoint) => keypoint.name);
     const labels = names.map(
-      (name, k) => name && names.indexOf(name) === names.lastIndexOf(name) ? name : `${name || "point"}_${k}`
+      (name, k4) => name && names.indexOf(name) === names.lastIndexOf(name) ? name : `${name || "point"}_${k4}`
     );
-    const columnsOf = (label, k) => Object.entries(valuesOf(kind, instance, k)).map(([axis, value]) => [
+    const columnsOf = (label, k4) => Object.entries(valuesOf(kind, instance, k4)).map(([axis, value]) => [
       `${label}_${axis}`,
       value
     ]);
@@ -3606,14 +5395,14 @@ function recordsOf(frame, withKeypoints) {
   });
   return found.length ? found : [shared];
 }
-function valuesOf(kind, instance, k) {
+function valuesOf(kind, instance, k4) {
   const fields = results[kind].fields.filter(
-    ({ key, columns: filled2 }) => filled2?.length && instance[key]?.[k]
+    ({ key, columns: filled2 }) => filled2?.length && instance[key]?.[k4]
   );
   return Object.assign(
     {},
     ...fields.map(({ key, columns: filled2 = [], scores = {} }) => {
-      const point = instance[key][k];
+      const point = instance[key][k4];
       const known = Object.entries(scores).filter(([score, column]) => column && score in point);
       const scored = known.map(([score, column]) => [column, point[score]]);
       return Object.fromEntries([
@@ -3657,7 +5446,7 @@ function recorderOf(overlay2) {
     media.ondataavailable = ({ data }) => parts.push(data);
     media.start(1e3);
   }
-  function add2(frame, seen) {
+  function add3(frame, seen) {
     if (!media) return;
     overlay2.compose(canvas);
     const [track] = media.stream.getVideoTracks();
@@ -3681,7 +5470,7 @@ function recorderOf(overlay2) {
       { ending: "csv", blob: await table2.csv(), frames }
     ];
   }
-  return { start: start2, add: add2, stop: stop2, isOn: () => media !== null };
+  return { start: start2, add: add3, stop: stop2, isOn: () => media !== null };
 }
 function listRecording(list, files, name, title) {
   const links = files.map(
@@ -3693,6 +5482,29 @@ function listRecording(list, files, name, title) {
   );
   list.prepend(make("li", {}, make("span", {}, title), ...links));
   list.hidden = false;
+}
+
+// src/page/tasks.tsx
+function mountTasks(nav, offered = TASKS) {
+  Q(/* @__PURE__ */ a3(Tasks, { offered }), nav);
+  x(() => {
+    document.body.dataset["task"] = task.value;
+  });
+}
+function Tasks({ offered }) {
+  return /* @__PURE__ */ a3("ul", { children: offered.map((name) => /* @__PURE__ */ a3("li", { children: /* @__PURE__ */ a3(
+    "a",
+    {
+      id: `task-${name}`,
+      href: hashOf({ task: name, result: null, compared: null }),
+      "aria-current": task.value === name ? "page" : void 0,
+      onClick: (event) => {
+        event.preventDefault();
+        go({ task: name });
+      },
+      children: text(`task.${name}`)
+    }
+  ) }, name)) });
 }
 
 // src/page/trainer.ts
@@ -3838,7 +5650,7 @@ function createTrainer(use, hasStream) {
           {},
           // the confusion matrix
           makeRow(text("trainer.is"), [...tried, text("gestures.nothing")], "th"),
-          ...tried.map((name, k) => makeRow(name, counts[k]))
+          ...tried.map((name, k4) => makeRow(name, counts[k4]))
         )
       )
     );
@@ -3853,7 +5665,7 @@ var countOf = ({ hands, count }) => count ?? hands?.length ?? 0;
 function knownHands(frame) {
   const hands = instancesOf(frame).filter(({ kind }) => kind === "hand");
   const known = hands.filter(
-    ({ instance }) => [...instance.keypoints, ...instance.keypoints3D].every(({ z }) => Number.isFinite(z))
+    ({ instance }) => [...instance.keypoints, ...instance.keypoints3D].every(({ z: z3 }) => Number.isFinite(z3))
   );
   return known.map(({ instance, person }) => {
     const { keypoints, keypoints3D } = instance.published ?? instance;
@@ -3865,7 +5677,7 @@ function knownHands(frame) {
     };
   });
 }
-var plain3 = (points) => points.map(({ x, y, z }) => ({ x, y, z }));
+var plain3 = (points) => points.map(({ x: x4, y: y5, z: z3 }) => ({ x: x4, y: y5, z: z3 }));
 var MOST_COMMANDS = 30;
 var EXAMPLE = ", as in ";
 function createMapEditor(dryRun) {
@@ -3879,7 +5691,7 @@ function createMapEditor(dryRun) {
   let custom = [];
   const map = find("map-text");
   map.oninput = stop2;
-  find("map-add").onclick = add2;
+  find("map-add").onclick = add3;
   find("map-download").onclick = async () => await check() && save(new Blob([map.value], { type: "application/toml" }), "map.toml");
   find("map-check").onclick = check;
   find("map-run").onchange = run;
@@ -3920,7 +5732,7 @@ function createMapEditor(dryRun) {
     for (const command of commands) list.prepend(make("li", {}, JSON.stringify(command)));
     while (list.children.length > MOST_COMMANDS) list.lastElementChild.remove();
   }
-  function add2() {
+  function add3() {
     const [on, action, target] = ["map-on", "map-action", "map-target"].map(find);
     const before = map.value.trimEnd();
     const rule = `${on.value}
@@ -4071,7 +5883,7 @@ var chooser = sourceChooser(store, overlay, {
 });
 var usePlayer = wireTransport((paused) => store.set({ paused }));
 var clearClasses = wireClasses(() => chooser.files());
-var jobs = createJobs(find("jobs"), showJob);
+var toMeasure = [];
 function keep(frame, shown2) {
   latest = frame;
   if (latestRival) showPane("pane-name", configuration(), frame);
@@ -4163,14 +5975,6 @@ function snapshot() {
   overlay.compose(canvas);
   canvas.toBlob((blob) => save(blob, nameNow(".png")));
 }
-function showJob(job) {
-  find("job-progress").hidden = !job;
-  if (!job) return;
-  find("job-bar").hidden = !isActive(job);
-  showShare(find("job-bar"), shareOf(job));
-  find("job-words").textContent = `${job.name}: ${stateText(job)}`;
-  find("job-results").hidden = job.state !== "done";
-}
 function showTable() {
   find("table-state").textContent = table.count ? text("table.frames", { count: table.count }) : text("table.empty");
   for (const id of ["download-rows", "download-csv", "download-json"])
@@ -4244,7 +6048,6 @@ store.watch(["detectors", "source"], ({ detectors: wanted, source }) => {
   find("sample-note").hidden = source?.kind !== "sample" || !lacksSome;
 });
 find("share").onclick = share;
-globalThis.addEventListener("hashchange", () => location.reload());
 find("start").onclick = start;
 find("fullscreen").onclick = () => document.fullscreenElement ? document.exitFullscreen() : find("viewer").requestFullscreen();
 find("stop").onclick = () => stop();
@@ -4252,11 +6055,30 @@ find("snapshot").onclick = snapshot;
 find("record").onclick = () => record().catch(showError);
 find("download-csv").onclick = async () => save(await table.csv(find("download-rows").value), nameNow(".csv"));
 find("download-json").onclick = async () => save(await table.json(), nameNow(".json"));
-find("job-start").onclick = async () => jobs.start(
-  await chooser.files(),
-  configuredDetectors({ ...store.state, here: false }, chooser.isStill()),
-  store.state.style
-).catch(showError);
+find("measure-all").onclick = async () => {
+  toMeasure = await chooser.files();
+  go({ task: "measure" });
+};
+mountTasks(find("tasks"), hasNoServer ? TASKS.filter((name) => name === "watch") : TASKS);
+mountMeasure(
+  find("measure"),
+  {
+    detectorsOf: (chosen, still) => {
+      const { detectors: known } = store.state;
+      const wanted = Object.keys(known).map((kind) => [
+        kind,
+        { ...known[kind], on: chosen.includes(kind) }
+      ]);
+      const detectorsOfJob = Object.fromEntries(wanted);
+      return configuredDetectors({ ...store.state, detectors: detectorsOfJob, here: false }, still);
+    },
+    style: () => store.state.style
+  },
+  () => toMeasure.splice(0)
+);
+task.subscribe((name) => {
+  if (name === "measure" && store.state.started) void stop();
+});
 onLanguage(showTable);
 onLanguage(showPhase);
 store.watch(
@@ -4288,7 +6110,7 @@ document.addEventListener("visibilitychange", () => {
   const { phase, paused } = store.state;
   hiddenSince = document.hidden && phase === "running" && !paused && !chooser.isStill() ? performance.now() : 0;
 });
-var filled = hasNoServer ? [] : [jobs.load().catch(showError), mapEditor.load().catch(showError)];
+var filled = hasNoServer ? [] : [loadJobs().catch(showError), mapEditor.load().catch(showError)];
 await Promise.all([...filled, chooser.wire()]);
 if (!isSecureContext) showError(new PageError("insecure"));
 navigator.serviceWorker?.register("sw.js").catch(() => {

@@ -1,5 +1,398 @@
 // Made by `npm --prefix web run page` from web/src/page. Change it there.
 
+// node_modules/@preact/signals-core/dist/signals-core.module.js
+var i = /* @__PURE__ */ Symbol.for("preact-signals");
+function t() {
+  if (!(v > 1)) {
+    var i2, t2 = false;
+    !(function() {
+      var i3 = c;
+      c = void 0;
+      while (void 0 !== i3) {
+        var t3 = i3.S;
+        if (t3.v === i3.v) {
+          for (var r3 = t3.t; void 0 !== r3; r3 = r3.x) if (r3.i === i3.i) r3.i = t3.i;
+        }
+        i3 = i3.o;
+      }
+    })();
+    while (void 0 !== h) {
+      var r2 = h;
+      h = void 0;
+      s++;
+      while (void 0 !== r2) {
+        var n2 = r2.u;
+        r2.u = void 0;
+        r2.f &= -3;
+        if (!(8 & r2.f) && w(r2)) try {
+          r2.c();
+        } catch (r3) {
+          if (!t2) {
+            i2 = r3;
+            t2 = true;
+          }
+        }
+        r2 = n2;
+      }
+    }
+    s = 0;
+    v--;
+    if (t2) throw i2;
+  } else v--;
+}
+function r(i2) {
+  if (v > 0) return i2();
+  u = ++e;
+  v++;
+  try {
+    return i2();
+  } finally {
+    t();
+  }
+}
+var n;
+var o = void 0;
+function f(i2) {
+  var t2 = o, r2 = n;
+  o = void 0;
+  n = void 0;
+  try {
+    return i2();
+  } finally {
+    o = t2;
+    n = r2;
+  }
+}
+var h = void 0;
+var v = 0;
+var s = 0;
+var e = 0;
+var u = 0;
+var c = void 0;
+var a = 0;
+function d(i2) {
+  if (void 0 !== o) {
+    var t2 = i2.n;
+    if (void 0 === t2 || t2.t !== o) {
+      t2 = { i: 0, S: i2, p: o.s, n: void 0, t: o, e: void 0, x: void 0, r: t2 };
+      if (void 0 !== o.s) o.s.n = t2;
+      o.s = t2;
+      i2.n = t2;
+      if (32 & o.f) i2.S(t2);
+      return t2;
+    } else if (-1 === t2.i) {
+      t2.i = 0;
+      if (void 0 !== t2.n) {
+        t2.n.p = t2.p;
+        if (void 0 !== t2.p) t2.p.n = t2.n;
+        t2.p = o.s;
+        t2.n = void 0;
+        o.s.n = t2;
+        o.s = t2;
+      }
+      return t2;
+    }
+  }
+}
+function l(i2, t2) {
+  this.v = i2;
+  this.i = 0;
+  this.n = void 0;
+  this.t = void 0;
+  this.l = 0;
+  this.W = null == t2 ? void 0 : t2.watched;
+  this.Z = null == t2 ? void 0 : t2.unwatched;
+  this.name = null == t2 ? void 0 : t2.name;
+}
+l.prototype.brand = i;
+l.prototype.h = function() {
+  return true;
+};
+l.prototype.S = function(i2) {
+  var t2 = this, r2 = this.t;
+  if (r2 !== i2 && void 0 === i2.e) {
+    i2.x = r2;
+    this.t = i2;
+    if (void 0 !== r2) r2.e = i2;
+    else f(function() {
+      var i3;
+      null == (i3 = t2.W) || i3.call(t2);
+    });
+  }
+};
+l.prototype.U = function(i2) {
+  var t2 = this;
+  if (void 0 !== this.t) {
+    var r2 = i2.e, n2 = i2.x;
+    if (void 0 !== r2) {
+      r2.x = n2;
+      i2.e = void 0;
+    }
+    if (void 0 !== n2) {
+      n2.e = r2;
+      i2.x = void 0;
+    }
+    if (i2 === this.t) {
+      this.t = n2;
+      if (void 0 === n2) f(function() {
+        var i3;
+        null == (i3 = t2.Z) || i3.call(t2);
+      });
+    }
+  }
+};
+l.prototype.subscribe = function(i2) {
+  var t2 = this;
+  return x(function() {
+    var r2 = t2.value;
+    f(function() {
+      return i2(r2);
+    });
+  }, { name: "sub" });
+};
+l.prototype.valueOf = function() {
+  return this.value;
+};
+l.prototype.toString = function() {
+  return this.value + "";
+};
+l.prototype.toJSON = function() {
+  return this.value;
+};
+l.prototype.peek = function() {
+  var i2 = this;
+  return f(function() {
+    return i2.value;
+  });
+};
+Object.defineProperty(l.prototype, "value", { get: function() {
+  var i2 = d(this);
+  if (void 0 !== i2) i2.i = this.i;
+  return this.v;
+}, set: function(i2) {
+  if (i2 !== this.v) {
+    if (s > 100) throw new Error("Cycle detected");
+    !(function(i3) {
+      if (0 !== v && 0 === s) {
+        if (i3.l !== u) {
+          i3.l = u;
+          c = { S: i3, v: i3.v, i: i3.i, o: c };
+        }
+      }
+    })(this);
+    this.v = i2;
+    this.i++;
+    a++;
+    v++;
+    try {
+      for (var r2 = this.t; void 0 !== r2; r2 = r2.x) r2.t.N();
+    } finally {
+      t();
+    }
+  }
+} });
+function y(i2, t2) {
+  return new l(i2, t2);
+}
+function w(i2) {
+  for (var t2 = i2.s; void 0 !== t2; t2 = t2.n) if (t2.S.i !== t2.i || !t2.S.h() || t2.S.i !== t2.i) return true;
+  return false;
+}
+function b(i2) {
+  for (var t2 = i2.s; void 0 !== t2; t2 = t2.n) {
+    var r2 = t2.S.n;
+    if (void 0 !== r2) t2.r = r2;
+    t2.S.n = t2;
+    t2.i = -1;
+    if (void 0 === t2.n) {
+      i2.s = t2;
+      break;
+    }
+  }
+}
+function _(i2) {
+  var t2 = i2.s, r2 = void 0;
+  while (void 0 !== t2) {
+    var n2 = t2.p;
+    if (-1 === t2.i) {
+      t2.S.U(t2);
+      if (void 0 !== n2) n2.n = t2.n;
+      if (void 0 !== t2.n) t2.n.p = n2;
+    } else r2 = t2;
+    t2.S.n = t2.r;
+    if (void 0 !== t2.r) t2.r = void 0;
+    t2 = n2;
+  }
+  i2.s = r2;
+}
+function j(i2, t2) {
+  l.call(this, void 0, t2);
+  this.x = i2;
+  this.s = void 0;
+  this.g = a - 1;
+  this.f = 4;
+}
+j.prototype = new l();
+j.prototype.h = function() {
+  this.f &= -3;
+  if (1 & this.f) return false;
+  if (32 == (36 & this.f)) return true;
+  this.f &= -5;
+  if (this.g === a) return true;
+  this.g = a;
+  this.f |= 1;
+  if (this.i > 0 && !w(this)) {
+    this.f &= -2;
+    return true;
+  }
+  var i2 = o;
+  try {
+    b(this);
+    o = this;
+    var t2 = this.x();
+    if (16 & this.f || this.v !== t2 || 0 === this.i) {
+      this.v = t2;
+      this.f &= -17;
+      this.i++;
+    }
+  } catch (i3) {
+    this.v = i3;
+    this.f |= 16;
+    this.i++;
+  }
+  o = i2;
+  _(this);
+  this.f &= -2;
+  return true;
+};
+j.prototype.S = function(i2) {
+  if (void 0 === this.t) {
+    this.f |= 36;
+    for (var t2 = this.s; void 0 !== t2; t2 = t2.n) t2.S.S(t2);
+  }
+  l.prototype.S.call(this, i2);
+};
+j.prototype.U = function(i2) {
+  if (void 0 !== this.t) {
+    l.prototype.U.call(this, i2);
+    if (void 0 === this.t) {
+      this.f &= -33;
+      for (var t2 = this.s; void 0 !== t2; t2 = t2.n) t2.S.U(t2);
+    }
+  }
+};
+j.prototype.N = function() {
+  if (!(2 & this.f)) {
+    this.f |= 6;
+    for (var i2 = this.t; void 0 !== i2; i2 = i2.x) i2.t.N();
+  }
+};
+Object.defineProperty(j.prototype, "value", { get: function() {
+  if (1 & this.f) throw new Error("Cycle detected");
+  var i2 = d(this);
+  this.h();
+  if (void 0 !== i2) i2.i = this.i;
+  if (16 & this.f) throw this.v;
+  return this.v;
+} });
+function O(i2, t2) {
+  return new j(i2, t2);
+}
+function p(i2) {
+  var r2 = i2.j;
+  i2.j = void 0;
+  if ("function" == typeof r2) {
+    v++;
+    var n2 = o;
+    o = void 0;
+    try {
+      r2();
+    } catch (t2) {
+      i2.f &= -2;
+      i2.f |= 8;
+      g(i2);
+      throw t2;
+    } finally {
+      o = n2;
+      t();
+    }
+  }
+}
+function g(i2) {
+  for (var t2 = i2.s; void 0 !== t2; t2 = t2.n) t2.S.U(t2);
+  i2.x = void 0;
+  i2.s = void 0;
+  p(i2);
+}
+function S(i2) {
+  if (o !== this) throw new Error("Out-of-order effect");
+  _(this);
+  o = i2;
+  this.f &= -2;
+  try {
+    if (8 & this.f) g(this);
+  } finally {
+    t();
+  }
+}
+function m(i2, t2) {
+  this.x = i2;
+  this.j = void 0;
+  this.s = void 0;
+  this.u = void 0;
+  this.f = 32;
+  this.name = null == t2 ? void 0 : t2.name;
+  if (n) n.push(this);
+}
+m.prototype.c = function() {
+  var i2 = this.S();
+  try {
+    if (8 & this.f) return;
+    if (void 0 === this.x) return;
+    var t2 = this.x();
+    if ("function" == typeof t2) this.j = t2;
+  } finally {
+    i2();
+  }
+};
+m.prototype.S = function() {
+  if (1 & this.f) throw new Error("Cycle detected");
+  this.f |= 1;
+  this.f &= -9;
+  p(this);
+  b(this);
+  v++;
+  var i2 = o;
+  o = this;
+  return S.bind(this, i2);
+};
+m.prototype.N = function() {
+  if (!(2 & this.f)) {
+    this.f |= 2;
+    this.u = h;
+    h = this;
+  }
+};
+m.prototype.d = function() {
+  this.f |= 8;
+  if (!(1 & this.f)) g(this);
+};
+m.prototype.dispose = function() {
+  this.d();
+};
+function x(i2, t2) {
+  var r2 = new m(i2, t2);
+  try {
+    r2.c();
+  } catch (i3) {
+    r2.d();
+    throw i3;
+  }
+  var n2 = r2.d.bind(r2);
+  n2[Symbol.dispose] = n2;
+  return n2;
+}
+
 // src/page/common.ts
 var find = (id) => document.getElementById(id);
 function make(tag, members = {}, ...inside) {
@@ -80,7 +473,7 @@ var memory = {
   read: (name) => attempt(() => JSON.parse(localStorage.getItem(`sonjit.${name}`) ?? "null")),
   write: (name, value) => attempt(() => localStorage.setItem(`sonjit.${name}`, JSON.stringify(value)))
 };
-var texts = {};
+var texts = y({});
 var listeners = [showMessage];
 async function startLanguage(...folders) {
   const choice = find("language");
@@ -102,20 +495,20 @@ async function speak(language, ...folders) {
   const loaded = folders.map(
     async (folder) => (await fetch(new URL(`${language}.json`, folder))).json()
   );
-  texts = Object.assign({}, ...await Promise.all(loaded));
+  texts.value = Object.assign({}, ...await Promise.all(loaded));
   document.documentElement.lang = language;
   translate(document);
   for (const listener of listeners) listener();
 }
 function onLanguage(listener) {
   listeners.push(listener);
-  if (Object.keys(texts).length) listener();
+  if (Object.keys(texts.peek()).length) listener();
 }
 var text = (key, values = {}) => textOr(key, key).replace(
   /\{(\w+)\}/g,
   (placeholder, name) => String(values[name] ?? placeholder)
 );
-var textOr = (key, otherwise) => texts[key] ?? otherwise;
+var textOr = (key, otherwise) => texts.value[key] ?? otherwise;
 function translate(root) {
   for (const node of root.querySelectorAll("[data-i18n]")) {
     node.textContent = text(node.dataset.i18n ?? "");
@@ -151,7 +544,7 @@ function showMessage() {
     delete place.dataset.code;
     return place.replaceChildren();
   }
-  const code = `error.${shown?.code}` in texts ? shown.code : "unknown";
+  const code = `error.${shown?.code}` in texts.peek() ? shown.code : "unknown";
   place.dataset.code = code;
   const values = {
     host: location.hostname,
@@ -206,10 +599,12 @@ function withQuery(address, query) {
 }
 async function call(endpoint, token = null, request = {}) {
   const answer = await responseOf(endpoint, token, request);
-  return answer.status === 204 ? {} : answer.json().catch(() => Promise.reject(gone(endpoint)));
+  if (answer.status === 204) return {};
+  return await answer.json().catch(() => Promise.reject(gone(endpoint)));
 }
 async function responseOf(endpoint, token = null, request = {}) {
-  const headers = token ? { Authorization: `Bearer ${token}` } : {};
+  const headers = new Headers(request.headers);
+  if (token) headers.set("Authorization", `Bearer ${token}`);
   const answer = await fetch(endpoint, { ...request, headers }).catch(() => null);
   if (answer?.ok) return answer;
   const refusal = await answer?.json().catch(() => null);
@@ -308,17 +703,17 @@ async function loadKinds() {
   } = answer);
   const { triangles } = await (await fetch(new URL(`./skeletons/${MESH}.json`, import.meta.url))).json();
   const sides = triangles.flatMap(
-    ([a, b, c]) => [
-      [a, b],
-      [b, c],
-      [c, a]
-    ].map(([p, q]) => Math.min(p, q) * 1e3 + Math.max(p, q))
+    ([a2, b2, c2]) => [
+      [a2, b2],
+      [b2, c2],
+      [c2, a2]
+    ].map(([p2, q]) => Math.min(p2, q) * 1e3 + Math.max(p2, q))
   );
   const edges = [...new Set(sides)].map((side) => [Math.floor(side / 1e3), side % 1e3]);
   for (const [name, table] of Object.values(results).flatMap(
     (result) => Object.entries(result.skeletons)
   )) {
-    const colours = table.keypoints.map((_, k) => colourOf(table, k));
+    const colours = table.keypoints.map((_2, k) => colourOf(table, k));
     skeletons.set(name, {
       ...table,
       colours,
@@ -360,10 +755,10 @@ var coloured = (skeleton, colour) => ({
   colours: skeleton.colours.map(() => colour),
   single: colour
 });
-function lineColour({ colours, groups, single }, a, b) {
+function lineColour({ colours, groups, single }, a2, b2) {
   if (single) return single;
   const { torso } = groups;
-  return colours[a] === colours[b] && !(torso?.includes(a) && torso.includes(b)) ? colours[a] : NEUTRAL;
+  return colours[a2] === colours[b2] && !(torso?.includes(a2) && torso.includes(b2)) ? colours[a2] : NEUTRAL;
 }
 function colourOf({ keypoints, groups }, k) {
   const group = Object.keys(groups).find((name) => groups[name].includes(k) && name in PARTS);
@@ -396,7 +791,7 @@ var Strokes = class {
     this.thickness = thickness;
     this.ctx = ctx;
     this.points = points;
-    this.drawable = points.map(({ x, y }) => Math.abs(x) < 1e5 && Math.abs(y) < 1e5);
+    this.drawable = points.map(({ x: x2, y: y2 }) => Math.abs(x2) < 1e5 && Math.abs(y2) < 1e5);
     const [left, top, right, bottom] = around(points, this.drawable);
     this.size = left <= right ? Math.hypot(right - left, bottom - top) : 0;
     this.near = nearness(points, this.size);
@@ -447,10 +842,10 @@ function shade(colour, near) {
   let steps = shades.get(colour);
   if (!steps) {
     const channels = [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16));
-    steps = Array.from({ length: SHADES + 1 }, (_, step) => {
+    steps = Array.from({ length: SHADES + 1 }, (_2, step) => {
       const share = step / SHADES;
       const mixed = channels.map(
-        (c) => share < 0.5 ? c * (0.5 + share) : c + (255 - c) * (share - 0.5) * 0.9
+        (c2) => share < 0.5 ? c2 * (0.5 + share) : c2 + (255 - c2) * (share - 0.5) * 0.9
       );
       return `rgb(${mixed.map(Math.round).join(" ")})`;
     });
@@ -462,11 +857,11 @@ function around(points, chosen) {
   let [left, top, right, bottom] = [Infinity, Infinity, -Infinity, -Infinity];
   for (let k = 0; k < points.length; k += 1) {
     if (chosen && !chosen[k]) continue;
-    const { x, y } = points[k];
-    if (x < left) left = x;
-    if (x > right) right = x;
-    if (y < top) top = y;
-    if (y > bottom) bottom = y;
+    const { x: x2, y: y2 } = points[k];
+    if (x2 < left) left = x2;
+    if (x2 > right) right = x2;
+    if (y2 < top) top = y2;
+    if (y2 > bottom) bottom = y2;
   }
   return [left, top, right, bottom];
 }
@@ -488,6 +883,11 @@ function nearness(points, size) {
 }
 
 export {
+  r,
+  l,
+  y,
+  O,
+  x,
   find,
   make,
   makeButton,

@@ -26,10 +26,12 @@ function withQuery(address, query) {
 }
 async function call(endpoint, token = null, request = {}) {
   const answer = await responseOf(endpoint, token, request);
-  return answer.status === 204 ? {} : answer.json().catch(() => Promise.reject(gone(endpoint)));
+  if (answer.status === 204) return {};
+  return await answer.json().catch(() => Promise.reject(gone(endpoint)));
 }
 async function responseOf(endpoint, token = null, request = {}) {
-  const headers = token ? { Authorization: `Bearer ${token}` } : {};
+  const headers = new Headers(request.headers);
+  if (token) headers.set("Authorization", `Bearer ${token}`);
   const answer = await fetch(endpoint, { ...request, headers }).catch(() => null);
   if (answer?.ok) return answer;
   const refusal = await answer?.json().catch(() => null);

@@ -1,0 +1,182 @@
+"""Curves of a finished job: every measure of every person or hand over time, for the page that looks at results."""
+
+import zipfile
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Final, get_args
+
+import numpy as np
+
+from sonjit._util import FloatArray, Json, JsonObject, files, json_from
+from sonjit.media.tables import open_json_lines
+from sonjit.media.tables.base import Header
+from sonjit.report.angles import ANGLES
+from sonjit.report.recording import Recording, recording_of
+from sonjit.report.texts import Language
+from sonjit.results import Body, Frame
+from sonjit.results.measures import with_owners
+
+_DIGITS: Final = 4  # of a value: 0.006 degrees, 0.1 mm
+_MAX_PEOPLE: Final = 8  # people whose angles are filtered and whose repetitions are counted, those in most frames
+_LOCAL_HEADER_BYTES: Final = 30  # of a file in a zip archive, before its name
+_LENGTHS: Final = slice(26, 30)  # where this header has the lengths of the name and of further fields
+
+
+@dataclass
+class _Track:
+    """One instance over all frames."""
+
+    kind: str
+    id: int | None
+    handedness: str | None
+    count: int  # number of frames of the job
+    measures: dict[str, list[float | None]] = field(default_factory=dict[str, "list[float | None]"])
+
+    def put(self, row: int, values: Mapping[str, float | str | None]) -> None:
+        for name, value in values.items():
+            if isinstance(value, (int, float)):
+                self.measures.setdefault(name, [None] * self.count)[row] = round(float(value), _DIGITS)
+
+
+def write_curves(path: Path, lines: Path, name: str, model: str | None, drawing: Path | None) -> None:
+    """Write the curves of a job as JSON.
+
+    `offsets` are the bytes at which the lines of the frames begin in the table, and where the last one ends. `pictures`
+    are the offsets and sizes of the drawings of several images in their archive.
+
+    Args:
+        path: File to write.
+        lines: Table of the job, as JSON Lines.
+        name: Name of the input.
+        model: Model of the body in a video. Its angles are those of a report. None for other jobs.
+        drawing: Annotated copy, or None.
+    """
+    with open_json_lines(lines) as (header, rows):
+        frames, extras = [list(column) for column in zip(*rows, strict=True)] or ([], [])
+    tracks = _tracks(frames, extras)
+    recordings = [] if model is None else _recordings(name, model, header, frames)
+    for recording in recordings:
+        _use_angles(tracks, recording)
+    answer: JsonObject = {
+        "name": name,
+        "width": header.width,
+        "height": header.height,
+        "fps": header.fps,
+        "times": [frame.time for frame in frames],
+        "sources": [frame.source for frame in frames],
+        "offsets": [*_offsets(lines)],
+        "pictures": [*_pictures(frames, drawing)],
+        "instances": [
+            {"kind": one.kind, "id": one.id, "handedness": one.handedness, "measures": {**one.measures}}
+            for one in tracks.values()
+        ],
+        "repetitions": [each for recording in recordings for each in _repetitions(recording)],
+        "uncounted": [each for recording in recordings for each in _uncounted(recording)],
+        "events": [event.to_dict() for frame in frames for event in frame.events if event.end is not None],
+        "summaries": [_summary(recording) for recording in recordings],
+    }
+    files.write_bytes(path, json_from(answer).encode())
+
+
+def _tracks(
+    frames: Sequence[Frame], extras: Sequence[Sequence[Mapping[str, float | str | None]]]
+) -> dict[tuple[str, int | None, str | None, int], _Track]:
+    """Return the instances of all frames. Those without a track ID are followed by their number."""
+    tracks: dict[tuple[str, int | None, str | None, int], _Track] = {}
+    for row, (frame, measured) in enumerate(zip(frames, extras, strict=True)):
+        seen: Counter[tuple[str, int | None, str | None]] = Counter()
+        for (part, _), values in zip(with_owners(frame), measured, strict=True):
+            side: str | None = getattr(part, "handedness", None)
+            # the side of a tracked hand may change, but both hands of a person share an ID
+            key = part.kind, part.id, side if frame.people else None
+            number = seen[key]
+            seen[key] += 1
+            track = tracks.setdefault((*key, number), _Track(part.kind, part.id, side, len(frames)))
+            track.put(row, values)
+    return tracks
+
+
+def _recordings(name: str, model: str, header: Header, frames: Sequence[Frame]) -> list[Recording]:
+    """Return what a report states about the people who are in most frames."""
+    ids = Counter(part.id for frame in frames for _, part in frame.instances() if isinstance(part, Body))
+    people = [person for person, _ in ids.most_common(_MAX_PEOPLE) if person is not None]
+    size = (header.width, header.height) if header.width and header.height else None
+    return [recording_of(name, model, frames, None, person=person, size=size) for person in people]
+
+
+def _use_angles(tracks: Mapping[tuple[str, int | None, str | None, int], _Track], recording: Recording) -> None:
+    """Replace the angles of a person by the filtered ones of the report."""
+    for (kind, person, *_), track in tracks.items():
+        if (kind, person) == ("body", recording.person):
+            for angle in ANGLES:
+                track.measures[angle] = _column(np.radians(recording.angles[angle]))
+
+
+def _column(values: FloatArray) -> list[float | None]:
+    return [round(value, _DIGITS) if np.isfinite(value) else None for value in values.tolist()]
+
+
+def _repetitions(recording: Recording) -> list[Json]:
+    """Return the repetitions of a person. `lowest` has the smallest angle and its time by name."""
+    return [
+        {
+            "id": recording.person,
+            "joint": joint,
+            "begin": bend.begin_s,
+            "end": bend.end_s,
+            "lowest": {
+                name: {"value": round(float(np.radians(value)), _DIGITS), "time": time_s}
+                for name, (value, time_s) in bend.lowest.items()
+            },
+        }
+        for joint, bends in recording.bends.items()
+        for bend in bends
+    ]
+
+
+def _uncounted(recording: Recording) -> list[Json]:
+    """Return the bent positions that are not counted, with the reason in each language."""
+    translated = {language: replace(recording, language=language).uncounted for language in get_args(Language)}
+    return [
+        {
+            "id": recording.person,
+            "measure": name,
+            "time": time_s,
+            "value": _column(np.radians(recording.angles[name]))[recording.times.index(time_s)],
+            "texts": {language: rows[at][2] for language, rows in translated.items()},
+        }
+        for at, (name, time_s, _) in enumerate(recording.uncounted)
+    ]
+
+
+def _summary(recording: Recording) -> JsonObject:
+    """Return one line about a person in each language, and the angle that it names."""
+    lines = {language: replace(recording, language=language).headline for language in get_args(Language)}
+    return {"id": recording.person, "measure": recording.main_angle, "texts": {**lines}}
+
+
+def _offsets(lines: Path) -> list[int]:
+    """Return where each line after the first begins, and where the last one ends."""
+    offsets: list[int] = []
+    with lines.open("rb") as opened:
+        offset = len(opened.readline())
+        for line in opened:
+            offsets.append(offset)
+            offset += len(line)
+    return [*offsets, offset]
+
+
+def _pictures(frames: Sequence[Frame], drawing: Path | None) -> list[list[Json] | None]:
+    """Return offset and size of the drawing of each frame in an archive that stores them; empty for other drawings."""
+    if drawing is None or drawing.suffix != ".zip" or not drawing.is_file():
+        return []
+    places: dict[str, list[Json]] = {}
+    with zipfile.ZipFile(drawing) as archive, drawing.open("rb") as opened:
+        for info in archive.infolist():
+            opened.seek(info.header_offset)
+            fields = opened.read(_LOCAL_HEADER_BYTES)[_LENGTHS]
+            lengths = int.from_bytes(fields[:2], "little") + int.from_bytes(fields[2:], "little")
+            places[info.filename] = [info.header_offset + _LOCAL_HEADER_BYTES + lengths, info.file_size]
+    return [places.get(frame.source or "") for frame in frames]

@@ -1,0 +1,155 @@
+"""The complete way of a user who measures a file in the live app, in Chromium and Firefox."""
+
+import shutil
+from importlib.resources import files
+
+import pytest
+
+from ..support.waiting import wait_until  # noqa: TID252  # one polling helper for all packages
+from .conftest import run
+from .firefox import FIREFOX, Firefox
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+SQUATS = files("sonjit._util") / "assets" / "squats.mp4"
+
+
+class Way:
+    """A user of a browser, who clicks what is visible."""
+
+    def __init__(self, browser, url):
+        self.browser = browser
+        browser.get(url)
+        self.wait("document.documentElement?.dataset.ready === 'true'")
+
+    def ask(self, expression):
+        return self.browser.execute_script(f"return {expression}")
+
+    def wait(self, condition, seconds=90):
+        shown = "document.body?.innerText.slice(0, 900)"
+        return wait_until(
+            lambda: self.ask(condition), seconds, lambda: f"{condition} in vain; the page: {self.ask(shown)}"
+        )
+
+    def click(self, selector):
+        self.wait(f"document.querySelector('{selector}')?.checkVisibility()")
+        self.ask(f"document.querySelector('{selector}').click()")
+
+    def text(self, selector):
+        return self.ask(f"document.querySelector('{selector}')?.innerText ?? ''")
+
+    def choose(self, selector, value):
+        self.browser.execute_script(
+            f"const field = document.querySelector('{selector}'); field.value = '{value}';"
+            "for (const kind of ['input', 'change']) field.dispatchEvent(new Event(kind, {bubbles: true})); return 1"
+        )
+
+    def upload(self, name, path):
+        if isinstance(self.browser, Firefox):
+            self.browser.upload(name, path)
+        else:
+            self.browser.find_element("id", name).send_keys(str(path))
+
+    def time(self):
+        return float(self.text("#result-time").split()[0])
+
+
+@pytest.fixture(params=["chromium", "firefox"])
+def user(request, new_server, tmp_path_factory):
+    """User of a new server."""
+    server = new_server()
+    if request.param == "chromium":
+        yield Way(request.getfixturevalue("browser"), server.url)
+        return
+    if FIREFOX is None:
+        pytest.skip("Firefox is not installed: apt-get install firefox-esr")
+    firefox = Firefox(tmp_path_factory.mktemp("firefox"))
+    yield Way(firefox, server.url)
+    firefox.quit()
+
+
+def test_a_video_is_measured_looked_at_compared_and_removed(user, tmp_path, need):
+    need("body-full", "pose-detector")
+    user.click("#task-measure")
+    for name in ("first.mp4", "second.mp4"):
+        shutil.copy(SQUATS, tmp_path / name)
+        user.upload("measure-file", tmp_path / name)
+        user.wait(f"document.getElementById('measure-name')?.innerText === '{name}'")
+        user.click("#job-start")
+        user.wait("document.querySelector('.chart canvas')", 180)
+        if name == "first.mp4":
+            user.click(".back")
+    address = user.ask("location.href")
+    assert "deepest" in user.text(".headline")
+    assert user.ask("document.querySelector('.chart').dataset.points") == str(2 * 73)
+
+    user.click(".moments button")  # the deepest moment
+    user.wait("document.getElementById('result-angles').dataset.index > 0")
+    deepest = user.time()
+    assert f"at {deepest:.1f} s" in user.text(".headline")
+    drawn = """
+        const canvas = document.getElementById("result-angles");
+        const {data} = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+        return data.some((value, k) => k % 4 === 3 && value);
+    """
+    assert run(user.browser, drawn), "no angle is drawn in the picture"
+    video = "document.querySelector('.result-picture video')"
+    user.wait(f"{video}.readyState > 1 && Math.abs({video}.currentTime - {deepest}) < 0.1")
+
+    user.ask("(document.querySelector('.chart').scrollIntoView({block: 'center'}), 1)")
+    press = """
+        const over = document.querySelector(".u-over");
+        const {left, top, width, height} = over.getBoundingClientRect();
+        const at = {clientX: left + width / 2, clientY: top + height / 2, pointerId: 1, buttons: 1, bubbles: true};
+        over.setPointerCapture = () => {};
+        over.dispatchEvent(new PointerEvent("pointerdown", at));
+    """
+    run(user.browser, press)
+    assert abs(user.time() - 2.4) < 0.1  # the middle of 4.8 s
+    user.wait(f"Math.abs({video}.currentTime - {user.time()}) < 0.1")
+    table = "document.querySelector('.result-values thead').innerText"
+    user.wait(f"{table}.includes('{user.time():.2f} s')")
+
+    user.choose("#result-measure", "elbow_angle_rad")
+    user.wait("document.querySelector('.chart').ariaLabel.startsWith('Elbow angle')")
+    user.click("#result-more")
+    user.wait("document.querySelectorAll('.chart').length === 2")
+    other = user.ask("[...document.querySelectorAll('#result-with option')].at(-1).value")
+    user.choose("#result-with", other)
+    user.wait("document.querySelectorAll('.graph .dashed').length === 4")
+
+    groups = user.ask("[...document.querySelectorAll('#downloads section')].map(({innerText}) => innerText)")
+    assert [("Excel" in group, ".pdf" in group, ".glb" in group) for group in groups] == [
+        (True, False, False),
+        (False, True, False),
+        (False, False, True),
+    ]
+    links = "[...document.querySelectorAll('#downloads a')].map(({href}) => href)"
+    for link in user.ask(links):
+        if link.endswith((".xlsx", "instances.csv", ".bvh", ".mot", ".trc", ".html")):
+            status = run(user.browser, "const answer = await fetch(given[0]); return answer.status", link)
+            assert status == 200, link
+
+    user.browser.get("about:blank")
+    user.browser.get(address)
+    user.wait("document.querySelector('.chart canvas')")
+    assert "second.mp4" in user.text("#result-title")
+    user.click(".result-head .quiet-button")
+    user.click(".result-head .danger")
+    user.wait("document.querySelectorAll('#jobs .job').length === 1")
+    assert "first.mp4" in user.text("#jobs")
+
+
+def test_a_folder_shows_the_picture_of_each_image(user, images):
+    user.click("#task-measure")
+    if isinstance(user.browser, Firefox):
+        pytest.skip("folders cannot be chosen through WebDriver BiDi")
+    user.upload("measure-folder", images)
+    user.click("#measure-body")
+    user.click("#measure-hands")
+    user.click("#job-start")
+    user.wait("document.querySelector('.result-picture img')?.naturalWidth > 0")
+    assert user.text("#result-time") == "1 / 3"
+    first = user.ask("document.querySelector('.result-picture img').naturalWidth")
+    user.choose("#result-position", "2")
+    user.wait(f"document.querySelector('.result-picture img').naturalWidth === {first // 2}")
+    assert user.text("#result-time") == "3 / 3"

@@ -1,0 +1,398 @@
+/** One result: picture, curves, repetitions and table of all frames, and the files. */
+
+import { useComputed, useSignal, type Signal } from "@preact/signals";
+import { useEffect, useMemo } from "preact/hooks";
+
+import { showError, text, textOr } from "../common.js";
+import {
+  areJobsKnown,
+  isActive,
+  jobs,
+  shareOf,
+  stateText,
+  type FollowedJob,
+  type Job,
+} from "../jobs.js";
+import { measureName, shown, sideName, sideOf, withoutSide } from "../measure-names.js";
+import { go, hashOf, place } from "../places.js";
+import {
+  extremesOf,
+  FrameReader,
+  isAngle,
+  loadCurves,
+  measuresOf,
+  seriesOf,
+  type Curves,
+  type Repetition,
+  type Tracked,
+} from "./curves.js";
+import { Downloads } from "./downloads.js";
+import { extentOf, Graphs, type Compared } from "./graph.js";
+import { clock, Picture, Transport } from "./picture.js";
+import { Player } from "./player.js";
+
+/** The open result, by its id. */
+export function Result({ id }: { id: string }) {
+  const followed = jobs.value.find(({ job }) => job.value.id === id);
+  const curves = useSignal<Curves | null>(null);
+  const state = followed?.job.value.state;
+  useEffect(() => {
+    curves.value = null;
+    if (followed && state === "done")
+      loadCurves(followed.job.peek()).then((loaded) => (curves.value = loaded), showError);
+  }, [id, state]);
+  const name = followed?.job.value.name ?? "";
+  return (
+    <article class="result" aria-labelledby="result-title">
+      <p>
+        <BackLink />
+      </p>
+      {!followed && areJobsKnown.value && (
+        <section class="card">
+          <h2 id="result-title">{text("result.gone")}</h2>
+          <p class="hint">{text("result.gone.hint")}</p>
+        </section>
+      )}
+      {followed && <Head followed={followed} curves={curves.value} name={name} />}
+      {curves.value && <Views key={id} curves={curves.value} />}
+    </article>
+  );
+}
+
+function BackLink() {
+  const target = { task: "measure", result: null, compared: null } as const;
+  return (
+    <a
+      class="back"
+      href={hashOf(target)}
+      onClick={(event) => {
+        event.preventDefault();
+        go(target);
+      }}
+    >
+      ← {text("result.back")}
+    </a>
+  );
+}
+
+type HeadProps = { followed: FollowedJob; curves: Curves | null; name: string };
+
+function Head({ followed, curves, name }: HeadProps) {
+  const job = followed.job.value;
+  const language = document.documentElement.lang;
+  const lines = curves?.summaries.map(({ id, texts }) => {
+    const words = texts[language] ?? texts["en"];
+    return curves.summaries.length > 1 ? `${text("one.holistic")} #${id}: ${words}` : words;
+  });
+  const isLoading = job.state === "done" && !curves;
+  return (
+    <header class="result-head" data-state={job.state}>
+      <div>
+        <h2 id="result-title">
+          {name} <span class="tag">{job.model}</span>
+        </h2>
+        {lines?.map((line) => (
+          <p class="headline" key={line}>
+            {line}
+          </p>
+        ))}
+        <p class="hint" role="status">
+          {isLoading ? text("result.loading") : stateText(job)}
+        </p>
+        {isActive(job) && <Progress job={job} />}
+        {[job.message, ...(job.problems ?? [])].filter(Boolean).map((note) => (
+          <p class="hint" key={note}>
+            {note}
+          </p>
+        ))}
+      </div>
+      <Remove followed={followed} onRemoved={() => go({ task: "measure" })} />
+    </header>
+  );
+}
+
+/** The progress of a job. */
+export function Progress({ job }: { job: Job }) {
+  const share = shareOf(job);
+  const label = text("job.progress", { name: job.name });
+  return <progress max={1} aria-label={label} {...(share === null ? {} : { value: share })} />;
+}
+
+/** The button that cancels a job, or removes it after a question. */
+export function Remove({ followed, onRemoved }: { followed: FollowedJob; onRemoved?: () => void }) {
+  const isAsked = useSignal(false);
+  const job = followed.job.value;
+  const { name } = job;
+  const button = (key: string, onClick: () => void, kind = "") => (
+    <button
+      class={`button small ${kind}`}
+      type="button"
+      aria-label={`${text(key)}: ${name}`}
+      onClick={onClick}
+    >
+      {text(key)}
+    </button>
+  );
+  if (isActive(job)) return button("job.cancel", () => void followed.cancel());
+  if (!isAsked.value) return button("job.remove", () => (isAsked.value = true), "quiet-button");
+  const remove = async () => {
+    await followed.erase();
+    onRemoved?.();
+  };
+  return (
+    <span class="row">
+      {button("job.remove.sure", () => void remove(), "danger")}
+      {button("job.keep", () => (isAsked.value = false))}
+    </span>
+  );
+}
+
+function Views({ curves }: { curves: Curves }) {
+  const player = useMemo(() => new Player(curves.times), [curves]);
+  const reader = useMemo(() => new FrameReader(curves), [curves]);
+  useEffect(() => () => player.dispose(), [player]);
+  const measures = useSignal(measuresOf(curves).slice(0, 1));
+  const compared = useSignal<Compared | null>(null);
+  const range = useSignal(extentOf(curves, null));
+  const angles = () =>
+    measures.value.filter(isAngle).flatMap((measure) => seriesOf(curves, measure));
+  useEffect(() => {
+    range.value = extentOf(curves, compared.value);
+  }, [compared.value]);
+  return (
+    <div class="result-grid">
+      <section class="card result-view" aria-label={text("result.picture")}>
+        <Picture {...{ curves, player, reader }} series={angles} />
+        <Transport curves={curves} player={player} />
+      </section>
+      <section class="card result-curves" aria-labelledby="curves-title">
+        <div class="card-head">
+          <h3 id="curves-title">{text("result.curves")}</h3>
+          <Comparison curves={curves} compared={compared} />
+        </div>
+        <Graphs {...{ curves, player, measures, range }} compared={compared.value} />
+      </section>
+      <section class="card result-moments" aria-labelledby="moments-title">
+        <h3 id="moments-title">{text("result.moments")}</h3>
+        <Moments curves={curves} player={player} />
+      </section>
+      <section class="card result-values" aria-labelledby="values-title">
+        <h3 id="values-title">{text("result.values")}</h3>
+        <ValueTable curves={curves} player={player} />
+      </section>
+      <section class="card result-files" aria-labelledby="files-title">
+        <h3 id="files-title">{text("files")}</h3>
+        <Downloads job={curves.job} />
+      </section>
+    </div>
+  );
+}
+
+/** The choice of another recording on the same chart. */
+function Comparison({ curves, compared }: { curves: Curves; compared: Signal<Compared | null> }) {
+  const others = jobs.value.filter(
+    ({ job }) => job.value.state === "done" && job.value.id !== curves.job.id,
+  );
+  const chosen = place.value.compared;
+  const other = others.find(({ job }) => job.value.id === chosen);
+  useEffect(() => {
+    if (!other) compared.value = null;
+    else if (compared.value?.curves.job.id !== chosen)
+      loadCurves(other.job.peek()).then(
+        (loaded) => (compared.value = { curves: loaded, shift: 0 }),
+        showError,
+      );
+  }, [other, chosen]);
+  if (!others.length) return null;
+  const [own, theirs] = [curves.repetitions[0], compared.value?.curves.repetitions[0]];
+  return (
+    <div class="comparison">
+      <label for="result-with">{text("result.with")}</label>
+      <select
+        id="result-with"
+        class="compact"
+        onChange={({ currentTarget }) =>
+          go({ ...place.value, compared: currentTarget.value || null })
+        }
+      >
+        <option value="" selected={!other}>
+          {text("compare.off")}
+        </option>
+        {others.map(({ job: { value } }) => (
+          <option key={value.id} value={value.id} selected={value.id === chosen}>
+            {value.name} · {value.model}
+          </option>
+        ))}
+      </select>
+      {own && theirs && compared.value && (
+        <label class="switch">
+          <input
+            id="result-align"
+            type="checkbox"
+            checked={compared.value.shift !== 0}
+            onChange={({ currentTarget }) => {
+              const shift = currentTarget.checked ? own.begin - theirs.begin : 0;
+              compared.value = { curves: compared.value!.curves, shift };
+            }}
+          />
+          <span>{text("result.align")}</span>
+        </label>
+      )}
+    </div>
+  );
+}
+
+/** The repetitions and the events, which move the position to them. */
+function Moments({ curves, player }: { curves: Curves; player: Player }) {
+  const { repetitions, uncounted, events } = curves;
+  const language = document.documentElement.lang;
+  const jump = (time: number) => {
+    player.pause();
+    player.seek(time);
+  };
+  if (!repetitions.length && !uncounted.length && !events.length) return <Extremes {...{ curves, jump }} />;
+  return (
+    <ol class="moments">
+      {repetitions.map((one, k) => (
+        <li key={`r${k}`}>
+          <button type="button" onClick={() => jump(deepestOf(one).time)}>
+            <b>
+              {text("result.repetition", {
+                number: k + 1,
+                joint: textOr(`measure.${one.joint}`, one.joint),
+              })}
+            </b>
+            <span>
+              {clock(curves, one.begin)}–{clock(curves, one.end)}
+            </span>
+            {Object.entries(one.lowest).map(([name, { value, time }]) => (
+              <span key={name}>
+                {text("result.lowest", {
+                  measure: measureName(name),
+                  value: shown(name, value),
+                  time: clock(curves, time),
+                })}
+              </span>
+            ))}
+          </button>
+        </li>
+      ))}
+      {uncounted.map(({ measure, value, time, texts }, k) => (
+        <li key={`u${k}`} class="uncounted">
+          <button type="button" onClick={() => jump(time)}>
+            <b>{text("result.uncounted")}</b>
+            <span>
+              {text("result.lowest", {
+                measure: measureName(measure),
+                value: shown(measure, value),
+                time: clock(curves, time),
+              })}
+            </span>
+            <span class="hint">{texts[language] ?? texts["en"]}</span>
+          </button>
+        </li>
+      ))}
+      {events.map(({ name, begin, end, id, handedness }, k) => (
+        <li key={`e${k}`}>
+          <button type="button" onClick={() => jump(begin)}>
+            <b>{textOr(`gesture.${name}`, name.replaceAll("_", " "))}</b>
+            <span>
+              {clock(curves, begin)}–{clock(curves, end)}
+            </span>
+            <span>{[sideName(sideOf("", handedness)), `#${id}`].filter(Boolean).join(" ")}</span>
+          </button>
+        </li>
+      ))}
+    </ol>
+  );
+}
+
+/** Return the smallest value of a repetition with its time. */
+const deepestOf = ({ lowest, begin }: Repetition) =>
+  Object.values(lowest).reduce((least, one) => (one.value < least.value ? one : least), {
+    value: Infinity,
+    time: begin,
+  });
+
+/** The smallest and largest values of the first measure, for a result without repetitions. */
+function Extremes({ curves, jump }: { curves: Curves; jump: (time: number) => void }) {
+  const [first] = measuresOf(curves);
+  const series = first === undefined ? [] : seriesOf(curves, first);
+  if (!series.length) return <p class="hint">{text("result.nothing")}</p>;
+  return (
+    <>
+      <p class="hint">{text("result.no_repetition")}</p>
+      <ol class="moments">
+        {series.flatMap(({ tracked, measure, values }) => {
+          const found = extremesOf(values);
+          if (!found) return [];
+          return (["low", "high"] as const).map((end) => {
+            const [index, time] = [found[end], curves.times[found[end]]!];
+            return (
+              <li key={`${tracked.label} ${measure} ${end}`}>
+                <button type="button" onClick={() => jump(time)}>
+                  <b>{text(`result.${end}`)}</b>
+                  <span>
+                    {tracked.label}: {measureName(measure)} {shown(measure, values[index])}
+                  </span>
+                  <span>{clock(curves, time)}</span>
+                </button>
+              </li>
+            );
+          });
+        })}
+      </ol>
+    </>
+  );
+}
+
+/** All measures at the position, and their ranges. */
+function ValueTable({ curves, player }: { curves: Curves; player: Player }) {
+  const index = player.index.value;
+  const here = useComputed(() => clock(curves, player.times[player.index.value] ?? 0));
+  return (
+    <div class="live-table" tabIndex={0} role="region" aria-labelledby="values-title">
+      {curves.instances.map((tracked) => (
+        <table key={`${tracked.label} ${tracked.handedness}`}>
+          <thead>
+            <tr>
+              <th scope="col">{tracked.label}</th>
+              <th scope="col">{here}</th>
+              <th scope="col">{text("result.low")}</th>
+              <th scope="col">{text("result.high")}</th>
+            </tr>
+          </thead>
+          <tbody>
+            {rowsOf(tracked).map(({ name, values, low, high }) => (
+              <tr key={name}>
+                <th scope="row">{measureName(name)}</th>
+                <td>{shown(name, values[index])}</td>
+                <td>{shown(name, low)}</td>
+                <td>{shown(name, high)}</td>
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      ))}
+    </div>
+  );
+}
+
+type Row = { name: string; values: (number | null)[]; low: number; high: number };
+const rows: WeakMap<Tracked, Row[]> = new WeakMap();
+
+/** Return the measures of an instance with their ranges, angles first. */
+function rowsOf(tracked: Tracked): Row[] {
+  const known = rows.get(tracked);
+  if (known) return known;
+  const made = Object.entries(tracked.measures)
+    .flatMap(([name, values]) => {
+      const found = extremesOf(values);
+      return found ? [{ name, values, low: values[found.low]!, high: values[found.high]! }] : [];
+    })
+    .sort((a, b) => rank(a.name) - rank(b.name));
+  rows.set(tracked, made);
+  return made;
+}
+
+const rank = (name: string) => (withoutSide(name).endsWith("_angle_rad") ? 0 : 1);

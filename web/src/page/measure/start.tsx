@@ -1,0 +1,236 @@
+/** The choice of files to measure, and the list of results. */
+
+import { useSignal } from "@preact/signals";
+
+import { PageError, showError, text, textOr } from "../common.js";
+import { Icon } from "../icon.js";
+import { isActive, jobs, startJobs, stateText, type FollowedJob } from "../jobs.js";
+import { kinds } from "../kinds.js";
+import { go, hashOf } from "../places.js";
+import { isImage, isVideo } from "../sources.js";
+import type { Style } from "../style.js";
+import { filesOf } from "../dropped.js";
+import { Progress, Remove } from "./result.js";
+
+const SAMPLE = "squats.mp4";
+const FIRST = "body"; // most results are angles of joints
+
+/** How jobs detect, from the settings of the page. */
+export type Setup = {
+  detectorsOf: (
+    kinds: readonly string[],
+    still: boolean,
+  ) => { kind: string; [option: string]: unknown }[];
+  style: () => Style;
+};
+
+/** @param props `given`: files that another page gave */
+export function Start({ setup, given }: { setup: Setup; given: File[] }) {
+  const files = useSignal<File[]>(given);
+  const chosen = useSignal<readonly string[]>([
+    FIRST in kinds ? FIRST : (Object.keys(kinds)[0] ?? ""),
+  ]);
+  const isOver = useSignal(false);
+  const isBusy = useSignal(false);
+
+  function take(some: File[]) {
+    const usable = some.filter((file) => isImage(file) || isVideo(file));
+    if (some.length && !usable.length)
+      showError(new PageError("no_media", { name: some[0]!.name }));
+    else {
+      showError(null);
+      files.value = usable;
+    }
+  }
+
+  async function sample() {
+    const answer = await fetch(SAMPLE);
+    take([new File([await answer.blob()], SAMPLE, { type: "video/mp4" })]);
+  }
+
+  async function start() {
+    isBusy.value = true;
+    try {
+      const still = files.value.every(isImage);
+      const [job, ...others] = await startJobs(
+        files.value,
+        setup.detectorsOf(chosen.value, still),
+        setup.style(),
+      );
+      take([]);
+      const id = job?.job.peek().id;
+      if (id && !others.length) go({ task: "measure", result: id });
+    } catch (error) {
+      showError(error);
+    } finally {
+      isBusy.value = false;
+    }
+  }
+
+  const [first] = files.value;
+  return (
+    <>
+      <section
+        class={`card measure-start${isOver.value ? " over" : ""}`}
+        aria-labelledby="measure-title"
+        onDragOver={(event) => {
+          event.preventDefault();
+          isOver.value = true;
+        }}
+        onDragLeave={() => (isOver.value = false)}
+        onDrop={(event) => {
+          event.preventDefault();
+          event.stopPropagation();
+          isOver.value = false;
+          if (event.dataTransfer) filesOf(event.dataTransfer).then(take, showError);
+        }}
+      >
+        <h2 id="measure-title">{text("measure.title")}</h2>
+        <p>{text("measure.lead")}</p>
+        <div class="row">
+          <Choice id="measure-file" icon="file" label={text("measure.file")} take={take} />
+          <Choice
+            id="measure-folder"
+            icon="folder"
+            label={text("measure.folder")}
+            take={take}
+            isFolder
+          />
+          <button
+            id="measure-sample"
+            class="button"
+            type="button"
+            onClick={() => void sample().catch(showError)}
+          >
+            <Icon name="sample" />
+            {text("measure.sample")}
+          </button>
+          <span class="hint drop-hint">{text("measure.drop")}</span>
+        </div>
+        {first && (
+          <form
+            class="measure-form"
+            onSubmit={(event) => {
+              event.preventDefault();
+              void start();
+            }}
+          >
+            <p id="measure-name">
+              <b>
+                {files.value.length > 1
+                  ? text("source.several", {
+                      name: first.webkitRelativePath.split("/")[0] || first.name,
+                      count: files.value.length,
+                    })
+                  : first.name}
+              </b>
+            </p>
+            <fieldset class="chips">
+              <legend>{text("measure.what")}</legend>
+              {Object.keys(kinds).map((kind) => (
+                <label key={kind} class="chip">
+                  <input
+                    id={`measure-${kind}`}
+                    type="checkbox"
+                    checked={chosen.value.includes(kind)}
+                    onChange={({ currentTarget }) => {
+                      const others = chosen.value.filter((one) => one !== kind);
+                      chosen.value = currentTarget.checked ? [...others, kind] : others;
+                    }}
+                  />
+                  <Icon name={kind} />
+                  <span>{textOr(`kind.${kind}`, kind)}</span>
+                </label>
+              ))}
+            </fieldset>
+            <button
+              id="job-start"
+              class="button primary"
+              disabled={isBusy.value || !chosen.value.length}
+            >
+              <Icon name="play" />
+              {text("measure.start")}
+            </button>
+          </form>
+        )}
+      </section>
+      <section class="card" aria-labelledby="results-title">
+        <h2 id="results-title">{text("measure.results")}</h2>
+        {jobs.value.length ? (
+          <ul id="jobs" class="jobs">
+            {jobs.value.map((followed) => (
+              <Item key={followed.key} followed={followed} />
+            ))}
+          </ul>
+        ) : (
+          <p class="hint">{text("measure.none")}</p>
+        )}
+      </section>
+    </>
+  );
+}
+
+type ChoiceProps = {
+  id: string;
+  icon: string;
+  label: string;
+  take: (files: File[]) => void;
+  isFolder?: boolean;
+};
+
+function Choice({ id, icon, label, take, isFolder = false }: ChoiceProps) {
+  const kind = isFolder ? { webkitdirectory: true } : { accept: "image/*,video/*" };
+  return (
+    <label class={`button${isFolder ? "" : " primary"}`}>
+      <input
+        id={id}
+        class="visually-hidden"
+        type="file"
+        multiple
+        {...kind}
+        onChange={({ currentTarget }) => {
+          take([...(currentTarget.files ?? [])]);
+          currentTarget.value = ""; // so that the same file can be selected again
+        }}
+      />
+      <Icon name={icon} />
+      {label}
+    </label>
+  );
+}
+
+/** A job in the list. */
+function Item({ followed }: { followed: FollowedJob }) {
+  const job = followed.job.value;
+  const target = { task: "measure", result: job.id ?? null, compared: null } as const;
+  return (
+    <li class="job" data-state={job.state}>
+      <p class="job-title">
+        {job.id && !["failed", "cancelled"].includes(job.state) ? (
+          <a
+            href={hashOf(target)}
+            onClick={(event) => {
+              event.preventDefault();
+              go(target);
+            }}
+          >
+            {job.name}
+          </a>
+        ) : (
+          <strong>{job.name}</strong>
+        )}
+        <span class="tag">{job.model}</span>
+      </p>
+      <p class="job-state">{stateText(job)}</p>
+      {isActive(job) && <Progress job={job} />}
+      {[job.message, ...(job.problems ?? [])].filter(Boolean).map((note) => (
+        <p class="hint" key={note}>
+          {note}
+        </p>
+      ))}
+      <div class="job-end">
+        <Remove followed={followed} />
+      </div>
+    </li>
+  );
+}
