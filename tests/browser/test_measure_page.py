@@ -27,7 +27,9 @@ class Way:
     def wait(self, condition, seconds=90):
         shown = "document.body?.innerText.slice(0, 900)"
         return wait_until(
-            lambda: self.ask(f"Boolean({condition})"), seconds, lambda: f"{condition} in vain; the page: {self.ask(shown)}"
+            lambda: self.ask(f"Boolean({condition})"),
+            seconds,
+            lambda: f"{condition} in vain; the page: {self.ask(shown)}",
         )
 
     def click(self, selector):

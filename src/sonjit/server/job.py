@@ -91,7 +91,9 @@ class UploadJob:
         if is_video and task_of(self.detectors).has_gestures:
             names += [f"{table}{ending}" for table in ("motions", "events") for ending in ROW_ENDINGS]
         if self._reported_model:
-            names += [*_REPORTS, *(f"result{ending}" for ending in CHARACTER_ENDINGS), *_MOTION_FILES]
+            names += [*_REPORTS, *_MOTION_FILES]
+            if self.detectors[0][0] in ("body", "holistic"):  # characters are made of the first kind
+                names += [f"result{ending}" for ending in CHARACTER_ENDINGS]
         if is_video and is_installed("rerun"):
             names.append("result.rrd")
         if self.drawing is not None and self.drawing.exists():  # otherwise `problems` contains the encoder's message

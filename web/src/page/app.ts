@@ -19,6 +19,8 @@ import {
 } from "./common.js";
 import { Capture, Detectors, type ShownImage } from "./detectors.js";
 import { hasNoServer } from "./endpoints.js";
+import { createMapEditor } from "./gestures/map.js";
+import { createTrainer } from "./gestures/teach.js";
 import { loadJobs } from "./jobs.js";
 import { annotates, classes, kinds, loadKinds, results } from "./kinds.js";
 import { mountMeasure } from "./measure/page.js";
@@ -35,6 +37,7 @@ import {
 import { plotView } from "./plot.js";
 import { go, task, TASKS } from "./places.js";
 import { wireClasses, wireSaliencyLegend } from "./saliency.js";
+import { mountOptions } from "./options-panel.js";
 import {
   configuredDetectors,
   isMirrored,
@@ -42,21 +45,32 @@ import {
   rememberedSettings,
   settingsFrom,
   settingsOf,
-  wireSettings,
+  type Configured,
 } from "./settings.js";
+import type { Phase, State } from "./state.js";
 import { sourceChooser, wireTransport } from "./source-chooser.js";
 import { listRecording, nameNow, recorderOf, Table } from "./tables.js";
 import { mountTasks } from "./tasks.js";
-import { createMapEditor, createTrainer } from "./trainer.js";
+import { askForToken, wantsToken } from "./token.js";
 import { view3D } from "./view3d.js";
 
 const RUNNING = ["connecting", "loading", "running", "error"];
 const CONFIGURE_AFTER_MS = 120; // delay, so that dragging a slider sends one message
 const NOTICE_MS = 4000;
 
-await Promise.all([startLanguage(new URL("i18n/", import.meta.url)), loadKinds().catch(showError)]);
+const [refusal] = await Promise.all([
+  loadKinds().then(
+    () => null,
+    (error: unknown) => error,
+  ),
+  startLanguage(new URL("i18n/", import.meta.url)),
+]);
+if (wantsToken(refusal)) {
+  await askForToken();
+  await loadKinds().catch(showError);
+} else if (refusal !== null) showError(refusal);
 find("annotate").hidden = !annotates;
-const store = new Store({
+const store = new Store<State>({
   ...rememberedSettings(),
   phase: "idle",
   detail: {},
@@ -71,19 +85,21 @@ const overlay = overlayView(find("image"), find("overlay"), find("stage"));
 const plot = plotView();
 const avatar = avatarView(store);
 const trainer = createTrainer(
+  find("panel-trainer"),
   ({ file, names }, isTried) => {
     detectors.ask({ gestures_file: isTried ? file : null });
     mapEditor.setCustom(names);
   },
   () => store.state.phase === "running" && !store.state.paused && !chooser.isStill(),
 );
-const mapEditor = createMapEditor((map) => {
+const mapEditor = createMapEditor(find("panel-map"), (map) => {
   if (map !== null) trainer.tryFor(map);
   detectors.ask({ control: map });
 });
+const space = view3D(find("view3d"));
 const views = [
   overlay,
-  view3D(find("view3d")),
+  space,
   avatar,
   liveTable(find("live-table")),
   plot,
@@ -122,7 +138,7 @@ const detectors = new Detectors(
   capture,
   {
     phase: (phase, detail = {}) => {
-      if ("retryIn" in detail) showError(new PageError("server_gone", detail));
+      if (detail.retryIn !== undefined) showError(new PageError("server_gone", detail));
       else if (phase === "running" && store.state.phase !== "running") showError(null);
       if (phase !== "running") meter.clear();
       store.set({ phase, detail });
@@ -167,17 +183,14 @@ const configuration = () => configuredDetectors(store.state, chooser.isStill());
 function rivals() {
   const [kind, model] = store.state.compare.split(":");
   const own = configuration();
-  return model && own.some((detector) => detector.kind === kind)
+  const isOther = (detector: Configured) => detector.kind === kind && detector.model !== model;
+  return model && own.some(isOther)
     ? own.map((detector) => (detector.kind === kind ? { ...detector, model } : detector))
     : null;
 }
 
 /** Show the models of one half of the stage and their time. */
-function showPane(
-  id: string,
-  wanted: { kind: string; [option: string]: unknown }[] | null,
-  frame: Record<string, any>,
-) {
+function showPane(id: string, wanted: Configured[] | null, frame: Record<string, any>) {
   const names = (wanted ?? []).map(
     ({ kind, model }) =>
       `${textOr(`kind.${kind}`, kind)}: ${textOr(`model.${model}`, String(model))}`,
@@ -208,7 +221,7 @@ async function start() {
 }
 
 /** End the run. */
-async function end(phase: string) {
+async function end(phase: Phase) {
   attempt += 1;
   store.set({ started: false });
   usePlayer(null);
@@ -220,7 +233,7 @@ async function end(phase: string) {
   await stopRecording();
 }
 
-async function stop(phase: string = "stopped") {
+async function stop(phase: Phase = "stopped") {
   await end(phase);
   await chooser.preview();
 }
@@ -288,7 +301,7 @@ function showPhase() {
   const key =
     phase === "loading" && detail.of
       ? "status.loading.of"
-      : "retryIn" in detail
+      : detail.retryIn !== undefined
         ? "status.waiting"
         : phase === "running"
           ? runningKey(started && chooser.isStill())
@@ -307,8 +320,9 @@ function showPhase() {
       total: shown + (latest?.hidden ?? 0),
     }),
   );
-  status.style.setProperty("--share", String(detail.of ? detail.done / detail.of : 0));
+  status.style.setProperty("--share", String(detail.of ? (detail.done ?? 0) / detail.of : 0));
   const isOn = started && RUNNING.includes(phase);
+  find("stats").hidden = !isOn || chooser.isStill();
   find("start").disabled = find("start").hidden = isOn;
   find("stop").disabled = find("stop").hidden = !isOn;
   find("snapshot").disabled = phase !== "running";
@@ -327,7 +341,7 @@ Object.defineProperty(globalThis, "sonjitPage", {
 });
 
 find("manifest").href = "manifest.webmanifest"; // the browser has its cookie now
-wireSettings(store);
+mountOptions(store, find("detectors"), find("options"));
 for (const id of ["data-tabs", "space-tabs", "gesture-tabs"]) wireTabs(find(id));
 wirePhone();
 wireSaliencyLegend(store);
@@ -339,9 +353,9 @@ store.watch(["style"], ({ style }) => {
   if (anonymise !== asked) detectors.ask({ anonymise });
   asked = anonymise;
 });
-store.watch(["mirrors", "source"], (state) =>
-  overlays.forEach((view) => view.mirror(isMirrored(state))),
-);
+store.watch(["mirrors", "source"], (state) => {
+  for (const view of [...overlays, space]) view.mirror(isMirrored(state));
+});
 store.watch(
   ["source"],
   async ({ source }) =>
@@ -350,7 +364,7 @@ store.watch(
 );
 store.watch(["detectors", "source"], ({ detectors: wanted, source }) => {
   // the sample shows only hands
-  const lacksSome = Object.entries<{ on: boolean }>(wanted).some(
+  const lacksSome = Object.entries(wanted).some(
     ([kind, { on }]) => on && kinds[kind]!.list !== "hands",
   );
   find("sample-note").hidden = source?.kind !== "sample" || !lacksSome;
@@ -374,19 +388,18 @@ mountMeasure(
   find("measure"),
   {
     detectorsOf: (chosen, still) => {
-      const { detectors: known } = store.state;
-      const wanted = Object.keys(known).map((kind) => [
-        kind,
-        { ...known[kind], on: chosen.includes(kind) },
-      ]);
-      const detectorsOfJob = Object.fromEntries(wanted);
-      return configuredDetectors({ ...store.state, detectors: detectorsOfJob, here: false }, still);
+      const known = Object.entries(store.state.detectors);
+      const wanted = known.map(([kind, one]) => [kind, { ...one, on: chosen.includes(kind) }]);
+      const settings = { ...store.state, detectors: Object.fromEntries(wanted), here: false };
+      return configuredDetectors(settings, still);
     },
     style: () => store.state.style,
   },
   () => toMeasure.splice(0),
 );
 task.subscribe((name) => {
+  if (name === "gestures") find("tab-gestures").click();
+  if (name === "avatar") find("tab-avatar").click();
   if (name === "measure" && store.state.started) void stop();
 });
 onLanguage(showTable);

@@ -2,16 +2,7 @@
  * The user's avatar, a .glb or .vrm file, with the expressions and the head pose of the first face.
  */
 
-import {
-  find,
-  fit,
-  onLanguage,
-  onNextFrame,
-  PageError,
-  showError,
-  text,
-  type Store,
-} from "./common.js";
+import { find, fit, onLanguage, onNextFrame, PageError, showError, text } from "./common.js";
 import {
   driversOf,
   readModel,
@@ -23,6 +14,7 @@ import {
 } from "./gltf.js";
 import { instancesOf, kindsWhere } from "./kinds.js";
 import { isMirrored } from "./settings.js";
+import type { AppStore } from "./state.js";
 import { extent, type Vector } from "./view3d.js";
 
 /**
@@ -53,7 +45,7 @@ const ENDINGS = /\.(glb|vrm)$/i;
 export const isModel = ({ name }: File) => ENDINGS.test(name);
 
 /** Return the view of the avatar. */
-export function avatarView(store: Store) {
+export function avatarView(store: AppStore) {
   const canvas = find("avatar");
   let drawModel: ReturnType<typeof painterOf> | null = null;
   let avatar: Avatar | null = null;
@@ -87,7 +79,7 @@ export function avatarView(store: Store) {
     find("tab-avatar").click();
     store.set({
       here: here && canMove(here),
-      detectors: { ...detectors, face: { ...detectors.face, on: true } },
+      detectors: { ...detectors, face: { ...detectors["face"]!, on: true } },
       options: { ...store.state.options, blendshapes: true, transform: true },
     });
   }

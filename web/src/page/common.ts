@@ -2,7 +2,7 @@
  * Elements, state, stored values, texts and messages of errors: what all modules of the page share.
  */
 
-import { signal } from "@preact/signals-core";
+import { signal, type Signal } from "@preact/signals-core";
 
 export const find = (id: string): any => document.getElementById(id);
 
@@ -74,35 +74,41 @@ export function save(blob: Blob | null, name: string) {
   setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
 }
 
-/** Plain values by name, with listeners. */
-export class Store {
-  /** The current values. Objects are replaced, not changed. */
-  state: Record<string, any>;
-  #watchers: { names: string[]; react: (state: any) => void }[] = [];
+/** Values by name, as a signal that components read, and with listeners. */
+export class Store<S extends object> {
+  readonly now: Signal<Readonly<S>>;
+  #watchers: { names: (keyof S)[]; react: (state: Readonly<S>) => void }[] = [];
 
   /** @param values initial values of all names */
-  constructor(values: Record<string, any>) {
-    this.state = Object.freeze({ ...values });
+  constructor(values: S) {
+    this.now = signal(Object.freeze({ ...values }));
   }
 
-  set(changes: Record<string, any>) {
+  /** The current values. Objects are replaced, not changed. */
+  get state(): Readonly<S> {
+    return this.now.peek();
+  }
+
+  set(changes: Partial<S>) {
     const before = this.state;
-    this.state = Object.freeze({ ...before, ...changes });
-    const changed = new Set(Object.keys(changes).filter((name) => before[name] !== changes[name]));
+    this.now.value = Object.freeze({ ...before, ...changes });
+    const changed = (Object.keys(changes) as (keyof S)[]).filter(
+      (name) => before[name] !== changes[name],
+    );
     for (const { names, react } of [...this.#watchers]) {
-      if (names.some((name) => changed.has(name))) react(this.state);
+      if (names.some((name) => changed.includes(name))) react(this.state);
     }
   }
 
   /** Call a listener now and after every change of these values. */
-  watch(names: string[], react: (state: any) => void) {
+  watch(names: (keyof S)[], react: (state: Readonly<S>) => void) {
     this.#watchers.push({ names, react });
     react(this.state);
   }
 }
 
 /** Use the browser's storage of this page. Return null if it is blocked, full or damaged. */
-function attempt(use: () => any) {
+function attempt<T>(use: () => T): T | null {
   try {
     return use();
   } catch {
@@ -112,8 +118,8 @@ function attempt(use: () => any) {
 
 /** Values that the browser stores for this page; null for those that it does not. */
 export const memory = {
-  read: (name: string) =>
-    attempt(() => JSON.parse(localStorage.getItem(`sonjit.${name}`) ?? "null")),
+  read: <T>(name: string) =>
+    attempt(() => JSON.parse(localStorage.getItem(`sonjit.${name}`) ?? "null") as T | null),
   write: (name: string, value: unknown) =>
     attempt(() => localStorage.setItem(`sonjit.${name}`, JSON.stringify(value))),
 };
@@ -136,7 +142,10 @@ export async function startLanguage(...folders: URL[]) {
     make("option", { value, lang: value }, name),
   );
   choice.replaceChildren(...options);
-  const wanted = [memory.read("language"), ...navigator.languages.map((tag) => tag.slice(0, 2))];
+  const wanted = [
+    memory.read<string>("language") ?? "",
+    ...navigator.languages.map((tag) => tag.slice(0, 2)),
+  ];
   choice.value = wanted.find((language) => Object.hasOwn(names, language)) ?? Object.keys(names)[0];
   choice.onchange = () => {
     memory.write("language", choice.value);

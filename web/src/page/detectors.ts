@@ -9,6 +9,7 @@ import { scaledSize } from "./frames.js";
 import { instancesOf, kindsWhere, results, type Result } from "./kinds.js";
 import { maskOverlay } from "../masks.js";
 import type { Source, Tick } from "./sources.js";
+import type { Detail, Phase } from "./state.js";
 
 const MAX_IN_FLIGHT = 2; // one image is processed while the next is in transit
 
@@ -24,6 +25,14 @@ type AnyConnection = Connection | LocalConnection;
 type Wanted = { kind: string }[];
 type Extras = Record<"control" | "gestures_file" | "anonymise", string | null>;
 type View = { draw(frame: Record<string, any>, seen: ShownImage): void; clear(): void };
+
+/** a state of a connection with what it adds */
+type StateMessage = Detail & {
+  state: "connecting" | "loading" | "ready" | "waiting" | "idle" | "closed";
+  detectors?: { flip_horizontal?: boolean }[];
+  code?: string;
+  reason?: string;
+};
 
 /** Starts and stops runs and draws their results, for any number of detectors. */
 export class Detectors {
@@ -58,7 +67,7 @@ export class Detectors {
     rivalView: View,
     capture: Capture,
     listener: {
-      phase(phase: string, detail?: object): void;
+      phase(phase: Phase, detail?: Detail): void;
       frame(frame: Record<string, any>, latencyMs: number, dropped: number): void;
       searching(image: HTMLCanvasElement | null): void;
     },
@@ -143,14 +152,7 @@ export class Detectors {
     this.#clear();
   }
 
-  #become({
-    state,
-    ...detail
-  }: {
-    state: string;
-    detectors?: { flip_horizontal?: boolean }[];
-    [name: string]: any;
-  }) {
+  #become({ state, ...detail }: StateMessage) {
     this.#ready = state === "ready" || state === "idle"; // after idle the next image reconnects
     if (state === "ready") {
       this.#flipped =
@@ -161,7 +163,7 @@ export class Detectors {
       this.#clear(); // the results may have changed
       this.#listener.phase("connecting", detail);
     } else if (state === "closed") {
-      this.#failed(new ServerError(detail.code, detail.reason));
+      this.#failed(new ServerError(detail.code ?? "closed", detail.reason ?? ""));
     } else if (state === "connecting" || state === "loading") {
       this.#listener.phase(state, detail);
     }

@@ -2,10 +2,11 @@
  * Draws saliency maps of the hand network and class activation maps of photographs as heat maps.
  */
 
-import { find, makeButton, onLanguage, showError, text, textOr, type Store } from "./common.js";
+import { find, makeButton, onLanguage, showError, text, textOr } from "./common.js";
 import { addressOf, call, ENGINE, hasNoServer } from "./endpoints.js";
 import { classes, NEUTRAL } from "./kinds.js";
 import type { Label } from "./labels.js";
+import type { AppStore } from "./state.js";
 
 const MIN_OPACITY = 30; // of 255
 const STRONG = 190;
@@ -109,7 +110,7 @@ function answerOf({ of, value, unit }: SaliencyMap) {
 }
 
 /** Show the colour scale next to the image while maps are shown. */
-export function wireSaliencyLegend(store: Store) {
+export function wireSaliencyLegend(store: AppStore) {
   const legend = find("legend");
   const bar = Object.assign(legend.querySelector("canvas"), { width: STEPS, height: 1 });
   bar.getContext("2d").putImageData(heat(), 0, 0);

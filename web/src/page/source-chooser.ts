@@ -1,17 +1,7 @@
 /** Selection of the source: tiles, files, drag and drop, cameras, and a preview. */
 
 import { isModel } from "./avatar.js";
-import {
-  find,
-  make,
-  memory,
-  onLanguage,
-  PageError,
-  setLabel,
-  showError,
-  text,
-  type Store,
-} from "./common.js";
+import { find, make, memory, onLanguage, PageError, setLabel, showError, text } from "./common.js";
 import { filesOf } from "./dropped.js";
 import { task } from "./places.js";
 import {
@@ -25,12 +15,13 @@ import {
   type Source,
 } from "./sources.js";
 import type { Overlay } from "./overlay.js";
+import type { AppStore } from "./state.js";
 
 const SAMPLE = "sample.mp4";
 
 /** @param on `changed`: another source was selected; `model`: an avatar file was selected */
 export function sourceChooser(
-  store: Store,
+  store: AppStore,
   overlay: Overlay,
   on: { changed(): void; model(file: File): Promise<void> },
 ) {

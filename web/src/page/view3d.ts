@@ -117,6 +117,8 @@ export function view3D(canvas: HTMLCanvasElement) {
   let bounds: { middle: Vector; reach: number; floor: number } | null = null;
   let isSeen = true;
   let shown = "";
+  let isMirrored = false;
+  let isFlipped = false; // whether the x of the frame count from the right
   const ask = onNextFrame(() => isSeen && render());
   canvas.addEventListener("keydown", (event) => {
     if (!(event.key in KEYS)) return;
@@ -145,8 +147,12 @@ export function view3D(canvas: HTMLCanvasElement) {
   }).observe(canvas);
 
   /** @param seen `index`: number of an image of a folder */
-  function draw(frame: Record<string, any>, { index }: { index?: number | undefined } = {}) {
+  function draw(
+    frame: Record<string, any>,
+    { index, flipped = false }: { index?: number | undefined; flipped?: boolean } = {},
+  ) {
     figures = figuresOf(frame);
+    isFlipped = flipped;
     const now = `${index ?? ""} ${figures.map(({ kind, points }) => kind + points.length).sort()}`;
     if (now !== shown) bounds = null; // another image: fit the view at once
     shown = now;
@@ -163,6 +169,12 @@ export function view3D(canvas: HTMLCanvasElement) {
     figures = [];
     bounds = null;
     render();
+  }
+
+  /** Mirror the view or not, as the picture. */
+  function mirror(on: boolean) {
+    isMirrored = on;
+    ask();
   }
 
   /** @param by null for the view at the begin */
@@ -199,6 +211,7 @@ export function view3D(canvas: HTMLCanvasElement) {
   function projection(width: number, height: number) {
     const { middle, reach } = settledBounds();
     const { yaw, pitch, zoom } = view;
+    const sign = isMirrored === isFlipped ? 1 : -1;
     const [cosYaw, sinYaw, cosPitch, sinPitch] = [
       Math.cos(yaw),
       Math.sin(yaw),
@@ -207,7 +220,7 @@ export function view3D(canvas: HTMLCanvasElement) {
     ];
     const scale = (Math.min(width, height) * 0.43 * zoom * DISTANCE) / reach;
     return (point: Vector) => {
-      const x = point[0] - middle[0];
+      const x = (point[0] - middle[0]) * sign;
       const y = point[1] - middle[1];
       const z = point[2] - middle[2];
       const x1 = x * cosYaw + z * sinYaw;
@@ -242,7 +255,7 @@ export function view3D(canvas: HTMLCanvasElement) {
     return bounds;
   }
 
-  return { draw, show, clear };
+  return { draw, show, clear, mirror };
 }
 
 /** Draw rings on the floor, which show the orientation of the space. */

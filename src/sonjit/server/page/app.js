@@ -44,7 +44,6 @@ import {
   l,
   loadKinds,
   make,
-  makeButton,
   makeRow,
   memory,
   onLanguage,
@@ -62,7 +61,6 @@ import {
   text,
   textOr,
   thisServer,
-  translate,
   x,
   y
 } from "./shared-strokes.js";
@@ -150,12 +148,12 @@ function buffersOf(json, binary) {
     const width = WIDTHS[type];
     const values = new Float32Array(count * width);
     if (bufferView !== void 0)
-      fill2(values, { bufferView, byteOffset, componentType, normalized, width });
+      fill(values, { bufferView, byteOffset, componentType, normalized, width });
     if (sparse) {
       const at = new Float32Array(sparse.count);
-      fill2(at, { ...sparse.indices, width: 1 });
+      fill(at, { ...sparse.indices, width: 1 });
       const some = new Float32Array(sparse.count * width);
-      fill2(some, { ...sparse.values, componentType, normalized, width });
+      fill(some, { ...sparse.values, componentType, normalized, width });
       at.forEach(
         (place2, k4) => values.set(some.subarray(k4 * width, (k4 + 1) * width), place2 * width)
       );
@@ -163,7 +161,7 @@ function buffersOf(json, binary) {
     known.set(index, values);
     return values;
   }
-  function fill2(values, {
+  function fill(values, {
     bufferView,
     byteOffset = 0,
     componentType,
@@ -476,62 +474,26 @@ function targetWeights(model, drivers, blendshapes) {
   return weights;
 }
 
-// src/page/form.ts
-var STEP = 0.05;
-function copyOf(id) {
-  const row = find(id).content.cloneNode(true).firstElementChild;
-  return [row, (selector) => row.querySelector(selector)];
-}
-function controlOf(id, schema) {
-  const { default: usual, minimum, maximum } = schema;
-  const form = formOf(schema);
-  const [row, part] = copyOf(`option-${form}`);
-  const [field, hint, output] = [part("input, select"), part(".hint"), part("output")];
-  field.id = part(".field label, label.switch").htmlFor = id;
-  hint.id = `${id}-hint`;
-  field.setAttribute("aria-describedby", hint.id);
-  if (output) output.htmlFor = id;
-  if (form === "slider") Object.assign(field, { min: minimum ?? 0, max: maximum, step: STEP });
-  if (form === "number")
-    Object.assign(field, {
-      min: minimum ?? "",
-      max: maximum ?? "",
-      step: schema.type === "integer" ? 1 : "any",
-      placeholder: usual ?? ""
-    });
-  function read() {
-    if (form === "switch") return field.checked;
-    return form === "choice" || field.value === "" ? field.value : Number(field.value);
-  }
-  function show(value) {
-    if (form === "switch") field.checked = value ?? false;
-    else field.value = value ?? (form === "slider" ? ((minimum ?? 0) + Number(maximum)) / 2 : "");
-    if (output)
-      output.textContent = value === void 0 ? text("option.default") : Number(value).toFixed(2);
-  }
-  function describe(words, explanation, choices) {
-    part(".words").textContent = words;
-    hint.textContent = explanation;
-    hint.hidden = !explanation;
-    if (form === "choice") field.replaceChildren(...choices);
-  }
-  return { row, field, read, show, describe };
-}
-function formOf({ type, enum: choices, maximum }) {
-  if (type === "boolean") return "switch";
-  if (choices) return "choice";
-  return type === "number" && maximum !== void 0 ? "slider" : "number";
-}
-
 // src/page/settings.ts
 var OF_A_ROW = ["model", "max_instances", "measures"];
 var FIRST = "hands";
 var LONGEST = [0, 1280, 640, 320];
-var STORED = ["detectors", "options", "mirrors", "style", "compare", "longest", "here"];
+var STORED = [
+  "detectors",
+  "options",
+  "mirrors",
+  "style",
+  "compare",
+  "longest",
+  "here"
+];
 var MIRRORS = { camera: true, files: false };
 var hasEffect = (name, here, still) => name !== "search" || still || !here;
 function formOptions(here = hasNoServer, still = true) {
-  const all = Object.assign({}, ...Object.values(kindsWhere(here)).map(({ options }) => options));
+  const all = Object.assign(
+    {},
+    ...Object.values(kindsWhere(here)).map(({ options }) => options)
+  );
   const shown2 = Object.entries(all).filter(
     ([name]) => !OF_A_ROW.includes(name) && hasEffect(name, here, still)
   );
@@ -548,13 +510,11 @@ function settingsFrom({
   longest = 0,
   here = false
 } = {}) {
-  const known = Object.entries(kinds).map(([kind, { models, max_instances }]) => {
-    const {
-      on = false,
-      model,
-      max
-    } = detectors2?.[kind] ?? { on: detectors2 === null && kind === FIRST };
-    return [kind, { on, model: modelOf({ models }, model), max: within(kind, max, max_instances) }];
+  const known = Object.entries(kinds).map(([kind, { models }]) => {
+    const usual = { on: detectors2 === null && kind === FIRST, model: null, max: null };
+    const { on = false, model, max } = detectors2?.[kind] ?? usual;
+    const setting = { on: on === true, model: modelOf({ models }, model), max: within(kind, max) };
+    return [kind, setting];
   });
   const schemas = formOptions();
   const valid = Object.entries(options).filter(
@@ -566,7 +526,7 @@ function settingsFrom({
     mirrors: { ...MIRRORS, ...mirrors },
     style: checkedStyle(style),
     compare: String(compare),
-    longest: LONGEST.includes(longest) ? longest : 0,
+    longest: LONGEST.find((side) => side === longest) ?? 0,
     here: hasNoServer || here === true && hasEngine()
   };
 }
@@ -584,178 +544,40 @@ function configuredDetectors({ detectors: detectors2, options, here }, still) {
     return {
       kind,
       model: modelOf(there[kind], model),
-      max_instances: max,
+      ...max === null ? {} : { max_instances: max },
       ...Object.fromEntries(known)
     };
   });
 }
-function wireSettings(store2) {
-  for (const kind of Object.keys(kinds)) addDetector(store2, kind);
-  for (const [name, schema] of Object.entries(formOptions())) addOption(store2, name, schema);
-  const [mirror, here] = ["mirror", "here"].map(find);
-  mirror.onchange = () => store2.set({
-    mirrors: { ...store2.state.mirrors, [ofCamera(store2.state.source)]: mirror.checked }
-  });
-  store2.watch(["mirrors", "source"], (state) => mirror.checked = isMirrored(state));
-  here.parentElement.hidden = hasNoServer || !hasEngine();
-  here.onchange = () => store2.set({ here: here.value === "page" });
-  store2.watch(["here"], (state) => here.value = state.here ? "page" : "server");
-  wireSelect(store2, "compare", ["detectors", "here"], String, () => [
-    new Option(text("compare.off"), ""),
-    ...rivalOptions(store2.state)
-  ]);
-  wireSelect(
-    store2,
-    "longest",
-    [],
-    Number,
-    () => LONGEST.map(
-      (side) => new Option(side ? text("size.longest", { side }) : text("size.own"), String(side))
-    )
-  );
-  wireStyle(store2);
-  store2.watch(
-    STORED,
-    (state) => memory.write("settings", Object.fromEntries(STORED.map((name) => [name, state[name]])))
-  );
-}
-function wireSelect(store2, name, sources, read, options) {
-  const select = find(name);
-  select.onchange = () => store2.set({ [name]: read(select.value) });
-  const offer = () => {
-    select.replaceChildren(...options());
-    select.value = String(store2.state[name]);
-    if (select.selectedIndex < 0) store2.set({ [name]: read("") });
-  };
-  onLanguage(offer);
-  store2.watch([name, ...sources], offer);
-}
-function rivalOptions({ detectors: detectors2, here }) {
-  const there = kindsWhere(here);
-  const on = Object.entries(detectors2).filter(
-    ([kind, detector]) => detector.on && kind in there
-  );
-  return on.flatMap(([kind, { model }]) => {
-    const { models, missing } = there[kind];
-    const others = models.filter((name) => name !== model && !(name in missing));
-    return others.map(
-      (name) => new Option(
-        `${textOr(`kind.${kind}`, kind)}: ${textOr(`model.${name}`, name)}`,
-        `${kind}:${name}`
-      )
-    );
-  });
-}
-function addDetector(store2, kind) {
-  const { minimum: min, maximum: max } = kinds[kind].options.max_instances;
-  const [row, part] = copyOf("detector-row");
-  const [on, model, most] = [part("[type=checkbox]"), part("select"), part("[type=number]")];
-  on.id = `detector-${kind}`;
-  model.id = part(".model-label").htmlFor = `model-${kind}`;
-  Object.assign(most, { id: `max-${kind}`, min, max });
-  part(".max-label").htmlFor = most.id;
-  part("use").setAttribute("href", `icons.svg#${kind}`);
-  const change = (changes) => {
-    const { detectors: detectors2 } = store2.state;
-    store2.set({ detectors: { ...detectors2, [kind]: { ...detectors2[kind], ...changes } } });
-  };
-  on.onchange = () => change({ on: on.checked });
-  model.onchange = () => change({ model: model.value });
-  most.onchange = () => change({ max: within(kind, Number(most.value), store2.state.detectors[kind].max) });
-  find("detectors").append(row);
-  const show = () => {
-    const there = kindsWhere(store2.state.here)[kind];
-    const chosen = store2.state.detectors[kind];
-    row.hidden = !there;
-    on.checked = chosen.on;
-    model.value = there && modelOf(there, chosen.model);
-    most.value = chosen.max;
-    row.classList.toggle("on", chosen.on);
-  };
-  const offer = () => {
-    translate(row);
-    part(".name").textContent = textOr(`kind.${kind}`, kind);
-    const { models = [], missing = {} } = kindsWhere(store2.state.here)[kind] ?? {};
-    model.replaceChildren(
-      ...models.map((name) => {
-        const note = name in missing ? ` – ${text("model.missing")}` : "";
-        return make(
-          "option",
-          { value: name, disabled: name in missing },
-          textOr(`model.${name}`, name) + note
-        );
-      })
-    );
-    show();
-  };
-  onLanguage(offer);
-  store2.watch(["here"], offer);
-  store2.watch(["detectors"], show);
-}
-function addOption(store2, name, schema) {
-  const usual = schema.default;
-  const control = controlOf(`option-${name}`, schema);
-  control.field.oninput = () => {
-    const { [name]: _3, ...options } = store2.state.options;
-    const value = control.read();
-    const isChosen = value !== (usual ?? false) && accepts(schema, value);
-    store2.set({ options: isChosen ? { ...options, [name]: value } : options });
-  };
-  find("options").append(control.row);
-  const schemaNow = () => formOptions(store2.state.here, store2.state.source?.still ?? false)[name];
-  const show = () => {
-    const [now, chosen] = [schemaNow(), store2.state.options[name]];
-    control.show(accepts(now, chosen) ? chosen : usual);
-    control.row.hidden = !now;
-  };
-  const offer = () => {
-    const words = textOr(`option.${name}`, name.replaceAll("_", " "));
-    const hint = textOr(`option.${name}.hint`, schema.description);
-    control.describe(words, hint, choicesOf(name, schemaNow() ?? schema));
-    show();
-  };
-  onLanguage(offer);
-  store2.watch(["here", "source"], offer);
-  store2.watch(["options"], show);
-}
-function choicesOf(name, { enum: values = [], default: usual }) {
-  const best = usual === void 0 ? [new Option(textOr(`${name}.auto`, text("option.default")), "")] : [];
-  if (name !== "explain")
-    return [
-      ...best,
-      ...values.map((value) => new Option(textOr(`${name}.${value}`, value), value))
-    ];
-  const grouped = Object.values(TARGETS).flat();
-  const others = values.filter((value) => value !== "none" && !grouped.includes(value));
-  const groups = Object.entries({ ...TARGETS, others }).map(
-    ([group, targets]) => make(
-      "optgroup",
-      { label: text(`target.group.${group}`) },
-      ...targets.filter((target) => values.includes(target)).map((target) => new Option(targetName(target), target))
-    )
-  );
-  return [new Option(targetName("none"), "none"), ...groups];
-}
 var modelOf = ({ models }, wanted) => models.find((name) => name === wanted) ?? models[0];
-function within(kind, value, otherwise) {
+function within(kind, value) {
   const { minimum = 1, maximum = Infinity } = kinds[kind].options.max_instances;
-  return Number.isInteger(value) ? Math.min(maximum, Math.max(minimum, Number(value))) : otherwise;
+  if (!Number.isInteger(value) || Number(value) < 1) return null;
+  return Math.min(maximum, Math.max(minimum, Number(value)));
 }
-function linkOf({ detectors: detectors2, options, style, mirrors, source, compare, longest, here }, usual) {
+function linkOf({
+  detectors: detectors2,
+  options,
+  style,
+  mirrors,
+  source,
+  compare,
+  longest,
+  here
+}, usual) {
   const address = new URL(location.href);
-  const on = Object.entries(detectors2).filter(
-    ([, detector]) => detector.on
-  );
-  const parameters = new URLSearchParams({
-    detectors: on.map(([kind, { model, max }]) => `${kind}:${model}:${max}`).join(",")
-  });
+  const on = Object.entries(detectors2).filter(([, detector]) => detector.on);
+  const detectorOf = ([kind, { model, max }]) => [kind, model, ...max === null ? [] : [max]].join(":");
+  const parameters = new URLSearchParams({ detectors: on.map(detectorOf).join(",") });
   for (const [name, value] of Object.entries(options)) parameters.set(name, String(value));
-  for (const [part, now, before] of [
+  const differences = [
     ["style", style, usual.style],
     ["mirror", mirrors, usual.mirrors]
-  ]) {
+  ];
+  for (const [part, now, before] of differences) {
+    const known = new Map(Object.entries(before));
     for (const [name, value] of Object.entries(now))
-      if (value !== before[name]) parameters.set(`${part}.${name}`, String(value));
+      if (value !== known.get(name)) parameters.set(`${part}.${name}`, String(value));
   }
   if (compare) parameters.set("compare", compare);
   if (longest) parameters.set("longest", String(longest));
@@ -766,53 +588,33 @@ function linkOf({ detectors: detectors2, options, style, mirrors, source, compar
 }
 function settingsOf(hash) {
   const parameters = [...new URLSearchParams(hash.replace(/^#/, ""))];
-  if (!parameters.length) return {};
-  const [options, style, mirrors, others] = [{}, {}, {}, {}];
+  if (!parameters.length || parameters.some(([name]) => name === "page")) return {};
+  const groups = { style: {}, mirror: {} };
+  const [options, others] = [{}, {}];
+  let detectors2;
   for (const [name, value] of parameters) {
-    const [part, member] = name.split(".");
-    const group = { style, mirror: mirrors }[part];
+    const [part = "", member] = name.split(".");
     if (name === "detectors") {
       const parts = value.split(",").filter(Boolean).map((detector) => detector.split(":"));
-      others.detectors = Object.fromEntries(
+      detectors2 = Object.fromEntries(
         parts.map(([kind, model, max]) => [kind, { on: true, model, max: Number(max) }])
       );
-    } else if (group && member) group[member] = valueOf(value);
+    } else if (groups[part] && member) groups[part][member] = valueOf(value);
     else
       (["source", "compare", "longest", "here"].includes(name) ? others : options)[name] = valueOf(value);
   }
-  return { options, style, mirrors, ...others };
+  return {
+    options,
+    style: groups["style"],
+    mirrors: groups["mirror"],
+    ...detectors2 ? { detectors: detectors2 } : {},
+    ...others
+  };
 }
 function valueOf(value) {
   if (value === "true" || value === "false") return value === "true";
   return value !== "" && Number.isFinite(Number(value)) ? Number(value) : value;
 }
-function wireStyle(store2) {
-  const { colour: _3, ...others } = STYLE_SCHEMAS;
-  for (const [name, schema] of Object.entries(others)) addStyle(store2, name, schema);
-  const [palette, colour] = [find("style-palette"), find("style-colour")];
-  const changeColour = () => changeStyle(store2, { colour: palette.value === "single" ? colour.value : palette.value });
-  palette.onchange = colour.oninput = changeColour;
-  store2.watch(["style"], ({ style }) => {
-    const isSingle = !["", BY_INSTANCE].includes(style.colour);
-    palette.value = isSingle ? "single" : style.colour;
-    colour.hidden = !isSingle;
-    if (isSingle) colour.value = style.colour;
-  });
-}
-function addStyle(store2, name, schema) {
-  const control = controlOf(`style-${name}`, schema);
-  control.field.oninput = () => changeStyle(store2, { [name]: control.read() });
-  find("style-settings").append(control.row);
-  const show = () => control.show(store2.state.style[name]);
-  onLanguage(() => {
-    const words = textOr(`style.${name}`, schema.description);
-    const choice = (value) => new Option(textOr(`style.${name}.${value}`, value), value);
-    control.describe(words, textOr(`style.${name}.hint`, ""), (schema.enum ?? []).map(choice));
-    show();
-  });
-  store2.watch(["style"], show);
-}
-var changeStyle = (store2, changes) => store2.set({ style: { ...store2.state.style, ...changes } });
 
 // src/page/avatar.ts
 var FOV_Y = 63 * Math.PI / 180;
@@ -837,7 +639,7 @@ function avatarView(store2) {
     input.value = "";
   };
   store2.watch(["mirrors", "source"], ask);
-  onLanguage(showStatus2);
+  onLanguage(showStatus);
   new ResizeObserver(ask).observe(canvas);
   canvas.addEventListener("webglcontextlost", (event) => {
     event.preventDefault();
@@ -851,11 +653,11 @@ function avatarView(store2) {
     if (!canvas.getContext("webgl2")) throw new PageError("no_webgl");
     avatar2 = avatarOf(await readModel(file), file.name);
     upload();
-    showStatus2();
+    showStatus();
     find("tab-avatar").click();
     store2.set({
       here: here && canMove(here),
-      detectors: { ...detectors2, face: { ...detectors2.face, on: true } },
+      detectors: { ...detectors2, face: { ...detectors2["face"], on: true } },
       options: { ...store2.state.options, blendshapes: true, transform: true }
     });
   }
@@ -882,7 +684,7 @@ function avatarView(store2) {
     drawModel = painterOf(gl, avatar2.model);
     ask();
   }
-  function showStatus2() {
+  function showStatus() {
     if (!avatar2) return;
     const { name, drivers, head } = avatar2;
     const count = new Set(drivers.flatMap(({ terms }) => terms.map(([blendshape]) => blendshape))).size;
@@ -1638,10 +1440,7 @@ var Detectors = class {
     source?.close();
     this.#clear();
   }
-  #become({
-    state,
-    ...detail
-  }) {
+  #become({ state, ...detail }) {
     this.#ready = state === "ready" || state === "idle";
     if (state === "ready") {
       this.#flipped = detail.detectors?.some(({ flip_horizontal }) => flip_horizontal) ?? this.#flipped;
@@ -1651,7 +1450,7 @@ var Detectors = class {
       this.#clear();
       this.#listener.phase("connecting", detail);
     } else if (state === "closed") {
-      this.#failed(new ServerError(detail.code, detail.reason));
+      this.#failed(new ServerError(detail.code ?? "closed", detail.reason ?? ""));
     } else if (state === "connecting" || state === "loading") {
       this.#listener.phase(state, detail);
     }
@@ -2639,6 +2438,553 @@ function useSignalEffect(i3, n2) {
   }, []);
 }
 
+// src/page/measure-names.ts
+var UNITS = [
+  { ending: "_rad", unit: "°", scale: 180 / Math.PI, digits: 0 },
+  { ending: "_m", unit: " cm", scale: 100, digits: 1 }
+];
+var unitOf = (name) => UNITS.find(({ ending }) => name.endsWith(ending)) ?? {
+  ending: "",
+  unit: "",
+  scale: 1,
+  digits: 2
+};
+function shown(name, value) {
+  const { unit, scale, digits } = unitOf(name);
+  return typeof value === "number" && Number.isFinite(value) ? `${(value * scale).toFixed(digits)}${unit}` : "–";
+}
+function measureName(name) {
+  const bare = name.slice(0, name.length - unitOf(name).ending.length);
+  const words = bare.split(/_(?!arm)/).map((word) => textOr(`measure.${word}`, word)).join(" ").trim();
+  const ofFist = name.endsWith("_curl") ? " (0–1)" : "";
+  return words.charAt(0).toUpperCase() + words.slice(1) + ofFist;
+}
+var measureLabel = (name) => measureName(name) + (unitOf(name).unit && ` (${unitOf(name).unit.trim()})`);
+var COLOURS = {
+  left: ["#d98600", "#e2518a", "#8a6d3b"],
+  right: ["#2f9ede", "#7c5cf0", "#1d9a63"],
+  "": ["#7c5cf0", "#1d9a63", "#8a6d3b", "#e2518a", "#2f9ede", "#d98600"]
+};
+function sideOf(name, handedness) {
+  if (name.startsWith("left_") || handedness === "Left") return "left";
+  return name.startsWith("right_") || handedness === "Right" ? "right" : "";
+}
+var sideName = (side) => side ? text(`measure.${side}`) : "";
+var withoutSide = (name) => name.replace(/^(left|right)_/, "");
+function lineColours(sides) {
+  const used = { left: 0, right: 0, "": 0 };
+  return sides.map((side) => COLOURS[side][used[side]++ % COLOURS[side].length]);
+}
+
+// node_modules/preact/jsx-runtime/dist/jsxRuntime.mjs
+var f4 = /* @__PURE__ */ Symbol.for("pv");
+var o3 = 0;
+function a3(t3, e3, n2, u3, a4, i3) {
+  e3 || (e3 = {});
+  var c3, l4, p4 = e3;
+  if ("ref" in p4 && "function" != typeof t3) for (l4 in p4 = {}, e3) "ref" == l4 ? c3 = e3[l4] : p4[l4] = e3[l4];
+  var s3 = { type: t3, props: p4, key: n2, ref: c3, __k: null, __: null, __b: 0, __e: null, __c: null, constructor: f4, __v: --o3, __i: -1, __u: 0 };
+  return (a4 || i3) && (s3.__source = a4, s3.__self = i3), n.vnode && n.vnode(s3), s3;
+}
+
+// src/page/gestures/map.tsx
+var MOST_COMMANDS = 30;
+var EXAMPLE = ", as in ";
+var FIRST2 = `[[rule]]
+on = "Swipe_Left"
+key = "right"
+
+[[rule]]
+measure = "pinch_index_m"
+from = [0.02, 0.12]
+smooth_s = 0.1
+osc = "127.0.0.1:9000/volume"
+`;
+function createMapEditor(place2, dryRun) {
+  const known = y({ gestures: [], motions: [], measures: [], actions: {} });
+  const custom = y([]);
+  const map = y(FIRST2);
+  const checked = y(null);
+  const isRunning = y(false);
+  const commands = y([]);
+  const on = y("");
+  const action = y("");
+  const target = y("");
+  const chosenAction = O(() => action.value || (Object.keys(known.value.actions)[0] ?? ""));
+  async function load() {
+    known.value = await call(addressOf("/v1/control"));
+  }
+  function draw(frame) {
+    if (!isRunning.peek()) return;
+    const added = (frame["commands"] ?? []).map(
+      (one) => JSON.stringify(one)
+    );
+    if (added.length)
+      commands.value = [...added.reverse(), ...commands.peek()].slice(0, MOST_COMMANDS);
+  }
+  function add3(first) {
+    const before = map.peek().trimEnd();
+    const rule = `${on.peek() || first}
+${chosenAction.peek()} = ${JSON.stringify(target.peek())}`;
+    change2(`${before}${before ? "\n\n" : ""}[[rule]]
+${rule}
+`);
+    void check();
+  }
+  function change2(value) {
+    map.value = value;
+    stop2();
+  }
+  async function check() {
+    try {
+      const address = addressOf("/v1/control");
+      for (const name of custom.peek()) address.searchParams.append("gesture", name);
+      const { rules } = await call(address, null, {
+        method: "POST",
+        body: map.peek()
+      });
+      checked.value = { isRight: true, text: () => text("map.right", { count: rules }) };
+    } catch (error) {
+      if (!(error instanceof ServerError) || error.code !== "bad_option") showError(error);
+      const { message } = error;
+      checked.value = { isRight: false, text: () => text("map.wrong", { message }) };
+    }
+    return checked.peek()?.isRight ?? false;
+  }
+  async function download() {
+    if (await check()) save(new Blob([map.peek()], { type: "application/toml" }), "map.toml");
+  }
+  async function run(wanted) {
+    if (!wanted) return stop2();
+    isRunning.value = await check();
+    if (isRunning.peek()) dryRun(map.peek());
+  }
+  function stop2() {
+    commands.value = [];
+    if (isRunning.peek()) dryRun(null);
+    isRunning.value = false;
+  }
+  function Editor() {
+    const { gestures, motions, measures, actions } = known.value;
+    const gestureName = (name) => textOr(`gesture.${name}`, name);
+    const choice = (key, name, label) => ({
+      value: `${key} = ${JSON.stringify(name)}`,
+      label
+    });
+    const groups = [
+      { key: "map.motions", choices: motions.map((one) => choice("on", one, gestureName(one))) },
+      {
+        key: "map.gestures",
+        choices: [...custom.value, ...gestures].map((one) => choice("on", one, gestureName(one)))
+      },
+      {
+        key: "map.measures",
+        choices: measures.map((one) => choice("measure", one, measureName(one)))
+      }
+    ];
+    const hint = actions[chosenAction.value] ?? "";
+    return /* @__PURE__ */ a3($, { children: [
+      /* @__PURE__ */ a3("p", { class: "hint", children: text("map.hint") }),
+      /* @__PURE__ */ a3("div", { class: "row", children: [
+        /* @__PURE__ */ a3("label", { for: "map-on", children: text("map.on") }),
+        /* @__PURE__ */ a3(
+          "select",
+          {
+            id: "map-on",
+            class: "compact",
+            onInput: ({ currentTarget }) => on.value = currentTarget.value,
+            children: groups.map(({ key, choices }) => /* @__PURE__ */ a3("optgroup", { label: text(key), children: choices.map(({ value, label }) => /* @__PURE__ */ a3("option", { value, selected: value === on.value, children: label }, value)) }, key))
+          }
+        ),
+        /* @__PURE__ */ a3("label", { for: "map-action", children: text("map.action") }),
+        /* @__PURE__ */ a3(
+          "select",
+          {
+            id: "map-action",
+            class: "compact",
+            onInput: ({ currentTarget }) => action.value = currentTarget.value,
+            children: Object.keys(actions).map((name) => /* @__PURE__ */ a3("option", { value: name, selected: name === chosenAction.value, children: textOr(`map.action.${name}`, name) }, name))
+          }
+        ),
+        /* @__PURE__ */ a3("label", { class: "visually-hidden", for: "map-target", children: text("map.target") }),
+        /* @__PURE__ */ a3(
+          "input",
+          {
+            id: "map-target",
+            type: "text",
+            autoComplete: "off",
+            spellcheck: false,
+            "aria-describedby": "map-target-hint",
+            placeholder: hint.split(EXAMPLE)[1] ?? "",
+            value: target.value,
+            onInput: ({ currentTarget }) => target.value = currentTarget.value
+          }
+        ),
+        /* @__PURE__ */ a3(
+          "button",
+          {
+            id: "map-add",
+            class: "button small",
+            type: "button",
+            onClick: () => add3(groups.flatMap(({ choices }) => choices)[0]?.value ?? ""),
+            children: text("map.add")
+          }
+        )
+      ] }),
+      /* @__PURE__ */ a3("p", { id: "map-target-hint", class: "hint", children: textOr(`map.target.${chosenAction.value}`, hint) }),
+      /* @__PURE__ */ a3("details", { class: "part", children: [
+        /* @__PURE__ */ a3("summary", { children: /* @__PURE__ */ a3("h3", { children: text("map.text") }) }),
+        /* @__PURE__ */ a3(
+          "textarea",
+          {
+            id: "map-text",
+            class: "map-text",
+            rows: 11,
+            spellcheck: false,
+            "aria-label": text("map.text"),
+            value: map.value,
+            onInput: ({ currentTarget }) => change2(currentTarget.value)
+          }
+        )
+      ] }),
+      /* @__PURE__ */ a3(
+        "p",
+        {
+          id: "map-words",
+          class: "map-words",
+          role: "status",
+          "data-state": checked.value ? checked.value.isRight ? "right" : "wrong" : "",
+          children: checked.value?.text()
+        }
+      ),
+      /* @__PURE__ */ a3("div", { class: "row", children: [
+        /* @__PURE__ */ a3("button", { id: "map-check", class: "button small", type: "button", onClick: () => void check(), children: text("map.check") }),
+        /* @__PURE__ */ a3(
+          "button",
+          {
+            id: "map-download",
+            class: "button small",
+            type: "button",
+            onClick: () => void download(),
+            children: text("map.download")
+          }
+        ),
+        /* @__PURE__ */ a3("label", { class: "switch", children: [
+          /* @__PURE__ */ a3(
+            "input",
+            {
+              id: "map-run",
+              type: "checkbox",
+              checked: isRunning.value,
+              onChange: ({ currentTarget }) => void run(currentTarget.checked)
+            }
+          ),
+          /* @__PURE__ */ a3("span", { children: text("map.run") })
+        ] })
+      ] }),
+      /* @__PURE__ */ a3("ul", { id: "map-commands", class: "lines commands", "aria-label": text("map.commands"), children: commands.value.map((command, k4) => /* @__PURE__ */ a3("li", { children: command }, k4)) })
+    ] });
+  }
+  Q(/* @__PURE__ */ a3(Editor, {}), place2);
+  return {
+    load,
+    /** Own gestures that rules may name too. */
+    setCustom: (names) => custom.value = names,
+    draw,
+    clear() {
+    }
+  };
+}
+
+// src/page/gestures/hands.ts
+function knownHands(frame) {
+  const hands = instancesOf(frame).filter(({ kind }) => kind === "hand");
+  const known = hands.filter(
+    ({ instance }) => [...instance.keypoints, ...instance.keypoints3D ?? []].every(({ z: z3 }) => Number.isFinite(z3))
+  );
+  return known.map(({ instance, person }) => {
+    const { keypoints, keypoints3D } = instance.published ?? instance;
+    return {
+      id: instance.id ?? person?.id,
+      handedness: instance.handedness ?? "",
+      keypoints: plain2(keypoints),
+      keypoints3D: plain2(keypoints3D ?? [])
+    };
+  });
+}
+var plain2 = (points) => points.map(({ x: x4, y: y5, z: z3 }) => ({ x: x4, y: y5, z: z3 }));
+
+// src/page/gestures/teach.tsx
+var SAMPLES = 20;
+var LASTS_MS = 3e3;
+var PATIENCE_MS2 = 1e4;
+var LEAST = 5;
+var MAX_FRAMES = 600;
+function createTrainer(place2, use, hasStream) {
+  const recordings = y([]);
+  const tested = y([]);
+  const trained = y(null);
+  const isTried = y(false);
+  const isMoving = y(false);
+  const words = y(null);
+  const share2 = y(0);
+  const running = y(null);
+  const name = y("");
+  let taking = null;
+  const canTest = O(() => {
+    const names = recordings.value.map((one) => one.name);
+    const count = (wanted) => names.filter((other) => other === wanted).length;
+    return names.length > 0 && names.every((one) => count(one) > 1);
+  });
+  function tryFor(map) {
+    const names = trained.peek()?.names ?? [];
+    if (!isTried.peek() && names.some((one) => map.includes(JSON.stringify(one)))) setTried(true);
+  }
+  function setTried(on) {
+    isTried.value = on;
+    const now = trained.peek();
+    if (now) use(now, on);
+  }
+  function draw(frame) {
+    if (words.peek()?.key === "trainer.start") words.value = null;
+    if (!taking) return;
+    const { isMotion, frames } = taking;
+    const time = Number(frame["time"]);
+    const hands = knownHands(frame).filter(({ id }) => !isMotion || Number.isInteger(id));
+    const isBack = isMotion && time <= (frames.at(-1)?.time ?? -Infinity);
+    const now = performance.now();
+    if (hands.length && !isBack && now >= taking.next) {
+      frames.push({ time, hands });
+      if (!isMotion) [taking.next, taking.until] = [now + LASTS_MS / SAMPLES, now + PATIENCE_MS2];
+    }
+    share2.value = isMotion ? frames.length / MAX_FRAMES : handsOf(frames).length / SAMPLES;
+    if (share2.peek() >= 1 || isBack || now > taking.until) end2();
+  }
+  function keep2(recording) {
+    recordings.value = [...recordings.peek(), recording];
+    tested.value = [];
+    const values = { name: recording.name, count: countOf(recording) };
+    words.value = { key: recording.frames ? "trainer.motions" : "trainer.taken", values };
+  }
+  function begin() {
+    const wanted = name.peek().trim();
+    if (!wanted) return;
+    if (!hasStream()) {
+      words.value = { key: "trainer.start" };
+      return;
+    }
+    const isMotion = isMoving.peek();
+    const now = performance.now();
+    const until = isMotion ? Infinity : now + PATIENCE_MS2;
+    taking = { name: wanted, isMotion, frames: [], until, next: now };
+    running.value = isMotion ? "motion" : "still";
+    const key = isMotion ? "trainer.move" : "trainer.taking";
+    words.value = { key, values: { name: wanted } };
+  }
+  function end2() {
+    if (!taking) return;
+    const { name: of, isMotion, frames } = taking;
+    taking = null;
+    running.value = null;
+    share2.value = 0;
+    const hands = handsOf(frames).slice(0, SAMPLES);
+    if (isMotion) {
+      const sent = [{ name: of, frames }];
+      ask(
+        "train",
+        sent,
+        ({ examples }) => keep2({ name: of, frames, count: examples[0] ?? 0 })
+      );
+    } else if (hands.length < LEAST) words.value = { key: "trainer.few" };
+    else keep2({ name: of, hands });
+  }
+  function ask(what, sent, show) {
+    call(addressOf(`/v1/gestures/${what}`), null, {
+      method: "POST",
+      body: JSON.stringify({ recordings: sent })
+    }).then(show).catch(showError);
+  }
+  function train() {
+    ask("train", recordings.peek(), ({ file, names }) => {
+      save(new Blob([bytesOf(file)]), "gestures.npz");
+      words.value = { key: "trainer.trained", values: { names: names.join(", ") } };
+      trained.value = { file, names };
+      use(trained.value, isTried.peek());
+    });
+  }
+  function test() {
+    const show = ({ tables }) => tested.value = tables;
+    ask("test", recordings.peek(), show);
+  }
+  function remove(recording) {
+    recordings.value = recordings.peek().filter((other) => other !== recording);
+    tested.value = [];
+  }
+  function Teach() {
+    const isMotion = running.value === "motion";
+    const recordKey = isMoving.value ? "trainer.begin" : "trainer.record";
+    return /* @__PURE__ */ a3($, { children: [
+      /* @__PURE__ */ a3("ol", { class: "steps", children: ["trainer.step1", "trainer.step2", "trainer.step3", "trainer.step4"].map((key) => /* @__PURE__ */ a3("li", { children: text(key) }, key)) }),
+      /* @__PURE__ */ a3(
+        "form",
+        {
+          id: "trainer-form",
+          class: "row",
+          onSubmit: (event) => {
+            event.preventDefault();
+            if (isMotion) end2();
+            else begin();
+          },
+          children: [
+            /* @__PURE__ */ a3("label", { for: "trainer-name", children: text("trainer.name") }),
+            /* @__PURE__ */ a3(
+              "input",
+              {
+                id: "trainer-name",
+                type: "text",
+                maxLength: 40,
+                pattern: "[\\p{L}\\p{N} _\\-]+",
+                required: true,
+                autoComplete: "off",
+                value: name.value,
+                onInput: ({ currentTarget }) => name.value = currentTarget.value,
+                onInvalid: () => words.value = { key: "trainer.name_hint" }
+              }
+            ),
+            /* @__PURE__ */ a3("label", { class: "switch", children: [
+              /* @__PURE__ */ a3(
+                "input",
+                {
+                  id: "trainer-moving",
+                  type: "checkbox",
+                  checked: isMoving.value,
+                  disabled: isMotion,
+                  onChange: ({ currentTarget }) => isMoving.value = currentTarget.checked
+                }
+              ),
+              /* @__PURE__ */ a3("span", { children: text("trainer.moving") })
+            ] }),
+            /* @__PURE__ */ a3(
+              "button",
+              {
+                id: "trainer-record",
+                class: "button primary",
+                disabled: running.value !== null && !isMotion,
+                children: text(isMotion ? "trainer.stop" : recordKey)
+              }
+            )
+          ]
+        }
+      ),
+      running.value && /* @__PURE__ */ a3(
+        "progress",
+        {
+          id: "trainer-progress",
+          max: 1,
+          value: share2.value,
+          "aria-label": text("trainer.progress")
+        }
+      ),
+      /* @__PURE__ */ a3("p", { id: "trainer-words", class: "hint", role: "status", children: words.value && text(words.value.key, words.value.values) }),
+      /* @__PURE__ */ a3("ul", { id: "trainer-recordings", class: "lines", "aria-label": text("trainer.recordings"), children: recordings.value.map((recording, k4) => /* @__PURE__ */ a3(Item2, { recording }, k4)) }),
+      /* @__PURE__ */ a3("div", { class: "row", children: [
+        /* @__PURE__ */ a3(
+          "button",
+          {
+            id: "trainer-test",
+            class: "button small",
+            type: "button",
+            disabled: !canTest.value,
+            onClick: test,
+            children: text("trainer.test")
+          }
+        ),
+        /* @__PURE__ */ a3(
+          "button",
+          {
+            id: "trainer-train",
+            class: "button small",
+            type: "button",
+            disabled: !recordings.value.length,
+            onClick: train,
+            children: text("trainer.train")
+          }
+        ),
+        /* @__PURE__ */ a3("label", { class: "switch", children: [
+          /* @__PURE__ */ a3(
+            "input",
+            {
+              id: "trainer-try",
+              type: "checkbox",
+              checked: isTried.value,
+              disabled: !trained.value,
+              onChange: ({ currentTarget }) => setTried(currentTarget.checked)
+            }
+          ),
+          /* @__PURE__ */ a3("span", { children: text("trainer.try") })
+        ] })
+      ] }),
+      /* @__PURE__ */ a3(
+        "div",
+        {
+          id: "trainer-table",
+          class: "live-table",
+          tabIndex: 0,
+          role: "region",
+          "aria-label": text("trainer.table"),
+          children: tested.value.map((table2) => /* @__PURE__ */ a3(Table, { ...table2 }, table2.names.join()))
+        }
+      )
+    ] });
+  }
+  function Item2({ recording }) {
+    const same = recordings.value.filter((other) => other.name === recording.name);
+    const values = {
+      name: recording.name,
+      number: same.indexOf(recording) + 1,
+      count: countOf(recording)
+    };
+    const label = text("trainer.remove");
+    return /* @__PURE__ */ a3("li", { children: [
+      text(recording.frames ? "trainer.recording.motions" : "trainer.recording", values),
+      " ",
+      /* @__PURE__ */ a3(
+        "button",
+        {
+          class: "button small",
+          type: "button",
+          "aria-label": `${label}: ${recording.name} ${values.number}`,
+          onClick: () => remove(recording),
+          children: label
+        }
+      )
+    ] });
+  }
+  Q(/* @__PURE__ */ a3(Teach, {}), place2);
+  return { tryFor, draw, clear: end2 };
+}
+function Table({ names, counts }) {
+  return /* @__PURE__ */ a3($, { children: [
+    /* @__PURE__ */ a3("ul", { class: "lines", children: names.map((name, k4) => {
+      const total = counts[k4].reduce((sum, count) => sum + count, 0);
+      return /* @__PURE__ */ a3("li", { children: text("trainer.right", { name, right: counts[k4][k4], total }) }, name);
+    }) }),
+    /* @__PURE__ */ a3("table", { children: [
+      /* @__PURE__ */ a3("caption", { class: "hint", children: text("trainer.caption") }),
+      /* @__PURE__ */ a3("thead", { children: /* @__PURE__ */ a3("tr", { children: [
+        /* @__PURE__ */ a3("th", { scope: "col", children: text("trainer.shown") }),
+        [...names, text("gestures.nothing")].map((name) => /* @__PURE__ */ a3("th", { scope: "col", children: text("trainer.as", { name }) }, name))
+      ] }) }),
+      /* @__PURE__ */ a3("tbody", { children: names.map((name, k4) => /* @__PURE__ */ a3("tr", { children: [
+        /* @__PURE__ */ a3("th", { scope: "row", children: name }),
+        counts[k4].map((count, column) => /* @__PURE__ */ a3("td", { class: column === k4 ? "right" : count ? "wrong" : "", children: count }, column))
+      ] }, name)) })
+    ] })
+  ] });
+}
+var handsOf = (frames) => frames.flatMap(({ hands }) => hands);
+var countOf = ({ hands, count }) => count ?? hands?.length ?? 0;
+
 // src/page/sources.ts
 var RETRY_MS = 60;
 var RESUMING = ["resume", "visibilitychange"];
@@ -2978,8 +3324,8 @@ var FollowedJob = class {
       this.follow(request.response);
       return true;
     }
-    const refusal = request.response;
-    const { code = end2 === "error" ? "gone" : "failed", message = "" } = refusal?.error ?? {};
+    const refusal2 = request.response;
+    const { code = end2 === "error" ? "gone" : "failed", message = "" } = refusal2?.error ?? {};
     if (end2 !== "abort") showError(new ServerError(code, message));
     this.#remove();
     return false;
@@ -3007,10 +3353,10 @@ var FollowedJob = class {
   /** Remove the job and its files from the server. */
   async erase() {
     const address = addressOf(`/v1/jobs/${this.job.value.id}`);
-    const refusal = await call(address, null, { method: "DELETE" }).catch(
+    const refusal2 = await call(address, null, { method: "DELETE" }).catch(
       (error) => error
     );
-    if (refusal instanceof ServerError && refusal.code !== "not_found") showError(refusal);
+    if (refusal2 instanceof ServerError && refusal2.code !== "not_found") showError(refusal2);
     else this.#remove();
   }
   #remove() {
@@ -3021,29 +3367,29 @@ var FollowedJob = class {
 
 // src/page/places.ts
 var TASKS = ["watch", "measure", "gestures", "avatar"];
-var FIRST2 = { task: "watch", result: null, compared: null };
+var FIRST3 = { task: "watch", result: null, compared: null };
 var settings = location.hash;
-var place = y(placeOf(location.hash) ?? FIRST2);
+var place = y(placeOf(location.hash) ?? FIRST3);
 var task = O(() => place.value.task);
 function placeOf(hash) {
   const parameters = new URLSearchParams(hash.slice(1));
   const wanted = parameters.get("page");
-  if (wanted === null) return parameters.size && hash !== settings ? null : FIRST2;
+  if (wanted === null) return parameters.size && hash !== settings ? null : FIRST3;
   return {
-    task: TASKS.find((name) => name === wanted) ?? FIRST2.task,
+    task: TASKS.find((name) => name === wanted) ?? FIRST3.task,
     result: parameters.get("result"),
     compared: parameters.get("with")
   };
 }
 function hashOf({ task: name, result, compared }) {
-  if (name === FIRST2.task) return "#";
+  if (name === FIRST3.task) return "#";
   const parameters = new URLSearchParams({ page: name });
   if (result) parameters.set("result", result);
   if (compared) parameters.set("with", compared);
   return `#${parameters}`;
 }
 function go(changes) {
-  const next = { ...FIRST2, ...changes };
+  const next = { ...FIRST3, ...changes };
   if (hashOf(next) === hashOf(place.value)) return;
   history.pushState(null, "", hashOf(next));
   place.value = next;
@@ -3053,44 +3399,6 @@ globalThis.addEventListener("hashchange", () => {
   if (next) place.value = next;
   else location.reload();
 });
-
-// src/page/measure-names.ts
-var UNITS = [
-  { ending: "_rad", unit: "°", scale: 180 / Math.PI, digits: 0 },
-  { ending: "_m", unit: " cm", scale: 100, digits: 1 }
-];
-var unitOf = (name) => UNITS.find(({ ending }) => name.endsWith(ending)) ?? {
-  ending: "",
-  unit: "",
-  scale: 1,
-  digits: 2
-};
-function shown(name, value) {
-  const { unit, scale, digits } = unitOf(name);
-  return typeof value === "number" && Number.isFinite(value) ? `${(value * scale).toFixed(digits)}${unit}` : "–";
-}
-function measureName(name) {
-  const bare = name.slice(0, name.length - unitOf(name).ending.length);
-  const words = bare.split(/_(?!arm)/).map((word) => textOr(`measure.${word}`, word)).join(" ").trim();
-  const ofFist = name.endsWith("_curl") ? " (0–1)" : "";
-  return words.charAt(0).toUpperCase() + words.slice(1) + ofFist;
-}
-var measureLabel = (name) => measureName(name) + (unitOf(name).unit && ` (${unitOf(name).unit.trim()})`);
-var COLOURS = {
-  left: ["#d98600", "#e2518a", "#8a6d3b"],
-  right: ["#2f9ede", "#7c5cf0", "#1d9a63"],
-  "": ["#7c5cf0", "#1d9a63", "#8a6d3b", "#e2518a", "#2f9ede", "#d98600"]
-};
-function sideOf(name, handedness) {
-  if (name.startsWith("left_") || handedness === "Left") return "left";
-  return name.startsWith("right_") || handedness === "Right" ? "right" : "";
-}
-var sideName = (side) => side ? text(`measure.${side}`) : "";
-var withoutSide = (name) => name.replace(/^(left|right)_/, "");
-function lineColours(sides) {
-  const used = { left: 0, right: 0, "": 0 };
-  return sides.map((side) => COLOURS[side][used[side]++ % COLOURS[side].length]);
-}
 
 // src/page/measure/curves.ts
 async function loadCurves(job) {
@@ -3180,17 +3488,6 @@ async function pictureOf({ pictures, job }, index) {
   if (!path || !part) return null;
   const [offset, size] = part;
   return (await partOf(new URL(path, thisServer), offset, offset + size)).blob();
-}
-
-// node_modules/preact/jsx-runtime/dist/jsxRuntime.mjs
-var f4 = /* @__PURE__ */ Symbol.for("pv");
-var o3 = 0;
-function a3(t3, e3, n2, u3, a4, i3) {
-  e3 || (e3 = {});
-  var c3, l4, p4 = e3;
-  if ("ref" in p4 && "function" != typeof t3) for (l4 in p4 = {}, e3) "ref" == l4 ? c3 = e3[l4] : p4[l4] = e3[l4];
-  var s3 = { type: t3, props: p4, key: n2, ref: c3, __k: null, __: null, __b: 0, __e: null, __c: null, constructor: f4, __v: --o3, __i: -1, __u: 0 };
-  return (a4 || i3) && (s3.__source = a4, s3.__self = i3), n.vnode && n.vnode(s3), s3;
 }
 
 // src/page/measure/downloads.tsx
@@ -3960,7 +4257,8 @@ function Moments({ curves, player }) {
     player.pause();
     player.seek(time);
   };
-  if (!repetitions.length && !uncounted.length && !events.length) return /* @__PURE__ */ a3(Extremes, { ...{ curves, jump } });
+  if (!repetitions.length && !uncounted.length && !events.length)
+    return /* @__PURE__ */ a3(Extremes, { ...{ curves, jump } });
   return /* @__PURE__ */ a3("ol", { class: "moments", children: [
     repetitions.map((one, k4) => /* @__PURE__ */ a3("li", { children: /* @__PURE__ */ a3("button", { type: "button", onClick: () => jump(deepestOf(one).time), children: [
       /* @__PURE__ */ a3("b", { children: text("result.repetition", {
@@ -4083,11 +4381,11 @@ async function filesOfEntry(entry) {
 
 // src/page/measure/start.tsx
 var SAMPLE = "squats.mp4";
-var FIRST3 = "body";
+var FIRST4 = "body";
 function Start({ setup, given }) {
   const files = useSignal(given);
   const chosen = useSignal([
-    FIRST3 in kinds ? FIRST3 : Object.keys(kinds)[0] ?? ""
+    FIRST4 in kinds ? FIRST4 : Object.keys(kinds)[0] ?? ""
   ]);
   const isOver = useSignal(false);
   const isBusy = useSignal(false);
@@ -4957,6 +5255,325 @@ function gesturesView() {
   };
 }
 
+// src/page/controls.tsx
+var STEP = 0.05;
+function Control(props) {
+  const { id, hint } = props;
+  return /* @__PURE__ */ a3("div", { class: "option", children: [
+    /* @__PURE__ */ a3(Field, { ...props }),
+    hint && /* @__PURE__ */ a3("p", { class: "hint", id: `${id}-hint`, children: hint })
+  ] });
+}
+function Field({ id, schema, value, words, hint, choices, onChange }) {
+  const { minimum, maximum } = schema;
+  const shared = { id, ...hint ? { "aria-describedby": `${id}-hint` } : {} };
+  if (schema.type === "boolean")
+    return /* @__PURE__ */ a3(Switch, { ...shared, label: words, isOn: value === true, onChange: (isOn) => onChange(isOn) });
+  if (schema.enum)
+    return /* @__PURE__ */ a3("div", { class: "field", children: [
+      /* @__PURE__ */ a3("label", { for: id, children: words }),
+      /* @__PURE__ */ a3(Select, { ...shared, value: String(value ?? ""), choices, onChange })
+    ] });
+  if (schema.type === "number" && maximum !== void 0)
+    return /* @__PURE__ */ a3("div", { class: "field slider", children: [
+      /* @__PURE__ */ a3("label", { for: id, children: words }),
+      /* @__PURE__ */ a3("output", { for: id, children: value === void 0 ? text("option.default") : Number(value).toFixed(2) }),
+      /* @__PURE__ */ a3(
+        "input",
+        {
+          ...shared,
+          type: "range",
+          min: minimum ?? 0,
+          max: maximum,
+          step: STEP,
+          value: Number(value ?? ((minimum ?? 0) + maximum) / 2),
+          onInput: ({ currentTarget }) => onChange(Number(currentTarget.value))
+        }
+      )
+    ] });
+  return /* @__PURE__ */ a3("div", { class: "field number", children: [
+    /* @__PURE__ */ a3("label", { for: id, children: words }),
+    /* @__PURE__ */ a3(
+      "input",
+      {
+        ...shared,
+        type: "number",
+        inputMode: "decimal",
+        min: minimum,
+        max: maximum,
+        step: schema.type === "integer" ? 1 : "any",
+        placeholder: String(schema.default ?? ""),
+        value: typeof value === "number" ? value : "",
+        onInput: ({ currentTarget: { value: given } }) => onChange(given && Number(given))
+      }
+    )
+  ] });
+}
+var Switch = ({ id, label, isOn, onChange, icon, ...others }) => /* @__PURE__ */ a3("label", { class: "switch", children: [
+  /* @__PURE__ */ a3(
+    "input",
+    {
+      id,
+      type: "checkbox",
+      checked: isOn,
+      onChange: ({ currentTarget }) => onChange(currentTarget.checked),
+      ...others
+    }
+  ),
+  icon,
+  /* @__PURE__ */ a3("span", { class: "words", children: label })
+] });
+var Select = ({ value: selected, choices, onChange, ...others }) => /* @__PURE__ */ a3(
+  "select",
+  {
+    ...others,
+    value: selected,
+    onInput: ({ currentTarget }) => onChange(currentTarget.value),
+    children: choices.map(
+      (one) => "choices" in one ? /* @__PURE__ */ a3("optgroup", { label: one.label, children: one.choices.map((choice) => /* @__PURE__ */ a3(Entry, { ...choice, selected }, choice.value)) }, one.label) : /* @__PURE__ */ a3(Entry, { ...one, selected }, one.value)
+    )
+  }
+);
+var Entry = ({ value, label, selected }) => /* @__PURE__ */ a3("option", { value, selected: value === selected, children: label });
+
+// src/page/options-panel.tsx
+var USUAL_COLOUR = "#38bdff";
+function mountOptions(store2, detectors2, options) {
+  Q(/* @__PURE__ */ a3(Detectors2, { store: store2 }), detectors2);
+  Q(/* @__PURE__ */ a3(Options, { store: store2 }), options);
+  store2.watch(
+    [...STORED],
+    (state) => memory.write("settings", Object.fromEntries(STORED.map((name) => [name, state[name]])))
+  );
+}
+var nameOfKind = (kind) => textOr(`kind.${kind}`, kind);
+function Detectors2({ store: store2 }) {
+  const { here, detectors: detectors2 } = store2.now.value;
+  return /* @__PURE__ */ a3($, { children: Object.keys(kindsWhere(here)).map((kind) => /* @__PURE__ */ a3("div", { class: `detector${detectors2[kind]?.on ? " on" : ""}`, children: /* @__PURE__ */ a3(
+    Switch,
+    {
+      id: `detector-${kind}`,
+      label: nameOfKind(kind),
+      isOn: detectors2[kind]?.on ?? false,
+      icon: /* @__PURE__ */ a3(Icon, { name: kind }),
+      onChange: (on) => change(store2, kind, { on })
+    }
+  ) }, kind)) });
+}
+function change(store2, kind, changes) {
+  const { detectors: detectors2 } = store2.state;
+  store2.set({ detectors: { ...detectors2, [kind]: { ...detectors2[kind], ...changes } } });
+}
+function Options({ store: store2 }) {
+  const { here, source, mirrors, longest } = store2.now.value;
+  const mirrored = isMirrored({ mirrors, source });
+  const where = ["server", "page"].map((value) => ({ value, label: text(`here.${value}`) }));
+  return /* @__PURE__ */ a3($, { children: [
+    /* @__PURE__ */ a3(
+      Switch,
+      {
+        id: "mirror",
+        label: text("mirror"),
+        isOn: mirrored,
+        onChange: (on) => store2.set({ mirrors: { ...mirrors, [ofCamera(source)]: on } })
+      }
+    ),
+    !hasNoServer && hasEngine() && /* @__PURE__ */ a3(Field2, { id: "here", label: text("here"), children: /* @__PURE__ */ a3(
+      Select,
+      {
+        id: "here",
+        value: here ? "page" : "server",
+        choices: where,
+        onChange: (value) => store2.set({ here: value === "page" })
+      }
+    ) }),
+    Object.keys(kindsWhere(here)).map((kind) => /* @__PURE__ */ a3(Models, { store: store2, kind }, kind)),
+    /* @__PURE__ */ a3("div", { class: "option", children: [
+      /* @__PURE__ */ a3(Field2, { id: "longest", label: text("size"), children: /* @__PURE__ */ a3(
+        Select,
+        {
+          id: "longest",
+          value: String(longest),
+          choices: LONGEST.map((side) => ({
+            value: String(side),
+            label: side ? text("size.longest", { side }) : text("size.own")
+          })),
+          onChange: (value) => store2.set({ longest: Number(value) })
+        }
+      ) }),
+      /* @__PURE__ */ a3("p", { class: "hint", children: text("size.hint") })
+    ] }),
+    /* @__PURE__ */ a3(DetectorOptions, { store: store2 }),
+    /* @__PURE__ */ a3("details", { class: "part", id: "style-card", children: [
+      /* @__PURE__ */ a3("summary", { children: /* @__PURE__ */ a3("h3", { children: text("style") }) }),
+      /* @__PURE__ */ a3(Drawing, { store: store2 })
+    ] }),
+    /* @__PURE__ */ a3("details", { class: "part compare", children: [
+      /* @__PURE__ */ a3("summary", { children: /* @__PURE__ */ a3("h3", { children: text("compare") }) }),
+      /* @__PURE__ */ a3(Rivals, { store: store2 })
+    ] })
+  ] });
+}
+var Field2 = ({ id, label, children }) => /* @__PURE__ */ a3("div", { class: "field", children: [
+  /* @__PURE__ */ a3("label", { for: id, children: label }),
+  children
+] });
+function Models({ store: store2, kind }) {
+  const { here, detectors: detectors2, source } = store2.now.value;
+  const [there, setting] = [kindsWhere(here)[kind], detectors2[kind]];
+  if (!there || !setting?.on) return null;
+  const { minimum, maximum } = kinds[kind].options.max_instances;
+  const usual = source?.still ? text("max.usual") : String(there.max_instances);
+  return /* @__PURE__ */ a3("div", { class: "detector-options", children: [
+    /* @__PURE__ */ a3(Field2, { id: `model-${kind}`, label: `${nameOfKind(kind)}: ${text("model")}`, children: /* @__PURE__ */ a3(
+      "select",
+      {
+        id: `model-${kind}`,
+        onInput: ({ currentTarget }) => change(store2, kind, { model: currentTarget.value }),
+        children: there.models.map((name) => /* @__PURE__ */ a3(
+          "option",
+          {
+            value: name,
+            disabled: name in there.missing,
+            selected: name === modelOf(there, setting.model),
+            children: [
+              textOr(`model.${name}`, name),
+              name in there.missing ? ` – ${text("model.missing")}` : ""
+            ]
+          },
+          name
+        ))
+      }
+    ) }),
+    /* @__PURE__ */ a3(Field2, { id: `max-${kind}`, label: text("max"), children: /* @__PURE__ */ a3(
+      "input",
+      {
+        id: `max-${kind}`,
+        type: "number",
+        inputMode: "numeric",
+        min: minimum,
+        max: maximum,
+        step: 1,
+        placeholder: usual,
+        value: setting.max ?? "",
+        onChange: ({ currentTarget: { value } }) => change(store2, kind, { max: value === "" ? null : within(kind, Number(value)) })
+      }
+    ) })
+  ] });
+}
+function DetectorOptions({ store: store2 }) {
+  const { here, source, options } = store2.now.value;
+  return /* @__PURE__ */ a3($, { children: Object.entries(formOptions(here, source?.still ?? false)).map(([name, schema]) => {
+    const usual = schema.default;
+    const chosen = options[name];
+    return /* @__PURE__ */ a3(
+      Control,
+      {
+        id: `option-${name}`,
+        schema,
+        value: chosen !== void 0 && accepts(schema, chosen) ? chosen : usual,
+        words: textOr(`option.${name}`, name.replaceAll("_", " ")),
+        hint: textOr(`option.${name}.hint`, schema.description),
+        choices: choicesOf(name, schema),
+        onChange: (value) => {
+          const { [name]: _3, ...others } = store2.state.options;
+          const isChosen = value !== (usual ?? false) && accepts(schema, value);
+          store2.set({ options: isChosen ? { ...others, [name]: value } : others });
+        }
+      },
+      name
+    );
+  }) });
+}
+function choicesOf(name, { enum: values = [], default: usual }) {
+  const best = { value: "", label: textOr(`${name}.auto`, text("option.default")) };
+  if (name !== "explain") {
+    const listed = values.map((value) => ({ value, label: textOr(`${name}.${value}`, value) }));
+    return usual === void 0 ? [best, ...listed] : listed;
+  }
+  const grouped = Object.values(TARGETS).flat();
+  const others = values.filter((value) => value !== "none" && !grouped.includes(value));
+  const choice = (value) => ({ value, label: targetName(value) });
+  const groups = Object.entries({ ...TARGETS, others }).map(([group, targets]) => ({
+    label: text(`target.group.${group}`),
+    choices: targets.filter((target) => values.includes(target)).map(choice)
+  }));
+  return [choice("none"), ...groups];
+}
+function Drawing({ store: store2 }) {
+  const { style } = store2.now.value;
+  const changeStyle = (changes) => store2.set({ style: { ...store2.state.style, ...changes } });
+  const { colour: _3, ...others } = STYLE_SCHEMAS;
+  const values = new Map(Object.entries(style));
+  const isSingle = !["", BY_INSTANCE].includes(style.colour);
+  const palette = [
+    { value: "", label: text("style.colour.part") },
+    { value: BY_INSTANCE, label: text("style.colour.instance") },
+    { value: "single", label: text("style.colour.single") }
+  ];
+  return /* @__PURE__ */ a3($, { children: [
+    Object.entries(others).map(([name, schema]) => /* @__PURE__ */ a3(
+      Control,
+      {
+        id: `style-${name}`,
+        schema,
+        value: values.get(name),
+        words: textOr(`style.${name}`, schema.description),
+        hint: textOr(`style.${name}.hint`, ""),
+        choices: (schema.enum ?? []).map((value) => ({
+          value,
+          label: textOr(`style.${name}.${value}`, value)
+        })),
+        onChange: (value) => {
+          if (accepts(schema, value)) changeStyle({ [name]: value });
+        }
+      },
+      name
+    )),
+    /* @__PURE__ */ a3(Field2, { id: "style-palette", label: text("style.colour"), children: /* @__PURE__ */ a3(
+      Select,
+      {
+        id: "style-palette",
+        value: isSingle ? "single" : style.colour,
+        choices: palette,
+        onChange: (value) => changeStyle({ colour: value === "single" ? USUAL_COLOUR : value })
+      }
+    ) }),
+    isSingle && /* @__PURE__ */ a3(
+      "input",
+      {
+        id: "style-colour",
+        type: "color",
+        "aria-label": text("style.colour.single"),
+        value: style.colour,
+        onInput: ({ currentTarget }) => changeStyle({ colour: currentTarget.value })
+      }
+    )
+  ] });
+}
+function Rivals({ store: store2 }) {
+  const { detectors: detectors2, here, compare } = store2.now.value;
+  const there = kindsWhere(here);
+  const on = Object.entries(detectors2).filter(([kind, { on: isOn }]) => isOn && kind in there);
+  const others = on.flatMap(([kind, { model }]) => {
+    const { models, missing } = there[kind];
+    return models.filter((name) => name !== model && !(name in missing)).map((name) => ({
+      value: `${kind}:${name}`,
+      label: `${nameOfKind(kind)}: ${textOr(`model.${name}`, name)}`
+    }));
+  });
+  const isKnown = others.some(({ value }) => value === compare);
+  return /* @__PURE__ */ a3(Field2, { id: "compare", label: text("compare.with"), children: /* @__PURE__ */ a3(
+    Select,
+    {
+      id: "compare",
+      value: isKnown ? compare : "",
+      choices: [{ value: "", label: text("compare.off") }, ...others],
+      onChange: (value) => store2.set({ compare: value })
+    }
+  ) });
+}
+
 // src/page/source-chooser.ts
 var SAMPLE2 = "sample.mp4";
 function sourceChooser(store2, overlay2, on) {
@@ -5190,7 +5807,7 @@ var EVENT_COLUMNS = [
   "phase"
 ];
 var PART_LENGTH = 24e4;
-var Table = class {
+var Table2 = class {
   #blobs = [];
   /** Lines of a stream that are not in a blob yet. */
   #part = "";
@@ -5224,7 +5841,7 @@ var Table = class {
     const row = source === void 0 ? { index, time: frame.time } : { index, time: null, source };
     for (const { list, members } of Object.values(results)) {
       if (list in frame)
-        row[list] = frame[list].map((instance) => plain2(instance, Object.keys(members)));
+        row[list] = frame[list].map((instance) => plain3(instance, Object.keys(members)));
     }
     if (frame.events?.length) row.events = frame.events;
     const line = JSON.stringify(row);
@@ -5288,8 +5905,8 @@ function nameNow(ending) {
   const now = new Date(Date.now() - (/* @__PURE__ */ new Date()).getTimezoneOffset() * 6e4);
   return `sonjit-${now.toISOString().slice(0, 19).replace(/[-:]/g, "").replace("T", "-")}${ending}`;
 }
-function plain2({ skeleton, segmentation, map, ...kept }, members) {
-  for (const key of members) if (kept[key]) kept[key] = plain2(kept[key], []);
+function plain3({ skeleton, segmentation, map, ...kept }, members) {
+  for (const key of members) if (kept[key]) kept[key] = plain3(kept[key], []);
   return kept;
 }
 function optionalColumns(lines) {
@@ -5431,7 +6048,7 @@ function recorderOf(overlay2) {
   const canvas = make("canvas");
   let media = null;
   let parts = [];
-  const table2 = new Table();
+  const table2 = new Table2();
   let ending = "";
   function start2(of) {
     const format = FORMATS.find(([type]) => globalThis.MediaRecorder?.isTypeSupported(type));
@@ -5507,292 +6124,80 @@ function Tasks({ offered }) {
   ) }, name)) });
 }
 
-// src/page/trainer.ts
-var SAMPLES = 20;
-var LASTS_MS = 3e3;
-var PATIENCE_MS2 = 1e4;
-var LEAST = 5;
-var MAX_FRAMES = 600;
-function createTrainer(use, hasStream) {
-  let recordings = [];
-  let taking = null;
-  let tested = [];
-  let trained = null;
-  find("trainer-form").onsubmit = (event) => {
-    event.preventDefault();
-    if (taking?.isMotion) end2();
-    else begin();
-  };
-  find("trainer-name").oninvalid = () => showStatus("trainer.name_hint");
-  find("trainer-moving").onchange = write;
-  find("trainer-try").onchange = useGestures;
-  find("trainer-train").onclick = () => ask("train", ({ file, names }) => {
-    save(new Blob([bytesOf(file)]), "gestures.npz");
-    showStatus("trainer.trained", { names: names.join(", ") });
-    trained = { file, names };
-    useGestures();
-    write();
+// src/page/token.tsx
+var wantsToken = (error) => error instanceof ServerError && error.code === "no_token";
+async function askForToken() {
+  const dialog = document.createElement("dialog");
+  dialog.className = "phone-dialog";
+  dialog.setAttribute("aria-labelledby", "token-title");
+  document.body.append(dialog);
+  await new Promise((resolve) => {
+    dialog.oncancel = (event) => event.preventDefault();
+    Q(/* @__PURE__ */ a3(Question, { onAccepted: resolve }), dialog);
+    dialog.showModal();
   });
-  find("trainer-test").onclick = () => ask("test", ({ tables }) => {
-    tested = tables;
-    write();
-  });
-  onLanguage(write);
-  function tryFor(map) {
-    const box = find("trainer-try");
-    if (box.checked || !trained?.names.some((name) => map.includes(JSON.stringify(name)))) return;
-    box.checked = true;
-    useGestures();
-  }
-  function draw(frame) {
-    if (find("trainer-words").textContent === text("trainer.start"))
-      find("trainer-words").textContent = "";
-    if (!taking) return;
-    const { isMotion, frames } = taking;
-    const hands = knownHands(frame).filter(({ id }) => !isMotion || Number.isInteger(id));
-    const isBack = isMotion && frame.time <= (frames.at(-1)?.time ?? -Infinity);
-    const now = performance.now();
-    if (hands.length && !isBack && now >= taking.next) {
-      frames.push({ time: frame.time, hands });
-      if (!isMotion) [taking.next, taking.until] = [now + LASTS_MS / SAMPLES, now + PATIENCE_MS2];
-    }
-    const share2 = isMotion ? frames.length / MAX_FRAMES : handsOf(frames).length / SAMPLES;
-    find("trainer-progress").value = share2;
-    if (share2 >= 1 || isBack || now > taking.until) end2();
-  }
-  function clear() {
-    if (taking) end2();
-  }
-  function useGestures() {
-    if (trained) use(trained, find("trainer-try").checked);
-  }
-  function keep2(recording) {
-    recordings.push(recording);
-    tested = [];
-    showStatus("trainer.taken", { name: recording.name, count: countOf(recording) });
-    write();
-  }
-  function begin() {
-    const name = find("trainer-name").value.trim();
-    if (!name) return void 0;
-    if (!hasStream()) return showStatus("trainer.start");
-    const isMotion = find("trainer-moving").checked;
-    const now = performance.now();
-    taking = {
-      name,
-      isMotion,
-      frames: [],
-      until: isMotion ? Infinity : now + PATIENCE_MS2,
-      next: now
-    };
-    write();
-    return showStatus(isMotion ? "trainer.move" : "trainer.taking", { name });
-  }
-  function end2() {
-    const { name, isMotion, frames } = taking;
-    taking = null;
-    find("trainer-progress").value = 0;
-    write();
-    const hands = handsOf(frames).slice(0, SAMPLES);
-    if (isMotion)
-      ask("train", ({ examples }) => keep2({ name, frames, count: examples[0] }), [
-        { name, frames }
-      ]);
-    else if (hands.length < LEAST) showStatus("trainer.few");
-    else keep2({ name, hands });
-  }
-  function ask(what, show, sent = recordings) {
-    call(addressOf(`/v1/gestures/${what}`), null, {
-      method: "POST",
-      body: JSON.stringify({ recordings: sent })
-    }).then(show).catch(showError);
-  }
-  function write() {
-    const names = recordings.map(({ name }) => name);
-    const isEach = names.length > 0 && names.every((name) => names.filter((other) => other === name).length > 1);
-    const moving = find("trainer-moving");
-    const [record2, isMotion] = [find("trainer-record"), taking?.isMotion ?? false];
-    record2.textContent = text(
-      isMotion ? "trainer.stop" : moving.checked ? "trainer.begin" : "trainer.record"
-    );
-    record2.disabled = taking !== null && !isMotion;
-    moving.disabled = isMotion;
-    find("trainer-try").disabled = trained === null;
-    find("trainer-train").disabled = !names.length;
-    find("trainer-test").disabled = !isEach;
-    find("trainer-recordings").replaceChildren(
-      ...recordings.map((recording) => {
-        const { name } = recording;
-        const remove = () => {
-          recordings = recordings.filter((other) => other !== recording);
-          tested = [];
-          write();
-        };
-        const label = text(recording.frames ? "trainer.motions" : "trainer.recording", {
-          name,
-          count: countOf(recording)
-        });
-        return make(
-          "li",
-          {},
-          label,
-          " ",
-          makeButton(text("trainer.remove"), remove, {
-            ariaLabel: `${text("trainer.remove")}: ${name}`
-          })
-        );
-      })
-    );
-    find("trainer-table").replaceChildren(
-      ...tested.map(
-        ({ names: tried, counts }) => make(
-          "table",
-          {},
-          // the confusion matrix
-          makeRow(text("trainer.is"), [...tried, text("gestures.nothing")], "th"),
-          ...tried.map((name, k4) => makeRow(name, counts[k4]))
-        )
-      )
-    );
-  }
-  return { tryFor, draw, clear };
+  dialog.close();
+  dialog.remove();
 }
-function showStatus(key, values) {
-  find("trainer-words").textContent = text(key, values);
-}
-var handsOf = (frames) => frames.flatMap(({ hands }) => hands);
-var countOf = ({ hands, count }) => count ?? hands?.length ?? 0;
-function knownHands(frame) {
-  const hands = instancesOf(frame).filter(({ kind }) => kind === "hand");
-  const known = hands.filter(
-    ({ instance }) => [...instance.keypoints, ...instance.keypoints3D].every(({ z: z3 }) => Number.isFinite(z3))
-  );
-  return known.map(({ instance, person }) => {
-    const { keypoints, keypoints3D } = instance.published ?? instance;
-    return {
-      id: instance.id ?? person?.id,
-      handedness: instance.handedness,
-      keypoints: plain3(keypoints),
-      keypoints3D: plain3(keypoints3D)
-    };
-  });
-}
-var plain3 = (points) => points.map(({ x: x4, y: y5, z: z3 }) => ({ x: x4, y: y5, z: z3 }));
-var MOST_COMMANDS = 30;
-var EXAMPLE = ", as in ";
-function createMapEditor(dryRun) {
-  let isRunning = false;
-  let known = {
-    gestures: [],
-    motions: [],
-    measures: []
-  };
-  let actions = {};
-  let custom = [];
-  const map = find("map-text");
-  map.oninput = stop2;
-  find("map-add").onclick = add3;
-  find("map-download").onclick = async () => await check() && save(new Blob([map.value], { type: "application/toml" }), "map.toml");
-  find("map-check").onclick = check;
-  find("map-run").onchange = run;
-  find("map-action").onchange = showHint;
-  async function load() {
-    const answer = await call(addressOf("/v1/control"));
-    ({ actions, ...known } = answer);
-    onLanguage(listNames);
-  }
-  function setCustom(names) {
-    custom = names;
-    listNames();
-  }
-  function listNames() {
-    const { gestures, motions, measures } = known;
-    const group = (label, names, nameOf2, key = "on") => make(
-      "optgroup",
-      { label },
-      ...names.map((name) => new Option(nameOf2(name), `${key} = ${JSON.stringify(name)}`))
-    );
-    const gestureName = (name) => textOr(`gesture.${name}`, name);
-    fill("map-on", [
-      group(text("map.motions"), motions, gestureName),
-      group(text("map.gestures"), [...custom, ...gestures], gestureName),
-      group(text("map.measures"), measures, measureName, "measure")
-    ]);
-    const options = Object.entries(actions).map(([name, hint]) => {
-      const option = new Option(textOr(`map.action.${name}`, name), name);
-      option.dataset.hint = hint;
-      return option;
-    });
-    fill("map-action", options);
-    showHint();
-  }
-  function draw({ commands = [] }) {
-    if (!isRunning) return;
-    const list = find("map-commands");
-    for (const command of commands) list.prepend(make("li", {}, JSON.stringify(command)));
-    while (list.children.length > MOST_COMMANDS) list.lastElementChild.remove();
-  }
-  function add3() {
-    const [on, action, target] = ["map-on", "map-action", "map-target"].map(find);
-    const before = map.value.trimEnd();
-    const rule = `${on.value}
-${action.value} = ${JSON.stringify(target.value)}`;
-    map.value = `${before}${before ? "\n\n" : ""}[[rule]]
-${rule}
-`;
-    stop2();
-    void check();
-  }
+function Question({ onAccepted }) {
+  const field = T2(null);
+  const problem = useSignal("");
+  A2(() => field.current?.focus(), []);
   async function check() {
-    const state = find("map-words");
+    const token = field.current?.value.trim() ?? "";
     try {
-      const address = addressOf("/v1/control");
-      for (const name of custom) address.searchParams.append("gesture", name);
-      const { rules } = await call(address, null, { method: "POST", body: map.value });
-      state.textContent = text("map.right", { count: rules });
-      state.dataset.state = "right";
+      await call(addressOf("/v1/token"), token, { method: "POST" });
+      onAccepted();
     } catch (error) {
-      if (error.code !== "bad_option") showError(error);
-      state.textContent = text("map.wrong", { message: error.message });
-      state.dataset.state = "wrong";
+      problem.value = wantsToken(error) ? "token.wrong" : "error.gone";
+      field.current?.select();
     }
-    return state.dataset.state === "right";
   }
-  async function run() {
-    const box = find("map-run");
-    if (!box.checked) return stop2();
-    box.checked = await check();
-    if (!box.checked) return void 0;
-    isRunning = true;
-    return dryRun(map.value);
-  }
-  function stop2() {
-    find("map-run").checked = false;
-    find("map-commands").replaceChildren();
-    if (isRunning) dryRun(null);
-    isRunning = false;
-  }
-  return { load, setCustom, draw, clear() {
-  } };
-}
-function fill(id, options) {
-  const select = find(id);
-  const before = select.value;
-  select.replaceChildren(...options);
-  if (before) select.value = before;
-}
-function showHint() {
-  const option = find("map-action").selectedOptions[0];
-  const hint = option?.dataset.hint ?? "";
-  find("map-target").placeholder = hint.split(EXAMPLE)[1] ?? "";
-  find("map-target-hint").textContent = option && textOr(`map.target.${option.value}`, hint);
+  return /* @__PURE__ */ a3(
+    "form",
+    {
+      class: "token-form",
+      onSubmit: (event) => {
+        event.preventDefault();
+        void check();
+      },
+      children: [
+        /* @__PURE__ */ a3("h2", { id: "token-title", children: text("token.title") }),
+        /* @__PURE__ */ a3("p", { class: "hint", id: "token-hint", children: text("token.hint") }),
+        /* @__PURE__ */ a3("label", { for: "token", children: text("token") }),
+        /* @__PURE__ */ a3(
+          "input",
+          {
+            ref: field,
+            id: "token",
+            type: "password",
+            autoComplete: "current-password",
+            required: true,
+            "aria-describedby": "token-hint token-problem"
+          }
+        ),
+        /* @__PURE__ */ a3("p", { id: "token-problem", class: "wrong", role: "alert", children: problem.value && text(problem.value) }),
+        /* @__PURE__ */ a3("button", { id: "token-send", class: "button primary", children: text("token.send") })
+      ]
+    }
+  );
 }
 
 // src/page/app.ts
 var RUNNING = ["connecting", "loading", "running", "error"];
 var CONFIGURE_AFTER_MS = 120;
 var NOTICE_MS = 4e3;
-await Promise.all([startLanguage(new URL("i18n/", import.meta.url)), loadKinds().catch(showError)]);
+var [refusal] = await Promise.all([
+  loadKinds().then(
+    () => null,
+    (error) => error
+  ),
+  startLanguage(new URL("i18n/", import.meta.url))
+]);
+if (wantsToken(refusal)) {
+  await askForToken();
+  await loadKinds().catch(showError);
+} else if (refusal !== null) showError(refusal);
 find("annotate").hidden = !annotates;
 var store = new Store({
   ...rememberedSettings(),
@@ -5809,19 +6214,21 @@ var overlay = overlayView(find("image"), find("overlay"), find("stage"));
 var plot = plotView();
 var avatar = avatarView(store);
 var trainer = createTrainer(
+  find("panel-trainer"),
   ({ file, names }, isTried) => {
     detectors.ask({ gestures_file: isTried ? file : null });
     mapEditor.setCustom(names);
   },
   () => store.state.phase === "running" && !store.state.paused && !chooser.isStill()
 );
-var mapEditor = createMapEditor((map) => {
+var mapEditor = createMapEditor(find("panel-map"), (map) => {
   if (map !== null) trainer.tryFor(map);
   detectors.ask({ control: map });
 });
+var space = view3D(find("view3d"));
 var views = [
   overlay,
-  view3D(find("view3d")),
+  space,
   avatar,
   liveTable(find("live-table")),
   plot,
@@ -5831,7 +6238,7 @@ var views = [
   mapEditor
 ];
 var meter = latencyMeter();
-var table = new Table();
+var table = new Table2();
 var recorder = recorderOf(overlay);
 var latest = null;
 var attempt = 0;
@@ -5859,7 +6266,7 @@ var detectors = new Detectors(
   capture,
   {
     phase: (phase, detail = {}) => {
-      if ("retryIn" in detail) showError(new PageError("server_gone", detail));
+      if (detail.retryIn !== void 0) showError(new PageError("server_gone", detail));
       else if (phase === "running" && store.state.phase !== "running") showError(null);
       if (phase !== "running") meter.clear();
       store.set({ phase, detail });
@@ -5897,7 +6304,8 @@ var configuration = () => configuredDetectors(store.state, chooser.isStill());
 function rivals() {
   const [kind, model] = store.state.compare.split(":");
   const own = configuration();
-  return model && own.some((detector) => detector.kind === kind) ? own.map((detector) => detector.kind === kind ? { ...detector, model } : detector) : null;
+  const isOther = (detector) => detector.kind === kind && detector.model !== model;
+  return model && own.some(isOther) ? own.map((detector) => detector.kind === kind ? { ...detector, model } : detector) : null;
 }
 function showPane(id, wanted, frame) {
   const names = (wanted ?? []).map(
@@ -5988,7 +6396,7 @@ function runningKey(isStill) {
 function showPhase() {
   const { phase, detail, started, recording } = store.state;
   const [status, recordButton] = [find("status"), find("record")];
-  const key = phase === "loading" && detail.of ? "status.loading.of" : "retryIn" in detail ? "status.waiting" : phase === "running" ? runningKey(started && chooser.isStill()) : `status.${phase}`;
+  const key = phase === "loading" && detail.of ? "status.loading.of" : detail.retryIn !== void 0 ? "status.waiting" : phase === "running" ? runningKey(started && chooser.isStill()) : `status.${phase}`;
   const shown2 = Object.values(results).reduce(
     (sum, { list }) => sum + (latest?.[list]?.length ?? 0),
     0
@@ -6003,8 +6411,9 @@ function showPhase() {
       total: shown2 + (latest?.hidden ?? 0)
     })
   );
-  status.style.setProperty("--share", String(detail.of ? detail.done / detail.of : 0));
+  status.style.setProperty("--share", String(detail.of ? (detail.done ?? 0) / detail.of : 0));
   const isOn = started && RUNNING.includes(phase);
+  find("stats").hidden = !isOn || chooser.isStill();
   find("start").disabled = find("start").hidden = isOn;
   find("stop").disabled = find("stop").hidden = !isOn;
   find("snapshot").disabled = phase !== "running";
@@ -6021,7 +6430,7 @@ Object.defineProperty(globalThis, "sonjitPage", {
   })
 });
 find("manifest").href = "manifest.webmanifest";
-wireSettings(store);
+mountOptions(store, find("detectors"), find("options"));
 for (const id of ["data-tabs", "space-tabs", "gesture-tabs"]) wireTabs(find(id));
 wirePhone();
 wireSaliencyLegend(store);
@@ -6033,10 +6442,9 @@ store.watch(["style"], ({ style }) => {
   if (anonymise !== asked) detectors.ask({ anonymise });
   asked = anonymise;
 });
-store.watch(
-  ["mirrors", "source"],
-  (state) => overlays.forEach((view) => view.mirror(isMirrored(state)))
-);
+store.watch(["mirrors", "source"], (state) => {
+  for (const view of [...overlays, space]) view.mirror(isMirrored(state));
+});
 store.watch(
   ["source"],
   async ({ source }) => find("classes").hidden = hasNoServer && !classes.length || !source?.still || (await chooser.files()).length > 1
@@ -6064,19 +6472,18 @@ mountMeasure(
   find("measure"),
   {
     detectorsOf: (chosen, still) => {
-      const { detectors: known } = store.state;
-      const wanted = Object.keys(known).map((kind) => [
-        kind,
-        { ...known[kind], on: chosen.includes(kind) }
-      ]);
-      const detectorsOfJob = Object.fromEntries(wanted);
-      return configuredDetectors({ ...store.state, detectors: detectorsOfJob, here: false }, still);
+      const known = Object.entries(store.state.detectors);
+      const wanted = known.map(([kind, one]) => [kind, { ...one, on: chosen.includes(kind) }]);
+      const settings2 = { ...store.state, detectors: Object.fromEntries(wanted), here: false };
+      return configuredDetectors(settings2, still);
     },
     style: () => store.state.style
   },
   () => toMeasure.splice(0)
 );
 task.subscribe((name) => {
+  if (name === "gestures") find("tab-gestures").click();
+  if (name === "avatar") find("tab-avatar").click();
   if (name === "measure" && store.state.started) void stop();
 });
 onLanguage(showTable);

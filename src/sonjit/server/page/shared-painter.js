@@ -563,15 +563,15 @@ function labelOf(kind, instance, place, area, { gestures }) {
 var turned = ({ x, y }) => ({ x: -x, y: -y });
 
 export {
-  TARGETS,
-  targetName,
-  wireSaliencyLegend,
-  wireClasses,
   BY_INSTANCE,
   STYLE_SCHEMAS,
   USUAL_STYLE,
   checkedStyle,
   accepts,
+  TARGETS,
+  targetName,
+  wireSaliencyLegend,
+  wireClasses,
   paint,
   headOf,
   mean,

@@ -441,19 +441,24 @@ function save(blob, name) {
   setTimeout(() => URL.revokeObjectURL(link.href), 6e4);
 }
 var Store = class {
-  /** The current values. Objects are replaced, not changed. */
-  state;
+  now;
   #watchers = [];
   /** @param values initial values of all names */
   constructor(values) {
-    this.state = Object.freeze({ ...values });
+    this.now = y(Object.freeze({ ...values }));
+  }
+  /** The current values. Objects are replaced, not changed. */
+  get state() {
+    return this.now.peek();
   }
   set(changes) {
     const before = this.state;
-    this.state = Object.freeze({ ...before, ...changes });
-    const changed = new Set(Object.keys(changes).filter((name) => before[name] !== changes[name]));
+    this.now.value = Object.freeze({ ...before, ...changes });
+    const changed = Object.keys(changes).filter(
+      (name) => before[name] !== changes[name]
+    );
     for (const { names, react } of [...this.#watchers]) {
-      if (names.some((name) => changed.has(name))) react(this.state);
+      if (names.some((name) => changed.includes(name))) react(this.state);
     }
   }
   /** Call a listener now and after every change of these values. */
@@ -483,7 +488,10 @@ async function startLanguage(...folders) {
     ([value, name]) => make("option", { value, lang: value }, name)
   );
   choice.replaceChildren(...options);
-  const wanted = [memory.read("language"), ...navigator.languages.map((tag) => tag.slice(0, 2))];
+  const wanted = [
+    memory.read("language") ?? "",
+    ...navigator.languages.map((tag) => tag.slice(0, 2))
+  ];
   choice.value = wanted.find((language) => Object.hasOwn(names, language)) ?? Object.keys(names)[0];
   choice.onchange = () => {
     memory.write("language", choice.value);
@@ -904,7 +912,6 @@ export {
   onLanguage,
   text,
   textOr,
-  translate,
   setLabel,
   PageError,
   showError,

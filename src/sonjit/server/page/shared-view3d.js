@@ -91,6 +91,8 @@ function view3D(canvas) {
   let bounds = null;
   let isSeen = true;
   let shown = "";
+  let isMirrored = false;
+  let isFlipped = false;
   const ask = onNextFrame(() => isSeen && render());
   canvas.addEventListener("keydown", (event) => {
     if (!(event.key in KEYS)) return;
@@ -116,8 +118,9 @@ function view3D(canvas) {
     isSeen = entry.isIntersecting;
     ask();
   }).observe(canvas);
-  function draw(frame, { index } = {}) {
+  function draw(frame, { index, flipped = false } = {}) {
     figures = figuresOf(frame);
+    isFlipped = flipped;
     const now = `${index ?? ""} ${figures.map(({ kind, points }) => kind + points.length).sort()}`;
     if (now !== shown) bounds = null;
     shown = now;
@@ -131,6 +134,10 @@ function view3D(canvas) {
     figures = [];
     bounds = null;
     render();
+  }
+  function mirror(on) {
+    isMirrored = on;
+    ask();
   }
   function turn(by) {
     const { yaw = 0, pitch = 0, zoom = 1 } = by ?? {};
@@ -160,6 +167,7 @@ function view3D(canvas) {
   function projection(width, height) {
     const { middle, reach } = settledBounds();
     const { yaw, pitch, zoom } = view;
+    const sign = isMirrored === isFlipped ? 1 : -1;
     const [cosYaw, sinYaw, cosPitch, sinPitch] = [
       Math.cos(yaw),
       Math.sin(yaw),
@@ -168,7 +176,7 @@ function view3D(canvas) {
     ];
     const scale = Math.min(width, height) * 0.43 * zoom * DISTANCE / reach;
     return (point) => {
-      const x = point[0] - middle[0];
+      const x = (point[0] - middle[0]) * sign;
       const y = point[1] - middle[1];
       const z = point[2] - middle[2];
       const x1 = x * cosYaw + z * sinYaw;
@@ -199,7 +207,7 @@ function view3D(canvas) {
     };
     return bounds;
   }
-  return { draw, show, clear };
+  return { draw, show, clear, mirror };
 }
 function drawFloor(ctx, project, { middle, reach, floor }) {
   ctx.strokeStyle = FLOOR;

@@ -141,7 +141,7 @@ export function outboxOf(
 ) {
   const name = `annotate.unsent.${project}.${annotator}`;
   /** unsent marks by key; a newer mark replaces an older one */
-  const stored: Mark[] = memory.read(name) ?? [];
+  const stored = memory.read<Mark[]>(name) ?? [];
   const waiting = new Map(stored.map((mark) => [placeOf(mark), mark]));
   let sent: Mark[] = [];
   /** versions on the server by key */

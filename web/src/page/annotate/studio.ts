@@ -51,7 +51,7 @@ const NOTHING: FrameState = {
 
 export class Studio {
   project: Project = null as any;
-  store = new Store({
+  store = new Store<State>({
     annotator: "",
     frame: -1,
     joint: 0,
@@ -74,13 +74,13 @@ export class Studio {
   }
 
   get state(): State {
-    return this.store.state as State;
+    return this.store.state;
   }
 
   async open() {
     this.project = await ask("");
     const views = this.project.views.map(({ name }) => name);
-    const before: string[] = memory.read(`annotate.views.${this.project.name}`) ?? [];
+    const before = memory.read<string[]>(`annotate.views.${this.project.name}`) ?? [];
     this.store.set({
       shown: before.length && before.every((name) => views.includes(name)) ? before : spread(views),
     });
@@ -92,9 +92,9 @@ export class Studio {
     this.store.set({ annotator, frame: -1, seen: NOTHING });
     if (!this.#outbox) this.#outboxes.set(annotator, this.#newOutbox(annotator));
     this.#showUnsent();
-    const last = memory.read(`annotate.frame.${this.project.name}`);
+    const last = memory.read<number>(`annotate.frame.${this.project.name}`);
     await Promise.all([
-      this.goTo(this.project.frames.includes(last) ? last : this.project.frames[0]),
+      this.goTo(this.project.frames.find((frame) => frame === last) ?? this.project.frames[0]!),
       this.loadProgress(),
     ]);
   }
@@ -328,7 +328,7 @@ export class Studio {
 const spread = (names: string[]) =>
   names.length <= SHOWN
     ? names
-    : Array.from({ length: SHOWN }, (_, k) => names[Math.floor((k * names.length) / SHOWN)]);
+    : Array.from({ length: SHOWN }, (_, k) => names[Math.floor((k * names.length) / SHOWN)]!);
 
 /** Return a random id; `randomUUID` requires a secure origin. */
 const newId = () =>

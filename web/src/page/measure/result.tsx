@@ -250,7 +250,8 @@ function Moments({ curves, player }: { curves: Curves; player: Player }) {
     player.pause();
     player.seek(time);
   };
-  if (!repetitions.length && !uncounted.length && !events.length) return <Extremes {...{ curves, jump }} />;
+  if (!repetitions.length && !uncounted.length && !events.length)
+    return <Extremes {...{ curves, jump }} />;
   return (
     <ol class="moments">
       {repetitions.map((one, k) => (

@@ -390,7 +390,7 @@ var Studio = class {
     this.#showUnsent();
     const last = memory.read(`annotate.frame.${this.project.name}`);
     await Promise.all([
-      this.goTo(this.project.frames.includes(last) ? last : this.project.frames[0]),
+      this.goTo(this.project.frames.find((frame) => frame === last) ?? this.project.frames[0]),
       this.loadProgress()
     ]);
   }
