@@ -104,9 +104,10 @@ class Page:
         self.wait(lambda: self.status in states, f"the status {states}")
 
     def click(self, name):
-        """Click a control. Open the collapsible section around it first."""
+        """Click a control. Open the collapsible sections around it first."""
         element = self[name]
-        self.browser.execute_script("arguments[0].closest('details')?.setAttribute('open', '')", element)
+        folds = "for (let one = arguments[0]; (one = one?.closest('details')); one = one.parentElement) one.open = true"
+        self.browser.execute_script(folds, element)
         self.browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", element)
         (element if element.is_displayed() and element.size["width"] > 2 else self.label_of(name)).click()
 

@@ -19,7 +19,7 @@ def test_the_camera_that_is_chosen_is_the_one_used(page):
     used = "return document.getElementById('video').srcObject?.getVideoTracks()[0].getSettings().deviceId"
     page.start()
     cameras = page.wait(lambda: page["camera-chooser"].find_elements("css selector", "option")[1:], "cameras by name")
-    assert all(camera.text for camera in cameras)
+    assert all(camera.get_attribute("textContent") for camera in cameras)
     chosen = cameras[0].get_attribute("value")
     page.choose("camera-chooser", chosen)
     page.wait(lambda: page.browser.execute_script(used) == chosen, "that camera")

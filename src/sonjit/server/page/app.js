@@ -4329,7 +4329,7 @@ function Extremes({ curves, jump }) {
 function ValueTable({ curves, player }) {
   const index = player.index.value;
   const here = useComputed(() => clock(curves, player.times[player.index.value] ?? 0));
-  return /* @__PURE__ */ a3("div", { class: "live-table", tabIndex: 0, role: "region", "aria-labelledby": "values-title", children: curves.instances.map((tracked) => /* @__PURE__ */ a3("table", { children: [
+  return /* @__PURE__ */ a3("div", { class: "live-table", tabIndex: 0, role: "group", "aria-labelledby": "values-title", children: curves.instances.map((tracked) => /* @__PURE__ */ a3("table", { children: [
     /* @__PURE__ */ a3("thead", { children: /* @__PURE__ */ a3("tr", { children: [
       /* @__PURE__ */ a3("th", { scope: "col", children: tracked.label }),
       /* @__PURE__ */ a3("th", { scope: "col", children: here }),

@@ -352,7 +352,7 @@ function ValueTable({ curves, player }: { curves: Curves; player: Player }) {
   const index = player.index.value;
   const here = useComputed(() => clock(curves, player.times[player.index.value] ?? 0));
   return (
-    <div class="live-table" tabIndex={0} role="region" aria-labelledby="values-title">
+    <div class="live-table" tabIndex={0} role="group" aria-labelledby="values-title">
       {curves.instances.map((tracked) => (
         <table key={`${tracked.label} ${tracked.handedness}`}>
           <thead>
