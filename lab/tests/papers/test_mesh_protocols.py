@@ -7,14 +7,22 @@ be sent, or the journal where a set has no server, is then evaluated by formulas
 import base64
 import json
 import math
-import pickle
 from itertools import pairwise
 
 import cv2
 import numpy as np
 import pytest
-import yaml
-from lab.tests.mano_fields import file_fields
+from lab.tests.papers.layouts import (
+    FLIP,
+    TO_MEDIAPIPE,
+    hand_pose,
+    made_mano,
+    picture,
+    posed,
+    write_dexycb,
+    write_freihand,
+    write_ho3d,
+)
 from scipy.linalg import orthogonal_procrustes
 from scipy.spatial import cKDTree
 
@@ -24,53 +32,7 @@ from sonjit_lab.evaluation.prediction_files import encode_submission
 from sonjit_lab.evaluation.predictions import Prediction
 from sonjit_lab.evaluation.protocols import load_protocol
 from sonjit_lab.hand_models import load_mano
-from sonjit_lab.hand_models.placeholders import placeholder_mano
 from sonjit_lab.networks import create_network, save_checkpoint
-
-PARENTS = (-1, 0, 1, 2, 0, 4, 5, 0, 7, 8, 0, 10, 11, 0, 13, 14)
-TIPS = (745, 317, 444, 556, 673)
-TO_MEDIAPIPE = (0, 13, 14, 15, 16, 1, 2, 3, 17, 4, 5, 6, 18, 10, 11, 12, 19, 7, 8, 9, 20)
-FLIP = np.array([1.0, -1.0, -1.0])
-K = np.array([[600.0, 0, 320], [0, 600, 240], [0, 0, 1]])
-
-
-def made_mano(seed, side):
-    """Return the fields of a MANO file: the hand of tubes with random blends, components and mean pose."""
-    rng = np.random.default_rng(seed)
-    fields = {name: np.asarray(value, np.float64) for name, value in file_fields(placeholder_mano(side)).items()}
-    return fields | {
-        "weights": 0.8 * fields["weights"] + 0.2 / 16,
-        "v_template": fields["v_template"] + rng.normal(0, 0.002, (778, 3)),
-        "shapedirs": rng.normal(0, 0.001, (778, 3, 10)),
-        "posedirs": rng.normal(0, 0.0003, (778, 3, 135)),
-        "hands_components": np.linalg.qr(rng.normal(size=(45, 45)))[0],
-        "hands_mean": rng.normal(0, 0.15, 45),
-        "f": rng.integers(0, 778, (1538, 3)),
-    }
-
-
-def posed(fields, pose, betas, trans, *, flat, pca=False):
-    """Return vertices and joints in MANO's order with tips, by linear blend skinning in NumPy."""
-    fingers = pose[3:] @ fields["hands_components"] if pca else pose[3:]
-    angles = np.concatenate([pose[:3], fingers + (0 if flat else fields["hands_mean"])]).reshape(16, 3)
-    turns = np.stack([cv2.Rodrigues(angle)[0] for angle in angles])
-    shaped = fields["v_template"] + fields["shapedirs"] @ betas
-    rest = fields["J_regressor"] @ shaped
-    bent = shaped + fields["posedirs"] @ (turns[1:] - np.eye(3)).ravel()
-    rotations, places = [turns[0]], [rest[0]]
-    for joint in range(1, 16):
-        up = PARENTS[joint]
-        rotations.append(rotations[up] @ turns[joint])
-        places.append(places[up] + rotations[up] @ (rest[joint] - rest[up]))
-    each = np.stack([(bent - rest[j]) @ rotations[j].T + places[j] for j in range(16)], 1)
-    vertices = (fields["weights"][..., None] * each).sum(1)
-    return vertices + trans, np.concatenate([places, vertices[list(TIPS)]]) + trans
-
-
-def picture(path, size, seed):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    coarse = np.random.default_rng(seed).integers(0, 256, (12, 16, 3)).astype(np.uint8)
-    cv2.imwrite(str(path), cv2.resize(coarse, size, interpolation=cv2.INTER_CUBIC))
 
 
 @pytest.fixture(scope="module")
@@ -152,38 +114,10 @@ def agree(ours, theirs):
         assert ours[name] == pytest.approx(value, abs=1e-5), name  # a ten-thousandth of what servers print, in cm
 
 
-def hand_pose(rng):
-    return np.concatenate([rng.normal(0, 0.3, 3), rng.normal(0, 0.2, 45)])
-
-
 @pytest.fixture(scope="module")
 def ho3d(models, tmp_path_factory):
-    """Write HO-3D's evaluation split with the ground truth: recordings of five frames and of two."""
-    root, rng, fields = tmp_path_factory.mktemp("ho3d"), np.random.default_rng(3), dict(np.load(models["right"]))
-    names = [f"AP1{one}/{frame:04}" for one, count in ((0, 5), (4, 2)) for frame in range(count)]
-    xyz, verts = [], []
-    for seed, name in enumerate(names):
-        sequence, frame = name.split("/")
-        place = np.array([0.02 * seed - 0.05, 0.03, -0.6])
-        vertices, joints = posed(fields, hand_pose(rng), rng.normal(0, 1, 10), place, flat=True)
-        xyz.append(joints.tolist())
-        verts.append(vertices.tolist())
-        pixels = (joints * FLIP) @ K.T
-        pixels = pixels[:, :2] / pixels[:, 2:]
-        box = [*pixels.min(0).tolist(), *pixels.max(0).tolist()]
-        corners = place + np.array([[x, y, z] for x in (-0.03, 0.06) for y in (0, 0.1) for z in (-0.02, 0.02)])
-        meta = {
-            "camMat": K, "handJoints3D": joints[0], "handBoundingBox": box,
-            "objRot": np.zeros((3, 1)), "objTrans": place, "objName": "021_bleach_cleanser", "objCorners3D": corners,
-        }  # fmt: skip
-        file = root / f"evaluation/{sequence}/meta/{frame}.pkl"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(pickle.dumps(meta, protocol=2))
-        picture(root / f"evaluation/{sequence}/rgb/{frame}.png", (640, 480), seed)
-    (root / "evaluation.txt").write_text("\n".join(names) + "\n")
-    (root / "evaluation_xyz.json").write_text(json.dumps(xyz))
-    (root / "evaluation_verts.json").write_text(json.dumps(verts))
-    return root, (np.array(xyz), np.array(verts))
+    root = tmp_path_factory.mktemp("ho3d")
+    return root, write_ho3d(root, dict(np.load(models["right"])))
 
 
 @pytest.mark.slow
@@ -223,23 +157,11 @@ def test_ho3d_without_its_truth_gives_only_the_submission(ho3d, evaluated, tmp_p
 
 @pytest.mark.slow
 def test_freihand_as_its_server_evaluates_it(models, evaluated, tmp_path):
-    root, rng, fields = tmp_path / "FreiHAND", np.random.default_rng(5), dict(np.load(models["right"]))
-    camera = np.array([[480.0, 0, 112], [0, 480, 112], [0, 0, 1]])
-    xyz, verts, mano = [], [], []
-    for number in range(4):
-        pose, betas = hand_pose(rng), rng.normal(0, 1, 10)
-        vertices, joints = posed(fields, pose, betas, np.array([0, 0.03, 0.7]), flat=False)
-        xyz.append(joints[list(TO_MEDIAPIPE)])
-        verts.append(vertices)
-        mano.append([[*pose, *betas, 0.0, 0.0, 1.0]])
-        picture(root / f"evaluation/rgb/{number:08}.jpg", (224, 224), number)
-    tables = {"K": [camera.tolist()] * 4, "scale": [0.03] * 4, "xyz": np.array(xyz).tolist(),
-              "verts": np.array(verts).tolist(), "mano": mano}  # fmt: skip
-    for name, table in tables.items():
-        (root / f"evaluation_{name}.json").write_text(json.dumps(table))
+    root = tmp_path / "FreiHAND"
+    xyz, verts = write_freihand(root, dict(np.load(models["right"])))
     ours, run, _ = evaluated("freihand", root, "handoccnet", "--submission", tmp_path / "pred.json")
     sent = tuple(map(np.array, json.loads((tmp_path / "pred.json").read_text())))
-    agree(ours, server((np.array(xyz), np.array(verts)), sent, plain="absolute_", end=9))
+    agree(ours, server((xyz, verts), sent, plain="absolute_", end=9))
     assert run["evaluated"] == 4
     (root / "evaluation_verts.json").unlink()  # then MANO's parameters give the true vertices, by their mean pose
     assert evaluated("freihand", root, "handoccnet")[0]["pa_mpvpe"] == pytest.approx(ours["pa_mpvpe"], abs=1e-5)
@@ -247,51 +169,8 @@ def test_freihand_as_its_server_evaluates_it(models, evaluated, tmp_path):
 
 @pytest.fixture(scope="module")
 def dexycb(models, tmp_path_factory):
-    """Write a hundred recordings of DexYCB's third subject. The twenty of the test split s0 have images."""
-    root, rng = tmp_path_factory.mktemp("dexycb"), np.random.default_rng(7)
-    fields = {side: dict(np.load(models[side])) for side in ("right", "left")}
-    (root / "calibration/intrinsics").mkdir(parents=True)
-    intrinsics = {"color": {"fx": 600.0, "fy": 600.0, "ppx": 320.0, "ppy": 240.0}}
-    (root / "calibration/intrinsics/840412060917_640x480.yml").write_text(yaml.safe_dump(intrinsics))
-    betas = rng.normal(0, 1, 10)
-    for side in fields:
-        folder = root / f"calibration/mano_c_{side}"
-        folder.mkdir()
-        (folder / "mano.yml").write_text(yaml.safe_dump({"betas": betas.tolist()}))
-    truth = []
-    for number in range(100):
-        folder = root / f"20200813-subject-03/20200813_{number:06}"
-        side = ("right", "left")[number // 5 % 2]
-        frames = 5 if number == 4 else 1
-        meta = {"serials": ["840412060917"], "num_frames": frames, "ycb_ids": [3, 11], "ycb_grasp_ind": 1,
-                "mano_sides": [side], "mano_calib": [f"c_{side}"]}  # fmt: skip
-        folder.mkdir(parents=True)
-        (folder / "meta.yml").write_text(yaml.safe_dump(meta))
-        if number % 5 != 4:
-            continue
-        for frame in range(frames):
-            pose, place = hand_pose(rng), np.array([0.01 * frame, 0.02, 0.7])
-            vertices, joints = posed(fields[side], pose, betas, place, flat=False, pca=True)
-            joints = joints[list(TO_MEDIAPIPE)]
-            pixels = joints @ K.T
-            pixels = pixels[:, :2] / pixels[:, 2:]
-            seg = np.zeros((480, 640), np.uint8)
-            low, high = pixels.min(0), pixels.max(0)
-            cut = round(low[1] + (high[1] - low[1]) * rng.uniform(0, 1))
-            seg[cut:480, round(low[0]) - 20 : round(high[0]) + 20] = 11  # the object hides what is below
-            seg[300:, :40] = 3
-            absent = number == 99
-            labels = folder / f"840412060917/labels_{frame:06}.npz"
-            picture(labels.with_name(f"color_{frame:06}.jpg"), (640, 480), 10 * number + frame)
-            np.savez_compressed(
-                labels, seg=seg, pose_y=np.zeros((2, 3, 4)), joint_2d=np.where(absent, -1, pixels[None]),
-                pose_m=np.where(absent, 0, np.concatenate([pose, place])[None]),
-                joint_3d=np.where(absent, -1, joints[None]),
-            )  # fmt: skip
-            nearest = np.floor(pixels + 0.5).astype(int)
-            hidden = np.mean(seg[nearest[:, 1], nearest[:, 0]] == 11)
-            truth.append(None if absent else (joints, vertices, hidden, side))
-    return root, truth
+    root = tmp_path_factory.mktemp("dexycb")
+    return root, write_dexycb(root, {side: dict(np.load(models[side])) for side in ("right", "left")})
 
 
 @pytest.mark.slow

@@ -62,7 +62,8 @@ def evaluate(
         workers: A pool of processes here; or ray, or ray:ADDRESS, a cluster whose machines see the data under the same
             path.
         save: Table with a row per evaluated instance: .json, .jsonl, .csv or .parquet.
-        submission: File for the server of a challenge: pred.json for FreiHAND's and HO-3D's, .txt for DexYCB's toolkit.
+        submission: File for the server of a challenge: pred.json for FreiHAND's and HO-3D's, .txt for DexYCB's toolkit,
+            .json of results for COCO's.
     """
     from sonjit_lab.evaluation import evaluate as run
 

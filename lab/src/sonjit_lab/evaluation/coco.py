@@ -127,6 +127,14 @@ def _annotations(
     return {"images": list(images), "annotations": truth, "categories": categories}, results
 
 
+def instance_result(prediction: Prediction) -> Record:
+    """Return a prediction as a result of COCO without its image; without a box, COCO takes it from the mask."""
+    record: Record = {"category_id": prediction.category_id, "score": prediction.score}
+    if prediction.box is not None and not prediction.box_of_mask:
+        record["bbox"] = corner_and_size(prediction.box)
+    return record if prediction.mask is None else record | {"segmentation": rle_from_mask(prediction.mask)}
+
+
 class InstanceEvaluator:
     """Evaluator of boxes and masks by COCO's average precision over all images."""
 
@@ -166,11 +174,7 @@ class InstanceEvaluator:
                 "iscrowd": int(instance.crowd),
             }
             records.append(record if mask is None else record | {"segmentation": rle_from_mask(mask)})
-        for item in predictions:  # without a box, COCO takes box and area from the mask
-            record = {"category_id": item.category_id, "score": item.score}
-            if item.box is not None and not item.box_of_mask:
-                record["bbox"] = corner_and_size(item.box)
-            records.append(record if item.mask is None else record | {"segmentation": rle_from_mask(item.mask)})
+        records += map(instance_result, predictions)
         return [EvaluatedItem(records=records)]
 
     def summary(self, evaluated: Sequence[EvaluatedItem], clusters: Sequence[Hashable]) -> MetricSummary:

@@ -22,6 +22,7 @@ from sonjit.results import RESULT_TYPES, Box
 from sonjit.results.skeletons import load_skeleton
 from sonjit_lab.datasets import Sample, coco, mask_from_segmentation, reading
 from sonjit_lab.datasets.reading import skeleton_of_order
+from sonjit_lab.evaluation.coco import instance_result
 from sonjit_lab.evaluation.landmarks import SKELETONS
 from sonjit_lab.evaluation.predictions import (
     JournalLine,
@@ -382,8 +383,12 @@ def check_submission(protocol: Protocol, path: Path, modes: Sequence[str], skipp
 def encode_submission(protocol: Protocol, sample: Sample, predictions: Sequence[Prediction]) -> str:
     """Return a sample's points for the server as base64 of (799, 3) or (21, 3) float64; "" if nothing was found.
 
-    DexYCB's toolkit requires all labelled hands and no others: zeros if nothing was found, and "" without a hand.
+    DexYCB's toolkit requires all labelled hands and no others: zeros if nothing was found, and "" without a hand. For
+    COCO's server it is the JSON of the image's instances, without brackets.
     """
+    if protocol.submission == "coco":
+        image = {"image_id": sample.image_id}
+        return ",".join(json_from({**image, **instance_result(item)}) for item in predictions)
     named = f"{sample.dataset} {sample.id}"
     hands = [(number, instance) for number, instance in enumerate(sample.instances) if instance.kind == "hand"]
     if protocol.submission == "dexycb" and not hands:
@@ -423,6 +428,9 @@ def _known_points(
 def save_submission(protocol: Protocol, path: Path, lines: Sequence[JournalLine]) -> int:
     """Write the results of `encode_submission` for all samples in order. Return the number of rows without a hand."""
     with files.atomic_file(path) as draft, draft.open("w", encoding="utf-8") as file:
+        if protocol.submission == "coco":
+            file.write(f"[{','.join(line.submission for line in lines if line.submission)}]\n")
+            return 0
         if protocol.submission == "dexycb":
             points = {line.place: 1000 * _decode(line.submission) for line in lines if line.submission}
             file.writelines(",".join(map(str, (place, *row.ravel().tolist()))) + "\n" for place, row in points.items())

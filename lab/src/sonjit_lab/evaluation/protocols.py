@@ -62,7 +62,7 @@ class Protocol:
         search: Default search of detectors.
         max_instances: Default maximum number of instances of detectors.
         exhaustive: True if everything is labelled, so that other detections are false; otherwise they do not count.
-        submission: Format of the challenge's server for joints and vertices; "" without a server.
+        submission: Format of the challenge's server; "" without a server.
         last_pixels: True if the labels' boxes end with the last pixels of objects, which overlaps then include.
     """
 
@@ -89,7 +89,7 @@ class Protocol:
     search: str = "fast"
     max_instances: int = 4
     exhaustive: bool = True
-    submission: Literal["", "freihand", "ho3d", "dexycb"] = ""
+    submission: Literal["", "coco", "freihand", "ho3d", "dexycb"] = ""
     last_pixels: bool = False
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import scipy.io
 import torch
+from lab.tests.papers.layouts import FOCAL, MIDDLE, around, write_interhand
 
 from sonjit import InputError
 from sonjit.cli import main
@@ -23,8 +24,6 @@ from sonjit_lab.papers.interhand.model import InterNetModel
 
 TINY = {name: network_entry(name).tiny for name in ("internet", "rootnet")}
 SIDE, BINS = 32, 8
-FOCAL, MIDDLE = np.array([150.0, 155.0]), np.array([47.0, 33.0])
-WIDTH, HEIGHT = 96, 72
 
 
 def network(name, folder, **options):
@@ -48,12 +47,6 @@ def square(box):
     x, y, w, h = box
     side = 1.25 * max(w, h)
     return np.array([x + w / 2 - side / 2, y + h / 2 - side / 2, side, side])
-
-
-def around(points):
-    low, high = points.min(0), points.max(0)
-    size = 1.2 * (high - low)
-    return [*((low + high) / 2 - size / 2), *size]
 
 
 def cut_out(image, area, side):
@@ -101,53 +94,6 @@ def average_precision(scores, positive):
 # InterHand2.6M
 
 
-def interhand(root):
-    """Write single and interacting hands at several distances. Some joints, and one root, have no labels."""
-    rng = np.random.default_rng(3)
-    kinds = ["right", "left", "interacting", "interacting", "interacting", "right", "left", "interacting"]
-    centre, turn = np.array([30.0, -20, 10]), cv2.Rodrigues(np.array([0.1, -0.2, 0.05]))[0]
-    images, annotations, joints, records = [], [], {}, []
-    (root / "images/test/Capture0/ROM01/cam7").mkdir(parents=True)
-    (root / "annotations/test").mkdir(parents=True)
-    for number, kind in enumerate(kinds):
-        camera = rng.normal((0, 0, 550), 40, (42, 3))
-        camera[21:] += [0, 0, 40]
-        camera[:21, 0] -= 90 if number == 3 else 20  # one pair is far apart: one box still
-        valid = rng.random(42) > (0.15 if number > 2 else -1)
-        valid[[20, 41]] = True
-        valid[21:] &= kind != "right"
-        valid[:21] &= kind != "left"
-        if number == 4:
-            valid[41] = False  # nothing of this hand counts
-        world = camera @ turn + centre  # x_camera = turn (x - centre)
-        pixels = camera[:, :2] / camera[:, 2:] * FOCAL + MIDDLE
-        known = {"right": slice(0, 21), "left": slice(21, 42), "interacting": slice(0, 42)}[kind]
-        name = f"Capture0/ROM01/cam7/image{number}.jpg"
-        cv2.imwrite(str(root / "images/test" / name), rng.integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8))
-        images.append({
-            "id": 10 + number, "file_name": name, "width": WIDTH, "height": HEIGHT, "capture": 0, "subject": 0,
-            "seq_name": "ROM01", "camera": "7", "frame_idx": number,
-        })  # fmt: skip
-        annotations.append({
-            "id": 100 + number, "image_id": 10 + number, "bbox": around(pixels[known]),
-            "joint_valid": valid[:, None].astype(int).tolist(), "hand_type": kind, "hand_type_valid": int(number != 6),
-        })  # fmt: skip
-        joints[str(number)] = {
-            "world_coord": np.where(valid[:, None], world, 1).tolist(),
-            "joint_valid": valid[:, None].astype(int).tolist(), "hand_type": kind, "hand_type_valid": True,
-        }  # fmt: skip
-        roots_known = np.repeat(valid[[20, 41]], 21)
-        own = [around(pixels[part][valid[part]]) for part in (slice(0, 21), slice(21, 42)) if valid[part].any()]
-        records.append((root / "images/test" / name, kind, camera, valid & roots_known, annotations[-1], own))
-    stem = root / "annotations/test/InterHand2.6M_test_"
-    (root / f"{stem}data.json").write_text(json.dumps({"images": images, "annotations": annotations}))
-    (root / f"{stem}joint_3d.json").write_text(json.dumps({"0": joints}))
-    cameras = {"campos": centre, "camrot": turn, "focal": FOCAL, "princpt": MIDDLE}
-    named = {"0": {key: {"7": value.tolist()} for key, value in cameras.items()}}
-    (root / f"{stem}camera.json").write_text(json.dumps(named))
-    return records
-
-
 def interhand_metrics(records, internet, area_of, depths_of):
     single, interacting = [[] for _ in range(42)], [[] for _ in range(42)]
     apart, hits, scores, present, depth_off = [], [], [], [], []
@@ -191,7 +137,7 @@ def interhand_metrics(records, internet, area_of, depths_of):
 
 @pytest.mark.slow
 def test_interhand_in_labelled_boxes(tmp_path):
-    records = interhand(tmp_path / "set")
+    records = write_interhand(tmp_path / "set")
     internet, file = network("internet", tmp_path, layout="interhand")
     true_depths = lambda record, _: record[2][[20, 41], 2]  # noqa: E731
     expected = interhand_metrics(records, internet, lambda record: square(record[4]["bbox"]), true_depths)
@@ -206,7 +152,7 @@ def test_interhand_in_labelled_boxes(tmp_path):
 
 @pytest.mark.slow
 def test_interhand_with_rootnets_results_and_with_rootnet(tmp_path):
-    records = interhand(tmp_path / "set")
+    records = write_interhand(tmp_path / "set")
     rng = np.random.default_rng(8)
     given = [
         {
@@ -344,7 +290,7 @@ def test_rhd(tmp_path):
     ],
 )
 def test_boxes_that_do_not_fit_are_one_line(records, message, tmp_path, capsys):
-    interhand(tmp_path / "set")
+    write_interhand(tmp_path / "set")
     _, file = network("internet", tmp_path, layout="interhand")
     (tmp_path / "boxes.json").write_text(records)
     call = ["eval", "--protocol", "interhand2.6m", "--root", tmp_path / "set", "--model", "internet"]
