@@ -228,11 +228,12 @@ def write_dexycb(root, fields, *, training=False):
             absent = number == 99
             labels = folder / f"840412060917/labels_{frame:06}.npz"
             picture(labels.with_name(f"color_{frame:06}.jpg"), (640, 480), 10 * number + frame)
-            np.savez_compressed(
-                labels, seg=seg, pose_y=np.zeros((2, 3, 4)), joint_2d=np.where(absent, -1, pixels[None]),
-                pose_m=np.where(absent, 0, np.concatenate([pose, place])[None]),
-                joint_3d=np.where(absent, -1, joints[None]),
-            )  # fmt: skip
+            arrays = {
+                "pose_y": np.zeros((2, 3, 4)), "joint_2d": np.where(absent, -1, pixels[None]),
+                "pose_m": np.where(absent, 0, np.concatenate([pose, place])[None]),
+                "joint_3d": np.where(absent, -1, joints[None]),
+            }  # fmt: skip
+            np.savez_compressed(labels, **arrays, **({"seg": seg} if is_test else {}))
             nearest = np.floor(pixels + 0.5).astype(int)
             hidden = np.mean(seg[nearest[:, 1], nearest[:, 0]] == 11)
             if is_test:

@@ -27,7 +27,7 @@ class System:
 
     write: Callable[[Path], object]  # writes the data that the commands name into a folder
     settings: dict[str, dict[str, object]]  # settings of each recipe that make it small
-    submissions: dict[str, int] = field(default_factory=dict)  # files for servers with their number of rows
+    submissions: dict[str, int | None] = field(default_factory=dict)  # files for servers and their rows, if known
 
 
 def commands_of(name: str) -> list[list[str]]:
@@ -99,7 +99,8 @@ def _mediapipe_hands(root: Path) -> None:
         (root / "hands" / folder / "images").mkdir(parents=True)
         for index in chosen:
             height, width = frames[index].shape[:2]
-            images.append({"id": index, "file_name": f"{index:04}.png", "width": width, "height": height})
+            image = {"id": index, "file_name": f"{index:04}.png", "width": width, "height": height}
+            images.append(image | {"sequence": f"part {index // 20}"})
             path = root / "hands" / folder / "images" / f"{index:04}.png"
             cv2.imwrite(str(path), np.ascontiguousarray(frames[index][..., ::-1]))
             for hand in truth[index]["hands"]:
@@ -122,7 +123,9 @@ def _mediapipe_hands(root: Path) -> None:
 SYSTEMS = {
     "interhand": System(_interhand, {"internet": {**_TRUNK, "hidden": 8}, "rootnet": _TRUNK}),
     "handoccnet": System(_handoccnet, {"handoccnet": _MANO}, {"pred.json": 7, "freihand.json": 4}),
-    "deformer": System(_deformer, {"deformer": {**_MANO, "discriminator_channels": 8, "held_out": 2}}, {"s0.txt": 23}),
+    "deformer": System(
+        _deformer, {"deformer": {**_MANO, "discriminator_channels": 8, "images": 4, "held_out": 2}}, {"s0.txt": 23}
+    ),
     "cam": System(
         _cam,
         {
@@ -143,7 +146,7 @@ SYSTEMS = {
                 "held_out": 2,
             }
         },
-        {"results.json": 0},
+        {"results.json": None},
     ),
     "mediapipe_hands": System(_mediapipe_hands, {"hand-full": {}}),
 }
