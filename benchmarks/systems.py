@@ -31,7 +31,7 @@ DATA = {
     "deformer": "DexYCB's layout: 80 recordings to train on, 24 other images",
     "cam": "ILSVRC's and VQA's layouts: 12 drawn images to train on, 12 others; 40 questions, 12 others",
     "mask_rcnn": "COCO's layout: 10 drawn images to train on, 4 others",
-    "mediapipe_hands": "8 rendered images to train on, 4 others of the same two people",
+    "mediapipe_hands": "4 rendered images to train on, 2 others of the same two people",
 }
 METHODS = {
     "interhand": ("interhand2.6m", "MMPose InterNet, ResNet-50, test H+M"),

@@ -93,14 +93,14 @@ def _mediapipe_hands(root: Path) -> None:
     """Write frames of the bundled clip with their exact keypoints."""
     truth = json.loads((ASSETS / "demo.json").read_text("utf-8"))["frames"]
     with open_source(ASSETS / "demo.mp4") as source:
-        frames = {frame.index: frame.rgb for frame in source if frame.index % 10 == 0 and frame.index < 120}
-    for folder, chosen in (("train", range(0, 80, 10)), ("test", range(80, 120, 10))):
+        frames = {frame.index: frame.rgb for frame in source if frame.index % 20 == 0 and frame.index < 120}
+    for folder, chosen in (("train", range(0, 80, 20)), ("test", range(80, 120, 20))):
         images, annotations = [], []
         (root / "hands" / folder / "images").mkdir(parents=True)
         for index in chosen:
             height, width = frames[index].shape[:2]
             image = {"id": index, "file_name": f"{index:04}.png", "width": width, "height": height}
-            images.append(image | {"sequence": f"part {index // 20}"})
+            images.append(image | {"sequence": f"part {index // 40}"})
             path = root / "hands" / folder / "images" / f"{index:04}.png"
             cv2.imwrite(str(path), np.ascontiguousarray(frames[index][..., ::-1]))
             for hand in truth[index]["hands"]:

@@ -142,13 +142,14 @@ def test_ho3d_as_its_server_evaluates_it(ho3d, evaluated, tmp_path, model):
     })  # fmt: skip
 
 
-def test_ho3d_without_its_truth_gives_only_the_submission(ho3d, evaluated, tmp_path):
+def test_ho3d_without_its_truth_gives_only_the_submission(ho3d, evaluated, tmp_path, capsys):
     root = tmp_path / "HO3D_v2"
     root.mkdir()
     (root / "evaluation").symlink_to(ho3d[0] / "evaluation")
     (root / "evaluation.txt").write_text((ho3d[0] / "evaluation.txt").read_text())
     _, run, _ = evaluated("ho3d-v2", root, "handoccnet", "--submission", tmp_path / "pred.json")
     assert run["evaluated"] == 0
+    assert "nothing was evaluated: no label in 7 images is one that ho3d-v2 requires" in capsys.readouterr().err
     joints, vertices = map(np.array, json.loads((tmp_path / "pred.json").read_text()))
     assert joints.shape == (7, 21, 3)
     assert vertices.shape == (7, 778, 3)

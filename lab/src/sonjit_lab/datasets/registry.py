@@ -381,7 +381,7 @@ def open_dataset(
 
 @dataclass(frozen=True)
 class _Reader:
-    """Function that opens a data set of this package and imports its module on first use."""
+    """Function of the lab that opens a data set, and imports its module on first use."""
 
     path: str
 
@@ -395,7 +395,7 @@ class _Reader:
     @property
     def _function(self) -> Callable[..., Dataset]:
         module, _, name = self.path.partition(":")
-        return getattr(import_module(f"sonjit_lab.datasets.{module}"), name)
+        return getattr(import_module(f"sonjit_lab.{module}"), name)
 
 
 @cache

@@ -184,6 +184,11 @@ def evaluate(request: EvaluationRequest, out: Path, *, progress: pools.Progress 
         skipped=skipped,
     )
     summary.notes += [*worker.model.notes, *_prediction_notes(worker, modes[0])]
+    if not stopped and not summary.instances:
+        summary.notes.append(
+            f"nothing was evaluated: no label in {len(data)} images is one that {worker.protocol.name} requires; "
+            "the notes of the report name the files with labels"
+        )
     if zeros:
         summary.notes.append(f"{request.submission}: {zeros} images are zeros, for nothing was found in them")
     return Evaluation(record, data, lines, stopped, summary)
