@@ -109,7 +109,7 @@ def test_the_page_reconnects_to_a_server_that_restarts(page, mortal):
 
 
 def test_a_stream_that_was_silent_connects_again_when_it_sends(page, new_server, site):
-    hasty = new_server("--allow-origin", site.url, "--idle-minutes", "0.06")
+    hasty = new_server("--allow-origin", site.url, "--idle-minutes", "0.1")
     first, second, seen = run(page, f"""{START} {SHOT}
         await connection.open();
         const first = await connection.send({{blob: file, time: 0}});
