@@ -81,8 +81,8 @@ def pipeline_graph(
     if not options.static_image:
         smoothing = "none" if options.filter is None else "as configured"
         add("tracks", f"ids, at most {options.max_instances}; smoothing: {smoothing}", "keypoints")
-    if parts := [name for role, name in networks.items() if role not in ("detector", "landmark")]:
-        add("parts", f"{', '.join(parts)} in crops that each instance places", "boxes")
+    if other_networks := [name for role, name in networks.items() if role not in ("detector", "landmark")]:
+        add("parts", f"{', '.join(other_networks)} in crops that each instance places", "boxes")
     add("results", f"at most {options.max_instances}", "instances")
     if loops:
         edges.append(Edge("tracks", "landmarks", "boxes", next_frame=True))

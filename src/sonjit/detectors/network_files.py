@@ -324,8 +324,8 @@ class CroppedNetwork(_Networks):
             return [RotatedBox(width / 2, height / 2, width, height, 0.0)]
         people: list[PersonBox] = []
         hands: list[HandBox] = []
-        for parts in (1, 2):
-            for window in windows(width, height, parts, fewer=True):
+        for count in (1, 2):
+            for window in windows(width, height, count, fewer=True):
                 more, its_hands = self._network.find(rgb, window, min_score, min_score)
                 people += new_people(more, people)
                 hands += its_hands
@@ -400,8 +400,8 @@ def _fits(values: FloatArray, count: int, layout: _YoloLayout) -> bool:
     rows = values.T if layout.columns_first else values
     start = 4 + layout.classes if layout.classes else 6
     points = rows[:, start:].reshape(len(rows), count, layout.dims)
-    own = points[..., _PLACE:].reshape(len(rows), -1)
-    scores = np.hstack([rows[:, 4:start] if layout.classes else rows[:, 4:5], own])
+    keypoint_scores = points[..., _PLACE:].reshape(len(rows), -1)
+    scores = np.hstack([rows[:, 4:start] if layout.classes else rows[:, 4:5], keypoint_scores])
     if not np.all((scores >= -_TOLERANCE) & (scores <= 1 + _TOLERANCE)):
         return False
     if not layout.classes:
@@ -451,14 +451,14 @@ class CompleteNetwork(interfaces.SearchedKind[NetworkObservation, NetworkResult]
         points = rows[:, 6:].reshape(len(rows), self._count, 3)
         places = (self._in_pixels(points[..., :2]) - corner) / gain
         kept: list[tuple[Box, float]] = []  # as the network gives them, with their classes, which are independent
-        found: list[NetworkObservation] = []
-        for row, place, own in zip(rows, places, points, strict=True):
+        instances: list[NetworkObservation] = []
+        for row, place, keypoints in zip(rows, places, points, strict=True):
             x_min, y_min, x_max, y_max = row[:4].tolist()
             box = (x_min, y_min, x_max, y_max)
             if all(label != row[5] or box_iou(box, other) <= _SAME_BOX for other, label in kept):
                 kept.append((box, row[5]))
-                found.append(self._observation(row[4], place, own[:, 2]))
-        return found
+                instances.append(self._observation(row[4], place, keypoints[:, 2]))
+        return instances
 
     def _in_pixels(self, points: FloatArray) -> FloatArray:
         """Return points (N, M, 2) in pixels of the input. Fractions of the input, as in TFLite exports, are scaled."""
@@ -474,7 +474,7 @@ class CompleteNetwork(interfaces.SearchedKind[NetworkObservation, NetworkResult]
 def _from_simcc(outputs: Sequence[Float32Array]) -> Decoded:
     """Decode logits along both axes, (1, K, W) and (1, K, H)."""
     (along_x,), (along_y,) = outputs[:2]
-    points = np.stack([each.argmax(axis=1) / each.shape[1] for each in (along_x, along_y)], axis=1)
+    points = np.stack([logits.argmax(axis=1) / logits.shape[1] for logits in (along_x, along_y)], axis=1)
     return points, np.minimum(along_x.max(axis=1), along_y.max(axis=1)).astype(np.float64)
 
 

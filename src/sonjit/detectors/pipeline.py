@@ -219,8 +219,8 @@ class Detector(files.Closing, Generic[R]):
                     self._total = len(joined.tracks) + joined.excess
                     self._complete = True
                     observations = [(track.smoothed, track) for track in joined.tracks]
-                    found = self._results(view, shown, observations, shown.shape[1::-1], roi)
-                yield found
+                    results = self._results(view, shown, observations, shown.shape[1::-1], roi)
+                yield results
 
     def _region(self, rgb: Image, x: int, y: int, width: int, height: int) -> Image:
         """Return a region of an image (H, W, 3). Raise InputError if it is not inside."""
@@ -352,8 +352,8 @@ class Detector(files.Closing, Generic[R]):
         limit, min_score = self._options.max_instances, self._options.min_detection_score
         beyond = 0  # number of proposals beyond the limit
         if boxes is None and isinstance(self._kind, interfaces.SearchedKind):
-            found = self._kind.search(rgb, min_score)
-            observations, beyond = found[:limit], len(found[limit:])
+            candidates = self._kind.search(rgb, min_score)
+            observations, beyond = candidates[:limit], len(candidates[limit:])
         else:
             if boxes is None:
                 proposals = self._kind.find(rgb, min_score)
@@ -371,9 +371,9 @@ class Detector(files.Closing, Generic[R]):
             pairs, new = self._tracker.match(self._given_or_searched(rgb, boxes), now)
             is_any_lost = self._tracklets.update(pairs, new, now)
         elif self._follower is None:
-            known = [track for track in self._tracker.active if track.occluded_s is None]
+            visible_tracks = [track for track in self._tracker.active if track.occluded_s is None]
             pairs, _ = self._tracklets.observe(rgb)
-            is_any_lost = self._tracklets.update(pairs, self._search(rgb, known, pairs), now)
+            is_any_lost = self._tracklets.update(pairs, self._search(rgb, visible_tracks, pairs), now)
         else:
             step = self._follower.step(rgb, now, self._scenes.number(rgb, now))
             is_any_lost = step.is_any_lost
@@ -392,20 +392,20 @@ class Detector(files.Closing, Generic[R]):
         if boxes is not None:
             return self._present(rgb, boxes)
         assert isinstance(self._kind, interfaces.SearchedKind)
-        found, limit = self._kind.search(rgb, self._options.min_detection_score), self._options.max_instances
-        self._excess = len(found[limit:])
-        return found[:limit]
+        candidates, limit = self._kind.search(rgb, self._options.min_detection_score), self._options.max_instances
+        self._excess = len(candidates[limit:])
+        return candidates[:limit]
 
-    def _search(self, rgb: Image, known: Sequence[Track[Any]], pairs: Pairs[Any]) -> list[Any]:
+    def _search(self, rgb: Image, visible_tracks: Sequence[Track[Any]], pairs: Pairs[Any]) -> list[Any]:
         """Return the new instances of a frame by the published or the thorough search, if it is due."""
-        room = max(self._options.max_instances - len(known), 0)
-        if not self._schedule.searches(len(known), room):
+        room = max(self._options.max_instances - len(visible_tracks), 0)
+        if not self._schedule.searches(len(visible_tracks), room):
             return []
         self._excess = 0
         if self._still_search is not None:
             new = [item for item in self._still_search(rgb)[0] if self._is_present(item)]
         else:
-            new = self._published(rgb, [track.box for track in known], room)
+            new = self._published(rgb, [track.box for track in visible_tracks], room)
         if len(new) > room:
             visible = [observation for track, observation in pairs if track.occluded_s is None]
             distinct = suppress_duplicates(new, visible, merge_nested=True)
@@ -414,24 +414,24 @@ class Detector(files.Closing, Generic[R]):
                 new = sorted(distinct, key=lambda item: -item.score)
         return new[:room]
 
-    def _published(self, rgb: Image, known: Sequence[RotatedBox], room: int) -> list[Any]:
+    def _published(self, rgb: Image, known_boxes: Sequence[RotatedBox], room: int) -> list[Any]:
         """Return the instances that the published search finds apart from known boxes.
 
         One more than there is room for shows that the result is limited.
         """
         boxes = self._kind.find(rgb, self._options.min_detection_score)
-        candidates = self._without_overlapping(boxes[: self._options.max_instances], known)[:room]
+        candidates = self._without_overlapping(boxes[: self._options.max_instances], known_boxes)[:room]
         new = self._present(rgb, candidates)
         if len(new) >= room:
-            new += self._present(rgb, self._without_overlapping(boxes, [*known, *candidates])[:1])
+            new += self._present(rgb, self._without_overlapping(boxes, [*known_boxes, *candidates])[:1])
         return new
 
     def _proposed(self, rgb: Image, pairs: Pairs[Any]) -> list[Any]:
         """Return the instances that the published search finds apart from the tracked ones."""
-        known = [observation for _, observation in pairs]
-        boxes = [self._kind.box_after(observation) for observation in known]
-        found = self._published(rgb, boxes, max(self._options.max_instances - len(known), 0))
-        return [one for one in found if not any(is_same(one, other) for other in known)]
+        tracked = [observation for _, observation in pairs]
+        boxes = [self._kind.box_after(observation) for observation in tracked]
+        candidates = self._published(rgb, boxes, max(self._options.max_instances - len(tracked), 0))
+        return [candidate for candidate in candidates if not any(is_same(candidate, other) for other in tracked)]
 
     def _is_present(self, observation: Observation) -> bool:
         return self._kind.is_present(observation, self._options.min_presence_score)

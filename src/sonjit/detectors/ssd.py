@@ -35,8 +35,8 @@ class SingleShotDetector:
 
     def find(self, rgb: Image, min_score: float) -> list[Detection]:
         """Objects with at least `min_score` in an image (H, W, 3), best first."""
-        (found,) = self.find_from(rgb, min_score)
-        return found
+        (detections,) = self.find_from(rgb, min_score)
+        return detections
 
     def find_from(self, rgb: Image, *min_scores: float) -> list[list[Detection]]:
         """Return the detections in an image (H, W, 3) for several minimum scores of one run.
@@ -72,17 +72,19 @@ class SingleShotDetector:
         points = (points - 0.5) * area.width
         half = size * (area.width / 2)
         boxes = np.concatenate([points[:, 0] - half, points[:, 0] + half], axis=1)
-        found = blend_overlapping(scores[keep], boxes[keep], points[keep, 1:], self._overlap)
-        return [_placed(item, area) for item in found]
+        detections = blend_overlapping(scores[keep], boxes[keep], points[keep, 1:], self._overlap)
+        return [_placed(item, area) for item in detections]
 
 
-def _placed(found: Detection, area: RotatedBox) -> Detection:
+def _placed(detection: Detection, area: RotatedBox) -> Detection:
     """Convert a detection from a square area to pixels of the image. Its box is upright in the image too."""
     cos, sin = math.cos(area.rotation), math.sin(area.rotation)
     turn, middle = np.array([[cos, sin], [-sin, cos]]), (area.cx, area.cy)
-    low, high = found.box.reshape(2, 2)
+    low, high = detection.box.reshape(2, 2)
     centre, half = (low + high) / 2 @ turn + middle, (high - low) / 2 @ abs(turn)
-    return Detection(found.score, np.concatenate([centre - half, centre + half]), found.keypoints @ turn + middle)
+    return Detection(
+        detection.score, np.concatenate([centre - half, centre + half]), detection.keypoints @ turn + middle
+    )
 
 
 def blend_overlapping(
@@ -95,7 +97,7 @@ def blend_overlapping(
     """
     order = np.argsort(-scores, kind="stable")
     areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
-    found: list[Detection] = []
+    detections: list[Detection] = []
     while order.size:
         best = order[0]
         low = np.maximum(boxes[order, :2], boxes[best, :2])
@@ -107,9 +109,9 @@ def blend_overlapping(
         cluster = order[member]
         weights = scores[cluster] / scores[cluster].sum()
         points = np.einsum("n,nkc->kc", weights, keypoints[cluster])
-        found.append(Detection(float(scores[best]), weights @ boxes[cluster], points))
+        detections.append(Detection(float(scores[best]), weights @ boxes[cluster], points))
         order = order[~member]
-    return found
+    return detections
 
 
 def _logit(probability: float) -> float:

@@ -35,9 +35,9 @@ def _find_measure(text: str, kind: str, problem: str, ending: str = "") -> str:
     wanted = text.lower().replace("-", "_")
     wanted = f"{wanted.removesuffix('_deg')}_rad" if wanted.endswith("_deg") else wanted
     begin = [name for name in names if name.startswith(f"{wanted}_")]
-    found = [name for name in begin if "_2d_" not in name] or begin
-    if wanted in names or len(found) == 1:
-        return wanted if wanted in names else found[0]
+    matching = [name for name in begin if "_2d_" not in name] or begin
+    if wanted in names or len(matching) == 1:
+        return wanted if wanted in names else matching[0]
     near = begin or [name for name in names if wanted in name] or get_close_matches(wanted, names) or names
     if ending:  # the ending that all have is left out, as users write angles
         near = [name.removesuffix(ending).removesuffix("_angle") for name in near]
@@ -331,8 +331,8 @@ class RepetitionCounts:
         if instance.id is None:
             return {}
         key = instance.kind, instance.id, _side_of(instance)
-        found = {column: counters.get(key) for column, counters in self._counters.items()}
-        return {column: counter.count for column, counter in found.items() if counter is not None}
+        counter_of_column = {column: counters.get(key) for column, counters in self._counters.items()}
+        return {column: counter.count for column, counter in counter_of_column.items() if counter is not None}
 
     def summary(self) -> list[str]:
         """Return a line for each instance with repetitions, or one with the range of an angle that has none."""
@@ -366,7 +366,7 @@ def annotate(frame: Frame, columns: Columns, *, gestures: bool = True) -> Annota
     """Measure the instances of a frame. `columns` are those of `table_columns`; `frame.measures` has the counts."""
     rows: list[dict[str, float | str | None]] = []
     notes: list[str] = []
-    for (instance, owner), known in zip_longest(measuring.with_owners(frame), frame.measures):
+    for (instance, owner), counts in zip_longest(measuring.with_owners(frame), frame.measures):
         row: dict[str, float | str | None] = {}
         if columns:
             row |= measuring.instance_values(instance, owner)
@@ -375,8 +375,8 @@ def annotate(frame: Frame, columns: Columns, *, gestures: bool = True) -> Annota
             note.append(f"{instance.gesture.name.replace('_', ' ')} {instance.gesture.score:.2f}")
         if isinstance(instance, Hand) and instance.distance_m is not None:
             note.append(f"{instance.distance_m:.2f} m")
-        row |= known or {}
-        for column, count in (known or {}).items():
+        row |= counts or {}
+        for column, count in (counts or {}).items():
             if isinstance(count, int):
                 of = column.removeprefix("repetitions").removesuffix("_angle").replace("_", " ")
                 note.append(f"{pluralize(count, 'repetition')}{of}")

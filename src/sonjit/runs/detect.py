@@ -160,8 +160,8 @@ class Detect(Task):
         is_shared = all(task._can_share for task in self.all) and self.lift is None
         if count == 1 or not is_shared or self.style.anonymise in ("blur", "persons"):
             return self, 1
-        one, *also = (replace(task, options=task._on_cores(cores // count), also=()) for task in self.all)
-        return replace(one, also=tuple(also)), count
+        first, *also = (replace(task, options=task._on_cores(cores // count), also=()) for task in self.all)
+        return replace(first, also=tuple(also)), count
 
     @property
     def _can_share(self) -> bool:
@@ -176,23 +176,29 @@ class Detect(Task):
 
     def open_table(self, save: str, source: media.Source) -> frame_tables.FrameTable:
         """Open a table of the frames of several files. Raise InputError for a format of a single input or video."""
-        known, are_stills = find_format(save), source.kind == "folder"
-        if known is not None and (known.has_bones or not (known.joins_videos or are_stills)):
-            name, what = Path(save).with_stem("{name}"), "a character" if known.has_bones else "a recording for Rerun"
+        table_format, are_stills = find_format(save), source.kind == "folder"
+        if table_format is not None and (table_format.has_bones or not (table_format.joins_videos or are_stills)):
+            name, what = (
+                Path(save).with_stem("{name}"),
+                "a character" if table_format.has_bones else "a recording for Rerun",
+            )
             raise InputError(f"{save}: {what} requires one input. For several inputs use --save {name}")
         """Open a table of the frames of several files. Raise InputError for a format of a single input or video."""
-        known, are_stills = find_format(save), source.kind == "folder"
-        if known is not None and (known.has_bones or not (known.joins_videos or are_stills)):
-            name, what = Path(save).with_stem("{name}"), "a character" if known.has_bones else "a recording for Rerun"
+        table_format, are_stills = find_format(save), source.kind == "folder"
+        if table_format is not None and (table_format.has_bones or not (table_format.joins_videos or are_stills)):
+            name, what = (
+                Path(save).with_stem("{name}"),
+                "a character" if table_format.has_bones else "a recording for Rerun",
+            )
             raise InputError(f"{save}: {what} requires one input. For several inputs use --save {name}")
         with_motions = self.has_gestures and not are_stills
         return self.table(save, source, with_motions=with_motions, with_events=self.has_events)
 
     def table(self, path: str, source: media.Source, **settings: Any) -> frame_tables.FrameTable:  # noqa: ANN401
         """Open a table of a source, with rows or bones if its format has them. `settings` are those of `FrameTable`."""
-        known = find_format(path)
-        settings["rows"] = self.rows if known and known.rows else None
-        settings["bones"] = self.bones if known and known.has_bones else None
+        table_format = find_format(path)
+        settings["rows"] = self.rows if table_format and table_format.rows else None
+        settings["bones"] = self.bones if table_format and table_format.has_bones else None
         return frame_tables.FrameTable(path, self.header(source), self.columns, degrees=self.degrees, **settings)
 
     def header(self, source: media.Source) -> media.Header:
@@ -233,11 +239,11 @@ def _int8_files(options: CommonOptions, entry: kinds.KindEntry) -> list[Path]:
     if options.precision not in ("auto", "int8"):
         return []
     weights = [name for model in entry.models.values() for name in model.weights.values()]
-    found = [int8_path(path) for path in (options.detector_model, options.landmark_model) if path]
+    int8_paths = [int8_path(path) for path in (options.detector_model, options.landmark_model) if path]
     for name in dict.fromkeys(weights):
         with suppress(InputError):  # a network that this model does not need
-            found.append(int8_path(find_weight(name, options.models_dir)))
-    return [form for form in found if form.exists()]
+            int8_paths.append(int8_path(find_weight(name, options.models_dir)))
+    return [form for form in int8_paths if form.exists()]
 
 
 class DetectWorker(Worker[Frame]):
@@ -290,11 +296,11 @@ class DetectWorker(Worker[Frame]):
 
     def process_frames(self, frames: Iterable[media.SourceFrame]) -> Generator[tuple[media.SourceFrame, Frame]]:
         """Yield each image with the instances in it."""
-        for frame, found in self._session.frames(frames, self._source):
+        for frame, result_frame in self._session.frames(frames, self._source):
             if self._lift is not None:
-                self._lift(frame.rgb, found)
-            self._last = found
-            yield frame, found
+                self._lift(frame.rgb, result_frame)
+            self._last = result_frame
+            yield frame, result_frame
 
     def count(self, item: Frame) -> int:
         """Return the number of instances in a frame."""

@@ -152,8 +152,8 @@ class FrameTable:
                 open_writer(save, replace(header, notes=()), columns, rows=rows, bones=bones, degrees=self._in_degrees)
             )
             self.writer.remarks = header.notes
-            known = find_format(save)
-            is_separate = known is not None and known.separates_events
+            table_format = find_format(save)
+            is_separate = table_format is not None and table_format.separates_events
             if with_motions and is_separate:
                 self.more_paths.append(str(path.with_suffix(f"{SIDE_TABLES[0]}{path.suffix}")))
                 self._motions = stack.enter_context(open_motion_table(self.more_paths[-1]))
@@ -200,8 +200,8 @@ class FrameTable:
         """
         with open_json_lines(path) as (header, frames):
             if source is not None:
-                known = {name: getattr(header, name) for name in ("width", "height", "fps", "start_s", "geometry")}
-                self.writer.sources[source] = {name: value for name, value in known.items() if value}
+                properties = {name: getattr(header, name) for name in ("width", "height", "fps", "start_s", "geometry")}
+                self.writer.sources[source] = {name: value for name, value in properties.items() if value}
             self.add_notes(renamed(header.notes, [header.source], [source or ""]))
             for frame, extras in frames:
                 position = index if frame.time is None else frame.index

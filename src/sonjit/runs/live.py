@@ -38,8 +38,8 @@ class LiveOutput(Closing):
         self._list_name = list_name
         self._mirrored = mirrored
         try:
-            parts = urlsplit(address)
-            scheme, host, port = parts.scheme, parts.hostname, parts.port
+            url = urlsplit(address)
+            scheme, host, port = url.scheme, url.hostname, url.port
         except ValueError:  # the port is no number, or a bracket is open
             scheme = host = port = None
         if scheme not in SCHEMES or not host or not port:

@@ -188,7 +188,7 @@ def _run_files(
     progress.start(len(files))
     with sole_writer(*{Path(path).parent for item in placed for path in item.paths}):
         unfinished = list[int]()
-        own = set[str]()
+        written = set[str]()
         places = [os.path.realpath(str(file)) for file in files]
         taken = set(places)
         keys = [log.key(file, item) if item.paths else None for file, item in zip(files, placed, strict=True)]
@@ -196,14 +196,14 @@ def _run_files(
             if key is not None and not item.json and log.is_finished(key, item):
                 total.skipped += 1
                 finished(index, item)
-                own.update(map(os.path.realpath, item.paths))
+                written.update(map(os.path.realpath, item.paths))
                 progress.advance()
             elif clash := taken.intersection(map(os.path.realpath, item.paths)) - {places[index]}:
                 problem = f"its output {clash.pop()} is another input. Choose another name or folder"
                 total.problems.append(f"{files[index]}: {problem}")
             else:
                 unfinished.append(index)
-        if copies := [index for index in unfinished if places[index] in own]:
+        if copies := [index for index in unfinished if places[index] in written]:
             total.notes.append(f"left out {pluralize(len(copies), 'file')} that this command wrote before")
             unfinished = [index for index in unfinished if index not in copies]
         results: dict[int, Summary | str] = {}
@@ -320,7 +320,7 @@ def _are_independent(calls: Sequence[_Call]) -> bool:
     return (
         len(calls) > 1
         and not any(outputs.json for _, outputs, _, _ in calls)
-        and all(known is not None and known.is_own for known in formats)
+        and all(table_format is not None and table_format.is_own for table_format in formats)
         and all(file_kind(file) == "image" for file, _, _, _ in calls)
     )
 

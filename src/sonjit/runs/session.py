@@ -28,14 +28,14 @@ class Omitted:
     """Numbers of shown and of found instances: in all stills, or in the frame of which most instances are omitted."""
 
     shown: int = 0
-    found: int = 0  # also those beyond `max_instances`
+    total: int = 0  # also those beyond `max_instances`
 
-    def add(self, shown: int, found: int, time: float | None) -> None:
+    def add(self, shown: int, total: int, time: float | None) -> None:
         """Add a frame at a time in seconds, or a still without a time."""
         if time is None:
-            self.shown, self.found = self.shown + shown, self.found + found
-        elif found - shown > self.found - self.shown:
-            self.shown, self.found = shown, found
+            self.shown, self.total = self.shown + shown, self.total + total
+        elif total - shown > self.total - self.shown:
+            self.shown, self.total = shown, total
 
     @property
     def text(self) -> str | None:
@@ -44,7 +44,7 @@ class Omitted:
         >>> Omitted(2, 5).text
         '2 of at least 5 shown'
         """
-        return f"{self.shown} of at least {self.found} shown" if self.found > self.shown else None
+        return f"{self.shown} of at least {self.total} shown" if self.total > self.shown else None
 
 
 class Session:
@@ -99,7 +99,9 @@ class Session:
         Raises:
             InputError: The image is too large, or does not contain the region.
         """
-        return self._frame(index, time, source, [one.detect(rgb, time=time, roi=self._roi) for one in self.detectors])
+        return self._frame(
+            index, time, source, [detector.detect(rgb, time=time, roi=self._roi) for detector in self.detectors]
+        )
 
     def frames(
         self, frames: Iterable[SourceFrame], source: Source, *, index: int | None = None, label: str | None = None
@@ -111,12 +113,12 @@ class Session:
         """
         stills = is_still(source.kind)
         errors: list[Exception] = []
-        *own, shown = tee(_until_error(frames, errors), len(self.detectors) + 1)
-        found = [
+        *frames_by_detector, shown = tee(_until_error(frames, errors), len(self.detectors) + 1)
+        results_by_detector = [
             self._live(detector, images) if source.live else detector.detect_frames(images, roi=self._roi)
-            for detector, images in zip(self.detectors, map(_timed, own), strict=True)
+            for detector, images in zip(self.detectors, map(_timed, frames_by_detector), strict=True)
         ]
-        for frame, *results in zip(shown, *found, strict=True):
+        for frame, *results in zip(shown, *results_by_detector, strict=True):
             position = index if index is not None and stills else frame.index
             yield frame, self._frame(position, frame.time, label or source.frame_source(frame.index), results)
         for error in errors:
@@ -127,11 +129,11 @@ class Session:
         for rgb, time in images:
             yield detector.detect(rgb, time=time, roi=self._roi)
 
-    def _frame(self, index: int, time: float | None, source: str | None, found: Sequence[Results[Any]]) -> Frame:
+    def _frame(self, index: int, time: float | None, source: str | None, detected: Sequence[Results[Any]]) -> Frame:
         """Return the results of all detectors in one frame, with motions, events and measures."""
-        results = [result for each in found for result in each]
-        motions = [motion for each in found for motion in each.motions]
-        total = sum(each.total for each in found)
+        results = [result for instances in detected for result in instances]
+        motions = [motion for instances in detected for motion in instances.motions]
+        total = sum(instances.total for instances in detected)
         self.hidden = total - len(results)
         self.omitted.add(len(results), total, time)
         frame = Frame.from_results(index, time, results, source)
@@ -139,7 +141,7 @@ class Session:
         frame.events = self._events(frame) + self.repetitions.update(frame)
         if self._measures:
             owners = with_owners(frame)
-            frame.measures = [instance_values(one, owner) | self.repetitions.counts(one) for one, owner in owners]
+            frame.measures = [instance_values(part, owner) | self.repetitions.counts(part) for part, owner in owners]
         elif self._counts:
             frame.measures = [{**self.repetitions.counts(instance)} for _, instance in frame.instances()]
         return frame

@@ -47,7 +47,9 @@ def _parameters() -> list[Json]:
     """Return the parameters of `POST /v1/jobs`, including the options of all kinds."""
     kind = Option("Kind of instance to find.", name="kind", choices=tuple(KINDS))
     options = {
-        name: option for known in KINDS for name, option in client_options.known_options(known, job=True).items()
+        name: option
+        for kind_name in KINDS
+        for name, option in client_options.known_options(kind_name, job=True).items()
     }
     options["model"] = Option("Model of the kind. Default: its first model.", name="model")
     return client_options.query_parameters((kind, _DETECTORS, _DRAW, _STYLE, _NAME, *options.values()))
@@ -82,32 +84,32 @@ def job_router(store: JobStore) -> APIRouter:
     async def find(job_id: str) -> UploadJob:
         return store.find(job_id)
 
-    found: Any = Depends(find)
+    dependency: Any = Depends(find)
 
     @router.get("/{job_id}", responses=single)
-    async def status(job: UploadJob = found) -> Response:
+    async def status(job: UploadJob = dependency) -> Response:
         """State of a job."""
         return JSONResponse(job.to_dict(root))
 
     @router.get("/{job_id}/events")
-    async def events(request: Request, job: UploadJob = found) -> Response:
+    async def events(request: Request, job: UploadJob = dependency) -> Response:
         """Server-sent events with the job after every change, until it ends."""
         return _event_stream(request, job, root)
 
     @router.post("/{job_id}/cancel", responses=single)
-    def cancel(job: UploadJob = found) -> Response:
+    def cancel(job: UploadJob = dependency) -> Response:
         """Cancel a job and remove its files."""
         store.cancel(job)
         return JSONResponse(job.to_dict(root))
 
     @router.delete("/{job_id}", status_code=204)
-    def delete(job: UploadJob = found) -> Response:
+    def delete(job: UploadJob = dependency) -> Response:
         """Delete a job and its files."""
         store.delete(job)
         return Response(status_code=204)
 
     @router.get("/{job_id}/{file}")
-    def download(file: str, job: UploadJob = found) -> Response:
+    def download(file: str, job: UploadJob = dependency) -> Response:
         """One of the `downloads` of a job: a table of results, motions or events, or the drawing."""
         return _download(store, job, file)
 
@@ -134,19 +136,19 @@ async def _create_job(request: Request, store: JobStore) -> UploadJob:
     query = client_options.single_values(request.query_params)
     of_job = _DRAW, _STYLE, _NAME
     given = {option.name: query.pop(option.name) for option in of_job if option.name in query}
-    own = {option.name: option.default for option in of_job} | client_options.read_values(
+    job_options = {option.name: option.default for option in of_job} | client_options.read_values(
         of_job, given, "a job", is_query=True
     )
-    style = _read_style(str(own["style"]))
+    style = _read_style(str(job_options["style"]))
     detectors = _detectors(query)
     for kind, options in detectors:
         service.require_weights(kind, str(options["model"]))
-    job = UploadJob(detectors, draw=bool(own["draw"]), style=style)
+    job = UploadJob(detectors, draw=bool(job_options["draw"]), style=style)
     await asyncio.to_thread(store.prepare)
     store.add(job)
     try:
         body = middleware.limited(request, int(settings.max_job_mb * MB), "--max-job-mb", partial(store.reserve, job))
-        store.submit(job, await _receive_input(body, job, str(own["name"]), settings))
+        store.submit(job, await _receive_input(body, job, str(job_options["name"]), settings))
     finally:
         store.discard(job)  # only if the upload failed
     return job

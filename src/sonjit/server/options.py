@@ -140,15 +140,15 @@ def read_values(
     options: Iterable[Option], values: Mapping[str, object], owner: str, *, is_query: bool = False
 ) -> dict[str, OptionValue]:
     """Check the values of options: those of JSON by their types, those of a query by their text."""
-    known = {option.name: option for option in options}
+    option_of_name = {option.name: option for option in options}
     checked: dict[str, OptionValue] = {}
     for name, value in values.items():
-        if name not in known:
-            message = f"Unknown option {_shortened(name)} of {owner}. Choose from {', '.join(known)}."
+        if name not in option_of_name:
+            message = f"Unknown option {_shortened(name)} of {owner}. Choose from {', '.join(option_of_name)}."
             raise RefusedError("bad_option", message)
-        checked[name] = known[name].read(value, parses=is_query)
+        checked[name] = option_of_name[name].read(value, parses=is_query)
         if checked[name] is None:
-            wanted = _TARGETS_HELP if name == _EXPLAIN.name else known[name].wanted
+            wanted = _TARGETS_HELP if name == _EXPLAIN.name else option_of_name[name].wanted
             raise RefusedError("bad_option", f"{name}={_shortened(value)}: give {wanted}")
     return checked
 
@@ -157,9 +157,11 @@ def read_options(
     kind: str, values: Mapping[str, object], *, job: bool = False, more: tuple[Option, ...] = (), is_query: bool = False
 ) -> dict[str, OptionValue]:
     """Check the options of one detector, and add the default model."""
-    known = known_options(kind, job=job)
-    checked = read_values((*known.values(), *more), values, f"a job of {kind}" if job else kind, is_query=is_query)
-    return {"model": known["model"].default} | checked
+    option_of_name = known_options(kind, job=job)
+    checked = read_values(
+        (*option_of_name.values(), *more), values, f"a job of {kind}" if job else kind, is_query=is_query
+    )
+    return {"model": option_of_name["model"].default} | checked
 
 
 def read_detector(
@@ -178,8 +180,8 @@ def read_detector(
 
 def _without_kind(options: Mapping[str, object]) -> str:
     """Return the reason why options have no kind. It names the option that was probably meant."""
-    known = {name for kind in KINDS for name in known_options(kind)}
-    unknown = next((name for name in options if name not in known), None)
+    option_names = {name for kind in KINDS for name in known_options(kind)}
+    unknown = next((name for name in options if name not in option_names), None)
     if unknown is None:
         return "kind is missing"
     value = options[unknown]

@@ -178,18 +178,18 @@ class Bodies(interfaces.Kind[BodyObservation, Body]):
         """Return boxes of people in an image (H, W, 3), best first."""
         if self._people is None:
             return []
-        found = [person.keypoints[:2] for person in self._people.find(rgb, min_score)]
+        alignments = [person.keypoints[:2] for person in self._people.find(rgb, min_score)]
         if self._averages_mirrored:
             others = self._people.find(np.ascontiguousarray(rgb[:, ::-1]), min_score)
             mirrored = [person.keypoints[:2] * (-1, 1) + (rgb.shape[1] - 1, 0) for person in others]
-            found = [self._averaged(points, mirrored) for points in found]
-        return [box_from_alignment(points) for points in found]
+            alignments = [self._averaged(points, mirrored) for points in alignments]
+        return [box_from_alignment(points) for points in alignments]
 
     def _averaged(self, points: RealArray, mirrored: Sequence[FloatArray]) -> RealArray:
         """Return the means of alignment points (2, 2) and those of the same person in the mirrored image."""
         boxes = [box_from_alignment(other) for other in mirrored]
-        own = box_from_alignment(points)
-        same = [other for other, box in zip(mirrored, boxes, strict=True) if self.is_same_instance(own, box)]
+        original_box = box_from_alignment(points)
+        same = [other for other, box in zip(mirrored, boxes, strict=True) if self.is_same_instance(original_box, box)]
         return (points + same[0]) / 2 if same else points
 
     def observe(self, rgb: Image, box: RotatedBox) -> BodyObservation:
@@ -198,26 +198,26 @@ class Bodies(interfaces.Kind[BodyObservation, Body]):
         The observation has keypoints (33, 3), presence, and a mask if the network has one.
         """
         crop_for(self._landmarks, rgb, box)
-        found = self._outputs()
+        outputs = self._outputs()
         if self._averages_mirrored:
             step = box.width / self._size  # the last pixel of a crop is this far from the end of its box
             cx, cy = box.cx + step * math.cos(box.rotation), box.cy + step * math.sin(box.rotation)
             crop_for(self._landmarks, rgb, box._replace(cx=cx, cy=cy))
             self._landmarks.input[0] = self._landmarks.input[0, :, ::-1].copy()
-            found = found.averaged(self._outputs().unmirrored())
-        placed = points_from_crop(found.points, box)  # (35, 3)
-        scores = found.scores[self._order]  # (33, 2)
+            outputs = outputs.averaged(self._outputs().unmirrored())
+        placed = points_from_crop(outputs.points, box)  # (35, 3)
+        scores = outputs.scores[self._order]  # (33, 2)
         keypoints = placed[:_KEYPOINTS][self._order]
         return BodyObservation(
-            score=found.score,
+            score=outputs.score,
             keypoints=keypoints,
-            keypoints_3d=found.world[self._order] @ turn_matrix(box),
+            keypoints_3d=outputs.world[self._order] @ turn_matrix(box),
             visibility=scores[:, 0],
             presence=scores[:, 1],
             alignment=placed[_ALIGNMENT, :2],
-            mask=None if found.mask is None else mask_from_logits(found.mask, box, rgb.shape[1], rgb.shape[0]),
+            mask=None if outputs.mask is None else mask_from_logits(outputs.mask, box, rgb.shape[1], rgb.shape[0]),
             colours=_torso_colours(rgb, keypoints),
-            heatmap_peak=found.heatmap_peak,
+            heatmap_peak=outputs.heatmap_peak,
         )
 
     def _outputs(self) -> "_Outputs":

@@ -48,12 +48,12 @@ class GestureNetworks:
         side[:] = right
         world[:] = _in_own_size(hand.keypoints_3d)
         (embedding,) = self._embedder.run()
-        found: list[dict[str, float]] = []
+        scores_by_classifier: list[dict[str, float]] = []
         for engine, names in self._classifiers:
             engine.input[:] = embedding
             (scores,) = engine.run()
-            found.append(dict(zip(names, scores.ravel().tolist(), strict=True)))
-        return found
+            scores_by_classifier.append(dict(zip(names, scores.ravel().tolist(), strict=True)))
+        return scores_by_classifier
 
 
 def _in_own_size(points: Float32Array) -> Float32Array:

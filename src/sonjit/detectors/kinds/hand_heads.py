@@ -65,7 +65,7 @@ class HandHeads:
         visible, left = self.logits(local, shape, mean)
         appearance = None
         if "appearance" in self._weights:  # the engine reuses its output buffers
-            appearance = AppearanceInputs(keypoints, [each.copy() for each in taps[1:-1]])
+            appearance = AppearanceInputs(keypoints, [tap.copy() for tap in taps[1:-1]])
         return HeadOutputs(_probability(visible)[0], float(_probability(left)[0]), appearance, local[0])
 
     def appearance(self, inputs: AppearanceInputs) -> Floats:
@@ -74,15 +74,15 @@ class HandHeads:
         It has features at the keypoints and at corrected positions, and these x and y with mean 0 and mean square 1.
         """
         weights, (keypoints, maps) = self._weights, inputs
-        found = self._shown("appearance", sampled_maps(maps, keypoints))
+        features = self._shown("appearance", sampled_maps(maps, keypoints))
         positions = keypoints[:, :2]
-        read = np.concatenate([found.ravel(), (4 * positions - 2).ravel()])
+        read = np.concatenate([features.ravel(), (4 * positions - 2).ravel()])
         hidden = np.maximum(read @ weights["appearance_correction_0"] + weights["appearance_correction_bias_0"], 0)
         corrections = hidden @ weights["appearance_correction_1"] + weights["appearance_correction_bias_1"]
         positions = np.asarray(positions + corrections.reshape(positions.shape), np.float32)
         again = self._shown("appearance_again", sampled_maps(maps, positions))
         around = positions - positions.mean(0)
-        return np.concatenate([found, again, around / np.sqrt((around * around).mean())], 1)
+        return np.concatenate([features, again, around / np.sqrt((around * around).mean())], 1)
 
     def _shown(self, name: str, local: Floats) -> Floats:
         return np.maximum(local @ self._weights[name] + self._weights[f"{name}_keypoint"], 0)
@@ -142,20 +142,20 @@ def sampled_maps(maps: Sequence[Floats], positions: Floats) -> Floats:
 
     Interpolation is bilinear between cell centres and repeats the edge. One call handles all maps, which is faster.
     """
-    sides = np.array([[each.shape[3]] for each in maps])  # (M, 1)
+    sides = np.array([[feature_map.shape[3]] for feature_map in maps])  # (M, 1)
     x, y = ((positions[:, axis] * sides - 0.5).clip(0, sides - 1) for axis in (0, 1))  # (M, 21)
     left, top = np.minimum(x.astype(np.intp), sides - 2), np.minimum(y.astype(np.intp), sides - 2)
     right, low = x - left, y - top
     corner = left + sides * top
     cells = np.concatenate([corner, corner + 1, corner + sides, corner + sides + 1], 1)  # (M, 84)
-    parts = [(1 - right) * (1 - low), right * (1 - low), (1 - right) * low, right * low]
-    weights = np.concatenate(parts, 1).astype(np.float32)
-    found: list[Floats] = []
-    for each, where, weight in zip(maps, cells, weights, strict=True):
-        near = each.reshape(each.shape[1], -1).take(where, 1) * weight
+    corner_weights = [(1 - right) * (1 - low), right * (1 - low), (1 - right) * low, right * low]
+    weights = np.concatenate(corner_weights, 1).astype(np.float32)
+    features: list[Floats] = []
+    for feature_map, where, weight in zip(maps, cells, weights, strict=True):
+        near = feature_map.reshape(feature_map.shape[1], -1).take(where, 1) * weight
         four = near.reshape(len(near), 4, len(positions))  # (C, 4, 21)
-        found.append(four[:, 0] + four[:, 1] + four[:, 2] + four[:, 3])
-    return np.concatenate(found).T
+        features.append(four[:, 0] + four[:, 1] + four[:, 2] + four[:, 3])
+    return np.concatenate(features).T
 
 
 class RefinementInputs(NamedTuple):

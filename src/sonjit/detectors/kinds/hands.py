@@ -98,8 +98,8 @@ class HandSizes:
             if track.occluded_s is None:
                 mean = mean + (lengths - mean) / (frames + 1)
                 self._means[track] = mean, frames + 1
-        own = mean / max(mean[_LENGTH_BONES].sum(), 1e-9)
-        shares = _USUAL_BONES + _TRACK_SHARE * (own - _USUAL_BONES)
+        mean_shares = mean / max(mean[_LENGTH_BONES].sum(), 1e-9)
+        shares = _USUAL_BONES + _TRACK_SHARE * (mean_shares - _USUAL_BONES)
         sized, sizes = np.zeros_like(metres), shares * self._length_m / shares[_LENGTH_BONES].sum()
         for (parent, child), vector, before, length in zip(_BONES, vectors, lengths, sizes, strict=True):
             sized[child] = sized[parent] + vector * (length / max(before, 1e-9))
@@ -215,7 +215,7 @@ class Hands(interfaces.Kind[HandObservation, Hand]):
             visibility, left, appearance, maps = self._heads.read(keypoints, taps)
         refinable = None
         if self._refinement is not None:
-            inputs = [each.copy() for each in taps[:-1]]  # the engine reuses its output buffers
+            inputs = [tap.copy() for tap in taps[:-1]]  # the engine reuses its output buffers
             refinable = RefinableCrop(hand_heads.RefinementInputs(keypoints, world.reshape(-1, 3).copy(), inputs), box)
         points = boxes.points_from_crop(in_crop * self._to_fraction, box)
         return HandObservation(

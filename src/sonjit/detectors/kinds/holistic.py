@@ -64,17 +64,17 @@ class Agreement:
     scale: float  # difference of the sizes, relative to the size of the searched box
     margin: float  # margin of the searched box, relative to its size, that must not contain tracked keypoints
 
-    def accepts(self, tracked: RotatedBox, keypoints: Float32Array, found: RotatedBox) -> bool:
-        """Check whether the tracked box is near the found box, which must contain its keypoints (K, 2) in pixels."""
-        size = found.width
+    def accepts(self, tracked: RotatedBox, keypoints: Float32Array, detected: RotatedBox) -> bool:
+        """Check whether the tracked box is near the detected box, which must contain its keypoints (K, 2) in pixels."""
+        size = detected.width
         if (
-            abs(wrap_angle(tracked.rotation - found.rotation)) > self.rotation
-            or max(abs(tracked.cx - found.cx), abs(tracked.cy - found.cy)) > self.shift * size
+            abs(wrap_angle(tracked.rotation - detected.rotation)) > self.rotation
+            or max(abs(tracked.cx - detected.cx), abs(tracked.cy - detected.cy)) > self.shift * size
             or abs(tracked.width - size) > self.scale * size
         ):
             return False
-        cosine, sine = math.cos(found.rotation), math.sin(found.rotation)
-        offsets = (keypoints - (found.cx, found.cy)) @ np.array([[cosine, -sine], [sine, cosine]])
+        cosine, sine = math.cos(detected.rotation), math.sin(detected.rotation)
+        offsets = (keypoints - (detected.cx, detected.cy)) @ np.array([[cosine, -sine], [sine, cosine]])
         return bool(np.abs(offsets).max() < (1 - self.margin) * size / 2)
 
 
@@ -388,20 +388,24 @@ def hands_of_bodies(
 def load_holistic(options: HolisticOptions) -> Holistic:
     """Load the bodies of one model with matching hands and faces. Custom networks replace those of the body."""
     weights = HOLISTIC.models[options.model].weights
-    bundle, own = options.bundle, GraphThresholds(overlap=options.thresholds.face_overlap)
+    bundle, thresholds = options.bundle, GraphThresholds(overlap=options.thresholds.face_overlap)
     if bundle is not None and bundle.task == "holistic_landmarker":
         if options.hand_model or options.face_model:
             raise InputError(f"hand_model and face_model cannot be combined with {bundle.name}")
         hands = load_hands_of_people(options, weights["hand"], bundle.file("hand_landmarks_detector.tflite"))
         recrop_file = bundle.file(_RECROP)
         of_faces = options.as_kind(
-            FaceOptions, model="attention", blendshapes=options.blendshapes, thresholds=own, mirrored=options.mirrored
+            FaceOptions,
+            model="attention",
+            blendshapes=options.blendshapes,
+            thresholds=thresholds,
+            mirrored=options.mirrored,
         )
         faces = face_networks.load_bundle_faces(of_faces, bundle, of_people=True)
     else:
         hand = HANDS.models[options.hand_model].weights["landmark"] if options.hand_model else weights["hand"]
         hands, recrop_file = load_hands_of_people(options, hand), options.file(weights["recrop"])
-        published = replace(options, detector_model=None, landmark_model=None, thresholds=own)
+        published = replace(options, detector_model=None, landmark_model=None, thresholds=thresholds)
         face_model = options.face_model or weights["face"].removeprefix("face-")
         faces = face_networks.load_meshes(published, face_model, blendshapes=options.blendshapes)
     # The network that finds a hand at the end of a forearm is small.
@@ -424,8 +428,8 @@ def load_holistic(options: HolisticOptions) -> Holistic:
 
 def _model(body: str, *, hand: str, face: str) -> Model:
     """Return a model of people with the networks of a body, hands and faces."""
-    parts = {"hand": f"hand-{hand}", "face": f"face-{face}", "face_detector": "face-short", "recrop": "hand-recrop"}
-    return Model(body, {**BODY.models[body].weights, **parts})
+    networks = {"hand": f"hand-{hand}", "face": f"face-{face}", "face_detector": "face-short", "recrop": "hand-recrop"}
+    return Model(body, {**BODY.models[body].weights, **networks})
 
 
 HOLISTIC = KindEntry(

@@ -64,7 +64,7 @@ class Follower(Generic[O]):
         if self._live is None:  # the key frame that follows shows whether they are instances
             proposed = []
         key_frame = self._key_frame(rgb, now_s, is_last=is_last)
-        new, single = self.tracklets.new(rgb, [*visible, *proposed], [] if key_frame is None else key_frame.found)
+        new, single = self.tracklets.new(rgb, [*visible, *proposed], [] if key_frame is None else key_frame.instances)
         if self._live is not None:  # what the published search proposes is shown at once
             new = [*proposed, *new]
         elif not looks_ahead:

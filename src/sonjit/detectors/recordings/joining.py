@@ -99,10 +99,10 @@ class Recording(Generic[O]):
         after: set[Track[O]] = set(last.tracks)
         views = ((frame.rgb, frame.time_s) for frame in same_scene)
         back = follow_back(self._backward, track.observation, last.time_s, views)
-        for frame, own in zip(same_scene, back, strict=False):
+        for frame, state in zip(same_scene, back, strict=False):
             if track in frame.tracks or frame.time_s >= last.time_s:
                 return
-            met = next((o for o, seen in frame.tracks.items() if is_same(own.smoothed, seen.smoothed)), None)
+            met = next((o for o, seen in frame.tracks.items() if is_same(state.smoothed, seen.smoothed)), None)
             if met is not None:
                 if met not in after:
                     self._joined[track] = met
@@ -110,7 +110,7 @@ class Recording(Generic[O]):
                     self._follower.tracklets.tracker.forget(met)
                 return
             after |= set(frame.tracks)
-            frame.tracks[track] = _Shown(own.observation, own.smoothed, None)
+            frame.tracks[track] = _Shown(state.observation, state.smoothed, None)
 
     def ready(self, *, is_last: bool) -> Iterator[tuple[Image, float, Joined[O]]]:
         """Yield the frames that leave the window, all at the end: image (H, W, 3), time and instances."""
@@ -137,10 +137,12 @@ class Recording(Generic[O]):
             public.observation, public.smoothed = seen.observation, seen.smoothed
             public.occluded_s, public.seen_s, public.left = seen.occluded_s, frame.time_s, track.left
             shown[public.id] = public
-        for one in frame.single:
-            if self._key_frames.is_sure(one) and not any(is_same(one, track.observation) for track in shown.values()):
+        for instance in frame.single:
+            if self._key_frames.is_sure(instance) and not any(
+                is_same(instance, track.observation) for track in shown.values()
+            ):
                 self._count += 1
-                shown[self._count] = Track(self._count, one, one, None, frame.time_s, one.left)
+                shown[self._count] = Track(self._count, instance, instance, None, frame.time_s, instance.left)
         tracks = [shown[number] for number in sorted(shown)]
         beyond = max(len(tracks) - self._max_instances, 0)
         excess = frame.excess if len(tracks) >= self._max_instances else 0
@@ -149,7 +151,7 @@ class Recording(Generic[O]):
     def _is_confirmed(self, track: Track[O]) -> bool:
         """Check whether a track is shown: it, an earlier one that is joined with it, or a later one is confirmed."""
         root = self._root(track)
-        return any(self._key_frames.confirms(each) for each in {track, root, *self._later(root)})
+        return any(self._key_frames.confirms(related) for related in {track, root, *self._later(root)})
 
     def _later(self, root: Track[O]) -> Iterator[Track[O]]:
         return (track for track in self._joined if self._root(track) is root)

@@ -55,7 +55,7 @@ class KeyFrame(NamedTuple, Generic[O]):
     """A searched frame."""
 
     time_s: float
-    found: list[O]  # instances with their probabilities as scores, best first, also doubtful ones
+    instances: list[O]  # instances with their probabilities as scores, best first, also doubtful ones
     shown: Mapping[Track[O], O]  # observations of the tracks in it
 
 
@@ -106,17 +106,17 @@ class KeyFrames(Generic[O]):
                 support.best = 1.0
 
     def compare(self, key_frame: KeyFrame[O], *, has_new: bool) -> dict[Track[O], float]:
-        """Compare the instances of a key frame with the tracks, and tell the schedule.
+        """Compare the instances of a key frame with the tracks, and report the result to the schedule.
 
         Return the tracks that end, each with the time of the last key frame that shows it. `has_new` is true if new
         tracks begin with it.
         """
         ended: dict[Track[O], float] = {}
-        now_s, found, shown = key_frame
+        now_s, instances, shown = key_frame
         agrees = not has_new
         for track, observation in shown.items():
             support = self._support.setdefault(track, _Support())
-            score = max((one.score for one in found if is_same(one, observation)), default=0.0)
+            score = max((instance.score for instance in instances if is_same(instance, observation)), default=0.0)
             if score > 0:
                 is_certain = observation.score >= self._certain_presence
                 best, count = max(support.best, score, float(is_certain)), support.count + 1
@@ -143,14 +143,14 @@ class KeyFrames(Generic[O]):
         support = self._support.get(track)
         return support is not None and support.count + support.failures > 0 and not self.confirms(track)
 
-    def is_sure(self, found: O) -> bool:
+    def is_sure(self, instance: O) -> bool:
         """Check whether an instance of a key frame may be shown without a track."""
-        return found.score >= self._sure_score
+        return instance.score >= self._sure_score
 
     def join(self, track: Track[O], earlier: Track[O]) -> None:
         """Add the support of an earlier track of the same instance."""
-        own, other = (self._support.setdefault(each, _Support()) for each in (track, earlier))
-        own.best, own.count = max(own.best, other.best), own.count + other.count
+        support, other = (self._support.setdefault(tracked, _Support()) for tracked in (track, earlier))
+        support.best, support.count = max(support.best, other.best), support.count + other.count
 
 
 class LiveSearch(Generic[O]):
@@ -194,7 +194,7 @@ class LiveSearch(Generic[O]):
         if self._search is None:
             self._search = self._load()
         start_s = time.monotonic()
-        found = self._search(rgb)
+        instances = self._search(rgb)
         now_s = time.monotonic()
         self._ready_s = now_s + (1 / _MOST_SHARE - 1) * (now_s - start_s)
-        return found
+        return instances

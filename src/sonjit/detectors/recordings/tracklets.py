@@ -44,25 +44,25 @@ class Tracklets(Generic[O]):
                 missing.append(track)
         return pairs, missing
 
-    def new(self, rgb: Image, known: Sequence[O], found: Iterable[O]) -> tuple[list[O], list[O]]:
-        """Return the probable instances that a search of an image (H, W, 3) found and that are not known.
+    def new(self, rgb: Image, tracked: Sequence[O], candidates: Iterable[O]) -> tuple[list[O], list[O]]:
+        """Return the probable instances that a search of an image (H, W, 3) found and that are not tracked.
 
         First those that the landmark network also sees in their own boxes, as it sees them there, then the others.
         """
         new: list[O] = []
         single: list[O] = []
         boxes: Sequence[RotatedBox] | None = None
-        for one in found:
-            if one.score <= self._min_presence or any(is_same(one, other) for other in (*known, *new)):
+        for candidate in candidates:
+            if candidate.score <= self._min_presence or any(is_same(candidate, other) for other in (*tracked, *new)):
                 continue
-            box = self._kind.box_after(one)
+            box = self._kind.box_after(candidate)
             if self._published is not None:
                 boxes = self._published(rgb) if boxes is None else boxes
-                box = next((each for each in boxes if self._kind.is_same_instance(each, box)), box)
+                box = next((nearby for nearby in boxes if self._kind.is_same_instance(nearby, box)), box)
             observation = self._kind.observe(rgb, box)
             if not self.is_present(observation):
-                single.append(one)
-            elif not any(is_same(observation, other) for other in (*known, *new)):
+                single.append(candidate)
+            elif not any(is_same(observation, other) for other in (*tracked, *new)):
                 new.append(observation)
         return new, single
 

@@ -45,10 +45,10 @@ class Proposal:
 
 
 def proposals_in(
-    window: Window, found: Iterable[Detection], box_from: Callable[[Detection], RotatedBox], source: str
+    window: Window, detections: Iterable[Detection], box_from: Callable[[Detection], RotatedBox], source: str
 ) -> list[Proposal]:
     """Return the boxes of detections in a window as proposals."""
-    return [Proposal(window.placed(box_from(detection)), detection.score, source) for detection in found]
+    return [Proposal(window.placed(box_from(detection)), detection.score, source) for detection in detections]
 
 
 def merge_proposals(proposals: Iterable[Proposal], limit_px: float) -> list[Proposal]:
@@ -120,9 +120,9 @@ def head_from_points(score: float, eyes: FloatArray, mouth: FloatArray) -> Head:
 
 def detected_heads(detector: SingleShotDetector, rgb: Image, window: Window, min_score: float) -> list[Head]:
     """Return the heads, in pixels, of the faces detected in a window of an image (H, W, 3), from a score of 0 to 1."""
-    found, corner = detector.find(window.cut(rgb), min_score), np.array(window[:2])
-    points = ((face.score, face.keypoints[:2].mean(axis=0) + corner, face.keypoints[3] + corner) for face in found)
-    return [head_from_points(*each) for each in points]
+    faces, corner = detector.find(window.cut(rgb), min_score), np.array(window[:2])
+    points = ((face.score, face.keypoints[:2].mean(axis=0) + corner, face.keypoints[3] + corner) for face in faces)
+    return [head_from_points(*head_points) for head_points in points]
 
 
 def head_of_body(body: BodyObservation) -> Head:

@@ -84,8 +84,8 @@ class HandSearch(StillSearch[HandObservation]):
             self._people_of(window)
         yield self._published()
         yield from self._network_in(1)
-        found = (palm for palms in self._palms() for palm in palms)
-        palms = (geometry.Proposal(box_from_palm(palm), palm.score, "palm") for palm in found)
+        all_palms = (palm for palms in self._palms() for palm in palms)
+        palms = (geometry.Proposal(box_from_palm(palm), palm.score, "palm") for palm in all_palms)
         likely = self._likely(palms)
         self._start(lambda proposal: [proposal], (palm for palm in likely if not self.is_known(palm)))
         yield likely
@@ -145,8 +145,8 @@ class HandSearch(StillSearch[HandObservation]):
         Each crop is that of the keypoints which the landmark network finds in the crop of a palm.
         """
         window = window_around(box.cx, box.cy, _CLOSER_WINDOW * box.width, self.rgb)
-        found = [] if window is None else self._find(window, LIMITS["closer_palm"])
-        proposals = [] if window is None else geometry.proposals_in(window, found, box_from_palm, _CLOSER)
+        palms = [] if window is None else self._find(window, LIMITS["closer_palm"])
+        proposals = [] if window is None else geometry.proposals_in(window, palms, box_from_palm, _CLOSER)
         for palm in geometry.merge_proposals(proposals, 4 * max(self.rgb.shape))[:_MOST_PALMS]:
             if skips(palm):
                 continue
@@ -154,15 +154,15 @@ class HandSearch(StillSearch[HandObservation]):
             if first.score > LIMITS["closer_seen"]:
                 yield replace(palm, box=box_around_hand(first.keypoints))
 
-    def _network_in(self, parts: int) -> Iterator[list[geometry.Proposal]]:
+    def _network_in(self, count: int) -> Iterator[list[geometry.Proposal]]:
         """Yield the palms around the hands that the network finds in windows, and keep its people."""
         least = LIMITS["hand_thorough" if self.thorough else "hand"]
-        for window in self.windows(parts):
+        for window in self.windows(count):
             people, hands = self._people_of(window)
             people = new_people(people, self._people)
             self._people += people
             self._network_hands = [*(self._network_hands or []), *hands]
-            proposals = [geometry.Proposal(box, score, f"hand{parts}") for score, box in hands if score > least]
+            proposals = [geometry.Proposal(box, score, f"hand{count}") for score, box in hands if score > least]
             self._start(self._around, (hand for hand in proposals if not self.is_known(hand)), single=bool(people))
             for person in people:
                 self._body_of(person)
@@ -237,8 +237,8 @@ class HandSearch(StillSearch[HandObservation]):
         for body, elbow, wrist in ((body, *arm) for body in bodies for arm in zip(_ELBOWS, _WRISTS, strict=True)):
             end = body.keypoints[wrist, :2].astype(np.float64)
             is_inside = -0.05 * width < end[0] < 1.05 * width and -0.05 * height < end[1] < 1.05 * height
-            found = (candidate.last.keypoints[:, :2] for candidate in self.candidates)
-            if not is_inside or any(math.dist(hand[0], end) < size_of(hand) for hand in found):
+            hand_points = (candidate.last.keypoints[:, :2] for candidate in self.candidates)
+            if not is_inside or any(math.dist(hand[0], end) < size_of(hand) for hand in hand_points):
                 continue
             arm, face = end - body.keypoints[elbow, :2], face_height(body)
             cx, cy = end + _ARM_REACH * face * arm / max(float(np.linalg.norm(arm)), 1.0)
@@ -269,7 +269,7 @@ class HandSearch(StillSearch[HandObservation]):
             return None
         published = proposal.published and first.score > geometry.PRESENT
         box = box_around_hand(first.keypoints)
-        mirrored = self._ahead.once(("mirrored", box), lambda own: own.hands.observe_mirrored(self.rgb, box))
+        mirrored = self._ahead.once(("mirrored", box), lambda search: search.hands.observe_mirrored(self.rgb, box))
         if mirrored.score < LIMITS["hand_mirrored"] and not published:
             return None
         views = [mirrored, first] if published or proposal.source == "crop" else [first, mirrored]
@@ -300,20 +300,20 @@ class HandSearch(StillSearch[HandObservation]):
     def run(self, sources: Iterable[Sequence[geometry.Proposal]]) -> list[Candidate[HandObservation]]:
         """Return all hands with their scores and calibrated sides; see `StillSearch.run`."""
         try:
-            found = super().run(sources)
+            candidates = super().run(sources)
         finally:
             self._ahead.end()
-        for candidate in found:
+        for candidate in candidates:
             candidate.views[-1] = replace(candidate.last, left=probability("side", candidate.features))
-        return found
+        return candidates
 
     def around(
         self, bodies: Sequence[BodyObservation], crops: Iterable[RotatedBox]
     ) -> list[Candidate[HandObservation]]:
         """Return the hands of known people, from these crops and from the ends of their arms."""
         self.bodies = [*bodies]
-        own = [geometry.Proposal(box, _CROP_SCORE, "crop") for box in crops]
-        return self.run(proposals for source in ([own], self._hands_of(bodies)) for proposals in source)
+        crop_proposals = [geometry.Proposal(box, _CROP_SCORE, "crop") for box in crops]
+        return self.run(proposals for source in ([crop_proposals], self._hands_of(bodies)) for proposals in source)
 
 
 def is_near_crop(a: RotatedBox, b: RotatedBox, sides: float = _NEAR_CROP) -> bool:
@@ -347,8 +347,10 @@ def arm_side(hand: HandObservation, bodies: Sequence[BodyObservation]) -> float:
 
 def foot_nearness(hand: HandObservation, bodies: Sequence[BodyObservation]) -> float:
     """Return the nearness of a hand to a foot: 1 on it, 0 if it is far or nearer to a wrist."""
-    own, seen = hand.keypoints[:, :2], ((body, foot) for body in bodies for foot in _FEET)
+    points, seen = hand.keypoints[:, :2], ((body, foot) for body in bodies for foot in _FEET)
     feet = (body.keypoints[list(foot), :2] for body, foot in seen if body.visibility[foot[0]] > _VISIBLE_FOOT)
-    away = (np.vstack([foot, foot.mean(axis=0)]) - own.mean(axis=0) for foot in feet)
-    nearest = min((float(np.linalg.norm(each, axis=1).min()) for each in away), default=math.inf) / size_of(own)
+    away = (np.vstack([foot, foot.mean(axis=0)]) - points.mean(axis=0) for foot in feet)
+    nearest = min((float(np.linalg.norm(offsets, axis=1).min()) for offsets in away), default=math.inf) / size_of(
+        points
+    )
     return max(1 - nearest, 0.0) if nearest < wrist_distance(hand, bodies) else 0.0

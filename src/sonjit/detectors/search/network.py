@@ -75,8 +75,8 @@ class PeopleNetwork:
     cosine of the rotation; and for people logit, offset of the centre (2), log width and log height.
     """
 
-    def __init__(self, engine: Engine, own: Engine) -> None:
-        self._engine, self._own = engine, own
+    def __init__(self, engine: Engine, trained_engine: Engine) -> None:
+        self._engine, self._trained = engine, trained_engine
 
     def find(self, rgb: Image, window: Window, min_person: float, min_hand: float = 1.0) -> Proposed:
         """Return the people and hands in a window of an image (H, W, 3), in pixels of the image, best first.
@@ -88,27 +88,27 @@ class PeopleNetwork:
         letterbox(cut, INPUT_PX, INPUT_PX, out=self._engine.input[0])
         outputs = self._engine.run()
         has_boxes = len(outputs) > 2
-        self._own.input[0] = outputs[2 if has_boxes else 0][0].transpose(1, 2, 0)
-        values = self._own.run()[0][0]
+        self._trained.input[0] = outputs[2 if has_boxes else 0][0].transpose(1, 2, 0)
+        values = self._trained.run()[0][0]
         area = window.placed(letterbox_box(cut.shape[1], cut.shape[0], INPUT_PX, INPUT_PX))
-        found = _people(values[..., PERSON_AT:], area, LIMITS["own_person"] if has_boxes else min_person)
+        proposals = _people(values[..., PERSON_AT:], area, LIMITS["own_person"] if has_boxes else min_person)
         if has_boxes:
             codes, logits = outputs[0].reshape(-1, 4), outputs[1][0, :, _PERSON]
-            found = _joined(_published_people(codes, logits, area, min_person), found)
+            proposals = _joined(_published_people(codes, logits, area, min_person), proposals)
         people = [
             person._replace(box=window.clipped(person.box))
-            for person in found
+            for person in proposals
             if not window.cuts(person.box, rgb)
             and person.box[3] - person.box[1] > _MIN_ASPECT * (person.box[2] - person.box[0])
         ]
         return people, _hands(values, area, min_hand) if min_hand < 1 else []
 
 
-def _joined(published: Iterable[PersonBox], own: list[PersonBox]) -> list[PersonBox]:
-    """Return the people of both networks, best first. A person of both has the own box and the higher score."""
-    joined = own.copy()
+def _joined(published: Iterable[PersonBox], trained: list[PersonBox]) -> list[PersonBox]:
+    """Return the people of both networks, best first. A person of both has its `trained` box and its higher score."""
+    joined = trained.copy()
     for person in published:
-        overlap, same = max(((box_iou(other.box, person.box), i) for i, other in enumerate(own)), default=(0.0, 0))
+        overlap, same = max(((box_iou(other.box, person.box), i) for i, other in enumerate(trained)), default=(0.0, 0))
         if overlap < _SAME_PERSON:
             joined.append(person)
         else:
@@ -119,9 +119,9 @@ def _joined(published: Iterable[PersonBox], own: list[PersonBox]) -> list[Person
 def _published_people(codes: Map, logits: Map, area: RotatedBox, least: float) -> list[PersonBox]:
     """Decode the boxes of people from box codes (N, 4) and logits (N,), and suppress duplicates."""
     chosen = np.flatnonzero(logits > logit(least))
-    anchors, own = _anchors()[chosen], codes[chosen].astype(np.float64)
-    middle = own[:, 1::-1] / _CENTRE_CODE * anchors[:, 2:] + anchors[:, :2]
-    half = np.exp(own[:, :1:-1] / _SIZE_CODE) * anchors[:, 2:] / 2
+    anchors, box_codes = _anchors()[chosen], codes[chosen].astype(np.float64)
+    middle = box_codes[:, 1::-1] / _CENTRE_CODE * anchors[:, 2:] + anchors[:, :2]
+    half = np.exp(box_codes[:, :1:-1] / _SIZE_CODE) * anchors[:, 2:] / 2
     corners = [(middle + sign * half - 0.5) * area.width + (area.cx, area.cy) for sign in (-1, 1)]
     boxes = np.concatenate(corners, axis=1).tolist()
     order = np.argsort(-logits[chosen], kind="stable")
@@ -171,13 +171,13 @@ def _peaks(values: Map, area: RotatedBox, least: float) -> list[tuple[float, flo
     ]
 
 
-def new_people(people: Iterable[PersonBox], known: Sequence[PersonBox] = ()) -> list[PersonBox]:
-    """Return the people whose boxes overlap none that is known or comes earlier."""
-    found = [*known]
+def new_people(people: Iterable[PersonBox], earlier: Sequence[PersonBox] = ()) -> list[PersonBox]:
+    """Return the people whose boxes overlap no box of an earlier person."""
+    distinct = [*earlier]
     for person in people:
-        if all(box_iou(person.box, other.box) < _SAME_PERSON for other in found):
-            found.append(person)
-    return found[len(known) :]
+        if all(box_iou(person.box, other.box) < _SAME_PERSON for other in distinct):
+            distinct.append(person)
+    return distinct[len(earlier) :]
 
 
 def has_small(people: Iterable[PersonBox], rgb: Image) -> bool:
