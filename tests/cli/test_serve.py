@@ -23,7 +23,7 @@ from websockets.sync.client import connect
 
 from sonjit.cli.serve import address_printer
 from sonjit.server import settings as server_settings
-from sonjit.server.settings import Settings, fingerprint, own_certificate, page_addresses, qr_lines
+from sonjit.server.settings import Settings, fingerprint, machine_certificate, page_addresses, qr_lines
 from sonjit.weights import find_weight
 
 WAIT_S = 120
@@ -140,19 +140,19 @@ def test_https_with_a_certificate(tmp_path, sonjit):
 
 def test_a_self_signed_certificate_is_created_once(tmp_path, monkeypatch):
     monkeypatch.setenv("SONJIT_HOME", str(tmp_path))
-    path = own_certificate(["192.168.1.5"])
+    path = machine_certificate(["192.168.1.5"])
     made = path.read_bytes()
     assert path.stat().st_mode & 0o077 == 0
     names = subject_names(path)
     assert {"localhost", "127.0.0.1", "::1", "192.168.1.5"} <= names
-    assert own_certificate(["192.168.1.5"]) == path
+    assert machine_certificate(["192.168.1.5"]) == path
     assert path.read_bytes() == made
-    own_certificate(["fd00::5"])
+    machine_certificate(["fd00::5"])
     assert subject_names(path) == names | {"fd00::5"}
     der = ssl.PEM_cert_to_DER_cert("".join(path.read_text().partition("-----END CERTIFICATE-----")[:2]))
     assert fingerprint(path).replace(":", "").lower() == hashlib.sha256(der).hexdigest()
     path.write_bytes(b"damaged")
-    Settings(tls_cert=own_certificate([]), tls_key=path)
+    Settings(tls_cert=machine_certificate([]), tls_key=path)
 
 
 def subject_names(path):
@@ -191,7 +191,7 @@ def test_an_unusable_certificate_or_key_is_refused(cert, key, message, tmp_path,
     pems = []
     for name in ("one", "other"):
         monkeypatch.setenv("SONJIT_HOME", str(tmp_path / name))
-        pems.append(own_certificate([]).read_bytes())
+        pems.append(machine_certificate([]).read_bytes())
     (tmp_path / "cert.pem").write_bytes(cert(*pems))
     (tmp_path / "key.pem").write_bytes(key(*pems))
     status, _, (line,) = sonjit("serve", "--cert", tmp_path / "cert.pem", "--key", tmp_path / "key.pem")

@@ -16,7 +16,7 @@ def pems(tmp_path, monkeypatch):
     contents = []
     for name in ("first", "second"):
         monkeypatch.setenv("SONJIT_HOME", str(tmp_path / name))
-        contents.append(settings.own_certificate([]).read_bytes())
+        contents.append(settings.machine_certificate([]).read_bytes())
     return contents
 
 

@@ -9,7 +9,7 @@ from sonjit.server.settings import (
     check_certificate,
     fingerprint,
     is_loopback,
-    own_certificate,
+    machine_certificate,
     qr_code,
     qr_lines,
 )
@@ -17,12 +17,12 @@ from sonjit.server.settings import (
 
 def test_a_certificate_and_its_key_are_files_that_belong_together(monkeypatch, tmp_path):
     monkeypatch.setenv("SONJIT_HOME", str(tmp_path))
-    path, text = own_certificate([]), tmp_path / "text.pem"
+    path, text = machine_certificate([]), tmp_path / "text.pem"
     text.write_text("no certificate")
     other = tmp_path / "other.pem"
     other.write_bytes(path.read_bytes())
     path.unlink()
-    own_certificate([])
+    machine_certificate([])
     check_certificate(None, None)
     for pair, says in (
         ((path, None), "give both"),
@@ -39,7 +39,7 @@ def test_a_certificate_and_its_key_are_files_that_belong_together(monkeypatch, t
 
 def test_a_fingerprint_has_32_bytes_with_colons(monkeypatch, tmp_path):
     monkeypatch.setenv("SONJIT_HOME", str(tmp_path))
-    assert len(fingerprint(own_certificate([])).split(":")) == 32
+    assert len(fingerprint(machine_certificate([])).split(":")) == 32
 
 
 @pytest.mark.parametrize("host", ["localhost", "LocalHost", "127.0.0.1", "127.9.9.9", "::1"])

@@ -156,7 +156,7 @@ def test_the_shipped_heads_find_what_the_recipe_labels(model, tmp_path):
     for sample in held_out_frames(tmp_path):
         hands = [
             LabelledHand(hand.keypoints_px.astype(np.float32), np.zeros(21, np.int8), hand.side == "Right")
-            for hand in samples.known_hands(sample)
+            for hand in samples.complete_hands(sample)
         ]
         if hands:
             scene = LabelledImage(sample.rgb(), tuple(hands))

@@ -73,7 +73,7 @@ def serve(
         root_path=root_path,
     )
     if tls and cert is None:
-        path = settings.own_certificate(
+        path = settings.machine_certificate(
             settings.addresses_of_machine(ipv6=True) if host in ("0.0.0.0", "::") else [host]
         )
         chosen = replace(chosen, tls_cert=path, tls_key=path)

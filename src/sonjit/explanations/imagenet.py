@@ -233,7 +233,7 @@ class _Mapping(dict[str, object]):
     """A dictionary with attributes, which the pickle of an OrderedDict sets."""
 
 
-_KNOWN: dict[tuple[str, str], Any] = {
+_PLAIN_VALUES: dict[tuple[str, str], Any] = {
     ("collections", "OrderedDict"): _Mapping,
     ("torch._utils", "_rebuild_tensor_v2"): lambda *parts: parts,  # pyright: ignore
     ("torch", "FloatStorage"): "<f4",
@@ -246,9 +246,9 @@ class _Tensors(pickle.Unpickler):
     """Reader of tensors as plain values: (type and key of the storage, offset, shape, strides, ...)."""
 
     def find_class(self, module: str, name: str, /) -> Any:  # noqa: ANN401
-        if (module, name) not in _KNOWN:
+        if (module, name) not in _PLAIN_VALUES:
             raise InputError(f"contains {ascii(f'{module}.{name}'[:120])[1:-1]}, not a tensor; nothing was run")
-        return _KNOWN[module, name]
+        return _PLAIN_VALUES[module, name]
 
     def persistent_load(self, pid: Any, /) -> tuple[str, str]:  # noqa: ANN401
         return pid[1:3]

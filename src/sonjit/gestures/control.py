@@ -82,13 +82,13 @@ class Rule:
         if stray := [key for key in idle if key in table]:
             raise InputError(f"{stray[0]} does not apply to {'a measure' if on is None else on}")
         if on is None:
-            _one_of("measure", measure, (*_NUMBERS, *PLACES))
+            _choice("measure", measure, (*_NUMBERS, *PLACES))
         else:
-            _known("on", on, (*custom, *motion_finders.MOTIONS, *classifier.GESTURES))
-        hand = _one_of("hand", table.get("hand"), (None, "Left", "Right"))
+            _chosen_name("on", on, (*custom, *motion_finders.MOTIONS, *classifier.GESTURES))
+        hand = _choice("hand", table.get("hand"), (None, "Left", "Right"))
         usual: Phase = "end" if str(on).startswith("Swipe") else "begin"
         phase = (
-            _one_of("phase", table.get("phase", usual), cast("tuple[Phase, ...]", get_args(Phase))) if motion else None
+            _choice("phase", table.get("phase", usual), cast("tuple[Phase, ...]", get_args(Phase))) if motion else None
         )
         low, high = _numbers("from", table.get("from", [0, 1]), 2)
         if low == high:
@@ -135,7 +135,7 @@ def read_map(text: str, path: str, custom: Sequence[str] = ()) -> ControlMap:
         except InputError as error:
             raise InputError(f"{path}, rule {number}: {error}") from None
     try:
-        pause = _known("pause", content.get("pause"), (None, *custom, *classifier.GESTURES))
+        pause = _chosen_name("pause", content.get("pause"), (None, *custom, *classifier.GESTURES))
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
     if pause is not None and any(rule.on == pause for rule in rules):
@@ -201,18 +201,18 @@ def _check_target(action: str, target: object, *, is_measure: bool) -> None:
         raise InputError(f"{action} = {target!r}: give {ACTIONS[action]}{note}")
 
 
-def _one_of(name: str, value: object, choices: Sequence[T]) -> T:
+def _choice(name: str, value: object, choices: Sequence[T]) -> T:
     for choice in choices:
         if choice == value:
             return choice
     raise InputError(f"{name} = {value!r}: choose from {', '.join(str(choice) for choice in choices if choice)}")
 
 
-def _known(name: str, value: object, choices: Sequence[T]) -> T:
+def _chosen_name(name: str, value: object, choices: Sequence[T]) -> T:
     """Return the known gesture or motion that a value names."""
     choices = tuple(dict.fromkeys(choices))
     try:
-        return _one_of(name, value, choices)
+        return _choice(name, value, choices)
     except InputError as error:
         names = {str(choice).replace("_", "").casefold(): str(choice) for choice in choices if choice is not None}
         close = get_close_matches(str(value).replace("_", "").casefold(), names, 1, cutoff=0.8)

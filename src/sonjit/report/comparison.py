@@ -16,7 +16,7 @@ from sonjit.report.recording import Recording
 
 CHANGE_HEADINGS: Final = ("range of", "before °", "now °", "change °", "95 % error °", "in words")
 _ID: Final = "sonjit-ranges"
-_FOUND = re.compile(rf'<script type="application/json" id="{_ID}">(.*?)</script>', re.DOTALL)
+_RANGES_IN_PAGE = re.compile(rf'<script type="application/json" id="{_ID}">(.*?)</script>', re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def earlier_report(path: Path) -> Earlier:
         InputError: The file cannot be read, or is no page of a report.
     """
     try:
-        match = _FOUND.search(path.read_text("utf-8"))
+        match = _RANGES_IN_PAGE.search(path.read_text("utf-8"))
         content = json.loads(match[1]) if match else {}
         ranges = {str(name): float(value) for name, value in content["ranges_deg"].items()}
         earlier = Earlier(str(content["title"]), str(content["model"]), ranges)

@@ -229,7 +229,7 @@ class Result:
         An edit in place of a result's array is then an error of NumPy, and never reaches the tracker.
         """
         for owner in (self, *self.parts) if self.members else self.parts:
-            for name, value in _known_fields(owner):
+            for name, value in _present_fields(owner):
                 if isinstance(value, (np.ndarray, tuple, list, dict)):
                     object.__setattr__(owner, name, _read_only(value))
         return self
@@ -309,7 +309,7 @@ class Result:
         return cls(**values).freeze()
 
 
-def _known_fields(part: Result) -> list[tuple[str, Any]]:
+def _present_fields(part: Result) -> list[tuple[str, Any]]:
     """Return the names and values of the fields that are not None."""
     values = [(name, getattr(part, name)) for name in _field_names(type(part))]
     return [(name, value) for name, value in values if value is not None]

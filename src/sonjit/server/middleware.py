@@ -148,7 +148,7 @@ def _below_root(scope: Scope, root: str) -> Scope:
     return {**scope, "root_path": root, "path": path if path.startswith(f"{root}/") else root + path}
 
 
-def _own_path(scope: Scope, settings: Settings) -> str:
+def _path_below_proxy(scope: Scope, settings: Settings) -> str:
     """Return the path of a request below that of the proxy."""
     path: str = scope["path"]
     return path.removeprefix(settings.root_path)
@@ -199,7 +199,7 @@ def check_caller(scope: Scope, settings: Settings) -> None:
         raise RefusedError(
             "bad_origin", f"pages of {origin} may not call this server: allow them with --allow-origin {origin}"
         )
-    is_endpoint = _own_path(scope, settings).startswith(_ENDPOINTS)
+    is_endpoint = _path_below_proxy(scope, settings).startswith(_ENDPOINTS)
     if settings.token is not None and is_endpoint and not shows_token(scope, settings.token):
         raise RefusedError(
             "no_token",

@@ -220,7 +220,7 @@ def qr_code(address: str) -> segno.QRCode | None:
     return None
 
 
-def own_certificate(hosts: list[str]) -> Path:
+def machine_certificate(hosts: list[str]) -> Path:
     """Return this machine's certificate and key in one PEM file that only its user can read.
 
     The first call creates it in the cache folder, for these hosts, localhost and the host name. It is created again
@@ -229,7 +229,7 @@ def own_certificate(hosts: list[str]) -> Path:
     import trustme
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-    path = _own_certificate_path()
+    path = _machine_certificate_path()
     name = socket.gethostname()
     own_names = [name, f"{name.removesuffix('.local')}.local"] if name else []
     required = {"localhost", "127.0.0.1", "::1", *hosts, *own_names}
@@ -259,8 +259,8 @@ def renew_certificate(context: ssl.SSLContext, certificate: Path, key: Path) -> 
     The server keeps its old certificate if the new one cannot be used, and logs a warning.
     """
     try:
-        if certificate == _own_certificate_path():
-            own_certificate([])
+        if certificate == _machine_certificate_path():
+            machine_certificate([])
         check_certificate(certificate, key)
         context.load_cert_chain(certificate, key, password=lambda: "")
     except (SonjitError, OSError) as error:
@@ -305,7 +305,7 @@ def check_certificate(certificate: Path | None, key: Path | None) -> None:
         )
 
 
-def _own_certificate_path() -> Path:
+def _machine_certificate_path() -> Path:
     return cache_folder() / "tls" / "certificate.pem"
 
 

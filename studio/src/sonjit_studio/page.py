@@ -229,7 +229,7 @@ class OpenProject:
         """Return an image, (H, W, 3). Raise InputError if it does not exist."""
         return self._decoded.get((view, frame), lambda: self.project.view(view).read(frame))
 
-    def known_frame(self, text: str | None) -> int:
+    def checked_frame(self, text: str | None) -> int:
         """Return the number of a frame. Raise RefusedError if the project does not contain it."""
         number = _number("frame", text)
         if number not in self._numbers:
@@ -315,7 +315,7 @@ def _add_frame_routes(router: APIRouter, studio: OpenProject) -> None:
     async def image(request: Request) -> Response:
         """Image of `view` at `frame` as JPEG with at most `longest` pixels, or its `region=x,y,width,height`."""
         query = request.query_params
-        frame = studio.known_frame(query.get("frame"))
+        frame = studio.checked_frame(query.get("frame"))
         longest = _number("longest", query.get("longest", "1280"), _MAX_SIDE_PX, minimum=16)
         part = _region(query["region"]) if "region" in query else None
         view = query.get("view", "")
@@ -327,7 +327,7 @@ def _add_frame_routes(router: APIRouter, studio: OpenProject) -> None:
     async def frame_state(request: Request, frame: str) -> Response:
         """Frame set of `annotator`. `joint` adds epipolar lines; `points=all` uses the marks of all annotators."""
         query = request.query_params
-        return JSONResponse(await studio.frame_state(query, studio.known_frame(frame), _annotator(query)))
+        return JSONResponse(await studio.frame_state(query, studio.checked_frame(frame), _annotator(query)))
 
 
 def _add_mark_routes(router: APIRouter, studio: OpenProject, service: Service) -> None:
@@ -351,7 +351,7 @@ def _add_mark_routes(router: APIRouter, studio: OpenProject, service: Service) -
     async def label(request: Request) -> Response:
         """Mark `frame` with Sonjit's hand detector, in each `view` or in all views."""
         query = request.query_params
-        frame, annotator = studio.known_frame(query.get("frame")), _annotator(query)
+        frame, annotator = studio.checked_frame(query.get("frame")), _annotator(query)
         views = query.getlist("view") or list(studio.project.rig.names)
         studio.check_views(views)
         await studio.prelabel(frame, views)
@@ -377,7 +377,7 @@ def _add_review_routes(router: APIRouter, studio: OpenProject) -> None:
     @router.get("/history")
     async def history(request: Request) -> Response:
         """Return all versions of the marks of `frame` in order."""
-        frame = studio.known_frame(request.query_params.get("frame"))
+        frame = studio.checked_frame(request.query_params.get("frame"))
         return JSONResponse([vars(mark) for mark in await studio.work(partial(store.history, frame))])
 
     @router.get("/agreement")

@@ -39,7 +39,7 @@ _SIDES = {"left": "Left", "right": "Right", "unknown": None, "": None}
 
 _HAND_KEYPOINTS = 21
 _TOOL_ENDINGS = (".xml", ".yaml", ".yml", ".gz", ".zip")  # of labels that only tools write
-_OWN_FILES = ("dataset.json", "coco.json")  # labels of converted and of synthetic data sets
+_LABEL_FILES = ("dataset.json", "coco.json")  # labels of converted and of synthetic data sets
 _VISIBLE = 0.5  # minimum visibility of a visible keypoint of a body
 
 
@@ -279,11 +279,11 @@ def _annotation_file(root: Path, name: str | None) -> Path | None:
     if files and all(label_tools.tool_of(file) == "labelme" for file in files):
         return None
     if not files:
-        files = [file for file in label_tools.coco_files(root) if file.name not in _OWN_FILES]
+        files = [file for file in label_tools.coco_files(root) if file.name not in _LABEL_FILES]
     if len(files) > 1:
         first = files[0].relative_to(root) if files[0].parent.parent == root else files[0].name
         raise InputError(f"{root} contains {len(files)} annotation files; choose one, e.g. annotations={first}")
-    if not files and (inner := next((file for name in _OWN_FILES for file in sorted(root.glob(f"*/{name}"))), None)):
+    if not files and (inner := next((file for name in _LABEL_FILES for file in sorted(root.glob(f"*/{name}"))), None)):
         raise InputError(
             f"{root} contains data sets and no labels of its own; choose one of them, such as {inner.parent}, or name "
             "them in the recipe's setting mix or sources"

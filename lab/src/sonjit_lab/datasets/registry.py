@@ -99,7 +99,7 @@ def check_all(dataset: Dataset, *, skip_bad: bool = False) -> Dataset:
 
 
 def _check_projection(sample: Sample, instance: Instance, camera: CalibratedCamera) -> None:
-    points = _known_rows(instance.keypoints_m, instance.valid_m)
+    points = _labelled_rows(instance.keypoints_m, instance.valid_m)
     if not len(points):
         return
     behind = int((points[:, 2] <= 0).sum())
@@ -128,7 +128,7 @@ def _check_place(sample: Sample, instance: Instance, keypoints_px: FloatArray) -
     valid = instance.valid_px
     if instance.visible is not None:
         valid = instance.visible if valid is None else valid & instance.visible
-    points = _known_rows(keypoints_px, valid)
+    points = _labelled_rows(keypoints_px, valid)
     if not len(points):
         return
     frames: list[tuple[str, Box, float]] = [("image", (0, 0, sample.width, sample.height), 1.0)]
@@ -148,7 +148,7 @@ def _check_place(sample: Sample, instance: Instance, keypoints_px: FloatArray) -
             )
 
 
-def _known_rows(points: FloatArray | None, valid: BoolArray | None) -> FloatArray:
+def _labelled_rows(points: FloatArray | None, valid: BoolArray | None) -> FloatArray:
     if points is None:
         return np.zeros((0, 3))
     labelled = np.isfinite(points).all(axis=1)

@@ -95,14 +95,14 @@ def card_files(records: Sequence[predictions.EvaluationRecord], request: CardReq
     """Return the Markdown, HTML and plots of a card per evaluated model."""
     described = request.name or request.licence or request.training_data or request.intended_use
     titles = {_card_name(record, request) for record in records}
-    if described and (len(titles) > 1 or not all(map(_own_files, records))):
+    if described and (len(titles) > 1 or not all(map(_caller_files, records))):
         raise InputError(
             "name, licence, training data and intended use apply only to evaluations of one network of your own"
         )
     files: dict[str, str] = {}
     for title in sorted(titles):
         titled = [record for record in records if _card_name(record, request) == title]
-        if len({tuple(item.get("sha256") for item in _own_files(record)) for record in titled}) > 1:
+        if len({tuple(item.get("sha256") for item in _caller_files(record)) for record in titled}) > 1:
             raise InputError(f"{title}: the evaluations are of different networks. Write a card of each")
         blocks = list(_card_blocks(titled, request))
         files |= docs.plots_of(blocks)
@@ -114,20 +114,20 @@ def card_files(records: Sequence[predictions.EvaluationRecord], request: CardReq
 
 def _card_name(record: predictions.EvaluationRecord, request: CardRequest) -> str:
     """Return the name of the evaluated network: that of the model, with the caller's files."""
-    model, caller_files = record["model"]["name"], _own_files(record)
+    model, caller_files = record["model"]["name"], _caller_files(record)
     if request.name:
         return request.name
     return f"{model} with {caller_files[0]['file']}" if caller_files and _description_of_kind(model) else model
 
 
-def _own_files(record: predictions.EvaluationRecord) -> list[predictions.FileRecord]:
+def _caller_files(record: predictions.EvaluationRecord) -> list[predictions.FileRecord]:
     """Return the evaluated files that are not in the catalog of published weights."""
     return [item for item in record["model"]["files"] if "name" not in item]
 
 
 def _describe_published_model(record: predictions.EvaluationRecord) -> Mapping[str, Any]:
     """Return the description of a published model; empty for other models and for networks of the caller."""
-    return {} if _own_files(record) else _description_of_kind(record["model"]["name"])
+    return {} if _caller_files(record) else _description_of_kind(record["model"]["name"])
 
 
 def _description_of_kind(model: str) -> Mapping[str, Any]:
@@ -179,7 +179,7 @@ def _card_blocks(records: Sequence[predictions.EvaluationRecord], request: CardR
             yield docs.Heading(heading)
             yield docs.BulletList(tuple(about[key]))
     else:
-        yield from _own_description(records, request)
+        yield from _caller_description(records, request)
     yield docs.Heading("Metrics")
     written: set[tuple[str, str]] = set()
     for record in records:
@@ -216,7 +216,7 @@ def _card_blocks(records: Sequence[predictions.EvaluationRecord], request: CardR
     yield docs.BulletList(tuple(line for record in records for line in _card_facts(record)))
 
 
-def _own_description(records: Sequence[predictions.EvaluationRecord], request: CardRequest) -> Iterator[docs.Block]:
+def _caller_description(records: Sequence[predictions.EvaluationRecord], request: CardRequest) -> Iterator[docs.Block]:
     """Yield what the caller states about a network, and how it was trained if its run's folder is here."""
     yield docs.Heading("Intended use")
     if request.intended_use:
@@ -225,7 +225,7 @@ def _own_description(records: Sequence[predictions.EvaluationRecord], request: C
         yield docs.Text("Not stated (`sonjit card --intended-use`).")
     yield docs.Heading("Training")
     yield docs.Text(f"Data: {request.training_data or 'not stated (`sonjit card --training-data`)'}.")
-    paths = (Path(item.get("path", "")) for record in records for item in _own_files(record))
+    paths = (Path(item.get("path", "")) for record in records for item in _caller_files(record))
     for folder in dict.fromkeys(path if path.is_dir() else path.parent for path in paths):
         if not (folder / "settings.json").is_file() or not (folder / "result.json").is_file():
             continue
@@ -257,7 +257,7 @@ def landmark_file(record: predictions.EvaluationRecord) -> predictions.FileRecor
     if record["model"]["name"].partition("-")[0] != "hands":
         return None
     of_catalog = (item for item in record["model"]["files"] if item.get("name") in ("hand-full", "hand-lite"))
-    return next(iter(_own_files(record)), None) or next(of_catalog, None)
+    return next(iter(_caller_files(record)), None) or next(of_catalog, None)
 
 
 def _results(record: predictions.EvaluationRecord, *, conditions: bool) -> Iterator[docs.Block]:

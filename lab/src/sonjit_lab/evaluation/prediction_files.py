@@ -398,10 +398,10 @@ def encode_submission(protocol: Protocol, sample: Sample, predictions: Sequence[
     (number, hand), matches = hands[0], match_predictions(hands, predictions)
     if number not in matches:
         return base64.b64encode(bytes(8 * 3 * _JOINTS)).decode() if protocol.submission == "dexycb" else ""
-    joints = _known_points(matches[number].keypoints_m, _JOINTS, "joints", "joint", named)
+    joints = _complete_points(matches[number].keypoints_m, _JOINTS, "joints", "joint", named)
     if protocol.submission == "dexycb":
         return base64.b64encode(joints.tobytes()).decode()
-    vertices = _known_points(matches[number].vertices_m, _VERTICES, "vertices", "vertex", named)
+    vertices = _complete_points(matches[number].vertices_m, _VERTICES, "vertices", "vertex", named)
     if protocol.submission == "ho3d":
         if hand.keypoints_m is None:
             raise InputError(f"{named}: the data set has no wrist to move the hand to")
@@ -415,7 +415,7 @@ def encode_submission(protocol: Protocol, sample: Sample, predictions: Sequence[
     return base64.b64encode(np.concatenate([joints, vertices]).tobytes()).decode()
 
 
-def _known_points(
+def _complete_points(
     points: NDArray[np.floating] | None, count: int, nouns: str, noun: str, named: str
 ) -> NDArray[np.float64]:
     if points is None or points.shape != (count, 3):

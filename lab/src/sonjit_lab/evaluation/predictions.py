@@ -177,7 +177,7 @@ def match_predictions(
     return matches
 
 
-def known_points(points: NDArray[np.float64] | None, valid: NDArray[np.bool_] | None) -> NDArray[np.float64] | None:
+def masked_points(points: NDArray[np.float64] | None, valid: NDArray[np.bool_] | None) -> NDArray[np.float64] | None:
     """Return points (K, D) with NaN where they are not labelled; None without any."""
     if points is None:
         return None
@@ -230,7 +230,7 @@ def match_shape(prediction: NDArray[np.floating] | None, truth: NDArray[np.float
 
 def _distance(instance: Instance, prediction: Prediction, *, is_only: bool) -> float | None:
     """Return the distance of a prediction from an instance in units of its size; None if it does not match."""
-    truth = known_points(instance.keypoints_px, instance.valid_px)
+    truth = masked_points(instance.keypoints_px, instance.valid_px)
     if truth is not None and prediction.keypoints_px is not None and len(truth) == len(prediction.keypoints_px):
         errors_px = np.linalg.norm(np.asarray(prediction.keypoints_px, np.float64)[:, :2] - truth, axis=1)
         size = float(np.nanmax(np.nanmax(truth, 0) - np.nanmin(truth, 0)))

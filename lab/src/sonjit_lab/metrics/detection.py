@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike
 from sonjit._util import InputError, RealArray, data_files
 from sonjit.explanations.maps import box_from_map, boxes_from_maps
 from sonjit.geometry.boxes import Box, box_iou
-from sonjit_lab.metrics.statistics import known_mean, numbers
+from sonjit_lab.metrics.statistics import mean_without_nan, numbers
 
 __all__ = [
     "COCO_SIGMAS", "FACE_SIGMAS", "FOOT_SIGMAS", "HAND_SIGMAS", "box_from_map", "boxes_from_maps",
@@ -229,7 +229,7 @@ def coco_precision(
     # (R, C) at 0.5, all sizes, most detections. Without annotations, the array is empty.
     columns = [int(category) for category in evaluated.params.catIds] if precision.size else []
     by_category = {
-        category: known_mean(np.where(precisions > -1, precisions, np.nan))
+        category: mean_without_nan(np.where(precisions > -1, precisions, np.nan))
         for category, precisions in zip(
             columns, np.moveaxis(precision[0, :, :, 0, -1], 1, 0) if columns else (), strict=True
         )

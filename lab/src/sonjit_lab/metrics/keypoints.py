@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from sonjit._util import InputError, unknown_name
 from sonjit_lab.metrics.alignment import root_relative, similarity_aligned
-from sonjit_lab.metrics.statistics import checked_points, known_mean, numbers, ratio, rows
+from sonjit_lab.metrics.statistics import checked_points, mean_without_nan, numbers, ratio, rows
 
 __all__ = [
     "ErrorStream",
@@ -109,7 +109,7 @@ def mean_error(errors: ArrayLike, average: Average = "joint") -> float:
     (3.5, 3.0)
     """
     check_average(average)
-    mean = known_mean(_joint_means(errors) if average == "joint" else numbers("errors", errors))
+    mean = mean_without_nan(_joint_means(errors) if average == "joint" else numbers("errors", errors))
     return mean if np.isfinite(mean) else float("nan")
 
 
@@ -158,7 +158,7 @@ def pa_mpjpe(
 def end_point_error(predicted: ArrayLike, truth: ArrayLike, valid: ArrayLike | None = None) -> EndPointError:
     """Return the means over joints of their mean and of their median errors of points (..., K, D), in their unit."""
     errors = joint_errors(predicted, truth, valid)
-    return EndPointError(mean_error(errors), known_mean(joint_medians(errors)))
+    return EndPointError(mean_error(errors), mean_without_nan(joint_medians(errors)))
 
 
 def pck(errors: ArrayLike, threshold: float, *, average: Average = "joint", strict: bool = False) -> float:
@@ -243,7 +243,7 @@ def pck_from_hits(
     check_average(average)
     if average == "all":
         return ratio(hits.sum(1), counts.sum())
-    return np.array([known_mean(shares) for shares in ratio(hits, counts)])
+    return np.array([mean_without_nan(shares) for shares in ratio(hits, counts)])
 
 
 def _joint_means(errors: ArrayLike) -> NDArray[np.float64]:
@@ -325,7 +325,7 @@ class ErrorStream:
         if self._missing.any():
             mean = float("nan")
         elif self._average == "joint":
-            mean = known_mean(per_joint)
+            mean = mean_without_nan(per_joint)
         else:
             mean = float(ratio(sums.sum(), self._counts.sum()))
         shares = pck_from_hits(self._hits, self._counts, average=self._average)

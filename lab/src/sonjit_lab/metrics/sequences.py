@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from sonjit._util import InputError
 from sonjit_lab.metrics.keypoints import joint_errors, mean_error
-from sonjit_lab.metrics.statistics import checked_points, known_mean, numbers
+from sonjit_lab.metrics.statistics import checked_points, mean_without_nan, numbers
 
 __all__ = ["acceleration_error", "acceleration_errors", "id_switches", "jitter"]
 
@@ -49,7 +49,7 @@ def jitter(predicted: ArrayLike) -> float:
     """
     points = checked_points(predicted, predicted).predicted
     _check_sequence(points)
-    return known_mean(np.linalg.norm(np.diff(points, 3, axis=0), axis=-1))
+    return mean_without_nan(np.linalg.norm(np.diff(points, 3, axis=0), axis=-1))
 
 
 def id_switches(frames: Iterable[Mapping[Hashable, Hashable]]) -> int:

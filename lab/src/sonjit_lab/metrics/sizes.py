@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from sonjit._util import InputError, unknown_name
 from sonjit_lab.metrics.keypoints import joint_errors, joint_means, mean_error
-from sonjit_lab.metrics.statistics import check_joint, flags, known_mean, numbers
+from sonjit_lab.metrics.statistics import check_joint, flags, mean_without_nan, numbers
 
 __all__ = [
     "eye_distances",
@@ -201,7 +201,7 @@ def pdj(
     """Return the percentage of detected joints as a share, 0 to 1, of bodies (N, 33, 2) in BlazePose's order."""
     sizes = torso_sizes(truth, torso)
     hits = pdj_hits(predicted, truth, predicted_visible=predicted_visible, true_visible=true_visible, sizes=sizes)
-    return known_mean(hits)
+    return mean_without_nan(hits)
 
 
 def _faces(truth: ArrayLike) -> tuple[NDArray[np.float64], tuple[tuple[int, int], tuple[int, int]]]:

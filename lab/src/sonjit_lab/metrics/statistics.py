@@ -102,10 +102,10 @@ def ratio(sums: NDArray[Any], counts: NDArray[Any]) -> NDArray[np.float64]:
     return np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
 
 
-def known_mean(values: NDArray[np.floating]) -> float:
+def mean_without_nan(values: NDArray[np.floating]) -> float:
     """Return the mean of the values (...) that are not NaN, in their unit; NaN without any.
 
-    >>> known_mean(np.array([1.0, np.nan, 3.0])), known_mean(np.array([]))
+    >>> mean_without_nan(np.array([1.0, np.nan, 3.0])), mean_without_nan(np.array([]))
     (2.0, nan)
     """
     evaluated = values[~np.isnan(values)]
@@ -368,14 +368,14 @@ def group_report(values: ArrayLike, groups: Sequence[Hashable]) -> GroupReport:
     except TypeError:
         raise InputError("groups: give labels of one kind, text or numbers") from None
     finite_values = [np.array([value for value in members[label] if np.isfinite(value)]) for label in labels]
-    means = np.array([known_mean(group_values) for group_values in finite_values], np.float64)
+    means = np.array([mean_without_nan(group_values) for group_values in finite_values], np.float64)
     sound = means[~np.isnan(means)]
     return GroupReport(
         groups=tuple(labels),
         means=tuple(means.tolist()),
         counts=tuple(len(group_values) for group_values in finite_values),
         left_out=tuple(len(members[label]) - len(item) for label, item in zip(labels, finite_values, strict=True)),
-        average=known_mean(means),
+        average=mean_without_nan(means),
         stdev_population=float(sound.std()) if sound.size else float("nan"),
         stdev_sample=float(sound.std(ddof=1)) if sound.size > 1 else float("nan"),
         range=(float(sound.min()), float(sound.max())) if sound.size else (float("nan"), float("nan")),

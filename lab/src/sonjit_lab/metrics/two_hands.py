@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from sonjit._util import InputError
 from sonjit_lab.metrics.alignment import root_relative
 from sonjit_lab.metrics.keypoints import Average, joint_errors, mean_error
-from sonjit_lab.metrics.statistics import Points, checked_points, flags, known_mean, numbers
+from sonjit_lab.metrics.statistics import Points, checked_points, flags, mean_without_nan, numbers
 
 __all__ = [
     "average_precision",
@@ -134,7 +134,7 @@ def handedness_accuracy(probabilities: ArrayLike, present: ArrayLike, valid: Arr
     >>> handedness_accuracy([[0.9, 0.1], [0.9, 0.5]], [[1, 0], [1, 0]])
     0.5
     """
-    return known_mean(handedness_hits(probabilities, present, valid))
+    return mean_without_nan(handedness_hits(probabilities, present, valid))
 
 
 def average_precision(scores: ArrayLike, positive: ArrayLike) -> float:

@@ -26,7 +26,7 @@ from sonjit_lab.synthesis.gestures import add_deviation, free_angles, gestures, 
 from sonjit_lab.training.alphabets import Alphabet, Stroke, shipped_gestures
 from sonjit_lab.training.array_rows import ArrayRows
 from sonjit_lab.training.augment import jittered_box, recoloured
-from sonjit_lab.training.hands.samples import exact_keypoints, known_hands
+from sonjit_lab.training.hands.samples import complete_hands, exact_keypoints
 
 _MIN_POSE_DISTANCE: Final = 0.05
 """Mean distance of the joints of two poses in hand lengths, below which a free pose is too close to a gesture."""
@@ -204,7 +204,7 @@ def _detect(
     """Yield each hand as the network detects it in some crops of its image or another one, before mirroring."""
     rgb = sample.rgb() if rgb is None else rgb
     rgb = np.ascontiguousarray(rgb[:, ::-1]) if mirrored else rgb
-    for instance in known_hands(sample):  # not those that reach far outside the image
+    for instance in complete_hands(sample):  # not those that reach far outside the image
         exact, metres = exact_keypoints(sample, instance)
         left = (instance.side == "Left") != mirrored
         if mirrored:

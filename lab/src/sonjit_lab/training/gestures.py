@@ -40,7 +40,7 @@ from sonjit_lab.training.recipes import TrainingRequest, settings_from
 from sonjit_lab.training.settings import Decay, Fraction, SmallBatch, Steps, Weight, Width
 
 H = TypeVar("H", bound=gesture_data.PosedHands)
-FOUND: Final = "found"  # subfolder of a run with the hand network's detections in each data set
+DETECTIONS_FOLDER: Final = "found"  # subfolder of a run with the hand network's detections in each data set
 CONFUSION: Final = "confusion.csv"  # file of a run with the predictions for each shape of a manual alphabet
 _MIN_SPREAD: Final = 1e-3
 _MIN_VARIANCE: Final = 0.01  # relative to the maximum
@@ -153,12 +153,14 @@ def train_gestures(request: TrainingRequest) -> dict[str, object]:
     def detected(names: tuple[str, ...], crops: int) -> gesture_data.PosedHands:
         """Return the hand network's detections in some folders below the data."""
         compute = partial(gesture_data.posed_hands, crops=crops)
-        return gesture_data.PosedHands.from_folders(request, names, f"{FOUND}/{{}}-{crops}.npz", compute)
+        return gesture_data.PosedHands.from_folders(request, names, f"{DETECTIONS_FOLDER}/{{}}-{crops}.npz", compute)
 
     def with_inputs(names: tuple[str, ...], more: int) -> gesture_data.DetectedHands:
         """Return the hand network's detections with the inputs of the appearance."""
         compute = partial(gesture_data.detect_hands, more=more, maps=True)
-        return gesture_data.DetectedHands.from_folders(request, names, f"{FOUND}/{{}}-maps-{more}.npz", compute)
+        return gesture_data.DetectedHands.from_folders(
+            request, names, f"{DETECTIONS_FOLDER}/{{}}-maps-{more}.npz", compute
+        )
 
     hands = detected(settings.train, settings.crops)
     held_out = detected(settings.held_out, 1).unambiguous(hands, alphabet)

@@ -276,7 +276,7 @@ def _batches(
     batch: Callable[[np.random.Generator], T], settings: TrainingSettings, done: int, device: torch.device
 ) -> Generator[T]:
     """Yield the batches of the steps after the first `done` ones."""
-    numbers = processes.own_batches(settings.accumulate)
+    numbers = processes.batches_of_process(settings.accumulate)
     indices = ((step, number) for step in range(done, settings.steps) for number in numbers)
     return prefetch(batch, indices, seed=settings.seed, workers=settings.workers, device=device)
 
@@ -415,7 +415,7 @@ def _train_step(
     names: list[str] = []
     advice = f"try a smaller learning rate than {settings.learning_rate:g}"
     start, waited_s = time.perf_counter(), 0.0
-    for number in processes.own_batches(settings.accumulate):
+    for number in processes.batches_of_process(settings.accumulate):
         requested = time.perf_counter()
         batch = next(batches)
         waited_s += time.perf_counter() - requested

@@ -61,7 +61,7 @@ def process_count() -> int:
     return distributed.get_world_size() if _is_joined() else 1
 
 
-def own_batches(accumulate: int) -> range:
+def batches_of_process(accumulate: int) -> range:
     """Return the numbers of the batches of a step that this process computes."""
     return range(distributed.get_rank() if _is_joined() else 0, accumulate, process_count())
 

@@ -20,7 +20,7 @@ from sonjit_lab.papers.interhand.internet_recipe import (
 )
 from sonjit_lab.papers.interhand.rootnet_recipe import rootnet_losses
 from sonjit_lab.training.array_rows import ArrayRows
-from sonjit_lab.training.hands.samples import HandSettings, allow_any_order, hand_data, known_hands
+from sonjit_lab.training.hands.samples import HandSettings, allow_any_order, complete_hands, hand_data
 from sonjit_lab.training.recipes import TrainingRequest, run_recipe
 
 LAYOUT = LAYOUTS["interhand"]
@@ -29,7 +29,7 @@ TINY = {"side": 32, "depth": 10, "width": 8, "channels": 8, "batch": 2, "steps":
 
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory):
-    return hand_data(TrainingRequest("internet", tmp_path_factory.mktemp("run")), HandSettings(), known_hands)
+    return hand_data(TrainingRequest("internet", tmp_path_factory.mktemp("run")), HandSettings(), complete_hands)
 
 
 def test_frames_of_a_video_have_the_labels_of_this_call(tmp_path, write_video):
@@ -72,7 +72,7 @@ def test_the_clip_is_parted_and_its_hands_stand_before_the_camera(clip):
     assert not {one.id for one in clip.training} & {one.id for one in clip.held_out}
     assert len(clip.training) == 3 * len(clip.held_out)
     for sample in clip.held_out[::20]:
-        for hand in known_hands(sample):
+        for hand in complete_hands(sample):
             np.testing.assert_allclose(sample.camera.project(hand.keypoints_m), hand.keypoints_px)
             assert (hand.keypoints_m[:, 2] > 0.1).all()
 

@@ -88,7 +88,7 @@ def register_skeleton(skeleton: Skeleton) -> Skeleton:
     Raises:
         InputError: Another one has that name.
     """
-    if skeleton.name in _known_names() or _REGISTERED.get(skeleton.name, skeleton) != skeleton:
+    if skeleton.name in _skeleton_names() or _REGISTERED.get(skeleton.name, skeleton) != skeleton:
         raise InputError(already_registered("skeleton", skeleton.name))
     _REGISTERED.add(skeleton.name, skeleton, replace=True)
     return skeleton
@@ -97,12 +97,12 @@ def register_skeleton(skeleton: Skeleton) -> Skeleton:
 def list_skeletons() -> list[str]:
     """Return the names that `load_skeleton` accepts."""
     load_extensions()
-    return [*_known_names(), *_REGISTERED]
+    return [*_skeleton_names(), *_REGISTERED]
 
 
 def load_skeleton(name: str) -> Skeleton:
     """Load a skeleton by name. An unknown name raises an InputError that lists the known names."""
-    if name in _known_names():
+    if name in _skeleton_names():
         return _read_skeleton(name)
     if not _REGISTERED.has(name):
         raise InputError(unknown_name("skeleton", name, list_skeletons()) + extension_problems())
@@ -110,7 +110,7 @@ def load_skeleton(name: str) -> Skeleton:
 
 
 @cache
-def _known_names() -> tuple[str, ...]:
+def _skeleton_names() -> tuple[str, ...]:
     stems = (entry.name.removesuffix(".json") for entry in _FOLDER.iterdir() if entry.name.endswith(".json"))
     return tuple(sorted(stem for stem in stems if stem[-1].isdigit()))  # others are further tables
 

@@ -36,7 +36,14 @@ from sonjit_lab.papers.handoccnet import network as handoccnet
 from sonjit_lab.training.augment import UNCHANGED, Augmentation, AugmentationSettings, draw_augmentation
 from sonjit_lab.training.batches import to_device
 from sonjit_lab.training.building_blocks import export_trained
-from sonjit_lab.training.hands.samples import HandData, HandSettings, draw_batch, hand_data, known_hands, report_split
+from sonjit_lab.training.hands.samples import (
+    HandData,
+    HandSettings,
+    complete_hands,
+    draw_batch,
+    hand_data,
+    report_split,
+)
 from sonjit_lab.training.loop import WEIGHTS, fit
 from sonjit_lab.training.recipes import TrainingRequest, settings_from
 
@@ -89,7 +96,9 @@ def mano_from_setting(recipe: str, name: str, file: str, side: Side = "right") -
 def mano_data(request: TrainingRequest, settings: ManoSettings) -> HandData:
     """Return a data set's images, or synthetic clips of the placeholder."""
     if request.data is not None:
-        return hand_data(request, settings, lambda sample: any(hand.mesh is not None for hand in known_hands(sample)))
+        return hand_data(
+            request, settings, lambda sample: any(hand.mesh is not None for hand in complete_hands(sample))
+        )
     if settings.mano != PLACEHOLDER:
         raise InputError(f"{request.recipe} requires --data, or --set mano={PLACEHOLDER} for clips of a hand of tubes")
     mano, frames = placeholder_mano(), settings.clip_frames
@@ -340,7 +349,7 @@ def example_from_sample(
     augmentation: AugmentationSettings | None = None,
 ) -> OccludedHand | None:
     """Return a hand of an image, augmented if there is a generator, or None if no hand has MANO parameters."""
-    hands = [hand for hand in known_hands(sample) if hand.mesh is not None]
+    hands = [hand for hand in complete_hands(sample) if hand.mesh is not None]
     if not hands:
         return None
     hand = hands[0 if rng is None else int(rng.integers(len(hands)))]

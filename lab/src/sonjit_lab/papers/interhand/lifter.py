@@ -215,7 +215,7 @@ class Lifter:
             hands_2d = two_hands_from_outputs(self._internet(crops), to_image, space)
         is_present = np.array([[side in pair for side in SIDES] for pair in pairs])  # (B, 2)
         own_mm = np.full(is_present.shape, np.nan)
-        own_mm[is_present] = self._own_depths_mm(
+        own_mm[is_present] = self._single_depths_mm(
             rgb, [hands[pair[side]] for pair in pairs for side in SIDES if side in pair], camera
         )
         hands_2d = hands_2d._replace(present=hands_2d.present & is_present)
@@ -228,7 +228,7 @@ class Lifter:
                 lifted[index] = replace(hands[index], keypoints_3d=points)
         return lifted
 
-    def _own_depths_mm(self, rgb: Image, hands: Sequence[Hand], camera: Intrinsics) -> FloatArray:
+    def _single_depths_mm(self, rgb: Image, hands: Sequence[Hand], camera: Intrinsics) -> FloatArray:
         """Estimate the root depth of each hand independently."""
         if self._rootnet is None:
             return np.array([self._depth_by_size_mm(hand, camera) for hand in hands])

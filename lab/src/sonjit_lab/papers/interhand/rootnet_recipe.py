@@ -21,7 +21,7 @@ from sonjit_lab.papers.interhand import internet, rootnet
 from sonjit_lab.papers.interhand.internet_recipe import TrunkSettings, prepare_for_training
 from sonjit_lab.training.augment import UNCHANGED, Augmentation, AugmentationSettings, draw_augmentation
 from sonjit_lab.training.building_blocks import export_trained
-from sonjit_lab.training.hands.samples import draw_batch, hand_data, known_hands
+from sonjit_lab.training.hands.samples import complete_hands, draw_batch, hand_data
 from sonjit_lab.training.loop import WEIGHTS, fit
 from sonjit_lab.training.losses import PointLoss, point_loss
 from sonjit_lab.training.recipes import TrainingRequest, settings_from
@@ -64,7 +64,7 @@ def train_rootnet(request: TrainingRequest) -> Mapping[str, object]:
     network = create_network("rootnet", request.weights, **options)
     assert isinstance(network, rootnet.RootNet)
     prepare_for_training(network, settings.trunk_weights, request.device)
-    data = hand_data(request, settings, lambda sample: sample.camera is not None and bool(known_hands(sample)))
+    data = hand_data(request, settings, lambda sample: sample.camera is not None and bool(complete_hands(sample)))
     make_example = partial(example_from_sample, side=settings.side, augmentation=settings.augmentation)
     batch = partial(draw_batch, samples=data.training, make_example=make_example, join=_tensors, count=settings.batch)
 
@@ -92,7 +92,7 @@ def example_from_sample(
     sample: Sample, rng: np.random.Generator, side: int, augmentation: AugmentationSettings
 ) -> RootExample | None:
     """Return one hand of an image, augmented, or None if no hand is known in camera space."""
-    hands = known_hands(sample)
+    hands = complete_hands(sample)
     if not hands or sample.camera is None:
         return None
     hand = hands[int(rng.integers(len(hands)))]
@@ -149,7 +149,7 @@ def error_by_size(training: Sequence[Sample], held_out: Sequence[Sample], side: 
 
 
 def _examples(sample: Sample, side: int) -> list[RootExample]:
-    return [] if sample.camera is None else [example_from_hand(sample, hand, side) for hand in known_hands(sample)]
+    return [] if sample.camera is None else [example_from_hand(sample, hand, side) for hand in complete_hands(sample)]
 
 
 def rootnet_losses(

@@ -143,7 +143,7 @@ def hand_features(
     samples, rows = open_dataset("folder", root), list[tuple[object, ...]]()
     before: Image | None = None
     for number, sample in enumerate(samples):
-        hands = tuple(_known_hands(sample))
+        hands = tuple(_complete_hands(sample))
         if hands:
             rng, scene = np.random.default_rng(number), LabelledImage(sample.rgb(), hands)
             boxes = [box_from_palm(palm) for palm in palms.find(scene.rgb, MIN_PRESENCE)]
@@ -184,7 +184,7 @@ def _features_of(
         yield *read, best.causes, best.right, label.item(), min(errors)
 
 
-def _known_hands(sample: Sample) -> Iterator[LabelledHand]:
+def _complete_hands(sample: Sample) -> Iterator[LabelledHand]:
     """Yield the hands of an image whose side, keypoints and visibility are labelled."""
     for instance in (ordered_hand(item, name_of(sample)) for item in sample.instances):
         if instance is None:

@@ -30,7 +30,7 @@ MODELS: Final = ("full", "lite")
 _MIN_SPREAD: Final = 1e-2
 _CALIBRATION_STEPS: Final = 100
 _MIN_HIDDEN: Final = 20  # minimum number of keypoints hidden by a cause for a metric of this cause
-_WELL_FOUND: Final = 0.05  # maximum mean error of a well detected hand's keypoints, relative to its extent
+_WELL_DETECTED: Final = 0.05  # maximum mean error of a well detected hand's keypoints, relative to its extent
 
 
 @dataclass(frozen=True)
@@ -282,7 +282,7 @@ def head_metrics(heads: HandHeads, raw: HandHeads, features: HandFeatures) -> di
         "published_side": float(published.mean()),
         "published_side_ece": calibration_error(features.label, features.right),
     }
-    subsets = {"half_seen": features.visible.mean(1) >= 0.5, "well_found": features.error < _WELL_FOUND}
+    subsets = {"half_seen": features.visible.mean(1) >= 0.5, "well_found": features.error < _WELL_DETECTED}
     for name, selected in subsets.items():
         if selected.any():
             metrics[f"side_{name}_hands"] = int(selected.sum())

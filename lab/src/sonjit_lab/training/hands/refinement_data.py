@@ -25,7 +25,7 @@ from sonjit_lab.training.hands.samples import exact_keypoints
 
 _MAX_ERROR: Final = 0.25  # maximum mean error of the network's keypoints, relative to the hand's extent, for a match
 _TURN_RAD: Final = 0.3  # maximum rotation of the box of tracking, or of the palm, against that of exact keypoints
-_WELL_FOUND: Final = 0.06  # maximum mean error of a hand for the fit of a definition, relative to its extent
+_WELL_DETECTED: Final = 0.06  # maximum mean error of a hand for the fit of a definition, relative to its extent
 _FITS: Final = 3
 _RIDGE: Final = 1e-5
 _FINGERS: Final = (5, 9, 13, 17)
@@ -78,7 +78,7 @@ def published_definition(hands: RefinableHands) -> FloatArray:
     directions = _directions(hands.exact)[..., :2].astype(np.float64) / hands.extent[:, None, None, None]
     offsets = (hands.keypoints - hands.exact)[..., :2].astype(np.float64) / hands.extent[:, None, None]
     for _ in range(_FITS):
-        well_found = hands.defined_by(definition).errors(hands.keypoints).mean(1) < _WELL_FOUND
+        well_found = hands.defined_by(definition).errors(hands.keypoints).mean(1) < _WELL_DETECTED
         for k in range(len(definition)):
             used = well_found & hands.visible[:, k]
             design = directions[used, k].transpose(0, 2, 1).reshape(-1, definition.shape[1])

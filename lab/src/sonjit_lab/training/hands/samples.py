@@ -205,7 +205,7 @@ def draw_batch(
     return join(draw_examples(samples, make_example, rng, count))
 
 
-def known_hands(sample: Sample) -> list[Instance]:
+def complete_hands(sample: Sample) -> list[Instance]:
     """Return the hands of an image whose side and all keypoints, in pixels and in camera space, are known.
 
     The keypoints are in MediaPipe's order, see `ordered_hand`.
