@@ -439,11 +439,11 @@ def _is_isolated(track: Track[O], observation: O, discs: Sequence[tuple[Track[O]
     """Check whether a track is visible and no other track is near. `discs` is empty if there is no other track."""
     if track.occluded_s is not None or not discs:
         return track.occluded_s is None
-    own, new = Disc.around(track.observation), Disc.around(observation)
+    current, new = Disc.around(track.observation), Disc.around(observation)
     return not any(
         are_near(item, other.observation)
         for other, disc in discs
-        if other is not track and (own.may_touch(disc) or new.may_touch(disc))
+        if other is not track and (current.may_touch(disc) or new.may_touch(disc))
         for item in (track.observation, observation)
     )
 
