@@ -69,10 +69,10 @@ class Inputs:
         if others:
             files, notes = _distinct_files(named)
             return cls(named, files, tuple(map(str, files)), tuple(notes), reading)
-        found = None if is_stream(name) else find_files(name, videos=True)
-        if found is None:
+        files_and_notes = None if is_stream(name) else find_files(name, videos=True)
+        if files_and_notes is None:
             return cls(named, reading=reading)
-        files, notes = found
+        files, notes = files_and_notes
         if reading.fps is not None and not any(map(is_video, files)):
             return cls(named, reading=reading)
         return cls(named, tuple(files), tuple(file_labels(name, files)), tuple(notes), reading)
@@ -228,10 +228,10 @@ def _output_path(output: str | None, name: str, ending: str) -> str | None:
     if output is None:
         return None
     path = output.replace("{name}", name) if "{name}" in output else str(Path(output) / f"{name}{ending}")
-    folder, own = os.path.split(path)
-    if shortened(own) == own:
+    folder, file_name = os.path.split(path)
+    if shortened(file_name) == file_name:
         return path
-    stem, suffix = os.path.splitext(own)  # noqa: PTH122
+    stem, suffix = os.path.splitext(file_name)  # noqa: PTH122
     mark = "_" + hashlib.sha256(os.fsencode(stem)).hexdigest()[:8]
     return os.path.join(folder, shortened(stem, len(mark) + len(os.fsencode(suffix))) + mark + suffix)  # noqa: PTH118
 
@@ -243,10 +243,10 @@ def _distinct_files(named: Iterable[str]) -> tuple[tuple[File, ...], list[str]]:
     for name in named:
         if is_stream(name):
             raise InputError(f"{shown_name(name)} is a stream: give it as the only INPUT")
-        found = find_files(name, videos=True)
-        if found is None and not is_remote(name) and not Path(name).exists():
+        files_and_notes = find_files(name, videos=True)
+        if files_and_notes is None and not is_remote(name) and not Path(name).exists():
             raise InputError(missing_input(name))
-        inner, more = found or ([RemoteFile(name) if is_remote(name) else Path(name)], [])
+        inner, more = files_and_notes or ([RemoteFile(name) if is_remote(name) else Path(name)], [])
         notes += more
         files += inner
     return tuple(distinct_files(files)), notes
@@ -267,8 +267,10 @@ class FinishedFiles:
         folder = Path(outputs.paths[0]).parent
         names = [_relative(path, folder) for path in outputs.paths]
         place = (str(file.resolve()), file_stamp(file)) if isinstance(file, Path) else (file.url, file.version)
-        parts = [*self._common, *place, names]
-        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode("utf-8", "surrogatepass")).hexdigest()[:32]
+        dependencies = [*self._common, *place, names]
+        return hashlib.sha256(json.dumps(dependencies, sort_keys=True).encode("utf-8", "surrogatepass")).hexdigest()[
+            :32
+        ]
 
     def is_finished(self, key: str, outputs: Outputs) -> bool:
         """Check whether a file is in the log and its outputs have not changed."""
