@@ -130,5 +130,5 @@ def keypoint_smoothers(
 
 
 def _alpha(cutoff_hz: float | FloatArray, step_s: float) -> float | FloatArray:
-    """Weight of the new sample in a first-order low-pass filter."""
+    """Return the weight of the new sample in a first-order low-pass filter."""
     return 1 / (1 + 1 / (2 * math.pi * cutoff_hz * step_s))

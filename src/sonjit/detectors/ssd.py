@@ -34,7 +34,7 @@ class SingleShotDetector:
         self._anchors = grid.anchors()[:, :2].astype(np.float64)  # (N, 2) centres
 
     def find(self, rgb: Image, min_score: float) -> list[Detection]:
-        """Objects with at least `min_score` in an image (H, W, 3), best first."""
+        """Return the objects with at least `min_score` in an image (H, W, 3), best first."""
         (detections,) = self.find_from(rgb, min_score)
         return detections
 
@@ -90,7 +90,7 @@ def _placed(detection: Detection, area: RotatedBox) -> Detection:
 def blend_overlapping(
     scores: FloatArray, boxes: FloatArray, keypoints: FloatArray, threshold: float = 0.3
 ) -> list[Detection]:
-    """Weighted non-maximum suppression: every cluster becomes the score-weighted mean of its members, best first.
+    """Suppress duplicates: every cluster becomes the score-weighted mean of its members. Return them, best first.
 
     Boxes (N, 4) with more IoU than `threshold` with the best one of a cluster belong to it, and it has that one's
     score.

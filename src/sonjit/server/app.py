@@ -143,7 +143,7 @@ def _server_router(service: Service, engine: Path, *, annotates: bool) -> APIRou
 
     @router.get("/healthz")
     async def health() -> Health:
-        """State and limits of the server."""
+        """Return the state and limits of the server."""
         return Health(
             status="ok",
             version=__version__,
@@ -158,7 +158,7 @@ def _server_router(service: Service, engine: Path, *, annotates: bool) -> APIRou
 
     @router.get("/v1/addresses")
     def addresses(request: Request) -> Addresses:
-        """Addresses of the page for other devices."""
+        """Return the addresses of the page for other devices."""
         server: Any = request.scope["server"]
         cert = settings.tls_cert
         pages = [
@@ -170,7 +170,7 @@ def _server_router(service: Service, engine: Path, *, annotates: bool) -> APIRou
 
     @router.get("/v1/kinds")
     def kinds() -> Response:
-        """Kinds of detectors with models and options, and types of results with fields and skeletons."""
+        """Return the kinds of detectors with models and options, and types of results with fields and skeletons."""
         answer = kinds_answer(engine) | {"annotates": annotates}
         return Response(json_from(answer), media_type="application/json")
 

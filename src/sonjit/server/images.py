@@ -231,7 +231,7 @@ def image_router(service: Service) -> APIRouter:
 
     @router.post("/classes", tags=["server"], responses=described, openapi_extra={"requestBody": upload_body()})
     async def classes(request: Request, top: Annotated[int, Query(ge=1, le=1000)] = 5) -> Response:
-        """Most probable classes of ImageNet in one image, each with its class activation map."""
+        """Return the most probable classes of ImageNet in one image, each with its class activation map."""
 
         def explain(data: bytes) -> str:
             rgb = decode_upload(data, service.settings.max_pixels, service.decoders)

@@ -78,7 +78,7 @@ def job_router(store: JobStore) -> APIRouter:
 
     @router.get("", responses=several)
     async def list_jobs() -> Response:
-        """Jobs of the server, newest first."""
+        """Return the jobs of the server, newest first."""
         return JSONResponse([job.to_dict(root) for job in store.newest_first()])
 
     async def find(job_id: str) -> UploadJob:
@@ -88,12 +88,12 @@ def job_router(store: JobStore) -> APIRouter:
 
     @router.get("/{job_id}", responses=single)
     async def status(job: UploadJob = dependency) -> Response:
-        """State of a job."""
+        """Return the state of a job."""
         return JSONResponse(job.to_dict(root))
 
     @router.get("/{job_id}/events")
     async def events(request: Request, job: UploadJob = dependency) -> Response:
-        """Server-sent events with the job after every change, until it ends."""
+        """Send events with the job after every change, until it ends."""
         return _event_stream(request, job, root)
 
     @router.post("/{job_id}/cancel", responses=single)
@@ -110,7 +110,7 @@ def job_router(store: JobStore) -> APIRouter:
 
     @router.get("/{job_id}/{file}")
     def download(file: str, job: UploadJob = dependency) -> Response:
-        """One of the `downloads` of a job: a table of results, motions or events, or the drawing."""
+        """Return one of the `downloads` of a job: a table of results, motions or events, or the drawing."""
         return _download(store, job, file)
 
     return router

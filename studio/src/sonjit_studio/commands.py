@@ -279,7 +279,7 @@ def surfaces(
 
 
 def mano_files(right: Path | None, left: Path | None) -> dict[Side, Path]:
-    """MANO's files by side, those that are given."""
+    """Return the given files of MANO by side."""
     both: dict[Side, Path | None] = {"Right": right, "Left": left}
     return {side: path for side, path in both.items() if path}
 

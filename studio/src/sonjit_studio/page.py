@@ -308,12 +308,12 @@ def _add_frame_routes(router: APIRouter, studio: OpenProject) -> None:
 
     @router.get("")
     async def project() -> Response:
-        """Views, frames, joints and bones of the project."""
+        """Return the views, frames, joints and bones of the project."""
         return JSONResponse(await studio.work(studio.frames.project))
 
     @router.get("/image")
     async def image(request: Request) -> Response:
-        """Image of `view` at `frame` as JPEG with at most `longest` pixels, or its `region=x,y,width,height`."""
+        """Return the JPEG of `view` at `frame` with at most `longest` pixels, or its `region=x,y,width,height`."""
         query = request.query_params
         frame = studio.checked_frame(query.get("frame"))
         longest = _number("longest", query.get("longest", "1280"), _MAX_SIDE_PX, minimum=16)
@@ -325,7 +325,7 @@ def _add_frame_routes(router: APIRouter, studio: OpenProject) -> None:
 
     @router.get("/frames/{frame}")
     async def frame_state(request: Request, frame: str) -> Response:
-        """Frame set of `annotator`. `joint` adds epipolar lines; `points=all` uses the marks of all annotators."""
+        """Return a frame set of `annotator`. `joint` adds epipolar lines; `points=all` uses the marks of everyone."""
         query = request.query_params
         return JSONResponse(await studio.frame_state(query, studio.checked_frame(frame), _annotator(query)))
 
@@ -369,7 +369,7 @@ def _add_review_routes(router: APIRouter, studio: OpenProject) -> None:
 
     @router.get("/changes")
     async def changes(request: Request) -> Response:
-        """Frames that changed after the version `since`, and their annotators."""
+        """Return the frames that changed after the version `since`, and their annotators."""
         since = _number("since", request.query_params.get("since"))
         version = store.version
         return JSONResponse({"version": version, "frames": await studio.work(partial(store.changed_frames, since))})
@@ -382,7 +382,7 @@ def _add_review_routes(router: APIRouter, studio: OpenProject) -> None:
 
     @router.get("/agreement")
     async def agreement() -> Response:
-        """Agreement of annotators over all frames."""
+        """Return the agreement of annotators over all frames."""
         return JSONResponse(await studio.work(studio.frames.agreement))
 
 

@@ -97,7 +97,7 @@ def _without_last(file: tflite.TfliteFile) -> bytes:
 
 
 def _upsampled(features: Float32Array, kernel: Float32Array, bias: Float32Array) -> Float32Array:
-    """Transposed convolution of a map (h, w, C) with a kernel (2, 2, C) and a bias (1,), in steps of 2: (2 h, 2 w)."""
+    """Convolve a map (h, w, C), transposed, with a kernel (2, 2, C) and a bias (1,), in steps of 2: (2 h, 2 w)."""
     import cv2
 
     height, width, channels = features.shape

@@ -37,7 +37,7 @@ _RECORDING = re.compile(rb"FLV\x01.\0\0\0|\x30\x26\xb2\x75\x8e\x66\xcf\x11|\0\0\
 
 
 def natural_key(text: str) -> list[tuple[int, str]]:
-    """Sort key under which numbers in names count as numbers.
+    """Return a sort key under which numbers in names count as numbers.
 
     >>> sorted(["f10.png", "f9.png", "F1.png"], key=natural_key)
     ['F1.png', 'f9.png', 'f10.png']

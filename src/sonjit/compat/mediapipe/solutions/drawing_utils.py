@@ -259,7 +259,7 @@ def _size_of_bgr(image: NDArray[Any]) -> tuple[int, int]:
 
 
 def _plot_color(spec: DrawingSpec) -> tuple[float, ...]:
-    """BGR 0..255 as matplotlib's RGB 0..1."""
+    """Convert BGR 0..255 to matplotlib's RGB 0..1."""
     return tuple(value / 255 for value in reversed(spec.color))
 
 

@@ -96,7 +96,7 @@ class HandLandmarker(HandTask[HandLandmarkerResult], _task.DetectingTask[HandLan
 def _hand_lists(
     frame: _task.Frame, hands: list[Hand]
 ) -> tuple[list[list[Category]], list[list[NormalizedLandmark]], list[list[Landmark]]]:
-    """Handedness, landmarks and world landmarks of hands."""
+    """Return the handedness, landmarks and world landmarks of hands."""
     return (
         [[_side(hand)] for hand in hands],
         [_task.normalized_landmarks(frame.points(hand.keypoints)) for hand in hands],
