@@ -9,7 +9,7 @@ import pytest
 from sonjit import gestures
 from sonjit._util.errors import InputError
 from sonjit.gestures import control, custom
-from sonjit.media.found import Results
+from sonjit.media.result_exports import Results
 from sonjit.results import Frame, Hand
 from sonjit.runs import Session
 

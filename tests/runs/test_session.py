@@ -8,7 +8,7 @@ import pytest
 import sonjit
 from sonjit import Body
 from sonjit.detectors import Detector
-from sonjit.media.found import Results
+from sonjit.media.result_exports import Results
 from sonjit.media.sources.base import Source, SourceFrame
 from sonjit.results import Frame, MotionEvent
 from sonjit.runs import AngleLimits, EventLimits, EventTracker, Session

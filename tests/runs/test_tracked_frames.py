@@ -11,7 +11,7 @@ import sonjit
 from sonjit import InputError
 from sonjit._util import InputNote, InputWarning
 from sonjit.detectors import Detector
-from sonjit.media.found import Results
+from sonjit.media.result_exports import Results
 from sonjit.runs import tracked_frames
 
 from ..support.scripted import Clip, Script, body, hand  # noqa: TID252  # one helper for all packages

@@ -11,7 +11,7 @@ from sonjit._util.errors import InputError, JobError
 from sonjit.explanations.hand_saliency import TargetMap
 from sonjit.geometry.boxes import RotatedBox
 from sonjit.gestures import LearnedGestures
-from sonjit.media.found import Results
+from sonjit.media.result_exports import Results
 from sonjit.results import Body, Face, Hand
 from sonjit.results.classes import Gesture, HandPoints
 from sonjit.server.errors import RefusedError

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import sonjit
 from sonjit.detectors.kinds import KINDS
-from sonjit.media.found import Results
+from sonjit.media.result_exports import Results
 from sonjit.server import errors, images
 from sonjit.server.options import SessionOptions, known_options, read_options
 

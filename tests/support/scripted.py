@@ -6,7 +6,7 @@ import numpy as np
 
 from sonjit import Body, Face, Hand
 from sonjit.detectors import Detector
-from sonjit.media.found import Results
+from sonjit.media.result_exports import Results
 from sonjit.media.sources.base import Source, SourceFrame
 from sonjit.results import Gesture, MotionEvent
 from sonjit.results.skeletons.faces import BLENDSHAPES

@@ -12,8 +12,8 @@ from sonjit.media.annotated.writers import DrawingWriter as DrawingWriter
 from sonjit.media.drawing import Anonymise as Anonymise
 from sonjit.media.drawing import DrawingStyle as DrawingStyle
 from sonjit.media.drawing import draw_frame as draw_frame
-from sonjit.media.found import draw as draw
-from sonjit.media.found import to_dataframe as to_dataframe
+from sonjit.media.result_exports import draw as draw
+from sonjit.media.result_exports import to_dataframe as to_dataframe
 from sonjit.media.sources import natural_key as natural_key
 from sonjit.media.sources import open_source as open_source
 from sonjit.media.sources.base import Source as Source

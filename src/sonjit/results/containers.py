@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import polars
 
     from sonjit.media.drawing import DrawingStyle
-    from sonjit.media.found import TableOptions
+    from sonjit.media.result_exports import TableOptions
     from sonjit.media.sources.images import ImageLike
 
 R = TypeVar("R", bound=Result)
@@ -35,8 +35,8 @@ _RESULT_LISTS = ("hands", "faces", "bodies", "people")
 
 
 def _of_media(name: str) -> Callable[..., Any]:
-    """Return a function of `sonjit.media.found`, which loads slowly and imports this package."""
-    return resolve_name(f"sonjit.media.found:{name}")
+    """Return a function of `sonjit.media.result_exports`, which loads slowly and imports this package."""
+    return resolve_name(f"sonjit.media.result_exports:{name}")
 
 
 class Shown(ABC):

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 R = TypeVar("R", bound=Result)
 _VIEWER_S = 3.0  # time for the viewer of the system to read a picture
 _PREVIEW_PX = 480  # maximum side of the preview in a notebook, in pixels
-Found: TypeAlias = "Frame | Iterable[Frame] | Iterable[Result]"
+Exportable: TypeAlias = "Frame | Iterable[Frame] | Iterable[Result]"
 _INTEGERS: Final = ("instance", "key", "id", "keypoint")
 _CATEGORIES: Final = ("kind", "handedness", "name", "gesture")
 
@@ -136,12 +136,14 @@ class TableOptions(TypedDict, total=False):
 
 @overload
 def to_dataframe(
-    found: Found, library: Literal["pandas"] = "pandas", **options: Unpack[TableOptions]
+    found: Exportable, library: Literal["pandas"] = "pandas", **options: Unpack[TableOptions]
 ) -> pandas.DataFrame: ...
 @overload
-def to_dataframe(found: Found, library: Literal["polars"], **options: Unpack[TableOptions]) -> polars.DataFrame: ...
 def to_dataframe(
-    found: Found,
+    found: Exportable, library: Literal["polars"], **options: Unpack[TableOptions]
+) -> polars.DataFrame: ...
+def to_dataframe(
+    found: Exportable,
     library: Literal["pandas", "polars"] = "pandas",
     *,
     rows: TableRows = "keypoint",
