@@ -274,7 +274,7 @@ class Recording:
     @property
     def uncounted(self) -> list[tuple[str, float, str]]:
         """Name of the angle, time in seconds and reason of each bent position that is not counted."""
-        found: list[tuple[str, float, str]] = []
+        positions: list[tuple[str, float, str]] = []
         times = np.array(self.times)
         for limits in self.counted:
             values = np.radians(self.angles.get(limits.measure, np.full(len(times), np.nan)))
@@ -290,8 +290,8 @@ class Recording:
                     continue
                 straightest = self.in_convention(math.degrees(limits.high_rad), limits.measure)
                 reason = self.text(_reason(values[part], times[part], before, after), straight=whole(straightest))
-                found.append((limits.measure, float(times[lowest]), reason))
-        return found
+                positions.append((limits.measure, float(times[lowest]), reason))
+        return positions
 
     def _repetitions(self, limits: AngleLimits) -> list[Repetition]:
         values = self.angles.get(limits.measure)

@@ -69,11 +69,11 @@ def write_curves(path: Path, lines: Path, name: str, model: str | None, drawing:
         "offsets": [*_offsets(lines)],
         "pictures": [*_pictures(frames, drawing)],
         "instances": [
-            {"kind": one.kind, "id": one.id, "handedness": one.handedness, "measures": {**one.measures}}
-            for one in tracks.values()
+            {"kind": track.kind, "id": track.id, "handedness": track.handedness, "measures": {**track.measures}}
+            for track in tracks.values()
         ],
-        "repetitions": [each for recording in recordings for each in _repetitions(recording)],
-        "uncounted": [each for recording in recordings for each in _uncounted(recording)],
+        "repetitions": [repetition for recording in recordings for repetition in _repetitions(recording)],
+        "uncounted": [position for recording in recordings for position in _uncounted(recording)],
         "events": [event.to_dict() for frame in frames for event in frame.events if event.end is not None],
         "summaries": [_summary(recording) for recording in recordings],
     }
