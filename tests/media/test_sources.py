@@ -278,6 +278,69 @@ def test_camera_times_and_end(monkeypatch, helpers):
     assert helpers() == []
 
 
+class Camera:
+    """Camera that gives the nearest of its two modes, as cameras do."""
+
+    modes = ((640, 480, 30.0), (1280, 720, 60.0))
+
+    def __init__(self, number):
+        self.asked = {cv2.CAP_PROP_FRAME_WIDTH: 640, cv2.CAP_PROP_FRAME_HEIGHT: 480, cv2.CAP_PROP_FPS: 30.0}
+
+    def set(self, name, value):
+        self.asked[name] = value
+
+    def mode(self):
+        return min(self.modes, key=lambda mode: [abs(a - b) for a, b in zip(mode, self.asked.values(), strict=True)])
+
+    def get(self, name):
+        return dict(zip(self.asked, self.mode(), strict=True))[name]
+
+    def read(self):
+        width, height, _ = self.mode()
+        return True, np.zeros((height, width, 3), np.uint8)
+
+    def isOpened(self):  # noqa: N802  # the name of OpenCV
+        return True
+
+    def release(self):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("named", "size", "fps", "notes"),
+    [
+        ("camera:0", (640, 480), 30, []),
+        ("camera:0@1280x720@60", (1280, 720), 60, []),
+        ("camera:0@1280x720", (1280, 720), 60, []),
+        (
+            "camera:0@1920x1080@25",
+            (1280, 720),
+            60,
+            [
+                "camera:0 gives 1280x720 pixels in place of 1920x1080",
+                "camera:0 gives 60 images per second in place of 25",
+            ],
+        ),
+        ("camera:0@60", (640, 480), 30, ["camera:0 gives 30 images per second in place of 60"]),
+        ("camera:0@29.97", (640, 480), 30, []),
+    ],
+)
+def test_a_camera_is_asked_for_a_size_and_a_rate(monkeypatch, named, size, fps, notes):
+    monkeypatch.setattr(cv2, "VideoCapture", Camera)
+    with open_source(named) as source:
+        assert next(iter(source)).rgb.shape == (size[1], size[0], 3)
+        assert ((source.width, source.height), source.fps, source.notes, source.name) == (size, fps, notes, "camera:0")
+
+
+@pytest.mark.parametrize(
+    "named",
+    ["camera:", "camera:0@", "camera:0@0x480", "camera:0@640x", "camera:0@60@640x480", "camera:-1", "camera:0@1e3"],
+)
+def test_a_camera_with_a_wrong_mode_is_one_line(named):
+    with pytest.raises(InputError, match=f"{named}: a camera has a number, such as camera:0, with size and rate"):
+        open_source(named)
+
+
 @pytest.mark.parametrize("how", ["break", "close", "exception"])
 def test_leaving_early_ends_the_thread(clip, how, helpers):
     source = open_source(clip("v.mp4", [i / 25 for i in range(60)]))

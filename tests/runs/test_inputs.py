@@ -341,6 +341,22 @@ def test_a_log_is_read_once_and_its_damaged_lines_are_left_out(folder):
     assert FinishedFiles(TASK, None).is_finished("a", outputs)
 
 
+@pytest.mark.parametrize("stem", ["x" * 240, "x" * 250, "안" * 82])
+@pytest.mark.parametrize(
+    ("output", "count"), [("out/{name}.csv", 3), ("out/{name}.parquet", 3), ("out/{name}.json", 1)]
+)
+def test_tables_next_to_that_of_the_longest_name_are_written(sonjit, weights, tmp_path, demo_clip, stem, output, count):
+    (tmp_path / f"{stem}.mp4").symlink_to(demo_clip[0])
+    code, _, err = sonjit(
+        *("hands", tmp_path / f"{stem}.mp4", "--measures", "--limit", "2", "--search", "fast", "--save"),
+        f"{tmp_path}/out/{output}",
+    )
+    assert code == 0, err
+    written = [path for path in (tmp_path / "out").iterdir() if not path.name.startswith(".")]
+    assert len(written) == count
+    assert all(path.name.startswith(stem[:60]) for path in written)
+
+
 @pytest.mark.parametrize("stem", ["x" * 246, "x" * 251, "안" * 83, "é" * 125])
 @pytest.mark.parametrize(
     ("option", "output"), [("--save", "out/"), ("--save", "out/{name}.csv"), ("--save", "t.csv"), ("--draw", "out/")]

@@ -32,6 +32,7 @@ from sonjit.media.sources import (
     missing_input,
 )
 from sonjit.media.sources.remote import File, RemoteFile, is_remote
+from sonjit.media.tables import find_format
 from sonjit.runs.frame_tables import SIDE_TABLES
 from sonjit.runs.task import Outputs, Task
 
@@ -151,10 +152,8 @@ def named_outputs(outputs: Outputs, source: str) -> Outputs:
     """Return the output paths of the only input, with its name in place of `{name}`."""
     name = re.sub(r"[^\w.-]+", "_", shown_name(source)) if is_stream(source) else Path(source).stem
     given = {"save": outputs.save, "draw": outputs.draw, "mask": outputs.mask, "figures": outputs.figures}
-    also = tuple(path.replace("{name}", name) for path in outputs.also)
-    return replace(
-        outputs, also=also, **{field: path and path.replace("{name}", name) for field, path in given.items()}
-    )
+    also = tuple(_with_name(path, name) for path in outputs.also)
+    return replace(outputs, also=also, **{field: path and _with_name(path, name) for field, path in given.items()})
 
 
 def check_distinct(placed: Iterable[Outputs]) -> None:
@@ -224,16 +223,27 @@ def _names_beside(name: str) -> set[str]:
 
 
 def _output_path(output: str | None, name: str, ending: str) -> str | None:
-    """Return the path of one file's output. A name that is too long for a file ends in a hash."""
+    """Return the path of one file's output."""
     if output is None:
         return None
-    path = output.replace("{name}", name) if "{name}" in output else str(Path(output) / f"{name}{ending}")
+    return _with_name(output, name) if "{name}" in output else _fitting(str(Path(output) / f"{name}{ending}"))
+
+
+def _with_name(output: str, name: str) -> str:
+    """Return a path with the name of an input in place of `{name}`."""
+    return _fitting(output.replace("{name}", name)) if "{name}" in output else output
+
+
+def _fitting(path: str) -> str:
+    """Return a path whose name ends in a hash if it is too long for a file, or for that of a table next to it."""
     folder, file_name = os.path.split(path)
-    if shortened(file_name) == file_name:
+    known = find_format(file_name)
+    more = max(map(len, SIDE_TABLES)) if known is not None and known.separates_events else 0
+    if shortened(file_name, more) == file_name:
         return path
     stem, suffix = os.path.splitext(file_name)  # noqa: PTH122
     mark = "_" + hashlib.sha256(os.fsencode(stem)).hexdigest()[:8]
-    return os.path.join(folder, shortened(stem, len(mark) + len(os.fsencode(suffix))) + mark + suffix)  # noqa: PTH118
+    return os.path.join(folder, shortened(stem, len(mark) + len(os.fsencode(suffix)) + more) + mark + suffix)  # noqa: PTH118
 
 
 def _distinct_files(named: Iterable[str]) -> tuple[tuple[File, ...], list[str]]:

@@ -32,6 +32,10 @@ from sonjit.media.sources.video import VIDEO_ENDINGS, VideoSource
 _F = TypeVar("_F", bound=File)
 CAMERA_WORDS = ("camera", "webcam", "cam")  # words that people try for a camera
 _NUMBERED = re.compile(r"%0?([0-9]{0,3})d")
+_CAMERA = re.compile(
+    r"camera:(?P<number>[0-9]{1,9})(@(?P<width>[1-9][0-9]{0,4})x(?P<height>[1-9][0-9]{0,4}))?"
+    r"(@(?P<fps>[1-9][0-9]{0,3}(\.[0-9]+)?))?"
+)
 _RECORDING = re.compile(rb"FLV\x01.\0\0\0|\x30\x26\xb2\x75\x8e\x66\xcf\x11|\0\0\0.ftyp", re.DOTALL)
 """Eight bytes at the start of an FLV, ASF or MP4 file, of which FFmpeg reads only the first recording."""
 
@@ -143,11 +147,24 @@ class SequenceSource(FolderSource):
         return self._numbers[index], self._numbers[index] / (self.fps or 1)
 
 
+class CameraMode(NamedTuple):
+    """Size in pixels and images per second that a camera is asked for. None leaves the choice to the camera."""
+
+    size: tuple[int, int] | None = None
+    fps: float | None = None
+
+    @property
+    def size_text(self) -> str:
+        """Size as text, such as 1280x720."""
+        return "x".join(map(str, self.size or ()))
+
+
 class CameraSource(Source):
     """Images of a camera, always the newest one: while the caller works, older ones are dropped.
 
     `index` counts all images taken, so that dropped ones show as gaps. `time` is the wall time in seconds since the
-    camera was opened. The stream ends when the camera is unplugged, with an entry in `problems`.
+    camera was opened. The stream ends when the camera is unplugged, with an entry in `problems`. `notes` names the size
+    and rate of a camera that does not take those of `mode`.
     """
 
     kind = "camera"
@@ -155,12 +172,17 @@ class CameraSource(Source):
     live = True
     newest = True
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, mode: CameraMode = CameraMode()) -> None:  # noqa: B008  # immutable
         super().__init__(f"camera:{number}")
         import cv2
 
         with images.quiet_opencv():
             self._capture = cv2.VideoCapture(number)
+            if mode.size is not None:
+                self._capture.set(cv2.CAP_PROP_FRAME_WIDTH, mode.size[0])
+                self._capture.set(cv2.CAP_PROP_FRAME_HEIGHT, mode.size[1])
+            if mode.fps is not None:
+                self._capture.set(cv2.CAP_PROP_FPS, mode.fps)
             opened = self._capture.isOpened() and self._capture.read()[0]
         if not opened:
             self._capture.release()
@@ -170,6 +192,10 @@ class CameraSource(Source):
         self.width = round(self._capture.get(cv2.CAP_PROP_FRAME_WIDTH)) or None
         self.height = round(self._capture.get(cv2.CAP_PROP_FRAME_HEIGHT)) or None
         self.fps = self._capture.get(cv2.CAP_PROP_FPS) or None
+        if mode.size not in (None, (self.width, self.height)):
+            self.notes.append(f"{self.name} gives {self.width}x{self.height} pixels in place of {mode.size_text}")
+        if mode.fps is not None and self.fps is not None and abs(self.fps - mode.fps) >= 1:
+            self.notes.append(f"{self.name} gives {self.fps:g} images per second in place of {mode.fps:g}")
 
     def close(self) -> None:
         super().close()
@@ -202,7 +228,8 @@ def open_source(named: str | os.PathLike[str], *, fps: float | None = None, reco
     files and subfolders, in natural order (9 before 10).
 
     Args:
-        named: Path; a glob such as `shots/*.png`; `camera:0`; `-` for an image or a video on standard input; the
+        named: Path; a glob such as `shots/*.png`; `camera:0`, or `camera:0@1280x720@60` with the size and rate to ask
+            it for; `-` for an image or a video on standard input; the
             address of a network camera, `rtsp://...` or `http://...`; or a file, folder or glob on remote storage, such
             as `s3://bucket/clips/a.mp4`, which requires fsspec and its package for that storage.
         fps: Frames per second. A folder, a glob or a pattern such as `f_%06d.png` is then one recording, and the times
@@ -225,10 +252,13 @@ def open_source(named: str | os.PathLike[str], *, fps: float | None = None, reco
             raise InputError("standard input is closed: pipe an image or a video into it")
         return _source_from_stream(sys.stdin.buffer, "standard input", fps)
     if text.startswith("camera:"):
-        number = text.removeprefix("camera:")
-        if not (number.isdecimal() and len(number) < 10):
-            raise InputError(f"{text}: a camera has a number, such as camera:0")
-        return CameraSource(int(number))
+        match = _CAMERA.fullmatch(text)
+        if match is None:
+            raise InputError(
+                f"{text}: a camera has a number, such as camera:0, with size and rate camera:0@1280x720@60"
+            )
+        size = (int(match["width"]), int(match["height"])) if match["width"] else None
+        return CameraSource(int(match["number"]), CameraMode(size, float(match["fps"]) if match["fps"] else None))
     if isinstance(named, str) and is_address(text):
         return NetworkCameraSource(text, reconnect_s)
     path = Path(text)

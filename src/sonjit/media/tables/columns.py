@@ -82,16 +82,17 @@ class _ParquetFile(Output):
             self._writer.write_table(self._pa.Table.from_arrays(arrays, schema=self._schema))
             self._waiting.clear()
             with failing_as_job(self._draft.final):
-                self._move()
+                file = self._move()
                 self._has_rows = True
-                self._file.reserve()
+                file.reserve()
 
-    def _move(self) -> None:
+    def _move(self) -> ReservedFile:
         """Move what PyArrow wrote into the file."""
         assert self._file is not None
         self._file.write(self._encoded.getvalue())
         self._encoded.seek(0)
         self._encoded.truncate()
+        return self._file
 
     def _array(self, values: Sequence[base.Value | None], kind: Any) -> Any:  # noqa: ANN401  # Arrow's types
         try:
