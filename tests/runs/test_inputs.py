@@ -349,7 +349,7 @@ def test_tables_next_to_that_of_the_longest_name_are_written(sonjit, weights, tm
     (tmp_path / f"{stem}.mp4").symlink_to(demo_clip[0])
     code, _, err = sonjit(
         *("hands", tmp_path / f"{stem}.mp4", "--measures", "--limit", "2", "--search", "fast", "--save"),
-        f"{tmp_path}/out/{output}",
+        f"{tmp_path}/{output}",
     )
     assert code == 0, err
     written = [path for path in (tmp_path / "out").iterdir() if not path.name.startswith(".")]
