@@ -1,7 +1,7 @@
 """Run the commands of the systems' READMEs on small sets in the official layouts, and tabulate time, memory and result.
 
-python benchmarks/systems.py            # print the table
-python benchmarks/systems.py --write    # also write it into docs/students.md
+python -m benchmarks.systems            # print the table
+python -m benchmarks.systems --write    # also write it into docs/students.md
 
 Each training takes four steps with a small network, so that the results show only that the path works.
 """
@@ -23,7 +23,7 @@ from lab.tests.papers.systems import SYSTEMS, commands_of, shortened
 from sonjit_lab.evaluation.published import load_table
 
 PAGE = Path(__file__).parents[1] / "docs" / "students.md"
-BEGIN, END = "<!-- python benchmarks/systems.py --write -->", "<!-- end -->"
+BEGIN, END = "<!-- python -m benchmarks.systems --write -->", "<!-- end -->"
 STEPS = 4
 DATA = {
     "interhand": "InterHand2.6M's layout: 8 images to train on, 8 others",
