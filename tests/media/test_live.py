@@ -182,6 +182,26 @@ def test_images_after_a_stall_of_the_network_keep_their_times_and_are_not_droppe
     assert clock.wait_s(arrivals[-1] + 12) == -np.inf
 
 
+@pytest.mark.parametrize("missing", [[100], [100, 101, 102], [100, 200, 201]])
+def test_images_without_a_stamp_follow_the_one_before(missing):
+    """After a pause of some seconds, FFmpeg's reader of RTSP gives a packet without one."""
+    stamps = np.arange(500) * STEP
+    arrivals = 100 + stamps
+    arrivals[100:275] = np.maximum(arrivals[100:275], 111.0)
+    given = [None if number in missing else stamp for number, stamp in enumerate(stamps)]
+    clock, times = follow(given, arrivals)
+    np.testing.assert_allclose(times, stamps, atol=1e-9)
+    assert clock.is_timed
+    assert clock.restarts == 0
+
+
+def test_a_stream_that_loses_its_stamps_gets_times_of_arrival():
+    arrivals = 100 + np.arange(200) * 0.1
+    clock, times = follow([*np.arange(100) * 0.1, *[None] * 100], arrivals)
+    np.testing.assert_allclose(times, arrivals - 100, atol=1e-6)
+    assert not clock.is_timed
+
+
 @pytest.mark.parametrize("drift", [0.999, 1.001])
 def test_the_clock_of_a_camera_may_be_too_fast_or_slow(drift):
     clock = LiveClock()

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 _MAX_BYTES, _MAX_PACKETS = 64_000_000, 6000  # of packets that wait; 6000 are four minutes of 25 images per second
 _JUMP_S = 10.0  # difference between the steps of the stream and of its arrival from which a clock has restarted
 _USUAL_STEP_S = 0.04
+_MAX_UNSTAMPED = 25  # images in a row whose stamps may be missing, as after a pause of RTSP
 _LAG_S = 1.0  # lateness from which images are dropped
 _SPARE_S, _SPARE_WINDOW_S = 1.0, 10.0  # time for which images wait at least, and for which this is observed
 _MAX_GAIN_S = 0.5  # of a window, by which a stream that waits longer comes nearer to live
@@ -99,11 +100,18 @@ class LiveClock:
         self._begun_s = 0.0  # when the first image arrived, and is due
         self._arrival_s = 0.0  # of the newest image
         self._step_s = _USUAL_STEP_S
+        self._unstamped = 0  # newest images in a row without a stamp
         self._delay_s = 0.0  # lateness of the network
         self._spare_s, self._window_s = math.inf, 0.0
 
+    @property
+    def is_timed(self) -> bool:
+        """Whether the stream has stamps."""
+        return self._origin_s is not None and self._unstamped <= _MAX_UNSTAMPED
+
     def time_of(self, stamp_s: float | None, arrival_s: float) -> float:
         """Return the time of the next image, whose stamp may be missing."""
+        self._unstamped = self._unstamped + 1 if stamp_s is None else 0
         if self._begun_s == 0.0:
             self._begun_s = self._arrival_s = self._window_s = arrival_s
             self._origin_s = stamp_s
@@ -111,7 +119,7 @@ class LiveClock:
         waited_s, self._arrival_s = arrival_s - self._arrival_s, arrival_s
         elapsed_s = arrival_s - self._begun_s
         if stamp_s is None:
-            time_s = max(elapsed_s, self.last_s)
+            time_s = self.last_s + self._step_s if self.is_timed else max(elapsed_s, self.last_s)
         else:
             time_s = -math.inf if self._origin_s is None else stamp_s - self._origin_s
             if not 0 < time_s - self.last_s < waited_s + _JUMP_S:

@@ -40,7 +40,8 @@ class NetworkCameraSource(Source):
     times. Each image is given when it is due. If the caller is slow, images are dropped, and `index` shows the gap.
     Streams without times get those of arrival.
 
-    If the camera ends the stream, or sends nothing for five seconds, the images end. `problems` contains the reason.
+    If the camera ends the stream, or sends nothing for five seconds (RTSP: ten), the images end, and `problems` has the
+    reason.
     With `reconnect_s` the images continue after a gap in `time`, which `notes` names. `name` omits the user, the
     password and values of the query. Raise InputError if nothing answers, or no live video.
     """
@@ -97,7 +98,7 @@ class NetworkCameraSource(Source):
                         size = size or geometry.shown_size(frame.width, frame.height)
                         yield SourceFrame(index, time_s, upright_rgb(frame, None, geometry, size))
                     index += 1
-                    self._note_times(clock, is_timed=stamp_s is not None)
+                    self._note_times(clock)
             finally:
                 packets.close()
             why = f": {next(iter(packets.damage))}" if packets.damage else ""
@@ -109,9 +110,9 @@ class NetworkCameraSource(Source):
             self.notes.append(f"{self.name} sent nothing from {clock.last_s:.1f} s for {gap_s:.1f} s{why}")
             clock.restart()
 
-    def _note_times(self, clock: LiveClock, *, is_timed: bool) -> None:
+    def _note_times(self, clock: LiveClock) -> None:
         line = None
-        if not is_timed:
+        if not clock.is_timed:
             line = f"{self.name}: its images have no times and get those of their arrival"
         elif clock.restarts:
             line = f"{self.name}: its clock restarts. The time continues"
