@@ -1,4 +1,4 @@
-"""What the lab adds to Sonjit when it is installed: commands, networks in PyTorch, and a check of `sonjit doctor`.
+"""Additions of the lab to Sonjit: commands, networks in PyTorch, and a check of `sonjit doctor`.
 
 Import strings name what is imported when it is used, so that the commands of the tracker start quickly.
 """

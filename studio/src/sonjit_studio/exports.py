@@ -277,7 +277,7 @@ def complete_hands(people: PeopleInSpace) -> list[CompleteHand]:
 
 
 def hand_motions(people: PeopleInSpace) -> list[RigMotion]:
-    """Fit the rigged hands in every frame set of which all joints are known, with each person's bones."""
+    """Fit the rigged hands with each person's bones in every frame set with all joints."""
     motions: list[RigMotion] = []
     for hand in complete_hands(people):
         rig = rig_with_lengths(hand.side, hand.lengths_m)

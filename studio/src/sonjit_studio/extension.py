@@ -1,4 +1,4 @@
-"""What the studio adds to Sonjit when it is installed: the command `sonjit annotate`."""
+"""Addition of the studio to Sonjit: the command `sonjit annotate`."""
 
 from sonjit.cli.commands import COMMANDS, Command
 

@@ -61,7 +61,7 @@ THRESHOLD_PX: Final = 11.0  # largest error of a view that agrees, with the dete
 
 
 def human_frames(project: Project) -> tuple[int, ...]:
-    """Return the frame sets of which people marked a joint in two or more views, ascending."""
+    """Return the frame sets in which people marked a joint in two or more views, ascending."""
     return tuple(sorted(frame for frame, joints in project.store.triangulable().items() if joints))
 
 

@@ -71,7 +71,7 @@ class Skipped:
 
 
 class Identity(NamedTuple):
-    """What a sample shows, for splits without a person or a recording on both sides."""
+    """Identity of a sample, so that a split has no person and no recording on both sides."""
 
     id: str
     subject: str | None = None

@@ -56,7 +56,7 @@ def check_sample(sample: Sample) -> None:
 
 
 def decoder_warning(path: Path) -> str | None:
-    """Return what a JPEG decoder reports about an image that it repairs, such as missing data; None without a report.
+    """Return the report of a JPEG decoder about an image that it repairs, such as missing data; None without a report.
 
     libjpeg writes its reports to the standard error of the process, which is read here.
     """

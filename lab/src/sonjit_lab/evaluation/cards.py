@@ -217,7 +217,7 @@ def _card_blocks(records: Sequence[predictions.EvaluationRecord], request: CardR
 
 
 def _caller_description(records: Sequence[predictions.EvaluationRecord], request: CardRequest) -> Iterator[docs.Block]:
-    """Yield what the caller states about a network, and how it was trained if its run's folder is here."""
+    """Yield the caller's statements about a network, and its training if the folder of its run is here."""
     yield docs.Heading("Intended use")
     if request.intended_use:
         yield docs.BulletList(tuple(request.intended_use))
@@ -244,7 +244,7 @@ def _caller_description(records: Sequence[predictions.EvaluationRecord], request
 
 
 def _losses(log: Path) -> list[str]:
-    """Return the losses of the last step of a run, and what was evaluated before and after it, in lines."""
+    """Return the losses of the last step of a run as a line."""
     rows = [json.loads(line) for line in log.read_text("utf-8").splitlines()] if log.is_file() else []
     if not rows:
         return []

@@ -266,7 +266,7 @@ def _coco_records(path: Path) -> Mapping[str, list[Mapping[str, Any]]] | None:
 
 
 def _problem_of_record(record: object) -> str | None:
-    """Return what a record of COCO's results format lacks, or None."""
+    """Return the missing part of a record of COCO's results format, or None."""
     if not isinstance(record, dict) or not {"image_id", "category_id", "score"} <= record.keys():
         return "lacks image_id, category_id or score of COCO's results format"
     if type(record["image_id"]) not in (int, str) and not str(record["image_id"]).removesuffix(".0").isdecimal():

@@ -375,7 +375,7 @@ class FileRecord(TypedDict):
 
 
 class ModelRecord(TypedDict):
-    """Name, files and options of a model for reports: a detector's search, and what the weights do not contain.
+    """Name, files and options of a model for reports: the search of a detector, and settings outside the weights.
 
     `settings` are those of a classifier's evaluation; `supervision` is what it was trained on, weak for classes only.
     """

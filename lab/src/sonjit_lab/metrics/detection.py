@@ -246,7 +246,7 @@ def coco_precision(
 def _check_results(
     results: Sequence[Mapping[str, Any]], images: Collection[int | str], categories: Sequence[int], kind: str
 ) -> None:
-    """Refuse results of an image that the annotations lack, or of which none has one of their categories."""
+    """Refuse results of an image that the annotations lack. Refuse results without any category of the annotations."""
     if unknown := [result.get("image_id") for result in results if result.get("image_id") not in images]:
         raise InputError(f"results for image {unknown[0]!r}, which the annotations do not have")
     _check_numbers("result", results)

@@ -1,4 +1,4 @@
-"""What a renderer draws: meshes with materials, and lights; and the numbers that shaders take."""
+"""Input of the renderer: meshes with materials, lights, and the numbers that shaders take."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from sonjit_lab.training.recipes import TrainingRequest
 
 
 def folder_key(data: Path, name: str) -> str:
-    """Return a name for what is computed from a folder below the data. Changed data have another one."""
+    """Return a name for results computed from a folder below the data. Changed data get another name."""
     return f"{name}-{files.sha256_of_folder(data / name)[:8]}"
 
 

@@ -320,7 +320,7 @@ def with_appearance(hands: gesture_data.DetectedHands, heads: Mapping[str, RealA
 
 
 def image_calibration(weights: Mapping[str, RealArray], hands: gesture_data.DetectedHands) -> dict[str, RealArray]:
-    """Return the calibration of least cross-entropy for images, of which `_NONE_SHARE` are to have no gesture."""
+    """Return the calibration with the least cross-entropy for images, where `_NONE_SHARE` have no gesture."""
     shape = hands.shapes(shipped_gestures())
     shares = GestureClassifier(weights).probabilities(hands.features(), hands.appearance)
     has_gesture = shape > 0

@@ -143,7 +143,7 @@ def load_recipe(name: str) -> Recipe:
 
 
 def _merge_base(table: Mapping[str, object], file: Path, visited: tuple[str, ...] = ()) -> Mapping[str, object]:
-    """Return the table of a recipe merged into that of its base: tables are merged, other values are replaced."""
+    """Merge the table of a recipe into the table of its base. Tables are merged, other values are replaced."""
     if "base" not in table:
         return table
     name = str(table["base"])

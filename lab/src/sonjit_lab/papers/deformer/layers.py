@@ -82,7 +82,7 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """A sequence of decoder layers with a final norm, of which only the answers of the last layer are used."""
+    """A sequence of decoder layers with a final norm. Only the answers of the last layer are used."""
 
     def __init__(self, layers: int, channels: int, heads: int, hidden: int) -> None:
         super().__init__()

@@ -1,1 +1,1 @@
-"""HandOccNet: mesh and joints of one hand, much of which may be hidden."""
+"""HandOccNet: mesh and joints of one hand, which may be largely occluded."""

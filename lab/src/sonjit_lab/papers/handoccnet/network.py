@@ -326,7 +326,7 @@ def rotations_from_6d(six: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def check_options(**options: tuple[str, Collection[str]]) -> None:
-    """Refuse options, pairs of a value and the known ones, of which one is unknown."""
+    """Refuse an unknown value of an option. Each option is a pair of its value and its choices."""
     for option, (value, choices) in options.items():
         if value not in choices:
             raise InputError(f"Unknown {option} {value!r}. Choose from {', '.join(choices)}")

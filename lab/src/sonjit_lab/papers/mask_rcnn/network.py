@@ -173,7 +173,7 @@ class SkipMaskHead(MaskRCNNHeads):
     """
 
     def forward(self, maps: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]  # torch's name
-        """Map (N, C, M, M) to features (N, 2 C, 2M, 2M), of which the logits are linear."""
+        """Map (N, C, M, M) to features (N, 2 C, 2M, 2M). The logits are linear in them."""
         first, second, *coarser = self
         fine = second(first(maps))
         coarse = F.max_pool2d(fine, 2, ceil_mode=True)
@@ -362,7 +362,7 @@ class MaskRCNN(Network):
         return boxes[selected], scores[selected], labels[selected]
 
     def _mask_features(self, maps: Tensor) -> Tensor:
-        """Return features (N, C, 2M, 2M) of maps (N, C, M, M), of which the mask logits are linear."""
+        """Return features (N, C, 2M, 2M) of maps (N, C, M, M). The mask logits are linear in them."""
         features = self.roi_heads.mask_head(maps)
         for layer in list(self.roi_heads.mask_predictor.children())[:-1]:
             features = layer(features)
@@ -465,7 +465,7 @@ def _ratio_to(image: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def _ignore(labels: Sequence[Tensor], boxes: Sequence[Tensor], ignored: Sequence[Tensor], value: int) -> None:
-    """Set the label of background boxes of which more than half is in an ignored region of their image, in place.
+    """Set the label of background boxes in place if more than half of the box is in an ignored region of its image.
 
     >>> labels, boxes = torch.tensor([1, 0, 0]), torch.tensor([[0.0, 0, 8, 8], [2, 2, 9, 9], [7, 7, 12, 12]])
     >>> _ignore([labels], [boxes], [torch.tensor([[0.0, 0, 10, 10]])], -1)

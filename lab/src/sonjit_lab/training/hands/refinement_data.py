@@ -190,7 +190,7 @@ def _crops(sample: Sample, network: Engine, more: int, rng: np.random.Generator)
 def _crop(
     rgb: Image, box: RotatedBox, network: Engine, exact: FloatArray, metres: FloatArray, visible: BoolArray
 ) -> _Crop | None:
-    """Return what a network computes for a hand in a box, or None if it does not detect the hand.
+    """Return the outputs of a network for a hand in a box, or None if it does not detect the hand.
 
     `exact`: (21, 3) keypoints in pixels, z in their scale; `metres`: (21, 3) in the camera frame; `visible`: (21,).
     """
