@@ -55,3 +55,14 @@ def test_errors_of_python_have_no_secrets(address, tmp_path, monkeypatch):
         assert "cret" not in str(caught.value)
         assert "127.0.0.1" in str(caught.value)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_commands_that_are_printed_and_addresses_that_receive_have_no_secrets(weights, demo_clip, tmp_path, capfd):
+    rules = tmp_path / "map.toml"
+    rules.write_text('[[rule]]\nmeasure = "x"\npost = "http://me:S3cret@127.0.0.1:9/hook?key=S3cret"\n')
+    assert main(["control", str(rules), str(demo_clip[0]), "--dry-run", "--limit", "40"]) == 0
+    out = capfd.readouterr().out
+    assert '"post":"http://127.0.0.1:9/hook?key=…"' in out.replace(": ", ":")
+    assert "cret" not in out
+    assert main(["control", str(rules), str(demo_clip[0]), "--limit", "40"]) == 0
+    assert "cret" not in "".join(capfd.readouterr())

@@ -11,6 +11,7 @@ from cyclopts import Parameter
 
 from sonjit import track
 from sonjit._util import InputError, json_from, pluralize
+from sonjit._util.addresses import shown_name
 from sonjit.cli.options import Count, FileName
 from sonjit.detectors import KindName
 from sonjit.detectors.kinds import find_kind
@@ -86,7 +87,7 @@ def stream(
                 omitted.add(shown, frame.total, frame_s)
     finally:  # Ctrl-C is the usual end of a camera
         if frames:
-            sys.stderr.write(f"{pluralize(frames, 'frame')} with {instances} {list_name} sent to {to}\n")
+            sys.stderr.write(f"{pluralize(frames, 'frame')} with {instances} {list_name} sent to {shown_name(to)}\n")
         if omitted.text is not None:
             sys.stderr.write(f"{omitted.text}. Use --max-instances.\n")
 

@@ -15,6 +15,7 @@ from typing import Final, NamedTuple, Self, TypeVar, cast, get_args
 from urllib.parse import urlsplit
 
 from sonjit._util import InputError, JsonObject, data_files
+from sonjit._util.addresses import shown_name
 from sonjit.gestures import classifier, custom_motions, motion_finders
 from sonjit.gestures.custom import LearnedGestures
 from sonjit.gestures.motions import MotionRecognizer
@@ -154,8 +155,8 @@ class Command:
     content: JsonObject  # content that `post` sends
 
     def to_dict(self) -> JsonObject:
-        """Return the command as plain JSON types."""
-        return {self.rule.action: self.rule.target, "value": round(self.value, 4), **self.content}
+        """Return the command as plain JSON types, an address without its secrets."""
+        return {self.rule.action: shown_name(self.rule.target), "value": round(self.value, 4), **self.content}
 
 
 class MidiMessage(NamedTuple):
