@@ -27,7 +27,7 @@ class Desktop:
 
     def __init__(self) -> None:
         self._device: Device | None = None
-        self._at_end: list[Callable[[], object]] = []
+        self._pressed: dict[object, Callable[[object], object]] = {}  # buttons that are down, with what releases them
 
     def open_key(self, target: str, stack: ExitStack) -> Sender:
         """Return a sender that presses keys such as ctrl+s. Raise InputError for an unknown key."""
@@ -60,13 +60,15 @@ class Desktop:
             x, y = controller.position
             controller.position = (round(command.value), y) if target == "x" else (x, round(command.value))
 
-        if target == "press":
-            self._at_end.append(lambda: controller.release(button))
-        buttons: dict[str, Sender] = {
-            "press": lambda _: controller.press(button),
-            "release": lambda _: controller.release(button),
-        }
-        return self._sender(buttons.get(target, move), stack)
+        def press(_: Command) -> None:
+            self._pressed[button] = controller.release
+            controller.press(button)
+
+        def release(_: Command) -> None:
+            self._pressed.pop(button, None)
+            controller.release(button)
+
+        return self._sender({"press": press, "release": release}.get(target, move), stack)
 
     def _sender(self, act: Sender, stack: ExitStack) -> Sender:
         if self._device is None:
@@ -74,5 +76,5 @@ class Desktop:
         return self._device.sender(act)
 
     def _end(self) -> None:
-        for release in self._at_end:
-            release()
+        for button, release in self._pressed.items():
+            release(button)
