@@ -42,7 +42,7 @@ def body_of(eyes=(100, 100), mouth=(100, 140), torso=((130, 200), (70, 200), (12
 
 @pytest.mark.parametrize(("mouth", "turn"), [((100, 140), 0.0), ((140, 100), -math.pi / 2), ((100, 60), math.pi)])
 def test_a_head_spans_forehead_to_chin_and_turns_with_the_face(mouth, turn):
-    head = geometry.head_of_body(body_of(mouth=mouth))
+    head = geometry.head_from_points(0.8, np.array([100.0, 100]), np.array(mouth, float))
     assert head.score == 0.8
     assert head.height == pytest.approx(2.41 * 40)
     np.testing.assert_allclose(head.middle, (100, 100) + 0.39 * (np.array(mouth) - 100))

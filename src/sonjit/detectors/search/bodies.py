@@ -199,11 +199,6 @@ def without_others(rgb: Image, proposal: geometry.Proposal, heads: Iterable[geom
     return rgb if proposal.person is None else only_box(rgb, proposal.person)
 
 
-def other_heads(heads: Iterable[geometry.Head], own: geometry.Head) -> list[geometry.Head]:
-    """Return the heads that cannot be another detection of a person's own head, as the windows of a stream have."""
-    return [head for head in heads if math.dist(head.middle, own.middle) > _KEPT * own.height]
-
-
 def without_other_heads(rgb: Image, box: RotatedBox, heads: Iterable[geometry.Head], own: geometry.Head) -> Image:
     """Return an image (H, W, 3) with the heads near a box covered, except one."""
     near = [head for head in heads if math.dist(head.middle, box[:2]) < box.width / math.sqrt(2) + head.height]

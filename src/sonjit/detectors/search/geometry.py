@@ -125,12 +125,6 @@ def detected_heads(detector: SingleShotDetector, rgb: Image, window: Window, min
     return [head_from_points(*head_points) for head_points in points]
 
 
-def head_of_body(body: BodyObservation) -> Head:
-    """Return the head of a body."""
-    points = body.keypoints[:, :2].astype(np.float64)
-    return head_from_points(body.score, points[_EYES].mean(axis=0), points[_MOUTH].mean(axis=0))
-
-
 def head_offset(body: BodyObservation, head: Head) -> float:
     """Return the distance from the middle of a body's face to that of a head, in face heights."""
     return math.dist(body.keypoints[_EYES_TO_MOUTH, :2].mean(axis=0), head.middle.tolist()) / head.height
