@@ -5,15 +5,12 @@ Every detector imports this module. Modules that only some results need are ther
 
 from __future__ import annotations
 
-import atexit
 import base64
 import importlib
-import shutil
+import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from functools import cache
 from itertools import chain
 from pathlib import Path
@@ -74,19 +71,18 @@ def draw(
 
 
 @cache
-def _picture_folder() -> Path:
-    """Return the folder for pictures of `show`, which the end of the program removes."""
+def _picture_folder() -> tuple[Path, subprocess.Popen[bytes]]:
+    """Return the folder for pictures of `show`, and the process that removes it.
+
+    The process waits for the end of its input, which is the end of this program, and then until a viewer of the system
+    has read the last picture. The program itself does not wait.
+    """
     folder = Path(tempfile.mkdtemp(prefix="sonjit-"))
-    atexit.register(_remove_pictures, folder)
-    return folder
-
-
-def _remove_pictures(folder: Path) -> None:
-    """Remove pictures after a viewer has had time to read the newest one."""
-    with suppress(OSError):
-        newest_s = max((file.stat().st_mtime for file in folder.iterdir()), default=0.0)
-        time.sleep(min(_VIEWER_S, max(0.0, newest_s + _VIEWER_S - time.time())))
-    shutil.rmtree(folder, ignore_errors=True)
+    remove = f"import shutil, sys, time; sys.stdin.read(); time.sleep({_VIEWER_S}); shutil.rmtree(sys.argv[1], True)"
+    command = [sys.executable, "-I", "-S", "-c", remove, str(folder)]
+    nowhere = subprocess.DEVNULL
+    remover = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=nowhere, stderr=nowhere, start_new_session=True)
+    return folder, remover
 
 
 def show(results: Frame | Results[Any]) -> None:
@@ -97,7 +93,7 @@ def show(results: Frame | Results[Any]) -> None:
         return
     import webbrowser
 
-    folder = _picture_folder()
+    folder, _ = _picture_folder()
     path = folder / f"{len(list(folder.iterdir())) + 1}.png"
     path.write_bytes(encode_image(results.draw(), ".png"))
     webbrowser.open(path.as_uri())
