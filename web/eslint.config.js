@@ -51,4 +51,10 @@ export default [
       "require-atomic-updates": "error",
     },
   },
+  {
+    files: ["src/page/**/*.ts", "src/page/**/*.tsx"],
+    ignores: ["src/page/avatar.ts", "src/page/gltf.ts"],
+    plugins: { "@typescript-eslint": tseslint.plugin },
+    rules: { "@typescript-eslint/no-explicit-any": "error" },
+  },
 ];

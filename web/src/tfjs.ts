@@ -2,7 +2,7 @@
 
 import { greyOf, type Segmentation } from "./masks.js";
 
-type Answer = { width: number; height: number; [list: string]: any };
+export type Answer = { width: number; height: number; [list: string]: any };
 /** options of the detector, by Sonjit's names */
 export type Wanted = { kind: string } & Options;
 /**
@@ -418,7 +418,7 @@ function sizeOf(image: any) {
 }
 
 type Pairs = number[][];
-type Skeletons = {
+export type Skeletons = {
   hand: { connections: Pairs };
   body: { connections: Pairs; keypoints: string[] };
   mesh: { triangles: Pairs };

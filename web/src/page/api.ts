@@ -2,7 +2,7 @@
 
 import { find, make, makeRow, speak } from "./common.js";
 import { addressOf, call, withQuery, type ServerError } from "./endpoints.js";
-import { loadKinds, type Schema } from "./kinds.js";
+import { loadKinds, type Frame, type Schema } from "./kinds.js";
 import { paint } from "./painter.js";
 
 const MAX_ANSWER = 20_000; // characters; browsers lay out longer texts slowly
@@ -68,7 +68,7 @@ function showOptions() {
       );
     }),
   );
-  find("options").querySelector("[name=full]").value = "true"; // which drawing requires
+  find("options").querySelector<HTMLSelectElement>("[name=full]")!.value = "true"; // which drawing requires
   showCommand();
 }
 
@@ -82,7 +82,7 @@ function endpoint() {
 }
 
 function showCommand() {
-  const name = find("image").files[0]?.name ?? "photo.jpg";
+  const name = find("image").files?.[0]?.name ?? "photo.jpg";
   find("shell").textContent = `curl --data-binary '@${name.replaceAll("'", "")}' '${endpoint()}'`;
 }
 
@@ -92,20 +92,21 @@ async function send(event: SubmitEvent) {
   find("state").textContent = "Sending…";
   find("answer").textContent = "";
   find("drawn").hidden = true;
-  const file = find("image").files[0];
+  const file = find("image").files?.[0];
+  if (!file) return;
   try {
-    const answer = await call(endpoint(), null, { method: "POST", body: file });
+    const answer = await call<Frame>(endpoint(), null, { method: "POST", body: file });
     const bitmap =
       endpoint().searchParams.get("full") === "true" &&
       (await createImageBitmap(file).catch(() => null));
     if (bitmap) {
       // the answer has the fields that drawing requires
-      const canvas = Object.assign(find("drawn"), {
+      const canvas = Object.assign(find<HTMLCanvasElement>("drawn"), {
         width: answer.width,
         height: answer.height,
         hidden: false,
       });
-      const ctx = canvas.getContext("2d");
+      const ctx = canvas.getContext("2d")!;
       ctx.drawImage(bitmap, 0, 0, answer.width, answer.height);
       paint(ctx, answer, { unit: answer.width / canvas.clientWidth });
     }

@@ -22,7 +22,7 @@ import { hasNoServer } from "./endpoints.js";
 import { createMapEditor } from "./gestures/map.js";
 import { createTrainer } from "./gestures/teach.js";
 import { loadJobs } from "./jobs.js";
-import { annotates, classes, kinds, loadKinds, results } from "./kinds.js";
+import { annotates, classes, kinds, listOf, loadKinds, results, type Frame } from "./kinds.js";
 import { mountMeasure } from "./measure/page.js";
 import { hidingOf, overlayView, whomToHide } from "./overlay.js";
 import {
@@ -111,7 +111,7 @@ const views = [
 const meter = latencyMeter();
 const table = new Table();
 const recorder = recorderOf(overlay);
-let latest: Record<string, any> | null = null;
+let latest: Frame | null = null;
 let attempt = 0; // number of the last attempt to start; it replaces earlier ones
 const tablePace = paced(showTable);
 let asked: string | null = null; // whom the detectors find to hide
@@ -119,9 +119,9 @@ let hiddenSince = 0; // performance.now(); 0 if no image was missed
 
 const rivalOverlay = overlayView(find("rival-image"), find("rival-overlay"), find("rival-stage"));
 const overlays = [overlay, rivalOverlay];
-let latestRival: Record<string, any> | null = null;
+let latestRival: Frame | null = null;
 const rivalView = {
-  draw: (frame: Record<string, any>, shown: ShownImage) => {
+  draw: (frame: Frame, shown: ShownImage) => {
     latestRival = frame;
     rivalOverlay.draw(frame, shown);
     showPane("rival-pane-name", rivals(), frame);
@@ -165,7 +165,7 @@ const clearClasses = wireClasses(() => chooser.files());
 let toMeasure: File[] = []; // files of the live view that the page for files gets
 
 /** Store an answer for tables and recordings. */
-function keep(frame: Record<string, any>, shown: ShownImage) {
+function keep(frame: Frame, shown: ShownImage) {
   latest = frame;
   if (latestRival) showPane("pane-name", configuration(), frame);
   const repetitions = plot.events();
@@ -190,7 +190,7 @@ function rivals() {
 }
 
 /** Show the models of one half of the stage and their time. */
-function showPane(id: string, wanted: Configured[] | null, frame: Record<string, any>) {
+function showPane(id: string, wanted: Configured[] | null, frame: Frame) {
   const names = (wanted ?? []).map(
     ({ kind, model }) =>
       `${textOr(`kind.${kind}`, kind)}: ${textOr(`model.${model}`, String(model))}`,
@@ -307,7 +307,7 @@ function showPhase() {
           ? runningKey(started && chooser.isStill())
           : `status.${phase}`;
   const shown = Object.values(results).reduce(
-    (sum, { list }) => sum + (latest?.[list]?.length ?? 0),
+    (sum, { list }) => sum + (latest ? listOf(latest, list).length : 0),
     0,
   );
   status.dataset.state = phase;
@@ -328,7 +328,7 @@ function showPhase() {
   find("snapshot").disabled = phase !== "running";
   recordButton.disabled = phase !== "running" && !recording;
   recordButton.ariaPressed = String(recording);
-  recordButton.querySelector("span").textContent = text(recording ? "record.stop" : "record");
+  recordButton.querySelector("span")!.textContent = text(recording ? "record.stop" : "record");
   for (const id of ["stage", "rival-stage"]) find(id).classList.toggle("running", isOn);
 }
 
@@ -340,7 +340,7 @@ Object.defineProperty(globalThis, "sonjitPage", {
   }),
 });
 
-find("manifest").href = "manifest.webmanifest"; // the browser has its cookie now
+find<HTMLElement & { href: string }>("manifest").href = "manifest.webmanifest"; // the browser has its cookie now
 mountOptions(store, find("detectors"), find("options"));
 for (const id of ["data-tabs", "space-tabs", "gesture-tabs"]) wireTabs(find(id));
 wirePhone();

@@ -46,7 +46,7 @@ export const isModel = ({ name }: File) => ENDINGS.test(name);
 
 /** Return the view of the avatar. */
 export function avatarView(store: AppStore) {
-  const canvas = find("avatar");
+  const canvas = find<HTMLCanvasElement>("avatar");
   let drawModel: ReturnType<typeof painterOf> | null = null;
   let avatar: Avatar | null = null;
   let blendshapes: Record<string, number> = {};
@@ -55,7 +55,7 @@ export function avatarView(store: AppStore) {
   const ask = onNextFrame(render);
   const input = find("avatar-file");
   input.onchange = () => {
-    open(input.files[0]).catch(showError);
+    open(input.files![0]!).catch(showError);
     input.value = ""; // so that the same file can be selected again
   };
   store.watch(["mirrors", "source"], ask);
@@ -91,9 +91,7 @@ export function avatarView(store: AppStore) {
     if (!face) return; // without a face it keeps its last expression
     blendshapes = face.blendshapes ?? {};
     pose = face.transform
-      ? new DOMMatrix(
-          [0, 1, 2, 3].flatMap((column) => face.transform.map((row: number[]) => row[column])),
-        )
+      ? new DOMMatrix([0, 1, 2, 3].flatMap((column) => face.transform!.map((row) => row[column]!)))
       : ahead();
     aspect = frame.width / frame.height;
     ask();
@@ -107,7 +105,7 @@ export function avatarView(store: AppStore) {
 
   /** Upload the model to the graphics card, again after a lost context is restored. */
   function upload() {
-    const gl = canvas.getContext("webgl2");
+    const gl = canvas.getContext("webgl2")!;
     if (!avatar || gl.isContextLost()) return;
     drawModel = painterOf(gl, avatar.model);
     ask();

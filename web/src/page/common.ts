@@ -4,21 +4,26 @@
 
 import { signal, type Signal } from "@preact/signals-core";
 
-export const find = (id: string): any => document.getElementById(id);
+/** Return an element of the page. */
+export const find = <T extends HTMLElement = HTMLInputElement>(id: string) =>
+  document.getElementById(id) as T;
 
 /** Return a new element. */
-export function make(
-  tag: string,
-  members: Record<string, any> = {},
+export function make<K extends keyof HTMLElementTagNameMap>(
+  tag: K,
+  members: Members = {},
   ...inside: (Node | string)[]
-): any {
+): HTMLElementTagNameMap[K] {
   const node = Object.assign(document.createElement(tag), members);
   node.append(...inside);
   return node;
 }
 
+/** properties of a new element */
+type Members = Record<string, unknown>;
+
 /** Return a button. */
-export const makeButton = (label: string, onclick: () => void, members: Record<string, any> = {}) =>
+export const makeButton = (label: string, onclick: () => void, members: Members = {}) =>
   make("button", { type: "button", className: "button small", onclick, ...members }, label);
 
 /** Return a row of a table. */
@@ -146,7 +151,8 @@ export async function startLanguage(...folders: URL[]) {
     memory.read<string>("language") ?? "",
     ...navigator.languages.map((tag) => tag.slice(0, 2)),
   ];
-  choice.value = wanted.find((language) => Object.hasOwn(names, language)) ?? Object.keys(names)[0];
+  choice.value =
+    wanted.find((language) => Object.hasOwn(names, language)) ?? Object.keys(names)[0] ?? "";
   choice.onchange = () => {
     memory.write("language", choice.value);
     return speak(choice.value, ...folders);
@@ -213,7 +219,7 @@ export class PageError extends Error {
   }
 }
 
-let shown: any = null;
+let shown: unknown = null;
 
 /**
  * Show an error in place of the last one; null for none.
@@ -227,26 +233,27 @@ export function showError(error: unknown) {
 
 /** Show the last error, its remedy and the server's own message. */
 function showMessage() {
-  const place = find("message");
+  const place = find<HTMLElement>("message");
   if (!place) return;
   place.hidden = shown === null;
   if (shown === null) {
-    delete place.dataset.code;
+    delete place.dataset["code"];
     return place.replaceChildren();
   }
-  const code = `error.${shown?.code}` in texts.peek() ? shown.code : "unknown";
-  place.dataset.code = code;
+  const error = shown as { code?: string; message?: string; values?: Record<string, unknown> };
+  const code = `error.${error.code}` in texts.peek() ? error.code : "unknown";
+  place.dataset["code"] = code;
   const values = {
     host: location.hostname,
     port: location.port || 80,
-    message: shown?.message ?? String(shown),
-    ...shown?.values,
+    message: error.message ?? String(shown),
+    ...error.values,
   };
   const lines = [
     ["strong", text(`error.${code}`, values)],
     ["span", text(`error.${code}.do`, values)],
     ["small", shown instanceof PageError ? "" : values.message],
-  ];
+  ] as const;
   const close = make(
     "button",
     {

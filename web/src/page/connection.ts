@@ -1,5 +1,6 @@
 /** A stream to the server, see docs/http-api.md. It reconnects automatically. */
 
+import type { Frame } from "./kinds.js";
 import { ServerError, below, call, frameMessage, thisServer } from "./endpoints.js";
 
 export type DetectorOptions = { kind: string; [option: string]: unknown };
@@ -12,7 +13,12 @@ type Configuration = {
 };
 /** `idle`: closed because no images were sent */
 type State = "connecting" | "loading" | "ready" | "waiting" | "idle" | "closed";
-export type Answer = Record<string, any> & { frame: number };
+export type Answer = Frame & { type: "frame" };
+/** a message of the server */
+type Message =
+  | Answer
+  | (Record<string, unknown> & { type: "loading" | "ready" })
+  | { type: "error"; code: string; message: string; frame?: number | null };
 
 const FIRST_RETRY_S = 0.5;
 const LONGEST_RETRY_S = 8;
@@ -48,7 +54,7 @@ export class Connection extends WithState {
   #pending: { configuration: Configuration; resolve: Function; reject: Function }[] = [];
   /** in order of sending */
   #frames: Map<number, { resolve: Function; reject: Function }> = new Map();
-  #opening: PromiseWithResolvers<any> | null = null;
+  #opening: PromiseWithResolvers<object> | null = null;
   #next = 0;
   #failures = 0;
   #isClosed = false;
@@ -183,7 +189,7 @@ export class Connection extends WithState {
     return promise;
   }
 
-  #receive(message: Record<string, any>) {
+  #receive(message: Message) {
     if (message.type === "frame") this.#take(message.frame)?.resolve(message);
     else if (message.type === "loading") this.become("loading", message);
     else if (message.type === "ready") this.#ready(message);
@@ -203,7 +209,7 @@ export class Connection extends WithState {
     return undefined;
   }
 
-  #ready(message: Record<string, any>) {
+  #ready(message: object) {
     const pending = this.#pending.shift();
     this.#failures = 0;
     if (pending) this.#accepted = pending.configuration;
@@ -211,7 +217,7 @@ export class Connection extends WithState {
     pending?.resolve(message);
   }
 
-  #failed({ code, message, frame }: Record<string, any>) {
+  #failed({ code, message, frame }: Extract<Message, { type: "error" }>) {
     const error = new ServerError(code, message);
     if (frame === undefined || frame === null) {
       this.#pending.shift()?.reject(error);

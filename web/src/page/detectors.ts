@@ -6,7 +6,18 @@ import { fit, make, PageError, showError } from "./common.js";
 import { Connection, WithState, type Answer, type DetectorOptions } from "./connection.js";
 import { ENGINE, ServerError } from "./endpoints.js";
 import { scaledSize } from "./frames.js";
-import { instancesOf, kindsWhere, results, type Result } from "./kinds.js";
+import {
+  instancesOf,
+  kindsWhere,
+  results,
+  type Covered,
+  type Frame,
+  type FrameEvent,
+  type Instance,
+  type Motion,
+  type Person,
+  type Result,
+} from "./kinds.js";
 import { maskOverlay } from "../masks.js";
 import type { Source, Tick } from "./sources.js";
 import type { Detail, Phase } from "./state.js";
@@ -24,7 +35,7 @@ type AnyConnection = Connection | LocalConnection;
 /** the detectors of a stream */
 type Wanted = { kind: string }[];
 type Extras = Record<"control" | "gestures_file" | "anonymise", string | null>;
-type View = { draw(frame: Record<string, any>, seen: ShownImage): void; clear(): void };
+type View = { draw(frame: Frame, seen: ShownImage): void; clear(): void };
 
 /** a state of a connection with what it adds */
 type StateMessage = Detail & {
@@ -68,7 +79,7 @@ export class Detectors {
     capture: Capture,
     listener: {
       phase(phase: Phase, detail?: Detail): void;
-      frame(frame: Record<string, any>, latencyMs: number, dropped: number): void;
+      frame(frame: Frame, latencyMs: number, dropped: number): void;
       searching(image: HTMLCanvasElement | null): void;
     },
   ) {
@@ -272,7 +283,25 @@ type Running = {
   model: unknown;
   gesturesUrl: string | undefined;
   isStill: boolean;
-  detector: any;
+  detector: Engine;
+};
+/** what a detector of the page finds; lists are below their names */
+type Found = { total: number; motions?: Motion[]; events?: FrameEvent[] } & {
+  [list: string]: unknown;
+};
+/** a `LocalDetector` of the module */
+type Engine = {
+  configure(options: object): void;
+  detect(image: HTMLCanvasElement): Promise<Found>;
+  track(image: HTMLCanvasElement, how: { time: number }): Promise<Found>;
+  cover(image: HTMLCanvasElement, how: { time: number | null }): Promise<Covered>;
+  finish(): Promise<{ motions: Motion[]; events: FrameEvent[] }>;
+  reset(): void;
+  close(): void;
+};
+type Module = {
+  LocalDetector: { create(kind: string, options: object, files?: object): Promise<Engine> };
+  measuresOfInstance: typeof measure;
 };
 
 const PATIENCE_MS = 8000;
@@ -284,7 +313,7 @@ class LocalConnection extends WithState {
   #gestures: string | null;
   #anonymise: string | null;
   /** finds people to hide; null if nobody is hidden */
-  #hiding: any = null;
+  #hiding: Engine | null = null;
   #running: Running[] = [];
   /** resolves when loading ends */
   #loading: Promise<unknown> = Promise.resolve();
@@ -326,7 +355,7 @@ class LocalConnection extends WithState {
   ): Promise<object> {
     if (turn !== this.#turn) return {};
     await keeper();
-    const { LocalDetector, measuresOfInstance } = await import(ENGINE);
+    const { LocalDetector, measuresOfInstance } = (await import(ENGINE)) as Module;
     measure = measuresOfInstance;
     if (this.#anonymise === null) {
       this.#hiding?.close();
@@ -411,19 +440,20 @@ class LocalConnection extends WithState {
       const covered = await covering;
       const timing = { detect_ms: performance.now() - start };
       const { width, height } = image;
-      const [motions, events] = ["motions", "events"].map((name) =>
-        found.flatMap((answer) => answer[name] ?? []),
-      );
+      const motions = found.flatMap((answer) => answer.motions ?? []);
+      const events = found.flatMap((answer) => answer.events ?? []);
       const lists = Object.entries(results).flatMap(([kind, result]) =>
-        found.flatMap(({ [result.list]: list }) =>
-          list
-            ? [[result.list, list.map((instance: any) => withSkeletons(instance, kind, result))]]
-            : [],
-        ),
+        found.flatMap((answer): [string, Bare[]][] => {
+          const list = answer[result.list] as Bare[] | undefined;
+          return list
+            ? [[result.list, list.map((instance) => withSkeletons(instance, kind, result))]]
+            : [];
+        }),
       );
       const hidden =
         found.reduce((sum, { total }) => sum + total, 0) - lists.flatMap(([, list]) => list).length;
       return {
+        type: "frame",
         frame,
         time,
         width,
@@ -455,27 +485,30 @@ async function keeper() {
   });
 }
 
+/** an instance or a person without skeletons */
+type Bare = { [K in keyof (Instance & Person)]?: (Instance & Person)[K] | undefined };
+
 /** function of the module */
 let measure: (
   kind: string,
-  instance: any,
-  person: any,
+  instance: Bare,
+  person: object,
 ) => Record<string, number | null> = () => ({});
 
 /** Return an instance, or the parts of a person, with skeletons and measures. */
 function withSkeletons(
-  instance: any,
+  instance: Bare,
   kindName: string,
   { members, skeletons }: Result,
-  person = {},
-): any {
-  const parts = Object.entries(members).map(([key, part]) => [
-    key,
-    instance[key] && withSkeletons(instance[key], part, results[part]!, instance),
-  ]);
+  person: object = {},
+): Bare {
+  const parts = Object.entries(members).map(([key, part]) => {
+    const own = instance[key as keyof Bare] as Bare | null | undefined;
+    return [key, own && withSkeletons(own, part, results[part]!, instance)];
+  });
   if (parts.length) return { ...instance, ...Object.fromEntries(parts) };
   const skeleton = Object.entries(skeletons).find(
-    ([, { keypoints }]) => keypoints.length === instance.keypoints.length,
+    ([, { keypoints }]) => keypoints.length === instance.keypoints?.length,
   )?.[0];
   return { ...instance, skeleton, measures: measure(kindName, instance, person) };
 }
@@ -525,13 +558,13 @@ export class Capture {
    */
   async #pixelsOf(video: HTMLVideoElement): Promise<ImageData | null> {
     if (!("VideoFrame" in globalThis)) return null;
-    const frame = new VideoFrame(video) as any;
+    const frame = new VideoFrame(video) as VideoFrame & { rotation?: number; flip?: boolean };
     try {
       const { displayWidth: width, displayHeight: height, visibleRect, rotation, flip } = frame;
       const isUpright =
         rotation === 0 &&
         flip === false &&
-        visibleRect.width === width &&
+        visibleRect?.width === width &&
         visibleRect.height === height;
       if (!isUpright || width !== video.videoWidth || height !== video.videoHeight) return null;
       if (this.#pixels.width !== width || this.#pixels.height !== height)

@@ -47,7 +47,7 @@ export function withQuery(address: URL, query: Record<string, unknown>) {
  * @param token token of another server
  * @throws {ServerError}
  */
-export async function call<T = Record<string, any>>(
+export async function call<T>(
   endpoint: URL,
   token: string | null = null,
   request: RequestInit = {},

@@ -17,6 +17,7 @@ type Frame = OffscreenCanvas | ImageData | Blob;
 
 export const FORMATS: readonly Format[] = ["canvas", "imagedata", "jpeg", "png"];
 const QUALITY = 0.9;
+const HAVE_DATA = 2; // ready state of a video with an image
 
 /**
  * Return the scaled width and height of a source.
@@ -85,16 +86,17 @@ export class Frames {
   }
 
   async #capture() {
-    const source = this.#source as any;
+    const source = this.#source as Partial<HTMLVideoElement & HTMLImageElement>;
     const [wide, high] = [
-      source.videoWidth ?? source.naturalWidth ?? source.width,
-      source.videoHeight ?? source.naturalHeight ?? source.height,
+      source.videoWidth ?? source.naturalWidth ?? source.width ?? 0,
+      source.videoHeight ?? source.naturalHeight ?? source.height ?? 0,
     ];
-    if (!(wide && high) || source.readyState < 2 || source.complete === false) return null;
+    const isReady = (source.readyState ?? Infinity) >= HAVE_DATA && source.complete !== false;
+    if (!(wide && high) || !isReady) return null;
     const [width, height] = scaledSize(wide, high, this.#size);
     const canvas = new OffscreenCanvas(width, height);
     const context = canvas.getContext("2d") as OffscreenCanvasRenderingContext2D;
-    context.drawImage(source, 0, 0, width, height);
+    context.drawImage(this.#source, 0, 0, width, height);
     if (this.#format === "imagedata") return context.getImageData(0, 0, width, height);
     if (this.#format !== "canvas")
       return canvas.convertToBlob({ type: `image/${this.#format}`, quality: QUALITY });

@@ -11,7 +11,7 @@ export { DRAWING, REPETITIONS, RESULTS };
 export type Schema = {
   type: string;
   description: string;
-  default?: any;
+  default?: boolean | number | string;
   enum?: readonly string[];
   minimum?: number;
   maximum?: number;
@@ -33,8 +33,117 @@ export type Result = {
   members: Record<string, string>;
   skeletons: Record<string, Table>;
 };
+export type Point = {
+  x: number;
+  y: number;
+  z?: number;
+  score?: number;
+  name?: string;
+  errorPx?: number;
+};
+export type Box = {
+  xMin: number;
+  yMin: number;
+  xMax: number;
+  yMax: number;
+  width: number;
+  height: number;
+};
+/** A hand, face or body of a frame; fields that options add may be missing. */
+export type Instance = {
+  skeleton: string;
+  keypoints: Point[];
+  keypoints3D?: Point[];
+  score: number;
+  id?: number | null;
+  box?: Box;
+  handedness?: "Left" | "Right" | null;
+  handednessScore?: number;
+  gesture?: { name: string; score: number } | null;
+  measures?: Record<string, number | null> | undefined;
+  blendshapes?: Record<string, number>;
+  transform?: number[][];
+  distanceM?: number;
+  distanceErrorM?: number;
+  map?: SaliencyMap;
+  segmentation?: { width: number; height: number; png: string };
+  published?: { keypoints: Point[]; keypoints3D: Point[] };
+};
+/** Evidence of the hand network for one of its outputs; `size`: rows and columns. */
+export type SaliencyMap = {
+  of: string;
+  value: number;
+  unit: string;
+  size: [number, number];
+  values: number[];
+  box: { cx: number; cy: number; width: number; height: number; rotation: number };
+};
+/** A person with parts by the names of members. */
+export type Person = {
+  id?: number | null;
+  score: number;
+  body?: Instance | null;
+  face?: Instance | null;
+  leftHand?: Instance | null;
+  rightHand?: Instance | null;
+};
+/** `end`: null at the begin */
+export type FrameEvent = {
+  name: string;
+  type: string;
+  phase: string;
+  begin: number;
+  end: number | null;
+  id: number | null;
+  handedness: string | null;
+  value: number | null;
+};
+export type Motion = {
+  name: string;
+  phase: string;
+  id: number;
+  handedness: string | null;
+  strength: number;
+  count: number;
+  time: number;
+};
+/** left, top, right, bottom */
+type Corners = [number, number, number, number];
+/** Boxes to cover in an image in pixels, see docs/http-api.md; `people` only if they are hidden. */
+export type Covered = { faces: Corners[]; people?: Corners[]; again: Corners[] };
+/** The answer to an image. Lists of results are below their names. */
+export type Frame = {
+  frame: number;
+  width: number;
+  height: number;
+  time: number;
+  index?: number;
+  source?: string;
+  dropped?: number;
+  hidden?: number;
+  timing?: { detect_ms: number };
+  motions?: Motion[];
+  events?: FrameEvent[];
+  commands?: unknown[];
+  covered?: Covered | undefined;
+};
+
+/** Return the results of a list of a frame. */
+export const listOf = (frame: object, list: string) =>
+  (frame as Record<string, (Instance & Person)[] | undefined>)[list] ?? [];
+
 /** a part with its own keypoints */
-type Instance = { kind: string; number: number; instance: any; person?: any };
+export type Part = { kind: string; number: number; instance: Instance; person?: Person };
+
+/** of `GET /v1/kinds` */
+type KindsAnswer = {
+  kinds: Record<string, Kind>;
+  in_page: Record<string, Kind>;
+  results: Record<string, Result>;
+  columns: string[];
+  classes?: string[];
+  annotates?: boolean;
+};
 
 /** Kinds of detectors by name; the first model of each is its default. */
 export let kinds: Record<string, Kind> = {};
@@ -51,17 +160,10 @@ export let annotates = false;
 
 /** Load the kinds from the server or from the folder that `sonjit page` wrote. */
 export async function loadKinds() {
-  const answer = await call(
+  const answer = await call<KindsAnswer>(
     hasNoServer ? new URL("./kinds.json", import.meta.url) : addressOf("/v1/kinds"),
   );
-  ({
-    kinds,
-    in_page: kindsInPage,
-    results,
-    columns,
-    classes = [],
-    annotates = false,
-  } = answer as any);
+  ({ kinds, in_page: kindsInPage, results, columns, classes = [], annotates = false } = answer);
   const { triangles } = (await (
     await fetch(new URL(`./skeletons/${MESH}.json`, import.meta.url))
   ).json()) as { triangles: number[][] };
@@ -96,24 +198,20 @@ export async function loadKinds() {
 export const kindsWhere = (here: boolean) => (here ? kindsInPage : kinds);
 
 /** all views request the same frame */
-let last: { frame: Record<string, any>; instances: readonly Instance[] } | null = null;
+let last: { frame: object; instances: readonly Part[] } | null = null;
 
 /** Return all parts of a frame that have keypoints. People are split into their parts. */
-export function instancesOf(frame: Record<string, any>): readonly Instance[] {
+export function instancesOf(frame: object): readonly Part[] {
   if (last?.frame === frame) return last.instances;
-  const instances = Object.entries(results).flatMap(([kind, { list, members }]) => {
-    const parts = Object.entries(members);
-    return (frame[list] ?? []).flatMap((instance: any, number: number) =>
+  const instances = Object.entries(results).flatMap(([kind, { list, members }]): Part[] => {
+    const parts = Object.entries(members) as [keyof Person, string][];
+    return listOf(frame, list).flatMap((found, number): Part[] =>
       parts.length
-        ? parts
-            .filter(([key]) => instance[key])
-            .map(([key, part]) => ({
-              kind: part,
-              number,
-              instance: instance[key],
-              person: instance,
-            }))
-        : [{ kind, number, instance }],
+        ? parts.flatMap(([key, part]) => {
+            const instance = found[key] as Instance | null | undefined;
+            return instance ? [{ kind: part, number, instance, person: found }] : [];
+          })
+        : [{ kind, number, instance: found }],
     );
   });
   last = { frame, instances };

@@ -2,8 +2,8 @@
 
 import { fit } from "./common.js";
 import { type ShownImage } from "./detectors.js";
-import { instancesOf, skeletonOf } from "./kinds.js";
-import { type Area } from "./labels.js";
+import { instancesOf, skeletonOf, type Covered, type Frame, type Instance } from "./kinds.js";
+import { type Area, type Point } from "./labels.js";
 import { headOf, mean, paint } from "./painter.js";
 import { around } from "./strokes.js";
 import { USUAL_STYLE, type Style } from "./style.js";
@@ -22,15 +22,15 @@ const HIPS = [23, 24];
  * Return the areas to hide with their margins: heads, also those in profile, and for "persons"
  * bodies.
  */
-function hiddenAreas(kind: string, instance: any, how: string): Area[] {
+function hiddenAreas(kind: string, instance: Instance, how: string): Area[] {
   const areas = headOf(kind, instance).map((head) => withMargin(head, HEAD_MARGIN));
   if (kind !== "body") return areas;
   const points = instance.keypoints;
-  const [left, right] = SHOULDERS.map((k) => points[k]);
-  const [shoulders, hips] = [mean([left, right]), mean(HIPS.map((k) => points[k]))];
+  const [left, right] = SHOULDERS.map((k) => points[k]!) as [Point, Point];
+  const [shoulders, hips] = [mean([left, right]), mean(HIPS.map((k) => points[k]!))];
   const torso = Math.hypot(shoulders.x - hips.x, shoulders.y - hips.y);
   const half = HEAD_SHARE * Math.max(torso, Math.hypot(left.x - right.x, left.y - right.y));
-  const { x, y } = mean(skeletonOf(instance).groups.face!.map((k) => points[k]));
+  const { x, y } = mean(skeletonOf(instance).groups["face"]!.map((k) => points[k]!));
   areas.push(withMargin([x - half, y - half, x + half, y + half], HEAD_MARGIN));
   return how === "persons" ? [...areas, withMargin(around(points), PERSON_MARGIN)] : areas;
 }
@@ -51,8 +51,6 @@ export function whomToHide(style: Style): "blur" | "persons" | null {
   return how === "blur" || how === "persons" ? how : null;
 }
 
-/** Boxes to cover in an image in pixels, see docs/http-api.md; `people` only if they are hidden. */
-type Covered = { faces: Area[]; people?: Area[]; again: Area[] };
 /** Areas of an image that become few cells. */
 type Hidden = { area: Area; cells: number }[];
 
@@ -107,7 +105,7 @@ export function overlayView(
   stage: HTMLElement,
 ) {
   /** the drawn frame */
-  let last: { frame: Record<string, any>; seen: ShownImage } | null = null;
+  let last: { frame: Frame; seen: ShownImage } | null = null;
   let isMirrored = false;
   let style = USUAL_STYLE;
   new ResizeObserver(redraw).observe(stage);
@@ -149,7 +147,7 @@ export function overlayView(
   }
 
   /** @param seen `flipped`: the frame's x count from the right */
-  function draw(frame: Record<string, any>, seen: ShownImage) {
+  function draw(frame: Frame, seen: ShownImage) {
     last = { frame, seen };
     const areas = instancesOf(frame).flatMap(({ kind, instance }) =>
       hiddenAreas(kind, instance, style.anonymise),
@@ -157,7 +155,7 @@ export function overlayView(
     const flip = ([left, top, right, bottom]: Area) =>
       [frame.width - right, top, frame.width - left, bottom] as Area;
     const own = seen.flipped ? areas.map(flip) : areas;
-    show(seen.image, frame as any, hiddenBy(frame.covered, own, style.anonymise));
+    show(seen.image, frame, hiddenBy(frame.covered, own, style.anonymise));
     redraw();
   }
 

@@ -12,12 +12,19 @@ import {
   RESULTS,
   RIGHT,
   skeletonOf,
+  type Frame,
+  type Instance,
+  type Person,
+  type Point as Keypoint,
   type Skeleton,
 } from "./kinds.js";
 import { drawLabels, type Area, type Label, type Point, type Size } from "./labels.js";
 import { paintSaliency, saliencyLabel } from "./saliency.js";
 import { around, edgeOf, shade, Strokes } from "./strokes.js";
 import { BY_INSTANCE, USUAL_STYLE, type Style } from "./style.js";
+
+/** what tells the side of a hand */
+type Sided = { handedness?: string | null; handednessScore?: number };
 
 /** drawn in this order; hands are usually in front */
 const DEPTHS: Record<string, number> = { body: -2, face: -1 };
@@ -33,7 +40,7 @@ const ASIDE = { x: 1, y: 0 };
  */
 export function paint(
   ctx: CanvasRenderingContext2D,
-  frame: Record<string, any>,
+  frame: Frame | { width: number; height: number },
   {
     mirrored = false,
     unit = 1,
@@ -100,7 +107,7 @@ const colourOf = ({ colour }: Style, number: number): string =>
 function paintSkeleton(
   skeleton: Skeleton,
   strokes: Strokes,
-  { keypoints, leftOut = new Set() }: { keypoints: any[]; leftOut?: Set<number> },
+  { keypoints, leftOut = new Set() }: { keypoints: Keypoint[]; leftOut?: Set<number> },
   isBody: boolean,
   { points }: Style,
 ) {
@@ -113,7 +120,7 @@ function paintSkeleton(
     skeleton.connections.filter(([a, b]) => !leftOut.has(a) && !leftOut.has(b)),
     near,
   );
-  const isBold = ([a, b]: [number, number]) => isSeen(keypoints[a]) && isSeen(keypoints[b]);
+  const isBold = ([a, b]: [number, number]) => isSeen(keypoints[a]!) && isSeen(keypoints[b]!);
   const bold = lines.filter(isBold);
   const shown = farthestFirst(near).filter((k) => points && !leftOut.has(k));
   const thickness = (k: number) => width * (head.has(k) ? 0.4 : 1);
@@ -124,7 +131,7 @@ function paintSkeleton(
   );
   ctx.globalAlpha = isBody ? 0.4 : 1;
   for (const k of shown)
-    if (!isSeen(keypoints[k]))
+    if (!isSeen(keypoints[k]!))
       strokes.dot(
         k,
         skeleton.colours[k]!,
@@ -146,7 +153,7 @@ function paintSkeleton(
     ),
   );
   const [least, more, light] = isBody ? [0.55, 1.1, 0.2] : [0.7, 1.2, 0.15];
-  for (const k of shown.filter((point) => isSeen(keypoints[point]))) {
+  for (const k of shown.filter((point) => isSeen(keypoints[point]!))) {
     const radius = width * (least + more * near[k]!) * (head.has(k) ? 0.45 : 1);
     strokes.dot(k, INK, radius + edge);
     strokes.dot(k, shade(skeleton.colours[k]!, near[k]! + light), radius);
@@ -156,9 +163,9 @@ function paintSkeleton(
 }
 
 /** Draw rings with the expected errors of refined keypoints as radii. */
-function paintErrors(skeleton: Skeleton, strokes: Strokes, { keypoints }: any) {
+function paintErrors(skeleton: Skeleton, strokes: Strokes, { keypoints }: Instance) {
   const width = strokes.width(0.004);
-  keypoints.forEach(({ errorPx }: { errorPx?: number }, k: number) => {
+  keypoints.forEach(({ errorPx }, k) => {
     if (errorPx === undefined) return;
     strokes.dot(k, INK, errorPx, width + 2 * edgeOf(width));
     strokes.dot(k, shade(skeleton.colours[k]!, 1), errorPx, width);
@@ -249,21 +256,17 @@ function paintBox(
  * Return a body that is connected to the person's hands, without the keypoints that hands and face
  * replace.
  */
-function joined(body: any, person: any) {
+function joined(body: Instance, person: Person | undefined) {
   const { groups } = skeletonOf(body);
   const keypoints = [...body.keypoints];
-  const leftOut = new Set(person?.face ? groups.face : []);
+  const leftOut = new Set(person?.face ? groups["face"] : []);
   for (const [hand, wrist] of [
     [person?.leftHand, 15],
     [person?.rightHand, 16],
-  ]) {
+  ] as const) {
     if (!hand) continue;
-    keypoints[wrist] = {
-      ...keypoints[wrist],
-      x: hand.keypoints[0].x,
-      y: hand.keypoints[0].y,
-      score: 1,
-    };
+    const { x, y } = hand.keypoints[0]!;
+    keypoints[wrist] = { ...keypoints[wrist], x, y, score: 1 };
     for (const finger of [2, 4, 6]) leftOut.add(wrist + finger);
   }
   return { keypoints, leftOut };
@@ -275,34 +278,32 @@ const isSeen = ({ score }: { score?: number }) => !((score as number) < RESULTS.
  * Return the box of an instance: the answer's box of a face, otherwise the box around visible
  * keypoints.
  */
-const areaOf = (kind: string, { box, keypoints }: any): Area =>
-  kind === "face"
+const areaOf = (kind: string, { box, keypoints }: Instance): Area =>
+  kind === "face" && box
     ? [box.xMin, box.yMin, box.xMax, box.yMax]
     : around(keypoints, keypoints.map(isSeen));
 
 /** Return the box of a face or of a body's face, which labels should not hide. */
-export function headOf(kind: string, instance: any): Area[] {
+export function headOf(kind: string, instance: Instance): Area[] {
   if (kind === "face") return [areaOf(kind, instance)];
   if (kind !== "body") return [];
-  const head = skeletonOf(instance).groups.face!.map((k) => instance.keypoints[k]);
+  const head = skeletonOf(instance).groups["face"]!.map((k) => instance.keypoints[k]!);
   const [left, top, right, bottom] = around(head);
   const { x, y } = mean(head);
   const half = Math.max(right - left, bottom - top) * 0.7;
   return [[x - half, y - half, x + half, y + half]];
 }
 
-export function mean(points: any[]) {
+export function mean(points: readonly Point[]) {
   const sum = points.reduce((all, { x, y }) => ({ x: all.x + x, y: all.y + y }), { x: 0, y: 0 });
   return { x: sum.x / points.length, y: sum.y / points.length };
 }
 
 /** Return the side of a hand; null if unknown. */
-export const sideOf = (kind: string, instance: any): "Left" | "Right" | null =>
-  kind === "hand" && !(instance.handednessScore < RESULTS.known_side_score)
-    ? instance.handedness
-    : null;
+export const sideOf = (kind: string, { handedness, handednessScore = 1 }: Sided) =>
+  kind === "hand" && handednessScore >= RESULTS.known_side_score ? (handedness ?? null) : null;
 
-function accentOf(kind: string, instance: any) {
+function accentOf(kind: string, instance: Instance) {
   const side = sideOf(kind, instance);
   return side ? (side === "Left" ? LEFT : RIGHT) : NEUTRAL;
 }
@@ -312,7 +313,7 @@ function accentOf(kind: string, instance: any) {
  *
  * @param person whose part it is
  */
-export function nameOf(kind: string, instance: any, person?: any) {
+export function nameOf(kind: string, instance: Sided, person?: Person) {
   const side = sideOf(kind, instance);
   return side
     ? text(`hand.${side}`)
@@ -320,7 +321,7 @@ export function nameOf(kind: string, instance: any, person?: any) {
 }
 
 /** Return the gesture of a hand as text; "" without one. */
-export function gestureOf(instance: any) {
+export function gestureOf(instance: Pick<Instance, "gesture">) {
   const name = instance.gesture?.name;
   return name ? textOr(`gesture.${name}`, name) : "";
 }
@@ -333,8 +334,8 @@ export function gestureOf(instance: any) {
  */
 function labelOf(
   kind: string,
-  instance: any,
-  place: (point: any) => Point,
+  instance: Instance & { person?: Person | undefined },
+  place: (point: Point) => Point,
   area: Area,
   { gestures }: Style,
 ): Label {
@@ -348,7 +349,7 @@ function labelOf(
     size: Math.hypot(right - left, bottom - top),
   };
   if (kind === "hand") {
-    const [wrist, thumb, knuckle] = [0, 1, 9].map((k) => place(instance.keypoints[k])) as [
+    const [wrist, thumb, knuckle] = [0, 1, 9].map((k) => place(instance.keypoints[k]!)) as [
       Point,
       Point,
       Point,
@@ -366,11 +367,11 @@ function labelOf(
   }
   if (kind === "body") {
     const { groups, keypoints } = skeletonOf(instance);
-    const head = place(mean(groups.face!.map((k) => instance.keypoints[k])));
+    const head = place(mean(groups["face"]!.map((k) => instance.keypoints[k]!)));
     const neck = place(
       mean(
         ["left_shoulder", "right_shoulder"].map(
-          (shoulder) => instance.keypoints[keypoints.indexOf(shoulder)],
+          (shoulder) => instance.keypoints[keypoints.indexOf(shoulder)]!,
         ),
       ),
     );

@@ -4,7 +4,7 @@
 
 import { find, make, makeRow, onLanguage, put, showError, text, textOr } from "./common.js";
 import { addressOf, call } from "./endpoints.js";
-import { instancesOf } from "./kinds.js";
+import { instancesOf, type Frame, type Motion } from "./kinds.js";
 import { gestureOf, nameOf } from "./painter.js";
 import { measureName, shown } from "./measure-names.js";
 import { trackedOf, type Tracked } from "./plot.js";
@@ -36,13 +36,10 @@ export function paced(write: () => void) {
 }
 
 /** Return a view that writes its first frame at once and further ones at a pace. */
-function showing(
-  pace: ReturnType<typeof paced>,
-  keep: (frame: Record<string, any> | null) => void,
-) {
+function showing(pace: ReturnType<typeof paced>, keep: (frame: Frame | null) => void) {
   let isFirst = true;
   return {
-    draw(frame: Record<string, any>) {
+    draw(frame: Frame) {
       keep(frame);
       if (isFirst) pace.now();
       else pace.ask();
@@ -60,7 +57,7 @@ const WINDOW_MS = 3000;
 
 /** Return the meters of frame rate, latency and dropped images. */
 export function latencyMeter() {
-  const [fps, latency, dropped] = ["fps", "latency", "dropped"].map(find);
+  const [fps, latency, dropped] = [find("fps"), find("latency"), find("dropped")];
   let samples: { at: number; ms: number }[] = [];
   let count = 0;
   const pace = paced(() => {
@@ -120,9 +117,13 @@ export function wireTabs(list: HTMLElement) {
  */
 export function wirePhone() {
   const open = async () => {
-    const { https, addresses, fingerprint } = await call(addressOf("/v1/addresses"));
+    const { https, addresses, fingerprint } = await call<{
+      https: boolean;
+      addresses: { url: string; qr: string | null }[];
+      fingerprint: string | null;
+    }>(addressOf("/v1/addresses"));
     find("phone-addresses").replaceChildren(
-      ...addresses.map(({ url, qr }: { url: string; qr: string | null }) =>
+      ...addresses.map(({ url, qr }) =>
         make(
           "li",
           {},
@@ -136,7 +137,7 @@ export function wirePhone() {
     );
     find("phone-fingerprint").textContent =
       addresses.length && fingerprint ? `SHA-256 ${fingerprint}` : "";
-    find("phone-dialog").showModal();
+    find<HTMLDialogElement>("phone-dialog").showModal();
   };
   find("phone").onclick = () => open().catch(showError);
 }
@@ -148,14 +149,14 @@ const MAX_CHARACTERS = 60; // maximum number of characters of a text; masks are 
  * undo.
  */
 export function inspector(container: HTMLElement) {
-  let waiting: Record<string, any> | null = null;
+  let waiting: Frame | null = null;
   let isSeen = false;
   const isBeingRead = () => {
     const selection = getSelection();
     return selection && !selection.isCollapsed && container.contains(selection.anchorNode);
   };
   const pace = paced(() => {
-    const { type, ...frame } = waiting ?? {};
+    const { type, ...frame } = { type: "", ...waiting };
     if (!waiting) container.textContent = "";
     else if (!container.textContent || (isSeen && !isBeingRead()))
       container.textContent = pretty(frame, "");
@@ -168,7 +169,7 @@ export function inspector(container: HTMLElement) {
 }
 
 /** Return JSON with each object of plain values on one line. */
-function pretty(value: any, indent: string): string {
+function pretty(value: unknown, indent: string): string {
   const isObject = value !== null && typeof value === "object";
   const values = isObject ? Object.values(value) : [];
   if (typeof value === "string" && value.length > MAX_CHARACTERS)
@@ -181,7 +182,7 @@ function pretty(value: any, indent: string): string {
     values.length <= 6 &&
     values.every((item) => item === null || typeof item !== "object");
   const further = isFlat ? "" : `${indent}  `;
-  const lines = Object.entries(value).map(
+  const lines = Object.entries(value as object).map(
     ([key, item]) => `${further}${isList ? "" : `"${key}": `}${pretty(item, further)}`,
   );
   if (isFlat) return `{${lines.join(", ")}}`;
@@ -192,9 +193,9 @@ const MOST_COLUMNS = 6;
 
 /** Return the view of all measures as tables. */
 export function liveTable(container: HTMLElement) {
-  let frame: Record<string, any> = {};
+  let frame: Frame | null = null;
   const pace = paced(() => {
-    const groups = Object.values(Object.groupBy(trackedOf(frame), ({ kind }) => kind)).map(
+    const groups = Object.values(Object.groupBy(trackedOf(frame ?? {}), ({ kind }) => kind)).map(
       (found = []) => found.slice(0, MOST_COLUMNS),
     );
     const tables = groups.map((found) =>
@@ -218,13 +219,13 @@ export function liveTable(container: HTMLElement) {
     );
   });
   onLanguage(pace.now);
-  return showing(pace, (next) => (frame = next ?? {}));
+  return showing(pace, (next) => (frame = next));
 }
 
 /** @param found of one kind */
 function rowsOf(found: Tracked[]): { name: string; values: string[] }[] {
   const names = [...new Set(found.flatMap(({ instance }) => Object.keys(instance.measures)))];
-  const row = (name: string, valueOf: (instance: any) => string) => ({
+  const row = (name: string, valueOf: (instance: Tracked["instance"]) => string) => ({
     name,
     values: found.map(({ instance }) => valueOf(instance)),
   });
@@ -245,9 +246,9 @@ export function gesturesView() {
   /** motions in progress by motion and hand */
   const open: Map<string, HTMLElement> = new Map();
   let shownText = "";
-  let frame: Record<string, any> = {};
+  let frame: Frame | null = null;
   const write = () => {
-    const hands = instancesOf(frame).filter(({ kind }) => kind === "hand");
+    const hands = instancesOf(frame ?? {}).filter(({ kind }) => kind === "hand");
     const lines = hands.map(({ kind, instance, person }) => {
       const gesture =
         "gesture" in instance
@@ -260,18 +261,21 @@ export function gesturesView() {
       now.replaceChildren(...wanted.split("\n").map((line) => make("li", {}, line)));
     shownText = wanted;
   };
-  const follow = ({ name, phase, id, handedness, strength, count, time }: Record<string, any>) => {
+  const follow = ({ name, phase, id, handedness, strength, count, time }: Motion) => {
     const key = `${name} ${id} ${handedness}`;
     const node = open.get(key) ?? make("li");
     // a begin is known later than it was; a video that restarts has earlier times
     node.dataset.time = String(time);
-    const isLater = ({ dataset }: any) => dataset.time > time && dataset.time < time + 1;
+    const isLater = (other: Element) => {
+      const at = Number((other as HTMLElement).dataset["time"]);
+      return at > time && at < time + 1;
+    };
     events.insertBefore(
       node,
       [...events.children].find((other) => other !== node && !isLater(other)) ?? null,
     );
     open.set(key, node);
-    while (events.children.length > MOST_EVENTS) events.lastElementChild.remove();
+    while (events.children.length > MOST_EVENTS) events.lastElementChild!.remove();
     const title = textOr(`gesture.${name}`, name.replaceAll("_", " "));
     const times = count ? ` × ${count.toFixed(1)}` : "";
     const label = ` ${time.toFixed(1)} s · ${title} · #${id}${times} `;
@@ -286,17 +290,23 @@ export function gesturesView() {
   };
   onLanguage(write);
   return {
-    draw(next: Record<string, any>) {
+    draw(next: Frame) {
       frame = next;
       write();
-      for (const event of frame.motions ?? []) follow(event);
-      for (const event of frame.events ?? []) {
+      for (const event of next.motions ?? []) follow(event);
+      for (const event of next.events ?? []) {
         if (event.type === "gesture")
-          follow({ ...event, strength: event.value, count: 0, time: event.end ?? event.begin });
+          follow({
+            ...event,
+            id: event.id ?? 0,
+            strength: event.value ?? 0,
+            count: 0,
+            time: event.end ?? event.begin,
+          });
       }
     },
     clear() {
-      frame = {};
+      frame = null;
       open.clear();
       events.replaceChildren();
       write();

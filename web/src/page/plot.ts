@@ -1,7 +1,7 @@
 /** Measured instances, counted repetitions, and the plot of a measure over time. */
 
 import { clearedContext, find, make, onLanguage, onNextFrame, text } from "./common.js";
-import { instancesOf, REPETITIONS } from "./kinds.js";
+import { instancesOf, REPETITIONS, type Frame, type FrameEvent, type Instance } from "./kinds.js";
 import {
   lineColours,
   measureLabel,
@@ -20,7 +20,7 @@ export type Tracked = {
   kind: string;
   id: number | null;
   label: string;
-  instance: any;
+  instance: Instance & { measures: Record<string, number | null> };
 };
 
 const CM_PER_M = 100;
@@ -38,9 +38,9 @@ function roundNumbers(low: number, high: number) {
  * Return the measured instances of a frame. Blendshapes and the position of the head are measures
  * too.
  */
-export function trackedOf(frame: Record<string, any>): Tracked[] {
-  const seen = new Map();
-  const isMeasured = (instance: any) =>
+export function trackedOf(frame: object): Tracked[] {
+  const seen = new Map<string, number>();
+  const isMeasured = (instance: Instance) =>
     instance.measures ||
     instance.blendshapes ||
     instance.transform ||
@@ -52,13 +52,13 @@ export function trackedOf(frame: Record<string, any>): Tracked[] {
       const part = person && kind === "hand" ? instance.handedness : "";
       let key = `${kind}${part}${id === null ? `:${number}` : `#${id}`}`;
       seen.set(key, (seen.get(key) ?? 0) + 1);
-      if (seen.get(key) > 1) key += `/${seen.get(key)}`;
+      if (seen.get(key)! > 1) key += `/${seen.get(key)}`;
       const name = nameOf(kind, instance, person);
       const { blendshapes, transform, distanceM } = instance;
       const place =
         transform &&
         Object.fromEntries(
-          ["x", "y", "z"].map((axis, row) => [`head_${axis}_m`, transform[row][3] / CM_PER_M]),
+          ["x", "y", "z"].map((axis, row) => [`head_${axis}_m`, transform[row]![3]! / CM_PER_M]),
         );
       const measures = {
         ...instance.measures,
@@ -91,8 +91,10 @@ type Measured = {
 
 export function plotView() {
   /** repetitions that ended in the latest frame, as events */
-  let events: object[] = [];
-  const [canvas, select, isCounting] = ["plot", "plot-measure", "count"].map(find);
+  let events: FrameEvent[] = [];
+  const canvas = find<HTMLCanvasElement>("plot");
+  const select = find<HTMLSelectElement>("plot-measure");
+  const isCounting = find("count");
   const limitFields = [find("count-low"), find("count-high")];
   let history: { time: number; values: Map<string, Measured> }[] = [];
   const counters: Map<string, RepetitionCounter> = new Map();
@@ -107,7 +109,7 @@ export function plotView() {
     ask();
   });
 
-  function draw(frame: Record<string, any>) {
+  function draw(frame: Frame) {
     events = [];
     const last = history.at(-1)?.time ?? -Infinity;
     const restarts = frame.time < last - REPETITIONS.max_step_back_s;
@@ -154,7 +156,7 @@ export function plotView() {
     select.replaceChildren(...names.map((name) => new Option(measureLabel(name), name)));
     select.value = names.includes(chosen)
       ? chosen
-      : (names.find((name) => name.endsWith("_angle_rad")) ?? names[0]);
+      : (names.find((name) => name.endsWith("_angle_rad")) ?? names[0]!);
     if (select.value !== chosen) restart();
   }
 
@@ -170,7 +172,7 @@ export function plotView() {
     const usual = select.value.endsWith("_angle_rad")
       ? [BENT_RAD, STRAIGHT_RAD]
       : [minimum + third, maximum - third];
-    usual.forEach((limit, k) => (limitFields[k].value = (limit * scale).toFixed(digits)));
+    usual.forEach((limit, k) => (limitFields[k]!.value = (limit * scale).toFixed(digits)));
     recount();
   }
 
@@ -190,10 +192,10 @@ export function plotView() {
    *
    * @returns the repetitions that ended, as events
    */
-  function count(time: number, values: Map<string, Measured>): object[] {
+  function count(time: number, values: Map<string, Measured>): FrameEvent[] {
     const [low, high] = limits();
     if (!isCounting.checked || !(low! < high!)) return [];
-    const ended: object[] = [];
+    const ended: FrameEvent[] = [];
     const name = select.value;
     for (const [key, counter] of counters) if (!values.has(key)) counter.update(NaN, time);
     const lines = [...values]
@@ -204,12 +206,9 @@ export function plotView() {
         const before = counter.count;
         counter.update(measures[name] ?? NaN, time);
         if (counter.count > before) {
-          const { lowest: value, ...times } = counter.last as {
-            begin: number;
-            end: number;
-            lowest: number;
-          };
-          ended.push({ name, type: "repetition", phase: "end", ...times, id, handedness, value });
+          const { lowest: value, ...times } = counter.last!;
+          const what = { name, type: "repetition", phase: "end", id };
+          ended.push({ ...what, ...times, handedness, value });
         }
         return `${label}: ${counter.count}`;
       });

@@ -4,7 +4,7 @@
 
 import { find, makeButton, onLanguage, showError, text, textOr } from "./common.js";
 import { addressOf, call, ENGINE, hasNoServer } from "./endpoints.js";
-import { classes, NEUTRAL } from "./kinds.js";
+import { classes, NEUTRAL, type SaliencyMap } from "./kinds.js";
 import type { Label } from "./labels.js";
 import type { AppStore } from "./state.js";
 
@@ -25,14 +25,15 @@ const POINTS = [
   "pinky_tip",
 ];
 
-type SaliencyMap = {
-  of: string;
-  value: number;
-  unit: string;
+/** a class of a photograph with its map */
+type ImageClass = {
+  name: string;
+  label: number;
+  probability: number;
   size: [number, number];
   values: number[];
-  box: { cx: number; cy: number; width: number; height: number; rotation: number };
 };
+type ClassesAnswer = { width: number; height: number; classes: ImageClass[] };
 
 /** Targets in groups; their texts are `target.KEY` and `target.group.KEY`. */
 export const TARGETS: Record<string, string[]> = {
@@ -54,7 +55,7 @@ export const targetName = (target: string) =>
  */
 export function paintSaliency(
   ctx: CanvasRenderingContext2D,
-  { size: [rows, columns], values, box }: SaliencyMap,
+  { size: [rows, columns], values, box }: Pick<SaliencyMap, "size" | "values" | "box">,
 ) {
   const cells = new OffscreenCanvas(columns, rows);
   // light at the maximum, dark and transparent at the minimum
@@ -112,8 +113,8 @@ function answerOf({ of, value, unit }: SaliencyMap) {
 /** Show the colour scale next to the image while maps are shown. */
 export function wireSaliencyLegend(store: AppStore) {
   const legend = find("legend");
-  const bar = Object.assign(legend.querySelector("canvas"), { width: STEPS, height: 1 });
-  bar.getContext("2d").putImageData(heat(), 0, 0);
+  const bar = Object.assign(legend.querySelector("canvas")!, { width: STEPS, height: 1 });
+  bar.getContext("2d")!.putImageData(heat(), 0, 0);
   onLanguage(() => (bar.ariaLabel = `${text("saliency.low")} – ${text("saliency.high")}`));
   store.watch(
     ["options", "started", "here"],
@@ -130,7 +131,8 @@ export function wireSaliencyLegend(store: AppStore) {
  * @returns removes classes and map
  */
 export function wireClasses(files: () => Promise<File[]>): () => void {
-  const [canvas, list] = [find("class-map"), find("class-list")];
+  const canvas = find<HTMLCanvasElement>("class-map");
+  const list = find("class-list");
   const clear = () => {
     canvas.hidden = true;
     list.replaceChildren();
@@ -144,16 +146,16 @@ export function wireClasses(files: () => Promise<File[]>): () => void {
       classes: found,
     } = await (hasNoServer
       ? classifyHere(file)
-      : call(addressOf("/v1/classes?top=5"), null, { method: "POST", body: file }));
+      : call<ClassesAnswer>(addressOf("/v1/classes?top=5"), null, { method: "POST", body: file }));
     list.replaceChildren(
-      ...found.map((one: any) => {
+      ...found.map((one) => {
         const button = makeButton(
           `${one.name} ${Math.round(100 * one.probability)}%`,
           () => {
             for (const other of list.children)
               other.setAttribute("aria-pressed", String(other === button));
             Object.assign(canvas, { width, height, hidden: false });
-            paintSaliency(canvas.getContext("2d"), {
+            paintSaliency(canvas.getContext("2d")!, {
               ...one,
               box: { cx: width / 2, cy: height / 2, width, height, rotation: 0 },
             });
@@ -163,21 +165,23 @@ export function wireClasses(files: () => Promise<File[]>): () => void {
         return button;
       }),
     );
-    list.firstChild.click();
+    list.querySelector("button")?.click();
   };
   find("classify").onclick = () => show().catch(showError);
   return clear;
 }
 
 /** Return the answer of the server's endpoint. */
-async function classifyHere(file: File) {
-  const { classify } = await import(ENGINE);
+async function classifyHere(file: File): Promise<ClassesAnswer> {
+  const { classify } = (await import(ENGINE)) as {
+    classify: (image: ImageBitmap) => Promise<Omit<ImageClass, "name">[]>;
+  };
   const image = await createImageBitmap(file);
   const found = await classify(image);
   return {
     width: image.width,
     height: image.height,
-    classes: found.map((one: any) => ({ ...one, name: classes[one.label] })),
+    classes: found.map((one) => ({ ...one, name: classes[one.label] ?? "" })),
   };
 }
 

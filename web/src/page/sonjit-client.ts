@@ -14,20 +14,23 @@ import {
   openDetector,
   skeletonHelpers,
   type Backend,
+  type Answer,
   type Options,
+  type Skeletons,
   type Wanted,
 } from "../tfjs.js";
 
 export { SupportedModels, calculators } from "../tfjs.js";
 
-const read = async (name: string): Promise<any> =>
-  (await fetch(new URL(`skeletons/${name}.json`, import.meta.url))).json();
+const read = async <T>(name: string): Promise<T> =>
+  (await fetch(new URL(`skeletons/${name}.json`, import.meta.url))).json() as Promise<T>;
 
-const [hand, face, mesh, body] = await Promise.all(
-  ["hand_mediapipe21", "face_mediapipe478", "face_mediapipe_tesselation", "body_blazepose33"].map(
-    read,
-  ),
-);
+const [hand, face, mesh, body] = await Promise.all([
+  read<Skeletons["hand"]>("hand_mediapipe21"),
+  read<Skeletons["face"]>("face_mediapipe478"),
+  read<Skeletons["mesh"]>("face_mediapipe_tesselation"),
+  read<Skeletons["body"]>("body_blazepose33"),
+]);
 
 export const util = skeletonHelpers({ hand, face, mesh, body });
 
@@ -69,14 +72,14 @@ async function open({ server = thisServer }: Options, configuration: Wanted): Pr
     throw error;
   });
 
-  async function send(blob: Blob, wanted: Wanted, time: number): Promise<any> {
+  async function send(blob: Blob, wanted: Wanted, time: number): Promise<Answer> {
     if (JSON.stringify(wanted) !== JSON.stringify(configured)) {
       await connection.configure({ detectors: [wanted] }).then(() => (configured = wanted));
     }
     for (;;) {
       await connection.open(); // waits while the server is not available
       try {
-        return await connection.send({ blob, time });
+        return (await connection.send({ blob, time })) as object as Answer;
       } catch (error) {
         if (!(error instanceof ServerError) || error.code !== "gone") throw error;
       }
@@ -86,10 +89,8 @@ async function open({ server = thisServer }: Options, configuration: Wanted): Pr
   return {
     async detect(image, { wanted: { kind, smoothing, ...options }, flip }) {
       const file = await fileOf(image, { flip, type: "image/png" });
-      return call(withQuery(below(url, `v1/${kind}`), { ...options, full: true }), token, {
-        method: "POST",
-        body: file,
-      }) as Promise<any>;
+      const address = withQuery(below(url, `v1/${kind}`), { ...options, full: true });
+      return call<Answer>(address, token, { method: "POST", body: file });
     },
     track(image, { wanted, flip, time }) {
       // in order, after the previous images

@@ -82,7 +82,7 @@ export function sourceChooser(
     find("source-sample").onclick = () => choose("sample");
     for (const input of [find("source-file"), find("source-folder")]) {
       input.onchange = () => {
-        take([...input.files]);
+        take([...(input.files ?? [])]);
         input.value = ""; // so that the same file can be selected again
       };
     }
@@ -143,10 +143,10 @@ export function sourceChooser(
     const isFolder = isSeveral && Boolean(chosen[0]!.webkitRelativePath);
     for (const other of ["camera", "sample"])
       find(`source-${other}`).ariaPressed = String(kind === other);
-    find("source-file").parentElement.classList.toggle("chosen", kind === "files" && !isFolder);
-    find("source-folder").parentElement.classList.toggle("chosen", isFolder);
+    find("source-file").parentElement!.classList.toggle("chosen", kind === "files" && !isFolder);
+    find("source-folder").parentElement!.classList.toggle("chosen", isFolder);
     find("stage").classList.toggle("chosen", kind !== "camera");
-    find("camera-chooser").parentElement.hidden = kind !== "camera";
+    find("camera-chooser").parentElement!.hidden = kind !== "camera";
     find("measure-all").hidden = kind === "camera";
     find("source-name").hidden = kind !== "files";
     if (kind === "files")
@@ -157,7 +157,7 @@ export function sourceChooser(
 
   async function nameCameras() {
     const chooser = find("camera-chooser");
-    const last = chooser.value || memory.read("camera") || "";
+    const last = chooser.value || memory.read<string>("camera") || "";
     const devices = (await navigator.mediaDevices?.enumerateDevices().catch(() => [])) ?? [];
     // without IDs until the user allows a camera
     const known = devices.filter((device) => device.kind === "videoinput" && device.deviceId);
@@ -178,13 +178,13 @@ export function sourceChooser(
  * @param onChange called when playing starts or stops
  */
 export function wireTransport(onChange: (paused: boolean) => void) {
-  let player: any = null;
-  find("play-pause").onclick = () => (player.state.paused ? player.play() : player.pause());
-  find("step-back").onclick = () => player.step(-1);
-  find("step-forward").onclick = () => player.step(1);
-  find("loop").onclick = () => player.set({ loop: !player.state.loop });
-  find("position").oninput = () => player.seek(Number(find("position").value));
-  find("speed").onchange = () => player.set({ speed: Number(find("speed").value) });
+  let player: Player | null = null;
+  find("play-pause").onclick = () => (player?.state.paused ? player.play() : player?.pause());
+  find("step-back").onclick = () => player?.step(-1);
+  find("step-forward").onclick = () => player?.step(1);
+  find("loop").onclick = () => player?.set({ loop: !player.state.loop });
+  find("position").oninput = () => player?.seek(Number(find("position").value));
+  find("speed").onchange = () => player?.set({ speed: Number(find("speed").value) });
   onLanguage(show);
 
   /** @param next player to control; null hides the controls */
@@ -220,15 +220,15 @@ export function wireTransport(onChange: (paused: boolean) => void) {
     setLabel(find("step-back"), isClip ? "transport.back" : "transport.previous");
     setLabel(find("step-forward"), isClip ? "transport.forward" : "transport.next");
     const [shape, icon] = [
-      find("play-pause").querySelector("use"),
+      find("play-pause").querySelector("use")!,
       `icons.svg#${paused ? "play" : "pause"}`,
-    ];
+    ] as const;
     // setting it again would flicker
     if (shape.getAttribute("href") !== icon) shape.setAttribute("href", icon);
     if (isClip) return;
     const list = find("thumbnails");
     list.querySelector("[aria-current]")?.removeAttribute("aria-current");
-    const current = list.children[position];
+    const current = list.children[position] as HTMLElement;
     current.ariaCurrent = "true";
     list.scrollTo({ left: current.offsetLeft - (list.clientWidth - current.offsetWidth) / 2 });
   }
@@ -240,8 +240,8 @@ export function wireTransport(onChange: (paused: boolean) => void) {
     list.replaceChildren(
       ...files.map((file, index) => {
         const onclick = () => {
-          player.pause();
-          player.seek(index);
+          player?.pause();
+          player?.seek(index);
         };
         const onerror = () => button.classList.add("broken");
         const image = make("img", {

@@ -6,13 +6,25 @@
 const CACHE = "sonjit-page";
 const LARGE = /\/engine\//; // networks and their runtime are stored after their first use
 const ENDPOINT = /^(v1\/|healthz$)/; // below the folder of this file
-const worker = self as any;
+const worker = self as unknown as Scope;
 
-worker.addEventListener("install", (event: any) =>
+/** what a service worker uses of its scope, which the types of pages lack */
+type Scope = {
+  addEventListener(name: string, react: (event: WorkerEvent) => void): void;
+  skipWaiting(): Promise<void>;
+  clients: { claim(): Promise<void> };
+};
+type WorkerEvent = {
+  request: Request;
+  waitUntil(work: Promise<unknown>): void;
+  respondWith(answer: Promise<Response>): void;
+};
+
+worker.addEventListener("install", (event) =>
   event.waitUntil(keepAll().then(() => worker.skipWaiting())),
 );
-worker.addEventListener("activate", (event: any) => event.waitUntil(worker.clients.claim()));
-worker.addEventListener("fetch", (event: any) => {
+worker.addEventListener("activate", (event) => event.waitUntil(worker.clients.claim()));
+worker.addEventListener("fetch", (event) => {
   const { request } = event;
   const { origin, pathname } = new URL(request.url);
   const path = pathname.slice(new URL("./", location.href).pathname.length);
@@ -25,7 +37,7 @@ worker.addEventListener("fetch", (event: any) => {
  * loaded.
  */
 async function keepAll() {
-  const { files } = await (await fetch("files.json")).json();
+  const { files } = (await (await fetch("files.json")).json()) as { files: string[] };
   const cache = await caches.open(CACHE);
   await Promise.all(
     files.map(async (path: string) => {

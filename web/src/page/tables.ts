@@ -1,7 +1,17 @@
 /** Tables of the processed frames, in the format of `sonjit KIND INPUT --save`. */
 
 import { make, PageError } from "./common.js";
-import { columns, instancesOf, kinds, results } from "./kinds.js";
+import {
+  columns,
+  instancesOf,
+  kinds,
+  listOf,
+  results,
+  type Box,
+  type Frame,
+  type FrameEvent,
+  type Instance,
+} from "./kinds.js";
 import type { Overlay } from "./overlay.js";
 
 const EXTRA = ["gesture", "gesture_score"];
@@ -37,6 +47,9 @@ const EVENT_COLUMNS = [
 ];
 const PART_LENGTH = 240_000; // characters of a blob; browsers store blobs outside the page's memory
 
+/** a line of a table */
+type Row = { index: number; time: number | null; source?: string; events?: FrameEvent[] };
+
 /** Frames of a run as lines of JSON. */
 export class Table {
   #blobs: Blob[] = [];
@@ -64,7 +77,7 @@ export class Table {
 
   /** Add a frame. A still image that is processed again replaces its earlier answer. */
   add(
-    frame: Record<string, any>,
+    frame: Frame,
     {
       source,
       index = this.count,
@@ -73,11 +86,11 @@ export class Table {
     if (!this.#stills.has(index)) this.count += 1;
     this.#header.width ??= frame.width;
     this.#header.height ??= frame.height;
-    const row: Record<string, any> =
+    const row: Record<string, unknown> =
       source === undefined ? { index, time: frame.time } : { index, time: null, source };
     for (const { list, members } of Object.values(results)) {
       if (list in frame)
-        row[list] = frame[list].map((instance: any) => plain(instance, Object.keys(members)));
+        row[list] = listOf(frame, list).map((one) => plain(one, Object.keys(members)));
     }
     if (frame.events?.length) row.events = frame.events;
     const line = JSON.stringify(row);
@@ -148,7 +161,8 @@ export function nameNow(ending: string) {
  *
  * @param members its parts
  */
-function plain({ skeleton, segmentation, map, ...kept }: any, members: string[]): any {
+function plain(given: object, members: string[]): Record<string, unknown> {
+  const { skeleton, segmentation, map, ...kept } = given as Record<string, unknown>;
   for (const key of members) if (kept[key]) kept[key] = plain(kept[key], []);
   return kept;
 }
@@ -163,9 +177,9 @@ function optionalColumns(lines: readonly string[]): Set<string> {
 }
 
 /** Return expressions, head pose and distance of an instance by column, if options requested them. */
-function optionalValues(instance: any): Record<string, unknown> {
+function optionalValues(instance: Instance): Record<string, unknown> {
   const { blendshapes, transform, distanceM, distanceErrorM } = instance;
-  const numbers = (transform ?? []).flatMap((row: number[], i: number) =>
+  const numbers = (transform ?? []).flatMap((row, i) =>
     row.map((value, k) => [`transform_${i}${k}`, value]),
   );
   return {
@@ -180,7 +194,7 @@ function optionalValues(instance: any): Record<string, unknown> {
  *
  * @param names of the columns
  */
-function rowsOf(frame: Record<string, any>, names: string[]) {
+function rowsOf(frame: Row, names: string[]) {
   const shared = { source: frame.source, frame: frame.index, time: frame.time };
   const rows = instancesOf(frame).flatMap(({ kind, number, instance }) => {
     const { id, handedness, score, gesture } = instance;
@@ -195,7 +209,7 @@ function rowsOf(frame: Record<string, any>, names: string[]) {
       gesture_score: gesture?.score,
       ...optionalValues(instance),
     };
-    return instance.keypoints.map(({ name }: any, keypoint: number) => ({
+    return instance.keypoints.map(({ name }, keypoint) => ({
       ...own,
       ...valuesOf(kind, instance, keypoint),
       keypoint,
@@ -210,16 +224,16 @@ const linesOf = (records: Record<string, unknown>[], names: string[]) =>
   records.map((record) => rowOf(names.map((name) => record[name]))).join("");
 
 /** Return a table of instances or events, with a column for each value that occurs. */
-function csvOf(frames: Record<string, any>[], rows: string) {
+function csvOf(frames: Row[], rows: string) {
   const isOfEvents = rows === "event";
-  const eventsOf = ({ source, index, events = [] }: Record<string, any>) =>
+  const eventsOf = ({ source, index, events = [] }: Row) =>
     events
-      .filter(({ end }: any) => end !== null)
-      .map((event: any) => ({
+      .filter(({ end }) => end !== null)
+      .map((event) => ({
         source,
         frame: index,
         ...event,
-        duration_s: event.end - event.begin,
+        duration_s: (event.end ?? event.begin) - event.begin,
       }));
   const records = frames.flatMap((frame) =>
     isOfEvents ? eventsOf(frame) : recordsOf(frame, rows === "wide"),
@@ -231,16 +245,11 @@ function csvOf(frames: Record<string, any>[], rows: string) {
   return new Blob([rowOf(names), linesOf(records, names)], { type: "text/csv" });
 }
 
-function recordsOf(frame: Record<string, any>, withKeypoints: boolean): Record<string, unknown>[] {
+function recordsOf(frame: Row, withKeypoints: boolean): Record<string, unknown>[] {
   const shared = { source: frame.source, frame: frame.index, time: frame.time };
   const found = instancesOf(frame).map(({ kind, number, instance, person }) => {
-    const {
-      handedness,
-      score,
-      gesture,
-      measures,
-      box: { xMin, yMin, xMax, yMax },
-    } = instance;
+    const { handedness, score, gesture, measures, box } = instance;
+    const { xMin, yMin, xMax, yMax }: Partial<Box> = box ?? {};
     const id = instance.id ?? person?.id;
     const record = {
       ...shared,
@@ -257,7 +266,7 @@ function recordsOf(frame: Record<string, any>, withKeypoints: boolean): Record<s
     };
     const named =
       gesture === undefined ? {} : { gesture: gesture?.name, gesture_score: gesture?.score };
-    const names: (string | undefined)[] = instance.keypoints.map((keypoint: any) => keypoint.name);
+    const names: (string | undefined)[] = instance.keypoints.map(({ name }) => name);
     const labels = names.map((name, k) =>
       name && names.indexOf(name) === names.lastIndexOf(name) ? name : `${name || "point"}_${k}`,
     );
@@ -278,14 +287,16 @@ function recordsOf(frame: Record<string, any>, withKeypoints: boolean): Record<s
 }
 
 /** Return the values of a keypoint by table column. */
-function valuesOf(kind: string, instance: any, k: number): Record<string, any> {
+function valuesOf(kind: string, instance: Instance, k: number): Record<string, unknown> {
+  const pointsOf = (key: string) =>
+    (instance as unknown as Record<string, Record<string, unknown>[] | undefined>)[key];
   const fields = results[kind]!.fields.filter(
-    ({ key, columns: filled }) => filled?.length && instance[key]?.[k],
+    ({ key, columns: filled }) => filled?.length && pointsOf(key)?.[k],
   );
   return Object.assign(
     {},
     ...fields.map(({ key, columns: filled = [], scores = {} }) => {
-      const point = instance[key][k];
+      const point = pointsOf(key)![k]!;
       const known = Object.entries(scores).filter(([score, column]) => column && score in point);
       const scored = known.map(([score, column]) => [column, point[score]]);
       return Object.fromEntries([
@@ -336,7 +347,7 @@ export function recorderOf(overlay: Overlay) {
   }
 
   /** Add the current frame. */
-  function add(frame: Record<string, any>, seen: object) {
+  function add(frame: Frame, seen: object) {
     if (!media) return;
     overlay.compose(canvas);
     const [track] = media.stream.getVideoTracks();

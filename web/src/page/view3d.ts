@@ -1,7 +1,17 @@
 /** Results as points in one space: metres, camera axes (x right, y down, z forward). */
 
 import { clearedContext, onNextFrame } from "./common.js";
-import { instancesOf, lineColour, RESULTS, skeletonOf, type Skeleton } from "./kinds.js";
+import {
+  instancesOf,
+  lineColour,
+  RESULTS,
+  skeletonOf,
+  type Frame,
+  type Instance,
+  type Person,
+  type Skeleton,
+} from "./kinds.js";
+import type { Size } from "./labels.js";
 import { around, shade, Strokes } from "./strokes.js";
 
 export type Vector = [number, number, number];
@@ -16,18 +26,19 @@ const NOSE_OF_FACE = 1;
  *
  * Each figure has its own origin. Its position follows from the image and its scale.
  */
-export function figuresOf(frame: Record<string, any>): Figure[] {
-  const bodies: Map<any, Figure> = new Map();
+export function figuresOf(frame: Frame): Figure[] {
+  const bodies: Map<Person, Figure> = new Map();
   return instancesOf(frame).flatMap(({ kind, instance, person }) => {
     const skeleton = skeletonOf(instance);
     // without depth
-    if (!instance.keypoints3D && !(kind === "face" && "z" in instance.keypoints[0])) return [];
+    const isFlat = kind !== "face" || instance.keypoints[0]?.z === undefined;
+    if (!instance.keypoints3D && isFlat) return [];
     const points =
       kind === "face"
         ? facePoints(instance)
-        : instance.keypoints3D.map(({ x, y, z }: any) => [x, y, z]);
+        : (instance.keypoints3D ?? []).map(({ x, y, z = 0 }): Vector => [x, y, z]);
     const visible = instance.keypoints.map(
-      ({ x, y, score }: any) =>
+      ({ x, y, score = 1 }) =>
         !(score < RESULTS.visible_score) &&
         x >= 0 &&
         y >= 0 &&
@@ -35,25 +46,26 @@ export function figuresOf(frame: Record<string, any>): Figure[] {
         y <= frame.height,
     );
     const figure = { kind, skeleton, points, visible };
-    const body = bodies.get(person);
+    const body = person && bodies.get(person);
     if (kind === "body" && person) bodies.set(person, figure);
     if (!body) return [moved(figure, placeInImage(figure, instance, frame))];
     const anchor =
       kind === "face" ? body.points[0] : body.points[instance.handedness === "Left" ? 15 : 16];
-    const own = figure.points[kind === "face" ? NOSE_OF_FACE : 0];
+    const own = figure.points[kind === "face" ? NOSE_OF_FACE : 0]!;
     return [moved(figure, [anchor![0] - own[0], anchor![1] - own[1], anchor![2] - own[2]])];
   });
 }
 
 /** @returns metres, as if every face were of one height; origin at its middle */
-function facePoints({ keypoints, box }: any): Vector[] {
+function facePoints({ keypoints, box }: Instance): Vector[] {
+  if (!box) return [];
   const scale = FACE_M / (box.height || 1);
   const [cx, cy] = [(box.xMin + box.xMax) / 2, (box.yMin + box.yMax) / 2];
-  return keypoints.map(({ x, y, z }: any) => [(x - cx) * scale, (y - cy) * scale, z * scale]);
+  return keypoints.map(({ x, y, z = 0 }) => [(x - cx) * scale, (y - cy) * scale, z * scale]);
 }
 
 /** Return the origin of a figure if the middle of the image is the origin of the space. */
-function placeInImage({ points }: Figure, { keypoints }: any, frame: any) {
+function placeInImage({ points }: Figure, { keypoints }: Instance, frame: Size) {
   const [low, high] = extent(points);
   const [left, top, right, bottom] = around(keypoints);
   const scale =
@@ -61,7 +73,7 @@ function placeInImage({ points }: Figure, { keypoints }: any, frame: any) {
     (Math.hypot(right - left, bottom - top) || 1);
   const shift = (name: "x" | "y", axis: number, size: number) =>
     points.reduce(
-      (sum, point, k) => sum + (keypoints[k][name] - size / 2) * scale - point[axis]!,
+      (sum, point, k) => sum + (keypoints[k]![name] - size / 2) * scale - point[axis]!,
       0,
     ) / points.length;
   return [shift("x", 0, frame.width), shift("y", 1, frame.height), 0] as Vector;
@@ -87,6 +99,11 @@ function moved(figure: Figure, by: Vector): Figure {
     for (let axis = 0; axis < 3; axis += 1) point[axis]! += by[axis]!;
   return figure;
 }
+
+/** a point of the canvas; `depth` in radii of the figures */
+type Spot = { x: number; y: number; depth: number };
+type Projection = (point: Vector) => Spot;
+type Bounds = { middle: Vector; reach: number; floor: number };
 
 const HOME = { yaw: 0.5, pitch: 0.22, zoom: 1 };
 const KEYS = {
@@ -114,7 +131,7 @@ const HIDDEN_OPACITY = 0.42; // opacity of hidden parts and parts outside the im
 export function view3D(canvas: HTMLCanvasElement) {
   let view = { ...HOME };
   let figures: Figure[] = [];
-  let bounds: { middle: Vector; reach: number; floor: number } | null = null;
+  let bounds: Bounds | null = null;
   let isSeen = true;
   let shown = "";
   let isMirrored = false;
@@ -148,7 +165,7 @@ export function view3D(canvas: HTMLCanvasElement) {
 
   /** @param seen `index`: number of an image of a folder */
   function draw(
-    frame: Record<string, any>,
+    frame: Frame,
     { index, flipped = false }: { index?: number | undefined; flipped?: boolean } = {},
   ) {
     figures = figuresOf(frame);
@@ -196,7 +213,7 @@ export function view3D(canvas: HTMLCanvasElement) {
     if (!figures.length) return;
     const project = projection(width, height);
     ctx.lineCap = "round";
-    drawFloor(ctx, project, bounds as any);
+    drawFloor(ctx, project, bounds ?? settledBounds());
     const projected = figures.map((figure) => ({
       ...figure,
       projected: figure.points.map(project),
@@ -261,8 +278,8 @@ export function view3D(canvas: HTMLCanvasElement) {
 /** Draw rings on the floor, which show the orientation of the space. */
 function drawFloor(
   ctx: CanvasRenderingContext2D,
-  project: Function,
-  { middle, reach, floor }: any,
+  project: Projection,
+  { middle, reach, floor }: Bounds,
 ) {
   ctx.strokeStyle = FLOOR;
   ctx.lineWidth = 1;
@@ -290,7 +307,7 @@ function drawFloor(
  */
 function drawFigure(
   ctx: CanvasRenderingContext2D,
-  { kind, projected, skeleton, visible }: any,
+  { kind, projected, skeleton, visible }: Figure & { projected: Spot[] },
   unit: number,
 ) {
   const isVisible = (k: number) => visible?.[k] ?? true;
@@ -302,9 +319,9 @@ function drawFigure(
   ctx.globalAlpha = 0.22;
   strokes.lines(skeleton.edges ?? [], FLOOR, unit * 0.8);
   const bold = kind === "face" ? 1.6 : 5;
-  const depth = ([a, b]: [number, number]) => projected[a].depth + projected[b].depth;
+  const depth = ([a, b]: [number, number]) => projected[a]!.depth + projected[b]!.depth;
   for (const [a, b] of [...skeleton.connections].sort((one, other) => depth(other) - depth(one))) {
-    const close = near((projected[a].depth + projected[b].depth) / 2);
+    const close = near((projected[a]!.depth + projected[b]!.depth) / 2);
     const isHidden = !isVisible(a) || !isVisible(b);
     ctx.globalAlpha = isHidden ? HIDDEN_OPACITY : 1;
     ctx.setLineDash(isHidden ? [unit * 5, unit * 8] : []);
@@ -316,8 +333,8 @@ function drawFigure(
   }
   ctx.setLineDash([]);
   if (kind === "face") return;
-  for (const k of [...projected.keys()].sort((a, b) => projected[b].depth - projected[a].depth)) {
-    const [close, isHidden] = [near(projected[k].depth), !isVisible(k)];
+  for (const k of [...projected.keys()].sort((a, b) => projected[b]!.depth - projected[a]!.depth)) {
+    const [close, isHidden] = [near(projected[k]!.depth), !isVisible(k)];
     ctx.globalAlpha = isHidden ? HIDDEN_OPACITY : 1;
     strokes.dot(
       k,

@@ -59,7 +59,7 @@ function endpoint() {
   );
 }
 function showCommand() {
-  const name = find("image").files[0]?.name ?? "photo.jpg";
+  const name = find("image").files?.[0]?.name ?? "photo.jpg";
   find("shell").textContent = `curl --data-binary '@${name.replaceAll("'", "")}' '${endpoint()}'`;
 }
 async function send(event) {
@@ -68,7 +68,8 @@ async function send(event) {
   find("state").textContent = "Sending…";
   find("answer").textContent = "";
   find("drawn").hidden = true;
-  const file = find("image").files[0];
+  const file = find("image").files?.[0];
+  if (!file) return;
   try {
     const answer = await call(endpoint(), null, { method: "POST", body: file });
     const bitmap = endpoint().searchParams.get("full") === "true" && await createImageBitmap(file).catch(() => null);

@@ -42,6 +42,7 @@ import {
   kindsInPage,
   kindsWhere,
   l,
+  listOf,
   loadKinds,
   make,
   makeRow,
@@ -667,9 +668,7 @@ function avatarView(store2) {
     )?.instance;
     if (!face) return;
     blendshapes = face.blendshapes ?? {};
-    pose = face.transform ? new DOMMatrix(
-      [0, 1, 2, 3].flatMap((column) => face.transform.map((row) => row[column]))
-    ) : ahead();
+    pose = face.transform ? new DOMMatrix([0, 1, 2, 3].flatMap((column) => face.transform.map((row) => row[column]))) : ahead();
     aspect = frame.width / frame.height;
     ask();
   }
@@ -1656,16 +1655,17 @@ var LocalConnection = class extends WithState {
       const covered = await covering;
       const timing = { detect_ms: performance.now() - start2 };
       const { width, height } = image;
-      const [motions, events] = ["motions", "events"].map(
-        (name) => found.flatMap((answer) => answer[name] ?? [])
-      );
+      const motions = found.flatMap((answer) => answer.motions ?? []);
+      const events = found.flatMap((answer) => answer.events ?? []);
       const lists = Object.entries(results).flatMap(
-        ([kind, result]) => found.flatMap(
-          ({ [result.list]: list }) => list ? [[result.list, list.map((instance) => withSkeletons(instance, kind, result))]] : []
-        )
+        ([kind, result]) => found.flatMap((answer) => {
+          const list = answer[result.list];
+          return list ? [[result.list, list.map((instance) => withSkeletons(instance, kind, result))]] : [];
+        })
       );
       const hidden = found.reduce((sum, { total }) => sum + total, 0) - lists.flatMap(([, list]) => list).length;
       return {
+        type: "frame",
         frame,
         time,
         width,
@@ -1694,13 +1694,13 @@ async function keeper() {
 }
 var measure = () => ({});
 function withSkeletons(instance, kindName, { members, skeletons }, person = {}) {
-  const parts = Object.entries(members).map(([key, part]) => [
-    key,
-    instance[key] && withSkeletons(instance[key], part, results[part], instance)
-  ]);
+  const parts = Object.entries(members).map(([key, part]) => {
+    const own = instance[key];
+    return [key, own && withSkeletons(own, part, results[part], instance)];
+  });
   if (parts.length) return { ...instance, ...Object.fromEntries(parts) };
   const skeleton = Object.entries(skeletons).find(
-    ([, { keypoints }]) => keypoints.length === instance.keypoints.length
+    ([, { keypoints }]) => keypoints.length === instance.keypoints?.length
   )?.[0];
   return { ...instance, skeleton, measures: measure(kindName, instance, person) };
 }
@@ -1747,7 +1747,7 @@ var Capture = class {
     const frame = new VideoFrame(video);
     try {
       const { displayWidth: width, displayHeight: height, visibleRect, rotation, flip } = frame;
-      const isUpright = rotation === 0 && flip === false && visibleRect.width === width && visibleRect.height === height;
+      const isUpright = rotation === 0 && flip === false && visibleRect?.width === width && visibleRect.height === height;
       if (!isUpright || width !== video.videoWidth || height !== video.videoHeight) return null;
       if (this.#pixels.width !== width || this.#pixels.height !== height)
         this.#pixels = new ImageData(width, height);
@@ -2705,7 +2705,7 @@ function knownHands(frame) {
   return known.map(({ instance, person }) => {
     const { keypoints, keypoints3D } = instance.published ?? instance;
     return {
-      id: instance.id ?? person?.id,
+      id: instance.id ?? person?.id ?? void 0,
       handedness: instance.handedness ?? "",
       keypoints: plain2(keypoints),
       keypoints3D: plain2(keypoints3D ?? [])
@@ -4597,7 +4597,7 @@ function hiddenAreas(kind, instance, how) {
   const [shoulders, hips] = [mean([left, right]), mean(HIPS.map((k4) => points[k4]))];
   const torso = Math.hypot(shoulders.x - hips.x, shoulders.y - hips.y);
   const half = HEAD_SHARE * Math.max(torso, Math.hypot(left.x - right.x, left.y - right.y));
-  const { x: x4, y: y5 } = mean(skeletonOf(instance).groups.face.map((k4) => points[k4]));
+  const { x: x4, y: y5 } = mean(skeletonOf(instance).groups["face"].map((k4) => points[k4]));
   areas.push(withMargin([x4 - half, y5 - half, x4 + half, y5 + half], HEAD_MARGIN));
   return how === "persons" ? [...areas, withMargin(around(points), PERSON_MARGIN)] : areas;
 }
@@ -4819,7 +4819,9 @@ var STRAIGHT_RAD = repetitions_default.high_deg * Math.PI / 180;
 var MARGIN = { left: 44, right: 10, top: 10, bottom: 22 };
 function plotView() {
   let events = [];
-  const [canvas, select, isCounting] = ["plot", "plot-measure", "count"].map(find);
+  const canvas = find("plot");
+  const select = find("plot-measure");
+  const isCounting = find("count");
   const limitFields = [find("count-low"), find("count-high")];
   let history2 = [];
   const counters = /* @__PURE__ */ new Map();
@@ -4904,7 +4906,8 @@ function plotView() {
       counter.update(measures[name] ?? NaN, time);
       if (counter.count > before) {
         const { lowest: value, ...times } = counter.last;
-        ended.push({ name, type: "repetition", phase: "end", ...times, id, handedness, value });
+        const what = { name, type: "repetition", phase: "end", id };
+        ended.push({ ...what, ...times, handedness, value });
       }
       return `${label}: ${counter.count}`;
     });
@@ -5042,7 +5045,7 @@ function showing(pace, keep2) {
 }
 var WINDOW_MS = 3e3;
 function latencyMeter() {
-  const [fps, latency, dropped] = ["fps", "latency", "dropped"].map(find);
+  const [fps, latency, dropped] = [find("fps"), find("latency"), find("dropped")];
   let samples = [];
   let count = 0;
   const pace = paced(() => {
@@ -5124,7 +5127,7 @@ function inspector(container) {
     return selection && !selection.isCollapsed && container.contains(selection.anchorNode);
   };
   const pace = paced(() => {
-    const { type, ...frame } = waiting ?? {};
+    const { type, ...frame } = { type: "", ...waiting };
     if (!waiting) container.textContent = "";
     else if (!container.textContent || isSeen && !isBeingRead())
       container.textContent = pretty(frame, "");
@@ -5155,9 +5158,9 @@ ${indent}${isList ? "]" : "}"}`;
 }
 var MOST_COLUMNS = 6;
 function liveTable(container) {
-  let frame = {};
+  let frame = null;
   const pace = paced(() => {
-    const groups = Object.values(Object.groupBy(trackedOf(frame), ({ kind }) => kind)).map(
+    const groups = Object.values(Object.groupBy(trackedOf(frame ?? {}), ({ kind }) => kind)).map(
       (found = []) => found.slice(0, MOST_COLUMNS)
     );
     const tables = groups.map(
@@ -5181,7 +5184,7 @@ function liveTable(container) {
     );
   });
   onLanguage(pace.now);
-  return showing(pace, (next) => frame = next ?? {});
+  return showing(pace, (next) => frame = next);
 }
 function rowsOf2(found) {
   const names = [...new Set(found.flatMap(({ instance }) => Object.keys(instance.measures)))];
@@ -5200,9 +5203,9 @@ function gesturesView() {
   const [now, events] = [find("gestures-now"), find("gestures-events")];
   const open = /* @__PURE__ */ new Map();
   let shownText = "";
-  let frame = {};
+  let frame = null;
   const write = () => {
-    const hands = instancesOf(frame).filter(({ kind }) => kind === "hand");
+    const hands = instancesOf(frame ?? {}).filter(({ kind }) => kind === "hand");
     const lines = hands.map(({ kind, instance, person }) => {
       const gesture = "gesture" in instance ? gestureOf(instance) || text("gestures.nothing") : text("gestures.off");
       return `${nameOf(kind, instance)} #${instance.id ?? person?.id ?? "–"}: ${gesture}`;
@@ -5216,7 +5219,10 @@ function gesturesView() {
     const key = `${name} ${id} ${handedness}`;
     const node = open.get(key) ?? make("li");
     node.dataset.time = String(time);
-    const isLater = ({ dataset }) => dataset.time > time && dataset.time < time + 1;
+    const isLater = (other) => {
+      const at = Number(other.dataset["time"]);
+      return at > time && at < time + 1;
+    };
     events.insertBefore(
       node,
       [...events.children].find((other) => other !== node && !isLater(other)) ?? null
@@ -5240,14 +5246,20 @@ function gesturesView() {
     draw(next) {
       frame = next;
       write();
-      for (const event of frame.motions ?? []) follow(event);
-      for (const event of frame.events ?? []) {
+      for (const event of next.motions ?? []) follow(event);
+      for (const event of next.events ?? []) {
         if (event.type === "gesture")
-          follow({ ...event, strength: event.value, count: 0, time: event.end ?? event.begin });
+          follow({
+            ...event,
+            id: event.id ?? 0,
+            strength: event.value ?? 0,
+            count: 0,
+            time: event.end ?? event.begin
+          });
       }
     },
     clear() {
-      frame = {};
+      frame = null;
       open.clear();
       events.replaceChildren();
       write();
@@ -5620,7 +5632,7 @@ function sourceChooser(store2, overlay2, on) {
     find("source-sample").onclick = () => choose("sample");
     for (const input of [find("source-file"), find("source-folder")]) {
       input.onchange = () => {
-        take([...input.files]);
+        take([...input.files ?? []]);
         input.value = "";
       };
     }
@@ -5696,12 +5708,12 @@ function sourceChooser(store2, overlay2, on) {
 }
 function wireTransport(onChange) {
   let player = null;
-  find("play-pause").onclick = () => player.state.paused ? player.play() : player.pause();
-  find("step-back").onclick = () => player.step(-1);
-  find("step-forward").onclick = () => player.step(1);
-  find("loop").onclick = () => player.set({ loop: !player.state.loop });
-  find("position").oninput = () => player.seek(Number(find("position").value));
-  find("speed").onchange = () => player.set({ speed: Number(find("speed").value) });
+  find("play-pause").onclick = () => player?.state.paused ? player.play() : player?.pause();
+  find("step-back").onclick = () => player?.step(-1);
+  find("step-forward").onclick = () => player?.step(1);
+  find("loop").onclick = () => player?.set({ loop: !player.state.loop });
+  find("position").oninput = () => player?.seek(Number(find("position").value));
+  find("speed").onchange = () => player?.set({ speed: Number(find("speed").value) });
   onLanguage(show);
   function use(next) {
     if (player) player.onChange = () => {
@@ -5750,8 +5762,8 @@ function wireTransport(onChange) {
     list.replaceChildren(
       ...files.map((file, index) => {
         const onclick = () => {
-          player.pause();
-          player.seek(index);
+          player?.pause();
+          player?.seek(index);
         };
         const onerror = () => button.classList.add("broken");
         const image = make("img", {
@@ -5841,7 +5853,7 @@ var Table2 = class {
     const row = source === void 0 ? { index, time: frame.time } : { index, time: null, source };
     for (const { list, members } of Object.values(results)) {
       if (list in frame)
-        row[list] = frame[list].map((instance) => plain3(instance, Object.keys(members)));
+        row[list] = listOf(frame, list).map((one) => plain3(one, Object.keys(members)));
     }
     if (frame.events?.length) row.events = frame.events;
     const line = JSON.stringify(row);
@@ -5905,7 +5917,8 @@ function nameNow(ending) {
   const now = new Date(Date.now() - (/* @__PURE__ */ new Date()).getTimezoneOffset() * 6e4);
   return `sonjit-${now.toISOString().slice(0, 19).replace(/[-:]/g, "").replace("T", "-")}${ending}`;
 }
-function plain3({ skeleton, segmentation, map, ...kept }, members) {
+function plain3(given, members) {
+  const { skeleton, segmentation, map, ...kept } = given;
   for (const key of members) if (kept[key]) kept[key] = plain3(kept[key], []);
   return kept;
 }
@@ -5958,7 +5971,7 @@ function csvOf(frames, rows2) {
     source,
     frame: index,
     ...event,
-    duration_s: event.end - event.begin
+    duration_s: (event.end ?? event.begin) - event.begin
   }));
   const records = frames.flatMap(
     (frame) => isOfEvents ? eventsOf(frame) : recordsOf(frame, rows2 === "wide")
@@ -5972,13 +5985,8 @@ function csvOf(frames, rows2) {
 function recordsOf(frame, withKeypoints) {
   const shared = { source: frame.source, frame: frame.index, time: frame.time };
   const found = instancesOf(frame).map(({ kind, number, instance, person }) => {
-    const {
-      handedness,
-      score,
-      gesture,
-      measures,
-      box: { xMin, yMin, xMax, yMax }
-    } = instance;
+    const { handedness, score, gesture, measures, box } = instance;
+    const { xMin, yMin, xMax, yMax } = box ?? {};
     const id = instance.id ?? person?.id;
     const record2 = {
       ...shared,
@@ -5994,7 +6002,7 @@ function recordsOf(frame, withKeypoints) {
       y_max: yMax
     };
     const named = gesture === void 0 ? {} : { gesture: gesture?.name, gesture_score: gesture?.score };
-    const names = instance.keypoints.map((keypoint) => keypoint.name);
+    const names = instance.keypoints.map(({ name }) => name);
     const labels = names.map(
       (name, k4) => name && names.indexOf(name) === names.lastIndexOf(name) ? name : `${name || "point"}_${k4}`
     );
@@ -6013,13 +6021,14 @@ function recordsOf(frame, withKeypoints) {
   return found.length ? found : [shared];
 }
 function valuesOf(kind, instance, k4) {
+  const pointsOf2 = (key) => instance[key];
   const fields = results[kind].fields.filter(
-    ({ key, columns: filled2 }) => filled2?.length && instance[key]?.[k4]
+    ({ key, columns: filled2 }) => filled2?.length && pointsOf2(key)?.[k4]
   );
   return Object.assign(
     {},
     ...fields.map(({ key, columns: filled2 = [], scores = {} }) => {
-      const point = instance[key][k4];
+      const point = pointsOf2(key)[k4];
       const known = Object.entries(scores).filter(([score, column]) => column && score in point);
       const scored = known.map(([score, column]) => [column, point[score]]);
       return Object.fromEntries([
@@ -6398,7 +6407,7 @@ function showPhase() {
   const [status, recordButton] = [find("status"), find("record")];
   const key = phase === "loading" && detail.of ? "status.loading.of" : detail.retryIn !== void 0 ? "status.waiting" : phase === "running" ? runningKey(started && chooser.isStill()) : `status.${phase}`;
   const shown2 = Object.values(results).reduce(
-    (sum, { list }) => sum + (latest?.[list]?.length ?? 0),
+    (sum, { list }) => sum + (latest ? listOf(latest, list).length : 0),
     0
   );
   status.dataset.state = phase;

@@ -3,6 +3,7 @@
 // src/page/frames.ts
 var FORMATS = ["canvas", "imagedata", "jpeg", "png"];
 var QUALITY = 0.9;
+var HAVE_DATA = 2;
 function scaledSize(width, height, { width: wide = 0, height: high = 0, longest = 0 }) {
   const size = wide || high ? [wide || width * high / height, high || height * wide / width] : [width, height];
   const scale = longest ? Math.min(1, longest / Math.max(...size)) : 1;
@@ -53,14 +54,15 @@ var Frames = class {
   async #capture() {
     const source = this.#source;
     const [wide, high] = [
-      source.videoWidth ?? source.naturalWidth ?? source.width,
-      source.videoHeight ?? source.naturalHeight ?? source.height
+      source.videoWidth ?? source.naturalWidth ?? source.width ?? 0,
+      source.videoHeight ?? source.naturalHeight ?? source.height ?? 0
     ];
-    if (!(wide && high) || source.readyState < 2 || source.complete === false) return null;
+    const isReady = (source.readyState ?? Infinity) >= HAVE_DATA && source.complete !== false;
+    if (!(wide && high) || !isReady) return null;
     const [width, height] = scaledSize(wide, high, this.#size);
     const canvas = new OffscreenCanvas(width, height);
     const context = canvas.getContext("2d");
-    context.drawImage(source, 0, 0, width, height);
+    context.drawImage(this.#source, 0, 0, width, height);
     if (this.#format === "imagedata") return context.getImageData(0, 0, width, height);
     if (this.#format !== "canvas")
       return canvas.convertToBlob({ type: `image/${this.#format}`, quality: QUALITY });

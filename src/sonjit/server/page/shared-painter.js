@@ -102,7 +102,8 @@ function wireSaliencyLegend(store) {
   );
 }
 function wireClasses(files) {
-  const [canvas, list] = [find("class-map"), find("class-list")];
+  const canvas = find("class-map");
+  const list = find("class-list");
   const clear = () => {
     canvas.hidden = true;
     list.replaceChildren();
@@ -133,7 +134,7 @@ function wireClasses(files) {
         return button;
       })
     );
-    list.firstChild.click();
+    list.querySelector("button")?.click();
   };
   find("classify").onclick = () => show().catch(showError);
   return clear;
@@ -145,7 +146,7 @@ async function classifyHere(file) {
   return {
     width: image.width,
     height: image.height,
-    classes: found.map((one) => ({ ...one, name: classes[one.label] }))
+    classes: found.map((one) => ({ ...one, name: classes[one.label] ?? "" }))
   };
 }
 var scale = null;
@@ -478,28 +479,24 @@ function paintBox(ctx, area, strokes, colour, image) {
 function joined(body, person) {
   const { groups } = skeletonOf(body);
   const keypoints = [...body.keypoints];
-  const leftOut = new Set(person?.face ? groups.face : []);
+  const leftOut = new Set(person?.face ? groups["face"] : []);
   for (const [hand, wrist] of [
     [person?.leftHand, 15],
     [person?.rightHand, 16]
   ]) {
     if (!hand) continue;
-    keypoints[wrist] = {
-      ...keypoints[wrist],
-      x: hand.keypoints[0].x,
-      y: hand.keypoints[0].y,
-      score: 1
-    };
+    const { x, y } = hand.keypoints[0];
+    keypoints[wrist] = { ...keypoints[wrist], x, y, score: 1 };
     for (const finger of [2, 4, 6]) leftOut.add(wrist + finger);
   }
   return { keypoints, leftOut };
 }
 var isSeen = ({ score }) => !(score < results_default.visible_score);
-var areaOf = (kind, { box, keypoints }) => kind === "face" ? [box.xMin, box.yMin, box.xMax, box.yMax] : around(keypoints, keypoints.map(isSeen));
+var areaOf = (kind, { box, keypoints }) => kind === "face" && box ? [box.xMin, box.yMin, box.xMax, box.yMax] : around(keypoints, keypoints.map(isSeen));
 function headOf(kind, instance) {
   if (kind === "face") return [areaOf(kind, instance)];
   if (kind !== "body") return [];
-  const head = skeletonOf(instance).groups.face.map((k) => instance.keypoints[k]);
+  const head = skeletonOf(instance).groups["face"].map((k) => instance.keypoints[k]);
   const [left, top, right, bottom] = around(head);
   const { x, y } = mean(head);
   const half = Math.max(right - left, bottom - top) * 0.7;
@@ -509,7 +506,7 @@ function mean(points) {
   const sum = points.reduce((all, { x, y }) => ({ x: all.x + x, y: all.y + y }), { x: 0, y: 0 });
   return { x: sum.x / points.length, y: sum.y / points.length };
 }
-var sideOf = (kind, instance) => kind === "hand" && !(instance.handednessScore < results_default.known_side_score) ? instance.handedness : null;
+var sideOf = (kind, { handedness, handednessScore = 1 }) => kind === "hand" && handednessScore >= results_default.known_side_score ? handedness ?? null : null;
 function accentOf(kind, instance) {
   const side = sideOf(kind, instance);
   return side ? side === "Left" ? LEFT : RIGHT : NEUTRAL;
@@ -543,7 +540,7 @@ function labelOf(kind, instance, place, area, { gestures }) {
   }
   if (kind === "body") {
     const { groups, keypoints } = skeletonOf(instance);
-    const head = place(mean(groups.face.map((k) => instance.keypoints[k])));
+    const head = place(mean(groups["face"].map((k) => instance.keypoints[k])));
     const neck = place(
       mean(
         ["left_shoulder", "right_shoulder"].map(

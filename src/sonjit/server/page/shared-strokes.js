@@ -492,7 +492,7 @@ async function startLanguage(...folders) {
     memory.read("language") ?? "",
     ...navigator.languages.map((tag) => tag.slice(0, 2))
   ];
-  choice.value = wanted.find((language) => Object.hasOwn(names, language)) ?? Object.keys(names)[0];
+  choice.value = wanted.find((language) => Object.hasOwn(names, language)) ?? Object.keys(names)[0] ?? "";
   choice.onchange = () => {
     memory.write("language", choice.value);
     return speak(choice.value, ...folders);
@@ -549,16 +549,17 @@ function showMessage() {
   if (!place) return;
   place.hidden = shown === null;
   if (shown === null) {
-    delete place.dataset.code;
+    delete place.dataset["code"];
     return place.replaceChildren();
   }
-  const code = `error.${shown?.code}` in texts.peek() ? shown.code : "unknown";
-  place.dataset.code = code;
+  const error = shown;
+  const code = `error.${error.code}` in texts.peek() ? error.code : "unknown";
+  place.dataset["code"] = code;
   const values = {
     host: location.hostname,
     port: location.port || 80,
-    message: shown?.message ?? String(shown),
-    ...shown?.values
+    message: error.message ?? String(shown),
+    ...error.values
   };
   const lines = [
     ["strong", text(`error.${code}`, values)],
@@ -691,6 +692,7 @@ var results_default = {
 };
 
 // src/page/kinds.ts
+var listOf = (frame, list) => frame[list] ?? [];
 var kinds = {};
 var kindsInPage = {};
 var results = {};
@@ -701,14 +703,7 @@ async function loadKinds() {
   const answer = await call(
     hasNoServer ? new URL("./kinds.json", import.meta.url) : addressOf("/v1/kinds")
   );
-  ({
-    kinds,
-    in_page: kindsInPage,
-    results,
-    columns,
-    classes = [],
-    annotates = false
-  } = answer);
+  ({ kinds, in_page: kindsInPage, results, columns, classes = [], annotates = false } = answer);
   const { triangles } = await (await fetch(new URL(`./skeletons/${MESH}.json`, import.meta.url))).json();
   const sides = triangles.flatMap(
     ([a2, b2, c2]) => [
@@ -735,13 +730,11 @@ function instancesOf(frame) {
   if (last?.frame === frame) return last.instances;
   const instances = Object.entries(results).flatMap(([kind, { list, members }]) => {
     const parts = Object.entries(members);
-    return (frame[list] ?? []).flatMap(
-      (instance, number) => parts.length ? parts.filter(([key]) => instance[key]).map(([key, part]) => ({
-        kind: part,
-        number,
-        instance: instance[key],
-        person: instance
-      })) : [{ kind, number, instance }]
+    return listOf(frame, list).flatMap(
+      (found, number) => parts.length ? parts.flatMap(([key, part]) => {
+        const instance = found[key];
+        return instance ? [{ kind: part, number, instance, person: found }] : [];
+      }) : [{ kind, number, instance: found }]
     );
   });
   last = { frame, instances };
@@ -928,6 +921,7 @@ export {
   responseOf,
   addressOf,
   frameMessage,
+  listOf,
   kinds,
   kindsInPage,
   results,

@@ -18,13 +18,14 @@ function figuresOf(frame) {
   const bodies = /* @__PURE__ */ new Map();
   return instancesOf(frame).flatMap(({ kind, instance, person }) => {
     const skeleton = skeletonOf(instance);
-    if (!instance.keypoints3D && !(kind === "face" && "z" in instance.keypoints[0])) return [];
-    const points = kind === "face" ? facePoints(instance) : instance.keypoints3D.map(({ x, y, z }) => [x, y, z]);
+    const isFlat = kind !== "face" || instance.keypoints[0]?.z === void 0;
+    if (!instance.keypoints3D && isFlat) return [];
+    const points = kind === "face" ? facePoints(instance) : (instance.keypoints3D ?? []).map(({ x, y, z = 0 }) => [x, y, z]);
     const visible = instance.keypoints.map(
-      ({ x, y, score }) => !(score < results_default.visible_score) && x >= 0 && y >= 0 && x <= frame.width && y <= frame.height
+      ({ x, y, score = 1 }) => !(score < results_default.visible_score) && x >= 0 && y >= 0 && x <= frame.width && y <= frame.height
     );
     const figure = { kind, skeleton, points, visible };
-    const body = bodies.get(person);
+    const body = person && bodies.get(person);
     if (kind === "body" && person) bodies.set(person, figure);
     if (!body) return [moved(figure, placeInImage(figure, instance, frame))];
     const anchor = kind === "face" ? body.points[0] : body.points[instance.handedness === "Left" ? 15 : 16];
@@ -33,9 +34,10 @@ function figuresOf(frame) {
   });
 }
 function facePoints({ keypoints, box }) {
+  if (!box) return [];
   const scale = FACE_M / (box.height || 1);
   const [cx, cy] = [(box.xMin + box.xMax) / 2, (box.yMin + box.yMax) / 2];
-  return keypoints.map(({ x, y, z }) => [(x - cx) * scale, (y - cy) * scale, z * scale]);
+  return keypoints.map(({ x, y, z = 0 }) => [(x - cx) * scale, (y - cy) * scale, z * scale]);
 }
 function placeInImage({ points }, { keypoints }, frame) {
   const [low, high] = extent(points);
@@ -156,7 +158,7 @@ function view3D(canvas) {
     if (!figures.length) return;
     const project = projection(width, height);
     ctx.lineCap = "round";
-    drawFloor(ctx, project, bounds);
+    drawFloor(ctx, project, bounds ?? settledBounds());
     const projected = figures.map((figure) => ({
       ...figure,
       projected: figure.points.map(project)

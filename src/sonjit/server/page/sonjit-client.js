@@ -635,11 +635,12 @@ function of(table, model) {
 
 // src/page/sonjit-client.ts
 var read = async (name) => (await fetch(new URL(`skeletons/${name}.json`, import.meta.url))).json();
-var [hand, face, mesh, body] = await Promise.all(
-  ["hand_mediapipe21", "face_mediapipe478", "face_mediapipe_tesselation", "body_blazepose33"].map(
-    read
-  )
-);
+var [hand, face, mesh, body] = await Promise.all([
+  read("hand_mediapipe21"),
+  read("face_mediapipe478"),
+  read("face_mediapipe_tesselation"),
+  read("body_blazepose33")
+]);
 var util = skeletonHelpers({ hand, face, mesh, body });
 var REFUSED2 = ["detectorModelUrl", "landmarkModelUrl"];
 async function createDetector(model, config) {
@@ -683,10 +684,8 @@ async function open({ server = thisServer }, configuration) {
   return {
     async detect(image, { wanted: { kind, smoothing, ...options }, flip }) {
       const file = await fileOf(image, { flip, type: "image/png" });
-      return call(withQuery(below(url, `v1/${kind}`), { ...options, full: true }), token, {
-        method: "POST",
-        body: file
-      });
+      const address = withQuery(below(url, `v1/${kind}`), { ...options, full: true });
+      return call(address, token, { method: "POST", body: file });
     },
     track(image, { wanted, flip, time }) {
       const file = fileOf(image, { flip, type: "image/jpeg" });

@@ -41,7 +41,7 @@ function showFrame() {
   find("previous").disabled = place === 0;
   find("next").disabled = place === count - 1;
   const done = frames.filter((each) => isComplete(progress, each)).length;
-  find("progress").value = done / count;
+  find<HTMLProgressElement>("progress").value = done / count;
   find("progress-text").textContent = text("progress.text", {
     done,
     begun: Object.keys(progress.frames).length,
@@ -99,16 +99,17 @@ function showNotice() {
 }
 
 function refreshAgreement() {
-  if (!find("agreement-card").open || !studio.project) return;
-  ask("/agreement")
+  if (!find<HTMLDetailsElement>("agreement-card").open || !studio.project) return;
+  ask<Parameters<typeof showAgreement>[1]>("/agreement")
     .then((agreement) => showAgreement(find("agreement"), agreement, studio.project.joints))
     .catch(showError);
 }
 
 /** Ask for the annotator's name and store it. */
 function enter() {
-  find("annotator").value = studio.state.annotator || memory.read("annotate.annotator") || "";
-  find("enter").showModal();
+  find("annotator").value =
+    studio.state.annotator || memory.read<string>("annotate.annotator") || "";
+  find<HTMLDialogElement>("enter").showModal();
   find("annotator").focus();
 }
 
@@ -166,11 +167,12 @@ try {
   };
   for (const id of ["brightness", "contrast"]) {
     const slider = find(id);
-    slider.oninput = () => {
+    const show = () => {
       views.style.setProperty(`--${id}`, slider.value);
-      slider.previousElementSibling.textContent = Number(slider.value).toFixed(1);
+      slider.previousElementSibling!.textContent = Number(slider.value).toFixed(1);
     };
-    slider.oninput();
+    slider.oninput = show;
+    show();
   }
   count.replaceChildren(
     ...COUNTS.filter((number) => number <= all.length).map(

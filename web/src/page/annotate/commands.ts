@@ -127,7 +127,7 @@ export function commands(studio: Studio, wall: Wall): Key[] & { all: Key[] } {
     key("F", "single", () => wall.toggleSingle()),
     key("V", "others", flip("show-others")),
     key("E", "everyone", flip("everyone")),
-    key("?", "help", () => find("help").showModal()),
+    key("?", "help", () => find<HTMLDialogElement>("help").showModal()),
   ];
   const unlisted = [
     ...arrows("", 1),

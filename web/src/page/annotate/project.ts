@@ -99,11 +99,11 @@ const endpoint = (path: string, query: Record<string, unknown> = {}) =>
   withQuery(addressOf(`/v1/annotate${path}`), query);
 
 /** Call an endpoint. */
-export const ask = (
+export const ask = <T>(
   path: string,
   query?: Record<string, unknown>,
   request?: RequestInit,
-): Promise<any> => call(endpoint(path, query), null, request);
+): Promise<T> => call<T>(endpoint(path, query), null, request);
 
 /**
  * Return an image as a file.

@@ -50,7 +50,7 @@ const NOTHING: FrameState = {
 };
 
 export class Studio {
-  project: Project = null as any;
+  project!: Project; // known after `open`
   store = new Store<State>({
     annotator: "",
     frame: -1,
@@ -175,7 +175,7 @@ export class Studio {
   async reload() {
     const { frame, annotator } = this.state;
     if (annotator && frame >= 0)
-      await ask(`/frames/${frame}`, this.#query(true))
+      await ask<FrameState>(`/frames/${frame}`, this.#query(true))
         .then((state) => this.take(state, annotator))
         .catch(showError);
   }
@@ -244,7 +244,7 @@ export class Studio {
   redo = () => this.#reapply(this.edits.undone, this.edits.done, "after", "redone");
 
   loadProgress = () =>
-    ask("/progress")
+    ask<State["progress"]>("/progress")
       .then((progress) => this.store.set({ progress }))
       .catch(showError);
 

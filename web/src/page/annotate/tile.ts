@@ -342,9 +342,9 @@ export class Tile {
     this.node = node;
     this.chooser = node.querySelector("select") as HTMLSelectElement;
     this.overlay = node.querySelector(".overlay") as HTMLCanvasElement;
-    [this.#image, this.#note, this.#reason] = [".image", ".note", ".reason"].map((part) =>
-      node.querySelector(part),
-    ) as any[];
+    this.#image = node.querySelector<HTMLCanvasElement>(".image")!;
+    this.#note = node.querySelector<HTMLElement>(".note")!;
+    this.#reason = node.querySelector<HTMLElement>(".reason")!;
     wirePointers(this, on);
     new ResizeObserver(() => {
       if (this.#fitted) this.#fit();

@@ -14,7 +14,7 @@ import {
 } from "./project.js";
 import { FAR_PX, Tile, type DrawnMark } from "./tile.js";
 import type { Studio } from "./studio.js";
-import type { Figure } from "../view3d.js";
+import type { Figure, Vector } from "../view3d.js";
 
 const STEP_PX = 320; // requested image sizes; a small number improves caching
 const LEAST_PX = 640;
@@ -154,7 +154,8 @@ export class Wall {
 
   #newTile(k: number) {
     const studio = this.#studio;
-    const node = find("tile").content.cloneNode(true).firstElementChild;
+    const copy = find<HTMLTemplateElement>("tile").content.cloneNode(true) as DocumentFragment;
+    const node = copy.firstElementChild as HTMLElement;
     const view = () => studio.state.shown[k]!;
     const tile = new Tile(node, {
       tap: (x, y, under) => this.#tap(view(), x, y, under),
@@ -445,9 +446,9 @@ export function skeletonsOfJoints(
     return [
       {
         kind: "hand",
-        points: turned,
-        skeleton: { keypoints: known, connections, groups: {}, colours },
-      } as any,
+        points: turned as Vector[],
+        skeleton: { keypoints: known.map(String), connections, groups: {}, colours },
+      },
     ];
   });
 }

@@ -20,7 +20,7 @@ export function knownHands(frame: Record<string, unknown>): Hand[] {
     // gestures are learned from the published keypoints
     const { keypoints, keypoints3D } = instance.published ?? instance;
     return {
-      id: instance.id ?? person?.id,
+      id: instance.id ?? person?.id ?? undefined,
       handedness: instance.handedness ?? "",
       keypoints: plain(keypoints),
       keypoints3D: plain(keypoints3D ?? []),

@@ -350,7 +350,8 @@ var NOTHING = {
   sigma_mm: []
 };
 var Studio = class {
-  project = null;
+  project;
+  // known after `open`
   store = new Store({
     annotator: "",
     frame: -1,
@@ -825,9 +826,9 @@ var Tile = class {
     this.node = node;
     this.chooser = node.querySelector("select");
     this.overlay = node.querySelector(".overlay");
-    [this.#image, this.#note, this.#reason] = [".image", ".note", ".reason"].map(
-      (part) => node.querySelector(part)
-    );
+    this.#image = node.querySelector(".image");
+    this.#note = node.querySelector(".note");
+    this.#reason = node.querySelector(".reason");
     wirePointers(this, on);
     new ResizeObserver(() => {
       if (this.#fitted) this.#fit();
@@ -1103,7 +1104,8 @@ var Wall = class {
   }
   #newTile(k) {
     const studio2 = this.#studio;
-    const node = find("tile").content.cloneNode(true).firstElementChild;
+    const copy = find("tile").content.cloneNode(true);
+    const node = copy.firstElementChild;
     const view = () => studio2.state.shown[k];
     const tile = new Tile(node, {
       tap: (x, y, under) => this.#tap(view(), x, y, under),
@@ -1324,7 +1326,7 @@ function skeletonsOfJoints(points, bones, { rotation, translation_m: shift }) {
       {
         kind: "hand",
         points: turned,
-        skeleton: { keypoints: known, connections, groups: {}, colours }
+        skeleton: { keypoints: known.map(String), connections, groups: {}, colours }
       }
     ];
   });
@@ -1458,11 +1460,12 @@ try {
   };
   for (const id of ["brightness", "contrast"]) {
     const slider = find(id);
-    slider.oninput = () => {
+    const show = () => {
       views.style.setProperty(`--${id}`, slider.value);
       slider.previousElementSibling.textContent = Number(slider.value).toFixed(1);
     };
-    slider.oninput();
+    slider.oninput = show;
+    show();
   }
   count.replaceChildren(
     ...COUNTS.filter((number) => number <= all.length).map(
