@@ -18,6 +18,7 @@ from sonjit.report.texts import Language
 from sonjit.results import Body, Frame
 from sonjit.results.measures import with_owners
 
+CURVES: Final = "curves.json"  # name of the file
 _DIGITS: Final = 4  # of a value: 0.006 degrees, 0.1 mm
 _MAX_PEOPLE: Final = 8  # people whose angles are filtered and whose repetitions are counted, those in most frames
 _LOCAL_HEADER_BYTES: Final = 30  # of a file in a zip archive, before its name
@@ -59,6 +60,7 @@ def write_curves(path: Path, lines: Path, name: str, model: str | None, drawing:
     recordings = [] if model is None else _recordings(name, model, header, frames)
     for recording in recordings:
         _use_angles(tracks, recording)
+    translated = [{language: _in(language, recording) for language in get_args(Language)} for recording in recordings]
     answer: JsonObject = {
         "name": name,
         "width": header.width,
@@ -73,9 +75,9 @@ def write_curves(path: Path, lines: Path, name: str, model: str | None, drawing:
             for track in tracks.values()
         ],
         "repetitions": [repetition for recording in recordings for repetition in _repetitions(recording)],
-        "uncounted": [position for recording in recordings for position in _uncounted(recording)],
+        "uncounted": [position for versions in translated for position in _uncounted(versions)],
         "events": [event.to_dict() for frame in frames for event in frame.events if event.end is not None],
-        "summaries": [_summary(recording) for recording in recordings],
+        "summaries": [_summary(versions) for versions in translated],
     }
     files.write_bytes(path, json_from(answer).encode())
 
@@ -104,6 +106,10 @@ def _recordings(name: str, model: str, header: Header, frames: Sequence[Frame]) 
     people = [person for person, _ in ids.most_common(_MAX_PEOPLE) if person is not None]
     size = (header.width, header.height) if header.width and header.height else None
     return [recording_of(name, model, frames, None, person=person, size=size) for person in people]
+
+
+def _in(language: Language, recording: Recording) -> Recording:
+    return recording if recording.language == language else replace(recording, language=language)
 
 
 def _use_angles(tracks: Mapping[tuple[str, int | None, str | None, int], _Track], recording: Recording) -> None:
@@ -136,25 +142,26 @@ def _repetitions(recording: Recording) -> list[Json]:
     ]
 
 
-def _uncounted(recording: Recording) -> list[Json]:
+def _uncounted(versions: Mapping[Language, Recording]) -> list[Json]:
     """Return the bent positions that are not counted, with the reason in each language."""
-    translated = {language: replace(recording, language=language).uncounted for language in get_args(Language)}
+    recording = versions["en"]
+    reasons = {language: [reason for *_, reason in version.uncounted] for language, version in versions.items()}
     return [
         {
             "id": recording.person,
             "measure": name,
             "time": time_s,
             "value": _column(np.radians(recording.angles[name]))[recording.times.index(time_s)],
-            "texts": {language: rows[at][2] for language, rows in translated.items()},
+            "texts": {language: texts[at] for language, texts in reasons.items()},
         }
         for at, (name, time_s, _) in enumerate(recording.uncounted)
     ]
 
 
-def _summary(recording: Recording) -> JsonObject:
+def _summary(versions: Mapping[Language, Recording]) -> JsonObject:
     """Return one line about a person in each language, and the angle that it names."""
-    lines = {language: replace(recording, language=language).headline for language in get_args(Language)}
-    return {"id": recording.person, "measure": recording.main_angle, "texts": {**lines}}
+    texts: dict[str, Json] = {language: version.headline for language, version in versions.items()}
+    return {"id": versions["en"].person, "measure": versions["en"].main_angle, "texts": texts}
 
 
 def _offsets(lines: Path) -> list[int]:

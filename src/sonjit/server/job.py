@@ -19,8 +19,8 @@ from sonjit.report import joint_angles, motion_files
 from sonjit.report.recording import recording_of
 from sonjit.report.texts import Language
 from sonjit.runs import ROW_ENDINGS, convert_events, convert_motions
-from sonjit.server.curves import write_curves
-from sonjit.server.job_files import JobInput, task_of
+from sonjit.server.curves import CURVES, write_curves
+from sonjit.server.job_files import JobInput, reported_model, task_of
 from sonjit.server.options import DetectorChoice
 from sonjit.server.processes import Worker
 
@@ -36,7 +36,6 @@ _REPORTS: Mapping[str, Language] = {
     "report.ko.pdf": "ko",
 }
 """Languages of the reports of a job, by file."""
-_CURVES = "curves.json"
 _MOTION_FILES = ("angles.mot", "points.trc")  # of the person in most frames, for OpenSim
 
 
@@ -78,15 +77,14 @@ class UploadJob:
     @property
     def _reported_model(self) -> str | None:
         """Model of the body whose angles a report describes; None if the job has no report."""
-        models = [str(options["model"]) for kind, options in self.detectors if kind in ("body", "holistic")]
-        return models[0] if models and self.input.drawing == ".mp4" else None
+        return reported_model(self.input, self.detectors)
 
     @property
     def files(self) -> list[str]:
         """Names of the files that clients can download: tables, curves, reports, characters and the drawing."""
         is_single = len(self.detectors) == 1  # wide tables have the columns of one detector
         names = [f"result{end}" for end in (*TABLE_ENDINGS, *MORE_TABLES) if is_single or end != ".wide.csv"]
-        names.append(_CURVES)
+        names.append(CURVES)
         is_video = self.input.drawing == ".mp4"
         if is_video and task_of(self.detectors).has_gestures:
             names += [f"{table}{ending}" for table in ("motions", "events") for ending in ROW_ENDINGS]
@@ -150,7 +148,7 @@ class UploadJob:
         table, _, ending = path.name.partition(".")
         if table == "result":
             convert_table(lines, path, task_of(self.detectors).columns, rows=MORE_TABLES.get(f".{ending}"))
-        elif path.name == _CURVES:
+        elif path.name == CURVES:
             write_curves(path, lines, self.input.name, model, self.drawing)
         elif path.name in _MOTION_FILES:
             recording = recording_of(self.input.name, model or "full", load_frames(lines)[1], ())

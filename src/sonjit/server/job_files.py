@@ -5,12 +5,13 @@ import shutil
 import unicodedata
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
-from sonjit._util import InputError, JobError, extensions, pools
+from sonjit._util import InputError, JobError, SonjitError, extensions, pools
 from sonjit._util.files import atomic_file, folded_name, free_name
 from sonjit._util.settings import OptionValue, read_settings
 from sonjit.detectors.kinds import options_for
@@ -20,6 +21,7 @@ from sonjit.media.sources.headers import SNIFF_BYTES, image_format, is_text
 from sonjit.media.sources.images import image_size
 from sonjit.media.sources.video import open_container, video_stream
 from sonjit.runs import Detect, Outputs, run_input
+from sonjit.server.curves import CURVES, write_curves
 from sonjit.server.errors import RefusedError
 from sonjit.server.forms import FIELD, Form, Receive, is_form
 from sonjit.server.options import LABELS, MEASURES, DetectorChoice, check_pixels
@@ -225,6 +227,12 @@ def _detect(kind: str, values: Mapping[str, OptionValue]) -> Detect:
     return Detect(options_for(kind, **options, threads=1), measures=bool(values.get(MEASURES.name)))
 
 
+def reported_model(given: JobInput, detectors: Sequence[DetectorChoice]) -> str | None:
+    """Return the model of the body whose angles a report describes; None if there is no video with bodies."""
+    models = [str(options["model"]) for kind, options in detectors if kind in ("body", "holistic")]
+    return models[0] if models and given.drawing == ".mp4" else None
+
+
 def run_detectors(
     kinds: extensions.LoadedExtensions,
     given: JobInput,
@@ -234,7 +242,7 @@ def run_detectors(
     style: Mapping[str, object],
     report_progress: Callable[[Mapping[str, object]], None],
 ) -> list[str]:
-    """Run detectors over the input of a job in a child process. Write `result.jsonl` and the drawing.
+    """Run detectors over the input of a job in a child process. Write `result.jsonl`, the drawing and the curves.
 
     `report_progress` receives `of`, the expected number of images, and then `frames` and `instances`. The result is one
     line for each image that cannot be read, for each change of what was read, and for omitted instances.
@@ -255,6 +263,8 @@ def run_detectors(
             for file in sorted(images.iterdir(), key=lambda file: natural_key(file.name)):
                 archive.write(file, file.name)
         shutil.rmtree(images, ignore_errors=True)
+    with suppress(SonjitError):  # such as a full disk; the first request tries again
+        write_curves(folder / CURVES, folder / "result.jsonl", given.name, reported_model(given, detectors), drawing)
     return problems
 
 
