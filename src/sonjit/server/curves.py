@@ -71,7 +71,12 @@ def write_curves(path: Path, lines: Path, name: str, model: str | None, drawing:
         "offsets": [*_offsets(lines)],
         "pictures": [*_pictures(frames, drawing)],
         "instances": [
-            {"kind": track.kind, "id": track.id, "handedness": track.handedness, "measures": {**track.measures}}
+            {
+                "kind": track.kind,
+                "id": track.id,
+                "handedness": track.handedness,
+                "measures": {name: [*values] for name, values in track.measures.items()},
+            }
             for track in tracks.values()
         ],
         "repetitions": [repetition for recording in recordings for repetition in _repetitions(recording)],
