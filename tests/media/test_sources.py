@@ -14,6 +14,7 @@ import pytest
 
 from sonjit._util.errors import InputError
 from sonjit.media import IMAGE_ENDINGS, open_source
+from sonjit.media.sources import find_files
 
 TURNS = {90: ((0, 1), (-1, 0)), 180: ((-1, 0), (0, -1)), 270: ((0, -1), (1, 0))}
 
@@ -254,6 +255,16 @@ def test_standard_input(stdin, tmp_path, noise, clip, monkeypatch):
         stdin(data)
         with pytest.raises(InputError, match=says):
             open_source("-")
+
+
+def test_the_unfinished_drawing_of_a_full_disk_is_no_input_of_its_folder(tmp_path, clip):
+    clip("v.mp4").rename(tmp_path / "b.mp4.unfinished")
+    clip("a.mp4")
+    files, notes = find_files(str(tmp_path), videos=True) or ([], [])
+    assert [file.name for file in files] == ["a.mp4"]
+    assert any("b.mp4.unfinished" in note for note in notes)
+    with open_source(tmp_path / "b.mp4.unfinished") as source:
+        assert source.kind == "video"
 
 
 def test_no_camera(capfd):

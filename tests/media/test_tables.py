@@ -575,6 +575,20 @@ def test_a_full_disk_keeps_the_row_groups_of_parquet_until_a_run_completes_them(
     assert len(load_frames(kept)[1]) == len(frames)
 
 
+def test_a_table_that_just_fits_is_complete(tmp_path, full_disk):
+    frames = [numbered(index) for index in range(900)]  # less than a row group
+
+    def write(path):
+        with open_writer(path, HEADER) as writer:
+            for index, hand in enumerate(frames):
+                writer.write(Frame(index, index / 30, hands=[hand]))
+        return path.stat().st_size
+
+    size = write(tmp_path / "a.parquet")
+    with full_disk(size):
+        assert write(tmp_path / "b.parquet") == size
+
+
 def test_a_full_disk_names_what_has_no_readable_part(tmp_path, full_disk):
     writer = open_writer(tmp_path / "t.xlsx", HEADER)
     with (

@@ -16,6 +16,7 @@ import numpy as np
 
 from sonjit._util import Image, InputError, pluralize
 from sonjit._util.addresses import is_address, shown_name
+from sonjit._util.files import UNFINISHED
 from sonjit.geometry.steps import frame_positions
 from sonjit.media.sources import headers, images
 from sonjit.media.sources.base import Source, SourceFrame, SourceKind, renamed
@@ -496,7 +497,7 @@ def select_files(paths: Iterable[_F], *, videos: bool) -> tuple[list[_F], list[_
     others: list[_F] = []
     for path in paths:
         if not path.name.startswith(".") and not (isinstance(path, Path) and path.is_dir()):
-            kind = file_kind(path)
+            kind = None if path.suffix == UNFINISHED else file_kind(path)  # such as a drawing of Sonjit
             (files if kind == "image" or (videos and kind) else others).append(path)
     return sorted(files, key=lambda path: (natural_key(str(path)), str(path))), sorted(others, key=str)
 

@@ -73,18 +73,19 @@ class _ParquetFile(Output):
     def _add(self, rows: Iterable[Row]) -> None:
         self._waiting += rows
         if len(self._waiting) >= ROWS_PER_GROUP:
-            self._flush()
+            file = self._flush()
+            with failing_as_job(self._draft.final):
+                file.reserve()
 
-    def _flush(self) -> None:
+    def _flush(self) -> ReservedFile:
         if self._waiting:
             columns = [list(column) for column in zip(*self._waiting, strict=True)]
             arrays = [self._array(c, f.type) for c, f in zip(columns, self._schema, strict=True)]
             self._writer.write_table(self._pa.Table.from_arrays(arrays, schema=self._schema))
             self._waiting.clear()
-            with failing_as_job(self._draft.final):
-                file = self._move()
-                self._has_rows = True
-                file.reserve()
+            self._has_rows = True
+        with failing_as_job(self._draft.final):
+            return self._move()
 
     def _move(self) -> ReservedFile:
         """Move what PyArrow wrote into the file."""
