@@ -48,6 +48,7 @@ _MAX_LINE_BYTES: Final = 1 << 24  # maximum size of the last frame of a table
 _END: Final = b"\n]}\n"  # end of a list of frames in JSON
 _NAME_BYTES: Final = 255  # longest name of most file systems
 _BLOCK_BYTES: Final = 1 << 20
+_FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _RESERVED_BYTES, _MAX_RESERVED_BYTES = 1 << 16, 1 << 24  # room for the end of a file, next to an eighth of its size
 _WORK: Final = "sonjit-work-"
 _WORK_FOLDER: Final = re.compile(_WORK + "[a-z0-9_]{8}")
@@ -315,8 +316,12 @@ class ReservedFile:
         self._size_before = self._size
         ahead = max(_RESERVED_BYTES + min(self._size // 8, _MAX_RESERVED_BYTES), 2 * self._largest)
         if self._reserved < size + ahead and hasattr(os, "posix_fallocate"):
-            os.posix_fallocate(self._file.fileno(), 0, size + 2 * ahead)
-            self._reserved = size + 2 * ahead
+            try:
+                os.posix_fallocate(self._file.fileno(), 0, size + 2 * ahead)
+            except OSError as error:
+                if error.errno in _FULL:
+                    raise
+            self._reserved = size + 2 * ahead  # also on a disk without reservations, which is not asked each time
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         """Move the position. The end is that of what was written."""
