@@ -28,6 +28,8 @@ const TESTED = [
 ];
 const PAGES = ["app", "api", "annotate/app"]; // their HTML files load them, and they share files
 const SINGLE = ["encoder", "sw", "sonjit-client", "frames"]; // workers, and clients of other sites
+// with their libraries inside; pages load them when they need them
+const LATE = ["avatar/scene"];
 const BANNER = "// Made by `npm --prefix web run page` from web/src/page. Change it there.";
 
 const [mode, folder] = process.argv.slice(2);
@@ -42,8 +44,9 @@ if (mode === "--modules") {
 } else {
   const inPage = (names) => names.map((name) => `page/${name}.ts`);
   const files = [
-    ...named(await bundle(inPage(PAGES), { splitting: true })),
+    ...named(await bundle(inPage(PAGES), { splitting: true, plugins: [late()] })),
     ...named(await bundle(inPage(SINGLE))),
+    ...named(await bundle(inPage(LATE), { minify: true })),
   ];
   if (mode === "--check") check(files);
   else for (const { path, text } of files) writeFileSync(path, text);
@@ -70,6 +73,15 @@ function bundle(names, options = {}) {
     logLevel: "warning",
     ...options,
   });
+}
+
+/** Leave the imports of late files in place. */
+function late() {
+  const filter = new RegExp(`(${LATE.join("|")})\\.js$`);
+  return {
+    name: "late",
+    setup: ({ onResolve }) => onResolve({ filter }, ({ path }) => ({ path, external: true })),
+  };
 }
 
 /**

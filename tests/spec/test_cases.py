@@ -10,7 +10,11 @@ import pytest
 import sonjit
 from sonjit import Body, Face, Hand, InputError
 from sonjit.detectors.smoothing import OneEuro
+from sonjit.geometry.cameras import assumed_camera
+from sonjit.geometry.rotations import quaternion_wxyz_from_matrix
 from sonjit.gestures import CustomMotions, GestureSmoother, MotionRecognizer
+from sonjit.media.tables.characters import BONES
+from sonjit.media.tables.characters.fit import Track, fit_motion
 from sonjit.results import Frame, Gesture, MotionEvent
 from sonjit.results.measures import RepetitionCounter
 from sonjit.runs import EventLimits, EventTracker
@@ -182,3 +186,18 @@ def test_motions_begin_and_end(case):
     np.testing.assert_allclose(
         np.reshape([row[3:] for row in found], (-1, 5)), np.reshape([row[3:] for row in expected], (-1, 5)), atol=5e-3
     )
+
+
+SIZE, AWAY_M = (640, 480), np.array([0, 0, 3.0])
+
+
+@cases("characters")
+def test_bones_of_one_frame_follow_the_keypoints(case):
+    body, presence = np.array(case["body"])[None], np.ones((1, 33))
+    presence[0, case["hidden"]] = 0.1
+    pixels = assumed_camera(*SIZE).project(body + AWAY_M)
+    left, right = (np.full((21, 3), np.nan) if case[side] is None else np.array(case[side]) for side in ("left", "right"))
+    track = Track(np.array([0]), np.zeros(1), body, pixels, presence, (left[None], right[None]))
+    found = np.roll(quaternion_wxyz_from_matrix(fit_motion("person", track, 1, SIZE).rotations[0]), -1, 1)
+    expected = [case["expected"].get(bone, [0, 0, 0, 1]) for bone in BONES]
+    np.testing.assert_allclose(found * np.where(found[:, 3:] < 0, -1, 1), expected, atol=3e-3)

@@ -14,7 +14,16 @@ import { fileURLToPath, pathToFileURL } from "node:url";
 import { build } from "esbuild";
 
 const WEB = fileURLToPath(new URL("../", import.meta.url));
-const NAMES = ["events", "gestures", "motions/recognizer", "options", "repetitions", "smoothing"];
+const NAMES = [
+  "events",
+  "gestures",
+  "motions/recognizer",
+  "options",
+  "page/avatar/bones",
+  "page/avatar/pose",
+  "repetitions",
+  "smoothing",
+];
 const folder = mkdtempSync(join(tmpdir(), "sonjit-cases-"));
 after(() => rmSync(folder, { recursive: true }));
 await build({
@@ -30,6 +39,8 @@ const { EventTracker, limitsFromText } = await load("events");
 const { GestureSmoother } = await load("gestures");
 const { MotionRecognizer } = await load("motions/recognizer");
 const { kindOf } = await load("options");
+const { PARENTS } = await load("page/avatar/bones");
+const { turnsOf } = await load("page/avatar/pose");
 const { RepetitionCounter } = await load("repetitions");
 const { OneEuro } = await load("smoothing");
 
@@ -226,4 +237,15 @@ testCases("motions", ({ custom, fps, seconds, times, hands, expected }) => {
       count,
     ]);
   assertNear(rows, expected, 5e-3);
+});
+
+testCases("characters", ({ body, hidden, left, right, expected }) => {
+  const presence = body.map((_, k) => (hidden.includes(k) ? 0.1 : 1));
+  const found = turnsOf({ points: body, presence }, { left, right });
+  const rows = [...PARENTS.keys()].map((bone) => {
+    const { x, y, z, w } = found.get(bone) ?? { x: 0, y: 0, z: 0, w: 1 };
+    return [x, y, z, w].map((value) => (w < 0 ? -value : value));
+  });
+  const wanted = [...PARENTS.keys()].map((bone) => expected[bone] ?? [0, 0, 0, 1]);
+  assertNear(rows, wanted, 3e-3);
 });

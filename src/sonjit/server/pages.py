@@ -30,6 +30,7 @@ _TYPES = {  # of the page and of downloads
     ".js": "text/javascript",
     ".webmanifest": "application/manifest+json",
     ".svg": "image/svg+xml",
+    ".vrm": "model/gltf-binary",
     ".csv": "text/csv",
     ".jsonl": "application/x-ndjson",
     ".parquet": "application/vnd.apache.parquet",
@@ -39,6 +40,7 @@ for _ending, _media_type in _TYPES.items():
     mimetypes.add_type(_media_type, _ending)  # the system's table may differ, and browsers require the right type
 _CLASSIFIER = "efficientnet_lite0"
 CLASSIFIER_FILE = "engine/models/classifier.tflite"  # path of the network that classifies photographs in a written page
+_LATE = "avatar/"  # folder of files that a device stores after their first use
 _IN_CHECKOUT = _PACKAGE.parents[1] / "web" / "dist"
 BUILT_ENGINE = _IN_CHECKOUT if (_IN_CHECKOUT / "sonjit-web.js").is_file() else data_files.ASSETS / "web"
 """Output folder of `make web` in a checkout, otherwise the module in the installed package, without networks."""
@@ -67,7 +69,7 @@ class _EngineFiles(StaticFiles):
 
 
 def app_files() -> list[str]:
-    """Return the files of the live app in `page/`. A device stores them to open the app without the server."""
+    """Return the files of the live app in `page/`."""
     others = ("annotate/", "api.", "sw.js", "index.html", "manifest.", "sonjit-client.", "frames.")
     names = sorted(path.relative_to(PAGE).as_posix() for path in PAGE.rglob("*") if path.is_file())
     return [name for name in names if not name.startswith(others)]
@@ -84,7 +86,8 @@ def add_files(app: FastAPI, settings: Settings, engine: Path) -> None:
     @router.get("/files.json")
     def page_files() -> dict[str, list[str]]:
         specs = sorted(f"spec/{path.name}" for path in DATA_FOLDERS["spec"].glob("*.json"))
-        return {"files": ["./", *app_files(), *specs]}
+        files = [name for name in app_files() if not name.startswith(_LATE)]
+        return {"files": ["./", *files, *specs]}
 
     @router.get("/manifest.webmanifest")
     def manifest(request: Request) -> Response:
@@ -153,7 +156,7 @@ def write_page(folder: Path, engine: Path = BUILT_ENGINE, *, bundle: Path | None
             (draft / CLASSIFIER_FILE).write_bytes(content)
         (draft / "kinds.json").write_text(json_from({**answer, "kinds": answer["in_page"]}), "utf-8")
         names = sorted(path.relative_to(draft).as_posix() for path in draft.rglob("*") if path.is_file())
-        kept = [name for name in names if name not in ("index.html", "sw.js") and not name.startswith("engine/")]
+        kept = [name for name in names if name not in ("index.html", "sw.js") and not name.startswith(("engine/", _LATE))]
         (draft / "files.json").write_text(json_from({"files": ["./", *kept]}, spaced=True), "utf-8")
     return [*names, "files.json"]
 

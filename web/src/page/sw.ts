@@ -4,7 +4,7 @@
  */
 
 const CACHE = "sonjit-page";
-const LARGE = /\/engine\//; // networks and their runtime are stored after their first use
+const LARGE = /\/(engine|avatar)\//; // networks and what shows avatars are stored after first use
 const ENDPOINT = /^(v1\/|healthz$)/; // below the folder of this file
 const worker = self as unknown as Scope;
 

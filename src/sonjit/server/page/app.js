@@ -16,7 +16,6 @@ import {
   wireSaliencyLegend
 } from "./shared-painter.js";
 import {
-  extent,
   view3D
 } from "./shared-view3d.js";
 import {
@@ -65,415 +64,6 @@ import {
   x,
   y
 } from "./shared-strokes.js";
-
-// src/page/gltf.ts
-function rotationOf([x4, y5, z3, w4]) {
-  const length = Math.hypot(x4, y5, z3);
-  const degrees = 2 * Math.atan2(length, w4) * 180 / Math.PI;
-  return length ? new DOMMatrix().rotateAxisAngle(x4, y5, z3, degrees) : new DOMMatrix();
-}
-var MAGIC = 1179937895;
-var [JSON_CHUNK, BINARY_CHUNK] = [1313821514, 5130562];
-var UNDERSTOOD = [
-  "KHR_materials_unlit",
-  "KHR_mesh_quantization",
-  "EXT_texture_webp",
-  "VRM",
-  "VRMC_vrm"
-];
-var TRIANGLES = 4;
-var REPEAT = 10497;
-var WIDTHS = { SCALAR: 1, VEC2: 2, VEC3: 3, VEC4: 4, MAT4: 16 };
-var COMPONENTS = {
-  5120: [1, "getInt8", 127],
-  5121: [1, "getUint8", 255],
-  5122: [2, "getInt16", 32767],
-  5123: [2, "getUint16", 65535],
-  5125: [4, "getUint32", 1],
-  5126: [4, "getFloat32", 1]
-};
-async function readModel(file) {
-  const { name } = file;
-  try {
-    const { json, binary } = chunksOf(await file.arrayBuffer());
-    const missing = (json.extensionsRequired ?? []).filter(
-      (extension) => !UNDERSTOOD.includes(extension)
-    );
-    if (missing.length)
-      throw new PageError("model_extension", { name, extensions: missing.join(", ") });
-    return await modelFrom(json, buffersOf(json, binary));
-  } catch (error) {
-    throw error instanceof PageError ? error : new PageError("model_damaged", {
-      name,
-      reason: error instanceof Error ? error.message : String(error)
-    });
-  }
-}
-function chunksOf(data) {
-  const view = new DataView(data);
-  if (view.byteLength < 20 || view.getUint32(0, true) !== MAGIC || view.getUint32(4, true) !== 2)
-    throw new Error("not binary glTF 2.0");
-  const chunks = /* @__PURE__ */ new Map();
-  for (let at = 12; at + 8 <= view.byteLength; ) {
-    const [length, kind] = [view.getUint32(at, true), view.getUint32(at + 4, true)];
-    chunks.set(kind, new DataView(data, at + 8, length));
-    at += 8 + length + (-length & 3);
-  }
-  const text2 = chunks.get(JSON_CHUNK);
-  if (!text2) throw new Error("no JSON chunk");
-  return {
-    json: JSON.parse(new TextDecoder().decode(text2)),
-    binary: chunks.get(BINARY_CHUNK) ?? new DataView(new ArrayBuffer(0))
-  };
-}
-function buffersOf(json, binary) {
-  const known = /* @__PURE__ */ new Map();
-  function view(index) {
-    const { buffer, byteOffset = 0, byteLength } = json.bufferViews[index];
-    if (buffer !== 0 || json.buffers[0].uri !== void 0)
-      throw new Error("its data is in other files. Export it as one .glb file.");
-    return new DataView(binary.buffer, binary.byteOffset + byteOffset, byteLength);
-  }
-  function floats(index) {
-    const read = known.get(index);
-    if (read) return read;
-    const {
-      bufferView,
-      byteOffset = 0,
-      componentType,
-      count,
-      type,
-      normalized = false,
-      sparse
-    } = json.accessors[index];
-    const width = WIDTHS[type];
-    const values = new Float32Array(count * width);
-    if (bufferView !== void 0)
-      fill(values, { bufferView, byteOffset, componentType, normalized, width });
-    if (sparse) {
-      const at = new Float32Array(sparse.count);
-      fill(at, { ...sparse.indices, width: 1 });
-      const some = new Float32Array(sparse.count * width);
-      fill(some, { ...sparse.values, componentType, normalized, width });
-      at.forEach(
-        (place2, k4) => values.set(some.subarray(k4 * width, (k4 + 1) * width), place2 * width)
-      );
-    }
-    known.set(index, values);
-    return values;
-  }
-  function fill(values, {
-    bufferView,
-    byteOffset = 0,
-    componentType,
-    normalized = false,
-    width
-  }) {
-    const bufferBytes = view(bufferView);
-    const [bytes, get, unit] = COMPONENTS[componentType];
-    const stride = json.bufferViews[bufferView].byteStride ?? bytes * width;
-    for (let k4 = 0; k4 < values.length; k4 += 1) {
-      const value = bufferBytes[get](
-        byteOffset + Math.floor(k4 / width) * stride + k4 % width * bytes,
-        true
-      );
-      values[k4] = normalized ? Math.max(value / unit, -1) : value;
-    }
-  }
-  return { view, floats };
-}
-async function modelFrom(json, buffers) {
-  const images = await Promise.all(
-    (json.images ?? []).map(
-      ({ bufferView, mimeType: type }) => createImageBitmap(new Blob([buffers.view(bufferView)], { type }), {
-        premultiplyAlpha: "none",
-        colorSpaceConversion: "none"
-      })
-    )
-  );
-  const materials = (json.materials ?? []).map(
-    (material) => materialFrom(material, json, images)
-  );
-  const nodes = nodesFrom(json);
-  return {
-    nodes,
-    order: orderOf(json, nodes),
-    meshes: (json.meshes ?? []).map((mesh) => meshFrom(mesh, materials, buffers)),
-    skins: (json.skins ?? []).map(({ joints, inverseBindMatrices: at }) => {
-      const values = at === void 0 ? null : buffers.floats(at);
-      return {
-        joints,
-        inverses: joints.map(
-          (_3, k4) => new DOMMatrix(values ? [...values.subarray(16 * k4, 16 * k4 + 16)] : void 0)
-        )
-      };
-    }),
-    extensions: json.extensions ?? {}
-  };
-}
-function materialFrom({
-  pbrMetallicRoughness: surface = {},
-  alphaMode = "OPAQUE",
-  alphaCutoff = 0.5,
-  doubleSided = false,
-  extensions = {}
-}, json, images) {
-  const texture2 = json.textures?.[surface.baseColorTexture?.index];
-  const { wrapS = REPEAT, wrapT = REPEAT } = json.samplers?.[texture2?.sampler] ?? {};
-  return {
-    colour: surface.baseColorFactor ?? [1, 1, 1, 1],
-    image: images[texture2?.extensions?.EXT_texture_webp?.source ?? texture2?.source] ?? null,
-    wrap: [wrapS, wrapT],
-    isUnlit: "KHR_materials_unlit" in extensions,
-    isTwoSided: doubleSided,
-    alpha: alphaMode,
-    cutoff: alphaCutoff
-  };
-}
-function nodesFrom(json) {
-  const nodes = json.nodes.map(
-    ({
-      name = "",
-      matrix,
-      translation: t3 = [0, 0, 0],
-      rotation: r4 = [0, 0, 0, 1],
-      scale: s3 = [1, 1, 1],
-      mesh = -1,
-      skin = -1,
-      weights
-    }) => ({
-      name,
-      local: matrix ? new DOMMatrix(matrix) : new DOMMatrix().translate(...t3).multiply(rotationOf(r4)).scale(...s3),
-      parent: -1,
-      mesh,
-      skin,
-      weights: weights ?? json.meshes?.[mesh]?.weights ?? []
-    })
-  );
-  json.nodes.forEach(({ children = [] }, parent) => {
-    for (const child of children) nodes[child].parent = parent;
-  });
-  return nodes;
-}
-function orderOf(json, nodes) {
-  const roots = json.scenes?.[json.scene ?? 0]?.nodes ?? [...nodes.keys()].filter((k4) => nodes[k4].parent < 0);
-  const order = [...roots];
-  for (let k4 = 0; k4 < order.length; k4 += 1) {
-    if (order.length > nodes.length) throw new Error("its nodes form a circle");
-    order.push(...json.nodes[order[k4]].children ?? []);
-  }
-  return order;
-}
-function meshFrom({ primitives, extras }, materials, buffers) {
-  const standard = materialFrom({}, {}, []);
-  const geometries = /* @__PURE__ */ new Map();
-  for (const { attributes, targets = [], indices, material, mode = TRIANGLES } of primitives) {
-    if (mode !== TRIANGLES) continue;
-    const key = JSON.stringify([attributes, targets]);
-    const known = geometries.get(key);
-    const own = indices === void 0 ? Uint32Array.from({ length: buffers.floats(attributes.POSITION).length / 3 }, (_3, k4) => k4) : Uint32Array.from(buffers.floats(indices));
-    const geometry = known ?? geometryFrom(attributes, targets, own, buffers);
-    if (own.some((vertex) => vertex * 3 >= geometry.positions.length))
-      throw new Error("a triangle names a vertex that is not there");
-    geometry.parts.push({ indices: own, material: materials[material] ?? standard });
-    geometries.set(key, geometry);
-  }
-  return {
-    geometries: [...geometries.values()],
-    targets: extras?.targetNames ?? primitives[0]?.extras?.targetNames ?? []
-  };
-}
-function geometryFrom(attributes, targets, indices, buffers) {
-  const read = (at) => at === void 0 ? null : buffers.floats(at);
-  const positions = buffers.floats(attributes.POSITION);
-  return {
-    positions,
-    normals: read(attributes.NORMAL) ?? normalsOf(positions, indices),
-    uv: read(attributes.TEXCOORD_0),
-    joints: read(attributes.JOINTS_0),
-    weights: read(attributes.WEIGHTS_0),
-    targets: targets.map(({ POSITION, NORMAL }) => ({
-      positions: read(POSITION) ?? new Float32Array(positions.length),
-      normals: read(NORMAL)
-    })),
-    parts: []
-  };
-}
-function normalsOf(positions, indices) {
-  const normals = new Float32Array(positions.length);
-  for (let k4 = 0; k4 + 2 < indices.length; k4 += 3) {
-    const [a4, b2, c3] = [indices[k4] * 3, indices[k4 + 1] * 3, indices[k4 + 2] * 3];
-    const [u3, v3] = [b2, c3].map(
-      (corner) => [0, 1, 2].map((axis) => positions[corner + axis] - positions[a4 + axis])
-    );
-    const normal = [
-      u3[1] * v3[2] - u3[2] * v3[1],
-      u3[2] * v3[0] - u3[0] * v3[2],
-      u3[0] * v3[1] - u3[1] * v3[0]
-    ];
-    for (const corner of [a4, b2, c3])
-      for (let axis = 0; axis < 3; axis += 1) normals[corner + axis] += normal[axis];
-  }
-  return normals;
-}
-var SIDED = [
-  "browDown",
-  "browOuterUp",
-  "cheekSquint",
-  "eyeBlink",
-  "eyeLookDown",
-  "eyeLookIn",
-  "eyeLookOut",
-  "eyeLookUp",
-  "eyeSquint",
-  "eyeWide",
-  "jaw",
-  "mouth",
-  "mouthDimple",
-  "mouthFrown",
-  "mouthLowerDown",
-  "mouthPress",
-  "mouthSmile",
-  "mouthStretch",
-  "mouthUpperUp",
-  "noseSneer"
-];
-var SINGLE = [
-  "browInnerUp",
-  "cheekPuff",
-  "jawForward",
-  "jawOpen",
-  "mouthClose",
-  "mouthFunnel",
-  "mouthPucker",
-  "mouthRollLower",
-  "mouthRollUpper",
-  "mouthShrugLower",
-  "mouthShrugUpper"
-];
-var BLENDSHAPES = [...SINGLE, ...SIDED.flatMap((name) => [`${name}Left`, `${name}Right`])];
-var PRESETS = new Map(
-  Object.entries({
-    aa: [["jawOpen", 1]],
-    ih: both("mouthStretch"),
-    ou: [["mouthPucker", 1]],
-    ee: both("mouthDimple"),
-    oh: [["mouthFunnel", 1]],
-    happy: both("mouthSmile"),
-    sad: both("mouthFrown"),
-    angry: both("browDown"),
-    surprised: both("browOuterUp"),
-    blinkLeft: [["eyeBlinkLeft", 1]],
-    blinkRight: [["eyeBlinkRight", 1]],
-    lookUp: both("eyeLookUp"),
-    lookDown: both("eyeLookDown"),
-    lookLeft: [
-      ["eyeLookOutLeft", 0.5],
-      ["eyeLookInRight", 0.5]
-    ],
-    lookRight: [
-      ["eyeLookInLeft", 0.5],
-      ["eyeLookOutRight", 0.5]
-    ]
-  })
-);
-var VRM0_NAMES = new Map(
-  Object.entries({
-    a: "aa",
-    i: "ih",
-    u: "ou",
-    e: "ee",
-    o: "oh",
-    joy: "happy",
-    sorrow: "sad",
-    angry: "angry",
-    blink_l: "blinkLeft",
-    blink_r: "blinkRight",
-    lookup: "lookUp",
-    lookdown: "lookDown",
-    lookleft: "lookLeft",
-    lookright: "lookRight"
-  })
-);
-var BY_PLAIN_NAME = new Map(
-  BLENDSHAPES.map((name) => [plain(name), [[name, 1]]])
-);
-function both(name) {
-  return [
-    [`${name}Left`, 0.5],
-    [`${name}Right`, 0.5]
-  ];
-}
-function plain(name) {
-  const last = name.slice(name.lastIndexOf(".") + 1);
-  return last.replace(/_l$/i, "left").replace(/_r$/i, "right").replace(/[^a-z]/gi, "").toLowerCase();
-}
-function driversOf(model) {
-  const own = model.nodes.flatMap(
-    ({ mesh }, node) => (model.meshes[mesh]?.targets ?? []).map((name, target) => ({
-      name,
-      binds: [{ node, target, weight: 1 }],
-      isBinary: false
-    }))
-  );
-  const expressions = [...vrm1Expressions(model), ...vrm0Expressions(model)];
-  const driversFrom = (all, termsOf) => all.flatMap(
-    ({ name, ...what }) => termsOf(name) ? [{ terms: termsOf(name), ...what }] : []
-  );
-  const named = driversFrom([...own, ...expressions], (name) => BY_PLAIN_NAME.get(plain(name)));
-  return named.length ? named : driversFrom(expressions, (name) => PRESETS.get(name));
-}
-function vrm1Expressions({ extensions }) {
-  const { preset = {}, custom = {} } = extensions.VRMC_vrm?.expressions ?? {};
-  return Object.entries({ ...custom, ...preset }).map(
-    ([name, { morphTargetBinds = [], isBinary = false }]) => ({
-      name,
-      isBinary,
-      binds: morphTargetBinds.map(({ node, index, weight = 1 }) => ({
-        node,
-        target: index,
-        weight
-      }))
-    })
-  );
-}
-function vrm0Expressions({ extensions, nodes }) {
-  const groups = extensions.VRM?.blendShapeMaster?.blendShapeGroups ?? [];
-  return groups.map(({ name = "", presetName = "unknown", binds = [], isBinary = false }) => ({
-    name: VRM0_NAMES.get(presetName) ?? name,
-    isBinary,
-    binds: binds.flatMap(
-      ({ mesh, index, weight }) => nodes.flatMap(
-        (node, k4) => node.mesh === mesh ? [{ node: k4, target: index, weight: weight / 100 }] : []
-      )
-    )
-  }));
-}
-function targetWeights(model, drivers, blendshapes) {
-  const weights = new Map(
-    model.nodes.flatMap(({ mesh, weights: rest }, node) => {
-      const geometries = model.meshes[mesh]?.geometries ?? [];
-      const all = new Float32Array(Math.max(0, ...geometries.map(({ targets }) => targets.length)));
-      all.set(rest.slice(0, all.length));
-      return all.length ? [[node, all]] : [];
-    })
-  );
-  for (const { binds } of drivers)
-    for (const { node, target } of binds) weights.get(node)?.fill(0, target, target + 1);
-  for (const { terms, binds, isBinary } of drivers) {
-    const sum = terms.reduce(
-      (total, [name, factor]) => total + factor * (blendshapes[name] ?? 0),
-      0
-    );
-    const value = isBinary ? Math.round(sum) : sum;
-    for (const { node, target, weight } of binds) {
-      const all = weights.get(node);
-      if (all && target < all.length)
-        all[target] = Math.min(Math.max(all[target] + value * weight, 0), 1);
-    }
-  }
-  return weights;
-}
 
 // src/page/settings.ts
 var OF_A_ROW = ["model", "max_instances", "measures"];
@@ -618,457 +208,90 @@ function valueOf(value) {
 }
 
 // src/page/avatar.ts
-var FOV_Y = 63 * Math.PI / 180;
-var HEAD_CM = 24;
-var AWAY_CM = 48;
-var [NEAREST, HORIZON] = [1, 1e3];
-var HANGING_DEG = 68.75;
-var HEAD = /^(mixamorig:?)?head$/i;
 var ENDINGS = /\.(glb|vrm)$/i;
+var SAMPLE = new URL("./avatar/sample.vrm", import.meta.url).href;
+var MOVERS = ["holistic", "face"];
 var isModel = ({ name }) => ENDINGS.test(name);
 function avatarView(store2) {
-  const canvas = find("avatar");
-  let drawModel = null;
+  let loading = null;
   let avatar2 = null;
-  let blendshapes = {};
-  let pose = ahead();
-  let aspect = 0;
-  const ask = onNextFrame(render);
-  const input = find("avatar-file");
+  let latest2 = null;
+  const [input, tab] = [find("avatar-file"), find("tab-avatar")];
   input.onchange = () => {
     open(input.files[0]).catch(showError);
     input.value = "";
   };
-  store2.watch(["mirrors", "source"], ask);
+  tab.addEventListener("click", () => void opened().catch(showError));
+  find("avatar-detect").onclick = detect;
+  store2.watch(["mirrors", "source"], (state) => avatar2?.mirror(isMirrored(state)));
+  store2.watch(["detectors", "here"], showStatus);
   onLanguage(showStatus);
-  new ResizeObserver(ask).observe(canvas);
-  canvas.addEventListener("webglcontextlost", (event) => {
-    event.preventDefault();
-    drawModel = null;
-  });
-  canvas.addEventListener("webglcontextrestored", upload);
-  async function open(file) {
-    const { detectors: detectors2, here } = store2.state;
-    const canMove = (where) => "blendshapes" in (kindsWhere(where).face?.options ?? {});
-    if (!canMove(here) && !canMove(false)) throw new PageError("avatar_server");
-    if (!canvas.getContext("webgl2")) throw new PageError("no_webgl");
-    avatar2 = avatarOf(await readModel(file), file.name);
-    upload();
-    showStatus();
-    find("tab-avatar").click();
-    store2.set({
-      here: here && canMove(here),
-      detectors: { ...detectors2, face: { ...detectors2["face"], on: true } },
-      options: { ...store2.state.options, blendshapes: true, transform: true }
+  function opened() {
+    loading ??= mounted().catch((error) => {
+      loading = null;
+      throw error;
     });
+    return loading;
   }
-  function draw(frame) {
-    const face = instancesOf(frame).find(
-      ({ kind, instance }) => kind === "face" && (instance.blendshapes || instance.transform)
-    )?.instance;
-    if (!face) return;
-    blendshapes = face.blendshapes ?? {};
-    pose = face.transform ? new DOMMatrix([0, 1, 2, 3].flatMap((column) => face.transform.map((row) => row[column]))) : ahead();
-    aspect = frame.width / frame.height;
-    ask();
+  async function mounted() {
+    if (!document.createElement("canvas").getContext("webgl2")) throw new PageError("no_webgl");
+    const { mount } = await import("./avatar/scene.js");
+    avatar2 = await mount(find("avatar"), { sample: SAMPLE });
+    avatar2.mirror(isMirrored(store2.state));
+    if (latest2) avatar2.show(latest2);
+    showStatus();
+    return avatar2;
   }
-  function clear() {
-    blendshapes = {};
-    pose = ahead();
-    ask();
+  async function open(file) {
+    const shown2 = await opened();
+    try {
+      await shown2.load(file);
+    } catch (error) {
+      const { message, extensions = [] } = error;
+      throw extensions.length ? new PageError("model_extension", { name: file.name, extensions: extensions.join(", ") }) : new PageError("model_damaged", { name: file.name, reason: message });
+    }
+    showStatus();
+    tab.click();
+    detect();
   }
-  function upload() {
-    const gl = canvas.getContext("webgl2");
-    if (!avatar2 || gl.isContextLost()) return;
-    drawModel = painterOf(gl, avatar2.model);
-    ask();
+  function detect() {
+    const { detectors: detectors2, here, options } = store2.state;
+    const kind = moverOf(here);
+    if (!kind) return;
+    store2.set({
+      detectors: { ...detectors2, [kind]: { ...detectors2[kind], on: true } },
+      options: { ...options, blendshapes: true, transform: true }
+    });
   }
   function showStatus() {
+    const { detectors: detectors2, here } = store2.state;
+    const kind = moverOf(here);
+    find("avatar-detect").hidden = !kind || Boolean(detectors2[kind]?.on);
     if (!avatar2) return;
-    const { name, drivers, head } = avatar2;
-    const count = new Set(drivers.flatMap(({ terms }) => terms.map(([blendshape]) => blendshape))).size;
-    find("avatar-state").textContent = text(head < 0 ? "avatar.whole" : "avatar.head", {
+    const { name, ...counts } = avatar2.state();
+    find("avatar-state").textContent = text(name ? "avatar.moves" : "avatar.hint", {
       name,
-      count
+      ...counts
     });
   }
-  function render() {
-    const [width, height] = [canvas.clientWidth, canvas.clientHeight].map(
-      (side) => Math.round(side * devicePixelRatio)
-    );
-    if (!avatar2 || !drawModel || !width || !height) return;
-    fit(canvas, width, height);
-    const mirrored = isMirrored(store2.state);
-    const shrink = Math.min(1, width / height / (aspect || 1));
-    const half = Math.tan(FOV_Y / 2) / shrink;
-    const halves = [half * width / height, half];
-    const depth = NEAREST - HORIZON;
-    const camera = new DOMMatrix([
-      (mirrored ? -1 : 1) / halves[0],
-      0,
-      0,
-      0,
-      0,
-      1 / half,
-      0,
-      0,
-      0,
-      0,
-      (HORIZON + NEAREST) / depth,
-      -1,
-      0,
-      0,
-      2 * HORIZON * NEAREST / depth,
-      0
-    ]);
-    drawModel(
-      camera,
-      posed(avatar2, pose, halves),
-      targetWeights(avatar2.model, avatar2.drivers, blendshapes),
-      mirrored
-    );
-  }
-  return { open, draw, clear };
-}
-var ahead = () => new DOMMatrix().translate(0, 0, -AWAY_CM);
-function avatarOf(model, name) {
-  const { nodes, extensions } = model;
-  const joints = model.skins.flatMap((skin) => skin.joints);
-  const named = boneOf(model, "head");
-  const head = named >= 0 ? named : joints.find((joint2) => HEAD.test(nodes[joint2].name)) ?? -1;
-  const turned = new DOMMatrix().rotateAxisAngle(0, 1, 0, "VRM" in extensions ? 180 : 0);
-  const worlds = worldsOf(model, turned);
-  const [low, high] = extent(verticesOf(model, worlds));
-  const joint = worlds.get(head);
-  if (joint)
-    [low[0], low[1], low[2], high[0], high[2]] = [
-      joint.m41,
-      joint.m42,
-      joint.m43,
-      joint.m41,
-      joint.m43
-    ];
-  const arms = /* @__PURE__ */ new Map([
-    [boneOf(model, "leftUpperArm"), -HANGING_DEG],
-    [boneOf(model, "rightUpperArm"), HANGING_DEG]
-  ]);
   return {
-    model,
-    name,
-    drivers: driversOf(model),
-    head,
-    arms,
-    turned,
-    centre: low.map((value, axis) => (value + high[axis]) / 2),
-    size: Math.max(high[1] - low[1], 1e-6)
+    open,
+    draw(frame) {
+      latest2 = frame;
+      avatar2?.show(frame);
+    },
+    clear() {
+      latest2 = null;
+      avatar2?.rest();
+    }
   };
 }
-function boneOf({ extensions }, name) {
-  const former = extensions.VRM?.humanoid?.humanBones?.find(({ bone }) => bone === name);
-  return extensions.VRMC_vrm?.humanoid?.humanBones?.[name]?.node ?? former?.node ?? -1;
-}
-function worldsOf({ nodes, order }, root, turns = /* @__PURE__ */ new Map()) {
-  const worlds = /* @__PURE__ */ new Map();
-  for (const node of order) {
-    const world = (worlds.get(nodes[node].parent) ?? root).multiply(nodes[node].local);
-    const turn = turns.get(node);
-    const { m41: x4, m42: y5, m43: z3 } = world;
-    worlds.set(
-      node,
-      turn ? new DOMMatrix().translate(x4, y5, z3).multiply(turn).translate(-x4, -y5, -z3).multiply(world) : world
-    );
-  }
-  return worlds;
-}
-function verticesOf({ nodes, meshes, skins, order }, worlds) {
-  return order.flatMap((node) => {
-    const { joints, inverses } = skins[nodes[node].skin] ?? {};
-    const own = worlds.get(joints?.[0] ?? node) ?? new DOMMatrix();
-    const world = joints ? own.multiply(inverses[0]) : own;
-    return (meshes[nodes[node].mesh]?.geometries ?? []).flatMap(
-      ({ positions }) => Array.from({ length: positions.length / 3 }, (_3, k4) => {
-        const { x: x4, y: y5, z: z3 } = world.transformPoint({
-          x: positions[3 * k4],
-          y: positions[3 * k4 + 1],
-          z: positions[3 * k4 + 2]
-        });
-        return [x4, y5, z3];
-      })
-    );
+function moverOf(here) {
+  const known = kindsWhere(here);
+  return MOVERS.find((name) => {
+    const kind = known[name];
+    return kind && kind.models.some((model) => !kind.missing[model]);
   });
-}
-function posed({ model, head, arms, turned, centre: [cx, cy, cz], size }, pose, half) {
-  const columns2 = [
-    [pose.m11, pose.m12, pose.m13],
-    [pose.m21, pose.m22, pose.m23],
-    [pose.m31, pose.m32, pose.m33]
-  ];
-  const unscaled = columns2.flatMap((column) => [
-    ...column.map((value) => value / (Math.hypot(...column) || 1)),
-    0
-  ]);
-  const turn = new DOMMatrix([...unscaled, 0, 0, 0, 1]);
-  const away = Math.min(-pose.m43, AWAY_CM);
-  const [x4, y5] = [pose.m41, pose.m42].map((shift, axis) => {
-    const reach = Math.max(half[axis] * away - HEAD_CM * 0.65, 0);
-    return Math.min(Math.max(shift * away / -pose.m43, -reach), reach);
-  });
-  const scale = HEAD_CM / size;
-  const place2 = new DOMMatrix().translate(x4, y5, -away).multiply(head < 0 ? turn : new DOMMatrix());
-  const root = place2.scale(scale, scale, scale).translate(-cx, -cy, -cz).multiply(turned);
-  const turns = new Map(
-    [...arms].map(([node, angle]) => [node, new DOMMatrix().rotateAxisAngle(0, 0, 1, angle)])
-  );
-  if (head >= 0) turns.set(head, turn);
-  return worldsOf(model, root, turns);
-}
-var VERTEX = `#version 300 es
-layout(location = 0) in vec3 position;
-layout(location = 1) in vec3 normal;
-layout(location = 2) in vec2 uv;
-layout(location = 3) in vec4 joints;
-layout(location = 4) in vec4 weights;
-uniform mat4 projection, node;
-uniform bool skinned;
-uniform highp sampler2D bones; // the matrix of a joint in each row
-out vec3 facing;
-out vec2 place;
-mat4 bone(float joint) {
-  int row = int(joint);
-  return mat4(
-    texelFetch(bones, ivec2(0, row), 0), texelFetch(bones, ivec2(1, row), 0),
-    texelFetch(bones, ivec2(2, row), 0), texelFetch(bones, ivec2(3, row), 0)
-  );
-}
-void main() {
-  mat4 world = node;
-  if (skinned) {
-    world = weights.x * bone(joints.x) + weights.y * bone(joints.y);
-    world += weights.z * bone(joints.z) + weights.w * bone(joints.w);
-  }
-  facing = mat3(world) * normal;
-  place = uv;
-  gl_Position = projection * world * vec4(position, 1);
-}`;
-var FRAGMENT = `#version 300 es
-precision highp float;
-uniform vec4 colour; // gamma-encoded
-uniform sampler2D image;
-uniform bool unlit;
-uniform float cutoff;
-uniform bool opaque;
-in vec3 facing;
-in vec2 place;
-out vec4 seen;
-void main() {
-  vec4 base = colour * texture(image, place);
-  if (base.a < cutoff) discard;
-  vec3 normal = normalize(gl_FrontFacing ? facing : -facing);
-  float light = unlit ? 1.0 : 0.45 + 0.55 * max(dot(normal, normalize(vec3(0.3, 0.5, 1.0))), 0.0);
-  seen = vec4(base.rgb * light, opaque ? 1.0 : base.a);
-}`;
-var ATTRIBUTES = [
-  ["uv", 2, 2],
-  ["joints", 3, 4],
-  ["weights", 4, 4]
-];
-var UNIFORMS = [
-  "projection",
-  "image",
-  "bones",
-  "skinned",
-  "node",
-  "colour",
-  "unlit",
-  "opaque",
-  "cutoff"
-];
-var SCREEN_GAMMA = 2.2;
-function painterOf(gl, model) {
-  const program = programOf(gl);
-  const textures = /* @__PURE__ */ new Map();
-  const places = Object.fromEntries(
-    UNIFORMS.map((name) => [name, gl.getUniformLocation(program, name)])
-  );
-  const white = texture(gl);
-  gl.texImage2D(
-    gl.TEXTURE_2D,
-    0,
-    gl.RGBA,
-    1,
-    1,
-    0,
-    gl.RGBA,
-    gl.UNSIGNED_BYTE,
-    new Uint8Array([255, 255, 255, 255])
-  );
-  const matrices = texture(gl);
-  for (const side of [gl.TEXTURE_MIN_FILTER, gl.TEXTURE_MAG_FILTER])
-    gl.texParameteri(gl.TEXTURE_2D, side, gl.NEAREST);
-  gl.enable(gl.DEPTH_TEST);
-  gl.blendFuncSeparate(gl.SRC_ALPHA, gl.ONE_MINUS_SRC_ALPHA, gl.ONE, gl.ONE_MINUS_SRC_ALPHA);
-  const all = model.order.flatMap(
-    (node) => (model.meshes[model.nodes[node].mesh]?.geometries ?? []).map(
-      (geometry) => upload(node, geometry)
-    )
-  );
-  function upload(node, geometry) {
-    const array = gl.createVertexArray();
-    gl.bindVertexArray(array);
-    const positions = attribute(gl, 0, 3, geometry.positions);
-    const normals = attribute(gl, 1, 3, geometry.normals);
-    for (const [name, at, width] of ATTRIBUTES)
-      if (geometry[name]) attribute(gl, at, width, geometry[name]);
-    const parts = geometry.parts.map(({ indices, material }) => {
-      const triangles = gl.createBuffer();
-      gl.bindBuffer(gl.ELEMENT_ARRAY_BUFFER, triangles);
-      gl.bufferData(gl.ELEMENT_ARRAY_BUFFER, indices, gl.STATIC_DRAW);
-      return {
-        triangles,
-        count: indices.length,
-        material,
-        texture: material.image && textureOf(material.image, material.wrap)
-      };
-    });
-    gl.bindVertexArray(null);
-    return {
-      node,
-      geometry,
-      array,
-      positions,
-      normals,
-      moved: new Float32Array(geometry.positions.length),
-      turned: new Float32Array(geometry.normals.length),
-      shown: "",
-      parts
-    };
-  }
-  function textureOf(image, [wrapS, wrapT]) {
-    const known = textures.get(image);
-    if (known) return known;
-    const created = texture(gl);
-    gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA, gl.RGBA, gl.UNSIGNED_BYTE, image);
-    gl.generateMipmap(gl.TEXTURE_2D);
-    gl.texParameteri(gl.TEXTURE_2D, gl.TEXTURE_MIN_FILTER, gl.LINEAR_MIPMAP_LINEAR);
-    gl.texParameteri(gl.TEXTURE_2D, gl.TEXTURE_WRAP_S, wrapS);
-    gl.texParameteri(gl.TEXTURE_2D, gl.TEXTURE_WRAP_T, wrapT);
-    textures.set(image, created);
-    return created;
-  }
-  function morph(drawn, weights = new Float32Array(0)) {
-    const {
-      geometry: { positions, normals, targets },
-      moved: vertices,
-      turned
-    } = drawn;
-    const shown2 = weights.join();
-    if (drawn.shown === shown2) return;
-    drawn.shown = shown2;
-    vertices.set(positions);
-    turned.set(normals);
-    targets.forEach((target, k4) => {
-      if (!weights[k4]) return;
-      add(vertices, target.positions, weights[k4]);
-      if (target.normals) add(turned, target.normals, weights[k4]);
-    });
-    for (const [buffer, values] of [
-      [drawn.positions, vertices],
-      [drawn.normals, turned]
-    ]) {
-      gl.bindBuffer(gl.ARRAY_BUFFER, buffer);
-      gl.bufferSubData(gl.ARRAY_BUFFER, 0, values);
-    }
-  }
-  function place2(node, worlds) {
-    const { nodes, skins } = model;
-    const skin = skins[nodes[node].skin];
-    gl.uniform1i(places.skinned, Number(Boolean(skin)));
-    gl.uniformMatrix4fv(
-      places.node,
-      false,
-      (worlds.get(node) ?? new DOMMatrix()).toFloat32Array()
-    );
-    gl.activeTexture(gl.TEXTURE1);
-    gl.bindTexture(gl.TEXTURE_2D, matrices);
-    const rows2 = skin?.joints.length ?? 1;
-    const bones = new Float32Array(rows2 * 16);
-    skin?.joints.forEach(
-      (joint, k4) => bones.set(
-        (worlds.get(joint) ?? new DOMMatrix()).multiply(skin.inverses[k4]).toFloat32Array(),
-        k4 * 16
-      )
-    );
-    gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA32F, 4, rows2, 0, gl.RGBA, gl.FLOAT, bones);
-    gl.activeTexture(gl.TEXTURE0);
-  }
-  function drawPart({ triangles, count, material, texture: image }) {
-    const [r4, g4, b2, a4] = material.colour;
-    gl.uniform4fv(
-      places.colour,
-      [r4, g4, b2].map((value) => value ** (1 / SCREEN_GAMMA)).concat(a4)
-    );
-    gl.uniform1i(places.unlit, Number(material.isUnlit));
-    gl.uniform1i(places.opaque, Number(material.alpha !== "BLEND"));
-    gl.uniform1f(places.cutoff, material.alpha === "MASK" ? material.cutoff : 0);
-    material.isTwoSided ? gl.disable(gl.CULL_FACE) : gl.enable(gl.CULL_FACE);
-    gl.bindTexture(gl.TEXTURE_2D, image ?? white);
-    gl.bindBuffer(gl.ELEMENT_ARRAY_BUFFER, triangles);
-    gl.drawElements(gl.TRIANGLES, count, gl.UNSIGNED_INT, 0);
-  }
-  return function draw(camera, worlds, weights, mirrored) {
-    gl.viewport(0, 0, gl.drawingBufferWidth, gl.drawingBufferHeight);
-    gl.clearColor(0, 0, 0, 0);
-    gl.clear(gl.COLOR_BUFFER_BIT | gl.DEPTH_BUFFER_BIT);
-    gl.useProgram(program);
-    gl.uniformMatrix4fv(places.projection, false, camera.toFloat32Array());
-    gl.uniform1i(places.image, 0);
-    gl.uniform1i(places.bones, 1);
-    gl.frontFace(mirrored ? gl.CW : gl.CCW);
-    for (const drawn of all) morph(drawn, weights.get(drawn.node));
-    for (const alpha of ["OPAQUE", "MASK", "BLEND"]) {
-      alpha === "BLEND" ? gl.enable(gl.BLEND) : gl.disable(gl.BLEND);
-      for (const drawn of all) {
-        const parts = drawn.parts.filter(({ material }) => material.alpha === alpha);
-        if (!parts.length) continue;
-        place2(drawn.node, worlds);
-        gl.bindVertexArray(drawn.array);
-        for (const part of parts) drawPart(part);
-      }
-    }
-    gl.bindVertexArray(null);
-  };
-}
-function add(values, more, weight) {
-  for (let k4 = 0; k4 < values.length; k4 += 1) values[k4] += weight * more[k4];
-}
-function attribute(gl, at, width, values) {
-  const buffer = gl.createBuffer();
-  gl.bindBuffer(gl.ARRAY_BUFFER, buffer);
-  gl.bufferData(gl.ARRAY_BUFFER, values, gl.DYNAMIC_DRAW);
-  gl.enableVertexAttribArray(at);
-  gl.vertexAttribPointer(at, width, gl.FLOAT, false, 0, 0);
-  return buffer;
-}
-function texture(gl) {
-  const created = gl.createTexture();
-  gl.bindTexture(gl.TEXTURE_2D, created);
-  return created;
-}
-function programOf(gl) {
-  const program = gl.createProgram();
-  for (const [kind, source] of [
-    [gl.VERTEX_SHADER, VERTEX],
-    [gl.FRAGMENT_SHADER, FRAGMENT]
-  ]) {
-    const shader = gl.createShader(kind);
-    gl.shaderSource(shader, source);
-    gl.compileShader(shader);
-    gl.attachShader(program, shader);
-  }
-  gl.linkProgram(program);
-  if (!gl.getProgramParameter(program, gl.LINK_STATUS) && !gl.isContextLost())
-    throw new Error(gl.getProgramInfoLog(program) ?? "no program");
-  return program;
 }
 
 // src/page/connection.ts
@@ -2522,7 +1745,7 @@ function createMapEditor(place2, dryRun) {
     if (added.length)
       commands.value = [...added.reverse(), ...commands.peek()].slice(0, MOST_COMMANDS);
   }
-  function add3(first) {
+  function add2(first) {
     const before = map.peek().trimEnd();
     const rule = `${on.peek() || first}
 ${chosenAction.peek()} = ${JSON.stringify(target.peek())}`;
@@ -2626,7 +1849,7 @@ ${rule}
             id: "map-add",
             class: "button small",
             type: "button",
-            onClick: () => add3(groups.flatMap(({ choices }) => choices)[0]?.value ?? ""),
+            onClick: () => add2(groups.flatMap(({ choices }) => choices)[0]?.value ?? ""),
             children: text("map.add")
           }
         )
@@ -2707,12 +1930,12 @@ function knownHands(frame) {
     return {
       id: instance.id ?? person?.id ?? void 0,
       handedness: instance.handedness ?? "",
-      keypoints: plain2(keypoints),
-      keypoints3D: plain2(keypoints3D ?? [])
+      keypoints: plain(keypoints),
+      keypoints3D: plain(keypoints3D ?? [])
     };
   });
 }
-var plain2 = (points) => points.map(({ x: x4, y: y5, z: z3 }) => ({ x: x4, y: y5, z: z3 }));
+var plain = (points) => points.map(({ x: x4, y: y5, z: z3 }) => ({ x: x4, y: y5, z: z3 }));
 
 // src/page/gestures/teach.tsx
 var SAMPLES = 20;
@@ -3246,10 +2469,10 @@ var jobs = y([]);
 var areJobsKnown = y(false);
 async function loadJobs() {
   const listed = await call(addressOf("/v1/jobs"));
-  for (const job of listed.reverse()) add2(job).follow(job);
+  for (const job of listed.reverse()) add(job).follow(job);
   areJobsKnown.value = true;
 }
-function add2(job) {
+function add(job) {
   const followed = new FollowedJob(job);
   jobs.value = [followed, ...jobs.value];
   return followed;
@@ -3266,7 +2489,7 @@ async function startJobs(files, detectors2, { drawing: _3, gestures, ...style })
   const uploads = [images, ...files.filter(isVideo).map((file) => [file])].filter((set) => set.length).map(async (set) => {
     const [{ name: first, webkitRelativePath: path }] = set;
     const name = set.length === 1 ? first : path.split("/")[0] || text("job.images", { count: set.length });
-    const job = add2({ name, model, state: "uploading", share: 0 });
+    const job = add({ name, model, state: "uploading", share: 0 });
     return await job.upload(set, `/v1/jobs?${query}`) ? [job] : [];
   });
   return (await Promise.all(uploads)).flat();
@@ -4380,7 +3603,7 @@ async function filesOfEntry(entry) {
 }
 
 // src/page/measure/start.tsx
-var SAMPLE = "squats.mp4";
+var SAMPLE2 = "squats.mp4";
 var FIRST4 = "body";
 function Start({ setup, given }) {
   const files = useSignal(given);
@@ -4399,8 +3622,8 @@ function Start({ setup, given }) {
     }
   }
   async function sample() {
-    const answer = await fetch(SAMPLE);
-    take([new File([await answer.blob()], SAMPLE, { type: "video/mp4" })]);
+    const answer = await fetch(SAMPLE2);
+    take([new File([await answer.blob()], SAMPLE2, { type: "video/mp4" })]);
   }
   async function start2() {
     isBusy.value = true;
@@ -5587,7 +4810,7 @@ function Rivals({ store: store2 }) {
 }
 
 // src/page/source-chooser.ts
-var SAMPLE2 = "sample.mp4";
+var SAMPLE3 = "sample.mp4";
 function sourceChooser(store2, overlay2, on) {
   let kind = "camera";
   let chosen = [];
@@ -5596,14 +4819,14 @@ function sourceChooser(store2, overlay2, on) {
   const isStill = () => images().length > 0;
   function name() {
     if (kind === "camera") return "camera";
-    if (kind === "sample") return SAMPLE2;
+    if (kind === "sample") return SAMPLE3;
     const [{ name: first, webkitRelativePath: path }] = chosen;
     return chosen.length > 1 && path.split("/")[0] || first;
   }
   async function files() {
     if (kind === "files") return chosen;
-    const answer = await fetch(SAMPLE2);
-    return [new File([await answer.blob()], SAMPLE2, { type: "video/mp4" })];
+    const answer = await fetch(SAMPLE3);
+    return [new File([await answer.blob()], SAMPLE3, { type: "video/mp4" })];
   }
   async function open() {
     leave();
@@ -5656,7 +4879,7 @@ function sourceChooser(store2, overlay2, on) {
     navigator.mediaDevices?.addEventListener("devicechange", nameCameras);
     await nameCameras();
   }
-  const openClip = (loop) => openVideo(find("video"), kind === "sample" ? SAMPLE2 : chosen[0], loop);
+  const openClip = (loop) => openVideo(find("video"), kind === "sample" ? SAMPLE3 : chosen[0], loop);
   function leave() {
     shown2?.close();
     shown2 = null;
@@ -5853,7 +5076,7 @@ var Table2 = class {
     const row = source === void 0 ? { index, time: frame.time } : { index, time: null, source };
     for (const { list, members } of Object.values(results)) {
       if (list in frame)
-        row[list] = listOf(frame, list).map((one) => plain3(one, Object.keys(members)));
+        row[list] = listOf(frame, list).map((one) => plain2(one, Object.keys(members)));
     }
     if (frame.events?.length) row.events = frame.events;
     const line = JSON.stringify(row);
@@ -5917,9 +5140,9 @@ function nameNow(ending) {
   const now = new Date(Date.now() - (/* @__PURE__ */ new Date()).getTimezoneOffset() * 6e4);
   return `sonjit-${now.toISOString().slice(0, 19).replace(/[-:]/g, "").replace("T", "-")}${ending}`;
 }
-function plain3(given, members) {
+function plain2(given, members) {
   const { skeleton, segmentation, map, ...kept } = given;
-  for (const key of members) if (kept[key]) kept[key] = plain3(kept[key], []);
+  for (const key of members) if (kept[key]) kept[key] = plain2(kept[key], []);
   return kept;
 }
 function optionalColumns(lines) {
@@ -6072,7 +5295,7 @@ function recorderOf(overlay2) {
     media.ondataavailable = ({ data }) => parts.push(data);
     media.start(1e3);
   }
-  function add3(frame, seen) {
+  function add2(frame, seen) {
     if (!media) return;
     overlay2.compose(canvas);
     const [track] = media.stream.getVideoTracks();
@@ -6096,7 +5319,7 @@ function recorderOf(overlay2) {
       { ending: "csv", blob: await table2.csv(), frames }
     ];
   }
-  return { start: start2, add: add3, stop: stop2, isOn: () => media !== null };
+  return { start: start2, add: add2, stop: stop2, isOn: () => media !== null };
 }
 function listRecording(list, files, name, title) {
   const links = files.map(

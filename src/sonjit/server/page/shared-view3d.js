@@ -267,6 +267,5 @@ function drawFigure(ctx, { kind, projected, skeleton, visible }, unit) {
 }
 
 export {
-  extent,
   view3D
 };

@@ -2,7 +2,7 @@
 
 // src/page/sw.ts
 var CACHE = "sonjit-page";
-var LARGE = /\/engine\//;
+var LARGE = /\/(engine|avatar)\//;
 var ENDPOINT = /^(v1\/|healthz$)/;
 var worker = self;
 worker.addEventListener(
