@@ -174,8 +174,7 @@ def tube(
     ends = [(t[0] - np.sin(angle) * min(a[0], b[0]), np.cos(angle) * a[0], np.cos(angle) * b[0]) for angle in CAP]
     ends += [(t[k], a[k], b[k]) for k in range(rings)]
     ends += [
-        (t[-1] + np.sin(angle) * min(a[-1], b[-1]), np.cos(angle) * a[-1], np.cos(angle) * b[-1])
-        for angle in CAP[::-1]
+        (t[-1] + np.sin(angle) * min(a[-1], b[-1]), np.cos(angle) * a[-1], np.cos(angle) * b[-1]) for angle in CAP[::-1]
     ]
     rows = np.array(ends)
     turn = np.linspace(0, 2 * np.pi, corners, endpoint=False)
@@ -268,9 +267,7 @@ def body() -> list[tuple[str, Surface]]:
         thick = {"Thumb": 0.0115, "Little": 0.0075}.get(finger, 0.0088)
         profile = [(-0.012, thick, thick), (sum(lengths) - 0.8 * thick, 0.8 * thick, 0.8 * thick)]
         side = np.cross(along, (0, 1, 0))
-        surface = tube(
-            PLACES[names[0]], tuple(along), profile, tuple(side), names, begins.tolist(), 8, 13
-        )
+        surface = tube(PLACES[names[0]], tuple(along), profile, tuple(side), names, begins.tolist(), 8, 13)
         near = surface.vertices - PLACES[names[0]]
         surface.weights = finger_weights(near @ along, names, begins)
         left.append(("skin", surface))
@@ -289,7 +286,7 @@ def face() -> list[tuple[str, Surface]]:
     chin = np.clip((low - skull.vertices[:, 1]) / 0.1, 0, 1)
     skull.vertices[:, 0] *= 1 - 0.28 * chin  # a narrow chin
     skull.shapes["jawOpen"] = np.outer(chin * (skull.vertices[:, 2] > HEAD[2] - 0.02), [0, -0.02, 0])
-    hair = ellipsoid(HEAD + (0, 0.014, -0.012), HEAD_RADII * (1.06, 1.02, 1.06), "head", 16)
+    hair = ellipsoid(HEAD + np.array([0, 0.014, -0.012]), HEAD_RADII * (1.06, 1.02, 1.06), "head", 16)
     line = hair.vertices[:, 1] - HEAD[1] - 0.9 * (hair.vertices[:, 2] - HEAD[2]) + 0.01
     inner = HEAD + (hair.vertices - HEAD) * 0.9
     hair.vertices = np.where((line < 0)[:, None], inner, hair.vertices)  # hidden below the hairline
@@ -301,12 +298,12 @@ def face() -> list[tuple[str, Surface]]:
         blink = f"eyeBlink{name.title()}"
         for colour, centre, radii in (
             ("white", at, (0.022, 0.02, 0.02)),
-            ("iris", at + (0, 0, 0.0135), (0.0115, 0.0125, 0.008)),
+            ("iris", at + np.array([0, 0, 0.0135]), (0.0115, 0.0125, 0.008)),
         ):
             eye = ellipsoid(centre, radii, f"{name}Eye", 8)
             eye.shapes[blink] = (at - eye.vertices) * (0, 0.94, 0) + (0, -0.004, 0)
             parts.append((colour, eye))
-        brow = ellipsoid(at + (side * 0.002, 0.034, 0.012), (0.023, 0.004, 0.007), "head", 8)
+        brow = ellipsoid(at + np.array([side * 0.002, 0.034, 0.012]), (0.023, 0.004, 0.007), "head", 8)
         inward = np.clip(0.5 - side * (brow.vertices[:, 0] - at[0]) / 0.04, 0, 1)
         brow.vertices[:, 1] += 0.004 * (1 - inward * inward)
         brow.shapes["browInnerUp"] = np.outer(inward, [0, 0.014, 0])
@@ -398,9 +395,7 @@ def avatar() -> bytes:
     inverse[:, :3, 3] = [-PLACES[bone] for bone in NODES]
     meshes = [add_mesh(builder, "Body", body(), ()), add_mesh(builder, "Face", face(), SHAPES)]
     document["skins"] = [{"joints": list(range(len(NODES))), "inverseBindMatrices": builder.add(inverse)}]
-    nodes += [
-        {"name": name, "mesh": mesh, "skin": 0} for name, mesh in zip(("Body", "Face"), meshes, strict=True)
-    ]
+    nodes += [{"name": name, "mesh": mesh, "skin": 0} for name, mesh in zip(("Body", "Face"), meshes, strict=True)]
     head = len(nodes) - 1
 
     def expression(weights: dict[str, float], **more: object) -> dict[str, Any]:

@@ -45,7 +45,9 @@ def test_a_written_page_has_the_app_its_data_and_the_module(engine, tmp_path):
     assert {"skeletons/hand_mediapipe21.json", "spec/results.json"} <= set(data)
     assert [(folder / name).read_text() for name in own] == ["js", "js", "gz", "hand-lite", "palm-lite"]
     kept = json.loads((folder / "files.json").read_text())["files"]
-    assert kept == ["./", *sorted(set(written) - {"index.html", "sw.js", "files.json", *own, *classifier})]
+    late = {name for name in written if name.startswith("avatar/")}
+    assert late == {"avatar/sample.vrm", "avatar/scene.js"}
+    assert kept == ["./", *sorted(set(written) - {"index.html", "sw.js", "files.json", *own, *classifier, *late})]
     found = json.loads((folder / "kinds.json").read_text())
     assert {name: kind["models"] for name, kind in found["kinds"].items()} == {"hands": ["lite"]}
     assert found["kinds"] == found["in_page"]
@@ -84,7 +86,10 @@ def client_of(engine, **settings):
 def test_a_server_gives_the_files_of_the_page(engine, tmp_path):
     client = client_of(engine)
     specs = {f"spec/{path.name}" for path in DATA_FOLDERS["spec"].glob("*.json")}
-    assert client.get("/files.json").json() == {"files": ["./", *app_files(), *sorted(specs)]}
+    first = [name for name in app_files() if not name.startswith("avatar/")]
+    assert client.get("/files.json").json() == {"files": ["./", *first, *sorted(specs)]}
+    for name in ("avatar/sample.vrm", "avatar/scene.js"):
+        assert client.get(f"/{name}").content == (PAGE / name).read_bytes()
     assert client.get("/docs").content == (PAGE / "api.html").read_bytes()
     assert client.get("/").content == (PAGE / "index.html").read_bytes()
     assert client.get("/sample.mp4").content == (pages.data_files.ASSETS / "demo.mp4").read_bytes()

@@ -196,7 +196,9 @@ def test_bones_of_one_frame_follow_the_keypoints(case):
     body, presence = np.array(case["body"])[None], np.ones((1, 33))
     presence[0, case["hidden"]] = 0.1
     pixels = assumed_camera(*SIZE).project(body + AWAY_M)
-    left, right = (np.full((21, 3), np.nan) if case[side] is None else np.array(case[side]) for side in ("left", "right"))
+    left, right = (
+        np.full((21, 3), np.nan) if case[side] is None else np.array(case[side]) for side in ("left", "right")
+    )
     track = Track(np.array([0]), np.zeros(1), body, pixels, presence, (left[None], right[None]))
     found = np.roll(quaternion_wxyz_from_matrix(fit_motion("person", track, 1, SIZE).rotations[0]), -1, 1)
     expected = [case["expected"].get(bone, [0, 0, 0, 1]) for bone in BONES]

@@ -156,7 +156,9 @@ def write_page(folder: Path, engine: Path = BUILT_ENGINE, *, bundle: Path | None
             (draft / CLASSIFIER_FILE).write_bytes(content)
         (draft / "kinds.json").write_text(json_from({**answer, "kinds": answer["in_page"]}), "utf-8")
         names = sorted(path.relative_to(draft).as_posix() for path in draft.rglob("*") if path.is_file())
-        kept = [name for name in names if name not in ("index.html", "sw.js") and not name.startswith(("engine/", _LATE))]
+        kept = [
+            name for name in names if name not in ("index.html", "sw.js") and not name.startswith(("engine/", _LATE))
+        ]
         (draft / "files.json").write_text(json_from({"files": ["./", *kept]}, spaced=True), "utf-8")
     return [*names, "files.json"]
 

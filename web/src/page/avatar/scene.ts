@@ -156,7 +156,7 @@ export async function mount(container: HTMLElement, { sample }: { sample: string
     const { box, eyes } = figure!;
     const height = box.max.y - box.min.y;
     const [low, high] = {
-      whole: [box.min.y - 0.02 * height, box.max.y + 0.14 * height],
+      whole: [box.min.y - 0.02 * height, box.max.y + 0.26 * height], // raised hands
       upper: [box.min.y + 0.42 * height, box.max.y + 0.12 * height],
       face: [eyes - 0.16 * height, eyes + 0.12 * height],
     }[view] as [number, number];

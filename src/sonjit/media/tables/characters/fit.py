@@ -147,20 +147,14 @@ class Track:
 def fit_motion(name: str, track: Track, count: int, size: tuple[int, int]) -> Motion:
     """Fit a character to a person. The camera of the motion is at the origin."""
     camera, times = assumed_camera(*size), track.times
-    root = _smooth(_places(track, camera), times, _ROOT_SMOOTHING_S)
-    body = _smooth(_onto_rays(track, root, camera), times, _SMOOTHING_S) * FROM_CAMERA
+    root = smooth(_places(track, camera), times, _ROOT_SMOOTHING_S)
+    body = smooth(_onto_rays(track, root, camera), times, _SMOOTHING_S) * FROM_CAMERA
     hands = [hand * FROM_CAMERA for hand in track.hands]
     figure = _Figure(times, body, root * FROM_CAMERA, track.presence)
     figure.add_trunk()
     figure.add_arms(hands, _limb_lengths(track.body, _ARMS))
     figure.add_legs(_limb_lengths(track.body, _LEGS))
     return figure.motion(name, track.frames, count)
-
-
-def on_ground(motion: Motion) -> Motion:
-    """Move a character vertically so that its lowest joint is at height 0, apart from a few deeper frames."""
-    lowest = motion.joints()[0][..., 1].min(1)
-    return motion.moved(np.array([0, -np.percentile(lowest, _GROUND_PERCENTILE), 0]))
 
 
 def _places(track: Track, camera: Intrinsics) -> FloatArray:
@@ -190,7 +184,7 @@ def _limb_lengths(body: FloatArray, limbs: tuple[tuple[int, int, int], ...]) -> 
     return first, second
 
 
-def _smooth(values: FloatArray, times: FloatArray, width_s: float) -> FloatArray:
+def smooth(values: FloatArray, times: FloatArray, width_s: float) -> FloatArray:
     """Average values (M, ...) with Gaussian weights in time, which adds no lag. NaN has no weight and stays."""
     is_known = np.isfinite(values)
     filled = np.where(is_known, values, 0.0).reshape(len(values), -1)
@@ -393,7 +387,7 @@ class _Figure:
         sine = np.linalg.norm(axis, axis=-1, keepdims=True)
         share = np.clip((sine - _STRAIGHT) / (_BENT - _STRAIGHT), 0, 1)
         axis = share * unit(axis) + (1 - share) * (swung(parent, rest, first) @ hinge)
-        axis = _smooth(axis, self._times, _HINGE_SMOOTHING_S)  # the plane of a nearly straight limb is noisy
+        axis = smooth(axis, self._times, _HINGE_SMOOTHING_S)  # the plane of a nearly straight limb is noisy
         self._add(bones[0], offset, aligned(first, axis, rest, hinge), is_known[0])
         self._add(bones[1], lengths[0] * rest, aligned(second, axis, rest, hinge), is_known[1])
 
@@ -412,7 +406,7 @@ class _Figure:
         if is_found.any():
             rotations[is_found] = align_rigidly(palm, hand[is_found][:, _PALM])[0]
         points = (hand - hand[:, :1]) @ rotations  # in the hand's axes; transposed, as points are rows
-        rotations = mean_rotations(_smooth(rotations, self._times, _HAND_SMOOTHING_S))
+        rotations = mean_rotations(smooth(rotations, self._times, _HAND_SMOOTHING_S))
         lower = f"{name}LowerArm"
         self._add(f"{name}Hand", offset, rotations, self._is_known[lower] | is_found)
         self._rotations[lower] = half_twisted(self._rotations[lower], rotations)
@@ -426,7 +420,7 @@ class _Figure:
         for number in range(3) if is_found.any() else ():
             bends[:, :, number] = _swing(rests, (directions[:, :, [number]] @ turned)[:, :, 0])
             turned = turned @ matrix_from_rotation_vector(bends[:, :, number])
-        bends = _smooth(_within(bends * fold) * fold, self._times, _FINGER_SMOOTHING_S)
+        bends = smooth(_within(bends * fold) * fold, self._times, _FINGER_SMOOTHING_S)
         local = matrix_from_rotation_vector(_through_gaps(bends, self._times))
         for finger, (rest, lengths, at) in enumerate(zip(rests, finger_lengths, palm[1:], strict=True)):
             for number, part in enumerate(FINGER_PARTS[FINGERS[finger]]):
@@ -446,7 +440,7 @@ class _Figure:
         for start, stop in runs((speed < _CONTACT_SPEED) & is_low & is_known):
             if times[stop - 1] - times[start] >= _CONTACT_S:
                 fixed[start:stop] = np.median(ankle[start:stop], 0)
-        return ankle + _smooth(fixed - ankle, times, _SMOOTHING_S)  # no jump where a contact begins or ends
+        return ankle + smooth(fixed - ankle, times, _SMOOTHING_S)  # no jump where a contact begins or ends
 
     def _is_visible(self, keypoint: int) -> BoolArray:
         """Check in which frames (M,) a keypoint is in the image."""

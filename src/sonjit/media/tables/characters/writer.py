@@ -18,7 +18,8 @@ from sonjit.geometry import rotations
 from sonjit.geometry.steps import Rows, omitted_text, row_times, turns_at, values_at
 from sonjit.media.tables.base import Extras, ExtraTypes, FrameWriter, Header
 from sonjit.media.tables.characters import BONES, NAMES, PARENTS, SIDES, BoneNames, Motion
-from sonjit.media.tables.characters.fit import Track, fit_motion, latest_of, on_ground, runs
+from sonjit.media.tables.characters.fit import Track, fit_motion, latest_of, runs
+from sonjit.media.tables.characters.floor import on_floor
 from sonjit.media.tables.characters.turns import MAX_SPEED, follow, steady
 from sonjit.results import Body, Frame, Hand, Person
 from sonjit.results.skeletons.faces import NO_EXPRESSION
@@ -126,7 +127,7 @@ class LiveCharacter:
         track = [person._replace(row=row) for row, (_, person) in enumerate(self._latest)]
         times = np.array([time for time, _ in self._latest])
         keypoints = track_from_people(track, times, size[0] if self._mirrored else None)
-        motion = on_ground(fit_motion("person", keypoints, len(times), size))
+        motion = on_floor(fit_motion("person", keypoints, len(times), size), times)
         hips = motion.hips[-1:]
         self._origin = hips * (1, 0, 1) if self._origin is None else self._origin
         turned = motion.rotations[-1:]
@@ -390,4 +391,4 @@ class CharacterWriter(FrameWriter):
                 frames = f"{count} of {len(times)} frames"
                 self.notes.append(f"{self._path}: {motion.name} is missing in {frames}, which repeat the latest pose")
             motions.append(motion)
-        return [on_ground(motion).moved(motions[0].hips[0] * (-1, 0, -1)) for motion in motions]
+        return [on_floor(motion, times).moved(motions[0].hips[0] * (-1, 0, -1)) for motion in motions]

@@ -1,0 +1,132 @@
+"""Put a character on its floor: correct the height of the hips, and bend the legs so that standing feet touch it.
+
+One camera measures depth badly, so a person drifts up and down by some centimetres, and both feet of a standing person
+differ in height. The floor is level and at height 0. Jumps keep their height above it.
+"""
+
+from dataclasses import replace
+from typing import Final
+
+import numpy as np
+
+from sonjit._util import BoolArray, FloatArray
+from sonjit.geometry.rotations import matrix_from_rotation_vector, rotation_vector_from_matrix
+from sonjit.media.tables.characters import BONES, SIDES, Motion
+from sonjit.media.tables.characters.fit import aligned, bent_limb, runs, smooth, swung
+
+_ROOT_SMOOTHING_S, _CONTACT_SMOOTHING_S = 0.1, 0.04
+_JUMP_M, _LONGEST_JUMP_S = 0.12, 1.5
+"""Height above its lowest heights before and after, from which a character is in the air, and the longest such time."""
+_NEAR_M, _FAR_M = 0.05, 0.08  # heights of a foot between which its contact with the floor ends
+_SLOW, _FAST = 0.35, 0.7  # speeds of a foot in metres per second between which its contact ends
+_FLAT, _RAISED = np.deg2rad([20, 40])  # pitches of a standing foot between which it is no longer made flat
+_ROUNDS: Final = 3  # of the hips and the legs, as a stretched leg may not reach the floor
+_, _Y, _Z = np.eye(3)
+
+
+def on_floor(motion: Motion, times: FloatArray) -> Motion:
+    """Return a motion at times (F,) in seconds that stands on its floor: the lowest joint is at height 0."""
+    motion = _at_height(motion, _height_of_floor(_lowest(motion), times))
+    for _ in range(_ROUNDS):
+        motion = _with_feet(motion, times)
+        above = np.max([_share_of_contact(motion, side, times) * _foot(motion, side) for side in SIDES], axis=0)
+        if above.max() < 0.002:  # metres
+            break
+        motion = _at_height(motion, smooth(above, times, _ROOT_SMOOTHING_S))
+    return _at_height(motion, np.minimum(_lowest(motion), 0))
+
+
+def _at_height(motion: Motion, heights: FloatArray) -> Motion:
+    """Lower the hips by heights (F,) in metres."""
+    return replace(motion, hips=motion.hips - heights[:, None] * _Y)
+
+
+def _lowest(motion: Motion) -> FloatArray:
+    """Return the height (F,) of the lowest joint or toe."""
+    feet = [_foot(motion, side) for side in SIDES]
+    return np.minimum(motion.joints()[0][..., 1].min(1), np.min(feet, axis=0))
+
+
+def _foot(motion: Motion, side: str) -> FloatArray:
+    """Return the height (F,) of the lowest point of a foot, its ball or its heel, which is below the ankle."""
+    places, turns = motion.joints()
+    ankle, ball = BONES.index(f"{side}Foot"), BONES.index(f"{side}Toes")
+    heel = places[:, ankle] + turns[:, ankle] @ (motion.offsets[ball] * _Y)
+    return np.minimum(places[:, ball, 1], heel[:, 1])
+
+
+def _height_of_floor(lowest: FloatArray, times: FloatArray) -> FloatArray:
+    """Return the height (F,) of the floor below a character: that of its lowest point, except in jumps."""
+    if len(times) < 2:
+        return lowest
+    begin = np.searchsorted(times, times - _LONGEST_JUMP_S / 2)
+    end = np.searchsorted(times, times + _LONGEST_JUMP_S / 2, side="right")
+    before = np.array([lowest[low : row + 1].min() for row, low in enumerate(begin)])
+    after = np.array([lowest[row:high].min() for row, high in enumerate(end)])
+    is_in_air = lowest - np.maximum(before, after) > _JUMP_M
+    stands = np.flatnonzero(~_widened(is_in_air, lowest - np.maximum(before, after) > _NEAR_M))
+    if not len(stands):
+        return np.full_like(lowest, np.median(lowest))
+    return smooth(np.interp(times, times[stands], lowest[stands]), times, _ROOT_SMOOTHING_S)
+
+
+def _widened(flags: BoolArray, around: BoolArray) -> BoolArray:
+    """Return the runs of `around` that contain a flag (F,)."""
+    result = flags.copy()
+    for start, stop in runs(around):
+        result[start:stop] |= flags[start:stop].any()
+    return result
+
+
+def _share_of_contact(motion: Motion, side: str, times: FloatArray) -> FloatArray:
+    """Return how far (F,) a foot stands on the floor, 0 to 1: it is low and slow."""
+    height = _foot(motion, side)
+    low = np.clip((_FAR_M - height) / (_FAR_M - _NEAR_M), 0, 1)
+    if len(times) < 2:
+        return low
+    speed = np.linalg.norm(np.gradient(motion.joints()[0][:, BONES.index(f"{side}Toes")], times, axis=0), axis=1)
+    slow = np.clip((_FAST - smooth(speed, times, _CONTACT_SMOOTHING_S)) / (_FAST - _SLOW), 0, 1)
+    return smooth(low * slow, times, _CONTACT_SMOOTHING_S)
+
+
+def _with_feet(motion: Motion, times: FloatArray) -> Motion:
+    """Bend the legs so that standing feet are on the floor, and no foot is below it."""
+    local = motion.rotations.copy()
+    for side in SIDES:
+        share = _share_of_contact(motion, side, times)
+        upper, lower, foot, toes = (BONES.index(f"{side}{bone}") for bone in ("UpperLeg", "LowerLeg", "Foot", "Toes"))
+        places, turns = motion.joints()
+        pitch = np.arcsin(np.clip((turns[:, foot] @ _Z)[:, 1], -1, 1))
+        is_flat = share * np.clip((_RAISED - abs(pitch)) / (_RAISED - _FLAT), 0, 1)
+        turned = _towards(turns[:, foot], _level(turns[:, foot]), is_flat)
+        ball = turned @ motion.offsets[toes]
+        heel = turned @ (motion.offsets[toes] * _Y)
+        sole = np.minimum(ball[:, 1], heel[:, 1])  # relative to the ankle
+        height = places[:, foot, 1] + sole
+        target = places[:, foot] - (np.where(height < 0, 1.0, share) * height)[:, None] * _Y
+        near = np.clip(1 - (target[:, 1] + ball[:, 1]) / _NEAR_M, 0, 1)
+        bent = near * np.clip(-pitch / _FLAT, 0, 1)  # toes of a foot with a raised heel stay flat
+        lengths = (float(np.linalg.norm(motion.offsets[lower])), float(np.linalg.norm(motion.offsets[foot])))
+        start = places[:, upper]
+        first, second = bent_limb(start, places[:, lower], target, lengths, turns[:, upper] @ _Z)
+        turns[:, upper] = swung(turns[:, upper], -_Y, first)
+        turns[:, lower] = swung(turns[:, lower], -_Y, second)
+        for bone, parent, own in (
+            (upper, turns[:, BONES.index("hips")], turns[:, upper]),
+            (lower, turns[:, upper], turns[:, lower]),
+            (foot, turns[:, lower], turned),
+            (toes, turned, _towards(turned, _level(turned), bent)),
+        ):
+            local[:, bone] = np.swapaxes(parent, 1, 2) @ own
+    return replace(motion, rotations=local)
+
+
+def _level(turns: FloatArray) -> FloatArray:
+    """Return rotations (F, 3, 3) of feet with the same directions that are flat."""
+    return aligned(np.broadcast_to(_Y, turns.shape[:2]), turns @ _Z, _Y, _Z)
+
+
+def _towards(start: FloatArray, stop: FloatArray, shares: FloatArray) -> FloatArray:
+    """Return rotations (F, 3, 3) at shares (F,) of the way to others."""
+    way = rotation_vector_from_matrix(np.swapaxes(start, 1, 2) @ stop)
+    return start @ matrix_from_rotation_vector(shares[:, None] * way)
