@@ -10,6 +10,10 @@ import pytest
 
 import sonjit
 from sonjit._util.glb import GlbBuilder
+from sonjit.geometry.cameras import assumed_camera
+from sonjit.media import Header, open_writer
+from sonjit.media.tables.characters import NAMES
+from sonjit.results import Body, Frame
 from sonjit.results.skeletons.faces import BLENDSHAPES
 from sonjit.weights import add_bundle
 from sonjit.weights.catalog import cache_folder, models_folder
@@ -24,6 +28,7 @@ CASES = {
     case["name"]: case for case in json.loads((PACKAGE / "spec/cases/characters.json").read_text("utf-8"))["cases"]
 }
 ARKIT = ("jawOpen", "eyeBlink_L", "eyeBlink_R", "mouthSmileLeft", "mouthSmileRight")
+AWAY_M = np.array([0, 0, 3.0])
 SKIN, WHITE, DARK, CLOTH = (0.75, 0.5, 0.35), (0.9, 0.9, 0.9), (0.03, 0.02, 0.02), (0.1, 0.25, 0.5)
 
 
@@ -113,11 +118,18 @@ def changed_sample(change):
     return head + text + rest
 
 
+def name_as_artist(document):
+    """Give the morph targets names outside of standards."""
+    extras = document["meshes"][1]["extras"]
+    extras["targetNames"] = [f"Fcl_{number}" for number in range(len(extras["targetNames"]))]
+
+
 def without_custom(document):
     """Leave only VRM's presets, of which one is all or nothing."""
     expressions = document["extensions"]["VRMC_vrm"]["expressions"]
     del expressions["custom"]
     expressions["preset"]["blinkLeft"]["isBinary"] = True
+    name_as_artist(document)
 
 
 def as_vrm_0(document):
@@ -141,6 +153,7 @@ def as_vrm_0(document):
         "blendShapeMaster": {"blendShapeGroups": master},
     }
     document["extensionsUsed"] = ["VRM"]
+    name_as_artist(document)
     nodes, scene = document["nodes"], document["scenes"][0]
     nodes.append({"name": "Root", "rotation": [0, 1, 0, 0], "children": scene["nodes"]})
     scene["nodes"] = [len(nodes) - 1]
@@ -148,8 +161,6 @@ def as_vrm_0(document):
 
 def as_mixamo(document):
     """Remove what describes a humanoid, and name its bones as Mixamo does."""
-    from sonjit.media.tables.characters import NAMES
-
     for node in document["nodes"]:
         node["name"] = NAMES["mixamo"].get(node["name"], node["name"])
     del document["extensions"], document["extensionsUsed"]
@@ -307,6 +318,28 @@ def test_body_hands_and_fingers_of_a_model_follow_the_keypoints(page, name):
         np.linalg.norm(hands[f"{side}MiddleDistal"] - hands[f"{side}Hand"]) for side in ("left", "right")
     )
     assert fist < 0.8 * open_hand
+    run(page.browser, "mounted.dispose()")
+
+
+def test_a_file_with_a_motion_plays_it(page, tmp_path):
+    header = Header("clip.mp4", 640, 480, 30, "body-full", "bodies")
+    with open_writer(tmp_path / "moved.glb", header, onto=SAMPLE) as writer:
+        for index in range(40):
+            points = np.array(CASES["arms raised" if index // 5 % 2 else "arms down"]["body"])
+            pixels = assumed_camera(640, 480).project(points + AWAY_M)
+            sure = np.ones(33, np.float32)
+            keypoints = np.concatenate([pixels, points[:, 2:]], 1).astype(np.float32)
+            body = Body(0.9, keypoints, points.astype(np.float32), sure, sure, 1)
+            writer.write(Frame(index, index / 30, bodies=[body]))
+    state = run(page.browser, MOUNT, list((tmp_path / "moved.glb").read_bytes()))
+    assert state["bones"] == 52
+    heights = []
+
+    def has_moved():
+        heights.append(run(page.browser, "return mounted.place('leftHand')")[1])
+        return np.ptp(heights) > 0.5
+
+    page.wait(has_moved, "a hand that rises", 60)
     run(page.browser, "mounted.dispose()")
 
 

@@ -3,6 +3,7 @@
 Source: Khronos Group, glTF 2.0 specification, sections 3.6 (accessors) and 4.4 (binary layout).
 """
 
+import copy
 import json
 import math
 import struct
@@ -48,8 +49,8 @@ class Glb:
                 raise ValueError
             self.document: dict[str, Any] = json.loads(data[20 : 20 + json_length])
             size, kind = struct.unpack_from("<2I", data, 20 + json_length)
-            self._binary = data[28 + json_length : 28 + json_length + size]
-            if kind != _BIN or len(self._binary) != size:
+            self.binary = data[28 + json_length : 28 + json_length + size]
+            if kind != _BIN or len(self.binary) != size:
                 raise ValueError
         except (struct.error, ValueError):
             raise InputError(
@@ -71,7 +72,7 @@ class Glb:
             ) from None
         try:
             strides = (step, *np.empty(shape, dtype).strides)
-            array = np.ndarray((count, *shape), dtype, self._binary, start, strides).copy()
+            array = np.ndarray((count, *shape), dtype, self.binary, start, strides).copy()
         except (TypeError, ValueError):
             raise InputError(
                 f"{self._path} is damaged: accessor {accessor} is outside the data. Download it again."
@@ -82,13 +83,18 @@ class Glb:
 class GlbBuilder:
     """A GLB file for writing: fill `document`, add arrays and a named animation, and take the bytes."""
 
-    def __init__(self, animation: str = "") -> None:
+    def __init__(self, animation: str = "", *, model: Glb | None = None) -> None:
+        """Begin a file, as a copy of a `model` if one is given."""
         self.document: dict[str, Any] = {
             "asset": {"version": "2.0", "generator": f"sonjit {__version__}"},
             "accessors": [],
             "bufferViews": [],
         }
         self._binary = bytearray()
+        if model is not None:
+            self.document |= copy.deepcopy(model.document)
+            self._binary += model.binary
+            self._binary += bytes(-len(self._binary) % 4)
         self._animation = animation
         self._clocks: dict[bytes, int] = {}
 

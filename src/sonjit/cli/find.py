@@ -78,6 +78,7 @@ def detect_command(kind: str) -> Callable[..., int]:
             events=tuple(EventLimits.from_text(text, kind) for text in output.events),
             rows=output.rows,
             bones=output.bones,
+            onto=None if output.onto is None else str(output.onto),
             degrees=output.degrees,
             roi=None if roi is None else common.pixel_box(roi, "--roi", int),
             style=replace(style, gestures=output.measures or "gestures" in values),
@@ -185,6 +186,10 @@ def _output_requirements(
         (
             output.bones and not has_bones,
             f"--bones {output.bones} requires --save with a .bvh, .glb or .vrma character",
+        ),
+        (
+            output.onto is not None and not has_bones,
+            f"--onto {output.onto} requires --save with a .bvh, .glb or .vrma character",
         ),
         (style.errors and output.draw is None, "--draw-errors requires --draw"),
         (output.draw is None and is_styled, "--draw-colour and other settings of drawings require --draw"),

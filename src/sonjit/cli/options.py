@@ -107,6 +107,8 @@ class Output:
         rows: What a row of a .csv, .parquet or .xlsx table describes: a keypoint, an instance, or an instance with a
             column per keypoint and axis (wide). Default: keypoint; instance for .xlsx.
         bones: Bone names of a .bvh, .glb or .vrma character. Default: vrm.
+        onto: A .vrm or .glb model of your own that moves as the person. A .glb character is then a copy of the model
+            with the motion; .bvh and .vrma have its proportions.
         draw: Image, video, or looping GIF or WebP to write with the results drawn in. For many files a folder.
         count: Count repetitions of an angle, e.g. left_knee_angle_rad for squats, or with limits in degrees
             left_elbow_angle_rad:70:140. left_knee is short for left_knee_angle_rad. The count is in labels of drawings
@@ -122,6 +124,7 @@ class Output:
     save: Annotated[tuple[FileName, ...], Parameter(negative="", allow_leading_hyphen=True)] = ()  # - has a message
     rows: Literal["keypoint", "instance", "wide"] | None = None
     bones: Literal["vrm", "mixamo", "unreal", "webxr"] | None = None
+    onto: FileName | None = None
     draw: FileName | None = None
     count: Annotated[tuple[str, ...], Parameter(negative="")] = ()
     events: Annotated[tuple[str, ...], Parameter(negative="")] = ()

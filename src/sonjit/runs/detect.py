@@ -59,6 +59,7 @@ class Detect(Task):
     also: tuple[Detect, ...] = ()  # further detectors for the same images, tables and drawings
     rows: TableRows | None = None  # what a row of a table describes; None for the default of the format
     bones: BoneNames | None = None  # bone names of a character; None for the default
+    onto: str | None = None  # .vrm or .glb model that moves as the person of a character
     events: tuple[EventLimits, ...] = ()  # limits of measures that make events
     style: DrawingStyle = USUAL  # settings of drawings
     degrees: bool = False  # write angles in degrees, also into tables that are not .xlsx
@@ -199,6 +200,7 @@ class Detect(Task):
         table_format = find_format(path)
         settings["rows"] = self.rows if table_format and table_format.rows else None
         settings["bones"] = self.bones if table_format and table_format.has_bones else None
+        settings["onto"] = self.onto if table_format and table_format.has_bones else None
         return frame_tables.FrameTable(path, self.header(source), self.columns, degrees=self.degrees, **settings)
 
     def header(self, source: media.Source) -> media.Header:

@@ -139,6 +139,7 @@ class FrameTable:
         with_motions: bool = False,
         rows: TableRows | None = None,
         bones: BoneNames | None = None,
+        onto: str | None = None,
         with_events: bool = False,
         degrees: bool = False,
     ) -> None:
@@ -149,7 +150,15 @@ class FrameTable:
         self.more_paths: list[str] = []
         with ExitStack() as stack:
             self.writer = stack.enter_context(
-                open_writer(save, replace(header, notes=()), columns, rows=rows, bones=bones, degrees=self._in_degrees)
+                open_writer(
+                    save,
+                    replace(header, notes=()),
+                    columns,
+                    rows=rows,
+                    bones=bones,
+                    onto=onto,
+                    degrees=self._in_degrees,
+                )
             )
             self.writer.remarks = header.notes
             table_format = find_format(save)

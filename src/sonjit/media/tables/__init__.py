@@ -16,7 +16,7 @@ from sonjit._util import InputError, JsonObject, json_from
 from sonjit._util.extensions import Registry, extension_problems, resolved
 from sonjit._util.files import UNFINISHED, Draft, check_local, failing_as_job
 from sonjit.media.tables import base, layout
-from sonjit.media.tables.characters import CHARACTER_ENDINGS, BoneNames
+from sonjit.media.tables.characters import CHARACTER_ENDINGS, BoneNames, CharacterChoice
 from sonjit.media.tables.csv_files import CsvRows, CsvWriter, load_csv
 from sonjit.results import RESULT_TYPES, Frame, Person
 from sonjit.results.measures import in_degrees
@@ -170,8 +170,8 @@ class TableFormat:
     A function may be an import string such as `"package.module:function"`, for modules that load slowly.
     """
 
-    # Function that opens a writer for a path, a header, the types of further columns, and what a row describes or the
-    # convention of bone names
+    # Function that opens a writer for a path, a header, the types of further columns, and what a row describes or how a
+    # character is written
     open: Callable[[Path, base.Header, base.ExtraTypes, Any], base.FrameWriter] | str
     # Function that reads the header and the frames of a file. None if the format cannot be read back.
     load: Loader | str | None = None
@@ -260,6 +260,7 @@ def open_writer(
     *,
     rows: base.TableRows | None = None,
     bones: BoneNames | None = None,
+    onto: str | os.PathLike[str] | None = None,
     degrees: bool | None = None,
 ) -> base.FrameWriter:
     """Open a file for the frames of one source: `.json`, `.jsonl`, `.csv`, `.parquet`, `.xlsx`, or `-`.
@@ -279,6 +280,8 @@ def open_writer(
         rows: What a row of `.csv`, `.parquet` and `.xlsx` describes: a "keypoint", an "instance", or an instance with
             a column per keypoint and axis ("wide"). Default: "keypoint", for `.xlsx` "instance".
         bones: Bone names of a character: "vrm" (default), "mixamo", "unreal" or "webxr".
+        onto: A .vrm or .glb model that moves as the person. A `.glb` is then a copy of the model with the motion;
+            `.bvh` and `.vrma` have its proportions.
         degrees: Write angles in degrees: columns that end in `_rad` then end in `_deg`. Default: only for `.xlsx`.
 
     Raises:
@@ -295,12 +298,18 @@ def open_writer(
     if bones is not None and not (table_format and table_format.has_bones):
         endings = ", ".join(ending for ending, item in FORMATS.items() if item.has_bones)
         raise InputError(f"{path}: bones={bones!r} applies only to {endings}")
+    if onto is not None and not (table_format and table_format.has_bones):
+        endings = ", ".join(ending for ending, item in FORMATS.items() if item.has_bones)
+        raise InputError(f"{path}: onto={os.fspath(onto)!r} applies only to {endings}")
+    if onto is not None and bones is not None and path.suffix.lower() == ".glb":
+        raise InputError(f"{path}: bones={bones!r} has no effect with onto, because the model keeps its names of bones")
     if rows is not None and not (table_format and table_format.rows):
         endings = ", ".join(ending for ending, item in FORMATS.items() if item.rows)
         raise InputError(f"{path}: rows={rows!r} applies only to {endings}")
     table_format = FORMATS[_ending(path)]
+    choice = CharacterChoice(bones, None if onto is None else Path(onto))
     return resolved(table_format.open)(
-        path, header, types, bones if table_format.has_bones else rows or table_format.rows
+        path, header, types, choice if table_format.has_bones else rows or table_format.rows
     )
 
 
@@ -321,6 +330,7 @@ def convert_table(
     *,
     rows: base.TableRows | None = None,
     bones: BoneNames | None = None,
+    onto: str | os.PathLike[str] | None = None,
 ) -> None:
     """Convert a table to the format of another ending.
 
@@ -333,6 +343,7 @@ def convert_table(
         extra: Additional columns of a `.json` or `.jsonl` table. Default: all that it has.
         rows: What a row describes, as in `open_writer`.
         bones: Bone names of a character, as in `open_writer`.
+        onto: Model that moves as the person, as in `open_writer`.
 
     Raises:
         InputError: A missing or damaged table, an unknown ending, or `extra` for another format.
@@ -349,7 +360,7 @@ def convert_table(
             header, frames = _open_frames(source, ending, stack)
             extra = extra or _extra_types(source, ending)
         start = replace(header, sources={}, notes=())
-        writer = stack.enter_context(open_writer(path, start, extra, rows=rows, bones=bones))
+        writer = stack.enter_context(open_writer(path, start, extra, rows=rows, bones=bones, onto=onto))
         writer.sources.update(header.sources)
         writer.remarks = header.notes
         while True:

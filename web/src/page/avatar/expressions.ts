@@ -3,6 +3,8 @@
 import type { VRMExpressionManager } from "@pixiv/three-vrm";
 import type { Mesh, Object3D } from "three";
 
+import AVATARS from "../../../../src/sonjit/spec/avatars.json";
+
 export type Blendshapes = Readonly<Record<string, number>>;
 type Terms = readonly (readonly [name: string, factor: number])[];
 type Driver = { terms: Terms; set(value: number): void };
@@ -50,21 +52,10 @@ export const BLENDSHAPES: readonly string[] = [
 const BY_PLAIN_NAME = new Map(BLENDSHAPES.map((name) => [plain(name), name]));
 
 /** VRM 1.0's presets as sums of blendshapes; emotions use their visible blendshapes. */
-const PRESETS: Readonly<Record<string, Terms>> = {
-  aa: [["jawOpen", 1]],
-  ih: both("mouthStretch"),
-  ou: [["mouthPucker", 1]],
-  ee: both("mouthDimple"),
-  oh: [["mouthFunnel", 1]],
-  happy: both("mouthSmile"),
-  sad: both("mouthFrown"),
-  angry: both("browDown"),
-  surprised: both("browOuterUp"),
-  blinkLeft: [["eyeBlinkLeft", 1]],
-  blinkRight: [["eyeBlinkRight", 1]],
-};
-const BLINK: Terms = both("eyeBlink"); // of models that close both eyes at once
-const GAZE_DEG = 30; // turn of the eyes at a blendshape of 1
+const PRESETS: ReadonlyMap<string, Terms> = new Map(
+  Object.entries(AVATARS.presets).map(([name, terms]) => [name, Object.entries(terms)]),
+);
+const GAZE_DEG = AVATARS.gaze_deg; // turn of the eyes at a blendshape of 1
 
 /**
  * Return what moves the face of a model.
@@ -92,8 +83,8 @@ export function driversOf(
   });
   if (targets.length) return targets;
   const hasSides = all.includes("blinkLeft") && all.includes("blinkRight");
-  const presets: Record<string, Terms> = hasSides ? PRESETS : { ...PRESETS, blink: BLINK };
-  return all.flatMap((name) => (presets[name] ? [ofExpression(name, presets[name])] : []));
+  const presets = all.filter((name) => PRESETS.has(name) && !(hasSides && name === "blink"));
+  return presets.map((name) => ofExpression(name, PRESETS.get(name)!));
 }
 
 /** Move a face. */
@@ -121,14 +112,6 @@ export function gazeOf(blendshapes: Blendshapes): { yaw: number; pitch: number }
 function termsNamed(name: string): Terms[] {
   const blendshape = BY_PLAIN_NAME.get(plain(name));
   return blendshape ? [[[blendshape, 1]]] : [];
-}
-
-/** Return the mean of both sides. */
-function both(name: string): Terms {
-  return [
-    [`${name}Left`, 0.5],
-    [`${name}Right`, 0.5],
-  ];
 }
 
 /** Normalise names of different tools: `eyeBlinkLeft`, `EyeBlink_L`, `blendShape1.eyeBlink_L`. */

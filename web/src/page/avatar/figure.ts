@@ -8,10 +8,12 @@ import {
   type VRMHumanBones,
 } from "@pixiv/three-vrm";
 import {
+  AnimationMixer,
   Box3,
   Quaternion,
   TextureLoader,
   Vector3,
+  type AnimationClip,
   type Group,
   type Mesh,
   type Object3D,
@@ -64,7 +66,7 @@ export async function figureOf(data: ArrayBuffer): Promise<Figure> {
     throw new ModelError(error instanceof Error ? error.message : String(error));
   });
   const vrm = gltf.userData.vrm as VRM | undefined;
-  return new Figure(vrm?.scene ?? gltf.scene, vrm);
+  return new Figure(vrm?.scene ?? gltf.scene, vrm, gltf.animations[0]);
 }
 
 /** Throw a ModelError for a file that is not a complete GLB, or requires an unsupported extension. */
@@ -91,6 +93,7 @@ export class Figure {
   readonly eyes: number;
   private readonly drivers: ReturnType<typeof driversOf>;
   private readonly humanoid: VRMHumanoid | null;
+  private readonly mixer: AnimationMixer | null; // of the motion in the file
   private readonly isReversed: boolean; // whether its own axes look along -z
   private readonly restHips: Vector3 | null;
   private readonly restHeights: ReadonlyMap<string, number>; // of the bones of the feet
@@ -98,7 +101,10 @@ export class Figure {
   constructor(
     readonly scene: Group,
     private readonly vrm: VRM | undefined,
+    clip: AnimationClip | undefined,
   ) {
+    this.mixer = clip ? new AnimationMixer(scene) : null;
+    if (clip) this.mixer!.clipAction(clip).play();
     this.isReversed = vrm?.meta.metaVersion === "0";
     if (vrm) {
       VRMUtils.rotateVRM0(vrm);
@@ -129,6 +135,17 @@ export class Figure {
   /** Whether hair or clothes swing on after a movement. */
   get swings() {
     return (this.vrm?.springBoneManager?.joints.size ?? 0) > 0;
+  }
+
+  /** Whether the file has a motion. */
+  get moves() {
+    return this.mixer !== null;
+  }
+
+  /** Continue the motion of the file by some seconds. */
+  play(seconds: number) {
+    this.mixer?.update(seconds);
+    this.vrm?.springBoneManager?.update(seconds);
   }
 
   /** Turn the bones against their parents. Feet stay on the floor. */

@@ -132,7 +132,6 @@ export async function mount(container: HTMLElement, { sample }: { sample: string
       renderer.setPixelRatio(ratio);
       renderer.setSize(width, height, false);
     }
-    if (seen && now - seen > 1000 * LOST_S) rest();
     const share = 1 - Math.exp(-seconds / FOLLOW_S);
     for (const bone of PARENTS.keys()) {
       const from = shown.get(bone) ?? new Quaternion();
@@ -142,12 +141,16 @@ export async function mount(container: HTMLElement, { sample }: { sample: string
       const from = faceShown[key] ?? 0;
       faceShown[key] = from + ((face[key] ?? 0) - from) * share;
     }
-    figure.pose(shown);
-    figure.express(faceShown);
-    figure.update(seconds);
+    const isPlaying = figure.moves && !seen;
+    if (isPlaying) figure.play(seconds);
+    else {
+      figure.pose(shown);
+      figure.express(faceShown);
+      figure.update(seconds);
+    }
     place(width / height, share / 2);
     renderer.render(scene, camera);
-    if (now < activeUntil) request = requestAnimationFrame(draw);
+    if (isPlaying || now < activeUntil) request = requestAnimationFrame(draw);
     else latest = 0;
   }
 
@@ -195,9 +198,10 @@ export async function mount(container: HTMLElement, { sample }: { sample: string
   function show(frame: AvatarFrame) {
     const observed = observedOf(frame);
     if (!observed.body && !observed.left && !observed.right && !observed.face) {
-      if (seen) ask(LOST_S + SETTLE_S);
+      if (seen && performance.now() - seen > 1000 * LOST_S) rest();
       return;
     }
+    const isFirst = !seen;
     seen = performance.now();
     wanted = poseOf(observed, wanted);
     if (observed.face?.blendshapes) face = observed.face.blendshapes;
@@ -205,9 +209,9 @@ export async function mount(container: HTMLElement, { sample }: { sample: string
     const hasLegs = body && [25, 26, 27, 28].some((k) => body.presence[k]! >= 0.5);
     setView(
       hasLegs ? "whole" : body || observed.left || observed.right ? "upper" : "face",
-      !isPlaced,
+      isFirst,
     );
-    ask(figure?.swings ? SWING_S : LOST_S + SETTLE_S);
+    ask(figure?.swings ? SWING_S : SETTLE_S);
   }
 
   /**

@@ -8,6 +8,7 @@ Tracking.
 """
 
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
 import numpy as np
@@ -17,6 +18,15 @@ from sonjit._util import BoolArray, FloatArray
 BoneNames: TypeAlias = Literal["vrm", "mixamo", "unreal", "webxr"]  # convention of bone names
 
 CHARACTER_ENDINGS: Final = (".bvh", ".glb", ".vrma")  # endings of character files
+
+
+@dataclass(frozen=True)
+class CharacterChoice:
+    """How a character is written."""
+
+    bones: BoneNames | None = None  # convention of bone names; None for VRM's
+    onto: Path | None = None  # .vrm or .glb file of the model that moves
+
 
 SIDES: Final = ("left", "right")
 FINGERS: Final = ("Thumb", "Index", "Middle", "Ring", "Little")

@@ -48,11 +48,16 @@ def _lowest(motion: Motion) -> FloatArray:
 
 
 def _foot(motion: Motion, side: str) -> FloatArray:
-    """Return the height (F,) of the lowest point of a foot, its ball or its heel, which is below the ankle."""
+    """Return the height (F,) of the lowest point of a sole."""
     places, turns = motion.joints()
-    ankle, ball = BONES.index(f"{side}Foot"), BONES.index(f"{side}Toes")
-    heel = places[:, ankle] + turns[:, ankle] @ (motion.offsets[ball] * _Y)
-    return np.minimum(places[:, ball, 1], heel[:, 1])
+    ankle = BONES.index(f"{side}Foot")
+    return places[:, ankle, 1] + (turns[:, ankle] @ _sole(motion, side).T)[:, 1].min(1)
+
+
+def _sole(motion: Motion, side: str) -> FloatArray:
+    """Return the positions (2, 3) of heel and ball on the sole, relative to the ankle in the rest pose."""
+    ankle, ball = BONES.index(f"{side}Foot"), motion.offsets[BONES.index(f"{side}Toes")]
+    return np.array([[0, 0, 0], ball]) * (1, 0, 1) - motion.rest_joints()[ankle] * _Y
 
 
 def _height_of_floor(lowest: FloatArray, times: FloatArray) -> FloatArray:
@@ -99,12 +104,11 @@ def _with_feet(motion: Motion, times: FloatArray) -> Motion:
         pitch = np.arcsin(np.clip((turns[:, foot] @ _Z)[:, 1], -1, 1))
         is_flat = share * np.clip((_RAISED - abs(pitch)) / (_RAISED - _FLAT), 0, 1)
         turned = _towards(turns[:, foot], _level(turns[:, foot]), is_flat)
-        ball = turned @ motion.offsets[toes]
-        heel = turned @ (motion.offsets[toes] * _Y)
-        sole = np.minimum(ball[:, 1], heel[:, 1])  # relative to the ankle
+        heel, ball = np.moveaxis((turned @ _sole(motion, side).T)[:, 1], 1, 0)  # heights relative to the ankle
+        sole = np.minimum(heel, ball)
         height = places[:, foot, 1] + sole
         target = places[:, foot] - (np.where(height < 0, 1.0, share) * height)[:, None] * _Y
-        near = np.clip(1 - (target[:, 1] + ball[:, 1]) / _NEAR_M, 0, 1)
+        near = np.clip(1 - (target[:, 1] + ball) / _NEAR_M, 0, 1)
         bent = near * np.clip(-pitch / _FLAT, 0, 1)  # toes of a foot with a raised heel stay flat
         lengths = (float(np.linalg.norm(motion.offsets[lower])), float(np.linalg.norm(motion.offsets[foot])))
         start = places[:, upper]

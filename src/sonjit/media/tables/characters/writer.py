@@ -17,7 +17,8 @@ from sonjit._util.glb import GlbBuilder
 from sonjit.geometry import rotations
 from sonjit.geometry.steps import Rows, omitted_text, row_times, turns_at, values_at
 from sonjit.media.tables.base import Extras, ExtraTypes, FrameWriter, Header
-from sonjit.media.tables.characters import BONES, NAMES, PARENTS, SIDES, BoneNames, Motion
+from sonjit.media.tables.characters import BONES, NAMES, PARENTS, SIDES, BoneNames, CharacterChoice, Motion
+from sonjit.media.tables.characters.avatars import Avatar
 from sonjit.media.tables.characters.fit import Track, fit_motion, latest_of, runs
 from sonjit.media.tables.characters.floor import on_floor
 from sonjit.media.tables.characters.turns import MAX_SPEED, follow, steady
@@ -183,14 +184,20 @@ def glb_from_characters(motions: Sequence[Motion], times: FloatArray, convention
     return scene.to_bytes()
 
 
-def vrma_from_character(motion: Motion, times: FloatArray, convention: BoneNames) -> bytes:
-    """Return a VRM animation at times (T,) in seconds, which avatars of VRM 1.0 play; see `glb_from_characters`."""
+def vrma_from_character(
+    motion: Motion, times: FloatArray, convention: BoneNames, presets: dict[str, FloatArray] | None = None
+) -> bytes:
+    """Return a VRM animation at times (T,) in seconds, which avatars of VRM 1.0 play; see `glb_from_characters`.
+
+    The blendshapes are custom expressions, unless there are weights (T,) of VRM's `presets`.
+    """
     scene = _Scene(times, convention)
     first = scene.add(motion)
     bones = {bone: {"node": first + number} for number, bone in enumerate(BONES)}
     extension: dict[str, object] = {"specVersion": "1.0", "humanoid": {"humanBones": bones}}
-    if motion.expressions:
-        extension["expressions"] = {"custom": scene.add_expressions(motion.expressions)}
+    if presets or motion.expressions:
+        kind = "preset" if presets else "custom"
+        extension["expressions"] = {kind: scene.add_expressions(presets or motion.expressions)}
     scene.document["extensionsUsed"] = ["VRMC_vrm_animation"]
     scene.document["extensions"] = {"VRMC_vrm_animation": extension}
     return scene.to_bytes()
@@ -308,12 +315,12 @@ def _octahedron(start: FloatArray, end: FloatArray) -> FloatArray:
 
 
 class CharacterWriter(FrameWriter):
-    """People of a video as characters: all in one `.glb`; in `.bvh` and `.vrma` one each.
+    """People of a video as characters: all in one `.glb`; in `.bvh`, in `.vrma`, and if a model moves, one each.
 
     Those after the person with the most frames are in `NAME-2.bvh`, and so on. Keypoints stay in memory until the end.
     """
 
-    def __init__(self, path: Path, header: Header, extra: ExtraTypes, convention: BoneNames | None) -> None:
+    def __init__(self, path: Path, header: Header, extra: ExtraTypes, choice: CharacterChoice) -> None:
         super().__init__()
         del extra
         if header.kind not in CHARACTER_LISTS:
@@ -322,7 +329,8 @@ class CharacterWriter(FrameWriter):
             raise InputError(f"{path}: a character requires images of one size, as in a video")
         self._size, self._fps = (header.width, header.height), header.fps
         self._mirrored_width = header.width if header.options.get("mirrored") else None
-        self._convention: BoneNames = convention or "vrm"
+        self._convention: BoneNames = choice.bones or "vrm"
+        self._avatar = None if choice.onto is None else Avatar(choice.onto)
         self._path, self._drafts = path, {path: Draft(path)}
         self._times: list[float] = []
         self._people: dict[int, list[Appearance]] = {}
@@ -356,14 +364,17 @@ class CharacterWriter(FrameWriter):
     def _files(self, motions: list[Motion], times: FloatArray) -> dict[Path, bytes]:
         """Return the contents of all files."""
         ending = self._path.suffix.lower()
-        if ending == ".glb":
+        if ending == ".glb" and self._avatar is None:
             return {self._path: glb_from_characters(motions, times, self._convention)}
         files: dict[Path, bytes] = {}
         usual_s = float(np.median(np.diff(times))) if len(times) > 1 else 1 / _DEFAULT_FPS
         for number, motion in enumerate(motions, 1):
             path = self._path if number == 1 else self._path.with_stem(f"{self._path.stem}-{number}")
-            if ending == ".vrma":
-                files[path] = vrma_from_character(motion, times, self._convention)
+            if ending == ".glb" and self._avatar is not None:
+                files[path] = self._avatar.animated(motion, times)
+            elif ending == ".vrma":
+                presets = self._avatar.presets(motion.expressions) if self._avatar is not None else None
+                files[path] = vrma_from_character(motion, times, self._convention, presets)
             else:
                 rows = row_times(times, 1 / self._fps if self._fps else usual_s)
                 self.notes += [f"{path}: {text}" for text in [omitted_text(rows)] if text]
@@ -391,4 +402,6 @@ class CharacterWriter(FrameWriter):
                 frames = f"{count} of {len(times)} frames"
                 self.notes.append(f"{self._path}: {motion.name} is missing in {frames}, which repeat the latest pose")
             motions.append(motion)
+        if self._avatar is not None:
+            motions = [self._avatar.follow(motion) for motion in motions]
         return [on_floor(motion, times).moved(motions[0].hips[0] * (-1, 0, -1)) for motion in motions]
