@@ -18,6 +18,10 @@ from sonjit._util.glb import GlbBuilder
 from sonjit.media.tables.characters import BONES, FINGER_PARTS, PARENTS, SIDES
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
     from sonjit._util.arrays import FloatArray, IndexArray
 
 OUT: Final = Path(__file__).parents[1] / "src/sonjit/server/page/avatar/sample.vrm"
@@ -130,7 +134,7 @@ class Surface:
             np.add.at(sums, self.faces[:, corner], across)
         return sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-12)
 
-    def skin(self) -> tuple[FloatArray, FloatArray]:
+    def skin(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         """Return the four joints (V, 4) of each vertex with the largest weights, and the weights as bytes (V, 4)."""
         table = np.zeros((len(self.vertices), len(NODES)))
         for bone, row in self.weights.items():
@@ -398,7 +402,7 @@ def avatar() -> bytes:
     nodes += [{"name": name, "mesh": mesh, "skin": 0} for name, mesh in zip(("Body", "Face"), meshes, strict=True)]
     head = len(nodes) - 1
 
-    def expression(weights: dict[str, float], **more: object) -> dict[str, Any]:
+    def expression(weights: Mapping[str, float], **more: object) -> dict[str, Any]:
         return {
             "morphTargetBinds": [
                 {"node": head, "index": SHAPES.index(shape), "weight": weight} for shape, weight in weights.items()

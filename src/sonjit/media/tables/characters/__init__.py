@@ -20,14 +20,6 @@ BoneNames: TypeAlias = Literal["vrm", "mixamo", "unreal", "webxr"]  # convention
 CHARACTER_ENDINGS: Final = (".bvh", ".glb", ".vrma")  # endings of character files
 
 
-@dataclass(frozen=True)
-class CharacterChoice:
-    """How a character is written."""
-
-    bones: BoneNames | None = None  # convention of bone names; None for VRM's
-    onto: Path | None = None  # .vrm or .glb file of the model that moves
-
-
 SIDES: Final = ("left", "right")
 FINGERS: Final = ("Thumb", "Index", "Middle", "Ring", "Little")
 _THUMB_PARTS: Final = ("Metacarpal", "Proximal", "Distal")
@@ -100,6 +92,14 @@ NAMES: Final[dict[BoneNames, dict[str, str]]] = {
     "webxr": {bone: name for bone, *_, name in _ROWS},
 }
 """Name of each bone by convention and its name in VRM."""
+
+
+@dataclass(frozen=True)
+class CharacterChoice:
+    """How a character is written."""
+
+    bones: BoneNames | None = None  # convention of bone names; None for VRM's
+    onto: Path | None = None  # .vrm or .glb file of the model that moves
 
 
 @dataclass(frozen=True)

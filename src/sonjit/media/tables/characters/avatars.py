@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -18,19 +18,26 @@ from sonjit.geometry import rotations
 from sonjit.media.tables.characters import BONES, NAMES, PARENTS, SIDES, Motion
 from sonjit.results.skeletons.faces import BLENDSHAPES, NO_EXPRESSION
 
-_REQUIRED: Final = (
-    "hips", "spine", "head",
-    *(side + bone for side in SIDES
-      for bone in ("UpperArm", "LowerArm", "Hand", "UpperLeg", "LowerLeg", "Foot")),
-)  # fmt: skip
+_LIMBS: Final = ("UpperArm", "LowerArm", "Hand", "UpperLeg", "LowerLeg", "Foot")
+_REQUIRED: Final = ("hips", "spine", "head", *(side + bone for side in SIDES for bone in _LIMBS))
 _FORMER_THUMB: Final = {"ThumbProximal": "ThumbMetacarpal", "ThumbIntermediate": "ThumbProximal"}
 _FORMER_PRESETS: Final = {
-    "a": "aa", "i": "ih", "u": "ou", "e": "ee", "o": "oh", "joy": "happy", "sorrow": "sad",
-    "blink_l": "blinkLeft", "blink_r": "blinkRight",
-}  # fmt: skip
+    "a": "aa",
+    "i": "ih",
+    "u": "ou",
+    "e": "ee",
+    "o": "oh",
+    "joy": "happy",
+    "sorrow": "sad",
+    "blink_l": "blinkLeft",
+    "blink_r": "blinkRight",
+}
 _TOE_M: Final = 0.05  # length of the toes, which end without a bone
 _REVERSED: Final = np.diag([-1.0, 1.0, -1.0])  # from a model that looks along -z
 _X, _Y, _ = np.eye(3)
+
+
+_Json: TypeAlias = dict[str, Any]  # part of a file's document
 
 
 class _Driver(NamedTuple):
@@ -57,7 +64,7 @@ class Avatar:
     def __init__(self, path: Path) -> None:
         """Read a file. Raise InputError if it is not a complete GLB, or not a humanoid."""
         self._file = Glb(path)
-        self._nodes: list[dict[str, Any]] = self._file.document.get("nodes", [])
+        self._nodes: list[_Json] = self._file.document.get("nodes", [])
         try:
             self._bones = _bones(self._file.document)
             self._parents = {
@@ -75,14 +82,14 @@ class Avatar:
         across = self._at("leftUpperArm") - self._at("rightUpperArm")
         self._turn = _REVERSED if across[0] < 0 else np.eye(3)
         self._straighten()
-        floor = min(float(self._place(f"{side}{bone}")[1]) for side in SIDES for bone in ("Foot", "Toes")
-                    if f"{side}{bone}" in self._bones)  # fmt: skip
+        feet = [f"{side}{bone}" for side in SIDES for bone in ("Foot", "Toes")]
+        floor = min(float(self._place(bone)[1]) for bone in feet if bone in self._bones)
         self._floor = min(floor, 0.0) if abs(floor) > 0.2 else 0.0  # soles are at 0, unless the origin is elsewhere
         self.offsets = self._offsets()
         self._drivers = _drivers(self._file.document)
 
     def follow(self, motion: Motion) -> Motion:
-        """Return the motion with the proportions of the model, whose hips move in proportion to its height.
+        """Return the motion in metres with the proportions of the model, whose hips move in proportion to its height.
 
         A bone that the model lacks has no length, and its rotation is that of the next bones.
         """
@@ -124,7 +131,7 @@ class Avatar:
         return builder.to_bytes()
 
     def presets(self, expressions: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
-        """Return the weight (T,) of each of VRM's presets, of a model without ARKit's names."""
+        """Return the weight (T,), 0 to 1, of each of VRM's presets, of a model without ARKit's names."""
         if not expressions or any(driver.preset is None for driver in self._drivers):
             return {}
         return {str(driver.preset): driver.value(expressions) for driver in self._drivers}
@@ -200,7 +207,7 @@ class Avatar:
         return weights
 
 
-def _bones(document: dict[str, Any]) -> dict[str, int]:
+def _bones(document: _Json) -> dict[str, int]:
     """Return the node of each bone of a humanoid, by its name in VRM 1.0."""
     extensions = document.get("extensions", {})
     if "VRMC_vrm" in extensions:
@@ -228,7 +235,7 @@ def _plain(name: str) -> str:
     return re.sub(r"[^a-z0-9]", "", re.sub(r"(?i)^mixamorig\d*[:_]?", "", name).lower())
 
 
-def _transform(node: dict[str, Any]) -> FloatArray:
+def _transform(node: _Json) -> FloatArray:
     """Return the transform (4, 4) of a node to its parent."""
     if "matrix" in node:
         return np.array(node["matrix"], np.float64).reshape(4, 4).T
@@ -239,7 +246,7 @@ def _transform(node: dict[str, Any]) -> FloatArray:
     return result
 
 
-def _as_parts(node: dict[str, Any]) -> None:
+def _as_parts(node: _Json) -> None:
     """Replace the matrix of a node by its parts, as glTF requires of animated nodes."""
     if "matrix" not in node:
         return
@@ -264,7 +271,7 @@ def _quaternions(matrices: FloatArray) -> FloatArray:
     return result
 
 
-def _drivers(document: dict[str, Any]) -> list[_Driver]:
+def _drivers(document: _Json) -> list[_Driver]:
     """Return what moves a face: expressions with ARKit's names, otherwise morph targets, otherwise VRM's presets."""
     known = {_plain_shape(name): name for name in BLENDSHAPES if name != NO_EXPRESSION}
     expressions = _expressions(document)
@@ -288,13 +295,13 @@ def _drivers(document: dict[str, Any]) -> list[_Driver]:
     return [driver._replace(terms=presets[name], preset=name) for name, driver in expressions if name in presets]
 
 
-def _meshes(document: dict[str, Any]) -> list[tuple[int, dict[str, Any]]]:
+def _meshes(document: _Json) -> list[tuple[int, _Json]]:
     """Return the nodes that have a mesh, with it."""
     meshes = document.get("meshes", [])
     return [(number, meshes[node["mesh"]]) for number, node in enumerate(document["nodes"]) if "mesh" in node]
 
 
-def _expressions(document: dict[str, Any]) -> list[tuple[str, _Driver]]:
+def _expressions(document: _Json) -> list[tuple[str, _Driver]]:
     """Return the expressions of VRM 1.0 or 0 by their names in VRM 1.0."""
     extensions = document.get("extensions", {})
     expressions = extensions.get("VRMC_vrm", {}).get("expressions", {})
@@ -309,8 +316,8 @@ def _expressions(document: dict[str, Any]) -> list[tuple[str, _Driver]]:
             for number, node in enumerate(document["nodes"])
             if node.get("mesh") == bind["mesh"]
         ]
-        preset = group.get("presetName", "unknown")
-        name = group.get("name", "") if preset == "unknown" else _FORMER_PRESETS.get(preset, preset)
+        preset = str(group.get("presetName", "unknown"))
+        name = str(group.get("name", "")) if preset == "unknown" else _FORMER_PRESETS.get(preset, preset)
         found.append((name, _Driver({}, binds, group.get("isBinary", False))))
     return found
 

@@ -185,7 +185,7 @@ def _limb_lengths(body: FloatArray, limbs: tuple[tuple[int, int, int], ...]) -> 
 
 
 def smooth(values: FloatArray, times: FloatArray, width_s: float) -> FloatArray:
-    """Average values (M, ...) with Gaussian weights in time, which adds no lag. NaN has no weight and stays."""
+    """Average values (M, ...) of any unit with Gaussian weights in time, in seconds. NaN has no weight and stays."""
     is_known = np.isfinite(values)
     filled = np.where(is_known, values, 0.0).reshape(len(values), -1)
     counts = is_known.reshape(filled.shape).astype(np.float64)

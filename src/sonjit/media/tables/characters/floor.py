@@ -25,7 +25,7 @@ _, _Y, _Z = np.eye(3)
 
 
 def on_floor(motion: Motion, times: FloatArray) -> Motion:
-    """Return a motion at times (F,) in seconds that stands on its floor: the lowest joint is at height 0."""
+    """Return a motion in metres, at times (F,) in seconds, that stands on its floor at height 0."""
     motion = _at_height(motion, _height_of_floor(_lowest(motion), times))
     for _ in range(_ROUNDS):
         motion = _with_feet(motion, times)
