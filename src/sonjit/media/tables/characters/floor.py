@@ -11,7 +11,7 @@ import numpy as np
 
 from sonjit._util import BoolArray, FloatArray
 from sonjit.geometry.rotations import matrix_from_rotation_vector, rotation_vector_from_matrix
-from sonjit.media.tables.characters import BONES, SIDES, Motion
+from sonjit.media.tables.characters import BONES, PARENTS, SIDES, Motion
 from sonjit.media.tables.characters.fit import aligned, bent_limb, runs, smooth, swung
 
 _ROOT_SMOOTHING_S, _CONTACT_SMOOTHING_S = 0.1, 0.04
@@ -21,7 +21,34 @@ _NEAR_M, _FAR_M = 0.05, 0.08  # heights of a foot between which its contact with
 _SLOW, _FAST = 0.35, 0.7  # speeds of a foot in metres per second between which its contact ends
 _FLAT, _RAISED = np.deg2rad([20, 40])  # pitches of a standing foot between which it is no longer made flat
 _ROUNDS: Final = 3  # of the hips and the legs, as a stretched leg may not reach the floor
+_LEGS: Final = tuple(side + bone for side in SIDES for bone in ("UpperLeg", "LowerLeg", "Foot", "Toes"))
 _, _Y, _Z = np.eye(3)
+
+
+class _Legs:
+    """Positions (F, 3) and rotations (F, 3, 3) of the hips and the bones of the legs in space, by name, in metres."""
+
+    def __init__(self, motion: Motion) -> None:
+        self.places = {"hips": motion.hips}
+        self.turns = {"hips": motion.rotations[:, 0]}
+        for bone in _LEGS:
+            number, parent = BONES.index(bone), PARENTS[bone]
+            self.places[bone] = self.places[parent] + self.turns[parent] @ motion.offsets[number]
+            self.turns[bone] = self.turns[parent] @ motion.rotations[:, number]
+
+    def height(self, motion: Motion, side: str) -> FloatArray:
+        """Return the height (F,) of the lowest point of a sole."""
+        ankle = f"{side}Foot"
+        return self.places[ankle][:, 1] + (self.turns[ankle] @ _sole(motion, side).T)[:, 1].min(1)
+
+    def contact(self, motion: Motion, side: str, times: FloatArray) -> FloatArray:
+        """Return how far (F,) a foot stands on the floor, 0 to 1: it is low and slow."""
+        low = np.clip((_FAR_M - self.height(motion, side)) / (_FAR_M - _NEAR_M), 0, 1)
+        if len(times) < 2:
+            return low
+        speed = np.linalg.norm(np.gradient(self.places[f"{side}Toes"], times, axis=0), axis=1)
+        slow = np.clip((_FAST - smooth(speed, times, _CONTACT_SMOOTHING_S)) / (_FAST - _SLOW), 0, 1)
+        return smooth(low * slow, times, _CONTACT_SMOOTHING_S)
 
 
 def on_floor(motion: Motion, times: FloatArray) -> Motion:
@@ -29,7 +56,8 @@ def on_floor(motion: Motion, times: FloatArray) -> Motion:
     motion = _at_height(motion, _height_of_floor(_lowest(motion), times))
     for _ in range(_ROUNDS):
         motion = _with_feet(motion, times)
-        above = np.max([_share_of_contact(motion, side, times) * _foot(motion, side) for side in SIDES], axis=0)
+        legs = _Legs(motion)
+        above = np.max([legs.contact(motion, side, times) * legs.height(motion, side) for side in SIDES], axis=0)
         if above.max() < 0.002:  # metres
             break
         motion = _at_height(motion, smooth(above, times, _ROOT_SMOOTHING_S))
@@ -43,15 +71,9 @@ def _at_height(motion: Motion, heights: FloatArray) -> Motion:
 
 def _lowest(motion: Motion) -> FloatArray:
     """Return the height (F,) of the lowest joint or toe."""
-    feet = [_foot(motion, side) for side in SIDES]
+    legs = _Legs(motion)
+    feet = [legs.height(motion, side) for side in SIDES]
     return np.minimum(motion.joints()[0][..., 1].min(1), np.min(feet, axis=0))
-
-
-def _foot(motion: Motion, side: str) -> FloatArray:
-    """Return the height (F,) of the lowest point of a sole."""
-    places, turns = motion.joints()
-    ankle = BONES.index(f"{side}Foot")
-    return places[:, ankle, 1] + (turns[:, ankle] @ _sole(motion, side).T)[:, 1].min(1)
 
 
 def _sole(motion: Motion, side: str) -> FloatArray:
@@ -83,45 +105,33 @@ def _widened(flags: BoolArray, around: BoolArray) -> BoolArray:
     return result
 
 
-def _share_of_contact(motion: Motion, side: str, times: FloatArray) -> FloatArray:
-    """Return how far (F,) a foot stands on the floor, 0 to 1: it is low and slow."""
-    height = _foot(motion, side)
-    low = np.clip((_FAR_M - height) / (_FAR_M - _NEAR_M), 0, 1)
-    if len(times) < 2:
-        return low
-    speed = np.linalg.norm(np.gradient(motion.joints()[0][:, BONES.index(f"{side}Toes")], times, axis=0), axis=1)
-    slow = np.clip((_FAST - smooth(speed, times, _CONTACT_SMOOTHING_S)) / (_FAST - _SLOW), 0, 1)
-    return smooth(low * slow, times, _CONTACT_SMOOTHING_S)
-
-
 def _with_feet(motion: Motion, times: FloatArray) -> Motion:
     """Bend the legs so that standing feet are on the floor, and no foot is below it."""
-    local = motion.rotations.copy()
+    local, legs = motion.rotations.copy(), _Legs(motion)
     for side in SIDES:
-        share = _share_of_contact(motion, side, times)
-        upper, lower, foot, toes = (BONES.index(f"{side}{bone}") for bone in ("UpperLeg", "LowerLeg", "Foot", "Toes"))
-        places, turns = motion.joints()
-        pitch = np.arcsin(np.clip((turns[:, foot] @ _Z)[:, 1], -1, 1))
+        share = legs.contact(motion, side, times)
+        upper, lower, foot, _ = bones = [f"{side}{bone}" for bone in ("UpperLeg", "LowerLeg", "Foot", "Toes")]
+        numbers = [BONES.index(bone) for bone in bones]
+        pitch = np.arcsin(np.clip((legs.turns[foot] @ _Z)[:, 1], -1, 1))
         is_flat = share * np.clip((_RAISED - abs(pitch)) / (_RAISED - _FLAT), 0, 1)
-        turned = _towards(turns[:, foot], _level(turns[:, foot]), is_flat)
+        turned = _towards(legs.turns[foot], _level(legs.turns[foot]), is_flat)
         heel, ball = np.moveaxis((turned @ _sole(motion, side).T)[:, 1], 1, 0)  # heights relative to the ankle
-        sole = np.minimum(heel, ball)
-        height = places[:, foot, 1] + sole
-        target = places[:, foot] - (np.where(height < 0, 1.0, share) * height)[:, None] * _Y
+        height = legs.places[foot][:, 1] + np.minimum(heel, ball)
+        target = legs.places[foot] - (np.where(height < 0, 1.0, share) * height)[:, None] * _Y
         near = np.clip(1 - (target[:, 1] + ball) / _NEAR_M, 0, 1)
         bent = near * np.clip(-pitch / _FLAT, 0, 1)  # toes of a foot with a raised heel stay flat
-        lengths = (float(np.linalg.norm(motion.offsets[lower])), float(np.linalg.norm(motion.offsets[foot])))
-        start = places[:, upper]
-        first, second = bent_limb(start, places[:, lower], target, lengths, turns[:, upper] @ _Z)
-        turns[:, upper] = swung(turns[:, upper], -_Y, first)
-        turns[:, lower] = swung(turns[:, lower], -_Y, second)
-        for bone, parent, own in (
-            (upper, turns[:, BONES.index("hips")], turns[:, upper]),
-            (lower, turns[:, upper], turns[:, lower]),
-            (foot, turns[:, lower], turned),
-            (toes, turned, _towards(turned, _level(turned), bent)),
-        ):
-            local[:, bone] = np.swapaxes(parent, 1, 2) @ own
+        lengths = tuple(float(np.linalg.norm(motion.offsets[number])) for number in numbers[1:3])
+        ahead = legs.turns[upper] @ _Z
+        first, second = bent_limb(legs.places[upper], legs.places[lower], target, (lengths[0], lengths[1]), ahead)
+        turns = [
+            legs.turns["hips"],
+            swung(legs.turns[upper], -_Y, first),
+            swung(legs.turns[lower], -_Y, second),
+            turned,
+            _towards(turned, _level(turned), bent),
+        ]
+        for number, parent, own in zip(numbers, turns[:-1], turns[1:], strict=True):
+            local[:, number] = np.swapaxes(parent, 1, 2) @ own
     return replace(motion, rotations=local)
 
 
