@@ -280,8 +280,12 @@ def test_a_sample_figure_is_shown_at_first_and_the_own_model_closes_its_eyes(bro
     page.upload("source-file", data / "real" / "wild" / "stock-emotions-b-1.jpg")  # eyes closed
     page.wait(lambda: white(seen(page)) < 0.6 * white(rest), "closed eyes", 60)
     run(page.browser, LOSE_CONTEXT)
-    page.wait(lambda: is_skin(seen(page)).sum() < 50, "a lost context", 60)
+    is_lost = "return document.querySelector('#avatar canvas').getContext('webgl2').isContextLost()"
+    page.wait(lambda: browser.execute_script(is_lost), "a lost context")
     run(page.browser, "lost.restoreContext();")
+    page.wait(lambda: not browser.execute_script(is_lost), "a restored context")
+    page.click("tab-view3d")
+    page.click("tab-avatar")
     page.wait(lambda: is_skin(seen(page)).sum() > 200, "the avatar in a restored context", 60)
     page.stop()
 

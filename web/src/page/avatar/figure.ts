@@ -37,6 +37,8 @@ export class ModelError extends Error {
 const UNSUPPORTED =
   /^(KHR_draco_mesh_compression|(KHR|EXT)_meshopt_compression|KHR_texture_basisu)$/;
 const FEET = ["leftFoot", "rightFoot", "leftToes", "rightToes"];
+const [FLAT, RAISED] = [Math.PI / 9, (2 * Math.PI) / 9]; // tilts between which a foot stays tilted
+const STEP = 0.06; // height of a foot above the other one, relative to the model, that still stands
 const T_POSE: readonly (readonly [string, string, Vector3])[] = (
   ["left", "right"] as const
 ).flatMap((side) => {
@@ -171,6 +173,9 @@ export class Figure {
     const hips = this.node("hips")!;
     hips.position.copy(this.restHips!);
     this.scene.updateMatrixWorld(true);
+    for (const [bone, rest] of this.restHeights)
+      if (bone.endsWith("Foot")) this.flatten(bone, rest);
+    this.scene.updateMatrixWorld(true);
     const rises = [...this.restHeights].map(([bone, rest]) => rest - heightOf(this.node(bone)!));
     if (rises.length) hips.position.y += Math.max(...rises); // the lowest foot stands
   }
@@ -196,6 +201,22 @@ export class Figure {
   /** Free the memory of the graphics card. */
   dispose() {
     VRMUtils.deepDispose(this.scene);
+  }
+
+  /** Make a foot flat that is nearly flat and not higher than the other one by a step. */
+  private flatten(bone: string, rest: number) {
+    const node = this.node(bone)!;
+    const lowest = Math.min(
+      ...[...this.restHeights].map(([other, height]) => heightOf(this.node(other)!) - height),
+    );
+    if (heightOf(node) - rest - lowest > STEP * (this.box.max.y - this.box.min.y)) return;
+    const turn = node.getWorldQuaternion(new Quaternion());
+    const up = new Vector3(0, 1, 0).applyQuaternion(turn);
+    const angle = Math.acos(Math.min(up.y, 1));
+    const share = Math.min(Math.max((RAISED - angle) / (RAISED - FLAT), 0), 1);
+    const upright = new Quaternion().setFromUnitVectors(up, new Vector3(0, 1, 0));
+    const flat = new Quaternion().slerp(upright, share).multiply(turn);
+    node.quaternion.copy(node.parent!.getWorldQuaternion(new Quaternion()).invert().multiply(flat));
   }
 
   private node(bone: string): Object3D | null {
