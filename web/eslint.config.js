@@ -53,7 +53,6 @@ export default [
   },
   {
     files: ["src/page/**/*.ts", "src/page/**/*.tsx"],
-    ignores: ["src/page/avatar.ts", "src/page/gltf.ts"],
     plugins: { "@typescript-eslint": tseslint.plugin },
     rules: { "@typescript-eslint/no-explicit-any": "error" },
   },
