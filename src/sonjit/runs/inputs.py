@@ -237,8 +237,8 @@ def _with_name(output: str, name: str) -> str:
 def _fitting(path: str) -> str:
     """Return a path whose name ends in a hash if it is too long for a file, or for that of a table next to it."""
     folder, file_name = os.path.split(path)
-    known = find_format(file_name)
-    more = max(map(len, SIDE_TABLES)) if known is not None and known.separates_events else 0
+    table_format = find_format(file_name)
+    more = max(map(len, SIDE_TABLES)) if table_format is not None and table_format.separates_events else 0
     if shortened(file_name, more) == file_name:
         return path
     stem, suffix = os.path.splitext(file_name)  # noqa: PTH122
