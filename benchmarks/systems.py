@@ -24,7 +24,7 @@ from sonjit_lab.evaluation.published import load_table
 
 PAGE = Path(__file__).parents[1] / "docs" / "students.md"
 BEGIN, END = "<!-- python -m benchmarks.systems --write -->", "<!-- end -->"
-STEPS = {"cam": 60, "mask_rcnn": 60}
+STEPS = {"mask_rcnn": 60}
 """Steps of a training; 4 of the other systems."""
 DATA = {
     "interhand": "InterHand2.6M's layout: 8 images to train on, 8 others",
