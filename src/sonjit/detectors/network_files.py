@@ -164,6 +164,7 @@ def register_network_file(path: Path) -> kinds.KindEntry:
         raise InputError(f"{path}: parts must have keypoints, and std must be positive")
     weight = path.parent / content.network
     result = _result_type(name, skeleton)
+    has_sides = mirrored_order(skeleton.keypoints) != list(range(len(skeleton.keypoints)))
 
     def load(options: CommonOptions) -> CroppedNetwork | CompleteNetwork:
         if options.detector_model or options.landmark_model:
@@ -180,7 +181,7 @@ def register_network_file(path: Path) -> kinds.KindEntry:
         models={"own": kinds.Model("own", {}, _MIN_BOX)},
         model_help=f"The network of {path.name}.",
         load=load,
-        options=SidedOptions if _has_sides(skeleton) else CommonOptions,
+        options=SidedOptions if has_sides else CommonOptions,
         instances=(name,),
     )
     kinds.KINDS.add(name, entry, replace=is_same)
@@ -201,11 +202,6 @@ def _refuse_idle_options(options: CommonOptions, content: NetworkFile) -> None:
         if getattr(options, name) not in values:
             cause = 'boxes = "image"' if content.boxes else 'decoder = "yolo"'
             raise InputError(f"{name}={getattr(options, name)!r} has no effect with {cause}")
-
-
-def _has_sides(skeleton: Skeleton) -> bool:
-    """Check whether keypoints exist on both sides of the body, by their names."""
-    return mirrored_order(skeleton.keypoints) != list(range(len(skeleton.keypoints)))
 
 
 def _result_type(name: str, skeleton: Skeleton) -> type[NetworkResult]:

@@ -157,7 +157,10 @@ def _warning(recording: Recording) -> str:
 
 def _first_screen(recording: Recording, pictures: Sequence[tuple[str, Image]]) -> list[Block]:
     """Return the pictures next to the curve of the angle of the headline."""
-    figures: list[Plot | docs.Image] = [docs.Image(_as_address(rgb), caption) for caption, rgb in pictures]
+    figures: list[Plot | docs.Image] = []
+    for caption, rgb in pictures:
+        data = base64.b64encode(encode_image(rgb, ".jpg")).decode()
+        figures.append(docs.Image(f"data:image/jpeg;base64,{data}", caption))
     name = recording.main_angle
     if name is not None:
         joint = errors.joint_of(name)
@@ -167,11 +170,6 @@ def _first_screen(recording: Recording, pictures: Sequence[tuple[str, Image]]) -
         bands = [(bend.begin_s, bend.end_s) for bend in bends]
         figures.append(_curve(recording, joint, _LEAD_SIZE, bands=bands, points=points))
     return [Columns(tuple(figures))] if figures else []
-
-
-def _as_address(rgb: Image) -> str:
-    """Return an image (H, W, 3) as an address with its data."""
-    return f"data:image/jpeg;base64,{base64.b64encode(encode_image(rgb, '.jpg')).decode()}"
 
 
 def _curve(

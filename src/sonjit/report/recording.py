@@ -394,7 +394,8 @@ def recording_of(
     chosen = ids.most_common(1)[0][0] if person is None else person
     times = [frame.time or 0.0 for frame in frames]
     rate_hz = local_rates(times)
-    bodies = _bodies_of(frames, chosen)
+    bodies_by_id = [{part.id: part for _, part in frame.instances() if isinstance(part, Body)} for frame in frames]
+    bodies = [by_id.get(chosen) for by_id in bodies_by_id]
     if size is not None:
         bodies = uncut_bodies(bodies, size, rate_hz)
     angles, tilts = track_angles(bodies, rate_hz)
@@ -438,12 +439,6 @@ def _exercise(angles: dict[str, FloatArray], times: Sequence[float]) -> tuple[An
         if limits:
             candidates.append(limits)
     return candidates[0] if candidates else ()
-
-
-def _bodies_of(frames: Sequence[Frame], person: int) -> list[Body | None]:
-    """Return the body of a person in each frame, or None."""
-    by_id = [{part.id: part for _, part in frame.instances() if isinstance(part, Body)} for frame in frames]
-    return [bodies.get(person) for bodies in by_id]
 
 
 def _wrists(frames: Sequence[Frame], person: int) -> dict[str, FloatArray]:

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import tee
 from typing import TYPE_CHECKING, Any
@@ -114,9 +114,10 @@ class Session:
         stills = is_still(source.kind)
         errors: list[Exception] = []
         *frames_by_detector, shown = tee(_until_error(frames, errors), len(self.detectors) + 1)
+        images_by_detector = [((frame.rgb, frame.time) for frame in copies) for copies in frames_by_detector]
         results_by_detector = [
             self._live(detector, images) if source.live else detector.detect_frames(images, roi=self._roi)
-            for detector, images in zip(self.detectors, map(_timed, frames_by_detector), strict=True)
+            for detector, images in zip(self.detectors, images_by_detector, strict=True)
         ]
         for frame, *results in zip(shown, *results_by_detector, strict=True):
             position = index if index is not None and stills else frame.index
@@ -158,8 +159,3 @@ def _until_error(frames: Iterable[SourceFrame], errors: list[Exception]) -> Gene
         yield from frames
     except Exception as error:
         errors.append(error)
-
-
-def _timed(frames: Iterable[SourceFrame]) -> Iterator[tuple[Image, float | None]]:
-    """Yield the image and the time of each frame."""
-    return ((frame.rgb, frame.time) for frame in frames)

@@ -17,7 +17,7 @@ from sonjit.detectors.options import is_still
 from sonjit.detectors.pipeline import Detector
 from sonjit.gestures.classifier import CANNED
 from sonjit.media.sources import ImageSource, Reading
-from sonjit.media.sources.base import Source, SourceFrame, SourceKind
+from sonjit.media.sources.base import Source, SourceKind
 from sonjit.media.sources.images import ImageLike, rgb_from
 from sonjit.results import Frame
 from sonjit.runs.annotations import AngleLimits, EventLimits, count_columns
@@ -175,7 +175,9 @@ def _detect(
             if not is_still(opened.kind):  # identities and filters belong to one recording
                 finder.reset()
             session = new_session([finder])
-            frames = _with_images(session, session.frames(opened, opened, index=index, label=label))
+            found = session.frames(opened, opened, index=index, label=label)
+            # The source frames keep the images.
+            frames = ((Frame.of(frame, source.rgb, session.hidden), source) for source, frame in found)
             for (frame, _), is_last in _with_last(frames, ahead=has_ends and not opened.live):
                 if is_last:
                     motions, ends = session.finish()
@@ -186,12 +188,6 @@ def _detect(
                 warnings.warn(note, InputNote, stacklevel=3)
             for problem in opened.problems:
                 warnings.warn(problem, InputWarning, stacklevel=3)
-
-
-def _with_images(session: Session, frames: Iterable[tuple[SourceFrame, Frame]]) -> Generator[tuple[Frame, SourceFrame]]:
-    """Yield frames that know their images, with the source frames, which keep the images."""
-    for source, frame in frames:
-        yield Frame.of(frame, source.rgb, session.hidden), source
 
 
 def _with_last(frames: Iterable[T], *, ahead: bool) -> Generator[tuple[T, bool]]:
