@@ -39,7 +39,7 @@ class BodySearch(StillSearch[BodyObservation]):
     """Search of one image for bodies.
 
     The landmark network can mistake a hand for a body. In frames of streams, where hands are often close to the camera,
-    `refuses_hands` therefore refuses a body without a face where the network of people and hands proposes a hand.
+    the search therefore refuses a body without a face where the network of people and hands proposes a hand.
     """
 
     def __init__(
@@ -49,11 +49,9 @@ class BodySearch(StillSearch[BodyObservation]):
         faces: SingleShotDetector,
         bodies: Bodies,
         extent: Extent,
-        *,
-        refuses_hands: bool = False,
     ) -> None:
         super().__init__(rgb, extent)
-        self._least_hand = _HAND_SCORE if refuses_hands else 1.0
+        self._least_hand = _HAND_SCORE if extent.is_key_frame else 1.0
         self._hands: list[HandBox] = []
         self._network = network
         self._faces = faces
@@ -87,6 +85,8 @@ class BodySearch(StillSearch[BodyObservation]):
             self._hands += hands
             for person in new_people(people, self.people):
                 self.people.append(person)
+                if self.is_key_frame and person.score < LIMITS["key_frame_person"]:
+                    continue
                 yield [geometry.Proposal(crop_of(person.box), person.score, f"person{parts}", person=person.box)]
 
     def shows(self, proposal: geometry.Proposal, instance: BodyObservation, limit: str = "same_person_box") -> bool:

@@ -60,6 +60,7 @@ class FaceSearch(StillSearch[FaceObservation]):
         latest = latest_boxes(published, self._meshes.is_same_instance)
         least = LIMITS["face_share"] * self.min_detection
         yield [geometry.Proposal(box, least, "published") for box in latest]
+        least = LIMITS["key_frame_face"] if self.is_key_frame else least
         for parts, level in finer_windows(self.rgb, self._sizes, thorough=self.thorough):
             self.complete = parts == _MOST_PARTS
             for window in level:
@@ -155,7 +156,7 @@ def search_boxes(
 
     The second value is True if all windows were searched.
     """
-    min_detection, thorough = extent
+    min_detection, thorough, _ = extent
     found = boxes.search(rgb, min_detection)
     complete = False
 

@@ -56,7 +56,9 @@ def _in_good_light(search: StillSearch[O], options: CommonOptions) -> StillSearc
 
 
 def _extent(options: CommonOptions) -> Extent:
-    return Extent(options.min_detection_score, thorough=options.search == "thorough")
+    return Extent(
+        options.min_detection_score, thorough=options.search == "thorough", is_key_frame=options.has_key_frames
+    )
 
 
 def load_network(options: CommonOptions, *, has_boxes: bool = True) -> network.PeopleNetwork:
@@ -145,7 +147,6 @@ def _new_body_search(options: BodyOptions, bodies: Bodies) -> Callable[[Image], 
         faces=face_networks.load_face_detector(published, "face-full"),
         bodies=bodies,
         extent=_extent(options),
-        refuses_hands=options.has_key_frames,
     )
 
 

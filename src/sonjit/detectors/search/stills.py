@@ -40,17 +40,14 @@ class Candidate(Generic[O]):
         """Minimum presence of the views."""
         return min(view.score for view in self.views)
 
-    @property
-    def certain(self) -> bool:
-        """Whether presence and agreement of the views are high."""
-        return min(self.presence, self.agreement) > LIMITS["certain"]
-
 
 class Extent(NamedTuple):
     """Extent of a search."""
 
     min_detection: float = 0.5  # minimum score of the published detector
     thorough: bool = False  # True to search all windows, as in images that are seven times as long as wide
+    # True for a key frame of a stream. Doubtful proposals are left out there, because later key frames follow.
+    is_key_frame: bool = False
 
 
 AUTO = Extent()  # that of `search="auto"` with the default options
@@ -63,6 +60,7 @@ class StillSearch(ABC, Generic[O]):
         self.rgb = rgb
         self.min_detection = extent.min_detection
         self.thorough = extent.thorough or is_long(rgb)
+        self.is_key_frame = extent.is_key_frame
         self.candidates: list[Candidate[O]] = []
         self.complete = True
 
@@ -87,8 +85,13 @@ class StillSearch(ABC, Generic[O]):
 
     def shown(self, proposal: Proposal) -> Candidate[O] | None:
         """Return the first certain candidate that a proposal shows, or None."""
-        certain = (candidate for candidate in self.candidates if candidate.certain)
+        certain = filter(self.is_certain, self.candidates)
         return next((candidate for candidate in certain if self.shows(proposal, candidate.last)), None)
+
+    def is_certain(self, candidate: Candidate[O]) -> bool:
+        """Check whether presence and agreement of the views are high."""
+        least_agreement = LIMITS["key_frame_agreement" if self.is_key_frame else "certain"]
+        return candidate.presence > LIMITS["certain"] and candidate.agreement > least_agreement
 
     @abstractmethod
     def shows(self, proposal: Proposal, instance: O) -> bool:
