@@ -97,7 +97,9 @@ class Detector(files.Closing, Generic[R]):
         self._schedule = Schedule(options.search_interval, options.sparse_from)
         self._follower: Follower[Any] | None = None
         if search is not None and options.has_key_frames:
-            key_frames = KeyFrames(search, self._schedule, kind.certain_presence, kind.sure_score)
+            key_frames = KeyFrames(
+                search, self._schedule, kind.certain_presence, kind.sure_score, is_loss_urgent=kind.is_loss_urgent
+            )
             self._follower = Follower(self._tracklets, key_frames, self._proposed, options.max_instances, live)
         self._live = live
         self._scenes = Scenes()

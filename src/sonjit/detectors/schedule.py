@@ -75,13 +75,17 @@ class Schedule:
         """Count a frame that is searched in another way."""
         self._since_search += 1
 
-    def hurry(self) -> None:
-        """Ask for a key frame soon, because an instance was lost that did not leave, or later after some in vain."""
+    def hurry(self, *, is_patient: bool) -> None:
+        """Ask for a key frame soon, because an instance was lost that did not leave, or later after some in vain.
+
+        If a later key frame shows it as well, wait as long as between other key frames.
+        """
         self._is_lost = True
-        self._urgent_s = self._loss_s if self._urgent_s is None else min(self._urgent_s, self._loss_s)
+        loss_s = self._settings.interval_s if is_patient else self._loss_s
+        self._urgent_s = loss_s if self._urgent_s is None else min(self._urgent_s, loss_s)
 
     def verify(self) -> None:
-        """Ask for a key frame soon, because an instance is doubtful."""
+        """Ask for a key frame soon, because an instance of a live stream is doubtful."""
         interval_s = self._settings.urgent_interval_s
         self._urgent_s = interval_s if self._urgent_s is None else min(self._urgent_s, interval_s)
 

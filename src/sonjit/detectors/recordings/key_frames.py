@@ -63,7 +63,8 @@ class KeyFrames(Generic[O]):
     """Search key frames, and decide which tracks they support.
 
     A track of at least `certain_presence` since its last support stays without support. An instance of at least
-    `sure_score` is shown at once, and a second key frame must support others; see `Kind`.
+    `sure_score` is shown at once, and a second key frame must support others. A lost one is searched soon in a
+    recording too if `is_loss_urgent`; see `Kind`.
     """
 
     def __init__(
@@ -73,8 +74,10 @@ class KeyFrames(Generic[O]):
         certain_presence: float,
         sure_score: float,
         settings: SupportSettings = SupportSettings(),
+        *,
+        is_loss_urgent: bool,
     ) -> None:
-        self.schedule = schedule
+        self.schedule, self.is_loss_urgent = schedule, is_loss_urgent
         self._search, self._settings = search, settings
         self._certain_presence, self._sure_score = certain_presence, sure_score
         self._support: WeakKeyDictionary[Track[O], _Support] = WeakKeyDictionary()
@@ -129,9 +132,11 @@ class KeyFrames(Generic[O]):
             if support.failures >= failures and is_doubtful:
                 ended[track] = support.last_s
         self.schedule.done(now_s, agrees=agrees, has_new=has_new)
-        if any(self._support[track].failures == 1 or not self.confirms(track) for track in shown):
-            self.schedule.verify()
         return ended
+
+    def is_doubtful(self, track: Track[O]) -> bool:
+        """Check whether another key frame decides about a track that has been in one."""
+        return self._support[track].failures == 1 or not self.confirms(track)
 
     def confirms(self, track: Track[O]) -> bool:
         """Check whether a track may be shown: a key frame or the network is sure of it, or two key frames show it."""

@@ -69,6 +69,9 @@ class BodySearch(StillSearch[BodyObservation]):
                 continue
             boxes = (box_below(head, placement) for placement in range(len(PLACEMENTS)))
             yield [geometry.Proposal(box, head.score, "head", head=head) for box in boxes]
+        if self.is_key_frame:  # the detector of bodies also finds lying people
+            boxes = self._bodies.find(self.rgb, self.min_detection)
+            yield [geometry.Proposal(box, self.min_detection, "detector") for box in boxes]
         if self.thorough or has_small(self.people, self.rgb):
             yield from self._people_in(2)
         else:
@@ -93,7 +96,9 @@ class BodySearch(StillSearch[BodyObservation]):
         """Check whether a body has the head of a proposal, or fills its box by a minimum IoU."""
         if proposal.head is not None:
             return geometry.is_head_of(instance, proposal.head)
-        return proposal.person is not None and box_iou(proposal.person, clipped(instance, self.rgb)) > LIMITS[limit]
+        if proposal.person is None:
+            return self._bodies.is_same_instance(proposal.box, self._bodies.box_after(instance))
+        return box_iou(proposal.person, clipped(instance, self.rgb)) > LIMITS[limit]
 
     def verify(self, proposal: geometry.Proposal) -> Candidate[BodyObservation] | None:
         """Observe a proposal and the box from its keypoints. Return None if there is no body of the proposal."""
