@@ -191,6 +191,7 @@ def run(clip, folder, kind, search):
     path, detector = folder / "clips" / f"{clip['name']}.mp4", loaded(kind, search)
     with open_source(path) as source:
         first = [(frame.rgb, frame.time) for frame in islice(source, 2)]
+    detector.reset()  # of the clip before
     list(detector.detect_frames(first))  # networks are loaded when they are first used
     detector.reset()
     frames = [[] for _ in range(clip["frames"])]

@@ -98,7 +98,7 @@ class Detector(files.Closing, Generic[R]):
         self._follower: Follower[Any] | None = None
         if search is not None and options.has_key_frames:
             key_frames = KeyFrames(
-                search, self._schedule, kind.certain_presence, kind.sure_score, is_loss_urgent=kind.is_loss_urgent
+                search, self._schedule, kind.certain_presence, kind.sure_score, is_urgent=kind.is_urgent
             )
             self._follower = Follower(self._tracklets, key_frames, self._proposed, options.max_instances, live)
         self._live = live

@@ -85,7 +85,7 @@ class Schedule:
         self._urgent_s = loss_s if self._urgent_s is None else min(self._urgent_s, loss_s)
 
     def verify(self) -> None:
-        """Ask for a key frame soon, because an instance of a live stream is doubtful."""
+        """Ask for a key frame soon, because an instance is doubtful."""
         interval_s = self._settings.urgent_interval_s
         self._urgent_s = interval_s if self._urgent_s is None else min(self._urgent_s, interval_s)
 

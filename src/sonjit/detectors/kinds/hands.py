@@ -171,7 +171,7 @@ class Hands(interfaces.Kind[HandObservation, Hand]):
         turn_rad: Additional clockwise rotation of the boxes of palms.
     """
 
-    certain_presence, sure_score, is_loss_urgent = 0.9, 0.0, True
+    certain_presence, sure_score, is_urgent = 0.9, 0.0, True
 
     def __init__(
         self,

@@ -55,8 +55,9 @@ class Follower(Generic[O]):
         pairs, missing = self.tracklets.observe(rgb)
         visible = [observation for track, observation in pairs if track.occluded_s is None]
         room = max(self._max_instances - len(visible), 0)
+        is_patient = looks_ahead and not self.key_frames.is_urgent
         if any(self.key_frames.is_lost_inside(track, rgb) for track in missing):
-            schedule.hurry(is_patient=looks_ahead and not self.key_frames.is_loss_urgent)
+            schedule.hurry(is_patient=is_patient)
         is_searched = schedule.searches(len(visible), room, is_patient=looks_ahead)
         proposed = self._propose(rgb, pairs) if is_searched else []
         if proposed and (room or looks_ahead):
@@ -79,7 +80,7 @@ class Follower(Generic[O]):
         begun = [track for track in tracks if track not in before and track.occluded_s is None]
         shown = key_frame.shown or {track: track.observation for track in tracks}
         ended = self.key_frames.compare(key_frame._replace(shown=shown), has_new=bool(begun))
-        if not looks_ahead and any(map(self.key_frames.is_doubtful, shown)):
+        if not is_patient and any(map(self.key_frames.is_doubtful, shown)):
             schedule.verify()
         for track in ended:
             if track in tracker.active:

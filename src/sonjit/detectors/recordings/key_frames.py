@@ -63,8 +63,8 @@ class KeyFrames(Generic[O]):
     """Search key frames, and decide which tracks they support.
 
     A track of at least `certain_presence` since its last support stays without support. An instance of at least
-    `sure_score` is shown at once, and a second key frame must support others. A lost one is searched soon in a
-    recording too if `is_loss_urgent`; see `Kind`.
+    `sure_score` is shown at once, and a second key frame must support others. Lost and doubtful instances are
+    searched soon in recordings too if `is_urgent`; see `Kind`.
     """
 
     def __init__(
@@ -75,9 +75,9 @@ class KeyFrames(Generic[O]):
         sure_score: float,
         settings: SupportSettings = SupportSettings(),
         *,
-        is_loss_urgent: bool,
+        is_urgent: bool,
     ) -> None:
-        self.schedule, self.is_loss_urgent = schedule, is_loss_urgent
+        self.schedule, self.is_urgent = schedule, is_urgent
         self._search, self._settings = search, settings
         self._certain_presence, self._sure_score = certain_presence, sure_score
         self._support: WeakKeyDictionary[Track[O], _Support] = WeakKeyDictionary()

@@ -100,6 +100,11 @@ class BodySearch(StillSearch[BodyObservation]):
             return self._bodies.is_same_instance(proposal.box, self._bodies.box_after(instance))
         return box_iou(proposal.person, clipped(instance, self.rgb)) > LIMITS[limit]
 
+    def is_certain(self, candidate: Candidate[BodyObservation]) -> bool:
+        """Check whether presence and agreement of the views are high. In key frames, a lower agreement suffices."""
+        least = LIMITS["key_frame_agreement" if self.is_key_frame else "certain"]
+        return candidate.presence > LIMITS["certain"] and candidate.agreement > least
+
     def verify(self, proposal: geometry.Proposal) -> Candidate[BodyObservation] | None:
         """Observe a proposal and the box from its keypoints. Return None if there is no body of the proposal."""
         rgb, box = without_others(self.rgb, proposal, self.heads), proposal.box

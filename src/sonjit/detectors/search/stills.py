@@ -90,8 +90,7 @@ class StillSearch(ABC, Generic[O]):
 
     def is_certain(self, candidate: Candidate[O]) -> bool:
         """Check whether presence and agreement of the views are high."""
-        least_agreement = LIMITS["key_frame_agreement" if self.is_key_frame else "certain"]
-        return candidate.presence > LIMITS["certain"] and candidate.agreement > least_agreement
+        return min(candidate.presence, candidate.agreement) > LIMITS["certain"]
 
     @abstractmethod
     def shows(self, proposal: Proposal, instance: O) -> bool:
