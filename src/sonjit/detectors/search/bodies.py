@@ -39,7 +39,7 @@ class BodySearch(StillSearch[BodyObservation]):
     """Search of one image for bodies.
 
     The landmark network can mistake a hand for a body. In frames of streams, where hands are often close to the camera,
-    the search therefore refuses a body without a face where the network of people and hands proposes a hand.
+    `refuses_hands` therefore refuses a body without a face where the network of people and hands proposes a hand.
     """
 
     def __init__(
@@ -49,9 +49,11 @@ class BodySearch(StillSearch[BodyObservation]):
         faces: SingleShotDetector,
         bodies: Bodies,
         extent: Extent,
+        *,
+        refuses_hands: bool = False,
     ) -> None:
         super().__init__(rgb, extent)
-        self._least_hand = _HAND_SCORE if extent.is_key_frame else 1.0
+        self._least_hand = _HAND_SCORE if refuses_hands else 1.0
         self._hands: list[HandBox] = []
         self._network = network
         self._faces = faces

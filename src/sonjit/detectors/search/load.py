@@ -56,9 +56,8 @@ def _in_good_light(search: StillSearch[O], options: CommonOptions) -> StillSearc
 
 
 def _extent(options: CommonOptions) -> Extent:
-    return Extent(
-        options.min_detection_score, thorough=options.search == "thorough", is_key_frame=options.has_key_frames
-    )
+    is_key_frame = options.has_key_frames and options.kind != "holistic"  # hands need the best view of a body
+    return Extent(options.min_detection_score, thorough=options.search == "thorough", is_key_frame=is_key_frame)
 
 
 def load_network(options: CommonOptions, *, has_boxes: bool = True) -> network.PeopleNetwork:
@@ -147,6 +146,7 @@ def _new_body_search(options: BodyOptions, bodies: Bodies) -> Callable[[Image], 
         faces=face_networks.load_face_detector(published, "face-full"),
         bodies=bodies,
         extent=_extent(options),
+        refuses_hands=options.has_key_frames,
     )
 
 
