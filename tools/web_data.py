@@ -34,6 +34,7 @@ from sonjit.gestures import (
     motion_finders,
     motions,
 )
+from sonjit.media.drawing import covers
 from sonjit.results.measures import MEASURE_NAMES
 from sonjit.results.measures import bodies as body_measures
 from sonjit.results.measures import faces as face_measures
@@ -63,9 +64,10 @@ CONSTANTS = {
     ),
     "bystanders": (
         bystanders,
-        "BODY FACE FEWER_PARTS GLANCED_FACE HEAD_HEIGHT HEAD_WIDTH MESH MESH_AGAIN MIN_SIDE_PX PARTS PERSON "
-        "TURNED_FACE TURNED_PARTS TURNS",
+        "ABOVE AGAIN ASIDE BODY CERTAIN_FACE EACH_MESH FACE FEWER_PARTS GLANCED_FACE HEAD_HEIGHT HEAD_WIDTH LEAST_HEAD "
+        "MESH PARTS PERSON SURE_AGAIN SURE_FACE TURNED_FACE TURNS UPPER",
     ),
+    "covers": (covers, "ACROSS ALONG CELLS COVERED FACE_SHARE INSIDE PERSON_MARGIN RISE SAME_SIZE SOFT TORSO_SHARE"),
     "face": (
         face,
         "AROUND_KEYPOINTS BOX_SCALE CERTAIN DETECTION_WEIGHT LEAST LEAST_DISTANCE LEFT_CORNER MIN_AGAIN MIN_TURNED "
@@ -82,7 +84,7 @@ CONSTANTS = {
         "AROUND_HAND BOX_KEYPOINTS FROM_PALM INDEX_MCP KEYPOINTS MIDDLE_MCP PALM_MIDDLE_MCP PALM_WRIST RING_MCP "
         "WRIST Z_SCALE",
     ),
-    "hiding": (hiding, "CELLS CUT_LEVELS CUT_SHARE FORWARD_S PERIOD_S ROUNDS SAME WINDOWS"),
+    "hiding": (hiding, "FORWARD_S INSIDE PART PERIOD_S ROUNDS SAME SHRINK WINDOWS"),
     "holistic": (
         holistic,
         "EYES FACE_AGREEMENT HAND_AGREEMENT HAND_SCALE HAND_SHIFT HEAD HEAD_SCALE INDEX MAX_WRIST_DISTANCE "

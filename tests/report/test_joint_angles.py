@@ -439,6 +439,12 @@ def test_a_page_names_the_joints_whose_ranges_depend_on_mirroring():
         assert [joint for joint, value in warned.items() if f"{joint} {value:.0f}°" not in page] == []
 
 
+def test_a_page_states_the_cuts_of_a_recording():
+    cut = recording_of("a.mp4", "full", frames_of(squat(90)), (), cuts_s=[1.5, 2])
+    assert "another scene begins at 1.50, 2.00 s, and a person has another number there" in page_of(cut)
+    assert "another scene" not in page_of(recorded(squat(90)))
+
+
 @pytest.mark.parametrize("ending", ["html", "pdf"])
 def test_reports_that_hide_people_have_no_names_of_videos(ending, tmp_path):
     recording = recording_of("anna.mp4", "full", frames_of(squat(90)), (AngleLimits(KNEE),))

@@ -27,7 +27,10 @@ const given = JSON.parse(text);
 """
 FOLLOW = """
 const regions = [];
-const covered = given.map((found, time) => [...addFound(regions, found, time / 8), ...regions.map(({ box }) => box)]);
+const covered = given.map((found, time) => {
+  addFound(regions, found, time / 8, "faces");
+  return regions.map(({ box }) => box);
+});
 process.stdout.write(JSON.stringify(covered));
 """
 SLOW = """
@@ -37,7 +40,8 @@ let isFirst = true;
 const faces = {
   find: async () => [],
   findIn: async () => {
-    const found = isFirst ? [{ score: 0.9, box: [30, 20, 50, 40] }] : [];
+    const keypoints = [[36, 27], [44, 27], [40, 31], [40, 36], [31, 29], [49, 29]];
+    const found = isFirst ? [{ score: 0.9, box: [30, 20, 50, 40], keypoints }] : [];
     isFirst = false;
     return found;
   },
@@ -91,7 +95,7 @@ def test_the_same_boxes_are_covered_as_in_python(in_page, monkeypatch):
         def __init__(self, _):
             self.finds = iter(FOUND)
 
-        def find(self, rgb, *, thorough):
+        def find(self, rgb, **_):
             return Bystanders(next(self.finds), [])
 
         def glance(self, rgb, parts, **_):
@@ -102,4 +106,4 @@ def test_the_same_boxes_are_covered_as_in_python(in_page, monkeypatch):
     for number, expected in enumerate(covered_in_page):
         covered = anonymiser.boxes(SourceFrame(number, number / 8, rgb)).faces
         assert {tuple(map(round, box)) for box in covered} == expected
-    assert {(100, 60, 180, 140), (110, 70, 130, 90)} <= covered_in_page[1]
+    assert (100, 60, 180, 140) in covered_in_page[1]  # and not the part of it that is found

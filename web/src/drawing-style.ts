@@ -17,7 +17,7 @@ export interface DrawingStyle {
   readonly errors: boolean;
   /** What is below the drawing. */
   readonly background: "image" | "black";
-  /** In drawings and masks: black draws on black, blur blurs all faces and heads that a search finds, persons all people. Each removes the sound. */
+  /** In drawings and masks: black draws on black, blur blurs all heads that a search finds, persons all people. Each removes the sound. */
   readonly anonymise: "none" | "black" | "blur" | "persons";
 }
 
@@ -72,7 +72,7 @@ export const DRAWING_STYLE = {
   },
   "anonymise": {
     "default": "none",
-    "description": "In drawings and masks: black draws on black, blur blurs all faces and heads that a search finds, persons all people. Each removes the sound.",
+    "description": "In drawings and masks: black draws on black, blur blurs all heads that a search finds, persons all people. Each removes the sound.",
     "enum": [
       "none",
       "black",

@@ -122,7 +122,7 @@ def segment(
         min_side: Length of the resized image's short side in pixels. Default: the length for these weights.
         ids: COCO file whose images have the ids for image_id in --save. Default: the indices of the images.
         device: Device of the network: cpu, gpu, cuda:1, mps or auto.
-        anonymise: In pictures: black draws on black, blur blurs all faces and heads that a search finds,
+        anonymise: In pictures: black draws on black, blur blurs all heads that a search finds,
             persons all people. Each removes the sound.
     """
     from sonjit.segmentation.task import Segment

@@ -37,6 +37,7 @@ _INPUT = (
 )
 _MASK = "People cut out of the image: .png for an image, .webm for a video; for many files a folder."
 _EXAMPLES = {"photo.jpg": "photo.jpg", "clip.mp4": "demo.mp4", "squats.mp4": "squats.mp4"}  # bundled file by name
+_KEEP = "Id in the video of the person whose head --anonymise blur does not hide."
 _ROI = "Region x,y,width,height in pixels that is searched. Results are in coordinates of the complete image."
 
 
@@ -51,6 +52,7 @@ def detect_command(kind: str) -> Callable[..., int]:
         lifting: common.Lifting | None = None,
         mask: common.FileName | None = None,
         roi: str | None = None,
+        keep: int | None = None,
         **chosen: OptionValue,
     ) -> int:
         output, lifting = output or common.Output(), lifting or common.Lifting()
@@ -81,6 +83,7 @@ def detect_command(kind: str) -> Callable[..., int]:
             onto=None if output.onto is None else str(output.onto),
             degrees=output.degrees,
             roi=None if roi is None else common.pixel_box(roi, "--roi", int),
+            keep=_checked_keep(keep, options, style),
             style=replace(style, gestures=output.measures or "gestures" in values),
         )
         draw, mask = (None if path is None else str(path) for path in (output.draw, mask))
@@ -106,12 +109,27 @@ def _parameters(entry: KindEntry) -> list[inspect.Parameter]:
     annotations["batch"] = common.BatchOptions | None
     if entry.result is Hand:
         annotations["lifting"] = common.Lifting | None
+    else:
+        annotations["keep"] = Annotated[int | None, Parameter(group=common.OUTPUT, help=_KEEP)]
     if "segmentation" in options_of(entry):
         annotations["mask"] = Annotated[common.FileName | None, Parameter(group=common.OUTPUT, help=_MASK)]
     source_type = Annotated[common.Input, Parameter(help=_INPUT)]
     option = partial(inspect.Parameter, kind=inspect.Parameter.KEYWORD_ONLY, default=None)
     options = [option(name, annotation=annotation) for name, annotation in annotations.items()]
     return [inspect.Parameter("sources", inspect.Parameter.VAR_POSITIONAL, annotation=source_type), *options]
+
+
+def _checked_keep(keep: int | None, options: CommonOptions, style: DrawingStyle) -> int | None:
+    """Return the id of the person whose head stays visible. Raise InputError where nobody is hidden or has an id."""
+    if keep is None:
+        return None
+    if keep < 1:
+        raise InputError(f"--keep {keep}: give the id of a person, from 1")
+    if style.anonymise != "blur":
+        raise InputError("--keep requires --anonymise blur")
+    if options.static_image:
+        raise InputError("--keep has no effect with --static-image")
+    return keep
 
 
 def _annotation(option: Option) -> object:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import datetime
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 from cyclopts import Parameter
 
@@ -16,6 +16,7 @@ from sonjit._util.files import check_writable
 from sonjit.cli.progress import CONTROLS, progress_bar
 from sonjit.detectors.pipeline import Detector
 from sonjit.media import Anonymise
+from sonjit.media.cuts import Scenes
 from sonjit.media.sources import Reading
 from sonjit.report import joint_angles
 from sonjit.report.angles import ANGLES
@@ -77,7 +78,7 @@ def report(
         start: Time in seconds of the first frame.
         end: Time from which frames are not processed. Default: the end.
         every: Process only frames whose index is a multiple of this number.
-        anonymise: black shows the skeleton on black, blur blurs all faces and heads that a search finds, persons all
+        anonymise: black shows the skeleton on black, blur blurs all heads that a search finds, persons all
             people. A report without it does not replace one that hides people.
         person: Number of the person to describe. Repeat the option to compare people of one video. Default: the person
             who is in most frames.
@@ -123,8 +124,15 @@ def report(
     people = max(max_instances, len(person))
     for source, inputs in videos.items():
         omitted = Omitted()
-        with report_detector(kind, model, people) as detector:
-            frames, size, stopped = _tracked(source, detector, omitted, start=start, end=end, every=every)
+        try:
+            with report_detector(kind, model, people) as detector:
+                seen = _tracked(source, detector, omitted, start=start, end=end, every=every)
+        except KeyboardInterrupt as stop:  # the page describes the videos before
+            if not recordings:
+                raise
+            stopped = stop
+            break
+        frames, stopped = seen.frames, seen.stopped
         new_recordings = [
             recording_of(
                 Path(source).name,
@@ -135,7 +143,8 @@ def report(
                 convention=convention,
                 height_m=height,
                 floor_m_per_px=floor_m_per_px,
-                size=size,
+                size=seen.size,
+                cuts_s=seen.cuts_s,
                 language=language,
             )
             for number in person or (None,)
@@ -160,26 +169,39 @@ def report(
     return 0
 
 
+class _Seen(NamedTuple):
+    """Frames of a video, width and height of its images, times of cuts, and the interrupt that ended the work early."""
+
+    frames: list[Frame]
+    size: tuple[int, int] | None
+    cuts_s: list[float]
+    stopped: KeyboardInterrupt | None
+
+
 def _tracked(
     source: str, detector: Detector[Any], omitted: Omitted, *, start: float, end: float | None, every: int
-) -> tuple[list[Frame], tuple[int, int] | None, KeyboardInterrupt | None]:
-    """Return the frames of a video, the width and height of its images, and the interrupt that ended the work early."""
+) -> _Seen:
+    """Find the people in the frames of a video, and its cuts."""
     frames: list[Frame] = []
     size: tuple[int, int] | None = None
+    scenes, scene, cuts_s = Scenes(), 1, list[float]()
     try:
         with progress_bar(None, "frames") as bar:
             for frame in tracked_frames.track(source, detector, start_s=start, end_s=end, every=every):
                 if frame.time is None:
                     raise InputError(f"{source} is an image: a report requires a video")
                 size = frame.image.shape[1], frame.image.shape[0]
+                number = scenes.number(frame.image, frame.time)
+                cuts_s += [frame.time] * (number != scene and bool(frames))
+                scene = number
                 frames.append(replace(frame))
                 omitted.add(sum(1 for _ in frame.all_results()), frame.total, frame.time)
                 bar.advance()
     except KeyboardInterrupt as stop:  # the page describes the frames so far
         if not any(frame.bodies or frame.people for frame in frames):
             raise
-        return frames, size, stop
-    return frames, size, None
+        return _Seen(frames, size, cuts_s, stop)
+    return _Seen(frames, size, cuts_s, None)
 
 
 def _earlier(before: Path | None, save: Path) -> Earlier | None:

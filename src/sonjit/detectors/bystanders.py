@@ -1,11 +1,13 @@
-"""Find everybody whom drawings have to hide: faces, heads and people of all searches, also doubtful ones.
+"""Find the heads of everybody whom drawings have to hide, and with them the people.
 
-A detector reports instances that are probably right. To hide people, a missed face is worse than a blurred wall, so
-that the limits here are lower, and the number of faces has no limit.
+A detector reports instances that are probably right. To hide people, a missed face is worse than a covered wall, so
+that doubtful faces are verified by their meshes, and bodies count from a low score. Their number has no limit.
 """
 
 import math
+from collections.abc import Callable, Sequence
 from functools import cache
+from operator import itemgetter
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -14,37 +16,41 @@ import numpy as np
 from sonjit._util import Image, InputError
 from sonjit.detectors import kinds
 from sonjit.detectors.kinds import face_networks
-from sonjit.detectors.kinds.body import load_bodies
-from sonjit.detectors.kinds.face import FaceMeshes
+from sonjit.detectors.kinds.body import Bodies, load_bodies
+from sonjit.detectors.kinds.face import box_around_detection
 from sonjit.detectors.options import BodyOptions, FaceOptions
 from sonjit.detectors.search import light, load
 from sonjit.detectors.search.bodies import BodySearch, clipped
-from sonjit.detectors.search.faces import FaceSearch
-from sonjit.detectors.search.network import PersonBox
-from sonjit.detectors.search.score import LIMITS
-from sonjit.detectors.search.stills import Extent
+from sonjit.detectors.search.geometry import Proposal
+from sonjit.detectors.search.network import PeopleNetwork, PersonBox
+from sonjit.detectors.search.stills import AUTO
+from sonjit.detectors.ssd import Detection, SingleShotDetector
 from sonjit.geometry.boxes import Box, letterbox_box
 from sonjit.geometry.windows import windows
-from sonjit.media.drawing.instances import head_of_keypoints
+from sonjit.media.drawing.covers import add_unseen, distinct, head_around, head_of_keypoints
 
 _WEIGHTS: Final = ("face-short", "face-full", "face-mesh", "face-attention", "body-full", "person-detector")
-_MODELS: Final = ("attention", "mesh")  # models of faces, of which each takes other covered areas for faces
-_TURNS: Final = 0.0, math.pi / 2, math.pi, -math.pi / 2
-# Minimum scores: of a face that the detector alone finds upright, turned, or in a frame that is not searched as a
-# still; of a face with a mesh; of a body; and of a person in a still.
-_FACE, _TURNED_FACE, _GLANCED_FACE, _MESH, _BODY, _PERSON = 0.5, 0.65, 0.6, 0.2, 0.2, 0.2
-_PARTS, _FEWER_PARTS, _TURNED_PARTS = (1, 2, 3, 4, 6, 8), (1, 2, 3), (1, 2)
-"""Numbers of windows along the longer side of stills and of frames of videos, and of windows searched in all turns."""
-_MIN_SIDE_PX: Final = 120  # minimum side of windows that the searches do not have
-_HEAD_WIDTH, _HEAD_HEIGHT = 0.6, 0.35
+_MODELS: Final = ("attention", "mesh")  # models of faces, of which each takes other covered heads for faces
+_TURNS: Final = math.pi / 2, math.pi, -math.pi / 2
+# Minimum scores: of a face by the detector alone, and with a mesh of a presence; of a body; and of a person.
+_SURE_FACE, _FACE, _MESH, _BODY, _PERSON = 0.65, 0.4, 0.5, 0.2, 0.65
+_EACH_MESH = 0.2  # the same of the meshes of each model
+_CERTAIN_FACE, _GLANCED_FACE, _TURNED_FACE = 0.8, 0.6, 0.65  # the same of faces in other frames, and of turned faces
+_SURE_AGAIN, _AGAIN = 0.6, 0.25  # the same of faces after covering
+_PARTS, _FEWER_PARTS = (1, 2, 3, 4), (1, 2, 3)
+"""Numbers of windows along the longer side of stills, and of frames of videos and of covered stills."""
+_HEAD_WIDTH, _HEAD_HEIGHT = 0.5, 0.35
 """Maximum side of an unseen head at the top of a person's box, relative to its width and its height."""
-_MESH_AGAIN: Final = 0.2  # the same of a mesh in an image whose people are hidden
+_ABOVE, _UPPER, _ASIDE, _LEAST_HEAD = 0.1, 0.35, 0.3, 0.15
+"""Where the centre of a person's head is: distances above and below the upper edge of the box in heights, and
+from its middle in widths; and minimum width of the head in widths."""
+_EYES, _MOUTH = slice(2), 3  # keypoints of a detected face
 
 
 class Bystanders(NamedTuple):
     """Boxes x_min, y_min, x_max, y_max in pixels of an image; they may leave it."""
 
-    faces: list[Box]  # faces, and heads of bodies and people
+    heads: list[Box]  # one per person
     people: list[Box]  # bodies and people
 
 
@@ -69,68 +75,114 @@ class BystanderSearch:
         self._meshes = [face_networks.load_meshes(face, model) for model in _MODELS]
         self._bodies, self._network = load_bodies(body, finds=False), cache(lambda: load.load_network(body))
 
-    def find(self, rgb: Image, *, thorough: bool = True) -> Bystanders:
-        """Return all that the searches of stills find in an image (H, W, 3), by `search="thorough"` or "auto"."""
-        rgb, extent = light.in_good_light(rgb), Extent(thorough=thorough)
-        faces = [box for parts in (_PARTS if thorough else _FEWER_PARTS) for box in self.glance(rgb, parts, _FACE)]
-        for parts in _TURNED_PARTS if thorough else ():
-            faces += (box for turn in _TURNS[1:] for box in self.glance(rgb, parts, _TURNED_FACE, turn=turn))
-        faces += self._meshes_in(rgb, self._meshes[0], extent, _MESH)
-        search = BodySearch(rgb, self._network, self._faces, self._bodies, extent)
-        bodies = [found.last for found in search.search() if found.score > _BODY]
-        heads = [head_of_keypoints(body.keypoints) for body in bodies]
-        least = _PERSON if thorough else LIMITS["sure_person"]
-        sure = [person for person in search.people if person.score > least]
-        heads += [_head_of(person) for person in sure if not any(_has_head(person, box) for box in (*faces, *heads))]
-        return Bystanders(faces + heads, [*(clipped(body, rgb) for body in bodies), *(each.box for each in sure)])
+    def find(
+        self, rgb: Image, *, thorough: bool = True, known: Sequence[Box] = (), with_people: bool = False
+    ) -> Bystanders:
+        """Return everybody in an image (H, W, 3).
+
+        Args:
+            rgb: Image.
+            thorough: Also search finer windows for small faces, and for turned ones.
+            known: Heads that are followed. They count as found where a person is below them.
+            with_people: Return the bodies and people, too.
+        """
+        rgb, parts = light.in_good_light(rgb), _PARTS if thorough else _FEWER_PARTS
+        heads = [head for each in parts for head in self._faces_in(rgb, each, _FACE, is_strict=not thorough)]
+        for turn in _TURNS if thorough else ():
+            heads += self._faces_in(rgb, 1, _TURNED_FACE, _CERTAIN_FACE, turn=turn)
+        found = distinct(box for _, box in sorted(heads, key=itemgetter(0), reverse=True))
+        seen = () if with_people else (*found, *known)
+        search = _UnseenBodies(rgb, self._network, self._faces, self._bodies, seen)
+        bodies = [body.last for body in search.search() if body.score > _BODY]
+        for body in bodies:
+            add_unseen(found, head_of_keypoints(body.keypoints))
+        for head in known:
+            if any(_is_head_of(head, person.box) for person in search.people):
+                add_unseen(found, head)
+        people = [person for person in search.people if person.score > _PERSON]
+        for person in people:
+            if not any(_has_head(person, box) for box in found):
+                add_unseen(found, _head_of(person))
+        return Bystanders(found, [*(clipped(body, rgb) for body in bodies), *(each.box for each in people)])
 
     def find_again(self, rgb: Image) -> list[Box]:
-        """Return the faces that a thorough search reports in an image (H, W, 3) whose people are hidden."""
-        faces, lit = [box for parts in _FEWER_PARTS for box in self.glance(rgb, parts)], light.in_good_light(rgb)
-        for meshes in self._meshes:
-            faces += self._meshes_in(lit, meshes, Extent(thorough=True), _MESH_AGAIN)
-        return faces
+        """Return the heads that still show a face in an image (H, W, 3) whose heads are covered."""
+        lit = light.in_good_light(rgb)
+        heads = [head for parts in _FEWER_PARTS for head in self._faces_in(lit, parts, _AGAIN, _SURE_AGAIN)]
+        return distinct(box for _, box in sorted(heads, key=itemgetter(0), reverse=True))
 
-    def _meshes_in(self, rgb: Image, meshes: FaceMeshes, extent: Extent, min_score: float) -> list[Box]:
-        """Return the faces with a mesh in an image (H, W, 3), from a score of 0 to 1."""
-        search = FaceSearch(rgb, self._faces, meshes, extent, network=self._network, hides=True)
-        return [found.last.box for found in search.search() if found.score > min_score]
-
-    def glance(
-        self, rgb: Image, parts: int, min_score: float = _GLANCED_FACE, *, turn: float = 0.0, number: int | None = None
-    ) -> list[Box]:
-        """Return the faces that the detector finds in windows of an image (H, W, 3).
+    def glance(self, rgb: Image, parts: int, number: int | None = None) -> list[Box]:
+        """Return the heads of the faces that the detector finds in windows of an image (H, W, 3).
 
         Args:
             rgb: Image.
             parts: Number of windows along the longer side of the image. 1 is the image.
-            min_score: Minimum score of a face.
-            turn: Rotation of the faces in radians.
             number: Search only one of the windows, which takes turns by this number.
         """
+        return [
+            box for _, box in self._faces_in(rgb, parts, _GLANCED_FACE, _CERTAIN_FACE, is_strict=True, number=number)
+        ]
+
+    def _faces_in(
+        self,
+        rgb: Image,
+        parts: int,
+        least: float,
+        sure: float = _SURE_FACE,
+        *,
+        is_strict: bool = False,
+        turn: float = 0.0,
+        number: int | None = None,
+    ) -> list[tuple[float, Box]]:
+        """Return the scores and heads of the faces in windows, of doubtful faces only those with a mesh."""
         searched = windows(rgb.shape[1], rgb.shape[0], parts)
         if number is not None and searched:
             searched = [searched[number % len(searched)]]
-        found: list[Box] = []
+        found: list[tuple[float, Box]] = []
         for window in searched:
-            if parts > max(_FEWER_PARTS) and min(window.right - window.left, window.bottom - window.top) < _MIN_SIDE_PX:
-                continue
             part, corner = window.cut(rgb), np.tile((window.left, window.top), 2)
             area = letterbox_box(part.shape[1], part.shape[0], 1, 1)._replace(rotation=turn)
-            for face in self._faces.find_in(part, area, min_score):
-                x_min, y_min, x_max, y_max = (face.box + corner).tolist()
-                found.append((x_min, y_min, x_max, y_max))
+            for face in self._faces.find_in(part, area, least):
+                if face.score >= sure or self._has_mesh(part, face, is_strict=is_strict):
+                    down = face.keypoints[_MOUTH] - face.keypoints[_EYES].mean(axis=0)
+                    found.append((face.score, head_around((face.box + corner).tolist(), down)))
         return found
+
+    def _has_mesh(self, rgb: Image, face: Detection, *, is_strict: bool) -> bool:
+        """Check whether a model, or with `is_strict` each, finds the mesh of a face in an image (H, W, 3)."""
+        box = box_around_detection(face)
+        scores = (meshes.observe(rgb, box).score for meshes in self._meshes)
+        return all(score > _EACH_MESH for score in scores) if is_strict else any(score > _MESH for score in scores)
+
+
+class _UnseenBodies(BodySearch):
+    """Search of one image for the bodies of people whose heads are not known."""
+
+    def __init__(
+        self,
+        rgb: Image,
+        network: Callable[[], PeopleNetwork],
+        faces: SingleShotDetector,
+        bodies: Bodies,
+        known: Sequence[Box],
+    ) -> None:
+        super().__init__(rgb, network, faces, bodies, AUTO)
+        self._known = known
+
+    def is_known(self, proposal: Proposal) -> bool:
+        """Check whether a proposal shows the body of a known head, or what was verified before."""
+        return super().is_known(proposal) or any(self._has(proposal, head) for head in self._known)
+
+    def _has(self, proposal: Proposal, head: Box) -> bool:
+        if proposal.head is None:
+            return proposal.person is not None and _is_head_of(head, proposal.person)
+        (x, y), (x_min, y_min, x_max, y_max) = proposal.head.middle.tolist(), head
+        return x_min < x < x_max and y_min < y < y_max
 
 
 def _head_of(person: PersonBox) -> Box:
-    """Return a square at the top of a person's box, which has the head also where the box shows only the upper body.
-
-    A box that is wider than high shows a head and shoulders, such as at the border, and all of it may be the head.
-    """
+    """Return a square at the top of a person's box, which has the head also where it shows only the upper body."""
     x_min, y_min, x_max, y_max = person.box
-    if x_max - x_min > y_max - y_min:
-        return person.box
     side = min(_HEAD_WIDTH * (x_max - x_min), _HEAD_HEIGHT * (y_max - y_min))
     middle = (x_min + x_max) / 2
     return middle - side / 2, y_min, middle + side / 2, y_min + side
@@ -141,3 +193,11 @@ def _has_head(person: PersonBox, head: Box) -> bool:
     x_min, y_min, x_max, y_max = person.box
     x, y = (head[0] + head[2]) / 2, (head[1] + head[3]) / 2
     return x_min < x < x_max and y_min - 0.1 * (y_max - y_min) < y < (y_min + y_max) / 2
+
+
+def _is_head_of(head: Box, person: Box) -> bool:
+    """Check whether a head is where that of a person with a box is, and of its size."""
+    (x_min, y_min, x_max, y_max), (left, top, right, bottom) = person, head
+    wide, high = x_max - x_min, y_max - y_min
+    is_above = -_ABOVE * high < (top + bottom) / 2 - y_min < _UPPER * high
+    return is_above and abs(left + right - x_min - x_max) / 2 < _ASIDE * wide and right - left > _LEAST_HEAD * wide

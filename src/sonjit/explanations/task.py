@@ -324,7 +324,7 @@ class Explain(Task):
         backprop: Draw the gradient's saliency next to each class's map.
         truth: COCO file with labelled boxes, drawn in green in the images with the same file names.
         device: Device of the networks: cpu, gpu, npu or auto; for cam-* and fc-* cpu, gpu, cuda:1, mps or auto.
-        anonymise: In pictures: black draws on black, blur blurs all faces and heads that a search finds,
+        anonymise: In pictures: black draws on black, blur blurs all heads that a search finds,
             persons all people. Each removes the sound.
     """
 

@@ -139,6 +139,9 @@ def _facts(recording: Recording) -> str:
         end=f"{times[-1]:.2f}",
         model=recording.model,
     )
+    if recording.cuts_s:
+        cuts = "another scene begins at {times} s, and a person has another number there"
+        facts += f" · {recording.text(cuts, times=', '.join(f'{time:.2f}' for time in recording.cuts_s))}"
     if recording.people == 1:
         return facts
     others = "person {number} of {people}, where a person who was out of sight may have a second number"

@@ -64,6 +64,7 @@ class Detect(Task):
     style: DrawingStyle = USUAL  # settings of drawings
     degrees: bool = False  # write angles in degrees, also into tables that are not .xlsx
     roi: tuple[int, int, int, int] | None = None  # region x, y, width and height in pixels that is searched
+    keep: int | None = None  # id of the person whose head stays visible in drawings that hide people
 
     def __post_init__(self) -> None:
         if self.roi is not None:
@@ -335,7 +336,7 @@ class DetectWorker(Worker[Frame]):
             drawn = self._canvas
             regions = draw_regions(drawn, frame.rgb, item, style, notes=notes)
         else:
-            below = self.hidden.below(frame, covered(item))
+            below = self.hidden.below(frame, covered(item, self._task.keep))
             drawn = media.draw_frame(below, item, replace(style, anonymise="none"), notes=notes)
         self.times["draw"] += time.perf_counter() - start_s
         drawing.write(drawn, frame.time, index=frame.index, under=frame, regions=regions)

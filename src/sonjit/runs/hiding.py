@@ -1,17 +1,19 @@
 """Hide people in the images below drawings.
 
 Stills are searched thoroughly, and searched again after hiding until no face is found. A video that can be read twice
-is searched before it is drawn: by the face detector in every frame, and by the search of stills periodically and after
-cuts. What is found is followed to the frames before and after. Frames of a live stream are drawn at once, so that
-somebody is visible until the first detection.
+is searched before it is drawn: by the face detector in every frame, and by the search of stills periodically and in the
+first frame of a scene. Each head is followed to the frames before and after, within its scene. Frames of a live stream
+are drawn at once, so that somebody is visible until the first detection.
 """
 
-from collections import deque
-from collections.abc import Callable, Sequence
+import math
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +23,8 @@ from sonjit._util.lazy_names import LazyModule
 from sonjit._util.pools import Progress
 from sonjit.geometry.boxes import Box, box_iou
 from sonjit.media import Anonymise, Source, SourceFrame
-from sonjit.media.drawing.instances import cover, heads_and_bodies
+from sonjit.media.cuts import Scenes
+from sonjit.media.drawing.covers import add_unseen, cover, distinct, heads_and_bodies, inside, is_same_head
 from sonjit.results import Frame
 
 if TYPE_CHECKING:
@@ -31,98 +34,138 @@ if TYPE_CHECKING:
 else:
     cv2 = LazyModule("cv2")
 
-_ROUNDS: Final = 6  # maximum number of further searches of a still, in which the faces of those before are hidden
+_ROUNDS: Final = 6  # maximum number of further searches of a still, in which the heads of those before are hidden
 _PERIOD_S: Final = 0.5  # time between searches of a video as a still
 _WINDOWS: Final = (2, 3)  # numbers of windows along the longer side of a frame, of which one each is searched
-_FORWARD_S, _BACK_S = 1.0, 3.0  # time for which a face is followed after its last and before its first detection
-_SMALL_PX: Final = 320  # longer side of the grey images in which faces are followed
+_FORWARD_S, _BACK_S = 1.0, 3.0  # time for which a head is followed after its last and before its first detection
+_ONCE_S: Final = 0.5  # time for which a head is followed before its first detection if there is no second one
+_TOGETHER_S: Final = 0.7  # time for which two heads are at one place if they are one
+_SMALL_PX: Final = 320  # longer side of the grey images in which heads are followed
 _GRID: Final = 5  # points along a followed box
 _MIN_POINTS, _MAX_ERROR_PX = 6, 1.0  # minimum number of followed points, and their error after going back
-_CELLS: Final = 16  # cells along an image, whose changes show a cut
-_CUT_LEVELS, _CUT_SHARE = 24, 0.12  # minimum change of a cell, and share of the cells that change in a cut
 _MAX_SCALE: Final = 1.1  # maximum change of the size between two frames
-_SAME, _INSIDE = 0.25, 0.6  # IoU, or share of the smaller box, from which two boxes show the same face
-_LEAST_PX: Final = 16  # width of the faces of crowds from which the searches find nearly all
+_SAME: Final = 0.25  # IoU from which two boxes of bodies show one person
+_PART, _SHRINK = 0.6, 0.9
+"""Size below which a box shows only a part of a head, and minimum size after a detection, relative to that before."""
+_INSIDE, _MOVED = 0.6, 0.5  # share of a head that another one covers, and IoU of two that are at one place
+_LEAST_PX: Final = 16  # width of the heads of crowds from which the searches find nearly all
 _LIMITS_TEXT: Final = (
-    f"Faces under {_LEAST_PX} px, and others that no search finds, may stay visible: "
+    f"Heads under {_LEAST_PX} px are too small to be searched, and others may not be found: "
     "check the result before you publish it"
 )
-_LIVE_TEXT: Final = "In a live stream a face is also visible until it is first found"
+_LIVE_TEXT: Final = "In a live stream a head is also visible until it is first found"
 
 
 @dataclass
 class Hidden:
-    """Number of faces that were hidden in the drawings of a run."""
+    """Number of people who were hidden in the drawings of a run."""
 
-    faces: int = 0  # faces, heads and people in all images
-    frames: int = 0  # images in which something was hidden
+    people: int = 0  # in all inputs
+    frames: int = 0  # images in which somebody was hidden
     of: int = 0  # images in which people were to be hidden
     is_live: bool = False  # True if they were those of a live stream
 
     def add(self, other: "Hidden") -> None:
         """Add those of another input."""
-        self.faces = self.faces + other.faces
+        self.people = self.people + other.people
         self.frames = self.frames + other.frames
         self.of = self.of + other.of
         self.is_live = self.is_live or other.is_live
 
-    @classmethod
-    def of_image(cls, faces: int) -> "Hidden":
-        """Return the count of one image."""
-        return cls(faces, int(faces > 0), 1)
-
     def __str__(self) -> str:
-        """Return how much was hidden and what cannot be promised, in one line.
+        """Return how many were hidden and what cannot be promised, in one line.
 
-        >>> str(Hidden(5, 2, 3))[:45]
-        'hid 5 faces in 2 of 3 frames. Faces under 16 '
+        >>> str(Hidden(5, 2, 3))[:46]
+        'hid 5 people in 2 of 3 frames. Heads under 16 '
         """
         limits = f"{_LIMITS_TEXT}. {_LIVE_TEXT}" if self.is_live else _LIMITS_TEXT
-        return f"hid {pluralize(self.faces, 'face')} in {self.frames} of {pluralize(self.of, 'frame')}. {limits}"
+        people, frames = pluralize(self.people, "person", "people"), pluralize(self.of, "frame")
+        return f"hid {people} in {self.frames} of {frames}. {limits}"
 
 
 class _Frame(NamedTuple):
-    """What is kept of a frame to follow faces: its number, its time and a small grey image (h, w)."""
+    """What is kept of a frame to follow heads: its number, time and scene, and a small grey image (h, w)."""
 
     number: int
     time: float
+    scene: int
     grey: Image
 
 
 @dataclass(eq=False)
 class _Region:
-    """A face or a person that is followed."""
+    """A head or a body that is followed."""
 
-    box: FloatArray  # (4,) in pixels of the frame
+    box: Box  # in pixels of the frame
     seen_s: float  # time of the last detection
-    is_person: bool
+    is_body: bool
+    person: int  # number of the person
+    first: _Frame  # frame of the first detection
+    count: int = 1  # number of detections
+
+    def see(self, box: Box, now: float) -> None:
+        """Move to a detection. A part of a head does not replace it, and its size decreases slowly."""
+        self.seen_s, self.count = now, self.count + 1
+        wide, high = self.box[2] - self.box[0], self.box[3] - self.box[1]
+        if max(box[2] - box[0], box[3] - box[1]) < _PART * max(wide, high):
+            return
+        x, y = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
+        half_x, half_y = (
+            max(new, _SHRINK * old) / 2 for new, old in ((box[2] - box[0], wide), (box[3] - box[1], high))
+        )
+        self.box = x - half_x, y - half_y, x + half_x, y + half_y
+
+
+@dataclass(eq=False)
+class _Start:
+    """Place from which a region is followed back."""
+
+    region: _Region
+    frame: _Frame
+    box: FloatArray  # (4,) in the small image
+    scale: float  # pixels of the frame per pixel of the small image
+    alone_s: float  # time of the last frame without others at its place
 
 
 @dataclass
 class Covered:
-    """Boxes x_min, y_min, x_max, y_max to cover in a frame, in pixels: faces or heads, and people."""
+    """Boxes x_min, y_min, x_max, y_max to cover in a frame, in pixels: heads and people."""
 
-    faces: list[Box] = field(default_factory=list[Box])
+    faces: list[Box] = field(default_factory=list[Box])  # heads, one per person
     people: list[Box] = field(default_factory=list[Box])
-    again: list[Box] = field(default_factory=list[Box])  # faces that are also found after covering
+    again: list[Box] = field(default_factory=list[Box])  # heads that also show a face after covering
+    kept: list[Box] = field(default_factory=list[Box])  # heads that stay visible
 
-    def add(self, box: FloatArray, *, is_person: bool) -> None:
-        """Add a box (4,) in pixels."""
-        x_min, y_min, x_max, y_max = box.tolist()
-        (self.people if is_person else self.faces).append((x_min, y_min, x_max, y_max))
-
-    def __add__(self, other: "Covered") -> "Covered":
-        pairs = ((self.faces, other.faces), (self.people, other.people), (self.again, other.again))
-        return Covered(*([*own, *more] for own, more in pairs))
+    def with_known(self, known: "Covered") -> "Covered":
+        """Return also what a run found itself, without the heads that stay visible."""
+        faces = [*self.faces]
+        for head in known.faces:
+            add_unseen(faces, head)
+        faces = [head for head in faces if not _is_kept(head, known)]
+        again = [head for head in self.again if not _is_kept(head, known)]
+        return Covered(faces, [*known.people, *self.people], again)
 
 
 _NOBODY: Final = Covered()
 
 
-def covered(frame: Frame) -> Covered:
-    """Return the boxes of the faces, heads and bodies that a detector found in a frame."""
-    faces, bodies = heads_and_bodies(frame)
-    return Covered(faces, bodies)
+def _is_kept(head: Box, known: Covered) -> bool:
+    """Check whether a head stays visible: it is nearer to one that stays than to that of somebody else."""
+
+    def away(other: Box) -> float:
+        middles = ([(box[0] + box[2]) / 2, (box[1] + box[3]) / 2] for box in (head, other))
+        return math.dist(*middles)
+
+    near = min((away(kept) for kept in known.kept if is_same_head(head, kept)), default=math.inf)
+    return near < min((away(other) for other in known.faces if is_same_head(head, other)), default=math.inf)
+
+
+def covered(frame: Frame, keep: int | None = None) -> Covered:
+    """Return the boxes of the heads and bodies that a detector found in a frame. The person of an id stays visible."""
+    results = list(frame.all_results())
+    heads, bodies = heads_and_bodies(result for result in results if keep is None or result.id != keep)
+    kept = [] if keep is None else heads_and_bodies(result for result in results if result.id == keep)[0]
+    return Covered(heads, bodies, kept=kept)
 
 
 class Anonymiser:
@@ -179,121 +222,199 @@ class _Hider:
         """Forget the input before."""
         self.hidden = Hidden()
         self._plan: dict[int, Covered] = {}
-        self._followed = _Follower(self._find, self._search)
+        self._followed = _Follower(self._find, self._search, is_live=True)
 
     def scan(self, source: Source, limit: int | None, progress: Progress) -> None:
         """Search a video, up to `limit` frames."""
-        follower = _Follower(self._find, self._search, self._plan)
+        self._followed = _Follower(self._find, self._search, is_live=False)
         for number, frame in enumerate(source, 1):
-            follower.add(frame)
+            self._followed.add(frame)
             progress.advance()
             if number == limit:
                 break
+        self._plan = self._followed.plan
 
     def below(self, frame: SourceFrame, known: Covered) -> Image:
         """Return the image (H, W, 3) of a frame without its people."""
         boxes = self.boxes(frame, known)
-        people = boxes.people if self._with_people else []
-        self.hidden.add(Hidden.of_image(_count_distinct([*people, *boxes.faces, *boxes.again])))
+        count = len(distinct([*boxes.faces, *boxes.again])) or len(boxes.people)
+        self.hidden.of += 1
+        self.hidden.frames += count > 0
+        if frame.time is None:
+            self.hidden.people += count
+        else:
+            self.hidden.people = max(self.hidden.people, self._followed.people, count)
         return self._cover(frame.rgb, boxes)
 
     def boxes(self, frame: SourceFrame, known: Covered = _NOBODY) -> Covered:
         """Return the boxes to cover in a frame."""
         if frame.index in self._plan:
-            return known + self._plan[frame.index]
+            return self._plan[frame.index].with_known(known)
         if frame.time is None:
             return self._everybody(frame.rgb, known)
         self.hidden.is_live = True
-        return known + self._followed.add(frame)
+        return self._followed.add(frame).with_known(known)
 
     def _everybody(self, rgb: Image, known: Covered) -> Covered:
         """Return the boxes to cover in a still, which is searched again after covering."""
-        boxes = known + self._find(rgb, thorough=True)
+        boxes = self._find(rgb, thorough=True).with_known(known)
         for _ in range(_ROUNDS):
-            more = self._search.find_again(self._cover(rgb, boxes))
+            more = [head for head in self._search.find_again(self._cover(rgb, boxes)) if not _is_kept(head, known)]
             if not more:
                 break
-            boxes += Covered(again=more)
+            boxes.again += more
         return boxes
 
-    def _find(self, rgb: Image, *, thorough: bool = False) -> Covered:
-        found = self._search.find(rgb, thorough=thorough)
-        return Covered(found.faces, found.people if self._with_people else [])
+    def _find(self, rgb: Image, *, thorough: bool = False, known: Sequence[Box] = ()) -> Covered:
+        found = self._search.find(rgb, thorough=thorough, known=known, with_people=self._with_people)
+        return Covered(found.heads, found.people if self._with_people else [])
 
     def _cover(self, rgb: Image, boxes: Covered) -> Image:
         return cover(rgb, boxes.faces, boxes.people if self._with_people else (), boxes.again)
 
 
 class _Follower:
-    """Find everybody in the frames of a video, and follow them to the frames before and after a detection."""
+    """Find everybody in the frames of a video, and follow them to the frames before and after a detection.
 
-    def __init__(
-        self, find: Callable[[Image], Covered], search: "BystanderSearch", plan: dict[int, Covered] | None = None
-    ) -> None:
-        self._find = find
-        self._search = search
-        self._plan = plan
+    Attributes:
+        plan: Boxes to cover by the number of the frame, which later frames complete; empty in a live stream.
+    """
+
+    def __init__(self, find: Callable[..., Covered], search: "BystanderSearch", *, is_live: bool) -> None:
+        self._find, self._search, self._is_live = find, search, is_live
+        self.plan: dict[int, Covered] = {}
+        self._scenes = Scenes()
         self._regions: list[_Region] = []
         self._before: deque[_Frame] = deque()
-        self._searched_s: float | None = None
+        self._searched_s = -math.inf
         self._number = 0
+        self._sightings = Counter[int]()  # of each person
+        self._starts: WeakKeyDictionary[_Region, _Start] = WeakKeyDictionary()
+
+    @property
+    def people(self) -> int:
+        """Number of people who were found more than once."""
+        return sum(count > 1 for count in self._sightings.values())
 
     def add(self, frame: SourceFrame) -> Covered:
         """Search the next frame and return the boxes to cover, which the plan also gets for the frames before."""
         rgb, now = frame.rgb, float(frame.time or 0)
-        current = _Frame(frame.index, now, _small(rgb))
-        scale = max(rgb.shape[:2]) / max(current.grey.shape)
-        if self._before and (self._before[-1].grey.shape != current.grey.shape or now < self._before[-1].time):
-            self._before.clear()
-            self._regions.clear()
-            self._searched_s = None
         last = self._before[-1] if self._before else None
-        if last is not None:
-            if _is_cut(last.grey, current.grey):
-                self._searched_s = None  # other people may be in the image
-            moved = _moved(last.grey, current.grey, [region.box / scale for region in self._regions])
-            for region, box in zip(self._regions, moved, strict=True):
-                region.box = box * scale
-        covered, new = Covered(), list[_Region]()
-        for box, is_person in sorted(self._found(rgb, now), key=_area):  # the largest of a face is followed
-            near = [(_iou(each, box), each) for each in self._regions if each.is_person == is_person]
-            overlap, region = max(near, key=itemgetter(0), default=(0.0, None))
-            if region is None or overlap <= _SAME:  # also a small box inside, which does not show the complete face
-                new.append(_Region(np.array(box, np.float64), now, is_person))
-                self._regions.append(new[-1])
-            else:
-                covered.add(region.box, is_person=is_person)  # both, because either may be too small
-                region.box, region.seen_s = np.array(box, np.float64), now
-        self._regions = [each for each in self._regions if now - each.seen_s <= _FORWARD_S and _is_inside(each, rgb)]
-        for region in self._regions:
-            covered.add(region.box, is_person=region.is_person)
+        current = _Frame(frame.index, now, self._scenes.number(rgb, now), _small(rgb))
+        scale = max(rgb.shape[:2]) / max(current.grey.shape)
+        if last is not None and (last.grey.shape != current.grey.shape or now < last.time):
+            self._before.clear()
+        if last is not None and last.scene == current.scene:
+            for region, box in zip(self._regions, _moved(last.grey, current.grey, self._boxes(scale)), strict=True):
+                region.box = _scaled(box, scale)
+        else:
+            self._regions.clear()
+            self._searched_s = -math.inf
+        new, again = self._see(self._found(rgb, now), current)
         self._before.append(current)
-        if self._plan is not None:
-            self._plan[frame.index] = covered
-            self._follow_back(new, scale)
-        while now - self._before[0].time > (_BACK_S if self._plan is not None else 0):
+        covered = Covered()
+        for region in self._regions:
+            (covered.people if region.is_body else covered.faces).append(region.box)
+        if not self._is_live:
+            self.plan[frame.index] = covered
+            self._starts |= {each: _Start(each, current, np.array(each.box) / scale, scale, now) for each in new}
+            self._follow_back([self._starts[region] for region in new], _ONCE_S)
+            for region in again:
+                self._follow_back([self._starts[region]], _BACK_S)
+        while now - self._before[0].time > (0 if self._is_live else _BACK_S + _FORWARD_S):
             self._before.popleft()
         return covered
 
-    def _found(self, rgb: Image, now: float) -> list[tuple[Box, bool]]:
-        """Return the boxes found in a frame, and whether they are those of people."""
-        self._number += 1
-        if self._searched_s is None or now - self._searched_s >= _PERIOD_S:
-            self._searched_s = now
-            found = self._find(rgb)
-            return [*((box, False) for box in found.faces), *((box, True) for box in found.people)]
-        boxes = self._search.glance(rgb, 1)
-        boxes += (box for parts in _WINDOWS for box in self._search.glance(rgb, parts, number=self._number))
-        return [(box, False) for box in boxes]
+    def _boxes(self, scale: float) -> list[FloatArray]:
+        """Return the boxes (4,) of the regions in the small images."""
+        return [np.array(region.box) / scale for region in self._regions]
 
-    def _follow_back(self, new: Sequence[_Region], scale: float) -> None:
-        """Add the positions of new regions to the frames before, also where others cover them: they may go on."""
-        assert self._plan is not None
-        boxes, frames = [region.box / scale for region in new], list(self._before)
-        for later, earlier in zip(reversed(frames), reversed(frames[:-1]), strict=False):
-            boxes = _moved(later.grey, earlier.grey, boxes)
-            for region, box in zip(new, boxes, strict=True):
-                self._plan[earlier.number].add(box * scale, is_person=region.is_person)
+    def _found(self, rgb: Image, now: float) -> Covered:
+        """Return the boxes found in a frame."""
+        self._number += 1
+        if now - self._searched_s >= _PERIOD_S:
+            self._searched_s = now
+            return self._find(rgb, known=[region.box for region in self._regions if not region.is_body])
+        heads = self._search.glance(rgb, 1)
+        heads += (box for parts in _WINDOWS for box in self._search.glance(rgb, parts, self._number))
+        return Covered(distinct(heads))
+
+    def _see(self, found: Covered, frame: _Frame) -> tuple[list[_Region], list[_Region]]:
+        """Move the regions to what was found, and remove those that are not seen for long.
+
+        Return the new regions, and those that are found for the second time.
+        """
+        now, new, again = frame.time, list[_Region](), list[_Region]()
+        for box, is_body in [*((box, False) for box in found.faces), *((box, True) for box in found.people)]:
+            near = [(box_iou(each.box, box), each) for each in self._regions if _is_same(each, box, is_body=is_body)]
+            region = max(near, key=itemgetter(0))[1] if near else None
+            if region is not None and (region.seen_s < now or inside(box, region.box) > _INSIDE):
+                if region.seen_s < now:
+                    self._sightings[region.person] += 1
+                    region.see(box, now)
+                    again += [region] * (region.count == 2)
+                continue
+            person = len(self._sightings)
+            self._sightings[person] += 1
+            new.append(_Region(box, now, is_body, person, frame))
+            self._regions.append(new[-1])
+        seen = [each for each in self._regions if each.seen_s == now]
+        for region in [each for each in self._regions if each.seen_s < now]:
+            same = next((each for each in seen if _is_covered(region, each)), None)
+            if same is not None:
+                self._join(region, same)
+                self._regions.remove(region)
+        self._regions = [each for each in self._regions if now - each.seen_s <= _FORWARD_S]
+        return new, again
+
+    def _join(self, region: _Region, other: _Region) -> None:
+        """Count two regions as one person."""
+        if region.person != other.person:
+            self._sightings[other.person] += self._sightings[region.person]
+            self._sightings[region.person] = 0
+            region.person = other.person
+
+    def _follow_back(self, starts: Iterable[_Start], back_s: float) -> None:
+        """Add positions of heads to the frames of the scene before, for a time before their first detections.
+
+        A head ends where it is at the place of others for long.
+        """
+        active = [*starts]
+        if not active:
+            return
+        later, first_s, scene = active[0].frame, active[0].region.first.time, active[0].frame.scene
+        for frame in reversed([each for each in self._before if each.number < later.number and each.scene == scene]):
+            if first_s - frame.time > back_s or not active:
+                break
+            moved = _moved(later.grey, frame.grey, [start.box for start in active])
+            for start, small in zip(active, moved, strict=True):
+                box, shown = _scaled(small, start.scale), self.plan[frame.number]
+                others = shown.people if start.region.is_body else shown.faces
+                if not any(box_iou(box, other) > _MOVED for other in others):
+                    start.alone_s = frame.time
+                start.box, start.frame = small, frame
+                if start.alone_s - frame.time < _TOGETHER_S:
+                    others.append(box)
+            active = [start for start in active if start.alone_s - frame.time < _TOGETHER_S]
+            later = frame
+
+
+def _is_same(region: _Region, box: Box, *, is_body: bool) -> bool:
+    """Check whether a box shows the head or body of a region."""
+    if region.is_body or is_body:
+        return region.is_body == is_body and box_iou(region.box, box) > _SAME
+    return is_same_head(region.box, box)
+
+
+def _is_covered(region: _Region, other: _Region) -> bool:
+    """Check whether another region covers one."""
+    return region.is_body == other.is_body and inside(region.box, other.box) > _INSIDE
+
+
+def _scaled(box: FloatArray, scale: float) -> Box:
+    """Return a box (4,) of a small image in pixels of the frame."""
+    x_min, y_min, x_max, y_max = (box * scale).tolist()
+    return x_min, y_min, x_max, y_max
 
 
 def _small(rgb: Image) -> Image:
@@ -301,14 +422,6 @@ def _small(rgb: Image) -> Image:
     scale = min(1.0, _SMALL_PX / max(rgb.shape[:2]))
     size = max(1, round(rgb.shape[1] * scale)), max(1, round(rgb.shape[0] * scale))
     return cv2.cvtColor(np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), np.uint8), cv2.COLOR_RGB2GRAY)  # pyright: ignore[reportReturnType]
-
-
-def _is_cut(first: Image, second: Image) -> bool:
-    """Check whether a grey image (h, w) shows another scene than the one before."""
-    cells = [
-        cv2.resize(grey, (_CELLS, _CELLS), interpolation=cv2.INTER_AREA).astype(np.int16) for grey in (first, second)
-    ]
-    return float((np.abs(cells[0] - cells[1]) > _CUT_LEVELS).mean()) > _CUT_SHARE
 
 
 def _moved(first: Image, second: Image, boxes: Sequence[FloatArray]) -> list[FloatArray]:
@@ -344,37 +457,3 @@ def _flow(first: Image, second: Image, points: Float32Array) -> tuple[Float32Arr
     back, again, _ = cv2.calcOpticalFlowPyrLK(second, first, there, None)  # pyright: ignore[reportCallIssue, reportArgumentType]
     is_found = ((found > 0) & (again > 0)).ravel()
     return there.reshape(-1, 2), is_found, back.reshape(-1, 2)
-
-
-def _area(found: tuple[Box, bool]) -> float:
-    """Return the area of a found box."""
-    (x_min, y_min, x_max, y_max), _ = found
-    return (x_max - x_min) * (y_max - y_min)
-
-
-def _iou(region: _Region, box: Box) -> float:
-    """Return the IoU of a region and a box, 0 to 1."""
-    return box_iou(tuple(region.box.tolist()), box)
-
-
-def _overlaps(a: Box, b: Box) -> bool:
-    if box_iou(a, b) > _SAME:
-        return True
-    width, height = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
-    smaller = min((box[2] - box[0]) * (box[3] - box[1]) for box in (a, b))
-    return min(width, height) > 0 and width * height > _INSIDE * smaller
-
-
-def _is_inside(region: _Region, rgb: Image) -> bool:
-    """Check whether a part of a region is in an image (H, W, 3)."""
-    (height, width), (x_min, y_min, x_max, y_max) = rgb.shape[:2], region.box.tolist()
-    return x_min < width and y_min < height and x_max > 0 and y_max > 0
-
-
-def _count_distinct(boxes: Sequence[Box]) -> int:
-    """Return the number of boxes that do not lie over an earlier one."""
-    kept: list[Box] = []
-    for box in boxes:
-        if not any(_overlaps(box, other) for other in kept):
-            kept.append(box)
-    return len(kept)

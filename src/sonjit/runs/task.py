@@ -68,7 +68,7 @@ class Summary:
     # seconds spent on reading, detecting and writing, which run in parallel. Drawing is part of writing.
     times: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
     problems: list[str] = field(default_factory=list[str])  # errors of single images or files, one line each
-    hidden: Hidden | None = None  # number of hidden faces; None if nothing was to be hidden
+    hidden: Hidden | None = None  # number of hidden people; None if nothing was to be hidden
 
 
 class Task(ABC):

@@ -1,7 +1,6 @@
 """Find everybody whom a page hides in the images that it shows."""
 
 import math
-from dataclasses import asdict
 from typing import Literal, TypeAlias
 
 from sonjit._util import Image, SonjitError, json_from
@@ -36,8 +35,9 @@ class ClientHiding:
     def answer(self, rgb: Image, time_s: float, *, is_still: bool) -> str:
         """Return the boxes to cover in an image (H, W, 3) as a member of a JSON object: `"covered":{...}`."""
         time = None if is_still or not math.isfinite(time_s) else time_s
-        boxes = asdict(self._people.boxes(SourceFrame(0, time, rgb)))
-        if self.how == "blur":
-            del boxes["people"]  # only faces were searched
-        rounded = {name: [[round(value, 1) for value in box] for box in boxes[name]] for name in boxes}
+        boxes = self._people.boxes(SourceFrame(0, time, rgb))
+        shown = {"faces": boxes.faces, "again": boxes.again}
+        if self.how == "persons":
+            shown["people"] = boxes.people
+        rounded = {name: [[round(value, 1) for value in box] for box in shown[name]] for name in shown}
         return f'"covered":{json_from(rounded)}'

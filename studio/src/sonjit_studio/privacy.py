@@ -22,7 +22,7 @@ from sonjit._util import Float32Array, FloatArray, Image
 from sonjit._util.lazy_names import LazyModule
 from sonjit.detectors.create import create_detector
 from sonjit.detectors.kinds.face import box_around_face
-from sonjit.media.drawing.instances import BLUR_MARGIN, add_margin, blur_faces
+from sonjit.media.drawing.covers import BLUR_MARGIN, add_margin, blur_faces
 from sonjit.results import Box, Face
 from sonjit_studio.rig import CameraRig, RigCamera
 from sonjit_studio.triangulation import triangulate

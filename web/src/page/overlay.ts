@@ -2,7 +2,7 @@
 
 import { fit } from "./common.js";
 import { type ShownImage } from "./detectors.js";
-import { instancesOf, skeletonOf, type Covered, type Frame, type Instance } from "./kinds.js";
+import { instancesOf, type Covered, type Frame, type Instance } from "./kinds.js";
 import { type Area, type Point } from "./labels.js";
 import { headOf, mean, paint } from "./painter.js";
 import { around } from "./strokes.js";
@@ -11,28 +11,37 @@ import { USUAL_STYLE, type Style } from "./style.js";
 const MAX_SCALE = 3; // scale of the overlay, so that lines are sharp on high-resolution screens
 const LARGEST = 1920;
 const CELLS = 3; // cells along a hidden head or person
-// margin around a hidden head, and around a person, relative to the longer side
-const HEAD_MARGIN = 0.35;
-const PERSON_MARGIN = 0.1;
-const HEAD_SHARE = 0.2; // half of the height of a head, relative to the torso or the shoulders
+const PERSON_MARGIN = 0.1; // margin around a hidden person, relative to the longer side
+// half axes of a head, and distance of its centre above that of the face, in sides of the face
+const [ACROSS, ALONG, RISE] = [0.72, 0.9, 0.17];
+const SOFT = 0.15; // part of the half axes in which the cover of a head becomes transparent
+const TORSO_SHARE = 0.15; // half of the face of a body, relative to the torso or the shoulders
+const FACE_SHARE = 0.6 / 0.7; // side of the face of a body, relative to that of `headOf`
 const SHOULDERS = [11, 12];
 const HIPS = [23, 24];
 
-/**
- * Return the areas to hide with their margins: heads, also those in profile, and for "persons"
- * bodies.
- */
-function hiddenAreas(kind: string, instance: Instance, how: string): Area[] {
-  const areas = headOf(kind, instance).map((head) => withMargin(head, HEAD_MARGIN));
-  if (kind !== "body") return areas;
+/** Return the heads of an instance, also those in profile, and for "persons" the bodies. */
+function hiddenAreas(kind: string, instance: any, how: string): Found {
+  const faces = headOf(kind, instance);
+  if (kind !== "body") return { faces: faces.map(headAround), people: [] };
   const points = instance.keypoints;
   const [left, right] = SHOULDERS.map((k) => points[k]!) as [Point, Point];
   const [shoulders, hips] = [mean([left, right]), mean(HIPS.map((k) => points[k]!))];
   const torso = Math.hypot(shoulders.x - hips.x, shoulders.y - hips.y);
-  const half = HEAD_SHARE * Math.max(torso, Math.hypot(left.x - right.x, left.y - right.y));
-  const { x, y } = mean(skeletonOf(instance).groups["face"]!.map((k) => points[k]!));
-  areas.push(withMargin([x - half, y - half, x + half, y + half], HEAD_MARGIN));
-  return how === "persons" ? [...areas, withMargin(around(points), PERSON_MARGIN)] : areas;
+  const least = TORSO_SHARE * Math.max(torso, Math.hypot(left.x - right.x, left.y - right.y));
+  const heads = faces.map(([x, y, xEnd, yEnd]) => {
+    const half = Math.max((FACE_SHARE * Math.max(xEnd - x, yEnd - y)) / 2, least);
+    const middle = [(x + xEnd) / 2, (y + yEnd) / 2] as const;
+    return headAround([middle[0] - half, middle[1] - half, middle[0] + half, middle[1] + half]);
+  });
+  return { faces: heads, people: how === "persons" ? [around(points)] : [] };
+}
+
+/** Return the box of an upright head from that of its face. */
+function headAround([left, top, right, bottom]: Area): Area {
+  const side = Math.max(right - left, bottom - top);
+  const [x, y] = [(left + right) / 2, (top + bottom) / 2 - RISE * side];
+  return [x - ACROSS * side, y - ALONG * side, x + ACROSS * side, y + ALONG * side];
 }
 
 /** @param share of the longer side */
@@ -51,26 +60,33 @@ export function whomToHide(style: Style): "blur" | "persons" | null {
   return how === "blur" || how === "persons" ? how : null;
 }
 
-/** Areas of an image that become few cells. */
-type Hidden = { area: Area; cells: number }[];
+/** Boxes to cover in an image in pixels, see docs/http-api.md; `people` only if they are hidden. */
+type Covered = { faces: Area[]; people?: Area[]; again: Area[] };
+/** Heads and people of found instances. */
+type Found = { faces: Area[]; people: Area[] };
+/** Areas of an image that become few cells; a head is the ellipse inside. */
+type Hidden = { area: Area; cells: number; isHead: boolean }[];
 
 /**
- * Return the areas to hide in an image, with their margins; null if the people are not known, so
- * that the image becomes black.
+ * Return the areas to hide in an image; null if the people are not known, so that the image becomes
+ * black.
  *
- * @param own areas of the found instances
+ * @param own found instances, whose heads are hidden where the search finds none
  */
-function hiddenBy(covered: Covered | undefined, own: Area[], how: string): Hidden | null {
+function hiddenBy(covered: Covered | undefined, own: Found, how: string): Hidden | null {
   if (!covered || (how === "persons" && !covered.people)) return null;
-  const margins: [Area[], number, number][] = [
-    [own, 0, CELLS],
-    [covered.faces, HEAD_MARGIN, CELLS],
-    [how === "persons" ? covered.people! : [], PERSON_MARGIN, CELLS],
-    [covered.again, HEAD_MARGIN, 1],
+  const isInside = ([left, top, right, bottom]: Area, head: Area) => {
+    const [x, y] = [(head[0] + head[2]) / 2, (head[1] + head[3]) / 2];
+    return left < x && x < right && top < y && y < bottom;
+  };
+  const more = own.faces.filter((head) => !covered.faces.some((other) => isInside(other, head)));
+  const people = how === "persons" ? [...own.people, ...covered.people!] : [];
+  const head = (area: Area, cells: number) => ({ area, cells, isHead: true });
+  return [
+    ...people.map((area) => ({ area: withMargin(area, PERSON_MARGIN), cells: CELLS, isHead: false })),
+    ...[...covered.faces, ...more].map((area) => head(area, CELLS)),
+    ...covered.again.map((area) => head(area, 1)),
   ];
-  return margins.flatMap(([areas, margin, cells]) =>
-    areas.map((area) => ({ area: withMargin(area, margin), cells })),
-  );
 }
 
 /** Reduce areas to a few cells. Without areas the image becomes black. */
@@ -78,8 +94,9 @@ function hidePeople(ctx: CanvasRenderingContext2D, hidden: Hidden | null) {
   const { width, height } = ctx.canvas;
   if (!hidden) ctx.fillRect(0, 0, width, height);
   const small = document.createElement("canvas");
-  for (const { area, cells } of hidden ?? []) {
-    const [left, top] = [Math.max(Math.trunc(area[0]), 0), Math.max(Math.trunc(area[1]), 0)];
+  const soft = document.createElement("canvas");
+  for (const { area, cells, isHead } of hidden ?? []) {
+    const [left, top] = [Math.max(Math.floor(area[0]), 0), Math.max(Math.floor(area[1]), 0)];
     const right = Math.min(Math.ceil(area[2]), width);
     const bottom = Math.min(Math.ceil(area[3]), height);
     if (right - left < 1 || bottom - top < 1) continue;
@@ -88,7 +105,22 @@ function hidePeople(ctx: CanvasRenderingContext2D, hidden: Hidden | null) {
     const pen = small.getContext("2d") as CanvasRenderingContext2D;
     pen.imageSmoothingQuality = "high"; // the mean of a cell, not one of its pixels
     pen.drawImage(ctx.canvas, ...part, 0, 0, cells, cells);
-    ctx.drawImage(small, 0, 0, cells, cells, ...part);
+    if (!isHead) {
+      ctx.drawImage(small, 0, 0, cells, cells, ...part);
+      continue;
+    }
+    Object.assign(soft, { width: part[2], height: part[3] });
+    const brush = soft.getContext("2d") as CanvasRenderingContext2D;
+    brush.drawImage(small, 0, 0, cells, cells, 0, 0, part[2], part[3]);
+    brush.globalCompositeOperation = "destination-in";
+    brush.translate((area[0] + area[2]) / 2 - left, (area[1] + area[3]) / 2 - top);
+    brush.scale((area[2] - area[0]) / 2, (area[3] - area[1]) / 2);
+    const fade = brush.createRadialGradient(0, 0, 1 - SOFT, 0, 0, 1);
+    fade.addColorStop(0, "#000");
+    fade.addColorStop(1, "#0000");
+    brush.fillStyle = fade;
+    brush.fillRect(-9, -9, 18, 18);
+    ctx.drawImage(soft, left, top);
   }
 }
 
@@ -149,13 +181,17 @@ export function overlayView(
   /** @param seen `flipped`: the frame's x count from the right */
   function draw(frame: Frame, seen: ShownImage) {
     last = { frame, seen };
-    const areas = instancesOf(frame).flatMap(({ kind, instance }) =>
+    const found = instancesOf(frame).map(({ kind, instance }) =>
       hiddenAreas(kind, instance, style.anonymise),
     );
     const flip = ([left, top, right, bottom]: Area) =>
       [frame.width - right, top, frame.width - left, bottom] as Area;
-    const own = seen.flipped ? areas.map(flip) : areas;
-    show(seen.image, frame, hiddenBy(frame.covered, own, style.anonymise));
+    const [faces, people] = (["faces", "people"] as const).map((name) => {
+      const areas = found.flatMap((each) => each[name]);
+      return seen.flipped ? areas.map(flip) : areas;
+    });
+    const own = { faces: faces!, people: people! };
+    show(seen.image, frame as any, hiddenBy(frame.covered, own, style.anonymise));
     redraw();
   }
 

@@ -2,40 +2,29 @@
 
 import type { Bodies } from "../body.js";
 import { constants } from "../data.js";
-import type { FaceMeshes, FaceObservation } from "../face.js";
-import {
-  cornersIou,
-  cornersOf,
-  meanOf,
-  distance,
-  squareAround,
-  type Corners,
-} from "../observations.js";
-import type { Found } from "../pipeline.js";
+import { boxAroundDetection, type FaceMeshes } from "../face.js";
+import { cornersIou, squareAround, type Corners } from "../observations.js";
 import { cut, inGoodLight, type Pixels } from "../pixels.js";
-import type { SingleShotDetector } from "../ssd.js";
-import { BodySearch, clippedBox } from "./bodies.js";
-import { FaceSearch } from "./faces.js";
-import { HEAD, LIMITS, windows } from "./geometry.js";
+import type { Detection, SingleShotDetector } from "../ssd.js";
+import { BodySearch, clippedBox, type BodyNetworks } from "./bodies.js";
+import * as covers from "./covers.js";
+import { windows, type Proposal } from "./geometry.js";
 import type { PeopleNetwork, PersonBox } from "./network.js";
-import type { Limits } from "./stills.js";
 
 const OF = constants.bystanders;
 const HIDING = constants.hiding;
 const PUBLISHED = 0.5; // minimum score of the published detector
-const HEAD_SHARE = 0.2; // half of the height of a head, relative to the torso or the shoulders
-const FACE_SHARE = 0.7; // half of the side of a head, relative to the extent of its face
 const GROWTH_PER_S = 0.5; // margin of a box that is not found again, relative to its longer side
-const SHOULDERS = [11, 12] as const;
-const HIPS = [23, 24] as const;
-const MARGINS = { faces: 0.35, people: 0.1, again: 0.35 } as const; // relative to the longer side
-const CELLS = { faces: 3, people: 3, again: 1 } as const; // cells along a covered box
+// cells of an image whose mean brightness shows another scene, their minimum change, and share
+const SCENE = { CELLS: 16, LEVELS: 24, SHARE: 0.12 } as const;
+const MARGIN = { faces: 0, people: constants.covers.PERSON_MARGIN, again: 0 } as const;
+const CELLS = { faces: constants.covers.CELLS, people: constants.covers.CELLS, again: 1 } as const;
 
 /** Boxes x_min, y_min, x_max, y_max to cover in an image, in pixels; they may leave it. */
 export interface Covered {
-  readonly faces: readonly Corners[]; // faces, and heads of bodies and people
+  readonly faces: readonly Corners[]; // heads, one per person
   readonly people: readonly Corners[]; // bodies and people
-  readonly again: readonly Corners[]; // faces that are also found after covering
+  readonly again: readonly Corners[]; // heads that also show a face after covering
 }
 
 /** Face or person that is covered for a while after it was found. */
@@ -96,15 +85,17 @@ export class BystanderSearch {
     this.#lastS = time;
     this.#number += 1;
     const cells = cellsOf(image);
-    if (this.#cells && isCut(this.#cells, cells)) this.#searchedS = -Infinity;
+    if (this.#cells && isCut(this.#cells, cells)) {
+      this.#searchedS = -Infinity;
+      this.#regions = { faces: [], people: [] };
+    }
     this.#cells = cells;
     const covered = { faces: [] as Corners[], people: [] as Corners[], again: [] };
     const found = await this.#inFrame(image, time);
     // only a later search finds those who show no face
     const keptS = Math.max(HIDING.FORWARD_S, 2 * this.#periodS);
     for (const kind of ["faces", "people"] as const) {
-      // both, because either may be too small
-      covered[kind].push(...addFound(this.#regions[kind], found[kind], time));
+      addFound(this.#regions[kind], found[kind], time, kind);
       this.#regions[kind] = this.#regions[kind].filter(({ seenS }) => time - seenS <= keptS);
       for (const { box, seenS } of this.#regions[kind])
         covered[kind].push(grown(box, GROWTH_PER_S * (time - seenS)));
@@ -121,101 +112,149 @@ export class BystanderSearch {
       this.#periodS = Math.max(HIDING.PERIOD_S, (2 * (performance.now() - start)) / 1000);
       return found;
     }
-    const faces = await this.#glance(image, 1, OF.GLANCED_FACE);
+    const wanted = { least: OF.GLANCED_FACE, sure: OF.CERTAIN_FACE, isStrict: true };
+    const faces = await this.#facesIn(image, 1, wanted);
     for (const parts of HIDING.WINDOWS)
-      faces.push(...(await this.#glance(image, parts, OF.GLANCED_FACE, 0, this.#number)));
-    return { faces, people: [] };
+      faces.push(...(await this.#facesIn(image, parts, { ...wanted, number: this.#number })));
+    return { faces: covers.distinctHeads(bestFirst(faces)), people: [] };
   }
 
-  /** Return all that the searches of stills find in an image. */
+  /** Return everybody in an image; with `isThorough` also small and turned faces. */
   async #find(dim: Pixels, isThorough: boolean): Promise<{ faces: Corners[]; people: Corners[] }> {
     const image = inGoodLight(dim);
-    const limits = { published: PUBLISHED, isThorough };
-    const { faces: detector, bodies, people } = this.networks;
-    const faces: Corners[] = [];
+    const usual = { least: OF.FACE, sure: OF.SURE_FACE, isStrict: !isThorough };
+    const seen: Scored[] = [];
     for (const parts of isThorough ? OF.PARTS : OF.FEWER_PARTS)
-      faces.push(...(await this.#glance(image, parts, OF.FACE)));
-    for (const turn of isThorough ? OF.TURNS.slice(1) : []) {
-      for (const parts of OF.TURNED_PARTS)
-        faces.push(...(await this.#glance(image, parts, OF.TURNED_FACE, turn)));
-    }
-    const seen = await this.#meshesIn(image, limits);
-    for (const { score, keypoints } of seen.found)
-      if (score > OF.MESH) faces.push(cornersOf(keypoints));
-    const search = new BodySearch(image, { bodies, people, faces: detector }, limits);
+      seen.push(...(await this.#facesIn(image, parts, usual)));
+    const turned = { least: OF.TURNED_FACE, sure: OF.CERTAIN_FACE };
+    for (const rotation of isThorough ? OF.TURNS : [])
+      seen.push(...(await this.#facesIn(image, 1, { ...turned, rotation })));
+    const faces = covers.distinctHeads(bestFirst(seen));
+    const { faces: detector, bodies, people } = this.networks;
+    const search = new UnseenBodies(image, { bodies, people, faces: detector }, [...faces]);
     const found = (await search.search()).found.filter(({ score }) => score > OF.BODY);
-    faces.push(...found.map(({ keypoints }) => headOf(keypoints)));
-    const least = isThorough ? OF.PERSON : LIMITS.sure_person;
-    const sure = search.people.filter(({ score }) => score > least);
-    const unseen = sure.filter((person) => !faces.some((box) => hasHead(person, box)));
-    return {
-      faces: [...faces, ...unseen.map(headOfPerson)],
-      people: [...found.map((body) => clippedBox(body, image)), ...sure.map(({ box }) => box)],
-    };
+    for (const body of found) covers.addUnseen(faces, covers.headOfKeypoints(body.keypoints));
+    const sure = search.people.filter(({ score }) => score > OF.PERSON);
+    for (const person of sure)
+      if (!faces.some((box) => hasHead(person, box))) covers.addUnseen(faces, headOfPerson(person));
+    const shown = [...found.map((body) => clippedBox(body, image)), ...search.people.map(({ box }) => box)];
+    return { faces, people: shown };
   }
 
-  #meshesIn(image: Pixels, limits: Limits): Promise<Found<FaceObservation>> {
-    const { faces, meshes, people } = this.networks;
-    return new FaceSearch(image, faces, meshes, limits, async () => people, true).search();
-  }
-
-  /** Return the faces that a thorough search finds in an image whose people are covered. */
+  /** Return the heads that still show a face in an image whose heads are covered. */
   async #findAgain(image: Pixels): Promise<Corners[]> {
-    const faces: Corners[] = [];
+    const lit = inGoodLight(image);
+    const faces: Scored[] = [];
     for (const parts of OF.FEWER_PARTS)
-      faces.push(...(await this.#glance(image, parts, OF.GLANCED_FACE)));
-    const limits = { published: PUBLISHED, isThorough: true };
-    const seen = await this.#meshesIn(inGoodLight(image), limits);
-    const sure = seen.found.filter(({ score }) => score > OF.MESH_AGAIN);
-    return [...faces, ...sure.map(({ keypoints }) => cornersOf(keypoints))];
+      faces.push(...(await this.#facesIn(lit, parts, { least: OF.AGAIN, sure: OF.SURE_AGAIN })));
+    return covers.distinctHeads(bestFirst(faces));
   }
 
-  /**
-   * Return the faces that the detector finds in windows of an image.
-   *
-   * @param parts number of windows along the longer side; 1 for the image
-   * @param rotation of the faces in radians
-   * @param number search only one of the windows, which takes turns by this number
-   */
-  async #glance(
-    image: Pixels,
-    parts: number,
-    minScore: number,
-    rotation = 0,
-    number: number | null = null,
-  ): Promise<Corners[]> {
+  /** Return the heads of the faces in windows, of doubtful faces only those with a mesh. */
+  async #facesIn(image: Pixels, parts: number, wanted: Wanted): Promise<Scored[]> {
+    const { least, sure, isStrict = false, rotation = 0, number = null } = wanted;
     const all = windows(image, parts);
-    const found: Corners[] = [];
+    const found: Scored[] = [];
     for (const window of number === null || !all.length ? all : [all[number % all.length]!]) {
       const [left, top, right, bottom] = window;
-      const isSmall = Math.min(right - left, bottom - top) < OF.MIN_SIDE_PX;
-      if (parts > Math.max(...OF.FEWER_PARTS) && isSmall) continue;
+      const part = cut(image, window);
       const area = { ...squareAround(right - left, bottom - top), rotation };
-      for (const { box } of await this.networks.faces.findIn(cut(image, window), area, minScore))
-        found.push([box[0] + left, box[1] + top, box[2] + left, box[3] + top]);
+      for (const face of await this.networks.faces.findIn(part, area, least)) {
+        if (face.score < sure && !(await this.#hasMesh(part, face, isStrict))) continue;
+        const { box, keypoints, score } = face;
+        const [rightEye, leftEye, , mouth] = keypoints;
+        const down = [0, 1].map((k) => mouth![k]! - (rightEye![k]! + leftEye![k]!) / 2);
+        const head = covers.headAround([...box] as unknown as Corners, [down[0]!, down[1]!]);
+        found.push({ score, box: [head[0] + left, head[1] + top, head[2] + left, head[3] + top] });
+      }
     }
     return found;
   }
+
+  async #hasMesh(image: Pixels, face: Detection, isStrict: boolean): Promise<boolean> {
+    const { score } = await this.networks.meshes.observe(image, boxAroundDetection(face));
+    return score > (isStrict ? Math.max(OF.EACH_MESH, OF.MESH) : OF.MESH);
+  }
+}
+
+/** Which faces of windows are wanted: scores with and without a mesh, rotation, and a single window. */
+type Wanted = {
+  readonly least: number;
+  readonly sure: number;
+  readonly isStrict?: boolean;
+  readonly rotation?: number;
+  readonly number?: number;
+};
+type Scored = { readonly score: number; readonly box: Corners };
+
+const bestFirst = (found: readonly Scored[]): Corners[] =>
+  [...found].sort((a, b) => b.score - a.score).map(({ box }) => box);
+
+/** Searches one image for the bodies of people whose heads are not known. */
+class UnseenBodies extends BodySearch {
+  constructor(
+    image: Pixels,
+    networks: BodyNetworks,
+    private readonly known: readonly Corners[],
+  ) {
+    super(image, networks, { published: PUBLISHED, isThorough: false });
+  }
+
+  protected override isKnown(proposal: Proposal): boolean {
+    return super.isKnown(proposal) || this.known.some((head) => isOf(proposal, head));
+  }
+}
+
+function isOf({ head, person }: Proposal, box: Corners): boolean {
+  if (!head) return person !== undefined && isHeadOf(box, person);
+  const [x, y] = head.middle;
+  return box[0] < x && x < box[2] && box[1] < y && y < box[3];
+}
+
+/** Check whether a head is where that of a person with a box is, and of its size. */
+function isHeadOf([left, top, right, bottom]: Corners, person: Corners): boolean {
+  const [wide, high] = [person[2] - person[0], person[3] - person[1]];
+  const below = (top + bottom) / 2 - person[1];
+  const aside = Math.abs(left + right - person[0] - person[2]) / 2;
+  const isAbove = -OF.ABOVE * high < below && below < OF.UPPER * high;
+  return isAbove && aside < OF.ASIDE * wide && right - left > OF.LEAST_HEAD * wide;
 }
 
 /**
- * Add found boxes to the regions of a kind, and return the boxes that they replace. The largest box
- * of a face stays. A small box inside does not replace it, since it does not show the complete face.
+ * Move the regions of a kind to found boxes, and add new ones. A part of a head does not replace
+ * it, and its size decreases slowly.
  *
  * @param time seconds
  */
-export function addFound(regions: Region[], found: readonly Corners[], time: number): Corners[] {
-  const replaced: Corners[] = [];
-  const areaOf = ([left, top, right, bottom]: Corners) => (right - left) * (bottom - top);
-  for (const box of [...found].sort((a, b) => areaOf(a) - areaOf(b))) {
-    const ious = regions.map((region) => cornersIou(region.box, box));
-    const overlap = Math.max(0, ...ious);
-    const region = overlap > HIDING.SAME ? regions[ious.indexOf(overlap)] : undefined;
-    if (region) replaced.push(region.box);
-    if (region) Object.assign(region, { box, seenS: time });
-    else regions.push({ box, seenS: time });
+export function addFound(
+  regions: Region[],
+  found: readonly Corners[],
+  time: number,
+  kind: "faces" | "people",
+): void {
+  const isSame = (a: Corners, b: Corners) =>
+    kind === "faces" ? covers.isSameHead(a, b) : cornersIou(a, b) > HIDING.SAME;
+  for (const box of found) {
+    const near = regions.filter((region) => isSame(region.box, box));
+    const region = near.sort((a, b) => cornersIou(b.box, box) - cornersIou(a.box, box))[0];
+    if (region && region.seenS < time) {
+      Object.assign(region, { box: movedTo(region.box, box), seenS: time });
+    } else if (!region || covers.shareInside(box, region.box) <= HIDING.INSIDE) {
+      regions.push({ box, seenS: time });
+    }
   }
-  return replaced;
+  const seen = regions.filter(({ seenS }) => seenS === time);
+  const isLeft = ({ box, seenS }: Region) =>
+    seenS === time || !seen.some((other) => covers.shareInside(box, other.box) > HIDING.INSIDE);
+  regions.splice(0, regions.length, ...regions.filter(isLeft));
+}
+
+function movedTo(old: Corners, box: Corners): Corners {
+  const [before, sides] = [old, box].map(([a, b, c, d]) => [c - a, d - b] as const);
+  if (Math.max(...sides!) < HIDING.PART * Math.max(...before!)) return old;
+  const half = [0, 1].map((k) => Math.max(sides![k]!, HIDING.SHRINK * before![k]!) / 2);
+  const [x, y] = [(box[0] + box[2]) / 2, (box[1] + box[3]) / 2];
+  return [x - half[0]!, y - half[1]!, x + half[0]!, y + half[1]!];
 }
 
 /** @param share of the longer side */
@@ -226,13 +265,13 @@ function grown([left, top, right, bottom]: Corners, share: number): Corners {
 
 /** Return the mean brightness of the cells of an image, 0 to 255. */
 function cellsOf({ width, height, data }: Pixels): Float64Array {
-  const cells = new Float64Array(HIDING.CELLS ** 2);
+  const cells = new Float64Array(SCENE.CELLS ** 2);
   const counts = new Float64Array(cells.length);
-  const step = Math.max(1, Math.floor(Math.min(width, height) / (8 * HIDING.CELLS)));
+  const step = Math.max(1, Math.floor(Math.min(width, height) / (8 * SCENE.CELLS)));
   for (let y = 0; y < height; y += step) {
-    const row = Math.floor((y * HIDING.CELLS) / height) * HIDING.CELLS;
+    const row = Math.floor((y * SCENE.CELLS) / height) * SCENE.CELLS;
     for (let x = 0; x < width; x += step) {
-      const [cell, pixel] = [row + Math.floor((x * HIDING.CELLS) / width), 4 * (y * width + x)];
+      const [cell, pixel] = [row + Math.floor((x * SCENE.CELLS) / width), 4 * (y * width + x)];
       cells[cell]! += 0.299 * data[pixel]! + 0.587 * data[pixel + 1]! + 0.114 * data[pixel + 2]!;
       counts[cell]! += 1;
     }
@@ -242,30 +281,36 @@ function cellsOf({ width, height, data }: Pixels): Float64Array {
 
 /** Check whether an image shows another scene than the one before. */
 function isCut(before: Float64Array, after: Float64Array): boolean {
-  const changed = after.filter((value, k) => Math.abs(value - before[k]!) > HIDING.CUT_LEVELS);
-  return changed.length > HIDING.CUT_SHARE * after.length;
+  const changed = after.filter((value, k) => Math.abs(value - before[k]!) > SCENE.LEVELS);
+  return changed.length > SCENE.SHARE * after.length;
 }
 
-/** Return an image whose boxes and their margins are reduced to few cells. */
+/** Return an image whose heads, and people with a margin, are reduced to few cells. */
 function withCover({ width, height, data }: Pixels, covered: Covered): Pixels {
   const out = { width, height, data: Uint8ClampedArray.from(data) };
-  for (const kind of ["faces", "people", "again"] as const) {
+  for (const kind of ["people", "faces", "again"] as const) {
     for (const box of covered[kind]) {
-      const margin = MARGINS[kind] * Math.max(box[2] - box[0], box[3] - box[1]);
-      const [left, top] = [box[0] - margin, box[1] - margin].map((value) =>
-        Math.max(Math.trunc(value), 0),
-      );
-      const right = Math.min(Math.ceil(box[2] + margin), width);
-      const bottom = Math.min(Math.ceil(box[3] + margin), height);
-      if (right - left! < 1 || bottom - top! < 1) continue;
-      reduce(out, [left!, top!, right, bottom], CELLS[kind]);
+      const [x, y, right, bottom] = grown(box, MARGIN[kind]);
+      const area = [Math.max(Math.floor(x), 0), Math.max(Math.floor(y), 0)] as const;
+      const end = [Math.min(Math.ceil(right), width), Math.min(Math.ceil(bottom), height)] as const;
+      if (end[0] - area[0] < 1 || end[1] - area[1] < 1) continue;
+      reduce(out, [...area, ...end], CELLS[kind], kind === "people" ? null : box);
     }
   }
   return out;
 }
 
-/** Reduce an area of an image to cells by cells of one colour, with smooth steps between them. */
-function reduce(image: Pixels, [left, top, right, bottom]: Corners, cells: number): void {
+/**
+ * Reduce an area of an image to cells by cells of one colour, with smooth steps between them.
+ *
+ * @param head box of the ellipse in which pixels change; null for all pixels
+ */
+function reduce(
+  image: Pixels,
+  [left, top, right, bottom]: Corners,
+  cells: number,
+  head: Corners | null,
+): void {
   const { width, data } = image;
   const [wide, high] = [right - left, bottom - top];
   const sums = new Float64Array(4 * cells * cells);
@@ -286,6 +331,8 @@ function reduce(image: Pixels, [left, top, right, bottom]: Corners, cells: numbe
   for (let y = 0; y < high; y++) {
     const [above, below, down] = between(y, high);
     for (let x = 0; x < wide; x++) {
+      const opacity = head ? covers.opacityAt(x + left, y + top, head) : 1;
+      if (!opacity) continue;
       const [before, after, across] = between(x, wide);
       const valueAt = (row: number, column: number, channel: number) => {
         const cell = 4 * (row * cells + column);
@@ -296,31 +343,15 @@ function reduce(image: Pixels, [left, top, right, bottom]: Corners, cells: numbe
           (row) =>
             valueAt(row, before, channel) * (1 - across) + valueAt(row, after, channel) * across,
         );
-        data[4 * ((y + top) * width + x + left) + channel] =
-          rows[0]! * (1 - down) + rows[1]! * down;
+        const at = 4 * ((y + top) * width + x + left) + channel;
+        data[at] = data[at]! * (1 - opacity) + (rows[0]! * (1 - down) + rows[1]! * down) * opacity;
       }
     }
   }
 }
 
-/** Return the box of a body's head, also of one that is turned away. */
-function headOf(keypoints: Float32Array): Corners {
-  const shoulders = meanOf(keypoints, SHOULDERS);
-  const [first, second] = SHOULDERS.map((k) => meanOf(keypoints, [k]));
-  const size = Math.max(distance(shoulders, meanOf(keypoints, HIPS)), distance(first!, second!));
-  const [left, top, right, bottom] = cornersOf(keypoints, HEAD);
-  const half = Math.max(FACE_SHARE * Math.max(right - left, bottom - top), HEAD_SHARE * size);
-  const [x, y] = meanOf(keypoints, HEAD);
-  return [x - half, y - half, x + half, y + half];
-}
-
-/**
- * Return a square at the top of a person's box. A box that is wider than high shows a head and
- * shoulders, and all of it may be the head.
- */
-function headOfPerson({ box }: PersonBox): Corners {
-  const [left, top, right, bottom] = box;
-  if (right - left > bottom - top) return box;
+/** Return a square at the top of a person's box, which has the head. */
+function headOfPerson({ box: [left, top, right, bottom] }: PersonBox): Corners {
   const side = Math.min(OF.HEAD_WIDTH * (right - left), OF.HEAD_HEIGHT * (bottom - top));
   const middle = (left + right) / 2;
   return [middle - side / 2, top, middle + side / 2, top + side];

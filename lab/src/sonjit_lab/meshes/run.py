@@ -142,7 +142,7 @@ class MeshHands(Task):
         mano: MANO's right hand: MANO_RIGHT.pkl or .npz.
         mano_left: MANO's left hand, for deformer.
         variant: Data set of deformer's checkpoint, if the checkpoint does not contain it.
-        anonymise: In pictures: black draws on black, blur blurs all faces and heads that a search finds,
+        anonymise: In pictures: black draws on black, blur blurs all heads that a search finds,
             persons all people. Each removes the sound.
         bones: Bone names of the rig in .bvh and .glb files, as in characters. Default: those of WebXR Hand Input.
         max_instances: Maximum number of hands.

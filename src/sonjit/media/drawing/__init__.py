@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from sonjit._util import Float32Array, Image, InputError
-from sonjit.media.drawing import instances
+from sonjit.media.drawing import covers, instances
 from sonjit.media.drawing import strokes as pen
 from sonjit.media.drawing.labels import Label, Plate, label_of, place_labels
 from sonjit.media.drawing.regions import Region, merge_regions
@@ -112,10 +112,10 @@ def draw_frame(
     style = replace(style, labels=style.labels and labels, errors=style.errors or errors)
     scene = _Scene(frame, width, height, style, notes)
     if style.anonymise in ("blur", "persons"):
-        heads, bodies = instances.heads_and_bodies(frame)
+        heads, bodies = covers.heads_and_bodies(frame.all_results())
         if not heads:
             raise InputError(f"anonymise={style.anonymise!r} requires faces or bodies in the results. Choose 'black'")
-        canvas = instances.cover(canvas, heads, bodies if style.anonymise == "persons" else ())
+        canvas = covers.cover(canvas, heads, bodies if style.anonymise == "persons" else ())
     scene.draw(canvas)
     return canvas
 

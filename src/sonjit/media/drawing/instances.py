@@ -1,4 +1,4 @@
-"""Draw hands, faces, bodies and people's masks, and blur faces.
+"""Draw hands, faces, bodies and people's masks.
 
 A hand has a colour per finger, depth as size and shade, and a small label at the wrist. A face has thin contours over a
 faint cloud of mesh points, and irises as rings; a face that is only a box is a rounded box. The limbs of a body have a
@@ -6,7 +6,6 @@ colour per side and are thick where seen and thin where hidden; hands and face o
 People's masks are translucent tints with a fine outline.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
@@ -19,7 +18,7 @@ from sonjit._util.lazy_names import LazyModule
 from sonjit.media.drawing import strokes as pen
 from sonjit.media.drawing.labels import Label, label_of
 from sonjit.media.drawing.strokes import Colour, Strokes, own, shade
-from sonjit.results import Body, Box, Face, Frame, Hand, Person, Result
+from sonjit.results import Body, Box, Face, Hand, Person, Result
 
 if TYPE_CHECKING:
     import cv2
@@ -34,10 +33,6 @@ CONTOURS: dict[str, Colour] = {
 """RGB of each contour: the person's own left warm, their right blue, all paler than hands."""
 _SIDE_COLOURS: Final = {"left": pen.LEFT, "right": pen.RIGHT}  # by the words of keypoint names
 _MESH: Colour = (232, 240, 255)  # RGB of the lines of a face mesh
-BLUR_MARGIN: Final = 0.35  # margin of the blurred area around a face, relative to its longer side
-_PERSON_MARGIN: Final = 0.1  # margin of the box of a person, for clothes, hair and hands
-_BLUR_CELLS: Final = 3  # cells along a blurred face with its margin
-_HEAD_SHARE: Final = 0.2  # half of the height of a head, relative to the torso or the shoulders
 _UP = np.array([0.0, -1.0])
 _ASIDE = np.array([1.0, 0.0])
 _ERROR_WIDTH = 0.004  # line width of the rings of expected errors, as a fraction of the size of the hand
@@ -117,40 +112,6 @@ def face_label(face: Face) -> Label:
     x_min, y_min, x_max, _ = face.box
     top = np.array([(x_min + x_max) / 2, y_min])
     return label_of(face, "Face", top, (_UP, _ASIDE, -_ASIDE))
-
-
-def blur_faces(rgb: Image, boxes: Sequence[Box]) -> Image:
-    """Reduce each face's box and a margin in an image (H, W, 3) to three by three cells.
-
-    The cells grow with the face, so that a face of any size becomes a few smooth colours, in which networks find none.
-    """
-    return cover(rgb, boxes, ())
-
-
-def cover(rgb: Image, faces: Sequence[Box], people: Sequence[Box], plain: Sequence[Box] = ()) -> Image:
-    """Return an image (H, W, 3) with the boxes of faces and people and their margins reduced to few cells.
-
-    The boxes of `plain` faces have one colour each, and cover the others.
-    """
-    out = rgb.copy()
-    areas = [(add_margin(box, rgb), _BLUR_CELLS) for box in faces]
-    areas += [(add_margin(box, rgb, _PERSON_MARGIN), _BLUR_CELLS) for box in people]
-    areas += [(add_margin(box, rgb), 1) for box in plain]
-    for (left, top, right, bottom), count in areas:
-        if right - left < 1 or bottom - top < 1:
-            continue
-        cells = cv2.resize(out[top:bottom, left:right], (count, count), interpolation=cv2.INTER_AREA)
-        out[top:bottom, left:right] = cv2.resize(cells, (right - left, bottom - top), interpolation=cv2.INTER_LINEAR)
-    return out
-
-
-def add_margin(box: Box, rgb: Image, share: float = BLUR_MARGIN) -> tuple[int, int, int, int]:
-    """Return a box with a margin, by default that of a face: x_min, y_min, x_max, y_max within the image (H, W, 3)."""
-    x_min, y_min, x_max, y_max = box
-    margin = share * max(x_max - x_min, y_max - y_min)
-    height, width = rgb.shape[:2]
-    left, top = max(0, math.floor(x_min - margin)), max(0, math.floor(y_min - margin))
-    return left, top, min(width, math.ceil(x_max + margin)), min(height, math.ceil(y_max + margin))
 
 
 def _draw_mesh(canvas: Image, face: Face) -> None:
@@ -268,28 +229,6 @@ def head_box(result: Result) -> Box | None:
     face = np.asarray(result.keypoints, np.float64)[list(result.skeleton.groups["face"]), :2]
     (x, y), half = face.mean(axis=0).tolist(), float(np.ptp(face, axis=0).max()) * 0.7
     return x - half, y - half, x + half, y + half
-
-
-def head_of_keypoints(keypoints: Float32Array) -> Box:
-    """Return the box of a body's head from its keypoints (33, 2 or more) in pixels, also of one that is turned away.
-
-    The face of a head in profile or from behind is narrow, and that of a small one uncertain, so that the size is at
-    least a share of the torso.
-    """
-    points = np.asarray(keypoints, np.float64)[:, :2]
-    face, shoulders, hips = points[:11], points[[11, 12]], points[[23, 24]]
-    torso = float(np.hypot(*(shoulders.mean(axis=0) - hips.mean(axis=0))))
-    size = max(torso, float(np.hypot(*np.subtract(*shoulders))))
-    (x, y), half = face.mean(axis=0).tolist(), max(float(np.ptp(face, axis=0).max()) * 0.7, _HEAD_SHARE * size)
-    return x - half, y - half, x + half, y + half
-
-
-def heads_and_bodies(frame: Frame) -> tuple[list[Box], list[Box]]:
-    """Return the boxes of the faces and heads of a frame, and those of its bodies, in pixels."""
-    parts = [part for result in frame.all_results() for part in result.parts]
-    bodies = [part for part in parts if isinstance(part, Body) and np.isfinite(part.keypoints[:, :2]).all()]
-    faces = [part.box for part in parts if isinstance(part, Face) and np.isfinite(part.box).all()]
-    return faces + [head_of_keypoints(body.keypoints) for body in bodies], [body.box for body in bodies]
 
 
 def _joined(person: Person) -> tuple[Body, set[int]]:

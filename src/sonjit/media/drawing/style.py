@@ -48,7 +48,7 @@ class DrawingStyle:
     anonymise: Annotated[
         Anonymise,
         _drawn(
-            "In drawings and masks: black draws on black, blur blurs all faces and heads that a search finds, persons "
+            "In drawings and masks: black draws on black, blur blurs all heads that a search finds, persons "
             "all people. Each removes the sound.",
         ),
     ] = "none"

@@ -56,7 +56,6 @@ import {
   save,
   setLabel,
   showError,
-  skeletonOf,
   startLanguage,
   text,
   textOr,
@@ -3807,22 +3806,32 @@ function Measure({ setup, given }) {
 var MAX_SCALE = 3;
 var LARGEST = 1920;
 var CELLS = 3;
-var HEAD_MARGIN = 0.35;
 var PERSON_MARGIN = 0.1;
-var HEAD_SHARE = 0.2;
+var [ACROSS, ALONG, RISE] = [0.72, 0.9, 0.17];
+var SOFT = 0.15;
+var TORSO_SHARE = 0.15;
+var FACE_SHARE = 0.6 / 0.7;
 var SHOULDERS = [11, 12];
 var HIPS = [23, 24];
 function hiddenAreas(kind, instance, how) {
-  const areas = headOf(kind, instance).map((head) => withMargin(head, HEAD_MARGIN));
-  if (kind !== "body") return areas;
+  const faces = headOf(kind, instance);
+  if (kind !== "body") return { faces: faces.map(headAround), people: [] };
   const points = instance.keypoints;
   const [left, right] = SHOULDERS.map((k4) => points[k4]);
   const [shoulders, hips] = [mean([left, right]), mean(HIPS.map((k4) => points[k4]))];
   const torso = Math.hypot(shoulders.x - hips.x, shoulders.y - hips.y);
-  const half = HEAD_SHARE * Math.max(torso, Math.hypot(left.x - right.x, left.y - right.y));
-  const { x: x4, y: y5 } = mean(skeletonOf(instance).groups["face"].map((k4) => points[k4]));
-  areas.push(withMargin([x4 - half, y5 - half, x4 + half, y5 + half], HEAD_MARGIN));
-  return how === "persons" ? [...areas, withMargin(around(points), PERSON_MARGIN)] : areas;
+  const least = TORSO_SHARE * Math.max(torso, Math.hypot(left.x - right.x, left.y - right.y));
+  const heads = faces.map(([x, y, xEnd, yEnd]) => {
+    const half = Math.max(FACE_SHARE * Math.max(xEnd - x, yEnd - y) / 2, least);
+    const middle = [(x + xEnd) / 2, (y + yEnd) / 2];
+    return headAround([middle[0] - half, middle[1] - half, middle[0] + half, middle[1] + half]);
+  });
+  return { faces: heads, people: how === "persons" ? [around(points)] : [] };
+}
+function headAround([left, top, right, bottom]) {
+  const side = Math.max(right - left, bottom - top);
+  const [x, y] = [(left + right) / 2, (top + bottom) / 2 - RISE * side];
+  return [x - ACROSS * side, y - ALONG * side, x + ACROSS * side, y + ALONG * side];
 }
 function withMargin([left, top, right, bottom], share2) {
   const margin = share2 * Math.max(right - left, bottom - top);
@@ -3835,22 +3844,26 @@ function whomToHide(style) {
 }
 function hiddenBy(covered, own, how) {
   if (!covered || how === "persons" && !covered.people) return null;
-  const margins = [
-    [own, 0, CELLS],
-    [covered.faces, HEAD_MARGIN, CELLS],
-    [how === "persons" ? covered.people : [], PERSON_MARGIN, CELLS],
-    [covered.again, HEAD_MARGIN, 1]
+  const isInside = ([left, top, right, bottom], head2) => {
+    const [x, y] = [(head2[0] + head2[2]) / 2, (head2[1] + head2[3]) / 2];
+    return left < x && x < right && top < y && y < bottom;
+  };
+  const more = own.faces.filter((head2) => !covered.faces.some((other) => isInside(other, head2)));
+  const people = how === "persons" ? [...own.people, ...covered.people] : [];
+  const head = (area, cells) => ({ area, cells, isHead: true });
+  return [
+    ...people.map((area) => ({ area: withMargin(area, PERSON_MARGIN), cells: CELLS, isHead: false })),
+    ...[...covered.faces, ...more].map((area) => head(area, CELLS)),
+    ...covered.again.map((area) => head(area, 1))
   ];
-  return margins.flatMap(
-    ([areas, margin, cells]) => areas.map((area) => ({ area: withMargin(area, margin), cells }))
-  );
 }
 function hidePeople(ctx, hidden) {
   const { width, height } = ctx.canvas;
   if (!hidden) ctx.fillRect(0, 0, width, height);
   const small = document.createElement("canvas");
-  for (const { area, cells } of hidden ?? []) {
-    const [left, top] = [Math.max(Math.trunc(area[0]), 0), Math.max(Math.trunc(area[1]), 0)];
+  const soft = document.createElement("canvas");
+  for (const { area, cells, isHead } of hidden ?? []) {
+    const [left, top] = [Math.max(Math.floor(area[0]), 0), Math.max(Math.floor(area[1]), 0)];
     const right = Math.min(Math.ceil(area[2]), width);
     const bottom = Math.min(Math.ceil(area[3]), height);
     if (right - left < 1 || bottom - top < 1) continue;
@@ -3859,7 +3872,22 @@ function hidePeople(ctx, hidden) {
     const pen = small.getContext("2d");
     pen.imageSmoothingQuality = "high";
     pen.drawImage(ctx.canvas, ...part, 0, 0, cells, cells);
-    ctx.drawImage(small, 0, 0, cells, cells, ...part);
+    if (!isHead) {
+      ctx.drawImage(small, 0, 0, cells, cells, ...part);
+      continue;
+    }
+    Object.assign(soft, { width: part[2], height: part[3] });
+    const brush = soft.getContext("2d");
+    brush.drawImage(small, 0, 0, cells, cells, 0, 0, part[2], part[3]);
+    brush.globalCompositeOperation = "destination-in";
+    brush.translate((area[0] + area[2]) / 2 - left, (area[1] + area[3]) / 2 - top);
+    brush.scale((area[2] - area[0]) / 2, (area[3] - area[1]) / 2);
+    const fade = brush.createRadialGradient(0, 0, 1 - SOFT, 0, 0, 1);
+    fade.addColorStop(0, "#000");
+    fade.addColorStop(1, "#0000");
+    brush.fillStyle = fade;
+    brush.fillRect(-9, -9, 18, 18);
+    ctx.drawImage(soft, left, top);
   }
 }
 function overlayView(image, overlay2, stage) {
@@ -3890,11 +3918,15 @@ function overlayView(image, overlay2, stage) {
   }
   function draw(frame, seen) {
     last = { frame, seen };
-    const areas = instancesOf(frame).flatMap(
+    const found = instancesOf(frame).map(
       ({ kind, instance }) => hiddenAreas(kind, instance, style.anonymise)
     );
     const flip = ([left, top, right, bottom]) => [frame.width - right, top, frame.width - left, bottom];
-    const own = seen.flipped ? areas.map(flip) : areas;
+    const [faces, people] = ["faces", "people"].map((name) => {
+      const areas = found.flatMap((each) => each[name]);
+      return seen.flipped ? areas.map(flip) : areas;
+    });
+    const own = { faces, people };
     show(seen.image, frame, hiddenBy(frame.covered, own, style.anonymise));
     redraw();
   }

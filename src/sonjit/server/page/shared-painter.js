@@ -273,7 +273,7 @@ var DRAWING_STYLE = {
   },
   "anonymise": {
     "default": "none",
-    "description": "In drawings and masks: black draws on black, blur blurs all faces and heads that a search finds, persons all people. Each removes the sound.",
+    "description": "In drawings and masks: black draws on black, blur blurs all heads that a search finds, persons all people. Each removes the sound.",
     "enum": [
       "none",
       "black",
