@@ -98,7 +98,7 @@ def test_the_same_boxes_are_covered_as_in_python(in_page, monkeypatch):
         def find(self, rgb, **_):
             return Bystanders(next(self.finds), [])
 
-        def glance(self, rgb, parts, **_):
+        def glance(self, rgb, parts, number=None):
             return next(self.finds) if parts == 1 else []
 
     monkeypatch.setattr(bystanders, "BystanderSearch", Search)

@@ -166,7 +166,7 @@ def test_files_of_a_kind_share_a_worker_that_is_closed_at_the_end(folder, write_
     assert LOG[-2:] == ["close", "close"]
     assert (log.totals, log.steps, log.instances) == ([4], [1] * 4, 0)
     assert (summary.files, summary.frames, summary.instances, summary.skipped) == (4, 5, 7, 0)
-    assert (summary.hidden.faces, summary.hidden.frames, summary.hidden.of) == (8, 4, 4)
+    assert (summary.hidden.people, summary.hidden.frames, summary.hidden.of) == (8, 4, 4)
     assert summary.times["own"] == 2
     assert all(0 < summary.times[part] <= summary.seconds for part in ("detect", "write"))
     assert summary.times["read"] > 0

@@ -16,6 +16,7 @@ from sonjit._util.files import check_writable
 from sonjit.cli.progress import CONTROLS, progress_bar
 from sonjit.detectors.pipeline import Detector
 from sonjit.media import Anonymise
+from sonjit.media.annotated import ANNOTATED_VIDEO_ENDINGS
 from sonjit.media.cuts import Scenes
 from sonjit.media.sources import Reading
 from sonjit.report import joint_angles
@@ -24,7 +25,7 @@ from sonjit.report.comparison import Earlier, earlier_report
 from sonjit.report.conventions import Convention
 from sonjit.report.detector import report_detector
 from sonjit.report.motion_files import ENDINGS, write_motion
-from sonjit.report.pictures import pictures_of
+from sonjit.report.pictures import draw_video, pictures_of
 from sonjit.report.recording import Recording, recording_of, words_of
 from sonjit.report.texts import Language
 from sonjit.results import Frame
@@ -58,6 +59,7 @@ def report(
     floor: str = "",
     before: Path | None = None,
     motion: Annotated[tuple[Path, ...], Parameter(negative="")] = (),
+    draw: Path | None = None,
 ) -> int:
     """Write one page about the joint angles of a person in a video, or of several people or videos.
 
@@ -93,6 +95,7 @@ def report(
             where the person walks, and their distance.
         before: Earlier .html report of the same person. The page compares the ranges of motion with it.
         motion: Also write angles as .mot or points as .trc for OpenSim. Repeat the option for both.
+        draw: Also write the video with the skeleton and the angles of the joint of the exercise, such as .mp4.
     """
     ending = Path(save).suffix.lower()
     if ending not in (".html", ".pdf"):
@@ -102,7 +105,9 @@ def report(
     for path in motion:
         if path.suffix.lower() not in ENDINGS:
             raise InputError(f"--motion {path}: choose a name that ends in .mot or .trc")
-    for path in (Path(save), *motion):
+    if draw is not None and draw.suffix.lower() not in ANNOTATED_VIDEO_ENDINGS:
+        raise InputError(f"--draw {draw}: choose a name that ends in {', '.join(ANNOTATED_VIDEO_ENDINGS)}")
+    for path in (Path(save), *motion, *([] if draw is None else [draw])):
         check_writable(path)  # before the work
     videos = _videos(sources, Reading(None, start, end, every))
     if len(videos) > 1 and len(person) > 1:
@@ -114,8 +119,9 @@ def report(
     hider = hiding.Anonymiser(anonymise)  # before the work: it needs networks
     counted = _counted(count)
     earlier = _earlier(before, Path(save))
-    if motion and (len(videos) > 1 or len(person) > 1):
-        raise InputError("--motion requires one video and one person")
+    for option, is_given in (("--motion", motion), ("--draw", draw is not None)):
+        if is_given and (len(videos) > 1 or len(person) > 1):
+            raise InputError(f"{option} requires one video and one person")
     _check_height(height, floor)
     floor_m_per_px = _floor_m_per_px(floor)
     recordings: list[Recording] = []
@@ -161,11 +167,14 @@ def report(
     joint_angles.write_page(Path(save), recordings, shown, mark, labels, earlier)
     for path in motion:
         write_motion(path, recordings[0], recordings[0].bodies)
+    if draw is not None:
+        draw_video(draw, next(iter(videos.values())), recordings[0], hider)
     if stopped is not None:
         stopped.add_note(f"{save} has {len(recordings[-1].frames)} frames of {recordings[-1].name}")
         raise stopped
+    written = [save, *map(str, motion), *([] if draw is None else [str(draw)])]
     headlines = "".join(f"{recording.headline}\n" for recording in recordings)
-    sys.stdout.write(f"{headlines}wrote {save.translate(CONTROLS)}\n")
+    sys.stdout.write(f"{headlines}wrote {', '.join(written).translate(CONTROLS)}\n")
     return 0
 
 

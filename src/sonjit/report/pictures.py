@@ -3,12 +3,15 @@
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Final
 
 import numpy as np
 
 from sonjit._util import FloatArray, Image, RealArray
+from sonjit._util.pools import Progress
 from sonjit.media import draw_frame
+from sonjit.media.annotated import open_drawing_writer
 from sonjit.report import errors
 from sonjit.report.recording import Moment, Recording, side_of
 from sonjit.results import Body, Frame
@@ -55,6 +58,29 @@ def pictures_of(
         ]
         for recording in recordings
     ]
+
+
+def draw_video(path: Path, inputs: Inputs, recording: Recording, hider: hiding.Anonymiser) -> None:
+    """Write the video of a recording with the skeleton of the person, and the angles of its main joint in degrees."""
+    rows = {frame.index: row for row, frame in enumerate(recording.frames)}
+    joint = "" if recording.main_angle is None else errors.joint_of(recording.main_angle)
+    names = [name for name in recording.angles if errors.joint_of(name) == joint]
+    hider.reset()
+    with inputs.open_one() as opened:
+        hider.scan(opened, None, Progress())
+        with open_drawing_writer(path, opened, sound=hider.keeps_people) as writer:
+            for frame in opened:
+                if frame.index not in rows:  # after the interrupt that ended the work
+                    break
+                row = rows[frame.index]
+                below = hider.below(frame, hiding.covered(recording.frames[row]))
+                drawn = draw_frame(below, only(recording.frames[row], recording.person), labels=False)
+                body = recording.bodies[row]
+                for name in names if body is not None else ():
+                    value = float(recording.shown(name)[row])
+                    if math.isfinite(value):
+                        drawn = with_angle(drawn, body, name, value)
+                writer.write(drawn, frame.time, index=frame.index)
 
 
 def only(frame: Frame, person: int) -> Frame:

@@ -304,6 +304,7 @@ class _Follower:
         scale = max(rgb.shape[:2]) / max(current.grey.shape)
         if last is not None and (last.grey.shape != current.grey.shape or now < last.time):
             self._before.clear()
+            last = None
         if last is not None and last.scene == current.scene:
             for region, box in zip(self._regions, _moved(last.grey, current.grey, self._boxes(scale)), strict=True):
                 region.box = _scaled(box, scale)
@@ -312,6 +313,7 @@ class _Follower:
             self._searched_s = -math.inf
         new, again = self._see(self._found(rgb, now), current)
         self._before.append(current)
+        self._regions = [each for each in self._regions if _is_inside(each.box, rgb)]
         covered = Covered()
         for region in self._regions:
             (covered.people if region.is_body else covered.faces).append(region.box)
@@ -409,6 +411,12 @@ def _is_same(region: _Region, box: Box, *, is_body: bool) -> bool:
 def _is_covered(region: _Region, other: _Region) -> bool:
     """Check whether another region covers one."""
     return region.is_body == other.is_body and inside(region.box, other.box) > _INSIDE
+
+
+def _is_inside(box: Box, rgb: Image) -> bool:
+    """Check whether a part of a box is in an image (H, W, 3)."""
+    (height, width), (x_min, y_min, x_max, y_max) = rgb.shape[:2], box
+    return x_min < width and y_min < height and x_max > 0 and y_max > 0
 
 
 def _scaled(box: FloatArray, scale: float) -> Box:
