@@ -4,6 +4,7 @@ import json
 import re
 import warnings
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import SimpleNamespace
@@ -440,7 +441,7 @@ def test_a_page_names_the_joints_whose_ranges_depend_on_mirroring():
 
 
 def test_a_page_states_the_cuts_of_a_recording():
-    cut = recording_of("a.mp4", "full", frames_of(squat(90)), (), cuts_s=[1.5, 2])
+    cut = replace(recorded(squat(90)), cuts_s=(1.5, 2))
     assert "another scene begins at 1.50, 2.00 s, and a person has another number there" in page_of(cut)
     assert "another scene" not in page_of(recorded(squat(90)))
 

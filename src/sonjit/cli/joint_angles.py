@@ -150,12 +150,11 @@ def report(
                 height_m=height,
                 floor_m_per_px=floor_m_per_px,
                 size=seen.size,
-                cuts_s=seen.cuts_s,
                 language=language,
             )
             for number in person or (None,)
         ]
-        recordings += new_recordings
+        recordings += (replace(each, cuts_s=tuple(seen.cuts_s)) for each in new_recordings)
         shown += pictures_of(inputs, new_recordings, hider)
         numbers = ", ".join(f"#{recording.person}" for recording in new_recordings)
         sys.stdout.write(f"{Path(source).name.translate(CONTROLS)}: {len(frames)} frames, person {numbers}\n")

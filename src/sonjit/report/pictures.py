@@ -76,9 +76,9 @@ def draw_video(path: Path, inputs: Inputs, recording: Recording, hider: hiding.A
                 below = hider.below(frame, hiding.covered(recording.frames[row]))
                 drawn = draw_frame(below, only(recording.frames[row], recording.person), labels=False)
                 body = recording.bodies[row]
-                for name in names if body is not None else ():
+                for name in names:
                     value = float(recording.shown(name)[row])
-                    if math.isfinite(value):
+                    if body is not None and math.isfinite(value):
                         drawn = with_angle(drawn, body, name, value)
                 writer.write(drawn, frame.time, index=frame.index)
 

@@ -374,7 +374,6 @@ def recording_of(
     height_m: float | None = None,
     floor_m_per_px: float | None = None,
     size: tuple[int, int] | None = None,
-    cuts_s: Sequence[float] = (),
     language: Language = "en",
 ) -> Recording:
     """Return the angles of one person, by default of the person who is in most frames.
@@ -382,7 +381,7 @@ def recording_of(
     Without `counted`, the repetitions of one joint are counted, unless the person walks: knees, or hips where the knees
     do not repeat, or elbows where the hips do not repeat either. `height_m` is the body height for the speed of a gait,
     `floor_m_per_px` the size of a pixel on the floor in place of it. With the `size` of the video, width and height in
-    pixels, joints that the image cuts count as not seen. `cuts_s` are the times at which another scene begins.
+    pixels, joints that the image cuts count as not seen.
 
     Raises:
         InputError: There is no person, or none with this number.
@@ -423,7 +422,6 @@ def recording_of(
         bodies,
         language=language,
         asked=asked,
-        cuts_s=tuple(cuts_s),
     )
 
 
