@@ -3821,17 +3821,17 @@ function hiddenAreas(kind, instance, how) {
   const [shoulders, hips] = [mean([left, right]), mean(HIPS.map((k4) => points[k4]))];
   const torso = Math.hypot(shoulders.x - hips.x, shoulders.y - hips.y);
   const least = TORSO_SHARE * Math.max(torso, Math.hypot(left.x - right.x, left.y - right.y));
-  const heads = faces.map(([x, y, xEnd, yEnd]) => {
-    const half = Math.max(FACE_SHARE * Math.max(xEnd - x, yEnd - y) / 2, least);
-    const middle = [(x + xEnd) / 2, (y + yEnd) / 2];
+  const heads = faces.map(([x4, y5, xEnd, yEnd]) => {
+    const half = Math.max(FACE_SHARE * Math.max(xEnd - x4, yEnd - y5) / 2, least);
+    const middle = [(x4 + xEnd) / 2, (y5 + yEnd) / 2];
     return headAround([middle[0] - half, middle[1] - half, middle[0] + half, middle[1] + half]);
   });
   return { faces: heads, people: how === "persons" ? [around(points)] : [] };
 }
 function headAround([left, top, right, bottom]) {
   const side = Math.max(right - left, bottom - top);
-  const [x, y] = [(left + right) / 2, (top + bottom) / 2 - RISE * side];
-  return [x - ACROSS * side, y - ALONG * side, x + ACROSS * side, y + ALONG * side];
+  const [x4, y5] = [(left + right) / 2, (top + bottom) / 2 - RISE * side];
+  return [x4 - ACROSS * side, y5 - ALONG * side, x4 + ACROSS * side, y5 + ALONG * side];
 }
 function withMargin([left, top, right, bottom], share2) {
   const margin = share2 * Math.max(right - left, bottom - top);
@@ -3845,8 +3845,8 @@ function whomToHide(style) {
 function hiddenBy(covered, own, how) {
   if (!covered || how === "persons" && !covered.people) return null;
   const isInside = ([left, top, right, bottom], head2) => {
-    const [x, y] = [(head2[0] + head2[2]) / 2, (head2[1] + head2[3]) / 2];
-    return left < x && x < right && top < y && y < bottom;
+    const [x4, y5] = [(head2[0] + head2[2]) / 2, (head2[1] + head2[3]) / 2];
+    return left < x4 && x4 < right && top < y5 && y5 < bottom;
   };
   const more = own.faces.filter((head2) => !covered.faces.some((other) => isInside(other, head2)));
   const people = how === "persons" ? [...own.people, ...covered.people] : [];
