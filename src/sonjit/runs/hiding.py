@@ -352,12 +352,12 @@ class _Follower:
             region = max(near, key=itemgetter(0))[1] if near else None
             if region is not None and (region.seen_s < now or inside(box, region.box) > _INSIDE):
                 if region.seen_s < now:
-                    self._sightings[region.person] += 1
+                    self._sightings[region.person] += not is_body
                     region.see(box, now)
                     again += [region] * (region.count == 2)
                 continue
-            person = len(self._sightings)
-            self._sightings[person] += 1
+            person = len(self._sightings)  # bodies have numbers too, and do not count
+            self._sightings[person] = int(not is_body)
             new.append(_Region(box, now, is_body, person, frame))
             self._regions.append(new[-1])
         seen = [each for each in self._regions if each.seen_s == now]
