@@ -83,7 +83,11 @@ function hiddenBy(covered: Covered | undefined, own: Found, how: string): Hidden
   const people = how === "persons" ? [...own.people, ...covered.people!] : [];
   const head = (area: Area, cells: number) => ({ area, cells, isHead: true });
   return [
-    ...people.map((area) => ({ area: withMargin(area, PERSON_MARGIN), cells: CELLS, isHead: false })),
+    ...people.map((area) => ({
+      area: withMargin(area, PERSON_MARGIN),
+      cells: CELLS,
+      isHead: false,
+    })),
     ...[...covered.faces, ...more].map((area) => head(area, CELLS)),
     ...covered.again.map((area) => head(area, 1)),
   ];

@@ -85,10 +85,7 @@ export class BystanderSearch {
     this.#lastS = time;
     this.#number += 1;
     const cells = cellsOf(image);
-    if (this.#cells && isCut(this.#cells, cells)) {
-      this.#searchedS = -Infinity;
-      this.#regions = { faces: [], people: [] };
-    }
+    if (this.#cells && isCut(this.#cells, cells)) this.#searchedS = -Infinity;
     this.#cells = cells;
     const covered = { faces: [] as Corners[], people: [] as Corners[], again: [] };
     const found = await this.#inFrame(image, time);
@@ -137,7 +134,10 @@ export class BystanderSearch {
     const sure = search.people.filter(({ score }) => score > OF.PERSON);
     for (const person of sure)
       if (!faces.some((box) => hasHead(person, box))) covers.addUnseen(faces, headOfPerson(person));
-    const shown = [...found.map((body) => clippedBox(body, image)), ...search.people.map(({ box }) => box)];
+    const shown = [
+      ...found.map((body) => clippedBox(body, image)),
+      ...search.people.map(({ box }) => box),
+    ];
     return { faces, people: shown };
   }
 

@@ -14,7 +14,10 @@ const MOUTH = [9, 10] as const;
 export function headAround([left, top, right, bottom]: Corners, [x, y]: Point): Corners {
   const [side, length] = [Math.max(right - left, bottom - top), Math.hypot(x, y)];
   const [dx, dy] = length > 0 ? [x / length, y / length] : [0, 1];
-  const middle = [(left + right) / 2 - OF.RISE * side * dx, (top + bottom) / 2 - OF.RISE * side * dy];
+  const middle = [
+    (left + right) / 2 - OF.RISE * side * dx,
+    (top + bottom) / 2 - OF.RISE * side * dy,
+  ];
   const wide = side * Math.hypot(OF.ACROSS * dy, OF.ALONG * dx);
   const high = side * Math.hypot(OF.ACROSS * dx, OF.ALONG * dy);
   return [middle[0]! - wide, middle[1]! - high, middle[0]! + wide, middle[1]! + high];
@@ -29,7 +32,10 @@ export function headOfKeypoints(keypoints: Float32Array): Corners {
   const half = Math.max(face, OF.TORSO_SHARE * Math.max(torso, distance(first!, second!))) / 2;
   const [x, y] = meanOf(keypoints, HEAD);
   const [eyes, mouth] = [meanOf(keypoints, EYES), meanOf(keypoints, MOUTH)];
-  return headAround([x - half, y - half, x + half, y + half], [mouth[0] - eyes[0], mouth[1] - eyes[1]]);
+  return headAround(
+    [x - half, y - half, x + half, y + half],
+    [mouth[0] - eyes[0], mouth[1] - eyes[1]],
+  );
 }
 
 /** Return one box per head, from the best one on. A box that covers more than a better one stays. */
@@ -65,6 +71,9 @@ export function shareInside(box: Corners, other: Corners): number {
 
 /** Return how much a pixel changes by the ellipse in a box, 0 to 1. */
 export function opacityAt(x: number, y: number, [left, top, right, bottom]: Corners): number {
-  const [across, along] = [(2 * x + 1 - left - right) / (right - left), (2 * y + 1 - top - bottom) / (bottom - top)];
+  const [across, along] = [
+    (2 * x + 1 - left - right) / (right - left),
+    (2 * y + 1 - top - bottom) / (bottom - top),
+  ];
   return Math.min(Math.max((1 - Math.hypot(across, along)) / OF.SOFT, 0), 1);
 }
