@@ -10,7 +10,7 @@ import numpy as np
 
 from sonjit._util import FloatArray, Image, RealArray
 from sonjit._util.pools import Progress
-from sonjit.media import draw_frame
+from sonjit.media import DrawingStyle, draw_frame
 from sonjit.media.annotated import open_drawing_writer
 from sonjit.report import errors
 from sonjit.report.recording import Moment, Recording, side_of
@@ -60,6 +60,12 @@ def pictures_of(
     ]
 
 
+def _drawn(rgb: Image, frame: Frame, hider: hiding.Anonymiser) -> Image:
+    """Return an image (H, W, 3) whose people are hidden, with the skeletons of a frame."""
+    style = DrawingStyle(labels=False, anonymise="none" if hider.keeps_people else "blur")
+    return draw_frame(rgb, frame, style, is_hidden=True)
+
+
 def draw_video(path: Path, inputs: Inputs, recording: Recording, hider: hiding.Anonymiser) -> None:
     """Write the video of a recording with the skeleton of the person, and the angles of its main joint in degrees."""
     rows = {frame.index: row for row, frame in enumerate(recording.frames)}
@@ -74,7 +80,7 @@ def draw_video(path: Path, inputs: Inputs, recording: Recording, hider: hiding.A
                     break
                 row = rows[frame.index]
                 below = hider.below(frame, hiding.covered(recording.frames[row]))
-                drawn = draw_frame(below, only(recording.frames[row], recording.person), labels=False)
+                drawn = _drawn(below, only(recording.frames[row], recording.person), hider)
                 body = recording.bodies[row]
                 for name in names:
                     value = float(recording.shown(name)[row])

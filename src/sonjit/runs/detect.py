@@ -337,7 +337,7 @@ class DetectWorker(Worker[Frame]):
             regions = draw_regions(drawn, frame.rgb, item, style, notes=notes)
         else:
             below = self.hidden.below(frame, covered(item, self._task.keep))
-            drawn = media.draw_frame(below, item, replace(style, anonymise="none"), notes=notes)
+            drawn = media.draw_frame(below, item, style, notes=notes, is_hidden=True)
         self.times["draw"] += time.perf_counter() - start_s
         drawing.write(drawn, frame.time, index=frame.index, under=frame, regions=regions)
 

@@ -88,6 +88,7 @@ def draw_frame(
     labels: bool = True,
     notes: Sequence[str] = (),
     errors: bool = False,
+    is_hidden: bool = False,
 ) -> Image:
     """Return a new image with all results of a frame drawn over it.
 
@@ -103,6 +104,7 @@ def draw_frame(
         labels: Write a label such as "Right 0.98 #1" (name, score, id) next to each instance.
         notes: ASCII text to append to each label, such as a gesture, in the order of `frame.instances()`.
         errors: Draw a ring around each refined keypoint of a hand, with its expected error as radius.
+        is_hidden: The image already hides the people whom the style hides. Bodies have no keypoints of the face.
 
     Returns:
         (H, W, 3) uint8 RGB.
@@ -111,7 +113,7 @@ def draw_frame(
     height, width = canvas.shape[:2]
     style = replace(style, labels=style.labels and labels, errors=style.errors or errors)
     scene = _Scene(frame, width, height, style, notes)
-    if style.anonymise in ("blur", "persons"):
+    if style.anonymise in ("blur", "persons") and not is_hidden:
         heads, bodies = covers.heads_and_bodies(frame.all_results())
         if not heads:
             raise InputError(f"anonymise={style.anonymise!r} requires faces or bodies in the results. Choose 'black'")

@@ -18,6 +18,7 @@ from sonjit._util.lazy_names import LazyModule
 from sonjit.media.drawing import strokes as pen
 from sonjit.media.drawing.labels import Label, label_of
 from sonjit.media.drawing.strokes import Colour, Strokes, own, shade
+from sonjit.media.drawing.style import STYLE
 from sonjit.results import Body, Box, Face, Hand, Person, Result
 
 if TYPE_CHECKING:
@@ -182,6 +183,8 @@ def draw_body(canvas: Image, body: Body, person: Person | None) -> None:
     Known hands and face of the person replace those of the body.
     """
     body, left_out = _joined(person or Person(body))
+    if STYLE.get().anonymise in ("blur", "persons"):  # marks on a hidden head would look like a face
+        left_out |= set(body.skeleton.groups["face"])
     strokes = Strokes(canvas, body.keypoints)
     occluded = ~(body.visibility < SEEN)  # (33,), True for NaN
     width = strokes.width(pen.BODY_WIDTH)
