@@ -21,7 +21,7 @@ const SHOULDERS = [11, 12];
 const HIPS = [23, 24];
 
 /** Return the heads of an instance, also those in profile, and for "persons" the bodies. */
-function hiddenAreas(kind: string, instance: any, how: string): Found {
+function hiddenAreas(kind: string, instance: Instance, how: string): Found {
   const faces = headOf(kind, instance);
   if (kind !== "body") return { faces: faces.map(headAround), people: [] };
   const points = instance.keypoints;
@@ -60,8 +60,6 @@ export function whomToHide(style: Style): "blur" | "persons" | null {
   return how === "blur" || how === "persons" ? how : null;
 }
 
-/** Boxes to cover in an image in pixels, see docs/http-api.md; `people` only if they are hidden. */
-type Covered = { faces: Area[]; people?: Area[]; again: Area[] };
 /** Heads and people of found instances. */
 type Found = { faces: Area[]; people: Area[] };
 /** Areas of an image that become few cells; a head is the ellipse inside. */
@@ -195,7 +193,7 @@ export function overlayView(
       return seen.flipped ? areas.map(flip) : areas;
     });
     const own = { faces: faces!, people: people! };
-    show(seen.image, frame as any, hiddenBy(frame.covered, own, style.anonymise));
+    show(seen.image, frame, hiddenBy(frame.covered, own, style.anonymise));
     redraw();
   }
 
