@@ -10,9 +10,8 @@ import numpy as np
 
 from sonjit._util import FloatArray, Image, RealArray
 from sonjit._util.pools import Progress
-from sonjit.media import DrawingStyle, SourceFrame, draw_frame
+from sonjit.media import DrawingStyle, draw_frame
 from sonjit.media.annotated import open_drawing_writer
-from sonjit.media.drawing.covers import cover
 from sonjit.report import errors
 from sonjit.report.recording import Moment, Recording, side_of
 from sonjit.results import Body, Frame
@@ -51,7 +50,7 @@ def pictures_of(
         [
             (
                 moment.caption,
-                picture(draw_frame(images[moment.frame.index], person_frame, labels=False), person_frame, moment),
+                picture(_drawn(images[moment.frame.index], person_frame, hider), person_frame, moment),
             )
             for moment in recording.moments
             if moment.frame.index in images
@@ -59,12 +58,6 @@ def pictures_of(
         ]
         for recording in recordings
     ]
-
-
-def _hidden_again(rgb: Image, hider: hiding.Anonymiser) -> Image:
-    """Return a part of an image (H, W, 3) without the heads that searches find only in it."""
-    boxes = hider.boxes(SourceFrame(0, None, rgb))
-    return cover(rgb, [], (), [*boxes.faces, *boxes.again])
 
 
 def _drawn(rgb: Image, frame: Frame, hider: hiding.Anonymiser) -> Image:
