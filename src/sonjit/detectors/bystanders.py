@@ -62,8 +62,8 @@ class BystanderSearch:
     """
 
     def __init__(self, models_dir: str | Path | None = None) -> None:
-        own = {"static_image": True, "models_dir": None if models_dir is None else str(models_dir)}
-        body, face = (kinds.make_options(kinds.find_kind(kind), own) for kind in ("body", "face"))
+        settings = {"static_image": True, "models_dir": None if models_dir is None else str(models_dir)}
+        body, face = (kinds.make_options(kinds.find_kind(kind), settings) for kind in ("body", "face"))
         assert isinstance(body, BodyOptions)
         assert isinstance(face, FaceOptions)
         try:
@@ -86,32 +86,32 @@ class BystanderSearch:
             known: Heads that are followed. They count as found where a person is below them.
             with_people: Return the bodies and people, too.
         """
-        rgb, parts = light.in_good_light(rgb), _PARTS if thorough else _FEWER_PARTS
-        heads = [head for each in parts for head in self._faces_in(rgb, each, _FACE, is_strict=not thorough)]
+        rgb, count = light.in_good_light(rgb), _PARTS if thorough else _FEWER_PARTS
+        heads = [head for proposal in count for head in self._faces_in(rgb, proposal, _FACE, is_strict=not thorough)]
         for turn in _TURNS if thorough else ():
             heads += self._faces_in(rgb, 1, _TURNED_FACE, _CERTAIN_FACE, turn=turn)
-        found = distinct(box for _, box in sorted(heads, key=itemgetter(0), reverse=True))
-        seen = () if with_people else (*found, *known)
+        candidate = distinct(box for _, box in sorted(heads, key=itemgetter(0), reverse=True))
+        seen = () if with_people else (*candidate, *known)
         search = _UnseenBodies(rgb, self._network, self._faces, self._bodies, seen)
         bodies = [body.last for body in search.search() if body.score > _BODY]
         for body in bodies:
-            add_unseen(found, head_of_keypoints(body.keypoints))
+            add_unseen(candidate, head_of_keypoints(body.keypoints))
         for head in known:
             if any(_is_head_of(head, person.box) for person in search.people):
-                add_unseen(found, head)
+                add_unseen(candidate, head)
         people = [person for person in search.people if person.score > _PERSON]
         for person in people:
-            if not any(_has_head(person, box) for box in found):
-                add_unseen(found, _head_of(person))
-        return Bystanders(found, [*(clipped(body, rgb) for body in bodies), *(each.box for each in people)])
+            if not any(_has_head(person, box) for box in candidate):
+                add_unseen(candidate, _head_of(person))
+        return Bystanders(candidate, [*(clipped(body, rgb) for body in bodies), *(proposal.box for proposal in people)])
 
     def find_again(self, rgb: Image) -> list[Box]:
         """Return the heads that still show a face in an image (H, W, 3) whose heads are covered."""
         lit = light.in_good_light(rgb)
-        heads = [head for parts in _FEWER_PARTS for head in self._faces_in(lit, parts, _AGAIN, _SURE_AGAIN)]
+        heads = [head for count in _FEWER_PARTS for head in self._faces_in(lit, count, _AGAIN, _SURE_AGAIN)]
         return distinct(box for _, box in sorted(heads, key=itemgetter(0), reverse=True))
 
-    def glance(self, rgb: Image, parts: int, number: int | None = None) -> list[Box]:
+    def glance(self, rgb: Image, count: int, number: int | None = None) -> list[Box]:
         """Return the heads of the faces that the detector finds in windows of an image (H, W, 3).
 
         Args:
@@ -120,7 +120,7 @@ class BystanderSearch:
             number: Search only one of the windows, which takes turns by this number.
         """
         return [
-            box for _, box in self._faces_in(rgb, parts, _GLANCED_FACE, _CERTAIN_FACE, is_strict=True, number=number)
+            box for _, box in self._faces_in(rgb, count, _GLANCED_FACE, _CERTAIN_FACE, is_strict=True, number=number)
         ]
 
     def _faces_in(

@@ -200,10 +200,10 @@ class Anonymiser:
             progress.start(source.count if limit is None else min(source.count or limit, limit))
             self._hider.scan(source, limit, progress)
 
-    def below(self, frame: SourceFrame, known: Covered = _NOBODY) -> Image:
+    def below(self, frame: SourceFrame, detected: Covered = _NOBODY) -> Image:
         """Return the image (H, W, 3) of a frame without its people, also without those that the run found itself."""
         if self._hider is not None:
-            return self._hider.below(frame, known)
+            return self._hider.below(frame, detected)
         return frame.rgb * 0 if self._is_black else frame.rgb
 
     def boxes(self, frame: SourceFrame) -> Covered:
@@ -234,9 +234,9 @@ class _Hider:
                 break
         self._plan = self._followed.plan
 
-    def below(self, frame: SourceFrame, known: Covered) -> Image:
+    def below(self, frame: SourceFrame, detected: Covered) -> Image:
         """Return the image (H, W, 3) of a frame without its people."""
-        boxes = self.boxes(frame, known)
+        boxes = self.boxes(frame, detected)
         count = len(distinct([*boxes.faces, *boxes.again])) or len(boxes.people)
         self.hidden.of += 1
         self.hidden.frames += count > 0
@@ -246,28 +246,28 @@ class _Hider:
             self.hidden.people = max(self.hidden.people, self._followed.people, count)
         return self._cover(frame.rgb, boxes)
 
-    def boxes(self, frame: SourceFrame, known: Covered = _NOBODY) -> Covered:
+    def boxes(self, frame: SourceFrame, detected: Covered = _NOBODY) -> Covered:
         """Return the boxes to cover in a frame."""
         if frame.index in self._plan:
-            return self._plan[frame.index].with_known(known)
+            return self._plan[frame.index].with_known(detected)
         if frame.time is None:
-            return self._everybody(frame.rgb, known)
+            return self._everybody(frame.rgb, detected)
         self.hidden.is_live = True
-        return self._followed.add(frame).with_known(known)
+        return self._followed.add(frame).with_known(detected)
 
-    def _everybody(self, rgb: Image, known: Covered) -> Covered:
+    def _everybody(self, rgb: Image, detected: Covered) -> Covered:
         """Return the boxes to cover in a still, which is searched again after covering."""
-        boxes = self._find(rgb, thorough=True).with_known(known)
+        boxes = self._find(rgb, thorough=True).with_known(detected)
         for _ in range(_ROUNDS):
-            more = [head for head in self._search.find_again(self._cover(rgb, boxes)) if not _is_kept(head, known)]
+            more = [head for head in self._search.find_again(self._cover(rgb, boxes)) if not _is_kept(head, detected)]
             if not more:
                 break
             boxes.again += more
         return boxes
 
     def _find(self, rgb: Image, *, thorough: bool = False, known: Sequence[Box] = ()) -> Covered:
-        found = self._search.find(rgb, thorough=thorough, known=known, with_people=self._with_people)
-        return Covered(found.heads, found.people if self._with_people else [])
+        bystanders = self._search.find(rgb, thorough=thorough, known=known, with_people=self._with_people)
+        return Covered(bystanders.heads, bystanders.people if self._with_people else [])
 
     def _cover(self, rgb: Image, boxes: Covered) -> Image:
         return cover(rgb, boxes.faces, boxes.people if self._with_people else (), boxes.again)
@@ -338,7 +338,7 @@ class _Follower:
             self._searched_s = now
             return self._find(rgb, known=[region.box for region in self._regions if not region.is_body])
         heads = self._search.glance(rgb, 1)
-        heads += (box for parts in _WINDOWS for box in self._search.glance(rgb, parts, self._number))
+        heads += (box for count in _WINDOWS for box in self._search.glance(rgb, count, self._number))
         return Covered(distinct(heads))
 
     def _see(self, found: Covered, frame: _Frame) -> tuple[list[_Region], list[_Region]]:
@@ -447,12 +447,15 @@ def _moved(first: Image, second: Image, boxes: Sequence[FloatArray]) -> list[Flo
     error = np.linalg.norm(back - points.reshape(-1, 2), axis=1)
     kept = (is_found & (error < _MAX_ERROR_PX)).reshape(len(boxes), -1)
     moved: list[FloatArray] = []
-    for box, own, to, good in zip(boxes, points, there.reshape(points.shape), kept, strict=True):
+    for box, before, to, good in zip(boxes, points, there.reshape(points.shape), kept, strict=True):
         if good.sum() < _MIN_POINTS:
             moved.append(box)
             continue
-        shift = np.median(to[good] - own[good], axis=0)
-        spread = [float(np.median(np.linalg.norm(each[good] - each[good].mean(axis=0), axis=1))) for each in (own, to)]
+        shift = np.median(to[good] - before[good], axis=0)
+        spread = [
+            float(np.median(np.linalg.norm(places[good] - places[good].mean(axis=0), axis=1)))
+            for places in (before, to)
+        ]
         ratio = float(np.clip(spread[1] / max(spread[0], 1e-3), 1 / _MAX_SCALE, _MAX_SCALE))
         middle, half = (box[:2] + box[2:]) / 2 + shift, (box[2:] - box[:2]) / 2 * ratio
         moved.append(np.concatenate([middle - half, middle + half]))
@@ -461,7 +464,7 @@ def _moved(first: Image, second: Image, boxes: Sequence[FloatArray]) -> list[Flo
 
 def _flow(first: Image, second: Image, points: Float32Array) -> tuple[Float32Array, NDArray[np.bool_], Float32Array]:
     """Return where points (n, 1, 2) of an image are in a second one (n, 2), whether found (n,), and back (n, 2)."""
-    there, found, _ = cv2.calcOpticalFlowPyrLK(first, second, points, None)  # pyright: ignore[reportCallIssue, reportArgumentType]
+    there, status, _ = cv2.calcOpticalFlowPyrLK(first, second, points, None)  # pyright: ignore[reportCallIssue, reportArgumentType]
     back, again, _ = cv2.calcOpticalFlowPyrLK(second, first, there, None)  # pyright: ignore[reportCallIssue, reportArgumentType]
-    is_found = ((found > 0) & (again > 0)).ravel()
+    is_found = ((status > 0) & (again > 0)).ravel()
     return there.reshape(-1, 2), is_found, back.reshape(-1, 2)

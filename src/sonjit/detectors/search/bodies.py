@@ -83,16 +83,16 @@ class BodySearch(StillSearch[BodyObservation]):
         """Return the minimum score of a source, which follows the minimum detection score."""
         return LIMITS[source] * self.min_detection / AUTO.min_detection
 
-    def _people_in(self, parts: int) -> Iterator[list[geometry.Proposal]]:
+    def _people_in(self, count: int) -> Iterator[list[geometry.Proposal]]:
         """Yield the crops of the people that the network finds in windows."""
-        for window in self.windows(parts):
+        for window in self.windows(count):
             people, hands = self._network().find(self.rgb, window, self._least("person"), self._least_hand)
             self._hands += hands
             for person in new_people(people, self.people):
                 self.people.append(person)
                 if self.is_key_frame and person.score < LIMITS["key_frame_person"]:
                     continue
-                yield [geometry.Proposal(crop_of(person.box), person.score, f"person{parts}", person=person.box)]
+                yield [geometry.Proposal(crop_of(person.box), person.score, f"person{count}", person=person.box)]
 
     def shows(self, proposal: geometry.Proposal, instance: BodyObservation, limit: str = "same_person_box") -> bool:
         """Check whether a body has the head of a proposal, or fills its box by a minimum IoU."""
@@ -169,9 +169,9 @@ def body_features(
     """Return the features of the score of a body in an image (H, W, 3). `own_head` is the index of its head, or -1."""
     height, width = rgb.shape[:2]
     body, around = candidate.last, clipped(candidate.last, rgb)
-    own = [number for number, head in enumerate(heads) if geometry.is_head_of(body, head)]
-    nearest = min(own, key=lambda number: geometry.head_offset(body, heads[number]), default=-1)
-    head = heads[nearest] if own else None
+    head_numbers = [number for number, head in enumerate(heads) if geometry.is_head_of(body, head)]
+    nearest = min(head_numbers, key=lambda number: geometry.head_offset(body, heads[number]), default=-1)
+    head = heads[nearest] if head_numbers else None
     overlap, person = max(((box_iou(around, box), score) for score, box in people), default=(0.0, 0.0))
     return {
         "own_head": float(nearest),
@@ -211,15 +211,17 @@ def without_others(rgb: Image, proposal: geometry.Proposal, heads: Iterable[geom
     return rgb if proposal.person is None else only_box(rgb, proposal.person)
 
 
-def without_other_heads(rgb: Image, box: RotatedBox, heads: Iterable[geometry.Head], own: geometry.Head) -> Image:
+def without_other_heads(
+    rgb: Image, box: RotatedBox, heads: Iterable[geometry.Head], person_head: geometry.Head
+) -> Image:
     """Return an image (H, W, 3) with the heads near a box covered, except one."""
     near = [head for head in heads if math.dist(head.middle, box[:2]) < box.width / math.sqrt(2) + head.height]
-    if all(head is own for head in near):
+    if all(head is person_head for head in near):
         return rgb
     covered = np.zeros(rgb.shape[:2], np.uint8)
     for head in near:
         cv2.circle(covered, _pixel(head.middle - _HAIR * head.down), round(_COVER * head.height), 1, -1)
-    cv2.circle(covered, _pixel(own.middle), round(_KEPT * own.height), 0, -1)
+    cv2.circle(covered, _pixel(person_head.middle), round(_KEPT * person_head.height), 0, -1)
     masked = rgb.copy()
     masked[covered > 0] = _GREY
     return masked

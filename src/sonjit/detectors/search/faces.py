@@ -61,26 +61,30 @@ class FaceSearch(StillSearch[FaceObservation]):
         least = LIMITS["face_share"] * self.min_detection
         yield [geometry.Proposal(box, least, "published") for box in latest]
         least = LIMITS["key_frame_face"] if self.is_key_frame else least
-        for parts, level in finer_windows(self.rgb, self._sizes, thorough=self.thorough):
-            self.complete = parts == _MOST_PARTS
+        for count, level in finer_windows(self.rgb, self._sizes, thorough=self.thorough):
+            self.complete = count == _MOST_PARTS
             for window in level:
                 part = window.cut(self.rgb)
                 area = letterbox_box(part.shape[1], part.shape[0], 1, 1)
-                turned = (area._replace(rotation=turn) for turn in self._turns(parts))
-                found = [face for each in turned for face in self._detector.find_in(part, each, least)]
-                proposals = geometry.proposals_in(window, found, box_around_detection, "window")
+                turned = (area._replace(rotation=turn) for turn in self._turns(count))
+                faces = [face for turned_area in turned for face in self._detector.find_in(part, turned_area, least)]
+                proposals = geometry.proposals_in(window, faces, box_around_detection, "window")
                 yield geometry.merge_proposals(proposals, 4 * max(self.rgb.shape))
 
     def _sizes(self) -> list[float]:
         """Return the sizes of the faces found so far, in pixels."""
         return [size_of(candidate.last.keypoints[:, :2]) for candidate in self.candidates]
 
-    def _turns(self, parts: int) -> Iterable[float]:
+    def _turns(self, count: int) -> Iterable[float]:
         """Return the rotations in which windows are searched: all in the coarsest windows, then those of the faces."""
-        if parts == 1:
+        if count == 1:
             return _TURNS
-        found = [abs(self._meshes.box_after(each.last).rotation) for each in self.candidates if self.score(each) > 0.5]
-        return {turn for turn in _TURNS for rotation in found if abs(rotation - turn) < math.pi / 2} or _TURNS[:1]
+        rotations = [
+            abs(self._meshes.box_after(candidate.last).rotation)
+            for candidate in self.candidates
+            if self.score(candidate) > 0.5
+        ]
+        return {turn for turn in _TURNS for rotation in rotations if abs(rotation - turn) < math.pi / 2} or _TURNS[:1]
 
     def shows(self, proposal: geometry.Proposal, instance: FaceObservation) -> bool:
         """Check whether a proposal shows a face."""
@@ -157,21 +161,21 @@ def search_boxes(
     The second value is True if all windows were searched.
     """
     min_detection, thorough, _ = extent
-    found = boxes.search(rgb, min_detection)
+    faces = boxes.search(rgb, min_detection)
     complete = False
 
     def sizes() -> list[float]:
-        return [float(np.ptp(face.keypoints[:2, 1])) for face in found]
+        return [float(np.ptp(face.keypoints[:2, 1])) for face in faces]
 
-    for parts, level in finer_windows(rgb, sizes, thorough=thorough):
-        complete = parts == _MOST_PARTS
+    for count, level in finer_windows(rgb, sizes, thorough=thorough):
+        complete = count == _MOST_PARTS
         for window in level:
             for face in detector.find(window.cut(rgb), max(min_detection, _BOX_SCORE)):
                 box = box_observation(face, (window.left, window.top))
-                is_known = any(geometry.is_same_instance(box.keypoints, other.keypoints) for other in found)
+                is_known = any(geometry.is_same_instance(box.keypoints, other.keypoints) for other in faces)
                 if not window.cuts(box_around(box.keypoints[:2]), rgb) and not is_known:
-                    found.append(box)
-    return sorted(found, key=lambda face: -face.score), complete
+                    faces.append(box)
+    return sorted(faces, key=lambda face: -face.score), complete
 
 
 def finer_windows(
@@ -182,8 +186,8 @@ def finer_windows(
     `sizes` are those of the faces found so far, in pixels. If they are large, finer levels are left out.
     """
     height, width = rgb.shape[:2]
-    for parts in range(1, _MOST_PARTS + 1):
-        smallest = min(sizes(), default=0.0 if parts == 2 else math.inf) / reach(width, height)
-        if parts > 1 and not (thorough or is_long(rgb)) and smallest > LIMITS[f"face_part{parts}"]:
+    for count in range(1, _MOST_PARTS + 1):
+        smallest = min(sizes(), default=0.0 if count == 2 else math.inf) / reach(width, height)
+        if count > 1 and not (thorough or is_long(rgb)) and smallest > LIMITS[f"face_part{count}"]:
             return
-        yield parts, windows(width, height, parts)
+        yield count, windows(width, height, count)

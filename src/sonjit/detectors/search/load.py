@@ -119,8 +119,8 @@ def search_people(options: HolisticOptions, people: Holistic) -> StillSearch[Bod
     def find(rgb: Image) -> tuple[list[BodyObservation], bool]:
         """Return people with the scores of their bodies, best first. The first of them have hands and faces."""
         search = new_body_search(rgb)
-        found = [body.result for body in search.search() if body.score > min_score]
-        shown = found[: options.max_instances]
+        bodies = [body.result for body in search.search() if body.score > min_score]
+        shown = bodies[: options.max_instances]
         crops = (people.hand_crop(rgb, body, side) for body in shown for side in (0, 1))
         around = new_hand_search(rgb).around(shown, [box for box in crops if box is not None])
         own_hands = hands_of_bodies(shown, [hand.result for hand in around if hand.score > min_score])
@@ -132,8 +132,8 @@ def search_people(options: HolisticOptions, people: Holistic) -> StillSearch[Bod
             faces += [] if face is None else [face]
             body_fields = {item.name: getattr(body, item.name) for item in fields(body)}
             pair = own_hands.get((index, 0)), own_hands.get((index, 1))
-            found[index] = PersonObservation(**body_fields, hands=pair, face=face)
-        return found, search.complete
+            bodies[index] = PersonObservation(**body_fields, hands=pair, face=face)
+        return bodies, search.complete
 
     return _in_good_light(find, options)
 
@@ -155,9 +155,9 @@ def _face_of(
 ) -> FaceObservation | None:
     """Return the face in the head crop of a body, or at the head that the search found. Return None for no face."""
     face = people.face_in(rgb, body)
-    own = next((head for head in heads if geometry.is_head_of(body, head)), None)
-    if face is not None or own is None:
+    body_head = next((head for head in heads if geometry.is_head_of(body, head)), None)
+    if face is not None or body_head is None:
         return face
-    first = people.faces.observe(rgb, own.crop)
+    first = people.faces.observe(rgb, body_head.crop)
     second = people.faces.observe(rgb, people.faces.box_after(first))
     return second if min(first.score, second.score) > geometry.PRESENT else None
