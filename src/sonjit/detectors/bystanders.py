@@ -86,32 +86,32 @@ class BystanderSearch:
             known: Heads that are followed. They count as found where a person is below them.
             with_people: Return the bodies and people, too.
         """
-        rgb, count = light.in_good_light(rgb), _PARTS if thorough else _FEWER_PARTS
-        heads = [head for proposal in count for head in self._faces_in(rgb, proposal, _FACE, is_strict=not thorough)]
+        rgb, window_counts = light.in_good_light(rgb), _PARTS if thorough else _FEWER_PARTS
+        heads = [head for count in window_counts for head in self._faces_in(rgb, count, _FACE, is_strict=not thorough)]
         for turn in _TURNS if thorough else ():
             heads += self._faces_in(rgb, 1, _TURNED_FACE, _CERTAIN_FACE, turn=turn)
-        candidate = distinct(box for _, box in sorted(heads, key=itemgetter(0), reverse=True))
-        seen = () if with_people else (*candidate, *known)
+        found_heads = distinct(box for _, box in sorted(heads, key=itemgetter(0), reverse=True))
+        seen = () if with_people else (*found_heads, *known)
         search = _UnseenBodies(rgb, self._network, self._faces, self._bodies, seen)
         bodies = [body.last for body in search.search() if body.score > _BODY]
         for body in bodies:
-            add_unseen(candidate, head_of_keypoints(body.keypoints))
+            add_unseen(found_heads, head_of_keypoints(body.keypoints))
         for head in known:
             if any(_is_head_of(head, person.box) for person in search.people):
-                add_unseen(candidate, head)
+                add_unseen(found_heads, head)
         people = [person for person in search.people if person.score > _PERSON]
         for person in people:
-            if not any(_has_head(person, box) for box in candidate):
-                add_unseen(candidate, _head_of(person))
-        return Bystanders(candidate, [*(clipped(body, rgb) for body in bodies), *(proposal.box for proposal in people)])
+            if not any(_has_head(person, box) for box in found_heads):
+                add_unseen(found_heads, _head_of(person))
+        return Bystanders(found_heads, [*(clipped(body, rgb) for body in bodies), *(person.box for person in people)])
 
     def find_again(self, rgb: Image) -> list[Box]:
         """Return the heads that still show a face in an image (H, W, 3) whose heads are covered."""
         lit = light.in_good_light(rgb)
-        heads = [head for count in _FEWER_PARTS for head in self._faces_in(lit, count, _AGAIN, _SURE_AGAIN)]
+        heads = [head for parts in _FEWER_PARTS for head in self._faces_in(lit, parts, _AGAIN, _SURE_AGAIN)]
         return distinct(box for _, box in sorted(heads, key=itemgetter(0), reverse=True))
 
-    def glance(self, rgb: Image, count: int, number: int | None = None) -> list[Box]:
+    def glance(self, rgb: Image, parts: int, number: int | None = None) -> list[Box]:
         """Return the heads of the faces that the detector finds in windows of an image (H, W, 3).
 
         Args:
@@ -120,7 +120,7 @@ class BystanderSearch:
             number: Search only one of the windows, which takes turns by this number.
         """
         return [
-            box for _, box in self._faces_in(rgb, count, _GLANCED_FACE, _CERTAIN_FACE, is_strict=True, number=number)
+            box for _, box in self._faces_in(rgb, parts, _GLANCED_FACE, _CERTAIN_FACE, is_strict=True, number=number)
         ]
 
     def _faces_in(
@@ -138,15 +138,15 @@ class BystanderSearch:
         searched = windows(rgb.shape[1], rgb.shape[0], parts)
         if number is not None and searched:
             searched = [searched[number % len(searched)]]
-        found: list[tuple[float, Box]] = []
+        heads: list[tuple[float, Box]] = []
         for window in searched:
             part, corner = window.cut(rgb), np.tile((window.left, window.top), 2)
             area = letterbox_box(part.shape[1], part.shape[0], 1, 1)._replace(rotation=turn)
             for face in self._faces.find_in(part, area, least):
                 if face.score >= sure or self._has_mesh(part, face, is_strict=is_strict):
                     down = face.keypoints[_MOUTH] - face.keypoints[_EYES].mean(axis=0)
-                    found.append((face.score, head_around((face.box + corner).tolist(), down)))
-        return found
+                    heads.append((face.score, head_around((face.box + corner).tolist(), down)))
+        return heads
 
     def _has_mesh(self, rgb: Image, face: Detection, *, is_strict: bool) -> bool:
         """Check whether a model, or with `is_strict` each, finds the mesh of a face in an image (H, W, 3)."""
