@@ -13,6 +13,8 @@ from sonjit_lab.training import gesture_appearance, gesture_data, gestures
 from sonjit_lab.training.alphabets import load_alphabet
 from sonjit_lab.training.recipes import TrainingRequest, held_out_change, run_recipe, settings_from
 
+from .small_runs import write_people
+
 POSED = ("victory", "ok", "relaxed")
 SMALL = gestures.GestureSettings(steps=80, batch=64, hidden=16, embedding=8, people=0)
 
@@ -144,15 +146,15 @@ def test_drawn_letters_are_distinguished_also_of_other_people():
 
 
 @pytest.mark.slow
-def test_letters_are_trained_into_a_file_that_recognises_them(tmp_path, monkeypatch):
+def test_letters_are_trained_into_a_file_that_recognises_them(tmp_path, monkeypatch, capfd):
     """Run the recipe on posed hands in place of detections in images."""
-    for name in ("train-letters", "train-others", "held-letters", "held-others"):
-        (tmp_path / name).mkdir()
     asl = load_alphabet("asl")
     trained, held_out = (
         gesture_data.posed_joints(1, count, 10, np.random.default_rng(count), alphabet=asl, yaw_deg=40.0)
         for count in (4, 1)
     )
+    for name in ("train-letters", "train-others", "held-letters", "held-others"):
+        write_people(tmp_path / name, images=len(trained) if name.startswith("train") else len(held_out), people=16)
 
     def found(root, progress=None, *, crops):
         return trained if root.name.startswith("train") else held_out
@@ -162,6 +164,7 @@ def test_letters_are_trained_into_a_file_that_recognises_them(tmp_path, monkeypa
     arguments = [part for setting in settings for part in ("--set", setting)]
     words = ["train", "spelling", "--data", str(tmp_path), "--out", str(tmp_path / "run"), *arguments]
     assert main([*words, "--require-better"]) == 0
+    assert "calibration: by subject, " in capfd.readouterr().out
     change = held_out_change(tmp_path / "run")
     assert change.metric == "accuracy"
     assert change.after > 2 * change.before

@@ -1,5 +1,8 @@
 """Heads on the published hand networks: training data, format, evaluation, and reproducible results."""
 
+import json
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -10,12 +13,13 @@ from sonjit._util.data_files import ASSETS
 from sonjit.detectors.kinds.hand_heads import ASSET, HandHeads, load_hand_heads
 from sonjit.results.skeletons import load_skeleton
 from sonjit_lab.metrics.probabilities import auroc, auroc_interval, calibration_error
+from sonjit_lab.training.array_rows import CalibrationImages
 from sonjit_lab.training.hands import head_data, heads, samples
 from sonjit_lab.training.hands.head_data import CAUSES, HandFeatures, LabelledHand, LabelledImage
 from sonjit_lab.training.loop import LOG
 from sonjit_lab.training.recipes import TrainingRequest, run_recipe
 
-from .small_runs import held_out_frames, origin
+from .small_runs import held_out_frames, origin, write_people
 
 OBJECT = CAUSES.index("object")
 WIDTHS = {"full": (344, 1152), "lite": (200, 672)}  # channels of the three maps, and of the last one
@@ -43,7 +47,7 @@ def views(count, seed=0, model="tiny"):
 def folders(tmp_path, monkeypatch):
     """Return data whose features are generated, because another test covers the reading of images."""
     for name in ("a", "b"):
-        (tmp_path / "data" / name).mkdir(parents=True)
+        write_people(tmp_path / "data" / name, images=200, people=8)
     monkeypatch.setattr(heads, "hand_features", lambda root, model, **_: views(40, len(root.name), model))
     return tmp_path / "data"
 
@@ -132,6 +136,7 @@ def test_the_recipe_writes_the_same_heads_again(folders, tmp_path):
 
     results = run("one")
     assert {"full_auroc", "lite_side", "full_side_ece_before", "lite_published_side"} <= set(results)
+    assert results["calibration"] == "by subject, 7 to train on and 1 held out"
     run("two")
     first, second = ((tmp_path / name / ASSET).read_bytes() for name in ("one", "two"))
     assert first == second
@@ -145,6 +150,36 @@ def test_the_recipe_learns_visibility_and_side(folders, tmp_path, monkeypatch):
     for model in WIDTHS:
         assert results[f"{model}_auroc"] > 0.8
         assert results[f"{model}_side"] > 0.75
+
+
+@pytest.mark.parametrize("images", [[40, 40], [3, 40]])
+def test_no_person_calibrates_and_trains(images, tmp_path):
+    """Hands in every second image: the last image of a folder may have none."""
+    names = ("a", "b", "a2")
+    for name in names:
+        write_people(tmp_path / name, images=images[name == "b"], people=images[name == "b"] // 2)
+    labels = (tmp_path / "a" / "dataset.json").read_text("utf-8")
+    (tmp_path / "a2" / "dataset.json").write_text(labels)  # the same people in another folder
+    tables = []
+    for number, name in enumerate(names):
+        hands = views(4 * images[name == "b"])
+        rows = hands.take(np.flatnonzero((hands.image < images[name == "b"]) & (hands.image % 2 == number % 2)))
+        tables.append(replace(rows, error=1000 * number + rows.image.astype(np.float32)))
+    request = TrainingRequest("hand-heads", tmp_path / "run", data=tmp_path)
+    split = CalibrationImages(request, names, 0.2)
+    sides = split.split(names, tables)
+    assert sum(map(len, sides)) == sum(map(len, tables))
+
+    def person(row):
+        folder, image = divmod(int(row), 1000)
+        data = json.loads((tmp_path / names[folder] / "dataset.json").read_text("utf-8"))
+        return data["images"][image]["subject"]
+
+    training, calibration = ({person(row) for row in side.error} for side in sides)
+    assert training
+    assert calibration
+    assert not training & calibration
+    assert split.report.text.startswith("by subject")
 
 
 @pytest.mark.usefixtures("weights")

@@ -3,12 +3,17 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import Field, fields
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypeVar
 
 import numpy as np
 
-from sonjit._util import BoolArray, IntArray, data_files, files
+from sonjit._util import BoolArray, InputError, IntArray, data_files, files
+from sonjit_lab.datasets import open_dataset
+from sonjit_lab.datasets.dataset import Identity
+from sonjit_lab.datasets.splits import SplitReport, hold_out, identities, split_report
 from sonjit_lab.training.recipes import TrainingRequest
+
+R = TypeVar("R", bound="ArrayRows")
 
 
 def folder_key(data: Path, name: str) -> str:
@@ -56,7 +61,18 @@ class ArrayRows:
         file_name: str,
         compute: Callable[[Path, Callable[[int, int], None]], Self],
     ) -> Self:
-        """Return the rows of some data folders; computed rows are saved in the run's folder and read from there.
+        """Return the rows of some data folders as one table, see `by_folder`."""
+        return cls.concatenate(cls.by_folder(request, names, file_name, compute))
+
+    @classmethod
+    def by_folder(
+        cls,
+        request: TrainingRequest,
+        names: Iterable[str],
+        file_name: str,
+        compute: Callable[[Path, Callable[[int, int], None]], Self],
+    ) -> list[Self]:
+        """Return a table for each data folder; computed rows are saved in the run's folder and read from there.
 
         `file_name` contains `{}` for the `folder_key`.
         """
@@ -68,4 +84,41 @@ class ArrayRows:
                 file.parent.mkdir(parents=True, exist_ok=True)
                 compute(request.data / name, lambda done, of: request.progress(done, of, {})).save(file)
             tables.append(cls.load(file))
-        return cls.concatenate(tables)
+        return tables
+
+
+class CalibrationImages:
+    """Images of the training folders that only calibrate probabilities, see `hold_out`.
+
+    No person of these images is in the others, and no recording where people are unknown.
+
+    Attributes:
+        report: Separation of the other images from those for calibration.
+    """
+
+    def __init__(self, request: TrainingRequest, folders: Iterable[str], share: float) -> None:
+        """Choose about a share of the images of some folders below the data."""
+        assert request.data is not None
+        names = list(dict.fromkeys(folders))
+        sources = [identities(open_dataset("folder", request.data / name, check="none")) for name in names]
+        self._chosen = dict(zip(names, hold_out(sources, share), strict=True))
+        training: list[Identity] = []
+        chosen: list[Identity] = []
+        for name, source in zip(names, sources, strict=True):
+            is_chosen = np.isin(np.arange(len(source)), self._chosen[name]).tolist()
+            for item, is_for_calibration in zip(source, is_chosen, strict=True):
+                (chosen if is_for_calibration else training).append(item)
+        self.report: SplitReport = split_report(training, chosen)
+
+    def split(self, names: Sequence[str], tables: Sequence[R]) -> tuple[R, R]:
+        """Return the rows to train on and those for calibration, from the table of each folder.
+
+        Raises:
+            InputError: One of the two has no rows.
+        """
+        parts = [np.isin(table.image, self._chosen[name]) for name, table in zip(names, tables, strict=True)]
+        is_chosen = np.concatenate(parts)
+        rows = type(tables[0]).concatenate(tables)
+        if is_chosen.all() or not is_chosen.any():
+            raise InputError(f"{len(rows)} crops of hands are too few to train and calibrate: render more images")
+        return rows.take(~is_chosen), rows.take(is_chosen)

@@ -41,8 +41,8 @@ class AppearanceSettings(TrainingSettings):
     learning_rate: float = 2e-3
     weight_decay: Decay = 0.05
     save_every: Steps = 1000
-    # Training folders, relative to the data. The first ones must be those of the recipe's `train` in their order, so
-    # that the images for calibration are the same and train neither network
+    # Training folders, relative to the data. The images for calibration are of the people that calibrate the network
+    # of keypoints too, and train neither network
     folders: tuple[str, ...] = ()
     crops: Copies = 1  # number of further crops of each hand, recoloured, blurred, compressed or mirrored
     batch: SmallBatch = 160  # number of hands in a step

@@ -8,7 +8,7 @@ import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Annotated, Any, Final, TypeVar
+from typing import Annotated, Any, Final
 
 import numpy as np
 import torch
@@ -33,13 +33,13 @@ from sonjit.gestures.classifier import (
 from sonjit.gestures.custom_motions import CustomMotions
 from sonjit_lab.training import gesture_data
 from sonjit_lab.training.alphabets import Alphabet, load_alphabet, shipped_gestures
+from sonjit_lab.training.array_rows import CalibrationImages
 from sonjit_lab.training.gesture_appearance import AppearanceSettings, train_with_image
 from sonjit_lab.training.hands.samples import report_folders
 from sonjit_lab.training.loop import TrainingSettings, fit
 from sonjit_lab.training.recipes import TrainingRequest, settings_from
 from sonjit_lab.training.settings import Decay, Fraction, SmallBatch, Steps, Weight, Width
 
-H = TypeVar("H", bound=gesture_data.PosedHands)
 DETECTIONS_FOLDER: Final = "found"  # subfolder of a run with the hand network's detections in each data set
 CONFUSION: Final = "confusion.csv"  # file of a run with the predictions for each shape of a manual alphabet
 _MIN_SPREAD: Final = 1e-3
@@ -67,8 +67,8 @@ class GestureSettings(TrainingSettings):
     held_out: tuple[str, ...] = ("held",)
     # number of crops of each training hand, each with a slightly different box
     crops: Annotated[int, Range(1, 1000)] = 2
-    # every how manieth training image is used only to calibrate the probabilities
-    calibration_every: Annotated[int, Range(2, 1_000_000_000)] = 8
+    # share of the training images that only calibrate the probabilities: all images of some people
+    calibration: Annotated[float, Range(0.01, 0.5)] = 0.125
     # number of people whose hands are posed without an image; 0 for none
     people: Annotated[int, Range(0, MAX_POSED)] = 24
     each: Annotated[int, Range(1, MAX_POSED)] = 40  # number of posed hands of each person and pose
@@ -150,24 +150,25 @@ def train_gestures(request: TrainingRequest) -> dict[str, object]:
     folders = (*settings.train, *(settings.seen.folders if settings.seen else ()))
     split = report_folders(request, folders, settings.held_out)
 
-    def detected(names: tuple[str, ...], crops: int) -> gesture_data.PosedHands:
-        """Return the hand network's detections in some folders below the data."""
+    def detected(names: tuple[str, ...], crops: int) -> list[gesture_data.PosedHands]:
+        """Return the hand network's detections in each of some folders below the data."""
         compute = partial(gesture_data.posed_hands, crops=crops)
-        return gesture_data.PosedHands.from_folders(request, names, f"{DETECTIONS_FOLDER}/{{}}-{crops}.npz", compute)
+        return gesture_data.PosedHands.by_folder(request, names, f"{DETECTIONS_FOLDER}/{{}}-{crops}.npz", compute)
 
-    def with_inputs(names: tuple[str, ...], more: int) -> gesture_data.DetectedHands:
-        """Return the hand network's detections with the inputs of the appearance."""
+    def with_inputs(names: tuple[str, ...], more: int) -> list[gesture_data.DetectedHands]:
+        """Return the hand network's detections in each of some folders, with the inputs of the appearance."""
         compute = partial(gesture_data.detect_hands, more=more, maps=True)
-        return gesture_data.DetectedHands.from_folders(
+        return gesture_data.DetectedHands.by_folder(
             request, names, f"{DETECTIONS_FOLDER}/{{}}-maps-{more}.npz", compute
         )
 
-    hands = detected(settings.train, settings.crops)
-    held_out = detected(settings.held_out, 1).unambiguous(hands, alphabet)
-    hands = hands.unambiguous(hands, alphabet)
+    images = CalibrationImages(request, folders, settings.calibration)
+    training, calibration = images.split(settings.train, detected(settings.train, settings.crops))
+    held_out = gesture_data.PosedHands.concatenate(detected(settings.held_out, 1)).unambiguous(training, alphabet)
+    calibration = calibration.unambiguous(training, alphabet)
+    hands = training.unambiguous(training, alphabet)
     if settings.exact:
-        hands, held_out = hands.exact(), held_out.exact()
-    calibration, hands = _split_calibration(hands, settings)
+        hands, calibration, held_out = hands.exact(), calibration.exact(), held_out.exact()
     sources = _sources(hands, settings, alphabet)
     network = train_network(sources, settings, request, (held_out, alphabet))
     weights = calibrate(network.arrays(), calibration, alphabet)
@@ -175,8 +176,10 @@ def train_gestures(request: TrainingRequest) -> dict[str, object]:
         weights = add_whitening(weights, [hands for hands, _ in sources])
     heads: dict[str, RealArray] = {}
     if settings.seen:
-        shown = with_inputs(settings.seen.folders, settings.seen.crops)
-        calibration_hands, shown = _split_calibration(shown.unambiguous(shown), settings)
+        shown, calibration_hands = images.split(
+            settings.seen.folders, with_inputs(settings.seen.folders, settings.seen.crops)
+        )
+        calibration_hands, shown = calibration_hands.unambiguous(shown), shown.unambiguous(shown)
         heads, by_image = train_with_image(shown, _chances(shown, alphabet, settings.none), settings.seen, request)
         heads = {name: value.astype(np.float16) for name, value in heads.items()}
         weights |= by_image
@@ -194,21 +197,17 @@ def train_gestures(request: TrainingRequest) -> dict[str, object]:
     if settings.alphabet:
         files.write_text(request.out / CONFUSION, confusion_table(classifier, held_out, alphabet))
     results: dict[str, object] = {"classifier": request.out / ASSET, "split": split.text}
+    results["calibration"] = images.report.text
     results |= gesture_metrics(classifier, held_out, alphabet)
     if heads:
         with files.atomic_file(request.out / HEADS_ASSET) as draft:
             np.savez(draft, **(shipped_arrays() | heads))  # pyright: ignore[reportArgumentType]
-        held_out = with_appearance(with_inputs(settings.held_out, 0).unambiguous(hands), heads)
+        held_out = gesture_data.DetectedHands.concatenate(with_inputs(settings.held_out, 0)).unambiguous(training)
+        held_out = with_appearance(held_out, heads)
         results["heads"] = request.out / HEADS_ASSET
         metrics = gesture_metrics(classifier, held_out, alphabet)
         results |= {f"with_image_{name}": value for name, value in metrics.items()}
     return results
-
-
-def _split_calibration(hands: H, settings: GestureSettings) -> tuple[H, H]:
-    """Return the hands of the images for calibration, and the others."""
-    for_calibration = hands.image % settings.calibration_every == 0
-    return hands.take(for_calibration), hands.take(~for_calibration)
 
 
 def _sources(

@@ -5,7 +5,6 @@ training takes minutes. The trained heads are converted to calibrated arrays of 
 they separate visible keypoints from hidden ones, and by their calibration.
 """
 
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -22,6 +21,7 @@ from sonjit.detectors.kinds.hand_heads import ASSET, BEFORE, BEHIND, HandHeads, 
 from sonjit_lab.metrics.probabilities import auroc, auroc_interval, calibration_error
 from sonjit_lab.metrics.statistics import mean_interval
 from sonjit_lab.training import batches, loop, recipes
+from sonjit_lab.training.array_rows import CalibrationImages
 from sonjit_lab.training.hands.head_data import CAUSES, KEYPOINTS, HandFeatures, check_folders, hand_features
 from sonjit_lab.training.hands.samples import report_folders
 from sonjit_lab.training.settings import Copies, Decay, Fraction, Range, SmallBatch, Steps, Width
@@ -44,7 +44,7 @@ class HandHeadSettings(loop.TrainingSettings):
     train: tuple[str, ...] = ()  # training folders, relative to the data
     held_out: tuple[str, ...] = ()  # folders to evaluate on, relative to the data, with other people and backgrounds
     more: Copies = 2  # number of further images of each training image, mirrored or with objects over the hands
-    # share of the training images that only calibrate the probabilities
+    # share of the training images that only calibrate the probabilities: all images of some people
     calibration: Annotated[float, Range(0.01, 0.5)] = 0.15
     batch: SmallBatch = 128  # number of hands of each network in a step
     hidden: Width = 64  # width of the layers
@@ -134,21 +134,18 @@ def train_hand_heads(request: recipes.TrainingRequest) -> dict[str, object]:
         if not (folder := request.data / name).is_dir():
             raise InputError(f"{folder}: no such folder; see the comments in training/own_recipes.py")
     split = report_folders(request, settings.train, settings.held_out)
+    images = CalibrationImages(request, settings.train, settings.calibration)
     training: dict[str, HandFeatures] = {}
     calibration: dict[str, HandFeatures] = {}
     held_out: dict[str, HandFeatures] = {}
     for model in MODELS:
-        features = _features(request, settings.train, model, settings.more)
-        # Whether an image is for calibration does not depend on the number of images.
-        chances = np.array([zlib.crc32(b"%d" % image) for image in features.image]) / (1 << 32)
-        training[model] = features.take(chances >= settings.calibration)
-        calibration[model] = features.take(chances < settings.calibration)
-        held_out[model] = _features(request, settings.held_out, model, 0)
-        if not (len(training[model]) and len(calibration[model])):
-            raise InputError(f"{len(features)} crops of hands are too few to train and calibrate: render more images")
+        tables = _features(request, settings.train, model, settings.more)
+        training[model], calibration[model] = images.split(settings.train, tables)
+        held_out[model] = HandFeatures.concatenate(_features(request, settings.held_out, model, 0))
     networks = _train_heads(training, held_out, settings, request)
     arrays: dict[str, RealArray] = {}
     results: dict[str, object] = {"heads": request.out / ASSET, "split": split.text}
+    results["calibration"] = images.report.text
     for model in MODELS:
         raw = networks[model].arrays()
         heads = calibrate(raw, calibration[model])
@@ -161,9 +158,9 @@ def train_hand_heads(request: recipes.TrainingRequest) -> dict[str, object]:
     return results
 
 
-def _features(request: recipes.TrainingRequest, names: Sequence[str], model: str, more: int) -> HandFeatures:
-    """Return features of some folders below the data."""
-    return HandFeatures.from_folders(
+def _features(request: recipes.TrainingRequest, names: Sequence[str], model: str, more: int) -> list[HandFeatures]:
+    """Return features of each of some folders below the data."""
+    return HandFeatures.by_folder(
         request,
         names,
         f"features/{{}}-{model}-{more}.npz",
