@@ -189,6 +189,7 @@ def test_interhand_files_have_camera_positions_instead_of_translations(file, tmp
     for view in rig:
         np.testing.assert_allclose(view.centre_m * 1000, record["campos"][view.name], atol=1e-6)
         assert view.inside(np.array([[view.camera.K[0, 2], view.camera.K[1, 2]]])).all()
+        np.testing.assert_allclose(view.camera.K[:2, 2] - 0.5, record["princpt"][view.name], atol=1e-6)
     save_cameras(rig, tmp_path / "again_camera.json", format="interhand")
     assert_same_rig(load_cameras(tmp_path / "again_camera.json"), rig)
     cameras_file = tmp_path / "one_camera.json"
@@ -197,6 +198,19 @@ def test_interhand_files_have_camera_positions_instead_of_translations(file, tmp
         load_cameras(cameras_file)
     portrait = {(view.width < view.height) for view in load_cameras(cameras_file, size=(512, 334))}
     assert portrait == {view.width < view.height for view in rig}
+
+
+def test_files_of_interhand_state_where_their_pixels_begin(tmp_path):
+    rig, points = random_rig(2, lens=False), np.random.default_rng(0).normal(0, 0.1, (20, 3))
+    path = _saved(tmp_path, "interhand", rig)
+    record = json.loads(path.read_text())
+    assert record["0"].pop("pixel_centre") == 0.5
+    for stated, offset in (({"pixel_centre": 0.5}, 0), ({"pixel_centre": 0}, 0.5), ({}, 0.5)):
+        path.write_text(json.dumps({"0": record["0"] | stated}))
+        np.testing.assert_allclose(load_cameras(path).project(points), rig.project(points) + offset, atol=1e-6)
+    path.write_text(json.dumps({"0": record["0"] | {"pixel_centre": "corner"}}))
+    with pytest.raises(InputError, match=r"pixel_centre is 'corner'; must be 0 or 0\.5"):
+        load_cameras(path)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,8 @@
 | TemugeB's (read only) | a folder of `.dat` files, such as handpose3d's | as the caller gives |
 
 OpenCV, and with it anipose and caliscope, places pixel coordinates 0, 0 at the centre of the first pixel. Sonjit and
-COLMAP place them at its corner. Principal points move by half a pixel when such files are read and written.
+COLMAP place them at its corner. Principal points move by half a pixel when such files are read and written. Files of
+InterHand2.6M count from that centre unless they state another position of it as `pixel_centre`, which Sonjit writes.
 """
 
 import os
@@ -30,8 +31,9 @@ from sonjit._util.files import write_text
 from sonjit._util.records import field, numbers, numbers_of
 from sonjit.geometry import rotations
 from sonjit.media.sources import natural_key
-from sonjit_lab.datasets.interhand import index_images
+from sonjit_lab.datasets.interhand import cameras_record, index_images
 from sonjit_lab.datasets.reading import MM, camera_matrix
+from sonjit_lab.datasets.sample import CORNER_PIXEL
 from sonjit_studio.camera_numbers import (
     camera_of,
     check_no_skew,
@@ -262,6 +264,9 @@ def _read_captures(
         raise InputError(f"{path} contains captures {', '.join(captures)[:80]}: give --capture")
     capture = next(iter(captures)) if capture is None else capture
     record = field(captures, capture, f"{path}: captures")
+    first_pixel = record.get("pixel_centre", 0)
+    if first_pixel not in (0, CORNER_PIXEL):
+        raise InputError(f"{path}: {capture}: pixel_centre is {first_pixel!r:.20}; must be 0 or {CORNER_PIXEL}")
     sizes = record.get("size") or ({} if size else _sizes_from_data_file(path, capture))
     positions = field(record, "campos", f"{path}: {capture}")
     if not isinstance(positions, dict) or not isinstance(sizes, dict):
@@ -278,7 +283,8 @@ def _read_captures(
         if own_size is None and size is not None:  # upright or not, whose centre is nearer to the principal point
             both = (size, size[::-1])
             own_size = min(both, key=lambda candidate: float(np.abs(np.array(candidate) / 2 - principal_point).sum()))
-        K, t_m = camera_matrix(focal, principal_point), -rotation @ position * MM
+        stated, t_m = camera_matrix(focal, principal_point), -rotation @ position * MM
+        K = stated if first_pixel else from_opencv(stated)
         yield camera_of(str(path), name, own_size, K=K, R=rotation, t_m=t_m, lens=None)
 
 
@@ -291,18 +297,8 @@ def _save_interhand(rig: CameraRig, path: Path) -> None:
                 f"camera {camera.name!r} has distortion, which InterHand2.6M's format cannot represent: undistort the "
                 "images first, or write another format"
             )
-    fields = {
-        camera.name: {
-            "campos": (camera.centre_m / MM).tolist(),
-            "camrot": camera.R.tolist(),
-            "focal": np.diag(camera.camera.K)[:2].tolist(),
-            "princpt": camera.camera.K[:2, 2].tolist(),
-            "size": [camera.width, camera.height],
-        }
-        for camera in rig
-    }
-    names = (*_CAPTURE_FIELDS, "size")
-    write_json(path, {"0": {name: {camera: values[name] for camera, values in fields.items()} for name in names}})
+    record = cameras_record({camera.name: (camera.camera.K, camera.R, camera.t) for camera in rig})
+    write_json(path, {"0": record | {"size": {camera.name: [camera.width, camera.height] for camera in rig}}})
 
 
 def _is_capture(value: object) -> bool:

@@ -19,6 +19,7 @@ from sonjit.detectors.create import create_detector
 from sonjit.detectors.kinds.hands import box_around_hand
 from sonjit.detectors.pipeline import Detector
 from sonjit.results import Hand
+from sonjit_lab.datasets.sample import CORNER_PIXEL
 from sonjit_studio import association, labelling, learning, run_folder, triangulation
 from sonjit_studio.project import Project, open_project
 from sonjit_studio.rig import CameraRig, RigCamera
@@ -212,7 +213,7 @@ def load_hand_network(file: Path) -> InferHand:
         detections = hands.detect(shown, boxes=[box])
         if not detections:
             return None
-        points = detections[0].keypoints[:, :2]
+        points = detections[0].keypoints[:, :2] + CORNER_PIXEL  # the network learned pixels that count from the centre
         return learning.mirror_points(points, width) if left else points, np.full(21, detections[0].score)
 
     return infer
@@ -226,9 +227,9 @@ def load_keypoint_detector(folder: str) -> InferHand:
 
     def infer(rgb: Image, expected_px: FloatArray, side: int) -> tuple[RealArray, RealArray] | None:
         del side
-        low, high = expected_px.min(0).tolist(), expected_px.max(0).tolist()
-        (detection,) = network.detect(rgb, [(*low, *high)])
-        return detection.keypoints, np.maximum(detection.confidence, 1e-3)
+        low, high = (edge - CORNER_PIXEL for edge in (expected_px.min(0), expected_px.max(0)))
+        (detection,) = network.detect(rgb, [(*low.tolist(), *high.tolist())])
+        return detection.keypoints + CORNER_PIXEL, np.maximum(detection.confidence, 1e-3)
 
     return infer
 
