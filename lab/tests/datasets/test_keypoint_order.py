@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from sonjit._util.errors import InputError
+from sonjit.cli import main
 from sonjit.results.skeletons import load_skeleton
 from sonjit_lab.cli.train import train
 from sonjit_lab.datasets import open_dataset, reading
@@ -138,6 +139,29 @@ def test_predictions_of_a_stated_order_are_perfect(own, tmp_path):
     (run,) = evaluate(request, tmp_path / "out").record["runs"]
     errors = {metric["name"]: metric["value"] for metric in run["metrics"]}
     assert errors["mnae"] == pytest.approx(0, abs=1e-9)
+
+
+@pytest.mark.parametrize("order", ["mano", "interhand"])
+def test_an_evaluation_states_the_order_of_files_without_names(order, own, tmp_path, monkeypatch, capfd):
+    root, _ = in_order(own, reading.ORDERS[order], ())
+    samples = [sample for sample in open_dataset("folder", root, order=order) if sample.instances]
+    np.savez(
+        tmp_path / "found.npz",
+        id=[sample.id for sample in samples],
+        keypoints_px=np.stack([np.nan_to_num(sample.instances[0].keypoints_px) for sample in samples]),
+    )
+    monkeypatch.chdir(tmp_path)
+    words = ["eval", "--protocol", "mediapipe-card", "--data", "folder", "--root", str(root)]
+    words += ["--predictions", "found.npz", "--option", f"order={order}", "--out"]
+    assert main([*words, "one"]) == 0
+    record = json.loads((tmp_path / "one" / "eval.json").read_text("utf-8"))
+    errors = {metric["name"]: metric["value"] for metric in record["runs"][0]["metrics"]}
+    assert errors["mnae"] == pytest.approx(0, abs=1e-9)
+    assert record["data"][0]["options"] == {"order": order}
+    assert main([*words, "two"]) == 0
+    assert main(["compare", "one", "two", "--root", str(root), "--save", "both.png"]) == 0
+    assert main([*words[:-1], "--option", "ordr=mano", "--out", "three"]) == 2
+    assert "ordr" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("stated", [False, True])

@@ -31,6 +31,7 @@ def evaluate(
     out: Annotated[Path, TO_FOLDER] = Path("evaluation"),
     data: str | None = None,
     split: str | None = None,
+    option: Annotated[list[str] | None, Parameter(negative="")] = None,
     mode: Literal["tracking", "reacquisition", "both"] = "both",
     limit: int | None = None,
     resume: Annotated[bool, Parameter(negative="")] = False,
@@ -54,6 +55,7 @@ def evaluate(
         out: Folder for the results.
         data: Data sets to use instead of the protocol's: NAME or NAME:SPLIT, separated by commas.
         split: Split to use instead of the protocol's.
+        option: Option of the data sets as name=value, such as order=mano. Can be repeated.
         mode: Mode of detectors: tracking crops around the previous result, reacquisition searches each image.
         limit: Maximum number of images per data set.
         resume: Continue an interrupted evaluation.
@@ -80,6 +82,7 @@ def evaluate(
         root=root,
         data=tuple(part.strip() for part in data.split(",")) if data else (),
         split=split,
+        options=data_files.json_values(option or [], option="--option"),
         modes=None if mode == "both" else (mode,),
         limit=limit,
         skip_bad=skip_bad,

@@ -42,7 +42,8 @@ def draw_comparison(
             raise InputError(f"{folder} has another {what} than {runs[0][1]}; evaluate both with the same")
     keys = _select_keys(rows, samples, columns)
     chosen = [f"{item['set']}:{item['split']}" for item in first["data"]]
-    data = ProtocolData(load_protocol(first["protocol"]["name"]), root, chosen=chosen)
+    options = first["data"][0].get("options")
+    data = ProtocolData(load_protocol(first["protocol"]["name"]), root, chosen=chosen, options=options)
     cases = [(_sample_at(data, key[0], rows[0].names[key[0]]), key) for key in keys]
     pictures = [[draw_case(sample, index, None, bare=True) for sample, (_, index) in cases]]
     pictures += [

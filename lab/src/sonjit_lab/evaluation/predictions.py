@@ -394,7 +394,7 @@ class EvaluationRecord(TypedDict):
     """Content of eval.json."""
 
     protocol: Mapping[str, Any]
-    data: list[dict[str, str]]
+    data: list[Mapping[str, Any]]
     samples: int
     model: ModelRecord
     sonjit: str

@@ -124,7 +124,7 @@ class ProtocolData:
     """Samples of one or several data sets as one sequence, at most `limit` of each set.
 
     `root`: the set's own folder, or the folder that contains those of several sets; `chosen`: other sets, "NAME" or
-    "NAME:SPLIT", in the root; `split`: replaces the protocol's.
+    "NAME:SPLIT", in the root; `split`: replaces the protocol's; `options`: of each set, such as `{"order": "mano"}`.
     """
 
     def __init__(
@@ -134,20 +134,23 @@ class ProtocolData:
         *,
         chosen: Sequence[str] = (),
         split: str | None = None,
+        options: Mapping[str, Any] | None = None,
         skip_bad: bool = False,
         limit: int | None = None,
     ) -> None:
         self._skip_bad = skip_bad
+        self._options = dict(options or {})
         if not root.is_dir():
             raise InputError(f"--root {root}: no such folder; choose the folder of the data set")
-        options = {choice.set: choice.options for choice in protocol.data}  # a set of the protocol keeps them
+        known = {choice.set: choice.options for choice in protocol.data}  # a set of the protocol keeps them
         pairs = [name.partition(":") for name in chosen]
         chosen_data = [
-            DataChoice(name, (part,) if part else (), options=options.get(name, {})) for name, _, part in pairs
+            DataChoice(name, (part,) if part else (), options=known.get(name, {})) for name, _, part in pairs
         ]
         choices = chosen_data or list(protocol.data)
         if split is not None:
             choices = [replace(choice, splits=(split,)) for choice in choices]
+        choices = [replace(choice, options={**choice.options, **self._options}) for choice in choices]
         existing = [choice for choice in choices if (root / choice.folder).is_dir()]
         if not existing:
             expected = ", ".join(choice.folder for choice in choices)
@@ -218,14 +221,16 @@ class ProtocolData:
             for item, order in dataset.keypoint_orders.items()
         }
 
-    def describe(self) -> list[dict[str, str]]:
-        """Return sets, splits, licences and download pages."""
+    def describe(self) -> list[Mapping[str, Any]]:
+        """Return sets, splits, licences, download pages, and options if some were given."""
+        options = {"options": self._options} if self._options else {}
         return [
             {
                 "set": dataset.entry.name,
                 "split": dataset.split,
                 "licence": dataset.entry.licence,
                 "where": dataset.entry.where,
+                **options,
             }
             for dataset in self.sets
         ]

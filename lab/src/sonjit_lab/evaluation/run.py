@@ -7,7 +7,7 @@ import time
 import typing
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -75,6 +75,7 @@ class EvaluationRequest:
         root: Folder of the data.
         data: Sets to use in place of the protocol's, "NAME" or "NAME:SPLIT".
         split: Split to use in place of the protocol's.
+        options: Options of the sets by name, such as `{"order": "mano"}`.
         modes: Modes of the model; by default all.
         limit: Maximum number of samples of each set.
         skip_bad: Exclude bad samples and list them.
@@ -90,6 +91,7 @@ class EvaluationRequest:
     root: Path
     data: tuple[str, ...] = ()
     split: str | None = None
+    options: Mapping[str, typing.Any] = field(default_factory=dict[str, typing.Any])
     modes: tuple[Mode, ...] | None = None
     limit: int | None = None
     skip_bad: bool = False
@@ -279,6 +281,7 @@ class _Worker:
             request.root,
             chosen=request.data,
             split=request.split,
+            options=request.options,
             skip_bad=request.skip_bad,
             limit=request.limit,
         )
