@@ -7,6 +7,7 @@ import argparse
 from pathlib import Path
 
 import numpy as np
+from pages import write_section
 from refined import rendered_hands
 
 from sonjit import create_detector
@@ -19,8 +20,6 @@ from sonjit_studio.camera_files import load_cameras
 from sonjit_studio.triangulation import triangulate
 
 FINGERS = ("thumb", "index", "middle", "ring", "pinky")
-PAGE = Path(__file__).parents[1] / "docs" / "measured.md"
-BEGIN, END = "<!-- python benchmarks/angles.py --write -->", "<!-- end -->"
 KEYPOINTS = ("published", "refined")
 MAX_REPROJECTION_PX = 30
 LIMBS = {
@@ -162,8 +161,7 @@ def main():
     if not options.write:
         print(text)
         return
-    before, _, rest = PAGE.read_text("utf-8").partition(BEGIN)
-    PAGE.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{rest.partition(END)[2]}", "utf-8")
+    write_section("measured.md", "python benchmarks/angles.py --write", text)
 
 
 if __name__ == "__main__":

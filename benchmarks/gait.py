@@ -17,6 +17,7 @@ from pathlib import Path
 import av
 import figures
 import numpy as np
+from pages import write_section
 from takes import recorded
 
 from sonjit.report import gait
@@ -28,8 +29,6 @@ PLACE = (1560.0, 800.0)  # of the woman in the first frames with her, in pixels
 FIRST = 50  # frame in which she has come from behind the tree
 STRIKES = {"left": [79, 116, 153, 189], "right": [60, 98, 135, 171]}
 LIFTS = {"left": [66, 104, 141, 178], "right": [85, 122, 159]}
-PAGE = Path(__file__).parents[1] / "docs" / "measured.md"
-BEGIN, END = "<!-- python benchmarks/gait.py --write -->", "<!-- end of gait -->"
 COMMAND = "python benchmarks/gait.py --video demo.mp4 --figure FIGURE --cache CACHE --write"
 ORIGIN = (
     "steps labelled by eye (one woman, one recording, 7 steps, labels accurate to one frame of 33 ms), and from the "
@@ -186,9 +185,7 @@ def main():
         speed = {"speed": round(max(off), 3)}
         content = {"command": COMMAND, "origin": ORIGIN, "errors": errors_of(found, true) | speed}
         gait.ERRORS_FILE.write_text(json.dumps(content, indent=1) + "\n", "utf-8")
-        before, _, rest = PAGE.read_text("utf-8").partition(BEGIN)
-        text = "\n".join(lines)
-        PAGE.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{rest.partition(END)[2]}", "utf-8")
+        write_section("measured.md", "python benchmarks/gait.py --write", "\n".join(lines))
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from types import ModuleType
 
 import cv2
 import numpy as np
+from pages import write_section
 
 from sonjit import create_detector
 from sonjit._util import InputError
@@ -28,8 +29,6 @@ from sonjit.media import SourceFrame, open_source
 from sonjit.media.sources.images import rgb_from
 from sonjit.runs.hiding import Anonymiser
 
-PAGE = Path(__file__).parents[1] / "docs" / "measured.md"
-BEGIN, END = "<!-- python benchmarks/hiding.py --write -->", "<!-- end -->"
 SAME_IOU, SIZES = 0.3, (0.5, 2.0)
 """IoU from which a detection shows a labelled face, or range of its size if its centre is on the face."""
 ASIDE, ABOVE, UPPER = 0.15, 0.25, 0.4
@@ -224,15 +223,13 @@ def main():
     parser.add_argument("--part", choices=PARTS, default="left-out", help="which photographs")
     parser.add_argument("--seconds", type=float, default=1e9, help="time after which no further photograph begins")
     parser.add_argument("--record", type=Path, nargs="+", required=True, help="JSON lines; several are joined to print")
-    parser.add_argument("--write", action="store_true", help=f"write the table into {PAGE.name}")
+    parser.add_argument("--write", action="store_true", help="write the table into docs/measured.md")
     given = parser.parse_args()
     if given.folders:
         measure(given.folders, given.record[0], given.part, given.seconds)
     text = table([line for record in given.record for line in read(record)])
     if given.write:
-        page = PAGE.read_text("utf-8")
-        before, rest = page.split(BEGIN)
-        PAGE.write_text(f"{before}{BEGIN}\n{text}\n{END}{rest.split(END, 1)[1]}", "utf-8")
+        write_section("measured.md", "python benchmarks/hiding.py --write", text)
     print(text)
 
 

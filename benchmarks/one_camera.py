@@ -25,13 +25,12 @@ import av
 import figures
 import numpy as np
 import takes
+from pages import write_section
 from takes import MODELS, arrays_of, mirrored_copy, recorded
 
 from sonjit.report import errors
 from sonjit.report.angles import ANGLES, angles_deg, track_angles, uncut_bodies
 
-PAGE = Path(__file__).parents[1] / "docs" / "measured.md"
-BEGIN, END = "<!-- python benchmarks/one_camera.py --write -->", "<!-- end of one camera -->"
 PLACES = [(800.0, 1300.0), (196.0, 1040.0), (270.0, 755.0), (785.0, 650.0)]  # of the partner in the first frames
 MIN_FRAMES = 15  # of a range of motion
 COMPARED = "full"  # model of the comparison of ways
@@ -290,9 +289,7 @@ def main():
     ]
     print("\n".join(lines))
     if options.write:
-        before, _, rest = PAGE.read_text("utf-8").partition(BEGIN)
-        text = "\n".join(lines)
-        PAGE.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{rest.partition(END)[2]}", "utf-8")
+        write_section("measured.md", "python benchmarks/one_camera.py --write", "\n".join(lines))
         errors.FILE.write_text(json.dumps(content, indent=1) + "\n", "utf-8")
 
 

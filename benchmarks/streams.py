@@ -26,6 +26,7 @@ from functools import cache
 from itertools import islice, pairwise
 from pathlib import Path
 
+from pages import measured_with, write_section
 from rich.console import Console
 from rich.table import Table
 
@@ -37,6 +38,7 @@ from sonjit.media import open_source
 KINDS = {"hands": ("hand", "hands"), "face": ("face", "faces"), "body": ("body", "bodies")}
 """Kind of the labels and list of the results, by kind of the detector."""
 HALVES = ("tuned", "left out")
+SUMMARY = ("found", "precision", "switches", "late, s", "CPU ms", "relative")
 MIN_IOU, SIZES = 0.4, (0.5, 2.0)
 LATE_S = 0.1
 """Time from which an instance is late."""
@@ -252,6 +254,7 @@ def main():
     parser.add_argument("--per-clip", action="store_true", help="also print a row for each clip")
     parser.add_argument("--problems", action="store_true", help="print each miss, phantom and switch")
     parser.add_argument("--markdown", action="store_true", help="print tables of Markdown")
+    parser.add_argument("--write", action="store_true", help="write the main figures into docs/measured.md")
     options = parser.parse_args()
     if options.runs is not None:
         options.runs.mkdir(parents=True, exist_ok=True)
@@ -274,6 +277,7 @@ def main():
         "CPU ms",
         "relative",
     )
+    summaries = []
     for kind in options.kinds:
         rows, totals = [], defaultdict(Figures)
         for clip in clips:
@@ -291,6 +295,21 @@ def main():
                     rows.append([f"{clip['name']}, {search}", *row_of(own[search])])
         rows += [[f"{group}, {search}", *row_of(figures)] for (search, group), figures in sorted(totals.items())]
         show(kind, columns, rows, markdown=options.markdown)
+        summaries += [summary_of(KINDS[kind][1], search, totals) for search in options.searches]
+    if options.write:
+        head = f"| | search | {' | '.join(f'{figure}, {half}' for half in HALVES for figure in SUMMARY)} |"
+        lines = [head, f"|{' --- |' * (2 + len(HALVES) * len(SUMMARY))}", *summaries]
+        lines += ["", measured_with("python benchmarks/streams.py FOLDER --write")]
+        write_section("measured.md", "python benchmarks/streams.py --write", "\n".join(lines))
+
+
+def summary_of(title, search, totals):
+    """Return the row of one search of a kind in the page, with the figures of both halves."""
+    cells = []
+    for half in HALVES:
+        _, percent, precision, *_, switches, _, late, cpu_ms, relative = row_of(totals[search, half])
+        cells += [percent, precision, switches, late, cpu_ms, relative]
+    return f"| {title} | `{search}` | {' | '.join(cells)} |"
 
 
 def show(kind, columns, rows, *, markdown):

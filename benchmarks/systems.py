@@ -18,12 +18,11 @@ from importlib import resources
 from pathlib import Path
 
 import torch
+from benchmarks.pages import write_section
 from lab.tests.papers.systems import SYSTEMS, commands_of, shortened
 
 from sonjit_lab.evaluation.published import load_table
 
-PAGE = Path(__file__).parents[1] / "docs" / "students.md"
-BEGIN, END = "<!-- python -m benchmarks.systems --write -->", "<!-- end -->"
 STEPS = {"mask_rcnn": 60}
 """Steps of a training; 4 of the other systems."""
 DATA = {
@@ -115,8 +114,7 @@ def main():
     )
     text = "\n".join([*lines, "", f"Processor time and memory with {machine}."])
     if options.write:
-        before, _, rest = PAGE.read_text("utf-8").partition(BEGIN)
-        PAGE.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{rest.partition(END)[2]}", "utf-8")
+        write_section("students.md", "python -m benchmarks.systems --write", text)
 
 
 if __name__ == "__main__":
