@@ -297,6 +297,22 @@ def test_what_the_run_found_itself_is_hidden_too(hider):
         assert (head, feet) == (True, more)
 
 
+def test_a_head_that_the_run_found_is_hidden_if_the_followed_one_lags_behind(hider, tmp_path):
+    frames, boxes = moving()
+    file = tmp_path / "a.mp4"
+    file.touch()
+    anonymiser = hider(seen_at(boxes, {20, 21}, frames))
+    anonymiser.scan(Recording(frames, file), None, Progress())
+    left, top, right, bottom = boxes[20]
+    front = np.s_[top + 6 : bottom - 6, left - 7 : left - 3]  # of the run's head, outside the followed one
+    without, shown = (
+        anonymiser.below(frames[20], hiding.Covered(heads)) for heads in ([], [(left - 9.0, top, right - 9.0, bottom)])
+    )
+    assert np.array_equal(without[front], frames[20].rgb[front])
+    assert not np.array_equal(shown[front], frames[20].rgb[front])
+    assert anonymiser.hidden.people == 1
+
+
 def test_black_and_none_hide_everything_and_nothing():
     rgb = np.full((10, 10, 3), 200, np.uint8)
     for how, level in (("black", 0), ("none", 200)):

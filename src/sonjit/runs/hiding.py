@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 else:
     cv2 = LazyModule("cv2")
 
+_COVERS: Final = 0.9  # share of a head that a followed one covers if the head needs no cover of its own
 _ROUNDS: Final = 6  # maximum number of further searches of a still, in which the heads of those before are hidden
 _PERIOD_S: Final = 0.5  # time between searches of a video as a still
 _WINDOWS: Final = (2, 3)  # numbers of windows along the longer side of a frame, of which one each is searched
@@ -136,11 +137,17 @@ class Covered:
     again: list[Box] = field(default_factory=list[Box])  # heads that also show a face after covering
     kept: list[Box] = field(default_factory=list[Box])  # heads that stay visible
 
-    def with_known(self, known: "Covered") -> "Covered":
-        """Return also what a run found itself, without the heads that stay visible."""
+    def with_known(self, known: "Covered", *, are_followed: bool = False) -> "Covered":
+        """Return also what a run found itself, without the heads that stay visible.
+
+        Followed heads may lag behind, so that a head that the run found in this frame stays unless one covers it.
+        """
         faces = [*self.faces]
         for head in known.faces:
-            add_unseen(faces, head)
+            if not are_followed:
+                add_unseen(faces, head)
+            elif not any(inside(head, other) > _COVERS for other in self.faces):
+                faces.append(head)
         faces = [head for head in faces if not _is_kept(head, known)]
         again = [head for head in self.again if not _is_kept(head, known)]
         return Covered(faces, [*known.people, *self.people], again)
@@ -237,7 +244,10 @@ class _Hider:
     def below(self, frame: SourceFrame, detected: Covered) -> Image:
         """Return the image (H, W, 3) of a frame without its people."""
         boxes = self.boxes(frame, detected)
-        count = len(distinct([*boxes.faces, *boxes.again])) or len(boxes.people)
+        heads: list[Box] = []
+        for head in [*boxes.faces, *boxes.again]:
+            add_unseen(heads, head)
+        count = len(heads) or len(boxes.people)
         self.hidden.of += 1
         self.hidden.frames += count > 0
         if frame.time is None:
@@ -249,11 +259,11 @@ class _Hider:
     def boxes(self, frame: SourceFrame, detected: Covered = _NOBODY) -> Covered:
         """Return the boxes to cover in a frame."""
         if frame.index in self._plan:
-            return self._plan[frame.index].with_known(detected)
+            return self._plan[frame.index].with_known(detected, are_followed=True)
         if frame.time is None:
             return self._everybody(frame.rgb, detected)
         self.hidden.is_live = True
-        return self._followed.add(frame).with_known(detected)
+        return self._followed.add(frame).with_known(detected, are_followed=True)
 
     def _everybody(self, rgb: Image, detected: Covered) -> Covered:
         """Return the boxes to cover in a still, which is searched again after covering."""
