@@ -208,3 +208,12 @@ def test_one_run_writes_tables_and_characters_of_several_formats(sonjit, weights
     )
     assert code == 2
     assert "several --save for several inputs: give names with {name}" in line
+
+
+def test_an_id_to_keep_that_nobody_has_is_named(sonjit, weights, tmp_path):
+    clip = Path(sonjit_package.__file__).parent / "_util" / "assets" / "squats.mp4"
+    words = ("--anonymise", "blur", "--draw", tmp_path / "a.mp4", "--end", "0.3", "--search", "fast")
+    status, _, lines = sonjit("body", clip, *words, "--keep", 9)
+    assert status == 0
+    assert "squats.mp4: --keep 9: nobody has this id" in " ".join(str(lines).split())
+    assert "nobody has this id" not in str(sonjit("body", clip, *words, "--keep", 1, "--overwrite")[2])

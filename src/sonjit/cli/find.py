@@ -37,7 +37,7 @@ _INPUT = (
 )
 _MASK = "People cut out of the image: .png for an image, .webm for a video; for many files a folder."
 _EXAMPLES = {"photo.jpg": "photo.jpg", "clip.mp4": "demo.mp4", "squats.mp4": "squats.mp4"}  # bundled file by name
-_KEEP = "Id in the video of the person whose head --anonymise blur does not hide."
+_KEEP = "Id of the person whose head --anonymise blur does not hide. A drawing of the video shows the ids."
 _ROI = "Region x,y,width,height in pixels that is searched. Results are in coordinates of the complete image."
 
 

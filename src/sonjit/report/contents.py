@@ -237,7 +237,7 @@ def _tables(recording: Recording) -> list[Block]:
             blocks += [Heading(say(title), 3), table]
     if rows := recording.side_rows:
         table = Table((*_in_words(recording, SIDE_HEADINGS),), tuple(rows))
-        blocks += [Heading(say("Left and right"), 3), table, Note(say(_SIDES))]
+        blocks += [Heading(say("Ranges of left and right"), 3), table, Note(say(_SIDES))]
     return blocks
 
 
@@ -250,7 +250,10 @@ def _repetition_blocks(recording: Recording) -> list[Block]:
     blocks.append(Table(headings, tuple(rows), text_columns=2) if rows else Text(say(_NO_REPETITIONS)))
     if lost := tuple(recording.incomplete):
         blocks += [Text(say("Not counted:")), Table(_in_words(recording, INCOMPLETE_HEADINGS), lost, text_columns=3)]
-    return [*blocks, Note(" ".join(recording.counting))]
+    notes = recording.counting
+    if len({limits.measure for limits in recording.counted}) > 1 and rows:
+        notes.append(say("The table What this page can decide states from which difference left and right differ."))
+    return [*blocks, Note(" ".join(notes))]
 
 
 def _gait_blocks(recording: Recording) -> list[Block]:

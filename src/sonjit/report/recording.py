@@ -281,12 +281,15 @@ class Recording:
             values = np.radians(self.angles.get(limits.measure, np.full(len(times), np.nan)))
             bends = self.bends[errors.joint_of(limits.measure)]
             straight = np.flatnonzero(values >= limits.high_rad)
-            ends = np.searchsorted(straight, [begin for begin, _ in runs(values <= limits.low_rad)])
-            for at in sorted(set(ends.tolist())):  # one row between two straight positions
+            half_rad = (limits.low_rad + limits.high_rad) / 2
+            for begin, end in runs(~(values > half_rad)):  # bends with less than half a movement between are one
+                if not (values[begin:end] <= limits.low_rad).any():
+                    continue
+                lowest = begin + int(np.nanargmin(values[begin:end]))
+                at = int(np.searchsorted(straight, lowest))
                 before = int(straight[at - 1]) if at else None
                 after = int(straight[at]) if at < len(straight) else None
                 part = slice(0 if before is None else before, None if after is None else after + 1)
-                lowest = part.start + int(np.nanargmin(values[part]))
                 if any(bend.begin_s <= times[lowest] <= bend.end_s for bend in bends):
                     continue
                 straightest = self.in_convention(math.degrees(limits.high_rad), limits.measure)

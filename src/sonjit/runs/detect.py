@@ -280,6 +280,7 @@ class DetectWorker(Worker[Frame]):
         self._waiting: tuple[Frame, Extras | None] | None = None
         self._extras: Extras | None = None
         self._drawing: media.DrawingWriter | None = None
+        self._is_somebody_kept = False  # whether the person of `--keep` was in a frame
         self._canvas: Image | None = None  # the drawings of a video share its memory
         self._mask: media.MaskWriter | None = None
         paths = [path for path in (outputs.save, *outputs.also) if path is not None]
@@ -336,7 +337,9 @@ class DetectWorker(Worker[Frame]):
             drawn = self._canvas
             regions = draw_regions(drawn, frame.rgb, item, style, notes=notes)
         else:
-            below = self.hidden.below(frame, covered(item, self._task.keep))
+            boxes = covered(item, self._task.keep)
+            self._is_somebody_kept |= bool(boxes.kept)
+            below = self.hidden.below(frame, boxes)
             drawn = media.draw_frame(below, item, style, notes=notes, is_hidden=True)
         self.times["draw"] += time.perf_counter() - start_s
         drawing.write(drawn, frame.time, index=frame.index, under=frame, regions=regions)
@@ -378,6 +381,9 @@ class DetectWorker(Worker[Frame]):
             summary.notes.append(f"{self._source.name}: {self._task.count_text(0)} found. Try --search thorough.")
         if self._task.count and summary.instances and not is_still(self._source.kind):
             summary.notes += [f"{self._source.name}: {line}." for line in self._session.repetitions.summary()]
+        if self._task.keep is not None and not self._is_somebody_kept:
+            note = f"--keep {self._task.keep}: nobody has this id, so all heads are hidden. A drawing shows the ids"
+            summary.notes.append(f"{self._source.name}: {note}.")
         if (omitted := self._session.omitted.text) is not None:
             summary.omitted = f"{self._source.name}: {omitted}"
             summary.notes.append(f"{summary.omitted}. Use --max-instances.")
