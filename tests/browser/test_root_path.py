@@ -36,4 +36,5 @@ def test_the_app_works_below_a_path(browser, new_server):
             assert loaded
             assert all(name.startswith(f"{site}{PREFIX}/") for name in loaded)
     finally:
+        browser.get("about:blank")  # the annotation page would ask the closed proxy
         proxy.close()

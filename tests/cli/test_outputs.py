@@ -16,6 +16,7 @@ CASES = {
     "segment --draw": ("segment", "none.jpg"),
     "report --save": ("report", "none.mp4"),
     "report --motion": ("report", "none.mp4"),
+    "report --draw": ("report", "none.mp4"),
     "page OUT": ("page",),
     "gestures record --to": ("gestures", "record", "claw", "none.mp4"),
     "gestures record-folders --to": ("gestures", "record-folders", "none"),
@@ -50,6 +51,7 @@ CASES = {
 }
 NAMES = {"--out": "x.json", "--save": "x.csv", "--report": "x.html", "--refine-cameras": "x.json", "--motion": "x.mot"}
 OWN_NAMES = {
+    "report --draw": "x.mp4",
     "report --save": "x.pdf",
     "gestures train --out": "x.npz",
     "gestures export --out": "x.eaf",

@@ -178,6 +178,6 @@ def test_a_job_hides_people_as_the_command_line_does(ask, data, need):
     query = f"kind=hands&model=lite&name=a.jpg&style={style}"
     job = end_of(client, client.post(f"/v1/jobs?{query}", content=photo.read_bytes()))
     assert job["state"] == "done"
-    assert any("others that no search finds, may stay visible" in problem for problem in job["problems"])
+    assert any("others may not be found" in problem for problem in job["problems"])
     assert faces_in(rgb_from(photo)) != []
     assert faces_in(rgb_from(client.get(job["downloads"]["drawn"]).content)) == []

@@ -146,7 +146,7 @@ def test_a_browser_that_showed_the_token_keeps_a_cookie_that_does_not_hold_it(as
         ({"host": "0.0.0.0"}, "--token"), ({"host": "192.168.0.7"}, "--token"), ({"token": ""}, "--token"),
         ({"token": "손"}, "--token"), ({"allow_origins": ("friend.example",)}, "friend.example"),
         ({"allow_origins": ("http://friend.example/",)}, "friend.example"),
-        ({"allow_origins": ("http://friend.example:port",)}, "friend.example"), ({"max_clients": 0}, "--max-clients 0"),
+        ({"allow_origins": ("http://friend.example:port",)}, "--allow-origin"), ({"max_clients": 0}, "--max-clients 0"),
         ({"read_timeout_s": -1.0}, "--read-timeout -1"), ({"max_megapixels": float("nan")}, "--max-megapixels"),
         ({"max_megapixels": float("inf")}, "--max-megapixels inf: give more than 0 and at most"),
         ({"max_body_mb": float("inf")}, "give more than 0 and at most"),

@@ -13,7 +13,7 @@ from sonjit.media import load_frames, open_source
 from sonjit.weights import find_weight
 from sonjit_lab.meshes.run import MeshWorker
 from sonjit_lab.networks import create_network
-from sonjit_lab.papers.deformer import meshes as mano_networks
+from sonjit_lab.papers.handoccnet import meshes as mano_networks
 
 from .commands import run_command
 

@@ -27,7 +27,8 @@ WRITTEN = {"./kinds.json", "./engine/sonjit-web.js"}  # written by `sonjit page`
 DOCUMENTS = sorted(PAGE.glob("*.html"))
 FOLDERS = [PAGE / "i18n", PAGE / "annotate" / "i18n"]
 EQUAL = {  # texts that are the same in every language: symbols, and names of protocols
-    *("docs", "transport.image", "measure.x", "measure.y", "measure.z", "agreement.within"),
+    *("docs", "transport.image", "measure.x", "measure.y", "measure.z", "agreement.within", "latency.value"),
+    *(f"file.{name}" for name in ("parquet", "json", "jsonl", "glb", "bvh", "rrd")),
     *(f"map.action.{name}" for name in ("osc", "post", "websocket", "mqtt", "midi")),
 }
 LANGUAGES = json.loads((PAGE / "i18n" / "languages.json").read_text("utf-8"))

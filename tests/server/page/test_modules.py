@@ -51,7 +51,7 @@ def test_a_link_contains_the_settings_without_the_token():
 def test_lines_of_a_side_have_the_colours_of_drawings():
     hues = run_module(
         """
-        const {lineColours, sideOf} = await page("plot.js");
+        const {lineColours, sideOf} = await page("measure-names.js");
         const hue = (colour) => parseInt(colour.slice(1, 3), 16) - parseInt(colour.slice(5, 7), 16);
         output(input.map(([name, hand]) => hue(lineColours([sideOf(name, hand)])[0])));
         """,
