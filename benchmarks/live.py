@@ -72,7 +72,7 @@ def main():
                 f"| {kind} | `{search}` | {median:.1f} | {slowest:.1f} | {slowest / reference[1]:.2f} | {first:.1f} "
                 f"| {first / reference[2]:.2f} | {cpu_ms:.1f} |"
             )
-    lines += ["", measured_with("python benchmarks/live.py FOLDER --write", "2 cores")]
+    lines += ["", measured_with(" ".join(["python benchmarks/live.py FOLDER", *sys.argv[2:]]), "2 cores")]
     print(*lines, sep="\n")
     if given.write:
         write_section("measured.md", "python benchmarks/live.py --write", "\n".join(lines))
