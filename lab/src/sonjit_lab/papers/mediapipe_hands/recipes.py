@@ -4,6 +4,36 @@ from typing import Final
 
 from sonjit_lab.training.recipes import Ablation, AblationRow, Recipe
 
+_MIXES: Final[dict[str, object]] = {
+    "scratch": True,
+    "network": "hand-full",
+    "batch": 64,
+    "steps": 100000,
+    "learning_rate": 1e-3,
+    "warmup": 500,
+    "save_every": 1000,
+}
+"""Settings of the ablations that compare mixed data sets."""
+_SMALL_MIXES: Final[dict[str, object]] = {
+    "trunk": "tiny",
+    "width": 3.0,
+    "size": 64,
+    "batch": 32,
+    "steps": 1200,
+    "learning_rate": 0.01,
+    "warmup": 50,
+    "save_every": 400,
+    "limit": 0,
+    "augmentation": {
+        "mirror": 0.5,
+        "rotation_deg": 6.0,
+        "scale": [0.96, 1.04],
+        "shift": 0.02,
+        "brightness": 0.2,
+        "contrast": 0.2,
+    },
+}
+"""Settings of their trials on small sets."""
 RECIPES: Final = (
     Recipe(
         name="palm",
@@ -171,35 +201,8 @@ RECIPES: Final = (
                         " scratch."
                     ),
                 ),
-                settings={
-                    "scratch": True,
-                    "test": "real_test",
-                    "network": "hand-full",
-                    "batch": 64,
-                    "steps": 100000,
-                    "learning_rate": 1e-3,
-                    "warmup": 500,
-                    "save_every": 1000,
-                },
-                smoke_settings={
-                    "trunk": "tiny",
-                    "width": 3.0,
-                    "size": 64,
-                    "batch": 32,
-                    "steps": 1200,
-                    "learning_rate": 0.01,
-                    "warmup": 50,
-                    "save_every": 400,
-                    "limit": 0,
-                    "augmentation": {
-                        "mirror": 0.5,
-                        "rotation_deg": 6.0,
-                        "scale": [0.96, 1.04],
-                        "shift": 0.02,
-                        "brightness": 0.2,
-                        "contrast": 0.2,
-                    },
-                },
+                settings={**_MIXES, "test": "real_test"},
+                smoke_settings=_SMALL_MIXES,
                 rows=(
                     AblationRow(label="only real", set={"mix": {"real": 1.0}}, published=16.1),
                     AblationRow(label="only synthetic", set={"mix": {"synthetic": 1.0}}, published=25.7),
@@ -226,35 +229,8 @@ RECIPES: Final = (
                     ),
                     ("Measured on images in the wild of other people. Each row takes as many steps, from scratch."),
                 ),
-                settings={
-                    "scratch": True,
-                    "test": "wild_test",
-                    "network": "hand-full",
-                    "batch": 64,
-                    "steps": 100000,
-                    "learning_rate": 1e-3,
-                    "warmup": 500,
-                    "save_every": 1000,
-                },
-                smoke_settings={
-                    "trunk": "tiny",
-                    "width": 3.0,
-                    "size": 64,
-                    "batch": 32,
-                    "steps": 1200,
-                    "learning_rate": 0.01,
-                    "warmup": 50,
-                    "save_every": 400,
-                    "limit": 0,
-                    "augmentation": {
-                        "mirror": 0.5,
-                        "rotation_deg": 6.0,
-                        "scale": [0.96, 1.04],
-                        "shift": 0.02,
-                        "brightness": 0.2,
-                        "contrast": 0.2,
-                    },
-                },
+                settings={**_MIXES, "test": "wild_test"},
+                smoke_settings=_SMALL_MIXES,
                 rows=(
                     AblationRow(label="in the wild", set={"mix": {"wild": 1.0}}),
                     AblationRow(label="gestures", set={"mix": {"gestures": 1.0}}),
