@@ -1,4 +1,4 @@
-"""Addresses of cameras and storage: which texts are one, and how people see them without their secrets."""
+"""Recognise addresses of cameras and storage in text, and hide their secrets."""
 
 import re
 from pathlib import PurePath
@@ -27,7 +27,7 @@ def is_address_path(path: PurePath) -> bool:
 
 
 def shown_name(named: str) -> str:
-    """Return an input as people may see it: an address without user, password and values of its query.
+    """Return an input for display: an address without user, password and values of its query.
 
     Cameras also have logins in their path, as `/user=admin_password=secret`. Other inputs are returned as they are.
 

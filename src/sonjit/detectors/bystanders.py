@@ -32,7 +32,7 @@ from sonjit.media.drawing.covers import add_unseen, distinct, head_around, head_
 _WEIGHTS: Final = ("face-short", "face-full", "face-mesh", "face-attention", "body-full", "person-detector")
 _MODELS: Final = ("attention", "mesh")  # models of faces, of which each takes other covered heads for faces
 _TURNS: Final = math.pi / 2, math.pi, -math.pi / 2
-# Minimum scores: of a face by the detector alone, and with a mesh of a presence; of a body; and of a person.
+# Minimum scores of a face without a mesh, of a face with a mesh, of its mesh, of a body, and of a person.
 _SURE_FACE, _FACE, _MESH, _BODY, _PERSON = 0.65, 0.4, 0.5, 0.2, 0.65
 _EACH_MESH = 0.2  # the same of the meshes of each model
 _CERTAIN_FACE, _GLANCED_FACE, _TURNED_FACE = 0.8, 0.6, 0.65  # the same of faces in other frames, and of turned faces
