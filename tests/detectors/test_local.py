@@ -20,7 +20,7 @@ def near(rgb, box, palms, hands, skips=lambda _: False):
 
 
 MOST_AWAY = 0.15  # maximum mean distance of the keypoints, in sizes of the hand
-DISPLACED = 1  # boxes of each hand
+DISPLACED = 3  # boxes of each hand: a few boxes more or less do not decide
 
 
 def recognised_hands(data, hands, count):

@@ -14,8 +14,8 @@ from sonjit.media import open_source
 
 pytestmark = [pytest.mark.golden, pytest.mark.slow]
 
-FRAMES, REPEATS = 8, 4
-EMPTY, FRAMES_AFTER_EMPTY = 5, 4
+FRAMES, REPEATS = 12, 4
+EMPTY, FRAMES_AFTER_EMPTY = 5, 6
 CERTAIN = 0.95
 AT_ONCE = 1
 """Maximum number of instances that are absent in a single frame of a clip."""

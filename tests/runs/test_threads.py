@@ -46,8 +46,10 @@ def results_of(work, stills, folder, ending):
     [
         ("hands", "fast", ".csv"),
         ("hands", "fast", ".yolo.yaml"),
+        ("hands", "auto", ".jsonl"),
         ("face", "auto", ".json"),
         ("body", "auto", ".coco.json"),
+        pytest.param("holistic", "auto", ".csv", marks=pytest.mark.slow),
         pytest.param("holistic", "fast", ".json", marks=pytest.mark.slow),
     ],
 )
