@@ -28,8 +28,8 @@ const TESTED = [
 ];
 const PAGES = ["app", "api", "annotate/app"]; // their HTML files load them, and they share files
 const SINGLE = ["encoder", "sw", "sonjit-client", "frames"]; // workers, and clients of other sites
-// with their libraries inside; pages load them when they need them
-const LATE = ["avatar/scene"];
+// minified, with their libraries inside; pages load them when they need them
+const LATE = ["avatar/scene", "chart"];
 const BANNER = "// Made by `npm --prefix web run page` from web/src/page. Change it there.";
 
 const [mode, folder] = process.argv.slice(2);
@@ -75,25 +75,28 @@ function bundle(names, options = {}) {
   });
 }
 
-/** Leave the imports of late files in place. */
+/** Leave the imports of late files to the pages, which lie above them. */
 function late() {
-  const filter = new RegExp(`(${LATE.join("|")})\\.js$`);
   return {
     name: "late",
-    setup: ({ onResolve }) => onResolve({ filter }, ({ path }) => ({ path, external: true })),
+    setup: ({ onResolve }) =>
+      onResolve({ filter: /\.js$/ }, ({ kind, path, resolveDir }) => {
+        if (kind !== "dynamic-import") return null;
+        const name = relative(join(HERE, SOURCES), join(resolveDir, path));
+        return LATE.includes(name.replace(/\.js$/, ""))
+          ? { path: `./${name}`, external: true }
+          : null;
+      }),
   };
 }
 
-/**
- * Return the files of a build. A file that pages share, or load later, is named after the last
- * module in it.
- */
+/** Return the files of a build. A file that pages share is named after the last module in it. */
 function named({ outputFiles, metafile }) {
   const names = new Map();
-  for (const [path, { entryPoint, inputs }] of Object.entries(metafile.outputs)) {
+  for (const [path, { inputs }] of Object.entries(metafile.outputs)) {
     if (!basename(path).startsWith("chunk-")) continue;
-    const last = basename(entryPoint ?? Object.keys(inputs).at(-1)).replace(/\.\w+$/, "");
-    names.set(basename(path), `${entryPoint ? "late" : "shared"}-${last}.js`);
+    const last = basename(Object.keys(inputs).at(-1)).replace(/\.\w+$/, "");
+    names.set(basename(path), `shared-${last}.js`);
   }
   const rename = (text) => text.replace(/\bchunk-\w+\.js\b/g, (name) => names.get(name) ?? name);
   return outputFiles.map(({ path, text }) => ({ path: rename(path), text: rename(text) }));

@@ -23,6 +23,7 @@ import { createMapEditor } from "./gestures/map.js";
 import { createTrainer } from "./gestures/teach.js";
 import { loadJobs } from "./jobs.js";
 import { annotates, classes, kinds, listOf, loadKinds, results, type Frame } from "./kinds.js";
+import { plotView } from "./live-plot.js";
 import { mountMeasure } from "./measure/page.js";
 import { hidingOf, overlayView, whomToHide } from "./overlay.js";
 import {
@@ -34,7 +35,6 @@ import {
   wirePhone,
   wireTabs,
 } from "./panels.js";
-import { plotView } from "./plot.js";
 import { go, task, TASKS } from "./places.js";
 import { wireClasses, wireSaliencyLegend } from "./saliency.js";
 import { mountOptions } from "./options-panel.js";

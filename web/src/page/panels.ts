@@ -7,7 +7,7 @@ import { addressOf, call } from "./endpoints.js";
 import { instancesOf, type Frame, type Motion } from "./kinds.js";
 import { gestureOf, nameOf } from "./painter.js";
 import { measureName, shown } from "./measure-names.js";
-import { trackedOf, type Tracked } from "./plot.js";
+import { trackedOf, type Tracked } from "./measured.js";
 
 const EVERY_MS = 250;
 

@@ -30,7 +30,6 @@ import {
   below,
   call,
   classes,
-  clearedContext,
   columns,
   find,
   fit,
@@ -2587,6 +2586,282 @@ var FollowedJob = class {
   }
 };
 
+// src/page/measured.ts
+var CM_PER_M = 100;
+function trackedOf(frame) {
+  const seen = /* @__PURE__ */ new Map();
+  const isMeasured = (instance) => instance.measures || instance.blendshapes || instance.transform || instance.distanceM !== void 0;
+  return instancesOf(frame).filter(({ instance }) => isMeasured(instance)).map(({ kind, number, instance, person }) => {
+    const id = instance.id ?? person?.id ?? null;
+    const part = person && kind === "hand" ? instance.handedness : "";
+    let key = `${kind}${part}${id === null ? `:${number}` : `#${id}`}`;
+    seen.set(key, (seen.get(key) ?? 0) + 1);
+    if (seen.get(key) > 1) key += `/${seen.get(key)}`;
+    const name = nameOf(kind, instance, person);
+    const { blendshapes, transform, distanceM } = instance;
+    const place2 = transform && Object.fromEntries(
+      ["x", "y", "z"].map((axis, row) => [`head_${axis}_m`, transform[row][3] / CM_PER_M])
+    );
+    const measures = {
+      ...instance.measures,
+      ...distanceM !== void 0 && { distance_m: distanceM },
+      ...place2,
+      ...blendshapes
+    };
+    return {
+      key,
+      kind,
+      id,
+      label: id === null ? name : `${name} #${id}`,
+      instance: { ...instance, measures }
+    };
+  });
+}
+
+// src/repetitions.ts
+var {
+  min_duration_s: MIN_DURATION_S,
+  min_hold_s: MIN_HOLD_S,
+  max_gap_s: MAX_GAP_S
+} = repetitions_default;
+var RepetitionCounter = class {
+  count = 0;
+  /** The newest finished repetition, with times in seconds. */
+  last = null;
+  #low;
+  #high;
+  #state = "unknown";
+  #side = "unknown";
+  #sideSince = -Infinity;
+  #sideFirst = -Infinity;
+  #left = -Infinity;
+  #lowest = Infinity;
+  #seen = -Infinity;
+  #last = -Infinity;
+  /**
+   * @param low limit at or below which the value is low
+   * @param high limit at or above which it is high
+   */
+  constructor(low, high) {
+    this.#low = low;
+    this.#high = high;
+  }
+  /**
+   * @param value NaN if unknown
+   * @param time seconds, not decreasing
+   * @returns the count
+   */
+  update(value, time) {
+    const before = this.#last;
+    this.#last = time;
+    if (Number.isNaN(value)) return this.count;
+    if (time - this.#seen > MAX_GAP_S) {
+      this.#state = this.#side = "unknown";
+      this.#sideSince = this.#sideFirst = this.#left = -Infinity;
+      this.#lowest = Infinity;
+    }
+    this.#seen = time;
+    const side = value <= this.#low ? "low" : value >= this.#high ? "high" : "between";
+    if (side !== this.#side) [this.#side, this.#sideSince, this.#sideFirst] = [side, before, time];
+    if (side === "high" && this.#state === "high") [this.#left, this.#lowest] = [time, value];
+    this.#lowest = Math.min(this.#lowest, value);
+    const isStable = time - this.#sideSince >= MIN_HOLD_S;
+    if (side === "between" || side === this.#state || !isStable) return this.count;
+    if (side === "high" && this.#state === "low" && time - this.#left >= MIN_DURATION_S) {
+      this.count += 1;
+      this.last = { begin: this.#left, end: this.#sideFirst, lowest: this.#lowest };
+    }
+    if (side === "high" || this.#state === "high") this.#state = side;
+    if (side === "high") [this.#left, this.#lowest] = [time, value];
+    return this.count;
+  }
+};
+
+// src/page/live-plot.ts
+var WINDOW_S = 20;
+var BENT_RAD = repetitions_default.low_deg * Math.PI / 180;
+var STRAIGHT_RAD = repetitions_default.high_deg * Math.PI / 180;
+var LEAST_S = 2;
+var GAP_S = 1;
+function plotView() {
+  let events = [];
+  const place2 = find("plot");
+  const select = find("plot-measure");
+  const isCounting = find("count");
+  const limitFields = [find("count-low"), find("count-high")];
+  let history2 = [];
+  const counters = /* @__PURE__ */ new Map();
+  let known = "";
+  let chart = null;
+  let isLoading = false;
+  const ask = onNextFrame(() => place2.clientWidth && render());
+  select.onchange = isCounting.onchange = restart;
+  for (const field of limitFields) field.oninput = recount;
+  new ResizeObserver(ask).observe(place2);
+  onLanguage(() => {
+    known = "";
+    offer();
+    ask();
+  });
+  function draw(frame) {
+    events = [];
+    const last = history2.at(-1)?.time ?? -Infinity;
+    const restarts = frame.time < last - repetitions_default.max_step_back_s;
+    const time = restarts ? frame.time : Math.max(frame.time, last);
+    if (restarts) begin();
+    else if (time === last) history2.pop();
+    const measured = trackedOf(frame).filter(
+      ({ instance }) => Object.keys(instance.measures).length
+    );
+    if (!measured.length && !history2.length) return;
+    const values = new Map(
+      measured.map(({ key, id, label, instance }) => [
+        key,
+        { id, label, handedness: instance.handedness ?? null, measures: instance.measures }
+      ])
+    );
+    history2.push({ time, values });
+    while (history2[0].time < time - WINDOW_S) history2.shift();
+    offer();
+    const [low, high] = limits();
+    if (low === high) restart();
+    events = count(time, values);
+    ask();
+  }
+  function clear() {
+    find("counts").replaceChildren();
+  }
+  function begin() {
+    history2 = [];
+    counters.clear();
+    ask();
+  }
+  function offer() {
+    const newest = [...history2.at(-1)?.values.values() ?? []];
+    const names = [...new Set(newest.flatMap(({ measures }) => Object.keys(measures)))];
+    if (!names.length || names.join() === known) return;
+    known = names.join();
+    const chosen = select.value;
+    select.replaceChildren(...names.map((name) => new Option(measureLabel(name), name)));
+    select.value = names.includes(chosen) ? chosen : names.find((name) => name.endsWith("_angle_rad")) ?? names[0];
+    if (select.value !== chosen) restart();
+  }
+  function restart() {
+    find("count-limits").hidden = !isCounting.checked;
+    const { scale, digits } = unitOf(select.value);
+    const values = series().flatMap(({ points }) => points.map(({ value }) => value)).filter(Number.isFinite);
+    const [minimum, maximum] = values.length ? [Math.min(...values), Math.max(...values)] : [0, 1];
+    const third = (maximum - minimum) / 3;
+    const usual = select.value.endsWith("_angle_rad") ? [BENT_RAD, STRAIGHT_RAD] : [minimum + third, maximum - third];
+    usual.forEach((limit, k4) => limitFields[k4].value = (limit * scale).toFixed(digits));
+    recount();
+  }
+  const limits = () => limitFields.map(({ value }) => Number(value) / unitOf(select.value).scale);
+  function recount() {
+    counters.clear();
+    find("counts").replaceChildren();
+    for (const { time, values } of history2) count(time, values);
+    ask();
+  }
+  function count(time, values) {
+    const [low, high] = limits();
+    if (!isCounting.checked || !(low < high)) return [];
+    const ended = [];
+    const name = select.value;
+    for (const [key, counter] of counters) if (!values.has(key)) counter.update(NaN, time);
+    const lines = [...values].filter(([, { measures }]) => name in measures).map(([key, { id, handedness, label, measures }]) => {
+      const counter = counters.get(key) ?? new RepetitionCounter(low, high);
+      counters.set(key, counter);
+      const before = counter.count;
+      counter.update(measures[name] ?? NaN, time);
+      if (counter.count > before) {
+        const { lowest: value, ...times } = counter.last;
+        const what = { name, type: "repetition", phase: "end", id };
+        ended.push({ ...what, ...times, handedness, value });
+      }
+      return `${label}: ${counter.count}`;
+    });
+    const counts = find("counts");
+    if (lines.length && counts.innerText !== lines.join("\n"))
+      counts.replaceChildren(...lines.map((line) => make("span", { className: "count" }, line)));
+    return ended;
+  }
+  function series() {
+    const name = select.value;
+    const lines = /* @__PURE__ */ new Map();
+    for (const { time, values } of history2) {
+      for (const [key, { label, handedness, measures }] of values) {
+        if (!(name in measures)) continue;
+        const side = sideOf(name, handedness);
+        const line = lines.get(key) ?? { label, side, points: [] };
+        line.points.push({ time, value: measures[name] ?? NaN });
+        lines.set(key, { ...line, label, side });
+      }
+    }
+    return [...lines.values()];
+  }
+  function render() {
+    const lines = series();
+    const name = select.value;
+    const latest2 = lines.map(
+      ({ label, points }) => `${label}: ${shown(name, points.at(-1)?.value)}`
+    );
+    place2.dataset.points = String(lines.reduce((sum, { points }) => sum + points.length, 0));
+    place2.ariaLabel = lines.length ? `${measureName(name)}: ${latest2.join(", ")}` : text("live.empty");
+    if (!lines.length) return;
+    const colours = lineColours(lines.map(({ side }) => side));
+    find("plot-legend").replaceChildren(
+      ...latest2.map((line, k4) => make("li", { style: `--colour: ${colours[k4]}` }, line))
+    );
+    if (!chart) return void load();
+    const { scale, unit, digits } = unitOf(name);
+    const end2 = history2.at(-1).time;
+    const start2 = Math.max(history2[0].time, end2 - WINDOW_S);
+    const range = [start2, Math.max(end2, start2 + LEAST_S)];
+    const drawn = lines.map(({ label, points }, k4) => ({
+      label,
+      colour: colours[k4],
+      dashed: false,
+      ...lineOf(points, scale)
+    }));
+    const muted = getComputedStyle(place2).getPropertyValue("--muted");
+    const levels = (isCounting.checked ? limits() : []).map((limit) => ({
+      label: "",
+      colour: muted,
+      dashed: true,
+      times: [...range],
+      values: range.map(() => limit * scale)
+    }));
+    const ofTime = (time) => `${Number(time.toFixed(1))} s`;
+    const content = { lines: [...drawn, ...levels], bands: [], marks: [], unit, digits, ofTime };
+    chart.show(content, range);
+  }
+  async function load() {
+    if (isLoading) return;
+    isLoading = true;
+    const { createChart } = await import("./chart.js");
+    chart = createChart(place2);
+    ask();
+  }
+  return { draw, clear, begin, events: () => events };
+}
+function lineOf(points, scale) {
+  const times = [];
+  const values = [];
+  let before = NaN;
+  for (const { time, value } of points) {
+    if (!Number.isFinite(value)) continue;
+    if (time - before >= GAP_S) {
+      times.push((time + before) / 2);
+      values.push(null);
+    }
+    times.push(time);
+    values.push(value * scale);
+    before = time;
+  }
+  return { times, values };
+}
+
 // src/page/places.ts
 var TASKS = ["watch", "measure", "gestures", "avatar"];
 var FIRST3 = { task: "watch", result: null, compared: null };
@@ -3077,7 +3352,7 @@ function Graph({ curves, compared, player, range, name, zoom }) {
   const lines = linesOf(curves, compared, name);
   A2(() => {
     let isGone = false;
-    void import("./late-chart.js").then(({ createChart }) => {
+    void import("./chart.js").then(({ createChart }) => {
       if (isGone || !place2.current) return;
       const seek = (time) => {
         player.pause();
@@ -3975,295 +4250,6 @@ function overlayView(image, overlay2, stage) {
 }
 function wipe(canvas) {
   canvas.getContext("2d")?.clearRect(0, 0, canvas.width, canvas.height);
-}
-
-// src/repetitions.ts
-var {
-  min_duration_s: MIN_DURATION_S,
-  min_hold_s: MIN_HOLD_S,
-  max_gap_s: MAX_GAP_S
-} = repetitions_default;
-var RepetitionCounter = class {
-  count = 0;
-  /** The newest finished repetition, with times in seconds. */
-  last = null;
-  #low;
-  #high;
-  #state = "unknown";
-  #side = "unknown";
-  #sideSince = -Infinity;
-  #sideFirst = -Infinity;
-  #left = -Infinity;
-  #lowest = Infinity;
-  #seen = -Infinity;
-  #last = -Infinity;
-  /**
-   * @param low limit at or below which the value is low
-   * @param high limit at or above which it is high
-   */
-  constructor(low, high) {
-    this.#low = low;
-    this.#high = high;
-  }
-  /**
-   * @param value NaN if unknown
-   * @param time seconds, not decreasing
-   * @returns the count
-   */
-  update(value, time) {
-    const before = this.#last;
-    this.#last = time;
-    if (Number.isNaN(value)) return this.count;
-    if (time - this.#seen > MAX_GAP_S) {
-      this.#state = this.#side = "unknown";
-      this.#sideSince = this.#sideFirst = this.#left = -Infinity;
-      this.#lowest = Infinity;
-    }
-    this.#seen = time;
-    const side = value <= this.#low ? "low" : value >= this.#high ? "high" : "between";
-    if (side !== this.#side) [this.#side, this.#sideSince, this.#sideFirst] = [side, before, time];
-    if (side === "high" && this.#state === "high") [this.#left, this.#lowest] = [time, value];
-    this.#lowest = Math.min(this.#lowest, value);
-    const isStable = time - this.#sideSince >= MIN_HOLD_S;
-    if (side === "between" || side === this.#state || !isStable) return this.count;
-    if (side === "high" && this.#state === "low" && time - this.#left >= MIN_DURATION_S) {
-      this.count += 1;
-      this.last = { begin: this.#left, end: this.#sideFirst, lowest: this.#lowest };
-    }
-    if (side === "high" || this.#state === "high") this.#state = side;
-    if (side === "high") [this.#left, this.#lowest] = [time, value];
-    return this.count;
-  }
-};
-
-// src/page/plot.ts
-var CM_PER_M = 100;
-function roundNumbers(low, high) {
-  const power = 10 ** Math.floor(Math.log10((high - low) / 4));
-  const step = power * ([1, 2, 5].find((factor) => 5 * factor * power >= high - low) ?? 10);
-  return [...Array(9).keys()].map((k4) => (Math.ceil(low / step) + k4) * step).filter((number) => number <= high);
-}
-function trackedOf(frame) {
-  const seen = /* @__PURE__ */ new Map();
-  const isMeasured = (instance) => instance.measures || instance.blendshapes || instance.transform || instance.distanceM !== void 0;
-  return instancesOf(frame).filter(({ instance }) => isMeasured(instance)).map(({ kind, number, instance, person }) => {
-    const id = instance.id ?? person?.id ?? null;
-    const part = person && kind === "hand" ? instance.handedness : "";
-    let key = `${kind}${part}${id === null ? `:${number}` : `#${id}`}`;
-    seen.set(key, (seen.get(key) ?? 0) + 1);
-    if (seen.get(key) > 1) key += `/${seen.get(key)}`;
-    const name = nameOf(kind, instance, person);
-    const { blendshapes, transform, distanceM } = instance;
-    const place2 = transform && Object.fromEntries(
-      ["x", "y", "z"].map((axis, row) => [`head_${axis}_m`, transform[row][3] / CM_PER_M])
-    );
-    const measures = {
-      ...instance.measures,
-      ...distanceM !== void 0 && { distance_m: distanceM },
-      ...place2,
-      ...blendshapes
-    };
-    return {
-      key,
-      kind,
-      id,
-      label: id === null ? name : `${name} #${id}`,
-      instance: { ...instance, measures }
-    };
-  });
-}
-var WINDOW_S = 20;
-var BENT_RAD = repetitions_default.low_deg * Math.PI / 180;
-var STRAIGHT_RAD = repetitions_default.high_deg * Math.PI / 180;
-var MARGIN = { left: 44, right: 10, top: 10, bottom: 22 };
-function plotView() {
-  let events = [];
-  const canvas = find("plot");
-  const select = find("plot-measure");
-  const isCounting = find("count");
-  const limitFields = [find("count-low"), find("count-high")];
-  let history2 = [];
-  const counters = /* @__PURE__ */ new Map();
-  let known = "";
-  const ask = onNextFrame(() => canvas.clientWidth && render());
-  select.onchange = isCounting.onchange = restart;
-  for (const field of limitFields) field.oninput = recount;
-  new ResizeObserver(ask).observe(canvas);
-  onLanguage(() => {
-    known = "";
-    offer();
-    ask();
-  });
-  function draw(frame) {
-    events = [];
-    const last = history2.at(-1)?.time ?? -Infinity;
-    const restarts = frame.time < last - repetitions_default.max_step_back_s;
-    const time = restarts ? frame.time : Math.max(frame.time, last);
-    if (restarts) begin();
-    else if (time === last) history2.pop();
-    const measured = trackedOf(frame).filter(
-      ({ instance }) => Object.keys(instance.measures).length
-    );
-    if (!measured.length && !history2.length) return;
-    const values = new Map(
-      measured.map(({ key, id, label, instance }) => [
-        key,
-        { id, label, handedness: instance.handedness ?? null, measures: instance.measures }
-      ])
-    );
-    history2.push({ time, values });
-    while (history2[0].time < time - WINDOW_S) history2.shift();
-    offer();
-    events = count(time, values);
-    ask();
-  }
-  function clear() {
-    find("counts").replaceChildren();
-  }
-  function begin() {
-    history2 = [];
-    counters.clear();
-    ask();
-  }
-  function offer() {
-    const newest = [...history2.at(-1)?.values.values() ?? []];
-    const names = [...new Set(newest.flatMap(({ measures }) => Object.keys(measures)))];
-    if (!names.length || names.join() === known) return;
-    known = names.join();
-    const chosen = select.value;
-    select.replaceChildren(...names.map((name) => new Option(measureLabel(name), name)));
-    select.value = names.includes(chosen) ? chosen : names.find((name) => name.endsWith("_angle_rad")) ?? names[0];
-    if (select.value !== chosen) restart();
-  }
-  function restart() {
-    find("count-limits").hidden = !isCounting.checked;
-    const { scale, digits } = unitOf(select.value);
-    const values = series().flatMap(({ points }) => points.map(({ value }) => value)).filter(Number.isFinite);
-    const [minimum, maximum] = values.length ? [Math.min(...values), Math.max(...values)] : [0, 1];
-    const third = (maximum - minimum) / 3;
-    const usual = select.value.endsWith("_angle_rad") ? [BENT_RAD, STRAIGHT_RAD] : [minimum + third, maximum - third];
-    usual.forEach((limit, k4) => limitFields[k4].value = (limit * scale).toFixed(digits));
-    recount();
-  }
-  const limits = () => limitFields.map(({ value }) => Number(value) / unitOf(select.value).scale);
-  function recount() {
-    counters.clear();
-    find("counts").replaceChildren();
-    for (const { time, values } of history2) count(time, values);
-    ask();
-  }
-  function count(time, values) {
-    const [low, high] = limits();
-    if (!isCounting.checked || !(low < high)) return [];
-    const ended = [];
-    const name = select.value;
-    for (const [key, counter] of counters) if (!values.has(key)) counter.update(NaN, time);
-    const lines = [...values].filter(([, { measures }]) => name in measures).map(([key, { id, handedness, label, measures }]) => {
-      const counter = counters.get(key) ?? new RepetitionCounter(low, high);
-      counters.set(key, counter);
-      const before = counter.count;
-      counter.update(measures[name] ?? NaN, time);
-      if (counter.count > before) {
-        const { lowest: value, ...times } = counter.last;
-        const what = { name, type: "repetition", phase: "end", id };
-        ended.push({ ...what, ...times, handedness, value });
-      }
-      return `${label}: ${counter.count}`;
-    });
-    const place2 = find("counts");
-    if (lines.length && place2.innerText !== lines.join("\n"))
-      place2.replaceChildren(...lines.map((line) => make("span", { className: "count" }, line)));
-    return ended;
-  }
-  function series() {
-    const name = select.value;
-    const lines = /* @__PURE__ */ new Map();
-    for (const { time, values } of history2) {
-      for (const [key, { label, handedness, measures }] of values) {
-        if (!(name in measures)) continue;
-        const side = sideOf(name, handedness);
-        const line = lines.get(key) ?? { label, side, points: [] };
-        line.points.push({ time, value: measures[name] ?? NaN });
-        lines.set(key, { ...line, label, side });
-      }
-    }
-    return [...lines.values()];
-  }
-  function render() {
-    const { clientWidth: width, clientHeight: height } = canvas;
-    const ctx = clearedContext(canvas);
-    const lines = series();
-    const name = select.value;
-    const latest2 = lines.map(
-      ({ label, points }) => `${label}: ${shown(name, points.at(-1)?.value)}`
-    );
-    canvas.dataset.points = String(lines.reduce((sum, { points }) => sum + points.length, 0));
-    canvas.ariaLabel = lines.length ? `${measureName(name)}: ${latest2.join(", ")}` : text("live.empty");
-    if (!lines.length) return;
-    const colours = lineColours(lines.map(({ side }) => side));
-    find("plot-legend").replaceChildren(
-      ...latest2.map((line, k4) => make("li", { style: `--colour: ${colours[k4]}` }, line))
-    );
-    const shownLimits = isCounting.checked ? limits() : [];
-    const values = [
-      ...lines.flatMap(({ points }) => points.map(({ value }) => value)),
-      ...shownLimits
-    ].filter(Number.isFinite);
-    if (values.length === shownLimits.length) return;
-    const [minimum, maximum] = [Math.min(...values), Math.max(...values)];
-    const margin = (maximum - minimum || Math.abs(maximum) || 1) * 0.08;
-    const [low, high] = [minimum - margin, maximum + margin];
-    const end2 = history2[history2.length - 1].time;
-    const start2 = Math.max(history2[0].time, end2 - WINDOW_S);
-    const span = Math.max(end2 - start2, 2);
-    const x4 = (time) => MARGIN.left + (time - start2) / span * (width - MARGIN.left - MARGIN.right);
-    const y5 = (value) => MARGIN.top + (high - value) / (high - low) * (height - MARGIN.top - MARGIN.bottom);
-    const style = getComputedStyle(canvas);
-    const level = (value, colour) => {
-      ctx.strokeStyle = style.getPropertyValue(colour);
-      ctx.beginPath();
-      ctx.moveTo(MARGIN.left, y5(value));
-      ctx.lineTo(width - MARGIN.right, y5(value));
-      ctx.stroke();
-    };
-    ctx.font = `12px ${style.fontFamily}`;
-    ctx.fillStyle = style.getPropertyValue("--muted");
-    ctx.lineWidth = 1;
-    ctx.textAlign = "right";
-    const { scale } = unitOf(name);
-    for (const value of roundNumbers(low * scale, high * scale)) {
-      level(value / scale, "--line");
-      ctx.fillText(
-        shown(name, value / scale).replace(" cm", ""),
-        MARGIN.left - 5,
-        y5(value / scale) + 4
-      );
-    }
-    ctx.textAlign = "center";
-    for (const time of roundNumbers(start2, start2 + 0.95 * span))
-      ctx.fillText(`${Number(time.toFixed(1))} s`, x4(time), height - 5);
-    ctx.setLineDash([6, 5]);
-    for (const limit of shownLimits) level(limit, "--muted");
-    ctx.setLineDash([]);
-    ctx.lineWidth = 2;
-    ctx.lineJoin = "round";
-    lines.forEach(({ points }, k4) => {
-      ctx.strokeStyle = ctx.fillStyle = colours[k4];
-      ctx.beginPath();
-      let before = NaN;
-      for (const { time, value } of points) {
-        if (Number.isFinite(value))
-          time - before < 1 ? ctx.lineTo(x4(time), y5(value)) : ctx.moveTo(x4(time), y5(value));
-        before = Number.isFinite(value) ? time : NaN;
-      }
-      ctx.stroke();
-      const last = points[points.length - 1];
-      ctx.beginPath();
-      if (Number.isFinite(last.value)) ctx.arc(x4(last.time), y5(last.value), 3.5, 0, 2 * Math.PI);
-      ctx.fill();
-    });
-  }
-  return { draw, clear, begin, events: () => events };
 }
 
 // src/page/panels.ts

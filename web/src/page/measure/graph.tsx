@@ -12,7 +12,7 @@ import {
   unitOf,
   withoutSide,
 } from "../measure-names.js";
-import type { Chart, Content } from "./chart.js";
+import type { Chart, Content } from "../chart.js";
 import { indexAt, measuresOf, seriesOf, type Curves, type Series } from "./curves.js";
 import { clock } from "./picture.js";
 import type { Player } from "./player.js";
@@ -127,7 +127,7 @@ function Graph({ curves, compared, player, range, name, zoom }: GraphProps) {
   const lines = linesOf(curves, compared, name);
   useEffect(() => {
     let isGone = false;
-    void import("./chart.js").then(({ createChart }) => {
+    void import("../chart.js").then(({ createChart }) => {
       if (isGone || !place.current) return;
       const seek = (time: number) => {
         player.pause();

@@ -1,7 +1,8 @@
-/** Measured instances, counted repetitions, and the plot of a measure over time. */
+/** The plot of a measure over time, and the counted repetitions. */
 
-import { clearedContext, find, make, onLanguage, onNextFrame, text } from "./common.js";
-import { instancesOf, REPETITIONS, type Frame, type FrameEvent, type Instance } from "./kinds.js";
+import type { Chart } from "./chart.js";
+import { find, make, onLanguage, onNextFrame, text } from "./common.js";
+import { REPETITIONS, type Frame, type FrameEvent } from "./kinds.js";
 import {
   lineColours,
   measureLabel,
@@ -11,75 +12,14 @@ import {
   unitOf,
   type Side,
 } from "./measure-names.js";
+import { trackedOf } from "./measured.js";
 import { RepetitionCounter } from "../repetitions.js";
-import { nameOf } from "./painter.js";
-
-/** an instance with the same key in every frame; `label`: its displayed name */
-export type Tracked = {
-  key: string;
-  kind: string;
-  id: number | null;
-  label: string;
-  instance: Instance & { measures: Record<string, number | null> };
-};
-
-const CM_PER_M = 100;
-
-/** Return about four round numbers between two limits. */
-function roundNumbers(low: number, high: number) {
-  const power = 10 ** Math.floor(Math.log10((high - low) / 4));
-  const step = power * ([1, 2, 5].find((factor) => 5 * factor * power >= high - low) ?? 10);
-  return [...Array(9).keys()]
-    .map((k) => (Math.ceil(low / step) + k) * step)
-    .filter((number) => number <= high);
-}
-
-/**
- * Return the measured instances of a frame. Blendshapes and the position of the head are measures
- * too.
- */
-export function trackedOf(frame: object): Tracked[] {
-  const seen = new Map<string, number>();
-  const isMeasured = (instance: Instance) =>
-    instance.measures ||
-    instance.blendshapes ||
-    instance.transform ||
-    instance.distanceM !== undefined;
-  return instancesOf(frame)
-    .filter(({ instance }) => isMeasured(instance))
-    .map(({ kind, number, instance, person }) => {
-      const id = instance.id ?? person?.id ?? null;
-      const part = person && kind === "hand" ? instance.handedness : "";
-      let key = `${kind}${part}${id === null ? `:${number}` : `#${id}`}`;
-      seen.set(key, (seen.get(key) ?? 0) + 1);
-      if (seen.get(key)! > 1) key += `/${seen.get(key)}`;
-      const name = nameOf(kind, instance, person);
-      const { blendshapes, transform, distanceM } = instance;
-      const place =
-        transform &&
-        Object.fromEntries(
-          ["x", "y", "z"].map((axis, row) => [`head_${axis}_m`, transform[row]![3]! / CM_PER_M]),
-        );
-      const measures = {
-        ...instance.measures,
-        ...(distanceM !== undefined && { distance_m: distanceM }),
-        ...place,
-        ...blendshapes,
-      };
-      return {
-        key,
-        kind,
-        id,
-        label: id === null ? name : `${name} #${id}`,
-        instance: { ...instance, measures },
-      };
-    });
-}
 
 const WINDOW_S = 20;
 const BENT_RAD = (REPETITIONS.low_deg * Math.PI) / 180;
 const STRAIGHT_RAD = (REPETITIONS.high_deg * Math.PI) / 180;
-const MARGIN = { left: 44, right: 10, top: 10, bottom: 22 };
+const LEAST_S = 2; // shown range at the start of a run
+const GAP_S = 1; // time without a value that breaks a line
 
 /** an instance with its measures */
 type Measured = {
@@ -92,17 +32,19 @@ type Measured = {
 export function plotView() {
   /** repetitions that ended in the latest frame, as events */
   let events: FrameEvent[] = [];
-  const canvas = find<HTMLCanvasElement>("plot");
+  const place = find<HTMLElement>("plot");
   const select = find<HTMLSelectElement>("plot-measure");
   const isCounting = find("count");
   const limitFields = [find("count-low"), find("count-high")];
   let history: { time: number; values: Map<string, Measured> }[] = [];
   const counters: Map<string, RepetitionCounter> = new Map();
   let known = "";
-  const ask = onNextFrame(() => canvas.clientWidth && render());
+  let chart: Chart | null = null;
+  let isLoading = false;
+  const ask = onNextFrame(() => place.clientWidth && render());
   select.onchange = isCounting.onchange = restart;
   for (const field of limitFields) field.oninput = recount;
-  new ResizeObserver(ask).observe(canvas);
+  new ResizeObserver(ask).observe(place);
   onLanguage(() => {
     known = "";
     offer();
@@ -130,6 +72,8 @@ export function plotView() {
     history.push({ time, values });
     while (history[0]!.time < time - WINDOW_S) history.shift();
     offer();
+    const [low, high] = limits();
+    if (low === high) restart(); // nothing moved yet
     events = count(time, values);
     ask();
   }
@@ -212,9 +156,9 @@ export function plotView() {
         }
         return `${label}: ${counter.count}`;
       });
-    const place = find("counts");
-    if (lines.length && place.innerText !== lines.join("\n"))
-      place.replaceChildren(...lines.map((line) => make("span", { className: "count" }, line)));
+    const counts = find("counts");
+    if (lines.length && counts.innerText !== lines.join("\n"))
+      counts.replaceChildren(...lines.map((line) => make("span", { className: "count" }, line)));
     return ended;
   }
 
@@ -238,15 +182,13 @@ export function plotView() {
   }
 
   function render() {
-    const { clientWidth: width, clientHeight: height } = canvas;
-    const ctx = clearedContext(canvas);
     const lines = series();
     const name = select.value;
     const latest = lines.map(
       ({ label, points }) => `${label}: ${shown(name, points.at(-1)?.value)}`,
     );
-    canvas.dataset.points = String(lines.reduce((sum, { points }) => sum + points.length, 0));
-    canvas.ariaLabel = lines.length
+    place.dataset.points = String(lines.reduce((sum, { points }) => sum + points.length, 0));
+    place.ariaLabel = lines.length
       ? `${measureName(name)}: ${latest.join(", ")}`
       : text("live.empty");
     if (!lines.length) return;
@@ -254,67 +196,56 @@ export function plotView() {
     find("plot-legend").replaceChildren(
       ...latest.map((line, k) => make("li", { style: `--colour: ${colours[k]}` }, line)),
     );
-    const shownLimits = isCounting.checked ? limits() : [];
-    const values = [
-      ...lines.flatMap(({ points }) => points.map(({ value }) => value)),
-      ...shownLimits,
-    ].filter(Number.isFinite);
-    if (values.length === shownLimits.length) return; // the measure is unknown: no axis
-    const [minimum, maximum] = [Math.min(...values), Math.max(...values)];
-    const margin = (maximum - minimum || Math.abs(maximum) || 1) * 0.08;
-    const [low, high] = [minimum - margin, maximum + margin];
-    const end = history[history.length - 1]!.time;
+    if (!chart) return void load();
+    const { scale, unit, digits } = unitOf(name);
+    const end = history.at(-1)!.time;
     const start = Math.max(history[0]!.time, end - WINDOW_S);
-    const span = Math.max(end - start, 2);
-    const x = (time: number) =>
-      MARGIN.left + ((time - start) / span) * (width - MARGIN.left - MARGIN.right);
-    const y = (value: number) =>
-      MARGIN.top + ((high - value) / (high - low)) * (height - MARGIN.top - MARGIN.bottom);
-    const style = getComputedStyle(canvas);
-    const level = (value: number, colour: string) => {
-      ctx.strokeStyle = style.getPropertyValue(colour);
-      ctx.beginPath();
-      ctx.moveTo(MARGIN.left, y(value));
-      ctx.lineTo(width - MARGIN.right, y(value));
-      ctx.stroke();
-    };
-    ctx.font = `12px ${style.fontFamily}`;
-    ctx.fillStyle = style.getPropertyValue("--muted");
-    ctx.lineWidth = 1;
-    ctx.textAlign = "right";
-    const { scale } = unitOf(name);
-    for (const value of roundNumbers(low * scale, high * scale)) {
-      level(value / scale, "--line");
-      ctx.fillText(
-        shown(name, value / scale).replace(" cm", ""),
-        MARGIN.left - 5,
-        y(value / scale) + 4,
-      );
-    }
-    ctx.textAlign = "center";
-    for (const time of roundNumbers(start, start + 0.95 * span))
-      ctx.fillText(`${Number(time.toFixed(1))} s`, x(time), height - 5);
-    ctx.setLineDash([6, 5]);
-    for (const limit of shownLimits) level(limit, "--muted");
-    ctx.setLineDash([]);
-    ctx.lineWidth = 2;
-    ctx.lineJoin = "round";
-    lines.forEach(({ points }, k) => {
-      ctx.strokeStyle = ctx.fillStyle = colours[k]!;
-      ctx.beginPath();
-      let before = NaN;
-      for (const { time, value } of points) {
-        if (Number.isFinite(value))
-          time - before < 1 ? ctx.lineTo(x(time), y(value)) : ctx.moveTo(x(time), y(value));
-        before = Number.isFinite(value) ? time : NaN;
-      }
-      ctx.stroke();
-      const last = points[points.length - 1];
-      ctx.beginPath();
-      if (Number.isFinite(last!.value)) ctx.arc(x(last!.time), y(last!.value), 3.5, 0, 2 * Math.PI);
-      ctx.fill();
-    });
+    const range: [number, number] = [start, Math.max(end, start + LEAST_S)];
+    const drawn = lines.map(({ label, points }, k) => ({
+      label,
+      colour: colours[k]!,
+      dashed: false,
+      ...lineOf(points, scale),
+    }));
+    const muted = getComputedStyle(place).getPropertyValue("--muted");
+    const levels = (isCounting.checked ? limits() : []).map((limit) => ({
+      label: "",
+      colour: muted,
+      dashed: true,
+      times: [...range],
+      values: range.map(() => limit * scale),
+    }));
+    const ofTime = (time: number) => `${Number(time.toFixed(1))} s`;
+    const content = { lines: [...drawn, ...levels], bands: [], marks: [], unit, digits, ofTime };
+    chart.show(content, range);
+  }
+
+  /** Load what draws charts, once. */
+  async function load() {
+    if (isLoading) return;
+    isLoading = true;
+    const { createChart } = await import("./chart.js");
+    chart = createChart(place);
+    ask();
   }
 
   return { draw, clear, begin, events: () => events };
+}
+
+/** Return the line through points. Values that are missing for a moment do not break it. */
+function lineOf(points: { time: number; value: number }[], scale: number) {
+  const times: number[] = [];
+  const values: (number | null)[] = [];
+  let before = NaN;
+  for (const { time, value } of points) {
+    if (!Number.isFinite(value)) continue;
+    if (time - before >= GAP_S) {
+      times.push((time + before) / 2);
+      values.push(null);
+    }
+    times.push(time);
+    values.push(value * scale);
+    before = time;
+  }
+  return { times, values };
 }

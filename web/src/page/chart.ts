@@ -48,13 +48,13 @@ function aligned(lines: Line[]): uPlot.AlignedData {
  */
 export function createChart(
   place: HTMLElement,
-  onSeek: (time: number) => void,
-  onZoom: (factor: number, time: number) => void,
+  onSeek: (time: number) => void = () => {},
+  onZoom: (factor: number, time: number) => void = () => {},
 ) {
   let plot: uPlot | null = null;
   let content: Content | null = null;
   let range: [number, number] = [0, 1];
-  let now = 0;
+  let now = NaN;
   const head = document.createElement("div");
   head.className = "playhead";
   const resized = new ResizeObserver(() => {
@@ -69,13 +69,21 @@ export function createChart(
   const colour = (name: string) => getComputedStyle(place).getPropertyValue(name).trim();
 
   function rebuild() {
-    if (content) show(content, range);
+    if (content) build(content);
+    moveHead();
   }
 
   /** Draw lines, and show a range of times. */
   function show(next: Content, wanted: [number, number]) {
+    const isSame = content !== null && lookOf(content) === lookOf(next);
     content = next;
     range = wanted;
+    if (!isSame) build(next);
+    else plot?.setData(aligned(next.lines));
+    moveHead();
+  }
+
+  function build(next: Content) {
     plot?.destroy();
     const { fontFamily } = getComputedStyle(place);
     const axis: uPlot.Axis = {
@@ -93,7 +101,11 @@ export function createChart(
         cursor: { drag: { x: false, y: false }, points: { show: false }, y: false },
         scales: { x: { time: false, range: () => range } },
         axes: [
-          { ...axis, values: (_, splits) => splits.map(next.ofTime), space: 70 },
+          {
+            ...axis,
+            values: (_, splits) => splits.map((time) => content!.ofTime(time)),
+            space: 70,
+          },
           { ...axis, size: 58, values: (_, splits) => splits.map((value) => ofValue(next, value)) },
         ],
         series: [
@@ -126,7 +138,6 @@ export function createChart(
       },
       { passive: false },
     );
-    moveHead();
   }
 
   /** Show another range of times of the same lines. */
@@ -215,6 +226,15 @@ export function createChart(
 }
 
 type Pair = [number, number];
+
+/** Return what a plot is built for: all but the values of its lines. */
+const lookOf = ({ lines, marks, unit, digits }: Content) =>
+  JSON.stringify([
+    lines.map(({ label, colour, dashed }) => [label, colour, dashed]),
+    marks.length > 0,
+    unit,
+    digits,
+  ]);
 
 const ofValue = ({ unit, digits }: Content, value: number) =>
   `${Number(value.toFixed(Math.max(digits, 1)))}${unit}`;
