@@ -1,6 +1,8 @@
 """Drive Firefox by its own WebDriver BiDi (W3C)."""
 
+import contextlib
 import json
+import os
 import shutil
 import subprocess
 
@@ -21,20 +23,38 @@ PREFERENCES = {
     "services.settings.server": "data:,#remote-settings-dummy/v1",
     "toolkit.telemetry.reportingpolicy.firstRun": False,
 }
+XVFB = shutil.which("Xvfb")
 CALL = """async (given) => JSON.stringify(await new Promise((done) => {
   (function () { %s })(...JSON.parse(given), done);
 }) ?? null)"""
 
 
-class Firefox:
-    """Window with the methods of selenium that tests of web pages use; only one on the display has WebGL."""
+@contextlib.contextmanager
+def virtual_display():
+    """Run a display without a screen, and return its name."""
+    read, write = os.pipe()
+    command = [XVFB, "-displayfd", str(write), "-screen", "0", "1280x1000x24", "-nolisten", "tcp"]
+    process = subprocess.Popen(command, pass_fds=[write], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    os.close(write)
+    try:
+        with os.fdopen(read) as number:
+            yield f":{number.readline().strip()}"
+    finally:
+        process.terminate()
+        process.wait(20)
 
-    def __init__(self, profile, *, headless=True):
+
+class Firefox:
+    """Window with the methods of selenium that tests of web pages use; only one on a display has WebGL."""
+
+    def __init__(self, profile, display=None):
         lines = [f"user_pref({json.dumps(name)}, {json.dumps(value)});\n" for name, value in PREFERENCES.items()]
         (profile / "user.js").write_text("".join(lines), "utf-8")
         command = [FIREFOX, "--no-remote", "--profile", profile, "--remote-debugging-port", "0"]
-        command += ["--headless"] if headless else []
-        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        command += [] if display else ["--headless"]
+        environment = os.environ | ({"DISPLAY": display} if display else {})
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        self.process = subprocess.Popen(command, env=environment, **quiet)
         port_file = profile / "WebDriverBiDiServer.json"
         wait_until(lambda: port_file.is_file() and port_file.stat().st_size, 60, lambda: "Firefox did not start")
         address = json.loads(port_file.read_text("utf-8"))
@@ -78,6 +98,9 @@ class Firefox:
         target = {"context": self._tab}
         field = self._ask("script.callFunction", functionDeclaration=body, target=target, awaitPromise=False)["result"]
         self._ask("input.setFiles", **target, element={"sharedId": field["sharedId"]}, files=[str(path)])
+
+    def get_screenshot_as_base64(self):
+        return self._ask("browsingContext.captureScreenshot", context=self._tab)["data"]
 
     def quit(self):
         self._ask("browser.close")

@@ -1,13 +1,17 @@
 """The complete way of a user who measures a file in the live app, in Chromium and Firefox."""
 
+import base64
+import contextlib
 import shutil
 from importlib.resources import files
 
+import cv2
+import numpy as np
 import pytest
 
 from ..support.waiting import wait_until  # noqa: TID252  # one polling helper for all packages
 from .conftest import run
-from .firefox import FIREFOX, Firefox
+from .firefox import FIREFOX, XVFB, Firefox, virtual_display
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 SQUATS = files("sonjit._util") / "assets" / "squats.mp4"
@@ -64,9 +68,10 @@ def user(request, new_server, tmp_path_factory):
         return
     if FIREFOX is None:
         pytest.skip("Firefox is not installed: apt-get install firefox-esr")
-    firefox = Firefox(tmp_path_factory.mktemp("firefox"))
-    yield Way(firefox, server.url)
-    firefox.quit()
+    with virtual_display() if XVFB else contextlib.nullcontext() as display:
+        firefox = Firefox(tmp_path_factory.mktemp("firefox"), display)
+        yield Way(firefox, server.url)
+        firefox.quit()
 
 
 def test_a_video_is_measured_looked_at_compared_and_removed(user, tmp_path, need):
@@ -155,3 +160,63 @@ def test_a_folder_shows_the_picture_of_each_image(user, images):
     user.choose("#result-position", "2")
     user.wait(f"document.querySelector('.result-picture img').naturalWidth === {first // 2}")
     assert user.text("#result-time") == "3 / 3"
+
+
+MODEL = files("sonjit.server") / "page" / "avatar" / "sample.vrm"
+BRIGHT = 300  # sum of the channels of skin and shirt; the background has less than 120
+
+
+def figure_rows(browser):
+    """Return the share of bright pixels at the place of the figure, and the row of the highest, 0 to 1."""
+    run(browser, "document.getElementById('result-figure').scrollIntoView({block: 'center', behavior: 'instant'})")
+    corners = run(
+        browser,
+        """const {left, top, right, bottom} = document.getElementById("result-figure").getBoundingClientRect();
+        return [left, top, right, bottom].map((value) => Math.round(value * devicePixelRatio));""",
+    )
+    png = np.frombuffer(base64.b64decode(browser.get_screenshot_as_base64()), np.uint8)
+    left, top, right, bottom = corners
+    inside = cv2.imdecode(png, cv2.IMREAD_COLOR)[top + 8 : bottom - 8, left + 8 : right - 8].astype(int)
+    rows = np.flatnonzero((inside.sum(-1) > BRIGHT).any(1))
+    return (inside.sum(-1) > BRIGHT).mean(), (rows.min() if len(rows) else 0) / len(inside)
+
+
+def test_the_own_avatar_moves_with_the_person_of_a_measured_file(user, tmp_path, need):
+    """Its head sinks in the squat, and rises again where the position goes back to the start."""
+    need("body-full", "pose-detector", "hand-full")
+    if isinstance(user.browser, Firefox) and XVFB is None:
+        pytest.skip("Firefox has no WebGL without a display: apt-get install xvfb")
+    user.click("#task-measure")
+    shutil.copy(SQUATS, tmp_path / "squats.mp4")
+    user.upload("measure-file", tmp_path / "squats.mp4")
+    user.click("#measure-body")
+    user.click("#measure-holistic")
+    user.click("#job-start")
+    user.click("#result-avatar")
+    user.wait("document.getElementById('result-figure-state')")
+    shutil.copy(MODEL, tmp_path / "me.vrm")
+    user.upload("result-model", tmp_path / "me.vrm")
+    user.wait("document.getElementById('result-figure-state').innerText.startsWith('me.vrm: 52 of 52')")
+
+    def head():
+        """Return the height of the figure's head in the picture when it has come to rest, from the top."""
+        seen = [figure_rows(user.browser)]
+        wait_until(
+            lambda: seen.append(figure_rows(user.browser)) or (seen[-1][0] > 0.02 and seen[-1] == seen[-2]),
+            60,
+            lambda: f"the figure does not come to rest: {seen[-3:]}",
+            every_s=0.5,
+        )
+        return seen[-1][1]
+
+    standing = head()
+    user.click(".moments button")  # the deepest moment
+    user.wait("document.getElementById('result-angles').dataset.index > 0")
+    deep = head()
+    assert deep > standing + 0.06
+    user.choose("#result-position", "0")
+    user.wait("document.getElementById('result-angles').dataset.index === '0'")
+    assert abs(head() - standing) < 0.02
+
+    user.click("#task-avatar")
+    user.wait("document.getElementById('avatar-state').innerText.startsWith('me.vrm')")

@@ -391,7 +391,10 @@ mountMeasure(
       const known = Object.entries(store.state.detectors);
       const wanted = known.map(([kind, one]) => [kind, { ...one, on: chosen.includes(kind) }]);
       const settings = { ...store.state, detectors: Object.fromEntries(wanted), here: false };
-      return configuredDetectors(settings, still);
+      // avatars need the face of a person
+      return configuredDetectors(settings, still).map((one) =>
+        one.kind === "holistic" ? { ...one, blendshapes: true, transform: true } : one,
+      );
     },
     style: () => store.state.style,
   },

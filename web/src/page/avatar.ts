@@ -4,23 +4,22 @@
  */
 
 import type { Avatar, AvatarFrame } from "./avatar/scene.js";
-import { find, onLanguage, PageError, showError, text } from "./common.js";
+import { find, onLanguage, showError, text } from "./common.js";
+import { hasNoServer } from "./endpoints.js";
 import { kindsWhere } from "./kinds.js";
+import { loadModel, model, mountAvatar } from "./model.js";
+import { go, task } from "./places.js";
 import { isMirrored } from "./settings.js";
 import type { AppStore } from "./state.js";
 
-const ENDINGS = /\.(glb|vrm)$/i;
-const SAMPLE = new URL("./avatar/sample.vrm", import.meta.url).href;
 const MOVERS = ["holistic", "face"]; // kinds that move an avatar, the best first
-
-/** Check whether a file may be an avatar. */
-export const isModel = ({ name }: File) => ENDINGS.test(name);
 
 /** Return the view of the avatar. */
 export function avatarView(store: AppStore) {
   let loading: Promise<Avatar> | null = null;
   let avatar: Avatar | null = null;
   let latest: AvatarFrame | null = null;
+  let shown: File | null = null;
   const [input, tab] = [find("avatar-file"), find("tab-avatar")];
   input.onchange = () => {
     open(input.files![0]!).catch(showError);
@@ -28,6 +27,12 @@ export function avatarView(store: AppStore) {
   };
   tab.addEventListener("click", () => void opened().catch(showError));
   find("avatar-detect").onclick = detect;
+  find("avatar-measure").hidden = hasNoServer;
+  find("avatar-measure").onclick = () => go({ task: "measure" });
+  model.subscribe((file) => {
+    // a result showed it
+    if (file && avatar && file !== shown) show(file).catch(showError);
+  });
   store.watch(["mirrors", "source"], (state) => avatar?.mirror(isMirrored(state)));
   store.watch(["detectors", "here"], showStatus);
   onLanguage(showStatus);
@@ -42,27 +47,25 @@ export function avatarView(store: AppStore) {
   }
 
   async function mounted() {
-    if (!document.createElement("canvas").getContext("webgl2")) throw new PageError("no_webgl");
-    const { mount } = await import("./avatar/scene.js");
-    avatar = await mount(find("avatar"), { sample: SAMPLE });
+    avatar = await mountAvatar(find("avatar"));
+    shown = model.peek();
     avatar.mirror(isMirrored(store.state));
     if (latest) avatar.show(latest);
     showStatus();
     return avatar;
   }
 
-  /** Show a file, and detect what moves it. */
-  async function open(file: File) {
-    const shown = await opened();
-    try {
-      await shown.load(file);
-    } catch (error) {
-      const { message, extensions = [] } = error as { message: string; extensions?: string[] };
-      throw extensions.length
-        ? new PageError("model_extension", { name: file.name, extensions: extensions.join(", ") })
-        : new PageError("model_damaged", { name: file.name, reason: message });
-    }
+  async function show(file: File) {
+    const target = await opened();
+    shown = file;
+    await loadModel(target, file);
     showStatus();
+  }
+
+  /** Show a file, and detect what moves it. A result shows it at once. */
+  async function open(file: File) {
+    await show(file);
+    if (task.peek() === "measure") return;
     tab.click();
     detect();
   }
@@ -106,8 +109,8 @@ export function avatarView(store: AppStore) {
 /** Return the best kind that this server or page has the networks for. */
 function moverOf(here: boolean): string | undefined {
   const known = kindsWhere(here);
-  return MOVERS.find((name) => {
-    const kind = known[name];
-    return kind && kind.models.some((model) => !kind.missing[model]);
+  return MOVERS.find((mover) => {
+    const kind = known[mover];
+    return kind && kind.models.some((name) => !kind.missing[name]);
   });
 }

@@ -1,6 +1,6 @@
 /** Selection of the source: tiles, files, drag and drop, cameras, and a preview. */
 
-import { isModel } from "./avatar.js";
+import { isModel } from "./model.js";
 import { find, make, memory, onLanguage, PageError, setLabel, showError, text } from "./common.js";
 import { filesOf } from "./dropped.js";
 import { task } from "./places.js";

@@ -63,9 +63,719 @@ import {
   y
 } from "./shared-strokes.js";
 
+// node_modules/preact/dist/preact.mjs
+var n;
+var t;
+var r2;
+var u;
+var i;
+var f;
+var o;
+var e;
+var l2;
+var c;
+var a;
+var s;
+var h = /* @__PURE__ */ Symbol.for("pv");
+var p = {};
+var y2 = [];
+var v = /^m(i|n|o|s|text|space)$/;
+var w = Array.isArray;
+var d = y2.slice;
+var _ = Object.assign;
+function g(n2) {
+  n2 && n2.parentNode && n2.remove();
+}
+function k(n2, t3, r4) {
+  var u3, i3, f5, o4 = {}, e3 = arguments.length;
+  for (f5 in t3) "key" == f5 ? u3 = t3[f5] : "ref" == f5 && "function" != typeof n2 ? i3 = t3[f5] : o4[f5] = t3[f5];
+  return e3 > 2 && (o4.children = e3 > 3 ? d.call(arguments, 2) : r4), m(n2, o4, u3, i3, null);
+}
+function m(r4, u3, i3, f5, o4) {
+  var e3 = { type: r4, props: u3, key: i3, ref: f5, __k: null, __: null, __b: 0, __e: null, __c: null, constructor: h, __v: o4 || ++t, __i: -1, __u: 0 };
+  return !o4 && n.vnode && n.vnode(e3), e3;
+}
+function $(n2) {
+  return n2.children;
+}
+function x2(n2, t3) {
+  this.props = n2, this.context = t3, this.__g = 0;
+}
+function S(n2, t3) {
+  if (null == t3) return n2.__ && S(n2.__, n2.__i + 1);
+  for (var r4; t3 < n2.__k.length; t3++) if ((r4 = n2.__k[t3]) && r4.__e) return r4.__e;
+  return "function" != typeof n2.type || n2.props.__P ? null : S(n2);
+}
+function C(t3) {
+  var r4, u3 = t3.__v, i3 = u3.__e, f5 = [], o4 = [], e3 = t3.__P;
+  e3 && ((r4 = _({ constructor: h }, u3)).__v = u3.__v + 1, n.vnode && n.vnode(r4), z(e3, r4, u3, t3.__n, e3.namespaceURI, 32 & u3.__u ? [i3] : null, f5, i3 || S(u3), 32 & u3.__u, o4), r4.__v = u3.__v, r4.__.__k[r4.__i] = r4, E(f5, r4, o4), u3.__ = u3.__e = null, r4.__e != i3 && j(r4));
+}
+function j(n2) {
+  if ((n2 = n2.__) && n2.__c && !n2.props.__P) return n2.__e = null, n2.__k.some(function(t3) {
+    return t3 && (n2.__e = t3.__e);
+  }), j(n2);
+}
+function L(t3) {
+  (8 & t3.__g || (t3.__g |= 8, u.push(t3), f++)) && i == n.debounceRendering || ((i = n.debounceRendering) || queueMicrotask)(H);
+}
+function H() {
+  try {
+    for (var n2, t3 = 1; u.length; ) u.length > t3 && u.sort(o), n2 = u.shift(), t3 = u.length, 8 & n2.__g && C(n2);
+  } finally {
+    (f = u.length) && (i || queueMicrotask)(H);
+  }
+}
+function I(n2, t3, r4, u3, i3, f5, o4, e3, l4, c3, a4) {
+  var s3, h4, v3, w4, d3, _3, g4 = u3.__k || y2, k4 = t3.length;
+  for (l4 = q(r4, t3, g4, l4, k4), s3 = 0; s3 < k4; s3++) null != (v3 = r4.__k[s3]) && (h4 = ~v3.__i && g4[v3.__i] || p, v3.__i = s3, _3 = z(n2, v3, h4, i3, f5, o4, e3, l4, c3, a4), w4 = v3.__e, (h4.ref != v3.ref || 8 & h4.__u) && (h4.ref && G(h4.ref, null, v3, h4), v3.ref && a4.push(v3.ref, v3.__c || w4, v3)), d3 = d3 || w4, 4 & v3.__u ? (l4 = A(v3, l4, n2, !h4.__v), h4.__e && (h4.__e = null)) : "function" == typeof v3.type && void 0 !== _3 ? l4 = _3 : w4 && (l4 = w4.nextSibling), v3.__u &= -21);
+  return r4.__e = d3, l4;
+}
+function q(n2, t3, r4, u3, i3) {
+  var f5, o4, e3, l4, c3, a4, s3, p4, y5, v3 = r4.length, d3 = v3, _3 = 0, g4 = 0, k4 = n2.__k = Array(i3);
+  for (f5 = 0; f5 < i3; f5++) null != (o4 = t3[f5]) && "boolean" != typeof o4 && "function" != typeof o4 ? ("object" != typeof o4 || o4.constructor === String ? o4 = k4[f5] = m(null, o4) : w(o4) ? o4 = k4[f5] = m($, { children: o4 }) : o4.constructor === h && o4.__b ? o4 = k4[f5] = m(o4.type, o4.props, o4.key, o4.ref, o4.__v) : k4[f5] = o4, l4 = f5 + _3, o4.__ = n2, o4.__b = n2.__b + 1, e3 = null, ~(c3 = o4.__i = P(o4, r4, l4, d3)) && (d3--, (e3 = r4[c3]) && (e3.__u |= 2)), e3 && e3.__v ? (o4.__u |= 16, c3 == l4 - 1 ? _3-- : c3 == l4 + 1 ? _3++ : c3 != l4 && (c3 > l4 ? _3-- : _3++, g4 = 1)) : (~c3 || (i3 > v3 ? _3-- : i3 < v3 && _3++), "function" != typeof o4.type && (o4.__u |= 4))) : k4[f5] = null;
+  if (g4) {
+    for (a4 = [], s3 = [], f5 = 0; f5 < i3; f5++) if ((o4 = k4[f5]) && 16 & o4.__u) {
+      for (_3 = 0, p4 = a4.length; _3 < p4; ) a4[y5 = _3 + p4 >> 1] < o4.__i ? _3 = y5 + 1 : p4 = y5;
+      a4[_3] = o4.__i, s3[f5] = _3 + 1;
+    }
+    for (_3 = a4.length; f5--; ) s3[f5] && (s3[f5] == _3 ? _3-- : k4[f5].__u |= 4);
+  }
+  if (d3) for (f5 = 0; f5 < v3; f5++) !(e3 = r4[f5]) || 2 & e3.__u || (e3.__e == u3 && (u3 = S(e3)), J(e3, e3));
+  return u3;
+}
+function A(n2, t3, r4, u3) {
+  var i3, f5, o4, e3;
+  if ("function" == typeof n2.type) {
+    if (n2.props.__P) return t3;
+    if (i3 = n2.__k) for (f5 = 0; f5 < i3.length; f5++) i3[f5] && (i3[f5].__ = n2, t3 = A(i3[f5], t3, r4, false));
+    return t3;
+  }
+  for (t3 && !t3.parentNode && (t3 = S(n2)) && !t3.parentNode && (t3 = null), o4 = n2.__e, e3 = t3; e3 && 8 == e3.nodeType; ) e3 = e3.nextSibling;
+  for (o4 != e3 && (!u3 && r4.moveBefore && o4.parentNode ? r4.moveBefore(o4, t3) : r4.insertBefore(o4, t3 || null)), t3 = o4; (t3 = t3 && t3.nextSibling) && 8 == t3.nodeType && !t3.data.startsWith("$s"); ) ;
+  return t3;
+}
+function P(n2, t3, r4, u3) {
+  var i3, f5 = n2.key, o4 = n2.type, e3 = t3[r4], l4 = e3 && !(2 & e3.__u);
+  if (null === e3 && null == f5 || l4 && f5 == e3.key && o4 == e3.type) return r4;
+  if (u3 > (l4 ? 1 : 0)) {
+    for (i3 = r4 - 1; i3 >= 0; i3--) if ((e3 = t3[i3]) && !(2 & e3.__u) && f5 == e3.key && o4 == e3.type) return i3;
+    for (i3 = r4 + 1; i3 < t3.length; i3++) if ((e3 = t3[i3]) && !(2 & e3.__u) && f5 == e3.key && o4 == e3.type) return i3;
+  }
+  return -1;
+}
+function T(n2, t3, r4) {
+  null == r4 && (r4 = ""), "-" == t3[0] ? n2.setProperty(t3, r4) : n2[t3] = r4;
+}
+function N(n2, t3, r4, u3, i3) {
+  var f5, o4;
+  if ("style" == t3) if ("string" == typeof r4) n2.style.cssText = r4;
+  else {
+    if ("string" == typeof u3 && (n2.style.cssText = u3 = ""), u3) for (t3 in u3) r4 && t3 in r4 || T(n2.style, t3);
+    if (r4) for (t3 in r4) u3 && r4[t3] == u3[t3] || T(n2.style, t3, r4[t3]);
+  }
+  else if ("o" == t3[0] && "n" == t3[1]) "function" != typeof r4 && (r4 = null), "function" != typeof u3 && (u3 = null), (n2.__e || (n2.__e = {}))[t3] = r4, r4 && u3 || (o4 = a[t3] || (a[t3] = V(t3)), (n2.__a || (n2.__a = {}))[t3] = c, f5 = t3 != (t3 = t3.replace(l2, "$1")), (t3 = t3.slice(2))[0] < "a" && (t3 = t3.toLowerCase()), r4 ? n2.addEventListener(t3, o4, f5) : n2.removeEventListener(t3, o4, f5));
+  else {
+    if ("http://www.w3.org/2000/svg" == i3) t3 = t3.replace(/xlink(H|:h)/, "h").replace(/sName$/, "s");
+    else if ("width" != t3 && "height" != t3 && "href" != t3 && "list" != t3 && "form" != t3 && "tabIndex" != t3 && "download" != t3 && "rowSpan" != t3 && "colSpan" != t3 && "role" != t3 && "popover" != t3 && t3 in n2) try {
+      return void (n2[t3] = null == r4 ? "" : r4);
+    } catch (n3) {
+    }
+    if ("function" == typeof r4) return;
+    null == r4 || false === r4 && "-" != t3[4] ? n2.removeAttribute(t3) : n2.setAttribute(t3, "popover" == t3 && 1 == r4 ? "" : r4);
+  }
+}
+function V(t3) {
+  return function(r4) {
+    var u3 = this.__e;
+    if (u3) {
+      if (u3 = u3[t3], null == r4[e]) r4[e] = c++;
+      else if (r4[e] < this.__a[t3]) return;
+      return u3(n.event ? n.event(r4) : r4);
+    }
+  };
+}
+function z(t3, r4, u3, i3, f5, o4, e3, l4, c3, a4) {
+  var s3, p4, v3, d3, k4, b2, m4, M2, C3, j2, L2, H2, q3, A4, O2, P2, T5, N2, V2 = r4.type;
+  if (r4.constructor !== h) return null;
+  128 & u3.__u && (c3 = 32 & u3.__u, s3 = u3.__c.__z) && (r4.__u |= c3, p4 = o4 = [], 8 == s3.nodeType ? l4 = B(s3, o4) : o4.push(s3), l4 = o4[0] || l4), (s3 = n.__b) && s3(r4);
+  n: if ("function" == typeof V2) {
+    v3 = e3.length;
+    try {
+      if (M2 = r4.props, C3 = (s3 = V2.prototype) && s3.render, j2 = (s3 = V2.contextType) && i3[s3.__c], L2 = s3 ? j2 ? j2.props.value : s3.__ : i3, (d3 = u3.__c) ? (r4.__c = d3, 2 & d3.__g && (d3.__g |= 1)) : (C3 ? r4.__c = d3 = new V2(M2, L2) : (r4.__c = d3 = new x2(M2, L2), d3.constructor = V2, d3.render = K), j2 && j2.sub(d3), d3.state || (d3.state = {}), d3.__n = i3, d3.__g |= 8, d3.__h = [], d3.__k = []), C3 && (d3.__s || (d3.__s = d3.state), V2.getDerivedStateFromProps && (d3.__s == d3.state && (d3.__s = _({}, d3.__s)), _(d3.__s, V2.getDerivedStateFromProps(M2, d3.__s)))), k4 = d3.props, b2 = d3.state, d3.__v = r4, u3.__c) {
+        if (M2 !== k4 && C3 && !V2.getDerivedStateFromProps && d3.componentWillReceiveProps && d3.componentWillReceiveProps(M2, L2), r4.__v == u3.__v && !(8 & d3.__g) || !(4 & d3.__g) && d3.shouldComponentUpdate && false === d3.shouldComponentUpdate(M2, d3.__s, L2)) {
+          r4.__v != u3.__v && (d3.props = M2, d3.state = d3.__s, d3.__g &= -9), r4.__e = u3.__e, r4.__k = u3.__k, r4.__k.some(function(n2) {
+            n2 && (n2.__ = r4);
+          }), y2.push.apply(d3.__h, d3.__k), d3.__k = [], d3.__h.length && e3.push(d3), l4 = S(u3);
+          break n;
+        }
+        d3.componentWillUpdate && d3.componentWillUpdate(M2, d3.__s, L2), C3 && d3.componentDidUpdate && d3.__h.push(function() {
+          d3.componentDidUpdate(k4, b2, m4);
+        });
+      } else C3 && !V2.getDerivedStateFromProps && d3.componentWillMount && d3.componentWillMount(), C3 && d3.componentDidMount && d3.__h.push(d3.componentDidMount);
+      d3.context = L2, d3.props = M2, d3.__P = t3, d3.__g &= -5, H2 = n.__r, q3 = C3 ? 25 : 0;
+      do {
+        d3.__g &= -9, H2 && H2(r4), s3 = d3.render(d3.props, d3.state = d3.__s, d3.context);
+      } while (8 & d3.__g && ++q3 < 25);
+      C3 && (y2.push.apply(d3.__h, d3.__k), d3.__k = []), d3.state = d3.__s, d3.getChildContext && (i3 = _({}, i3, d3.getChildContext())), C3 && u3.__c && d3.getSnapshotBeforeUpdate && (m4 = d3.getSnapshotBeforeUpdate(k4, b2)), A4 = s3 && s3.type === $ && null == s3.key ? s3.props.children : s3, M2.__P && (s3 = l4, f5 = (t3 = M2.__P).namespaceURI, c3 = o4 = null, u3.props && u3.props.__P != t3 && (u3.__k.some(function(n2) {
+        n2 && J(n2, n2);
+      }), u3.__k = null), l4 = u3.__k ? S(u3, 0) : null), l4 = I(t3, w(A4) ? A4 : [A4], r4, u3, i3, f5, o4, e3, l4, c3, a4), M2.__P && (r4.__e = null, l4 = s3), r4.__u &= -161, p4 && p4.some(g), d3.__h.length && e3.push(d3), 1 & d3.__g && (d3.__g &= -4);
+    } catch (t4) {
+      if (e3.length = v3, r4.__v = null, c3 || o4) if (t4 && t4.then) {
+        if (r4.__u |= 128 | c3, o4) {
+          for (~(T5 = o4.indexOf(l4 || void 0)) || (T5 = o4.length); (N2 = o4[T5 - 1]) && 8 == N2.nodeType; ) T5--;
+          for (; T5 < o4.length; T5++) if (N2 = o4[T5]) if (o4[T5] = null, O2) {
+            if (N2 == P2) break;
+          } else {
+            if (8 != N2.nodeType) break;
+            N2.data.startsWith("$s") && (P2 = B(O2 = N2));
+          }
+        }
+        if (!O2) {
+          for (; l4 && 8 == l4.nodeType && l4.nextSibling; ) l4 = l4.nextSibling;
+          O2 = l4;
+        }
+        (s3 = B(O2 = r4.__c.__z || (r4.__c.__z = O2))) ? (r4.__e = O2, l4 = s3) : r4.__e = l4, l4 = l4 && l4.nextSibling;
+      } else o4 && o4.some(g);
+      else r4.__e = u3.__e;
+      r4.__k || (r4.__k = u3.__k || []), t4 && t4.then || D(r4), n.__e(t4, r4, u3);
+    }
+  } else l4 = r4.__e = F(u3.__e, r4, u3, i3, f5, o4, e3, c3, a4, t3);
+  return (s3 = n.diffed) && s3(r4), l4;
+}
+function B(n2, t3) {
+  if (n2 && 8 == n2.nodeType && n2.data.startsWith("$s")) for (var r4 = 1; n2 = n2.nextSibling; ) {
+    if (8 == n2.nodeType) {
+      if (n2.data.startsWith("$s")) r4++;
+      else if (n2.data.startsWith("/$s") && !--r4) return n2;
+    }
+    t3 && t3.push(n2);
+  }
+}
+function D(n2) {
+  n2 && (n2.__c && (n2.__c.__g |= 4), n2.__k && n2.__k.some(D));
+}
+function E(t3, r4, u3) {
+  for (var i3 = 0; i3 < u3.length; ) G(u3[i3++], u3[i3++], u3[i3++]);
+  n.__c && n.__c(r4, t3), t3.some(function(r5) {
+    try {
+      t3 = r5.__h, r5.__h = [], t3.some(function(n2) {
+        n2.call(r5);
+      });
+    } catch (t4) {
+      n.__e(t4, r5.__v);
+    }
+  });
+}
+function F(t3, r4, u3, i3, f5, o4, e3, l4, c3, a4) {
+  var s3, h4, y5, _3, k4, b2, m4, M2, $2 = u3.props || p, x4 = r4.props, C3 = r4.type;
+  if ("svg" == C3 ? f5 = "http://www.w3.org/2000/svg" : "math" == C3 ? f5 = "http://www.w3.org/1998/Math/MathML" : f5 || (f5 = "http://www.w3.org/1999/xhtml"), o4) {
+    for (s3 = 0; s3 < o4.length; s3++) if ((k4 = o4[s3]) && (C3 ? k4.localName == C3 : 3 == k4.nodeType)) {
+      t3 = k4, o4[s3] = null;
+      break;
+    }
+  }
+  if (!t3) {
+    if (M2 = a4.ownerDocument || document, !C3) return M2.createTextNode(x4);
+    t3 = M2.createElementNS(f5, C3, x4.is ? x4 : a4), l4 && (n.__m && n.__m(r4, o4), l4 = false), o4 = null;
+  }
+  if (C3) {
+    if (a4 = "template" == C3 && t3.content || t3, o4 = "textarea" == C3 && null != x4.defaultValue ? null : o4 && d.call(a4.childNodes), !l4 && o4) for ($2 = {}, s3 = 0; s3 < t3.attributes.length; s3++) $2[(k4 = t3.attributes[s3]).name] = k4.value;
+    for (s3 in $2) k4 = $2[s3], "dangerouslySetInnerHTML" == s3 ? y5 = k4 : "children" == s3 || s3 in x4 || "value" == s3 && "defaultValue" in x4 || "checked" == s3 && "defaultChecked" in x4 || N(t3, s3, null, k4, f5);
+    for (s3 in x4) k4 = x4[s3], "children" == s3 ? _3 = k4 : "dangerouslySetInnerHTML" == s3 ? h4 = k4 : "value" == s3 ? b2 = k4 : "checked" == s3 ? m4 = k4 : l4 && "function" != typeof k4 || $2[s3] === k4 || N(t3, s3, k4, $2[s3], f5);
+    h4 ? (l4 || y5 && (h4.__html == y5.__html || h4.__html == t3.innerHTML) || (t3.innerHTML = h4.__html), r4.__k = []) : (y5 && (t3.textContent = ""), ("foreignObject" == C3 || "http://www.w3.org/1998/Math/MathML" == f5 && v.test(C3)) && (f5 = "http://www.w3.org/1999/xhtml"), I(a4, w(_3) ? _3 : [_3], r4, u3, i3, f5, o4, e3, o4 ? o4[0] : u3.__k && S(u3, 0), l4, c3), o4 && o4.some(g)), l4 && "textarea" != C3 || (s3 = "value", "progress" == C3 && null == b2 ? t3.removeAttribute(s3) : null == b2 || b2 === t3[s3] && ("progress" != C3 || b2) || N(t3, s3, b2, $2[s3], f5), s3 = "checked", null != m4 && m4 != t3[s3] && N(t3, s3, m4, $2[s3], f5));
+  } else $2 === x4 || l4 && t3.data == x4 || (t3.data = x4);
+  return t3;
+}
+function G(t3, r4, u3, i3) {
+  try {
+    "function" == typeof t3 ? r4 ? r4.__x = t3(r4) || 1 : i3 && (i3 = i3.__c || i3.__e) && (r4 = i3.__x) && (i3.__x = null, "function" == typeof r4 ? r4() : t3(null)) : t3.current = r4;
+  } catch (t4) {
+    n.__e(t4, u3);
+  }
+}
+function J(t3, r4, u3) {
+  var i3, f5, o4, e3;
+  if (n.unmount && n.unmount(t3), !(i3 = t3.ref) || i3.current && i3.current != t3.__e || G(i3, null, r4, t3), i3 = t3.__c) {
+    if (i3.componentWillUnmount) try {
+      i3.componentWillUnmount();
+    } catch (t4) {
+      n.__e(t4, r4);
+    }
+    i3.__P = i3.__n = null;
+  }
+  if (i3 = t3.__k) for (e3 = 0; e3 < i3.length; e3++) i3[e3] && J(i3[e3], r4, "function" != typeof t3.type || u3 && !t3.props.__P);
+  !u3 && (i3 = t3.__c) && (i3 = i3.__z) && (f5 = B(i3, o4 = [])) && (i3 == t3.__e && o4.some(g), g(f5), g(i3)), u3 || g(t3.__e), t3.__e = t3.__c = t3.__ = null;
+}
+function K(n2, t3, r4) {
+  return this.constructor(n2, r4);
+}
+function Q(t3, r4) {
+  var u3, i3, f5, o4;
+  n.__ && n.__(t3, r4), 9 == r4.nodeType && (r4 = r4.documentElement), i3 = (u3 = t3 && 32 & t3.__u) ? null : r4.__k, r4.__k = m($, { children: [t3] }), f5 = [], o4 = [], z(r4, r4.__k, i3 || p, p, r4.namespaceURI, i3 ? null : r4.firstChild ? d.call(r4.childNodes) : null, f5, i3 ? i3.__e : r4.firstChild, u3, o4), E(f5, r4.__k, o4), r4.__k.props.children = null;
+}
+n = { __e: function(n2, t3, r4, u3) {
+  for (var i3, o4, e3; t3 = t3.__; ) if ((i3 = t3.__c) && !(1 & i3.__g)) {
+    i3.__g |= 4;
+    try {
+      if ((e3 = (o4 = i3.constructor) && o4.getDerivedStateFromError) && i3.setState(o4.getDerivedStateFromError(n2)), i3.componentDidCatch && (i3.componentDidCatch(n2, u3 || {}), e3 = 1), e3 && 8 & i3.__g) return void (i3.__g |= 2);
+    } catch (t4) {
+      n2 = t4;
+    }
+  }
+  throw f = 0, n2;
+} }, t = 0, r2 = function(n2) {
+  return null != n2 && n2.constructor === h;
+}, x2.prototype.setState = function(n2, t3) {
+  var r4 = this.__s;
+  r4 && r4 != this.state || (r4 = this.__s = _({}, this.state)), "function" == typeof n2 && (n2 = n2(_({}, r4), this.props)), n2 && (_(r4, n2), this.__v && (t3 && this.__k.push(t3), L(this)));
+}, x2.prototype.forceUpdate = function(n2) {
+  this.__v && (this.__g |= 4, n2 && this.__h.push(n2), L(this));
+}, x2.prototype.render = $, u = [], f = 0, o = function(n2, t3) {
+  return n2.__v.__b - t3.__v.__b;
+}, e = /* @__PURE__ */ Symbol(), l2 = /(PointerCapture)$|Capture$/i, c = 0, a = {}, s = 0;
+
+// node_modules/preact/hooks/dist/hooks.mjs
+var t2;
+var r3;
+var u2;
+var i2;
+var o2 = Object.is;
+var f2 = 0;
+var c2 = [];
+var e2 = [];
+var a2 = n;
+var v2 = a2.__b;
+var l3 = a2.__r;
+var m2 = a2.diffed;
+var h2 = a2.__c;
+var s2 = a2.unmount;
+var p2 = a2.__;
+function y3(n2, t3) {
+  a2.__h && a2.__h(r3, n2, f2 || t3), f2 = 0;
+  var u3 = r3.__H || (r3.__H = { __: [], __h: [] });
+  return n2 >= u3.__.length && u3.__.push({}), u3.__[n2];
+}
+function A2(n2, u3) {
+  var i3 = y3(t2++, 3);
+  !a2.__s && E2(i3.__H, u3) && (i3.__P = true, i3.__ = n2, i3.u = u3, r3.__H.__h.push(i3));
+}
+function T2(n2) {
+  return f2 = 5, w2(function() {
+    return { current: n2 };
+  }, []);
+}
+function w2(n2, r4) {
+  var u3 = y3(t2++, 7);
+  return E2(u3.__H, r4) && (u3.__ = n2(), u3.__H = r4), u3.__;
+}
+function g2() {
+  var n2;
+  do {
+    for (; n2 = e2.shift(); ) try {
+      C2(n2);
+    } catch (t4) {
+      a2.__e(t4, { __: (n2 = n2.__P) && n2.__v });
+    }
+    for (; n2 = c2.shift(); ) {
+      var t3 = n2.__H;
+      if (n2.__P && t3) try {
+        t3.__h.some(C2), t3.__h.some(D2), t3.__h = [];
+      } catch (r4) {
+        t3.__h = [], a2.__e(r4, n2.__v);
+      }
+    }
+  } while (e2.length);
+}
+a2.__b = function(n2) {
+  r3 = null, v2 && v2(n2);
+}, a2.__ = function(n2, t3) {
+  n2 && t3.__k && t3.__k.__m && (n2.__m = t3.__k.__m), p2 && p2(n2, t3);
+}, a2.__r = function(n2) {
+  l3 && l3(n2), t2 = 0;
+  var i3 = (r3 = n2.__c).__H;
+  i3 && (u2 == r3 ? r3.__h = [] : (i3.__h.some(C2), i3.__h.some(D2), t2 = 0), i3.__h = [], i3.__.some(function(n3) {
+    n3.__N && (n3.__ = n3.__N), n3.u = n3.__N = void 0;
+  })), u2 = r3;
+}, a2.diffed = function(n2) {
+  m2 && m2(n2);
+  var t3 = n2.__c;
+  t3 && t3.__H && (t3.__H.__h.length && B2(c2.push(t3)), t3.__H.__.some(function(n3) {
+    n3.u && (n3.__H = n3.u);
+  })), u2 = r3 = null;
+}, a2.__c = function(n2, t3) {
+  t3.some(function(n3) {
+    try {
+      n3.__h.some(C2), n3.__h = n3.__h.filter(function(n4) {
+        return !n4.__ || D2(n4);
+      });
+    } catch (t4) {
+      n3.__h = [function() {
+        throw t4;
+      }];
+    }
+  }), h2 && h2(n2, t3);
+}, a2.unmount = function(n2) {
+  s2 && s2(n2);
+  var t3, r4, u3 = n2.__c;
+  u3 && u3.__H && (u3.__H.__.some(function(u4) {
+    try {
+      if (u4.__P && u4.__c) {
+        if (void 0 === r4) {
+          for (r4 = n2.__; r4 && (!r4.__c || !r4.__c.__P); ) r4 = r4.__;
+          r4 = r4 && r4.__c;
+        }
+        u4.__P = r4, B2(e2.push(u4));
+      } else C2(u4);
+    } catch (n3) {
+      t3 = n3;
+    }
+  }), u3.__H = void 0, t3 && a2.__e(t3, u3.__v));
+};
+var k2 = "function" == typeof requestAnimationFrame;
+function z2(n2) {
+  var t3, r4 = function() {
+    clearTimeout(u3), k2 && cancelAnimationFrame(t3), setTimeout(n2);
+  }, u3 = setTimeout(r4, 35);
+  k2 && (t3 = requestAnimationFrame(r4));
+}
+function B2(n2) {
+  1 != n2 && i2 == a2.requestAnimationFrame || ((i2 = a2.requestAnimationFrame) || z2)(g2);
+}
+function C2(n2) {
+  var t3 = r3, u3 = n2.__c;
+  "function" == typeof u3 && (n2.__c = void 0, u3()), r3 = t3;
+}
+function D2(n2) {
+  var t3 = r3;
+  n2.__c = n2.__(), r3 = t3;
+}
+function E2(n2, t3) {
+  return !n2 || n2.length != t3.length || t3.some(function(t4, r4) {
+    return !o2(t4, n2[r4]);
+  });
+}
+
+// node_modules/@preact/signals/dist/signals.module.js
+var h3;
+var d2;
+var p3;
+var m3 = "undefined" != typeof window && !!window.__PREACT_SIGNALS_DEVTOOLS__;
+var _2 = [];
+var g3 = [];
+x(function() {
+  h3 = this.N;
+})();
+function b(i3, n2) {
+  n[i3] = n2.bind(null, n[i3] || function() {
+  });
+}
+function y4(i3) {
+  if (p3) {
+    var n2 = p3;
+    p3 = void 0;
+    n2();
+  }
+  p3 = i3 && i3.S();
+}
+function w3(i3) {
+  var n2 = this, r4 = i3.data, t3 = useSignal(r4);
+  t3.name = "ReactiveDom";
+  t3.value = r4;
+  var e3 = w2(function() {
+    var i4 = n2, r5 = n2.__v;
+    while (r5 = r5.__) if (r5.__c) {
+      r5.__c.__$f |= 4;
+      break;
+    }
+    var o4 = O(function() {
+      var i5 = t3.value.value;
+      return 0 === i5 ? 0 : true === i5 ? "" : i5 || "";
+    }), e4 = O(function() {
+      return !Array.isArray(o4.value) && !r2(o4.value);
+    }), u4 = x(function() {
+      this.N = M;
+      if (e4.value) {
+        var n3 = o4.value;
+        if (i4.__v && i4.__v.__e && 3 === i4.__v.__e.nodeType) i4.__v.__e.data = n3;
+      }
+    }), c4 = n2.__$u.d;
+    n2.__$u.d = function() {
+      u4();
+      c4.call(this);
+    };
+    return [e4, o4];
+  }, []), u3 = e3[0], c3 = e3[1];
+  return u3.value ? c3.peek() : c3.value;
+}
+w3.displayName = "ReactiveTextNode";
+Object.defineProperties(l.prototype, { constructor: { configurable: true, value: k($, null).constructor }, type: { configurable: true, value: w3 }, props: { configurable: true, get: function() {
+  var i3 = this;
+  return { data: { get value() {
+    return i3.value;
+  } } };
+} }, __b: { configurable: true, value: 1 } });
+b("__b", function(i3, n2) {
+  y4();
+  d2 = void 0;
+  if ("string" == typeof n2.type) {
+    var r4, t3 = n2.props;
+    for (var f5 in t3) if ("children" !== f5) {
+      var o4 = t3[f5];
+      if (o4 instanceof l) {
+        if (!r4) n2.__np = r4 = {};
+        r4[f5] = o4;
+        t3[f5] = o4.peek();
+      }
+    }
+  }
+  i3(n2);
+});
+b("__r", function(i3, r4) {
+  i3(r4);
+  if (r4.type !== $) {
+    y4();
+    var t3, f5 = r4.__c;
+    if (f5) {
+      f5.__$f &= -2;
+      if (void 0 === (t3 = f5.__$u)) f5.__$u = t3 = (function(i4, n2) {
+        var r5;
+        x(function() {
+          r5 = this;
+        }, { name: n2 });
+        r5.c = i4;
+        return r5;
+      })(/* @__PURE__ */ (function(i4) {
+        return function() {
+          var n2;
+          if (m3) null == (n2 = this.y) || n2.call(this);
+          i4.__$f |= 1;
+          i4.setState({});
+        };
+      })(f5), "function" == typeof r4.type ? r4.type.displayName || r4.type.name : "");
+    }
+    d2 = f5;
+    y4(t3);
+  }
+});
+b("__e", function(i3, n2, r4, t3) {
+  y4();
+  d2 = void 0;
+  i3(n2, r4, t3);
+});
+b("diffed", function(i3, n2) {
+  y4();
+  d2 = void 0;
+  var r4;
+  if ("string" == typeof n2.type && (r4 = n2.__e)) {
+    var t3 = n2.__np, f5 = n2.props, o4 = r4.U;
+    if (o4) for (var e3 in o4) {
+      var u3 = o4[e3];
+      if (!(void 0 === u3 || t3 && e3 in t3)) {
+        u3.d();
+        o4[e3] = void 0;
+      }
+    }
+    if (t3) {
+      if (!o4) {
+        o4 = {};
+        r4.U = o4;
+      }
+      for (var a4 in t3) {
+        var c3 = o4[a4], v3 = t3[a4];
+        if (void 0 === c3) {
+          c3 = k3(r4, a4, v3, f5);
+          o4[a4] = c3;
+        } else c3.o(v3, f5);
+      }
+    }
+  }
+  i3(n2);
+});
+function k3(i3, n2, r4, t3) {
+  var f5 = n2 in i3 && void 0 === i3.ownerSVGElement, o4 = y(r4);
+  return { o: function(i4, n3) {
+    o4.value = i4;
+    t3 = n3;
+  }, d: x(function() {
+    this.N = M;
+    var r5 = o4.value.value;
+    if (t3[n2] !== r5) {
+      t3[n2] = r5;
+      if (f5) i3[n2] = r5;
+      else if (null != r5 && (false !== r5 || "-" === n2[4])) i3.setAttribute(n2, r5);
+      else i3.removeAttribute(n2);
+    }
+  }) };
+}
+b("unmount", function(i3, n2) {
+  if ("string" == typeof n2.type) {
+    var r4 = n2.__e;
+    if (r4) {
+      var t3 = r4.U;
+      if (t3) {
+        r4.U = void 0;
+        for (var f5 in t3) {
+          var o4 = t3[f5];
+          if (o4) o4.d();
+        }
+      }
+    }
+    var e3 = n2.__np;
+    if (e3) {
+      var u3 = n2.props;
+      for (var a4 in e3) u3[a4] = e3[a4];
+    }
+    n2.__np = void 0;
+  } else {
+    var c3 = n2.__c;
+    if (c3) {
+      c3.__$f |= 8;
+      var v3 = c3.__$u;
+      if (v3) {
+        c3.__$u = void 0;
+        v3.d();
+      }
+    }
+  }
+  i3(n2);
+});
+b("__h", function(i3, n2, r4, t3) {
+  if (t3 < 3) n2.__$f |= 2;
+  i3(n2, r4, t3);
+});
+x2.prototype.shouldComponentUpdate = function(i3, n2) {
+  if (this.__R) return true;
+  var r4 = this.__$u, t3 = r4 && void 0 !== r4.s;
+  for (var f5 in n2) return true;
+  if (this.__f || "boolean" == typeof this.u && true === this.u) {
+    var o4 = 2 & this.__$f;
+    if (!(t3 || o4 || 4 & this.__$f)) return true;
+    if (1 & this.__$f) return true;
+  } else {
+    if (!(t3 || 4 & this.__$f)) return true;
+    if (3 & this.__$f) return true;
+  }
+  for (var e3 in i3) if ("__source" !== e3 && i3[e3] !== this.props[e3]) return true;
+  for (var u3 in this.props) if (!(u3 in i3)) return true;
+  return false;
+};
+function useSignal(i3, n2) {
+  return w2(function() {
+    return y(i3, n2);
+  }, []);
+}
+function useComputed(i3, n2) {
+  var r4 = T2(i3);
+  r4.current = i3;
+  d2.__$f |= 4;
+  return w2(function() {
+    return O(function() {
+      return r4.current();
+    }, n2);
+  }, []);
+}
+var q2 = "undefined" == typeof requestAnimationFrame ? setTimeout : function(i3) {
+  var n2 = function() {
+    clearTimeout(r4);
+    cancelAnimationFrame(t3);
+    i3();
+  }, r4 = setTimeout(n2, 35), t3 = requestAnimationFrame(n2);
+};
+var A3 = function(i3) {
+  queueMicrotask(function() {
+    queueMicrotask(i3);
+  });
+};
+function T4() {
+  r(function() {
+    var i3;
+    while (i3 = _2.shift()) h3.call(i3);
+  });
+}
+function x3() {
+  if (1 === _2.push(this)) (n.requestAnimationFrame || q2)(T4);
+}
+function F2() {
+  r(function() {
+    var i3;
+    while (i3 = g3.shift()) h3.call(i3);
+  });
+}
+function M() {
+  if (1 === g3.push(this)) (n.requestAnimationFrame || A3)(F2);
+}
+function useSignalEffect(i3, n2) {
+  var r4 = T2(i3);
+  r4.current = i3;
+  var t3 = d2;
+  A2(function() {
+    return x(function() {
+      this.N = x3;
+      if (!(t3 && 8 & t3.__$f)) return r4.current();
+    }, n2);
+  }, []);
+}
+
+// src/page/model.ts
+var ENDINGS = /\.(glb|vrm)$/i;
+var SAMPLE = new URL("./avatar/sample.vrm", import.meta.url).href;
+var model = y(null);
+var isModel = ({ name }) => ENDINGS.test(name);
+async function mountAvatar(place2) {
+  if (!document.createElement("canvas").getContext("webgl2")) throw new PageError("no_webgl");
+  const { mount } = await import("./avatar/scene.js");
+  const avatar2 = await mount(place2, { sample: SAMPLE });
+  if (model.peek()) await loadModel(avatar2, model.peek());
+  return avatar2;
+}
+async function loadModel(avatar2, file) {
+  try {
+    await avatar2.load(file);
+  } catch (error) {
+    const { message, extensions = [] } = error;
+    throw extensions.length ? new PageError("model_extension", { name: file.name, extensions: extensions.join(", ") }) : new PageError("model_damaged", { name: file.name, reason: message });
+  }
+  model.value = file;
+}
+
+// src/page/places.ts
+var TASKS = ["watch", "measure", "gestures", "avatar"];
+var FIRST = { task: "watch", result: null, compared: null };
+var settings = location.hash;
+var place = y(placeOf(location.hash) ?? FIRST);
+var task = O(() => place.value.task);
+function placeOf(hash) {
+  const parameters = new URLSearchParams(hash.slice(1));
+  const wanted = parameters.get("page");
+  if (wanted === null) return parameters.size && hash !== settings ? null : FIRST;
+  return {
+    task: TASKS.find((name) => name === wanted) ?? FIRST.task,
+    result: parameters.get("result"),
+    compared: parameters.get("with")
+  };
+}
+function hashOf({ task: name, result, compared }) {
+  if (name === FIRST.task) return "#";
+  const parameters = new URLSearchParams({ page: name });
+  if (result) parameters.set("result", result);
+  if (compared) parameters.set("with", compared);
+  return `#${parameters}`;
+}
+function go(changes) {
+  const next = { ...FIRST, ...changes };
+  if (hashOf(next) === hashOf(place.value)) return;
+  history.pushState(null, "", hashOf(next));
+  place.value = next;
+}
+globalThis.addEventListener("hashchange", () => {
+  const next = placeOf(location.hash);
+  if (next) place.value = next;
+  else location.reload();
+});
+
 // src/page/settings.ts
 var OF_A_ROW = ["model", "max_instances", "measures"];
-var FIRST = "hands";
+var FIRST2 = "hands";
 var LONGEST = [0, 1280, 640, 320];
 var STORED = [
   "detectors",
@@ -100,9 +810,9 @@ function settingsFrom({
   here = false
 } = {}) {
   const known = Object.entries(kinds).map(([kind, { models }]) => {
-    const usual = { on: detectors2 === null && kind === FIRST, model: null, max: null };
-    const { on = false, model, max } = detectors2?.[kind] ?? usual;
-    const setting = { on: on === true, model: modelOf({ models }, model), max: within(kind, max) };
+    const usual = { on: detectors2 === null && kind === FIRST2, model: null, max: null };
+    const { on = false, model: model2, max } = detectors2?.[kind] ?? usual;
+    const setting = { on: on === true, model: modelOf({ models }, model2), max: within(kind, max) };
     return [kind, setting];
   });
   const schemas = formOptions();
@@ -126,13 +836,13 @@ function configuredDetectors({ detectors: detectors2, options, here }, still) {
   const { smoothing, ...others } = options;
   const given = still ? { ...others, static_image: true } : options;
   const there = kindsWhere(here);
-  return Object.entries(detectors2).filter(([kind, { on }]) => on && kind in there).map(([kind, { model, max }]) => {
+  return Object.entries(detectors2).filter(([kind, { on }]) => on && kind in there).map(([kind, { model: model2, max }]) => {
     const known = Object.entries(given).filter(
       ([name, value]) => accepts(there[kind].options[name], value) && hasEffect(name, here, still)
     );
     return {
       kind,
-      model: modelOf(there[kind], model),
+      model: modelOf(there[kind], model2),
       ...max === null ? {} : { max_instances: max },
       ...Object.fromEntries(known)
     };
@@ -156,7 +866,7 @@ function linkOf({
 }, usual) {
   const address = new URL(location.href);
   const on = Object.entries(detectors2).filter(([, detector]) => detector.on);
-  const detectorOf = ([kind, { model, max }]) => [kind, model, ...max === null ? [] : [max]].join(":");
+  const detectorOf = ([kind, { model: model2, max }]) => [kind, model2, ...max === null ? [] : [max]].join(":");
   const parameters = new URLSearchParams({ detectors: on.map(detectorOf).join(",") });
   for (const [name, value] of Object.entries(options)) parameters.set(name, String(value));
   const differences = [
@@ -186,7 +896,7 @@ function settingsOf(hash) {
     if (name === "detectors") {
       const parts = value.split(",").filter(Boolean).map((detector) => detector.split(":"));
       detectors2 = Object.fromEntries(
-        parts.map(([kind, model, max]) => [kind, { on: true, model, max: Number(max) }])
+        parts.map(([kind, model2, max]) => [kind, { on: true, model: model2, max: Number(max) }])
       );
     } else if (groups[part] && member) groups[part][member] = valueOf(value);
     else
@@ -206,14 +916,12 @@ function valueOf(value) {
 }
 
 // src/page/avatar.ts
-var ENDINGS = /\.(glb|vrm)$/i;
-var SAMPLE = new URL("./avatar/sample.vrm", import.meta.url).href;
 var MOVERS = ["holistic", "face"];
-var isModel = ({ name }) => ENDINGS.test(name);
 function avatarView(store2) {
   let loading = null;
   let avatar2 = null;
   let latest2 = null;
+  let shown2 = null;
   const [input, tab] = [find("avatar-file"), find("tab-avatar")];
   input.onchange = () => {
     open(input.files[0]).catch(showError);
@@ -221,6 +929,11 @@ function avatarView(store2) {
   };
   tab.addEventListener("click", () => void opened().catch(showError));
   find("avatar-detect").onclick = detect;
+  find("avatar-measure").hidden = hasNoServer;
+  find("avatar-measure").onclick = () => go({ task: "measure" });
+  model.subscribe((file) => {
+    if (file && avatar2 && file !== shown2) show(file).catch(showError);
+  });
   store2.watch(["mirrors", "source"], (state) => avatar2?.mirror(isMirrored(state)));
   store2.watch(["detectors", "here"], showStatus);
   onLanguage(showStatus);
@@ -232,23 +945,22 @@ function avatarView(store2) {
     return loading;
   }
   async function mounted() {
-    if (!document.createElement("canvas").getContext("webgl2")) throw new PageError("no_webgl");
-    const { mount } = await import("./avatar/scene.js");
-    avatar2 = await mount(find("avatar"), { sample: SAMPLE });
+    avatar2 = await mountAvatar(find("avatar"));
+    shown2 = model.peek();
     avatar2.mirror(isMirrored(store2.state));
     if (latest2) avatar2.show(latest2);
     showStatus();
     return avatar2;
   }
-  async function open(file) {
-    const shown2 = await opened();
-    try {
-      await shown2.load(file);
-    } catch (error) {
-      const { message, extensions = [] } = error;
-      throw extensions.length ? new PageError("model_extension", { name: file.name, extensions: extensions.join(", ") }) : new PageError("model_damaged", { name: file.name, reason: message });
-    }
+  async function show(file) {
+    const target = await opened();
+    shown2 = file;
+    await loadModel(target, file);
     showStatus();
+  }
+  async function open(file) {
+    await show(file);
+    if (task.peek() === "measure") return;
     tab.click();
     detect();
   }
@@ -286,9 +998,9 @@ function avatarView(store2) {
 }
 function moverOf(here) {
   const known = kindsWhere(here);
-  return MOVERS.find((name) => {
-    const kind = known[name];
-    return kind && kind.models.some((model) => !kind.missing[model]);
+  return MOVERS.find((mover) => {
+    const kind = known[mover];
+    return kind && kind.models.some((name) => !kind.missing[name]);
   });
 }
 
@@ -1006,659 +1718,6 @@ var Capture = class {
   }
 };
 
-// node_modules/preact/dist/preact.mjs
-var n;
-var t;
-var r2;
-var u;
-var i;
-var f;
-var o;
-var e;
-var l2;
-var c;
-var a;
-var s;
-var h = /* @__PURE__ */ Symbol.for("pv");
-var p = {};
-var y2 = [];
-var v = /^m(i|n|o|s|text|space)$/;
-var w = Array.isArray;
-var d = y2.slice;
-var _ = Object.assign;
-function g(n2) {
-  n2 && n2.parentNode && n2.remove();
-}
-function k(n2, t3, r4) {
-  var u3, i3, f5, o4 = {}, e3 = arguments.length;
-  for (f5 in t3) "key" == f5 ? u3 = t3[f5] : "ref" == f5 && "function" != typeof n2 ? i3 = t3[f5] : o4[f5] = t3[f5];
-  return e3 > 2 && (o4.children = e3 > 3 ? d.call(arguments, 2) : r4), m(n2, o4, u3, i3, null);
-}
-function m(r4, u3, i3, f5, o4) {
-  var e3 = { type: r4, props: u3, key: i3, ref: f5, __k: null, __: null, __b: 0, __e: null, __c: null, constructor: h, __v: o4 || ++t, __i: -1, __u: 0 };
-  return !o4 && n.vnode && n.vnode(e3), e3;
-}
-function $(n2) {
-  return n2.children;
-}
-function x2(n2, t3) {
-  this.props = n2, this.context = t3, this.__g = 0;
-}
-function S(n2, t3) {
-  if (null == t3) return n2.__ && S(n2.__, n2.__i + 1);
-  for (var r4; t3 < n2.__k.length; t3++) if ((r4 = n2.__k[t3]) && r4.__e) return r4.__e;
-  return "function" != typeof n2.type || n2.props.__P ? null : S(n2);
-}
-function C(t3) {
-  var r4, u3 = t3.__v, i3 = u3.__e, f5 = [], o4 = [], e3 = t3.__P;
-  e3 && ((r4 = _({ constructor: h }, u3)).__v = u3.__v + 1, n.vnode && n.vnode(r4), z(e3, r4, u3, t3.__n, e3.namespaceURI, 32 & u3.__u ? [i3] : null, f5, i3 || S(u3), 32 & u3.__u, o4), r4.__v = u3.__v, r4.__.__k[r4.__i] = r4, E(f5, r4, o4), u3.__ = u3.__e = null, r4.__e != i3 && j(r4));
-}
-function j(n2) {
-  if ((n2 = n2.__) && n2.__c && !n2.props.__P) return n2.__e = null, n2.__k.some(function(t3) {
-    return t3 && (n2.__e = t3.__e);
-  }), j(n2);
-}
-function L(t3) {
-  (8 & t3.__g || (t3.__g |= 8, u.push(t3), f++)) && i == n.debounceRendering || ((i = n.debounceRendering) || queueMicrotask)(H);
-}
-function H() {
-  try {
-    for (var n2, t3 = 1; u.length; ) u.length > t3 && u.sort(o), n2 = u.shift(), t3 = u.length, 8 & n2.__g && C(n2);
-  } finally {
-    (f = u.length) && (i || queueMicrotask)(H);
-  }
-}
-function I(n2, t3, r4, u3, i3, f5, o4, e3, l4, c3, a4) {
-  var s3, h4, v3, w4, d3, _3, g4 = u3.__k || y2, k4 = t3.length;
-  for (l4 = q(r4, t3, g4, l4, k4), s3 = 0; s3 < k4; s3++) null != (v3 = r4.__k[s3]) && (h4 = ~v3.__i && g4[v3.__i] || p, v3.__i = s3, _3 = z(n2, v3, h4, i3, f5, o4, e3, l4, c3, a4), w4 = v3.__e, (h4.ref != v3.ref || 8 & h4.__u) && (h4.ref && G(h4.ref, null, v3, h4), v3.ref && a4.push(v3.ref, v3.__c || w4, v3)), d3 = d3 || w4, 4 & v3.__u ? (l4 = A(v3, l4, n2, !h4.__v), h4.__e && (h4.__e = null)) : "function" == typeof v3.type && void 0 !== _3 ? l4 = _3 : w4 && (l4 = w4.nextSibling), v3.__u &= -21);
-  return r4.__e = d3, l4;
-}
-function q(n2, t3, r4, u3, i3) {
-  var f5, o4, e3, l4, c3, a4, s3, p4, y5, v3 = r4.length, d3 = v3, _3 = 0, g4 = 0, k4 = n2.__k = Array(i3);
-  for (f5 = 0; f5 < i3; f5++) null != (o4 = t3[f5]) && "boolean" != typeof o4 && "function" != typeof o4 ? ("object" != typeof o4 || o4.constructor === String ? o4 = k4[f5] = m(null, o4) : w(o4) ? o4 = k4[f5] = m($, { children: o4 }) : o4.constructor === h && o4.__b ? o4 = k4[f5] = m(o4.type, o4.props, o4.key, o4.ref, o4.__v) : k4[f5] = o4, l4 = f5 + _3, o4.__ = n2, o4.__b = n2.__b + 1, e3 = null, ~(c3 = o4.__i = P(o4, r4, l4, d3)) && (d3--, (e3 = r4[c3]) && (e3.__u |= 2)), e3 && e3.__v ? (o4.__u |= 16, c3 == l4 - 1 ? _3-- : c3 == l4 + 1 ? _3++ : c3 != l4 && (c3 > l4 ? _3-- : _3++, g4 = 1)) : (~c3 || (i3 > v3 ? _3-- : i3 < v3 && _3++), "function" != typeof o4.type && (o4.__u |= 4))) : k4[f5] = null;
-  if (g4) {
-    for (a4 = [], s3 = [], f5 = 0; f5 < i3; f5++) if ((o4 = k4[f5]) && 16 & o4.__u) {
-      for (_3 = 0, p4 = a4.length; _3 < p4; ) a4[y5 = _3 + p4 >> 1] < o4.__i ? _3 = y5 + 1 : p4 = y5;
-      a4[_3] = o4.__i, s3[f5] = _3 + 1;
-    }
-    for (_3 = a4.length; f5--; ) s3[f5] && (s3[f5] == _3 ? _3-- : k4[f5].__u |= 4);
-  }
-  if (d3) for (f5 = 0; f5 < v3; f5++) !(e3 = r4[f5]) || 2 & e3.__u || (e3.__e == u3 && (u3 = S(e3)), J(e3, e3));
-  return u3;
-}
-function A(n2, t3, r4, u3) {
-  var i3, f5, o4, e3;
-  if ("function" == typeof n2.type) {
-    if (n2.props.__P) return t3;
-    if (i3 = n2.__k) for (f5 = 0; f5 < i3.length; f5++) i3[f5] && (i3[f5].__ = n2, t3 = A(i3[f5], t3, r4, false));
-    return t3;
-  }
-  for (t3 && !t3.parentNode && (t3 = S(n2)) && !t3.parentNode && (t3 = null), o4 = n2.__e, e3 = t3; e3 && 8 == e3.nodeType; ) e3 = e3.nextSibling;
-  for (o4 != e3 && (!u3 && r4.moveBefore && o4.parentNode ? r4.moveBefore(o4, t3) : r4.insertBefore(o4, t3 || null)), t3 = o4; (t3 = t3 && t3.nextSibling) && 8 == t3.nodeType && !t3.data.startsWith("$s"); ) ;
-  return t3;
-}
-function P(n2, t3, r4, u3) {
-  var i3, f5 = n2.key, o4 = n2.type, e3 = t3[r4], l4 = e3 && !(2 & e3.__u);
-  if (null === e3 && null == f5 || l4 && f5 == e3.key && o4 == e3.type) return r4;
-  if (u3 > (l4 ? 1 : 0)) {
-    for (i3 = r4 - 1; i3 >= 0; i3--) if ((e3 = t3[i3]) && !(2 & e3.__u) && f5 == e3.key && o4 == e3.type) return i3;
-    for (i3 = r4 + 1; i3 < t3.length; i3++) if ((e3 = t3[i3]) && !(2 & e3.__u) && f5 == e3.key && o4 == e3.type) return i3;
-  }
-  return -1;
-}
-function T(n2, t3, r4) {
-  null == r4 && (r4 = ""), "-" == t3[0] ? n2.setProperty(t3, r4) : n2[t3] = r4;
-}
-function N(n2, t3, r4, u3, i3) {
-  var f5, o4;
-  if ("style" == t3) if ("string" == typeof r4) n2.style.cssText = r4;
-  else {
-    if ("string" == typeof u3 && (n2.style.cssText = u3 = ""), u3) for (t3 in u3) r4 && t3 in r4 || T(n2.style, t3);
-    if (r4) for (t3 in r4) u3 && r4[t3] == u3[t3] || T(n2.style, t3, r4[t3]);
-  }
-  else if ("o" == t3[0] && "n" == t3[1]) "function" != typeof r4 && (r4 = null), "function" != typeof u3 && (u3 = null), (n2.__e || (n2.__e = {}))[t3] = r4, r4 && u3 || (o4 = a[t3] || (a[t3] = V(t3)), (n2.__a || (n2.__a = {}))[t3] = c, f5 = t3 != (t3 = t3.replace(l2, "$1")), (t3 = t3.slice(2))[0] < "a" && (t3 = t3.toLowerCase()), r4 ? n2.addEventListener(t3, o4, f5) : n2.removeEventListener(t3, o4, f5));
-  else {
-    if ("http://www.w3.org/2000/svg" == i3) t3 = t3.replace(/xlink(H|:h)/, "h").replace(/sName$/, "s");
-    else if ("width" != t3 && "height" != t3 && "href" != t3 && "list" != t3 && "form" != t3 && "tabIndex" != t3 && "download" != t3 && "rowSpan" != t3 && "colSpan" != t3 && "role" != t3 && "popover" != t3 && t3 in n2) try {
-      return void (n2[t3] = null == r4 ? "" : r4);
-    } catch (n3) {
-    }
-    if ("function" == typeof r4) return;
-    null == r4 || false === r4 && "-" != t3[4] ? n2.removeAttribute(t3) : n2.setAttribute(t3, "popover" == t3 && 1 == r4 ? "" : r4);
-  }
-}
-function V(t3) {
-  return function(r4) {
-    var u3 = this.__e;
-    if (u3) {
-      if (u3 = u3[t3], null == r4[e]) r4[e] = c++;
-      else if (r4[e] < this.__a[t3]) return;
-      return u3(n.event ? n.event(r4) : r4);
-    }
-  };
-}
-function z(t3, r4, u3, i3, f5, o4, e3, l4, c3, a4) {
-  var s3, p4, v3, d3, k4, b2, m4, M2, C3, j2, L2, H2, q3, A4, O2, P2, T5, N2, V2 = r4.type;
-  if (r4.constructor !== h) return null;
-  128 & u3.__u && (c3 = 32 & u3.__u, s3 = u3.__c.__z) && (r4.__u |= c3, p4 = o4 = [], 8 == s3.nodeType ? l4 = B(s3, o4) : o4.push(s3), l4 = o4[0] || l4), (s3 = n.__b) && s3(r4);
-  n: if ("function" == typeof V2) {
-    v3 = e3.length;
-    try {
-      if (M2 = r4.props, C3 = (s3 = V2.prototype) && s3.render, j2 = (s3 = V2.contextType) && i3[s3.__c], L2 = s3 ? j2 ? j2.props.value : s3.__ : i3, (d3 = u3.__c) ? (r4.__c = d3, 2 & d3.__g && (d3.__g |= 1)) : (C3 ? r4.__c = d3 = new V2(M2, L2) : (r4.__c = d3 = new x2(M2, L2), d3.constructor = V2, d3.render = K), j2 && j2.sub(d3), d3.state || (d3.state = {}), d3.__n = i3, d3.__g |= 8, d3.__h = [], d3.__k = []), C3 && (d3.__s || (d3.__s = d3.state), V2.getDerivedStateFromProps && (d3.__s == d3.state && (d3.__s = _({}, d3.__s)), _(d3.__s, V2.getDerivedStateFromProps(M2, d3.__s)))), k4 = d3.props, b2 = d3.state, d3.__v = r4, u3.__c) {
-        if (M2 !== k4 && C3 && !V2.getDerivedStateFromProps && d3.componentWillReceiveProps && d3.componentWillReceiveProps(M2, L2), r4.__v == u3.__v && !(8 & d3.__g) || !(4 & d3.__g) && d3.shouldComponentUpdate && false === d3.shouldComponentUpdate(M2, d3.__s, L2)) {
-          r4.__v != u3.__v && (d3.props = M2, d3.state = d3.__s, d3.__g &= -9), r4.__e = u3.__e, r4.__k = u3.__k, r4.__k.some(function(n2) {
-            n2 && (n2.__ = r4);
-          }), y2.push.apply(d3.__h, d3.__k), d3.__k = [], d3.__h.length && e3.push(d3), l4 = S(u3);
-          break n;
-        }
-        d3.componentWillUpdate && d3.componentWillUpdate(M2, d3.__s, L2), C3 && d3.componentDidUpdate && d3.__h.push(function() {
-          d3.componentDidUpdate(k4, b2, m4);
-        });
-      } else C3 && !V2.getDerivedStateFromProps && d3.componentWillMount && d3.componentWillMount(), C3 && d3.componentDidMount && d3.__h.push(d3.componentDidMount);
-      d3.context = L2, d3.props = M2, d3.__P = t3, d3.__g &= -5, H2 = n.__r, q3 = C3 ? 25 : 0;
-      do {
-        d3.__g &= -9, H2 && H2(r4), s3 = d3.render(d3.props, d3.state = d3.__s, d3.context);
-      } while (8 & d3.__g && ++q3 < 25);
-      C3 && (y2.push.apply(d3.__h, d3.__k), d3.__k = []), d3.state = d3.__s, d3.getChildContext && (i3 = _({}, i3, d3.getChildContext())), C3 && u3.__c && d3.getSnapshotBeforeUpdate && (m4 = d3.getSnapshotBeforeUpdate(k4, b2)), A4 = s3 && s3.type === $ && null == s3.key ? s3.props.children : s3, M2.__P && (s3 = l4, f5 = (t3 = M2.__P).namespaceURI, c3 = o4 = null, u3.props && u3.props.__P != t3 && (u3.__k.some(function(n2) {
-        n2 && J(n2, n2);
-      }), u3.__k = null), l4 = u3.__k ? S(u3, 0) : null), l4 = I(t3, w(A4) ? A4 : [A4], r4, u3, i3, f5, o4, e3, l4, c3, a4), M2.__P && (r4.__e = null, l4 = s3), r4.__u &= -161, p4 && p4.some(g), d3.__h.length && e3.push(d3), 1 & d3.__g && (d3.__g &= -4);
-    } catch (t4) {
-      if (e3.length = v3, r4.__v = null, c3 || o4) if (t4 && t4.then) {
-        if (r4.__u |= 128 | c3, o4) {
-          for (~(T5 = o4.indexOf(l4 || void 0)) || (T5 = o4.length); (N2 = o4[T5 - 1]) && 8 == N2.nodeType; ) T5--;
-          for (; T5 < o4.length; T5++) if (N2 = o4[T5]) if (o4[T5] = null, O2) {
-            if (N2 == P2) break;
-          } else {
-            if (8 != N2.nodeType) break;
-            N2.data.startsWith("$s") && (P2 = B(O2 = N2));
-          }
-        }
-        if (!O2) {
-          for (; l4 && 8 == l4.nodeType && l4.nextSibling; ) l4 = l4.nextSibling;
-          O2 = l4;
-        }
-        (s3 = B(O2 = r4.__c.__z || (r4.__c.__z = O2))) ? (r4.__e = O2, l4 = s3) : r4.__e = l4, l4 = l4 && l4.nextSibling;
-      } else o4 && o4.some(g);
-      else r4.__e = u3.__e;
-      r4.__k || (r4.__k = u3.__k || []), t4 && t4.then || D(r4), n.__e(t4, r4, u3);
-    }
-  } else l4 = r4.__e = F(u3.__e, r4, u3, i3, f5, o4, e3, c3, a4, t3);
-  return (s3 = n.diffed) && s3(r4), l4;
-}
-function B(n2, t3) {
-  if (n2 && 8 == n2.nodeType && n2.data.startsWith("$s")) for (var r4 = 1; n2 = n2.nextSibling; ) {
-    if (8 == n2.nodeType) {
-      if (n2.data.startsWith("$s")) r4++;
-      else if (n2.data.startsWith("/$s") && !--r4) return n2;
-    }
-    t3 && t3.push(n2);
-  }
-}
-function D(n2) {
-  n2 && (n2.__c && (n2.__c.__g |= 4), n2.__k && n2.__k.some(D));
-}
-function E(t3, r4, u3) {
-  for (var i3 = 0; i3 < u3.length; ) G(u3[i3++], u3[i3++], u3[i3++]);
-  n.__c && n.__c(r4, t3), t3.some(function(r5) {
-    try {
-      t3 = r5.__h, r5.__h = [], t3.some(function(n2) {
-        n2.call(r5);
-      });
-    } catch (t4) {
-      n.__e(t4, r5.__v);
-    }
-  });
-}
-function F(t3, r4, u3, i3, f5, o4, e3, l4, c3, a4) {
-  var s3, h4, y5, _3, k4, b2, m4, M2, $2 = u3.props || p, x4 = r4.props, C3 = r4.type;
-  if ("svg" == C3 ? f5 = "http://www.w3.org/2000/svg" : "math" == C3 ? f5 = "http://www.w3.org/1998/Math/MathML" : f5 || (f5 = "http://www.w3.org/1999/xhtml"), o4) {
-    for (s3 = 0; s3 < o4.length; s3++) if ((k4 = o4[s3]) && (C3 ? k4.localName == C3 : 3 == k4.nodeType)) {
-      t3 = k4, o4[s3] = null;
-      break;
-    }
-  }
-  if (!t3) {
-    if (M2 = a4.ownerDocument || document, !C3) return M2.createTextNode(x4);
-    t3 = M2.createElementNS(f5, C3, x4.is ? x4 : a4), l4 && (n.__m && n.__m(r4, o4), l4 = false), o4 = null;
-  }
-  if (C3) {
-    if (a4 = "template" == C3 && t3.content || t3, o4 = "textarea" == C3 && null != x4.defaultValue ? null : o4 && d.call(a4.childNodes), !l4 && o4) for ($2 = {}, s3 = 0; s3 < t3.attributes.length; s3++) $2[(k4 = t3.attributes[s3]).name] = k4.value;
-    for (s3 in $2) k4 = $2[s3], "dangerouslySetInnerHTML" == s3 ? y5 = k4 : "children" == s3 || s3 in x4 || "value" == s3 && "defaultValue" in x4 || "checked" == s3 && "defaultChecked" in x4 || N(t3, s3, null, k4, f5);
-    for (s3 in x4) k4 = x4[s3], "children" == s3 ? _3 = k4 : "dangerouslySetInnerHTML" == s3 ? h4 = k4 : "value" == s3 ? b2 = k4 : "checked" == s3 ? m4 = k4 : l4 && "function" != typeof k4 || $2[s3] === k4 || N(t3, s3, k4, $2[s3], f5);
-    h4 ? (l4 || y5 && (h4.__html == y5.__html || h4.__html == t3.innerHTML) || (t3.innerHTML = h4.__html), r4.__k = []) : (y5 && (t3.textContent = ""), ("foreignObject" == C3 || "http://www.w3.org/1998/Math/MathML" == f5 && v.test(C3)) && (f5 = "http://www.w3.org/1999/xhtml"), I(a4, w(_3) ? _3 : [_3], r4, u3, i3, f5, o4, e3, o4 ? o4[0] : u3.__k && S(u3, 0), l4, c3), o4 && o4.some(g)), l4 && "textarea" != C3 || (s3 = "value", "progress" == C3 && null == b2 ? t3.removeAttribute(s3) : null == b2 || b2 === t3[s3] && ("progress" != C3 || b2) || N(t3, s3, b2, $2[s3], f5), s3 = "checked", null != m4 && m4 != t3[s3] && N(t3, s3, m4, $2[s3], f5));
-  } else $2 === x4 || l4 && t3.data == x4 || (t3.data = x4);
-  return t3;
-}
-function G(t3, r4, u3, i3) {
-  try {
-    "function" == typeof t3 ? r4 ? r4.__x = t3(r4) || 1 : i3 && (i3 = i3.__c || i3.__e) && (r4 = i3.__x) && (i3.__x = null, "function" == typeof r4 ? r4() : t3(null)) : t3.current = r4;
-  } catch (t4) {
-    n.__e(t4, u3);
-  }
-}
-function J(t3, r4, u3) {
-  var i3, f5, o4, e3;
-  if (n.unmount && n.unmount(t3), !(i3 = t3.ref) || i3.current && i3.current != t3.__e || G(i3, null, r4, t3), i3 = t3.__c) {
-    if (i3.componentWillUnmount) try {
-      i3.componentWillUnmount();
-    } catch (t4) {
-      n.__e(t4, r4);
-    }
-    i3.__P = i3.__n = null;
-  }
-  if (i3 = t3.__k) for (e3 = 0; e3 < i3.length; e3++) i3[e3] && J(i3[e3], r4, "function" != typeof t3.type || u3 && !t3.props.__P);
-  !u3 && (i3 = t3.__c) && (i3 = i3.__z) && (f5 = B(i3, o4 = [])) && (i3 == t3.__e && o4.some(g), g(f5), g(i3)), u3 || g(t3.__e), t3.__e = t3.__c = t3.__ = null;
-}
-function K(n2, t3, r4) {
-  return this.constructor(n2, r4);
-}
-function Q(t3, r4) {
-  var u3, i3, f5, o4;
-  n.__ && n.__(t3, r4), 9 == r4.nodeType && (r4 = r4.documentElement), i3 = (u3 = t3 && 32 & t3.__u) ? null : r4.__k, r4.__k = m($, { children: [t3] }), f5 = [], o4 = [], z(r4, r4.__k, i3 || p, p, r4.namespaceURI, i3 ? null : r4.firstChild ? d.call(r4.childNodes) : null, f5, i3 ? i3.__e : r4.firstChild, u3, o4), E(f5, r4.__k, o4), r4.__k.props.children = null;
-}
-n = { __e: function(n2, t3, r4, u3) {
-  for (var i3, o4, e3; t3 = t3.__; ) if ((i3 = t3.__c) && !(1 & i3.__g)) {
-    i3.__g |= 4;
-    try {
-      if ((e3 = (o4 = i3.constructor) && o4.getDerivedStateFromError) && i3.setState(o4.getDerivedStateFromError(n2)), i3.componentDidCatch && (i3.componentDidCatch(n2, u3 || {}), e3 = 1), e3 && 8 & i3.__g) return void (i3.__g |= 2);
-    } catch (t4) {
-      n2 = t4;
-    }
-  }
-  throw f = 0, n2;
-} }, t = 0, r2 = function(n2) {
-  return null != n2 && n2.constructor === h;
-}, x2.prototype.setState = function(n2, t3) {
-  var r4 = this.__s;
-  r4 && r4 != this.state || (r4 = this.__s = _({}, this.state)), "function" == typeof n2 && (n2 = n2(_({}, r4), this.props)), n2 && (_(r4, n2), this.__v && (t3 && this.__k.push(t3), L(this)));
-}, x2.prototype.forceUpdate = function(n2) {
-  this.__v && (this.__g |= 4, n2 && this.__h.push(n2), L(this));
-}, x2.prototype.render = $, u = [], f = 0, o = function(n2, t3) {
-  return n2.__v.__b - t3.__v.__b;
-}, e = /* @__PURE__ */ Symbol(), l2 = /(PointerCapture)$|Capture$/i, c = 0, a = {}, s = 0;
-
-// node_modules/preact/hooks/dist/hooks.mjs
-var t2;
-var r3;
-var u2;
-var i2;
-var o2 = Object.is;
-var f2 = 0;
-var c2 = [];
-var e2 = [];
-var a2 = n;
-var v2 = a2.__b;
-var l3 = a2.__r;
-var m2 = a2.diffed;
-var h2 = a2.__c;
-var s2 = a2.unmount;
-var p2 = a2.__;
-function y3(n2, t3) {
-  a2.__h && a2.__h(r3, n2, f2 || t3), f2 = 0;
-  var u3 = r3.__H || (r3.__H = { __: [], __h: [] });
-  return n2 >= u3.__.length && u3.__.push({}), u3.__[n2];
-}
-function A2(n2, u3) {
-  var i3 = y3(t2++, 3);
-  !a2.__s && E2(i3.__H, u3) && (i3.__P = true, i3.__ = n2, i3.u = u3, r3.__H.__h.push(i3));
-}
-function T2(n2) {
-  return f2 = 5, w2(function() {
-    return { current: n2 };
-  }, []);
-}
-function w2(n2, r4) {
-  var u3 = y3(t2++, 7);
-  return E2(u3.__H, r4) && (u3.__ = n2(), u3.__H = r4), u3.__;
-}
-function g2() {
-  var n2;
-  do {
-    for (; n2 = e2.shift(); ) try {
-      C2(n2);
-    } catch (t4) {
-      a2.__e(t4, { __: (n2 = n2.__P) && n2.__v });
-    }
-    for (; n2 = c2.shift(); ) {
-      var t3 = n2.__H;
-      if (n2.__P && t3) try {
-        t3.__h.some(C2), t3.__h.some(D2), t3.__h = [];
-      } catch (r4) {
-        t3.__h = [], a2.__e(r4, n2.__v);
-      }
-    }
-  } while (e2.length);
-}
-a2.__b = function(n2) {
-  r3 = null, v2 && v2(n2);
-}, a2.__ = function(n2, t3) {
-  n2 && t3.__k && t3.__k.__m && (n2.__m = t3.__k.__m), p2 && p2(n2, t3);
-}, a2.__r = function(n2) {
-  l3 && l3(n2), t2 = 0;
-  var i3 = (r3 = n2.__c).__H;
-  i3 && (u2 == r3 ? r3.__h = [] : (i3.__h.some(C2), i3.__h.some(D2), t2 = 0), i3.__h = [], i3.__.some(function(n3) {
-    n3.__N && (n3.__ = n3.__N), n3.u = n3.__N = void 0;
-  })), u2 = r3;
-}, a2.diffed = function(n2) {
-  m2 && m2(n2);
-  var t3 = n2.__c;
-  t3 && t3.__H && (t3.__H.__h.length && B2(c2.push(t3)), t3.__H.__.some(function(n3) {
-    n3.u && (n3.__H = n3.u);
-  })), u2 = r3 = null;
-}, a2.__c = function(n2, t3) {
-  t3.some(function(n3) {
-    try {
-      n3.__h.some(C2), n3.__h = n3.__h.filter(function(n4) {
-        return !n4.__ || D2(n4);
-      });
-    } catch (t4) {
-      n3.__h = [function() {
-        throw t4;
-      }];
-    }
-  }), h2 && h2(n2, t3);
-}, a2.unmount = function(n2) {
-  s2 && s2(n2);
-  var t3, r4, u3 = n2.__c;
-  u3 && u3.__H && (u3.__H.__.some(function(u4) {
-    try {
-      if (u4.__P && u4.__c) {
-        if (void 0 === r4) {
-          for (r4 = n2.__; r4 && (!r4.__c || !r4.__c.__P); ) r4 = r4.__;
-          r4 = r4 && r4.__c;
-        }
-        u4.__P = r4, B2(e2.push(u4));
-      } else C2(u4);
-    } catch (n3) {
-      t3 = n3;
-    }
-  }), u3.__H = void 0, t3 && a2.__e(t3, u3.__v));
-};
-var k2 = "function" == typeof requestAnimationFrame;
-function z2(n2) {
-  var t3, r4 = function() {
-    clearTimeout(u3), k2 && cancelAnimationFrame(t3), setTimeout(n2);
-  }, u3 = setTimeout(r4, 35);
-  k2 && (t3 = requestAnimationFrame(r4));
-}
-function B2(n2) {
-  1 != n2 && i2 == a2.requestAnimationFrame || ((i2 = a2.requestAnimationFrame) || z2)(g2);
-}
-function C2(n2) {
-  var t3 = r3, u3 = n2.__c;
-  "function" == typeof u3 && (n2.__c = void 0, u3()), r3 = t3;
-}
-function D2(n2) {
-  var t3 = r3;
-  n2.__c = n2.__(), r3 = t3;
-}
-function E2(n2, t3) {
-  return !n2 || n2.length != t3.length || t3.some(function(t4, r4) {
-    return !o2(t4, n2[r4]);
-  });
-}
-
-// node_modules/@preact/signals/dist/signals.module.js
-var h3;
-var d2;
-var p3;
-var m3 = "undefined" != typeof window && !!window.__PREACT_SIGNALS_DEVTOOLS__;
-var _2 = [];
-var g3 = [];
-x(function() {
-  h3 = this.N;
-})();
-function b(i3, n2) {
-  n[i3] = n2.bind(null, n[i3] || function() {
-  });
-}
-function y4(i3) {
-  if (p3) {
-    var n2 = p3;
-    p3 = void 0;
-    n2();
-  }
-  p3 = i3 && i3.S();
-}
-function w3(i3) {
-  var n2 = this, r4 = i3.data, t3 = useSignal(r4);
-  t3.name = "ReactiveDom";
-  t3.value = r4;
-  var e3 = w2(function() {
-    var i4 = n2, r5 = n2.__v;
-    while (r5 = r5.__) if (r5.__c) {
-      r5.__c.__$f |= 4;
-      break;
-    }
-    var o4 = O(function() {
-      var i5 = t3.value.value;
-      return 0 === i5 ? 0 : true === i5 ? "" : i5 || "";
-    }), e4 = O(function() {
-      return !Array.isArray(o4.value) && !r2(o4.value);
-    }), u4 = x(function() {
-      this.N = M;
-      if (e4.value) {
-        var n3 = o4.value;
-        if (i4.__v && i4.__v.__e && 3 === i4.__v.__e.nodeType) i4.__v.__e.data = n3;
-      }
-    }), c4 = n2.__$u.d;
-    n2.__$u.d = function() {
-      u4();
-      c4.call(this);
-    };
-    return [e4, o4];
-  }, []), u3 = e3[0], c3 = e3[1];
-  return u3.value ? c3.peek() : c3.value;
-}
-w3.displayName = "ReactiveTextNode";
-Object.defineProperties(l.prototype, { constructor: { configurable: true, value: k($, null).constructor }, type: { configurable: true, value: w3 }, props: { configurable: true, get: function() {
-  var i3 = this;
-  return { data: { get value() {
-    return i3.value;
-  } } };
-} }, __b: { configurable: true, value: 1 } });
-b("__b", function(i3, n2) {
-  y4();
-  d2 = void 0;
-  if ("string" == typeof n2.type) {
-    var r4, t3 = n2.props;
-    for (var f5 in t3) if ("children" !== f5) {
-      var o4 = t3[f5];
-      if (o4 instanceof l) {
-        if (!r4) n2.__np = r4 = {};
-        r4[f5] = o4;
-        t3[f5] = o4.peek();
-      }
-    }
-  }
-  i3(n2);
-});
-b("__r", function(i3, r4) {
-  i3(r4);
-  if (r4.type !== $) {
-    y4();
-    var t3, f5 = r4.__c;
-    if (f5) {
-      f5.__$f &= -2;
-      if (void 0 === (t3 = f5.__$u)) f5.__$u = t3 = (function(i4, n2) {
-        var r5;
-        x(function() {
-          r5 = this;
-        }, { name: n2 });
-        r5.c = i4;
-        return r5;
-      })(/* @__PURE__ */ (function(i4) {
-        return function() {
-          var n2;
-          if (m3) null == (n2 = this.y) || n2.call(this);
-          i4.__$f |= 1;
-          i4.setState({});
-        };
-      })(f5), "function" == typeof r4.type ? r4.type.displayName || r4.type.name : "");
-    }
-    d2 = f5;
-    y4(t3);
-  }
-});
-b("__e", function(i3, n2, r4, t3) {
-  y4();
-  d2 = void 0;
-  i3(n2, r4, t3);
-});
-b("diffed", function(i3, n2) {
-  y4();
-  d2 = void 0;
-  var r4;
-  if ("string" == typeof n2.type && (r4 = n2.__e)) {
-    var t3 = n2.__np, f5 = n2.props, o4 = r4.U;
-    if (o4) for (var e3 in o4) {
-      var u3 = o4[e3];
-      if (!(void 0 === u3 || t3 && e3 in t3)) {
-        u3.d();
-        o4[e3] = void 0;
-      }
-    }
-    if (t3) {
-      if (!o4) {
-        o4 = {};
-        r4.U = o4;
-      }
-      for (var a4 in t3) {
-        var c3 = o4[a4], v3 = t3[a4];
-        if (void 0 === c3) {
-          c3 = k3(r4, a4, v3, f5);
-          o4[a4] = c3;
-        } else c3.o(v3, f5);
-      }
-    }
-  }
-  i3(n2);
-});
-function k3(i3, n2, r4, t3) {
-  var f5 = n2 in i3 && void 0 === i3.ownerSVGElement, o4 = y(r4);
-  return { o: function(i4, n3) {
-    o4.value = i4;
-    t3 = n3;
-  }, d: x(function() {
-    this.N = M;
-    var r5 = o4.value.value;
-    if (t3[n2] !== r5) {
-      t3[n2] = r5;
-      if (f5) i3[n2] = r5;
-      else if (null != r5 && (false !== r5 || "-" === n2[4])) i3.setAttribute(n2, r5);
-      else i3.removeAttribute(n2);
-    }
-  }) };
-}
-b("unmount", function(i3, n2) {
-  if ("string" == typeof n2.type) {
-    var r4 = n2.__e;
-    if (r4) {
-      var t3 = r4.U;
-      if (t3) {
-        r4.U = void 0;
-        for (var f5 in t3) {
-          var o4 = t3[f5];
-          if (o4) o4.d();
-        }
-      }
-    }
-    var e3 = n2.__np;
-    if (e3) {
-      var u3 = n2.props;
-      for (var a4 in e3) u3[a4] = e3[a4];
-    }
-    n2.__np = void 0;
-  } else {
-    var c3 = n2.__c;
-    if (c3) {
-      c3.__$f |= 8;
-      var v3 = c3.__$u;
-      if (v3) {
-        c3.__$u = void 0;
-        v3.d();
-      }
-    }
-  }
-  i3(n2);
-});
-b("__h", function(i3, n2, r4, t3) {
-  if (t3 < 3) n2.__$f |= 2;
-  i3(n2, r4, t3);
-});
-x2.prototype.shouldComponentUpdate = function(i3, n2) {
-  if (this.__R) return true;
-  var r4 = this.__$u, t3 = r4 && void 0 !== r4.s;
-  for (var f5 in n2) return true;
-  if (this.__f || "boolean" == typeof this.u && true === this.u) {
-    var o4 = 2 & this.__$f;
-    if (!(t3 || o4 || 4 & this.__$f)) return true;
-    if (1 & this.__$f) return true;
-  } else {
-    if (!(t3 || 4 & this.__$f)) return true;
-    if (3 & this.__$f) return true;
-  }
-  for (var e3 in i3) if ("__source" !== e3 && i3[e3] !== this.props[e3]) return true;
-  for (var u3 in this.props) if (!(u3 in i3)) return true;
-  return false;
-};
-function useSignal(i3, n2) {
-  return w2(function() {
-    return y(i3, n2);
-  }, []);
-}
-function useComputed(i3, n2) {
-  var r4 = T2(i3);
-  r4.current = i3;
-  d2.__$f |= 4;
-  return w2(function() {
-    return O(function() {
-      return r4.current();
-    }, n2);
-  }, []);
-}
-var q2 = "undefined" == typeof requestAnimationFrame ? setTimeout : function(i3) {
-  var n2 = function() {
-    clearTimeout(r4);
-    cancelAnimationFrame(t3);
-    i3();
-  }, r4 = setTimeout(n2, 35), t3 = requestAnimationFrame(n2);
-};
-var A3 = function(i3) {
-  queueMicrotask(function() {
-    queueMicrotask(i3);
-  });
-};
-function T4() {
-  r(function() {
-    var i3;
-    while (i3 = _2.shift()) h3.call(i3);
-  });
-}
-function x3() {
-  if (1 === _2.push(this)) (n.requestAnimationFrame || q2)(T4);
-}
-function F2() {
-  r(function() {
-    var i3;
-    while (i3 = g3.shift()) h3.call(i3);
-  });
-}
-function M() {
-  if (1 === g3.push(this)) (n.requestAnimationFrame || A3)(F2);
-}
-function useSignalEffect(i3, n2) {
-  var r4 = T2(i3);
-  r4.current = i3;
-  var t3 = d2;
-  A2(function() {
-    return x(function() {
-      this.N = x3;
-      if (!(t3 && 8 & t3.__$f)) return r4.current();
-    }, n2);
-  }, []);
-}
-
 // src/page/measure-names.ts
 var UNITS = [
   { ending: "_rad", unit: "°", scale: 180 / Math.PI, digits: 0 },
@@ -1711,7 +1770,7 @@ function a3(t3, e3, n2, u3, a4, i3) {
 // src/page/gestures/map.tsx
 var MOST_COMMANDS = 30;
 var EXAMPLE = ", as in ";
-var FIRST2 = `[[rule]]
+var FIRST3 = `[[rule]]
 on = "Swipe_Left"
 key = "right"
 
@@ -1724,7 +1783,7 @@ osc = "127.0.0.1:9000/volume"
 function createMapEditor(place2, dryRun) {
   const known = y({ gestures: [], motions: [], measures: [], actions: {} });
   const custom = y([]);
-  const map = y(FIRST2);
+  const map = y(FIRST3);
   const checked = y(null);
   const isRunning = y(false);
   const commands = y([]);
@@ -2483,11 +2542,11 @@ async function startJobs(files, detectors2, { drawing: _3, gestures, ...style })
     style: JSON.stringify({ ...style, gestures: showsGestures })
   });
   const images = files.filter(isImage);
-  const model = detectors2.map((detector) => `${detector.kind}-${detector.model}`).join("+");
+  const model2 = detectors2.map((detector) => `${detector.kind}-${detector.model}`).join("+");
   const uploads = [images, ...files.filter(isVideo).map((file) => [file])].filter((set) => set.length).map(async (set) => {
     const [{ name: first, webkitRelativePath: path }] = set;
     const name = set.length === 1 ? first : path.split("/")[0] || text("job.images", { count: set.length });
-    const job = add({ name, model, state: "uploading", share: 0 });
+    const job = add({ name, model: model2, state: "uploading", share: 0 });
     return await job.upload(set, `/v1/jobs?${query}`) ? [job] : [];
   });
   return (await Promise.all(uploads)).flat();
@@ -2862,41 +2921,6 @@ function lineOf(points, scale) {
   return { times, values };
 }
 
-// src/page/places.ts
-var TASKS = ["watch", "measure", "gestures", "avatar"];
-var FIRST3 = { task: "watch", result: null, compared: null };
-var settings = location.hash;
-var place = y(placeOf(location.hash) ?? FIRST3);
-var task = O(() => place.value.task);
-function placeOf(hash) {
-  const parameters = new URLSearchParams(hash.slice(1));
-  const wanted = parameters.get("page");
-  if (wanted === null) return parameters.size && hash !== settings ? null : FIRST3;
-  return {
-    task: TASKS.find((name) => name === wanted) ?? FIRST3.task,
-    result: parameters.get("result"),
-    compared: parameters.get("with")
-  };
-}
-function hashOf({ task: name, result, compared }) {
-  if (name === FIRST3.task) return "#";
-  const parameters = new URLSearchParams({ page: name });
-  if (result) parameters.set("result", result);
-  if (compared) parameters.set("with", compared);
-  return `#${parameters}`;
-}
-function go(changes) {
-  const next = { ...FIRST3, ...changes };
-  if (hashOf(next) === hashOf(place.value)) return;
-  history.pushState(null, "", hashOf(next));
-  place.value = next;
-}
-globalThis.addEventListener("hashchange", () => {
-  const next = placeOf(location.hash);
-  if (next) place.value = next;
-  else location.reload();
-});
-
 // src/page/measure/curves.ts
 async function loadCurves(job) {
   const path = job.downloads?.["curves.json"];
@@ -3033,6 +3057,103 @@ function Downloads({ job }) {
       ] }, name);
     }) })
   ] }, group)) });
+}
+
+// src/page/measure/figure.tsx
+function Figure({ player, reader, person, avatar: avatar2 }) {
+  const place2 = T2(null);
+  A2(() => {
+    let isGone = false;
+    const mounted = mountAvatar(place2.current);
+    mounted.then((made2) => {
+      if (!isGone) avatar2.value = made2;
+    }, showError);
+    return () => {
+      isGone = true;
+      avatar2.value = null;
+      mounted.then(
+        (made2) => made2.dispose(),
+        () => {
+        }
+      );
+    };
+  }, []);
+  useSignalEffect(() => {
+    const [shown2, index, id] = [avatar2.value, player.index.value, person.value];
+    if (!shown2) return;
+    void reader.read(index).then((details) => {
+      if (avatar2.peek() === shown2 && player.index.peek() === index)
+        shown2.show(details ? ofPerson(details, id) : {});
+    }, showError);
+  });
+  return /* @__PURE__ */ a3("div", { ref: place2, id: "result-figure", class: "space", role: "img", "aria-label": text("avatar") });
+}
+function ofPerson(frame, id) {
+  const isWanted = (one) => id === null || (one.id ?? null) === id;
+  const { people, bodies } = frame;
+  return {
+    ...frame,
+    ...people ? { people: people.filter(isWanted) } : {},
+    ...bodies ? { bodies: bodies.filter(isWanted) } : {}
+  };
+}
+function FigureControls({ curves, isOn, person, avatar: avatar2 }) {
+  const ids = peopleOf(curves);
+  const shown2 = avatar2.value?.state();
+  const open = async (file) => {
+    const target = avatar2.peek();
+    if (file && target) await loadModel(target, file);
+  };
+  void model.value;
+  return /* @__PURE__ */ a3("div", { class: "avatar-foot", children: [
+    /* @__PURE__ */ a3(
+      "button",
+      {
+        id: "result-avatar",
+        class: "button small",
+        type: "button",
+        "aria-pressed": isOn.value,
+        onClick: () => isOn.value = !isOn.value,
+        children: text("avatar")
+      }
+    ),
+    isOn.value && shown2 && /* @__PURE__ */ a3($, { children: [
+      ids.length > 1 && /* @__PURE__ */ a3(
+        "select",
+        {
+          class: "compact",
+          "aria-label": text("avatar.person"),
+          onChange: ({ currentTarget }) => person.value = Number(currentTarget.value),
+          children: ids.map((id) => /* @__PURE__ */ a3("option", { value: id, selected: id === person.value, children: [
+            text("one.holistic"),
+            " #",
+            id
+          ] }, id))
+        }
+      ),
+      /* @__PURE__ */ a3("label", { class: "button small", children: [
+        /* @__PURE__ */ a3(
+          "input",
+          {
+            id: "result-model",
+            class: "visually-hidden",
+            type: "file",
+            accept: ".glb,.vrm",
+            onChange: ({ currentTarget }) => {
+              open(currentTarget.files?.[0]).catch(showError);
+              currentTarget.value = "";
+            }
+          }
+        ),
+        text("avatar.file")
+      ] }),
+      /* @__PURE__ */ a3("p", { id: "result-figure-state", class: "hint", role: "status", children: shown2.name ? text("avatar.moves", { ...shown2 }) : text("avatar.own") })
+    ] })
+  ] });
+}
+function peopleOf({ instances }) {
+  const ids = instances.flatMap(({ kind, id }) => kind === "body" && id !== null ? [id] : []);
+  return [...new Set(ids)];
 }
 
 // src/page/icon.tsx
@@ -3666,14 +3787,24 @@ function Views({ curves }) {
   const measures = useSignal(measuresOf(curves).slice(0, 1));
   const compared = useSignal(null);
   const range = useSignal(extentOf(curves, null));
+  const hasFigure = useSignal(model.peek() !== null);
+  const avatar2 = useSignal(null);
+  const person = useSignal(peopleOf(curves)[0] ?? null);
   const angles = () => measures.value.filter(isAngle).flatMap((measure2) => seriesOf(curves, measure2));
   A2(() => {
     range.value = extentOf(curves, compared.value);
   }, [compared.value]);
-  return /* @__PURE__ */ a3("div", { class: "result-grid", children: [
+  useSignalEffect(() => {
+    if (model.value) hasFigure.value = true;
+  });
+  return /* @__PURE__ */ a3("div", { class: `result-grid${hasFigure.value ? " with-figure" : ""}`, children: [
     /* @__PURE__ */ a3("section", { class: "card result-view", "aria-label": text("result.picture"), children: [
-      /* @__PURE__ */ a3(Picture, { ...{ curves, player, reader }, series: angles }),
-      /* @__PURE__ */ a3(Transport, { curves, player })
+      /* @__PURE__ */ a3("div", { class: "result-panes", children: [
+        /* @__PURE__ */ a3(Picture, { ...{ curves, player, reader }, series: angles }),
+        hasFigure.value && /* @__PURE__ */ a3(Figure, { ...{ player, reader, person, avatar: avatar2 } })
+      ] }),
+      /* @__PURE__ */ a3(Transport, { curves, player }),
+      /* @__PURE__ */ a3(FigureControls, { ...{ curves, person, avatar: avatar2 }, isOn: hasFigure })
     ] }),
     /* @__PURE__ */ a3("section", { class: "card result-curves", "aria-labelledby": "curves-title", children: [
       /* @__PURE__ */ a3("div", { class: "card-head", children: [
@@ -4812,9 +4943,9 @@ function Rivals({ store: store2 }) {
   const { detectors: detectors2, here, compare } = store2.now.value;
   const there = kindsWhere(here);
   const on = Object.entries(detectors2).filter(([kind, { on: isOn }]) => isOn && kind in there);
-  const others = on.flatMap(([kind, { model }]) => {
+  const others = on.flatMap(([kind, { model: model2 }]) => {
     const { models, missing } = there[kind];
-    return models.filter((name) => name !== model && !(name in missing)).map((name) => ({
+    return models.filter((name) => name !== model2 && !(name in missing)).map((name) => ({
       value: `${kind}:${name}`,
       label: `${nameOfKind(kind)}: ${textOr(`model.${name}`, name)}`
     }));
@@ -4917,10 +5048,10 @@ function sourceChooser(store2, overlay2, on) {
     const order = new Intl.Collator(void 0, { numeric: true });
     const path = (file) => file.webkitRelativePath || file.name;
     const usable = given.filter((file) => isImage(file) || isVideo(file)).sort((a4, b2) => order.compare(path(a4), path(b2)));
-    const model = given.find(isModel);
-    if (model) on.model(model).catch(showError);
+    const model2 = given.find(isModel);
+    if (model2) on.model(model2).catch(showError);
     if (!usable.length)
-      return model || showError(new PageError("no_media", { name: given[0].name }));
+      return model2 || showError(new PageError("no_media", { name: given[0].name }));
     chosen = usable;
     return choose("files");
   }
@@ -5077,13 +5208,13 @@ var Table2 = class {
     [this.#blobs, this.#part, this.#stills, this.count] = [[], "", /* @__PURE__ */ new Map(), 0];
     const [first] = detectors2;
     const kind = kinds[first?.kind ?? ""]?.list ?? "hands";
-    const model = detectors2.map((detector) => `${detector.kind}-${detector.model}`).join("+");
+    const model2 = detectors2.map((detector) => `${detector.kind}-${detector.model}`).join("+");
     this.#header = {
       source,
       width: null,
       height: null,
       fps: null,
-      model,
+      model: model2,
       ...kind === "hands" ? {} : { kind }
     };
   }
@@ -5556,14 +5687,14 @@ function keep(frame, shown2) {
 }
 var configuration = () => configuredDetectors(store.state, chooser.isStill());
 function rivals() {
-  const [kind, model] = store.state.compare.split(":");
+  const [kind, model2] = store.state.compare.split(":");
   const own = configuration();
-  const isOther = (detector) => detector.kind === kind && detector.model !== model;
-  return model && own.some(isOther) ? own.map((detector) => detector.kind === kind ? { ...detector, model } : detector) : null;
+  const isOther = (detector) => detector.kind === kind && detector.model !== model2;
+  return model2 && own.some(isOther) ? own.map((detector) => detector.kind === kind ? { ...detector, model: model2 } : detector) : null;
 }
 function showPane(id, wanted, frame) {
   const names = (wanted ?? []).map(
-    ({ kind, model }) => `${textOr(`kind.${kind}`, kind)}: ${textOr(`model.${model}`, String(model))}`
+    ({ kind, model: model2 }) => `${textOr(`kind.${kind}`, kind)}: ${textOr(`model.${model2}`, String(model2))}`
   );
   find(id).textContent = `${names.join(" · ")} – ${Math.round(frame.timing?.detect_ms ?? 0)} ms`;
 }
@@ -5729,7 +5860,9 @@ mountMeasure(
       const known = Object.entries(store.state.detectors);
       const wanted = known.map(([kind, one]) => [kind, { ...one, on: chosen.includes(kind) }]);
       const settings2 = { ...store.state, detectors: Object.fromEntries(wanted), here: false };
-      return configuredDetectors(settings2, still);
+      return configuredDetectors(settings2, still).map(
+        (one) => one.kind === "holistic" ? { ...one, blendshapes: true, transform: true } : one
+      );
     },
     style: () => store.state.style
   },

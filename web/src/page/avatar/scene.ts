@@ -25,8 +25,15 @@ import { turnsOf, turnsOfHand, type BodyPoints, type Points } from "./pose.js";
 export { ModelError };
 
 /** a keypoint of an answer; metres in `keypoints3D` */
-type Keypoint = { x: number; y: number; z?: number; score?: number; presence?: number };
-type Instance = { keypoints: Keypoint[]; keypoints3D?: Keypoint[] };
+type Keypoint = {
+  x: number;
+  y: number;
+  z?: number;
+  score?: number;
+  presence?: number;
+  name?: string;
+};
+type Instance = { id?: number | null; keypoints: Keypoint[]; keypoints3D?: Keypoint[] };
 type Hand = Instance & { handedness?: string | null };
 type Face = Instance & { blendshapes?: Blendshapes; transform?: number[][] };
 /** an answer of the detectors: `GET /v1/stream`, a line of a .jsonl table, or the module's result */
@@ -34,6 +41,7 @@ export type AvatarFrame = {
   width?: number;
   height?: number;
   people?: {
+    id?: number | null;
     body?: Instance | null;
     leftHand?: Hand | null;
     rightHand?: Hand | null;
@@ -262,6 +270,7 @@ export async function mount(container: HTMLElement, { sample }: { sample: string
       canvas.removeEventListener("webglcontextrestored", restored);
       figure?.dispose();
       renderer.dispose();
+      renderer.forceContextLoss(); // browsers keep few contexts
       canvas.remove();
     },
   };

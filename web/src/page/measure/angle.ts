@@ -1,7 +1,8 @@
 /** Draws the angle of a joint over the picture of a result. */
 
 import { lineColours, shown, sideOf, withoutSide } from "../measure-names.js";
-import type { Details, Series } from "./curves.js";
+import type { AvatarFrame } from "../avatar/scene.js";
+import type { Series } from "./curves.js";
 
 /** joint of an angle between the two others, without their side */
 const JOINTS: Record<string, [string, string, string]> = {
@@ -28,7 +29,7 @@ type Point = { x: number; y: number };
 export function paintAngles(
   ctx: CanvasRenderingContext2D,
   unit: number,
-  details: Details,
+  details: AvatarFrame,
   series: Series[],
   index: number,
 ) {
@@ -45,7 +46,7 @@ export function paintAngles(
 
 /** Return three keypoints of a person; null if one is not visible. */
 function pointsOf(
-  { bodies = [], people = [] }: Details,
+  { bodies = [], people = [] }: AvatarFrame,
   id: number | null,
   names: [string, string, string],
   side: string,

@@ -1,5 +1,6 @@
 /** The result of a job: measures over time, repetitions, events, and the keypoints of each frame. */
 
+import type { AvatarFrame } from "../avatar/scene.js";
 import { addressOf, call, responseOf, ServerError, thisServer } from "../endpoints.js";
 import type { Job } from "../jobs.js";
 import { sideOf, unitOf, withoutSide, type Side } from "../measure-names.js";
@@ -134,24 +135,17 @@ export const isAngle = (name: string) => unitOf(name).unit === "°";
 const BLOCK = 16; // frames that are read at once
 const BLOCKS = 24; // blocks that are kept
 
-/** a frame of the table */
-export type Details = {
-  bodies?: Body[];
-  people?: { id?: number; body?: Body | null }[];
-};
-type Body = { id?: number; keypoints: { x: number; y: number; score?: number; name: string }[] };
-
 /** Reads the keypoints of frames from the table of a job, in blocks. */
 export class FrameReader {
   #curves;
-  #blocks: Map<number, Promise<Details[]>> = new Map();
+  #blocks: Map<number, Promise<AvatarFrame[]>> = new Map();
 
   constructor(curves: Curves) {
     this.#curves = curves;
   }
 
   /** Return the results of a frame. */
-  async read(index: number): Promise<Details | null> {
+  async read(index: number): Promise<AvatarFrame | null> {
     const number = Math.floor(index / BLOCK);
     const found = this.#blocks.get(number) ?? this.#load(number);
     this.#blocks.delete(number);
@@ -161,7 +155,7 @@ export class FrameReader {
     return (await found)[index - number * BLOCK] ?? null;
   }
 
-  async #load(number: number): Promise<Details[]> {
+  async #load(number: number): Promise<AvatarFrame[]> {
     const { offsets, job } = this.#curves;
     const path = job.downloads?.["jsonl"];
     const first = offsets[number * BLOCK];
@@ -171,7 +165,7 @@ export class FrameReader {
     return lines
       .split("\n")
       .filter(Boolean)
-      .map((line) => JSON.parse(line) as Details);
+      .map((line) => JSON.parse(line) as AvatarFrame);
   }
 }
 

@@ -1,8 +1,9 @@
 /** One result: picture, curves, repetitions and table of all frames, and the files. */
 
-import { useComputed, useSignal, type Signal } from "@preact/signals";
+import { useComputed, useSignal, useSignalEffect, type Signal } from "@preact/signals";
 import { useEffect, useMemo } from "preact/hooks";
 
+import type { Avatar } from "../avatar/scene.js";
 import { showError, text, textOr } from "../common.js";
 import {
   areJobsKnown,
@@ -14,6 +15,7 @@ import {
   type Job,
 } from "../jobs.js";
 import { measureName, shown, sideName, sideOf, withoutSide } from "../measure-names.js";
+import { model } from "../model.js";
 import { go, hashOf, place } from "../places.js";
 import {
   extremesOf,
@@ -27,6 +29,7 @@ import {
   type Tracked,
 } from "./curves.js";
 import { Downloads } from "./downloads.js";
+import { Figure, FigureControls, peopleOf } from "./figure.js";
 import { extentOf, Graphs, type Compared } from "./graph.js";
 import { clock, Picture, Transport } from "./picture.js";
 import { Player } from "./player.js";
@@ -154,16 +157,26 @@ function Views({ curves }: { curves: Curves }) {
   const measures = useSignal(measuresOf(curves).slice(0, 1));
   const compared = useSignal<Compared | null>(null);
   const range = useSignal(extentOf(curves, null));
+  const hasFigure = useSignal(model.peek() !== null);
+  const avatar = useSignal<Avatar | null>(null);
+  const person = useSignal(peopleOf(curves)[0] ?? null);
   const angles = () =>
     measures.value.filter(isAngle).flatMap((measure) => seriesOf(curves, measure));
   useEffect(() => {
     range.value = extentOf(curves, compared.value);
   }, [compared.value]);
+  useSignalEffect(() => {
+    if (model.value) hasFigure.value = true;
+  });
   return (
-    <div class="result-grid">
+    <div class={`result-grid${hasFigure.value ? " with-figure" : ""}`}>
       <section class="card result-view" aria-label={text("result.picture")}>
-        <Picture {...{ curves, player, reader }} series={angles} />
+        <div class="result-panes">
+          <Picture {...{ curves, player, reader }} series={angles} />
+          {hasFigure.value && <Figure {...{ player, reader, person, avatar }} />}
+        </div>
         <Transport curves={curves} player={player} />
+        <FigureControls {...{ curves, person, avatar }} isOn={hasFigure} />
       </section>
       <section class="card result-curves" aria-labelledby="curves-title">
         <div class="card-head">

@@ -1,0 +1,126 @@
+/** The figure that moves as a person of a result, and its controls. */
+
+import { useSignalEffect, type Signal } from "@preact/signals";
+import { useEffect, useRef } from "preact/hooks";
+
+import type { Avatar, AvatarFrame } from "../avatar/scene.js";
+import { showError, text } from "../common.js";
+import { loadModel, model, mountAvatar } from "../model.js";
+import type { Curves, FrameReader } from "./curves.js";
+import type { Player } from "./player.js";
+
+/** `person`: id of the person who moves the figure; null for the first one */
+type Props = {
+  curves: Curves;
+  player: Player;
+  reader: FrameReader;
+  person: Signal<number | null>;
+  avatar: Signal<Avatar | null>;
+};
+
+/** The figure itself. */
+export function Figure({ player, reader, person, avatar }: Omit<Props, "curves">) {
+  const place = useRef<HTMLDivElement>(null);
+  useEffect(() => {
+    let isGone = false;
+    const mounted = mountAvatar(place.current!);
+    mounted.then((made) => {
+      if (!isGone) avatar.value = made;
+    }, showError);
+    return () => {
+      isGone = true;
+      avatar.value = null;
+      mounted.then(
+        (made) => made.dispose(),
+        () => {},
+      );
+    };
+  }, []);
+  useSignalEffect(() => {
+    const [shown, index, id] = [avatar.value, player.index.value, person.value];
+    if (!shown) return;
+    void reader.read(index).then((details) => {
+      if (avatar.peek() === shown && player.index.peek() === index)
+        shown.show(details ? ofPerson(details, id) : {});
+    }, showError);
+  });
+  return (
+    <div ref={place} id="result-figure" class="space" role="img" aria-label={text("avatar")} />
+  );
+}
+
+/** Return a frame with one person only. */
+function ofPerson(frame: AvatarFrame, id: number | null): AvatarFrame {
+  const isWanted = (one: { id?: number | null }) => id === null || (one.id ?? null) === id;
+  const { people, bodies } = frame;
+  return {
+    ...frame,
+    ...(people ? { people: people.filter(isWanted) } : {}),
+    ...(bodies ? { bodies: bodies.filter(isWanted) } : {}),
+  };
+}
+
+/** The switch of the figure, the choice of its model, and of the person who moves it. */
+export function FigureControls({ curves, isOn, person, avatar }: Controls) {
+  const ids = peopleOf(curves);
+  const shown = avatar.value?.state();
+  const open = async (file: File | undefined) => {
+    const target = avatar.peek();
+    if (file && target) await loadModel(target, file);
+  };
+  void model.value; // its name is shown
+  return (
+    <div class="avatar-foot">
+      <button
+        id="result-avatar"
+        class="button small"
+        type="button"
+        aria-pressed={isOn.value}
+        onClick={() => (isOn.value = !isOn.value)}
+      >
+        {text("avatar")}
+      </button>
+      {isOn.value && shown && (
+        <>
+          {ids.length > 1 && (
+            <select
+              class="compact"
+              aria-label={text("avatar.person")}
+              onChange={({ currentTarget }) => (person.value = Number(currentTarget.value))}
+            >
+              {ids.map((id) => (
+                <option key={id} value={id} selected={id === person.value}>
+                  {text("one.holistic")} #{id}
+                </option>
+              ))}
+            </select>
+          )}
+          <label class="button small">
+            <input
+              id="result-model"
+              class="visually-hidden"
+              type="file"
+              accept=".glb,.vrm"
+              onChange={({ currentTarget }) => {
+                open(currentTarget.files?.[0]).catch(showError);
+                currentTarget.value = ""; // so that the same file can be selected again
+              }}
+            />
+            {text("avatar.file")}
+          </label>
+          <p id="result-figure-state" class="hint" role="status">
+            {shown.name ? text("avatar.moves", { ...shown }) : text("avatar.own")}
+          </p>
+        </>
+      )}
+    </div>
+  );
+}
+
+type Controls = Pick<Props, "curves" | "person" | "avatar"> & { isOn: Signal<boolean> };
+
+/** Return the ids of the people of a result, those in most frames first. */
+export function peopleOf({ instances }: Curves): number[] {
+  const ids = instances.flatMap(({ kind, id }) => (kind === "body" && id !== null ? [id] : []));
+  return [...new Set(ids)];
+}
