@@ -27,6 +27,14 @@ def test_a_seed_makes_the_same_scene_and_another_seed_another(rigs):
     np.testing.assert_array_equal(make(3).background[0], make(3).background[0])
 
 
+def test_a_name_is_one_person_in_all_folders(rigs):
+    """Two folders show the same person exactly if they have the same seed, whatever else differs."""
+    one, again, other = (make(index, "person=7", seed=seed) for index, seed in ((0, 1), (5, 1), (0, 2)))
+    assert one.subject == again.subject != other.subject
+    assert one.hands[0].shape.tolist() == again.hands[0].shape.tolist() != other.hands[0].shape.tolist()
+    assert one.subject != make(0, "person=8").subject
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("index", range(3))
 def test_tone_pinned_changes_only_the_skin_colour(renderer, rigs, index):

@@ -85,6 +85,7 @@ class Scene:
     cameras: tuple[CalibratedCamera, ...]  # cameras with R and t of the world; their sizes are in `sizes`
     sizes: tuple[tuple[int, int], ...]  # width and height of each camera's image in pixels
     factors: dict[str, float | int | str | bool]  # value of every named factor
+    subject: str = ""  # name of its person. Equal numbers of other seeds are other people
     sequence: str = "still"  # name of its recording
     frame: int = 0  # frame number within the recording
     time_s: float = 0.0  # time within the recording, seconds
@@ -327,6 +328,7 @@ class SceneSampler:
             cameras=cameras,
             sizes=(self.size,) * self.views,
             factors=drawn,
+            subject=f"person{drawn['person']}-seed{self.seed}",
             seed=int(self._rng("sensor", index).integers(1 << 32)),
         )
 
@@ -542,7 +544,7 @@ def render_samples(renderer: Renderer, scene: Scene) -> Iterator[tuple[Sample, B
             height=size[1],
             instances=tuple(_instance(*hand) for hand in hands),
             camera=camera,
-            subject=f"person{scene.factors['person']}",
+            subject=scene.subject,
             sequence=scene.sequence,
             frame=scene.frame,
             view=view_name(view),
