@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+import torchvision
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,6 +17,7 @@ from sonjit.cli import main
 from sonjit.segmentation import task as segment
 from sonjit.segmentation.instances import Instances
 from sonjit_lab.datasets import Instance, Sample, mask_from_segmentation, rle_from_mask
+from sonjit_lab.networks import create_network
 from sonjit_lab.papers.mask_rcnn import finders as mask_networks
 from sonjit_lab.papers.mask_rcnn.files import load_mask_rcnn
 from sonjit_lab.papers.mask_rcnn.network import paste_masks
@@ -85,6 +87,44 @@ def test_a_run_begins_with_the_weights_of_another(run, tmp_path):
     given, kept = (dict(load_mask_rcnn(path).network.named_parameters()) for path in (trained, tmp_path / "run"))
     for name, value in given.items():
         torch.testing.assert_close(kept[name], value, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["classifier", "mask-rcnn"])
+def test_a_run_begins_with_the_residual_network_of_torchvisions_files(kind, exported, tmp_path):
+    """Compare the maps of the last stage with those of torchvision's classifier, whose norms have statistics."""
+    torch.manual_seed(0)
+    official = torchvision.models.resnet18().eval()
+    for module in official.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.running_mean.normal_(0, 0.1)
+            module.running_var.uniform_(1e-4, 1)
+    weights = official.state_dict()
+    if kind == "mask-rcnn":
+        whole = create_network("mask-rcnn", depth=18, channels=16, hidden=32, classes=7)
+        whole.load_official(weights, strict=False)
+        weights = whole.state_dict()
+    torch.save(weights, tmp_path / "resnet.pth")
+    layers = {"depth": 18, "width": 64, "learning_rate": 1e-12, "trunk_weights": tmp_path / "resnet.pth"}
+    assert train(exported[0], tmp_path / "run", 1, **layers) == 0
+    images = torch.rand(1, 3, 64, 96, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        expected = torch.nn.Sequential(*list(official.children())[:-2])(images)
+        *_, found = load_mask_rcnn(tmp_path / "run").network.backbone.body(images)
+    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--set=depth=34", "--set=width=64"], "does not fit a residual network with depth=34 and width=64"),
+        (["--weights", "demo"], "has no effect with --weights"),
+    ],
+)
+def test_a_residual_network_that_does_not_fit_is_refused(arguments, message, tmp_path, refusal):
+    torch.save(torchvision.models.resnet18().state_dict(), tmp_path / "resnet18.pth")
+    data = shapes(tmp_path / "data")
+    paths = ["--data", str(data), "--out", str(tmp_path / "run"), f"--set=trunk_weights={tmp_path / 'resnet18.pth'}"]
+    assert message in refusal("train", "mask-rcnn", *paths, *arguments)
 
 
 def test_a_run_learns_and_reports_its_metrics(run):

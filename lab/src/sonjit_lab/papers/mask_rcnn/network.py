@@ -211,6 +211,8 @@ class MaskRCNN(Network):
 
     selects = True
 
+    resnet_prefix = "backbone.body."
+
     def __init__(
         self,
         classes: int = 91,
@@ -430,12 +432,13 @@ class MaskRCNN(Network):
     def from_official(self, state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Convert keys of old files, and statistics of live batch norms for frozen ones.
 
-        Frozen norms add nothing to the variance, as those of torchvision's first checkpoint. A file with counters has
-        live batch norms that add 1e-5, which is then added to the variance itself.
+        Frozen norms add nothing to the variance, as those of torchvision's first checkpoint. A file with counters, or
+        of a classifier, has live batch norms that add 1e-5, which is then added to the variance itself.
         """
         weights = super().from_official(state_dict)
         body = ("backbone.body.", "backbone.layer", "backbone.bn")
-        live = any(key.startswith(body) and key.endswith("num_batches_tracked") for key in weights)
+        live = "conv1.weight" in state_dict
+        live |= any(key.startswith(body) and key.endswith("num_batches_tracked") for key in weights)
         converted: dict[str, Tensor] = {}
         for key, value in weights.items():
             if self._frozen and live and key.startswith(body):

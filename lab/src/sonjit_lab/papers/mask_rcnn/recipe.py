@@ -19,6 +19,7 @@ from sonjit.results.skeletons import mirrored_order
 from sonjit.segmentation.instances import results_from_instances
 from sonjit_lab.datasets import Dataset, Sample, convert, dataset_entry, open_dataset
 from sonjit_lab.metrics import coco_precision
+from sonjit_lab.networks.checkpoints import load_checkpoint, without_prefixes
 from sonjit_lab.networks.export import ENDINGS
 from sonjit_lab.networks.modes import evaluates
 from sonjit_lab.networks.registry import create_network
@@ -154,6 +155,7 @@ class MaskRCNNSettings(DataSettings):
     batch: ImageBatch = 4  # number of images in a step
     # short side of the images after scaling, in pixels; 0 for 192, or that of the given weights
     side: Annotated[int, Range(0, 4096)] = 0
+    trunk_weights: str = ""  # file of torchvision's ResNet or Mask R-CNN for the residual network; "" starts at random
     depth: Depth = 18  # number of layers of the residual network
     width: WideWidth = 24  # channels of its first stage
     channels: WideWidth = 48  # channels of the pyramid and the heads
@@ -165,10 +167,13 @@ class MaskRCNNSettings(DataSettings):
 
     @property
     def layers(self) -> Mapping[str, object]:
-        """Options of a small network for few images, with norms that do not require large batches."""
+        """Options of a small network for few images, with norms that do not require large batches.
+
+        A trained residual network keeps its statistics instead.
+        """
         option_names = ("depth", "width", "channels", "hidden", "masks", "roi", "mask_head")
         return {name: getattr(self, name) for name in option_names} | {
-            "norm": "group",
+            "norm": "frozen" if self.trunk_weights else "group",
             "before_nms": 300,
             "after_nms": 100,
         }
@@ -266,8 +271,12 @@ def _network(
         options: dict[str, Any] = {"classes": classes, **settings.layers, "min_side": side, "max_side": side * 2}
         network = create_network("mask-rcnn", **options)
         assert isinstance(network, mask_rcnn.MaskRCNN)
+        if settings.trunk_weights:
+            _load_trunk(network, settings)
         saved = files.SavedMaskRCNN(network, tuple(categories), "mask-rcnn", options)
     else:
+        if settings.trunk_weights:
+            raise InputError(f"trunk_weights={settings.trunk_weights} has no effect with --weights: leave out one")
         sides = (("min_side", settings.side), ("max_side", settings.side * 2)) if settings.side else ()
         saved = files.load_mask_rcnn(weights, **dict(sides))
         if [category.name for category in saved.categories] != [category.name for category in categories]:
@@ -280,6 +289,20 @@ def _network(
             module.eval()
     saved.network.set_samples(settings.samples)
     return saved
+
+
+def _load_trunk(network: mask_rcnn.MaskRCNN, settings: MaskRCNNSettings) -> None:
+    """Load the residual network of a classifier or of a Mask R-CNN from torchvision's file, and nothing else of it."""
+    file, prefix = settings.trunk_weights, mask_rcnn.MaskRCNN.resnet_prefix
+    known = without_prefixes(load_checkpoint(file), ("conv1.weight", f"{prefix}conv1.weight"))
+    weights = {key: value for key, value in network.from_official(known).items() if key.startswith(prefix)}
+    expected = {key: value.shape for key, value in network.state_dict().items() if key.startswith(prefix)}
+    if {key: value.shape for key, value in weights.items()} != expected:
+        raise InputError(
+            f"{file} does not fit a residual network with depth={settings.depth} and width={settings.width}; "
+            "ResNet-50 of torchvision, also in its Mask R-CNN, requires depth=50 and width=64"
+        )
+    network.load_official(weights, strict=False)
 
 
 def _split(data: Dataset, settings: MaskRCNNSettings) -> tuple[Dataset, Dataset]:
