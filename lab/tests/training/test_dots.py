@@ -9,6 +9,7 @@ import torch
 from tests.support.coco_files import write_coco
 
 from sonjit._util import data_files
+from sonjit.geometry.boxes import RotatedBox, crop, crop_on_grid, letterbox, letterbox_box, points_from_crop
 from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.results.skeletons import load_skeleton
 from sonjit_lab.datasets import ManoParameters, open_dataset
@@ -199,6 +200,40 @@ def test_masks_stay_on_their_objects(change):
     hand = replace(sample.instances[0], read_mask=lambda: dot(*points[9])[..., 0] > 60)
     image, parts = masks.cut_hand(masks.MaskedHand(replace(sample, instances=(hand,)), 0, ()), 160, CHANGES[change])
     np.testing.assert_allclose(4 * centre_of(parts[0]) + 1.5, centre_of(image), atol=1.5)
+
+
+@pytest.mark.parametrize("box", [(160, 120, 180, 180, 0.0), (150, 130, 90, 90, 0.6), (170, 110, 320, 320, -2.0)])
+@pytest.mark.parametrize("size", [128, 224])
+def test_a_detector_places_a_dot_where_its_network_sees_it(box, size):
+    """A network that names the pixel of the crop gives the pixel of the image, as labels count it."""
+    box = RotatedBox(*box)
+    for x, y in ((150, 130), (163.3, 121.6)):
+        crops = [np.empty((size, size, 3), np.uint8), crop(dot(x, y), box, size, size)]
+        crop_on_grid(dot(x, y), box, crops[0])
+        for image in crops:
+            fraction = np.array([[*centre_of(image) / size, 0]])
+            np.testing.assert_allclose(points_from_crop(fraction, box)[0, :2], (x, y), atol=0.15)
+
+
+@pytest.mark.parametrize("size", [(320, 240), (240, 320)])
+def test_a_detector_of_the_whole_image_places_a_dot_where_its_network_sees_it(size):
+    found = centre_of(letterbox(dot(150, 130, size), 192, 192))
+    box = letterbox_box(*size, 192, 192)
+    place = points_from_crop(np.array([[*found / 192, 0]]), box)[0, :2]
+    np.testing.assert_allclose(place, (150, 130), atol=0.1)
+
+
+def test_pasted_objects_hide_the_keypoints_on_them():
+    """A keypoint is hidden if the pixel whose centre is nearest has the object."""
+    grey = np.full((200, 200, 3), 128, np.uint8)
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        points = rng.uniform(40, 160, (21, 2)).astype(np.float32)
+        hand = head_data.LabelledHand(points, np.zeros(21, np.int8), right=True)
+        scene = head_data.pasted_over(head_data.LabelledImage(grey, (hand,)), np.zeros_like(grey), rng)
+        columns, rows = np.rint(points).astype(int).T
+        covered = (scene.rgb[rows, columns] != 128).any(1)
+        np.testing.assert_array_equal(scene.hands[0].causes > 0, covered)
 
 
 def test_mirrored_images_of_heads_stay_on_their_dots():

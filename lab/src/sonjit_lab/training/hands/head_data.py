@@ -118,7 +118,7 @@ def pasted_over(image: LabelledImage, other: Image, rng: np.random.Generator) ->
 def _covered(hand: LabelledHand, mask: NDArray[np.uint8]) -> LabelledHand:
     """Return a hand whose keypoints in a mask (H, W) are hidden by an object."""
     height, width = mask.shape
-    x, y = np.floor(hand.keypoints).astype(np.intp).T
+    x, y = np.rint(hand.keypoints).astype(np.intp).T  # keypoints count from the centre of the first pixel
     within = (x >= 0) & (y >= 0) & (x < width) & (y < height)
     covered = within & (mask[y.clip(0, height - 1), x.clip(0, width - 1)] > 0)
     return hand._replace(causes=np.where(covered, np.int8(_OBJECT), hand.causes))
