@@ -97,10 +97,12 @@ def upper(box):
     return [x_min, y_min, x_max, y_min + UPPER * (y_max - y_min)]
 
 
-def clip_frames(folder, hider):
+def clip_frames(folder, hider, done, end_s):
     """Yield name, image, hidden image, faces, neutral areas and seconds per frame of each labelled frame of clips."""
     for clip in json.loads((folder / "labels.json").read_text("utf-8"))["clips"]:
         path, wanted = folder / "clips" / f"{clip['name']}.mp4", {frame["frame"]: frame for frame in clip["key_frames"]}
+        if time.monotonic() > end_s or all(f"{clip['name']} {index}" in done for index in wanted):
+            continue
         hider.reset()
         start_s = time.process_time()
         with open_source(path) as source:
@@ -152,7 +154,7 @@ def measure(folders, record, part, limit_s):
                 shown = hider.below(SourceFrame(0, None, rgb))
                 yield name, rgb, shown, faces, neutral, time.process_time() - start_s
         for folder in clips:
-            yield from clip_frames(folder, hider)
+            yield from clip_frames(folder, hider, done, end_s)
 
     for name, rgb, shown, faces, neutral, seconds in images():
         if name in done:
@@ -221,7 +223,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folders", nargs="*", type=Path, help="folders with people.json, or with labels.json and clips")
     parser.add_argument("--part", choices=PARTS, default="left-out", help="which photographs")
-    parser.add_argument("--seconds", type=float, default=1e9, help="time after which no further photograph begins")
+    parser.add_argument("--seconds", type=float, default=1e9, help="time after which no further image or clip begins")
     parser.add_argument("--record", type=Path, nargs="+", required=True, help="JSON lines; several are joined to print")
     parser.add_argument("--write", action="store_true", help="write the table into docs/measured.md")
     given = parser.parse_args()

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -42,6 +43,10 @@ def test_help_and_version_are_also_words(sonjit):
     [
         ("--show", "unknown option --show. There is no window. sonjit serve shows results live, and --draw FILE"),
         ("--overwrite", "unknown option --overwrite. Outputs of the same name are replaced."),
+        ("--out x", "unknown option --out. --save FILE writes a table, and --draw FILE an image or a video"),
+        ("--keep 1", "unknown option --keep. sonjit body, face and holistic keep the head of one person visible"),
+        ("--blur", "unknown option --blur. --anonymise blur hides heads in drawings"),
+        ("--model-dir x", "unknown option --model-dir. Did you mean --models-dir?"),
         ("--save x.mp4", "--save x.mp4: a table has no images. Use --draw x.mp4"),
         ("--save x.png", "--save x.png: a table has no images. Use --draw x.png"),
     ],
@@ -318,3 +323,12 @@ def test_output_that_cannot_be_written_fails():
         done = subprocess.run([sys.executable, "-m", "sonjit", "models", "path"], stdout=full, stderr=subprocess.PIPE)
     assert done.returncode != 0
     assert b"No space left" in done.stderr
+
+
+def test_the_help_shows_no_default_of_an_option_that_is_off_or_empty(sonjit, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "300")
+    for command in ("hands", "body", "report", "models list", "serve"):
+        _, out, _ = sonjit(*command.split(), "--help")
+        assert "--" in out
+        assert not re.search(r"\[default: (\(\)|False|None|)\]", out)
+    assert "[default: openvino]" in sonjit("hands", "--help")[1]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import os
+import re
 import sys
 import warnings
 from contextlib import contextmanager
@@ -43,8 +44,13 @@ _OTHER_OPTIONS = {
     "--show": "There is no window. sonjit serve shows results live, and --draw FILE writes them as an image or a video",
     "--overwrite": "Outputs of the same name are replaced. Finished ones of several inputs are kept: delete those to "
     "process again",
+    **dict.fromkeys(("--out", "--output"), "--save FILE writes a table, and --draw FILE an image or a video"),
+    "--keep": "sonjit body, face and holistic keep the head of one person visible",
+    "--blur": "--anonymise blur hides heads in drawings",
 }
-"""Options of other programs that users try, with what to use."""
+"""Options of other programs and commands that users try, with what to use."""
+_OPTION_NAME = re.compile(r"--[a-z-]+")
+_MIN_SIMILARITY = 0.65  # of a misspelt option without its dashes and the one that the user may mean
 _INPUT_USAGE = "Usage: sonjit {} INPUT... [OPTIONS]"
 
 
@@ -55,8 +61,9 @@ def build_app(called: str | None = None) -> App:
         called: Name of the command that is called. Other commands are left out. With an empty name, all commands have
             only their summaries, so that their modules are not imported. None gives all commands.
     """
-    from cyclopts import App, Group
+    from cyclopts import App, Group, Parameter
 
+    from sonjit.cli.options import shown_default
     from sonjit.detectors.kinds import KINDS
 
     load_extensions()
@@ -65,6 +72,7 @@ def build_app(called: str | None = None) -> App:
         help="Find hands, faces and bodies in images, video and a live camera: offline, on an ordinary CPU.",
         version=__version__,
         suppress_keyboard_interrupt=False,  # `main` prints a message
+        default_parameter=Parameter(show_default=shown_default),
     )
     if taken := sorted(KINDS.keys() & COMMANDS.keys()):
         raise InputError(f"kind {taken[0]!r} has the name of a command: rename it, or its file")
@@ -200,10 +208,11 @@ def _check_options(app: App, command: str, words: Sequence[str]) -> None:
     if options and command in app and callable(app[command].default_command):
         names = {name for argument in app[command].assemble_argument_collection() for name in argument.names}
         for option in sorted(options - names):
-            if option in _OTHER_OPTIONS:
-                raise InputError(f"unknown option {option}. {_OTHER_OPTIONS[option]}")
-            if nearest := get_close_matches(option, names, n=1):
-                raise InputError(f"unknown option {option}. Did you mean {nearest[0]}?")
+            if (hint := _OTHER_OPTIONS.get(option)) and names.issuperset(_OPTION_NAME.findall(hint)):
+                raise InputError(f"unknown option {option}. {hint}")
+            known = [name.removeprefix("--") for name in names]
+            if nearest := get_close_matches(option.removeprefix("--"), known, n=1, cutoff=_MIN_SIMILARITY):
+                raise InputError(f"unknown option {option}. Did you mean --{nearest[0]}?")
 
 
 @contextmanager

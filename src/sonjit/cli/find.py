@@ -134,12 +134,11 @@ def _checked_keep(keep: int | None, options: CommonOptions, style: DrawingStyle)
 
 def _annotation(option: Option) -> object:
     value_type: object = Literal[option.choices] if option.choices else _TYPES[option.type]
-    default = None if option.default is None else str(option.default)
     parameter = Parameter(
         group=_GROUPS[option.group],
         help=option.help,
         negative="" if option.default is False else None,
-        show_default=False if default is None else lambda _: default,
+        show_default=lambda _: common.shown_default(option.default),
     )
     return Annotated[value_type | None, parameter]  # pyright: ignore[reportOperatorIssue]
 

@@ -27,6 +27,13 @@ Count: TypeAlias = Annotated[int | None, Parameter(validator=validators.Number(g
 """Number from 1; None if it is not given."""
 
 
+def shown_default(value: object) -> str | None:
+    """Return a default as the help shows it, or None for an option that is off or empty without a value."""
+    if value is None or value is False or value in ((), ""):
+        return None
+    return ", ".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
+
+
 def _check_file(_: object, value: FileName | None) -> None:
     if value is not None:
         check_writable(Path(value))
