@@ -64,7 +64,7 @@ def rows_against(earlier: Earlier, recording: Recording) -> list[tuple[str, ...]
         error = errors.difference_error_deg(errors.joint_of(name), earlier.model, recording.model)
         if before is None or not math.isfinite(error):
             continue
-        verdict = "changed by more than the 95 % error" if abs(now - before) > error else "not decided"
+        verdict = "changed by more than the 95 % error" if abs(now - before) > error else "within the error"
         numbers = [f"{np.round(value) + 0.0:.0f}" for value in (before, now)]
         rows.append(
             (

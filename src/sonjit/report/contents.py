@@ -48,19 +48,19 @@ _COLUMNS: Final = (
     "range: the difference of from and to. It is the movement in this recording, not what the joint can do.",
     "range with error: in 95 % of the recordings with known angles, the true range was between two such numbers. They "
     "are the range minus and plus its 95 % error, and at least 0. If the lower number is 0, no movement is proved.",
-    "angle error: the mean error of an angle at one moment. – means that the error is not known.",
+    "angle error, and ± after an angle: 95 % of the errors of an angle at one moment are smaller. – means that the "
+    "error is not known.",
 )
 """What the columns of the table of ranges mean."""
 _NOTHING: Final = "No angle was seen. An angle needs the three joints of its two bones in the image."
 _NO_REPETITIONS: Final = "None of the counted angles repeats."
 _SIDES: Final = (
-    "A difference below its 95 % error decides nothing, and one camera sees the hidden side less well. Film the "
-    "movement from both sides before you conclude that left and right differ."
+    "One camera sees the side less well that is hidden or points at it. Film the movement from both sides before you "
+    "conclude that left and right differ."
 )
 _METHOD: Final = (
     "Single wrong angles and trembling of the keypoints are filtered out, and gaps up to 0.2 s are filled by "
-    "interpolation. Where a joint was not seen for longer, the curves have a gap. ± next to a curve is the mean error "
-    "of the angle, which is smaller than the 95 % error of a range."
+    "interpolation. Where a joint was not seen for longer, the curves have a gap."
 )
 _GAIT_HEADINGS: Final = ("walking", "value", "error")
 
@@ -106,7 +106,9 @@ def page_blocks(
     for recording, shown in zip(recordings, pictures, strict=True):
         lead = f"{_subject(recording)}: {recording.headline}" if several else recording.headline
         blocks += [Lead(f"{lead}."), *_first_screen(recording, shown)]
-    blocks.append(Note(_warning(first)))
+        if recording.sides:
+            blocks.append(Text(recording.sides))
+    blocks.append(Note(first.text(_WARNING)))
     if several:
         blocks += _together(recordings)
     for recording in recordings:
@@ -146,16 +148,6 @@ def _facts(recording: Recording) -> str:
         return facts
     others = "person {number} of {people}, where a person who was out of sight may have a second number"
     return f"{facts} · {recording.text(others, people=recording.people, number=recording.person)}"
-
-
-def _warning(recording: Recording) -> str:
-    """Return the warning of a page, with the joints whose ranges depend on mirroring."""
-    differences = errors.mirrored_differences_deg(recording.model)
-    if not differences:
-        return recording.text(_WARNING)
-    joints = ", ".join(f"{recording.text(joint)} {whole(value)}°" for joint, value in differences.items())
-    values = {"model": recording.model, "limit": whole(errors.MIRRORED_LIMIT_DEG), "joints": joints}
-    return f"{recording.text(_WARNING)} {recording.text(_MIRRORED, **values)}"
 
 
 def _first_screen(recording: Recording, pictures: Sequence[tuple[str, Image]]) -> list[Block]:
@@ -231,7 +223,7 @@ def _tables(recording: Recording) -> list[Block]:
         return [Text(say(_NOTHING))]
     rest = [name for name in recording.ranges if name not in recording.moved]
     blocks = [*_repetition_blocks(recording), *_gait_blocks(recording)]
-    for title, names in (("Joints that moved", recording.moved), ("Other joints", rest)):
+    for title, names in (("Joints that moved or were counted", recording.moved), ("Other joints", rest)):
         if names:
             table = Table(_in_words(recording, HEADINGS), tuple(recording.rows(names)), text_columns=2)
             blocks += [Heading(say(title), 3), table]
@@ -250,10 +242,7 @@ def _repetition_blocks(recording: Recording) -> list[Block]:
     blocks.append(Table(headings, tuple(rows), text_columns=2) if rows else Text(say(_NO_REPETITIONS)))
     if lost := tuple(recording.incomplete):
         blocks += [Text(say("Not counted:")), Table(_in_words(recording, INCOMPLETE_HEADINGS), lost, text_columns=3)]
-    notes = recording.counting
-    if len({limits.measure for limits in recording.counted}) > 1 and rows:
-        notes.append(say("The table What this page can decide states from which difference left and right differ."))
-    return [*blocks, Note(" ".join(notes))]
+    return [*blocks, Note(" ".join(recording.counting))]
 
 
 def _gait_blocks(recording: Recording) -> list[Block]:
@@ -328,7 +317,7 @@ def _decisions(recording: Recording) -> list[Block]:
         ("How far did the {joint} move here?", "within ± {error}° in 95 % of recordings", {"error": whole(span)}),
         (
             "What was the angle of the {joint} at a moment?",
-            "within {error}° on average",
+            "within ± {error}° in 95 % of moments",
             {"error": whole(recording.errors_deg[name])},
         ),
         (
@@ -356,15 +345,23 @@ def _method(recording: Recording) -> list[Block]:
     origin = say(
         "All errors were measured in recordings with known angles (people: {people}, rendered figures: {figures}, "
         "movements: {movements}, recordings: {recordings}, images: {frames}). Other people and movements may have "
-        "other errors. The angle error is a mean, so a single error may be much larger.",
+        "other errors.",
         **errors.origin(recording.model),
     )
     return [
         Heading(say("How it was measured")),
         Columns(conventions.convention_plots(recording.convention, recording.language)),
         Text(f"{say(conventions.WORDS[recording.convention])} {say(conventions.SIGNS)}"),
-        BulletList((*map(say, _COLUMNS), say(_METHOD), origin)),
+        BulletList((*map(say, _COLUMNS), say(_METHOD), origin, *_mirrored(recording))),
     ]
+
+
+def _mirrored(recording: Recording) -> list[str]:
+    """Return the sentence that names the joints whose ranges depend on mirroring, if there are any."""
+    differences = errors.mirrored_differences_deg(recording.model)
+    joints = ", ".join(f"{recording.text(joint)} {whole(value)}°" for joint, value in differences.items())
+    values = {"model": recording.model, "limit": whole(errors.MIRRORED_LIMIT_DEG), "joints": joints}
+    return [recording.text(_MIRRORED, **values)] if differences else []
 
 
 def _in_words(recording: Recording, headings: Iterable[str]) -> tuple[str, ...]:

@@ -37,14 +37,17 @@ def view_indices(tilts_deg: RealArray) -> IndexArray:
     return np.where(np.isfinite(tilts_deg), np.digitize(tilts_deg, _TILT_LIMITS_DEG), -1)
 
 
-def expected_error_deg(model: str, joint: str, tilts_deg: FloatArray) -> float:
-    """Return the mean error in degrees of an angle in frames with these tilts (N,), or NaN if it is not measured."""
+def angle_error_deg(model: str, joint: str, tilts_deg: FloatArray) -> float:
+    """Return the error in degrees that 95 % of angles stay below in frames with these tilts (N,).
+
+    It is NaN if it is not measured.
+    """
     rows = _content()["models"][model].get(joint)
     if rows is None:
         return math.nan
-    fallback = rows["views"]["all"]["mean"]
-    means = [rows["views"][view]["mean"] for view in VIEWS]
-    errors = np.array([fallback if value is None else value for value in means], np.float64)
+    fallback = rows["views"]["all"]["percentile_95"]
+    by_view = [rows["views"][view]["percentile_95"] for view in VIEWS]
+    errors = np.array([fallback if value is None else value for value in by_view], np.float64)
     which = view_indices(tilts_deg)
     return float(errors[which[which >= 0]].mean()) if (which >= 0).any() else math.nan
 

@@ -1,7 +1,7 @@
 """Pictures of a report: images of its moments with the skeleton of the person and the angle."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -12,6 +12,7 @@ from sonjit._util import FloatArray, Image, RealArray
 from sonjit._util.pools import Progress
 from sonjit.media import DrawingStyle, draw_frame
 from sonjit.media.annotated import open_drawing_writer
+from sonjit.media.drawing import strokes as pen
 from sonjit.report import errors
 from sonjit.report.recording import Moment, Recording, side_of
 from sonjit.results import Body, Frame
@@ -24,6 +25,7 @@ _AROUND = 1.25  # side of a picture relative to the person
 _RADIUS = 0.09  # radius of the arc of an angle, relative to the person
 _COLOUR: Final = (255, 214, 10)
 """Colour of the angle in RGB, which is neither that of a side nor of a bone."""
+_SIDE_COLOURS: Final = {"left": pen.LEFT, "right": pen.RIGHT}
 _INDEX = load_skeleton("body_blazepose33").index
 
 
@@ -37,13 +39,12 @@ def pictures_of(
     """
     wanted = {moment.frame.index for recording in recordings for moment in recording.moments}
     images: dict[int, Image] = {}
+    hider.reset()
     with inputs.open_one() as opened:
         for frame in opened:
             if frame.index in wanted:
                 analysed = next(m.frame for r in recordings for m in r.moments if m.frame.index == frame.index)
-                images[frame.index] = hider.below(
-                    frame._replace(time=None), hiding.covered(analysed)
-                ).copy()  # as a still
+                images[frame.index] = hider.as_still(frame, hiding.covered(analysed)).copy()
             if len(images) == len(wanted):
                 break
     return [
@@ -81,11 +82,8 @@ def draw_video(path: Path, inputs: Inputs, recording: Recording, hider: hiding.A
                 row = rows[frame.index]
                 below = hider.below(frame, hiding.covered(recording.frames[row]))
                 drawn = _drawn(below, only(recording.frames[row], recording.person), hider)
-                body = recording.bodies[row]
-                for name in names:
-                    value = float(recording.shown(name)[row])
-                    if body is not None and math.isfinite(value):
-                        drawn = with_angle(drawn, body, name, value)
+                if (body := recording.bodies[row]) is not None:
+                    drawn = with_angles(drawn, body, {name: float(recording.shown(name)[row]) for name in names})
                 writer.write(drawn, frame.time, index=frame.index)
 
 
@@ -100,37 +98,51 @@ def picture(rgb: Image, frame: Frame, moment: Moment) -> Image:
     body = next((part for _, part in frame.instances() if isinstance(part, Body)), None)
     if body is None:
         return rgb
-    if moment.angle and math.isfinite(moment.value_deg):
-        rgb = with_angle(rgb, body, moment.angle, moment.value_deg)
     low, high = body.keypoints[:, :2].min(0), body.keypoints[:, :2].max(0)
     side, (x, y) = float(_AROUND * (high - low).max()), (low + high) / 2
     left, top = max(int(x - side / 2), 0), max(int(y - side / 2), 0)
     right, bottom = math.ceil(x + side / 2), math.ceil(y + side / 2)
-    return np.ascontiguousarray(rgb[top:bottom, left:right]) if right > left and bottom > top else rgb
+    if right <= left or bottom <= top:
+        return rgb
+    part = np.ascontiguousarray(rgb[top:bottom, left:right])
+    return with_angles(part, body, {moment.angle: moment.value_deg} if moment.angle else {}, (left, top))
 
 
-def with_angle(rgb: Image, body: Body, angle: str, value_deg: float) -> Image:
-    """Return an image (H, W, 3) RGB with both bones of an angle, the arc between them, and its value in degrees.
+def with_angles(rgb: Image, body: Body, values_deg: Mapping[str, float], corner: tuple[int, int] = (0, 0)) -> Image:
+    """Return an image (H, W, 3) RGB with both bones of each angle, the arc between them, and its side and value.
 
-    Angles of the trunk and the neck have no arc.
+    Angles of the trunk and the neck have no arc. Unknown angles are not drawn.
+
+    Args:
+        rgb: Image, or the part of one that begins at `corner`.
+        body: Body in the complete image.
+        values_deg: Values by name of the angle.
+        corner: x and y of the part's first pixel.
     """
     import cv2
 
-    bones = ANGLE_BONES.get(errors.joint_of(angle))
-    if bones is None:
-        return rgb
-    ends = np.array([[body.keypoints[_INDEX(f"{side_of(angle)}_{name}"), :2] for name in bone] for bone in bones])
-    if not np.isfinite(ends).all():
-        return rgb
     size = float(np.ptp(body.keypoints[:, :2], axis=0).max())
-    thick, radius, joint = max(round(size / 130), 2), _RADIUS * size, ends[0, 0]
+    thick, radius = max(round(size / 130), 2), _RADIUS * size
     drawn = np.ascontiguousarray(rgb.copy())
-    for begin, end in ends:
-        cv2.line(drawn, _pixel(begin), _pixel(end), _COLOUR, thick, cv2.LINE_AA)
-    arc = _arc(ends[:, 1] - ends[:, 0], radius) + joint
-    cv2.polylines(drawn, [np.round(arc).astype(np.int32)], False, _COLOUR, thick, cv2.LINE_AA)
-    middle = arc[len(arc) // 2] - joint
-    _label(drawn, f"{value_deg:.0f}", joint + middle * 2.0, size)
+    found: list[tuple[str, FloatArray, FloatArray]] = []  # name, joint (2,) and middle of the arc (2,) from there
+    for angle, value in values_deg.items():
+        bones = ANGLE_BONES.get(errors.joint_of(angle))
+        if bones is None or not math.isfinite(value):
+            continue
+        ends = np.array([[body.keypoints[_INDEX(f"{side_of(angle)}_{name}"), :2] for name in bone] for bone in bones])
+        ends = ends.astype(np.float64) - corner
+        if not np.isfinite(ends).all():
+            continue
+        for begin, end in ends:
+            cv2.line(drawn, _pixel(begin), _pixel(end), _COLOUR, thick, cv2.LINE_AA)
+        arc = _arc(ends[:, 1] - ends[:, 0], radius)
+        cv2.polylines(drawn, [np.round(arc + ends[0, 0]).astype(np.int32)], False, _COLOUR, thick, cv2.LINE_AA)
+        found.append((angle, ends[0, 0], arc[len(arc) // 2]))
+    plates: list[tuple[int, int, int, int]] = []
+    found.sort(key=lambda each: each[1][0])
+    for at, (angle, joint, middle) in enumerate(found):
+        outwards = middle if len(found) == 1 else np.array([2 * at / (len(found) - 1) - 1, 0]) * radius
+        plates.append(_write_value(drawn, side_of(angle), values_deg[angle], joint + 2.0 * outwards, size, plates))
     return drawn
 
 
@@ -142,19 +154,36 @@ def _arc(bones: RealArray, radius: float) -> FloatArray:
     return radius * np.stack([np.cos(along), np.sin(along)], axis=-1)
 
 
-def _label(rgb: Image, text: str, at: RealArray, size: float) -> None:
-    """Write a number with a degree sign on a dark plate into an image (H, W, 3), around a place (x, y) in pixels."""
+def _write_value(
+    rgb: Image, side: str, value_deg: float, at: RealArray, size: float, plates: Sequence[tuple[int, int, int, int]]
+) -> tuple[int, int, int, int]:
+    """Write an angle on a dark plate into an image (H, W, 3), near a place (x, y) in pixels.
+
+    The plate has the letter and the colour of its side. It stays in the image and below other plates.
+
+    Returns:
+        Left, top, right and bottom of the plate.
+    """
     import cv2
 
+    text = f"{side[:1].upper()} {value_deg:.0f}".strip()
     font, scale = cv2.FONT_HERSHEY_SIMPLEX, max(size / 520, 0.4)
     thick = max(round(2 * scale), 1)
     (width, height), _ = cv2.getTextSize(text, font, scale, thick)
     pad, ring = round(0.4 * height), max(round(0.2 * height), 2)
-    x, y = (round(float(value)) for value in at)
-    left, base = x - width // 2, y + height // 2
-    cv2.rectangle(rgb, (left - pad, base - height - pad), (left + width + pad + 3 * ring, base + pad), (20, 24, 30), -1)
-    cv2.putText(rgb, text, (left, base), font, scale, _COLOUR, thick, cv2.LINE_AA)
-    cv2.circle(rgb, (left + width + 2 * ring, base - height + ring), ring, _COLOUR, thick, cv2.LINE_AA)
+    wide, high = width + 3 * pad + 3 * ring, height + 2 * pad
+    left = int(np.clip(round(float(at[0])) - wide // 2, 0, max(rgb.shape[1] - wide, 0)))
+    top = int(np.clip(round(float(at[1])) - high // 2, 0, max(rgb.shape[0] - high, 0)))
+    for other in sorted(plates, key=lambda plate: plate[1]):
+        if left < other[2] and other[0] < left + wide and top < other[3] and other[1] < top + high:
+            top = other[3] + pad if other[3] + pad + high < rgb.shape[0] else max(other[1] - high - pad, 0)
+    base = top + pad + height
+    cv2.rectangle(rgb, (left, top), (left + wide, top + high), (20, 24, 30), -1)
+    if side:
+        cv2.rectangle(rgb, (left, top), (left + pad // 2, top + high), _SIDE_COLOURS[side], -1)
+    cv2.putText(rgb, text, (left + round(1.5 * pad), base), font, scale, _COLOUR, thick, cv2.LINE_AA)
+    cv2.circle(rgb, (left + round(1.5 * pad) + width + ring, base - height + ring), ring, _COLOUR, thick, cv2.LINE_AA)
+    return left, top, left + wide, top + high
 
 
 def _pixel(point: RealArray) -> tuple[int, int]:

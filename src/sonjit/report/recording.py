@@ -33,6 +33,14 @@ _STRAIGHT_DEG = {"elbow": 180.0, "hip": 180.0, "knee": 180.0, "ankle": 90.0}
 """Angle that is 0 in the clinical convention. The other angles are the same in both."""
 _MIN_SEEN = 0.5  # minimum share of the person's frames in which both sides of a joint are seen to compare them
 _REPEATED: Final = ("1 repetition of the {joint}", "{count} repetitions of the {joint}")
+_SIDES_MAY_BE_EQUAL: Final = (
+    "Left and right {joint} may move equally: their ranges differ by {difference}°, which is within the 95 % error of "
+    "such a difference, {error}°. The distance of the two curves is no finding."
+)
+_SIDES_DIFFER: Final = (
+    "The ranges of left and right {joint} differ by {difference}°, more than the 95 % error of such a difference, "
+    "{error}°."
+)
 _MAX_GAP_S = 1.0  # longest gap inside a repetition
 _SQUAT_HIP_DEG = 145.0  # angle to which a hip bends in a squat
 _SQUAT_SIDES_DEG = 45.0  # maximum difference of both knees in a squat, in which both carry the person
@@ -72,7 +80,7 @@ class Recording:
     people: int  # number of people that were tracked
     frames: list[Frame]  # all frames
     angles: dict[str, FloatArray]  # filtered angles in degrees by name (N,), 180 is straight; NaN where unknown
-    errors_deg: dict[str, float]  # expected errors by name
+    errors_deg: dict[str, float]  # error that 95 % of the values of an angle stay below, by name
     counted: tuple[AngleLimits, ...]  # angles whose repetitions are counted
     convention: Convention = "straight"
     gait: Gait | None = None  # of a person who walks across the image
@@ -117,10 +125,14 @@ class Recording:
         return curves
 
     def legend(self, joint: str, side: str) -> str:
-        """Return the words of a curve, with the mean error of the angle where it is known."""
+        """Return the words of a curve, with the error of the angle where it is known."""
         name = next(measure for measure in self.angles if (errors.joint_of(measure), side_of(measure)) == (joint, side))
-        words, error = self.text(side or joint), self.errors_deg.get(name, math.nan)
-        return f"{words} ± {whole(error)}°" if math.isfinite(error) else words
+        return f"{self.text(side or joint)}{self._error(name, '°')}"
+
+    def _error(self, name: str, unit: str = "") -> str:
+        """Return the error of an angle as it follows a value, or nothing if it is not known."""
+        error = self.errors_deg.get(name, math.nan)
+        return f" ± {whole(error)}{unit}" if math.isfinite(error) else ""
 
     @cached_property
     def ranges(self) -> dict[str, tuple[float, float]]:
@@ -180,10 +192,23 @@ class Recording:
             if self.seen(rarer) < _MIN_SEEN:
                 words = self.text("{side} was seen too rarely", side=self.text(side_of(rarer)))
             else:
-                words = self.text("different" if abs(left - right) > error else "not decided")
+                words = self.text("different" if abs(left - right) > error else "within the error")
             row = self.text(joint), *map(whole, (left, right, abs(left - right), error)), words
             rows.append(row)
         return rows
+
+    @property
+    def sides(self) -> str:
+        """Sentence about left and right of the joint of the headline, or nothing if they cannot be compared."""
+        joint = "" if self.main_angle is None else errors.joint_of(self.main_angle)
+        names = [f"{side}_{joint}_angle_rad" for side in SIDES]
+        if self.gait is not None or not all(name in self.spans and self.seen(name) >= _MIN_SEEN for name in names):
+            return ""
+        left, right = (self.spans[name] for name in names)
+        error = errors.difference_error_deg(joint, self.model)
+        values = {"joint": self.text(joint), "difference": whole(abs(left - right)), "error": whole(error)}
+        text = _SIDES_DIFFER if abs(left - right) > error else _SIDES_MAY_BE_EQUAL
+        return self.text(text, **values)
 
     def _interval(self, value: float, error: float) -> str:
         """Return the interval of a range of motion in degrees with its error, or a dash if the error is not known."""
@@ -250,7 +275,8 @@ class Recording:
             for at, bend in enumerate(bends, 1):
                 times = map(number, (bend.begin_s, bend.end_s, bend.end_s - bend.begin_s))
                 values = {name: self.in_convention(value, name) for name, (value, _) in bend.lowest.items()}
-                rows.append((str(at), self.text(joint), *times, *(whole(values.get(name, math.nan)) for name in names)))
+                cells = (f"{whole(values[name])}{self._error(name)}" if name in values else "–" for name in names)
+                rows.append((str(at), self.text(joint), *times, *cells))
         return (*map(self.text, headings), *most), rows
 
     @property
@@ -334,12 +360,21 @@ class Recording:
             return self.text(
                 "{counted}, deepest {angle} {value}° at {time} s",
                 counted=counted,
-                angle=self.name_of(name),
+                angle=self.name_of(name) if self._is_side_certain(name) else self.text(joint),
                 value=value,
                 time=f"{deepest[1]:.1f}",
             )
         low, high = map(whole, self.ranges[name])
         return self.text("{angle} moved most, from {low}° to {high}°", angle=self.name_of(name), low=low, high=high)
+
+    def _is_side_certain(self, name: str) -> bool:
+        """Check whether only one side of an angle is counted, or both differ by more than the error of a difference."""
+        joint = errors.joint_of(name)
+        lowest = [
+            min((bend.lowest[side][0] for bend in self.bends[joint] if side in bend.lowest), default=math.nan)
+            for side in (f"{side}_{joint}_angle_rad" for side in SIDES)
+        ]
+        return not abs(lowest[0] - lowest[1]) <= errors.difference_error_deg(joint, self.model)
 
     @property
     def moments(self) -> list[Moment]:
@@ -405,7 +440,7 @@ def recording_of(
     angles, tilts = track_angles(bodies, rate_hz)
     columns = dict(zip(ANGLES, angles.T, strict=True)) | _wrists(frames, chosen)
     expected = {
-        angle: errors.expected_error_deg(model, errors.joint_of(angle), tilts[:, k]) for k, angle in enumerate(ANGLES)
+        angle: errors.angle_error_deg(model, errors.joint_of(angle), tilts[:, k]) for k, angle in enumerate(ANGLES)
     }
     asked = tuple(limits.measure for limits in counted or ())
     gait = find_gait(bodies, times, rate_hz, height_m=height_m, floor_m_per_px=floor_m_per_px)

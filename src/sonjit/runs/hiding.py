@@ -213,6 +213,18 @@ class Anonymiser:
             return self._hider.below(frame, detected)
         return frame.rgb * 0 if self._is_black else frame.rgb
 
+    def as_still(self, frame: SourceFrame, detected: Covered = _NOBODY) -> Image:
+        """Return the image (H, W, 3) of one of few frames of a video, which is searched as a still.
+
+        People count once, as they may be in several of the frames.
+        """
+        if self._hider is None:
+            return self.below(frame, detected)
+        before = self._hider.hidden.people
+        image = self._hider.below(frame._replace(time=None), detected)
+        self._hider.hidden.people = max(before, self._hider.hidden.people - before)
+        return image
+
     def boxes(self, frame: SourceFrame) -> Covered:
         """Return the boxes to cover in a frame, for another program that draws it; none if people are shown."""
         return _NOBODY if self._hider is None else self._hider.boxes(frame)
