@@ -75,13 +75,15 @@ class Schedule:
         """Count a frame that is searched in another way."""
         self._since_search += 1
 
-    def hurry(self, *, is_patient: bool) -> None:
-        """Ask for a key frame soon, because an instance was lost that did not leave, or later after some in vain.
+    def hurry(self, *, is_patient: bool, backs_off: bool) -> None:
+        """Ask for a key frame soon, because an instance was lost that did not leave.
 
-        If a later key frame shows it as well, wait as long as between other key frames.
+        If a later key frame shows it as well, wait as long as between other key frames. If `backs_off`, wait longer
+        after key frames in vain.
         """
         self._is_lost = True
-        loss_s = self._settings.interval_s if is_patient else self._loss_s
+        loss_s = self._loss_s if backs_off else self._settings.urgent_interval_s
+        loss_s = self._settings.interval_s if is_patient else loss_s
         self._urgent_s = loss_s if self._urgent_s is None else min(self._urgent_s, loss_s)
 
     def verify(self) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Generic, NamedTuple
 
 from sonjit._util import Image
 from sonjit.detectors.observations import O
 from sonjit.detectors.recordings.key_frames import KeyFrame, KeyFrames, LiveSearch
+from sonjit.detectors.recordings.sameness import is_same
 from sonjit.detectors.recordings.tracklets import Pairs, Tracklets
 from sonjit.detectors.tracking import Track
 
@@ -57,9 +58,10 @@ class Follower(Generic[O]):
         room = max(self._max_instances - len(visible), 0)
         is_patient = looks_ahead and not self.key_frames.is_urgent
         if any(self.key_frames.is_lost_inside(track, rgb) for track in missing):
-            schedule.hurry(is_patient=is_patient)
+            schedule.hurry(is_patient=is_patient, backs_off=not looks_ahead)
         is_searched = schedule.searches(len(visible), room, is_patient=looks_ahead)
-        proposed = self._propose(rgb, pairs) if is_searched else []
+        is_key_frame = self._live is None and (is_last or schedule.is_key_frame(now_s))
+        proposed = self._propose(rgb, pairs) if is_searched and not is_key_frame else []
         if proposed and (room or looks_ahead):
             schedule.propose()
         if self._live is None:  # the key frame that follows shows whether they are instances
@@ -79,7 +81,8 @@ class Follower(Generic[O]):
             return Step(tracks, [], {}, single, excess, is_any_lost)
         begun = [track for track in tracks if track not in before and track.occluded_s is None]
         shown = key_frame.shown or {track: track.observation for track in tracks}
-        ended = self.key_frames.compare(key_frame._replace(shown=shown), has_new=bool(begun))
+        has_doubtful = looks_ahead and not is_patient and not _are_shown(key_frame.instances, shown.values())
+        ended = self.key_frames.compare(key_frame._replace(shown=shown), has_new=bool(begun), has_doubtful=has_doubtful)
         if not is_patient and any(map(self.key_frames.is_doubtful, shown)):
             schedule.verify()
         for track in ended:
@@ -97,3 +100,8 @@ class Follower(Generic[O]):
         if is_due and self._live.start(rgb, now_s, tracker.active):
             schedule.started(now_s)
         return key_frame
+
+
+def _are_shown(instances: Iterable[O], observations: Collection[O]) -> bool:
+    """Check whether each instance of a key frame, also a doubtful one, is the observation of a track."""
+    return all(any(is_same(instance, other) for other in observations) for instance in instances)

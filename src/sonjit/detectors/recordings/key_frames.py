@@ -108,15 +108,15 @@ class KeyFrames(Generic[O]):
             if support.count and presence >= self._certain_presence:
                 support.best = 1.0
 
-    def compare(self, key_frame: KeyFrame[O], *, has_new: bool) -> dict[Track[O], float]:
+    def compare(self, key_frame: KeyFrame[O], *, has_new: bool, has_doubtful: bool = False) -> dict[Track[O], float]:
         """Compare the instances of a key frame with the tracks, and report the result to the schedule.
 
         Return the tracks that end, each with the time of the last key frame that shows it. `has_new` is true if new
-        tracks begin with it.
+        tracks begin with it, and `has_doubtful` if it shows an instance without a track.
         """
         ended: dict[Track[O], float] = {}
         now_s, instances, shown = key_frame
-        agrees = not has_new
+        agrees = not has_new and not has_doubtful
         for track, observation in shown.items():
             support = self._support.setdefault(track, _Support())
             score = max((instance.score for instance in instances if is_same(instance, observation)), default=0.0)
