@@ -13,7 +13,7 @@ _IN_TEXT: Final = re.compile(
     r"((?:[^\s/@\[]*:(?!\d{0,5}(?:[^\w\s]|\s|$))[^@]*@)?\S*?)"  # a password may have spaces
     r"""(?=["'.,:;)]*(?:\s|$))"""
 )
-_NOT_A_PORT: Final = re.compile(r"(?!HOST:PORT$)[^\[]*:(?!\d*$)")
+_NOT_A_PORT: Final = re.compile(r"[^\[]*:(?!\d*$)")
 
 
 def is_address(named: str) -> bool:

@@ -5,6 +5,21 @@ from typing import Final
 
 from sonjit_lab.training.recipes import Recipe
 
+_RENDERED: Final = (
+    "folders that sonjit synth wrote, below --data; the comments of the recipe in "
+    "sonjit_lab/training/own_recipes.py have the lines that make them"
+)
+_GESTURE_FOLDERS: Final = (
+    "train-made",
+    "train-other",
+    "train-any",
+    "train-loose",
+    "train-rest",
+    "tilted-made",
+    "tilted-other",
+    "tilted-loose",
+    "tilted-rest",
+)
 _POSE: Final[Mapping[str, object]] = {
     "steps": 4000,
     "learning_rate": 2e-6,
@@ -67,10 +82,7 @@ RECIPES: Final = (
         ),
         function="sonjit_lab.training.hands.heads:train_hand_heads",
         settings_class="sonjit_lab.training.hands.heads:HandHeadSettings",
-        data=(
-            "folders that sonjit synth wrote, below --data; the comments of the recipe in "
-            "sonjit_lab/training/own_recipes.py have the lines that make them"
-        ),
+        data=_RENDERED,
         requires=("data",),
         exports=False,
         # The training set of the shipped heads: 7,300 images; 1,500 others are for evaluation. T and H stand for what
@@ -102,10 +114,7 @@ RECIPES: Final = (
         summary=("train the shipped refinement of the published hand networks' keypoints, from their feature maps"),
         function="sonjit_lab.training.hands.refinement:train_refinement",
         settings_class="sonjit_lab.training.hands.refinement:RefinementSettings",
-        data=(
-            "folders that sonjit synth wrote, below --data; the comments of the recipe in "
-            "sonjit_lab/training/own_recipes.py have the lines that make them"
-        ),
+        data=_RENDERED,
         requires=("data",),
         exports=False,
         # The images of the shipped refinement: 11,000 for training and 1,200 for evaluation.
@@ -135,10 +144,7 @@ RECIPES: Final = (
         ),
         function="sonjit_lab.training.gestures:train_gestures",
         settings_class="sonjit_lab.training.gestures:GestureSettings",
-        data=(
-            "folders that sonjit synth wrote, below --data; the comments of the recipe in "
-            "sonjit_lab/training/own_recipes.py have the lines that make them"
-        ),
+        data=_RENDERED,
         requires=("data",),
         exports=False,
         # The images of the shipped classifier. MADE, LOOSE, OTHER, REST, ALONE, ANY, T, H and TILTED stand for what
@@ -175,17 +181,7 @@ RECIPES: Final = (
         # takes 63 kB of memory a crop, for moments twice that: 20 GB for all of these images, half of it with
         # --set seen.crops=0.
         settings={
-            "train": [
-                "train-made",
-                "train-other",
-                "train-any",
-                "train-loose",
-                "train-rest",
-                "tilted-made",
-                "tilted-other",
-                "tilted-loose",
-                "tilted-rest",
-            ],
+            "train": [*_GESTURE_FOLDERS],
             "held_out": ["held-made", "held-other", "held-any"],
             "people": 60,
             "each": 25,
@@ -197,17 +193,7 @@ RECIPES: Final = (
             "hidden": 512,
             "dropout": 0.15,
             "seen": {
-                "folders": [
-                    "train-made",
-                    "train-other",
-                    "train-any",
-                    "train-loose",
-                    "train-rest",
-                    "tilted-made",
-                    "tilted-other",
-                    "tilted-loose",
-                    "tilted-rest",
-                ],
+                "folders": [*_GESTURE_FOLDERS],
                 "steps": 32000,
             },
         },
@@ -235,10 +221,7 @@ RECIPES: Final = (
         ),
         function="sonjit_lab.training.gestures:train_gestures",
         settings_class="sonjit_lab.training.gestures:GestureSettings",
-        data=(
-            "folders that sonjit synth wrote, below --data; the comments of the recipe in "
-            "sonjit_lab/training/own_recipes.py have the lines that make them"
-        ),
+        data=_RENDERED,
         requires=("data",),
         exports=False,
         # The images of the shipped classifier. LETTERS, OTHERS, VIEW, T and H stand for what follows.
@@ -285,34 +268,17 @@ RECIPES: Final = (
         },
         smoke={"steps": 20, "images": 32, "held_out": 8, "batch": 4},
     ),
-    Recipe(
-        name="pose-lite",
-        summary="fine-tune the lite body network on bodies' keypoints",
-        function="sonjit_lab.training.faces_and_bodies:train_points",
-        settings_class="sonjit_lab.training.faces_and_bodies:PointSettings",
-        data=("any set of bodies by dataset=NAME: coco, coco-wholebody, or your own in COCO's format"),
-        requires=("data",),
-        settings={"network": "pose-lite", **_POSE},
-        smoke=_SMOKE_POSE,
-    ),
-    Recipe(
-        name="pose-full",
-        summary="fine-tune the full body network on bodies' keypoints",
-        function="sonjit_lab.training.faces_and_bodies:train_points",
-        settings_class="sonjit_lab.training.faces_and_bodies:PointSettings",
-        data=("any set of bodies by dataset=NAME: coco, coco-wholebody, or your own in COCO's format"),
-        requires=("data",),
-        settings={"network": "pose-full", **_POSE},
-        smoke=_SMOKE_POSE,
-    ),
-    Recipe(
-        name="pose-heavy",
-        summary="fine-tune the heavy body network on bodies' keypoints",
-        function="sonjit_lab.training.faces_and_bodies:train_points",
-        settings_class="sonjit_lab.training.faces_and_bodies:PointSettings",
-        data=("any set of bodies by dataset=NAME: coco, coco-wholebody, or your own in COCO's format"),
-        requires=("data",),
-        settings={"network": "pose-heavy", **_POSE},
-        smoke=_SMOKE_POSE,
+    *(
+        Recipe(
+            name=f"pose-{size}",
+            summary=f"fine-tune the {size} body network on bodies' keypoints",
+            function="sonjit_lab.training.faces_and_bodies:train_points",
+            settings_class="sonjit_lab.training.faces_and_bodies:PointSettings",
+            data="any set of bodies by dataset=NAME: coco, coco-wholebody, or your own in COCO's format",
+            requires=("data",),
+            settings={"network": f"pose-{size}", **_POSE},
+            smoke=_SMOKE_POSE,
+        )
+        for size in ("lite", "full", "heavy")
     ),
 )
