@@ -140,7 +140,7 @@ def test_frames_are_sent_as_json_by_websocket():
     ["osc://127.0.0.1", "http://127.0.0.1:1", "osc://:9", "osc://host:x", "osc://host:0", "9000", "osc://[::1:9000"],
 )
 def test_wrong_addresses(address):
-    with pytest.raises(InputError, match="write osc://127.0.0.1:9000, vmc:"):
+    with pytest.raises(InputError, match=r"write osc://127\.0\.0\.1:9000, vmc:"):
         LiveOutput(address, "hands")
 
 
