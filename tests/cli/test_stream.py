@@ -13,6 +13,8 @@ from pythonosc.osc_packet import OscPacket
 import sonjit as library
 from sonjit.media import load_frames
 
+pytestmark = pytest.mark.usefixtures("networks_run_once")
+
 
 @pytest.mark.slow
 def test_hands_of_a_clip_arrive(sonjit, media):
@@ -62,7 +64,10 @@ def test_an_avatar_receives_blendshapes_without_a_task_bundle(sonjit, data, kind
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("stream none.mp4 --to tcp://127.0.0.1:1", "write osc://127.0.0.1:9000, vmc://127.0.0.1:39539 or ws://127.0.0.1:8000/path"),
+        (
+            "stream none.mp4 --to tcp://127.0.0.1:1",
+            "write osc://127.0.0.1:9000, vmc://127.0.0.1:39539 or ws://127.0.0.1:8000/path",
+        ),
         ("stream none.mp4 --to osc://127.0.0.1:1 --limit 0", '"0" for --limit. Must be >= 1'),
         ("stream none.mp4 --to vmc://127.0.0.1:1 --kind hands", "vmc sends faces, bodies or people"),
         ("stream none.mp4 --to vmc://127.0.0.1:1 --kind holistic --gestures canned", "vmc, which sends no gestures"),
