@@ -67,7 +67,6 @@ CONSTANTS = {
         "ABOVE AGAIN ASIDE BODY CERTAIN_FACE EACH_MESH FACE FEWER_PARTS GLANCED_FACE HEAD_HEIGHT HEAD_WIDTH LEAST_HEAD "
         "MESH PARTS PERSON SURE_AGAIN SURE_FACE TURNED_FACE TURNS UPPER",
     ),
-    "covers": (covers, "ACROSS ALONG CELLS COVERED FACE_SHARE INSIDE PERSON_MARGIN RISE SAME_SIZE SOFT TORSO_SHARE"),
     "face": (
         face,
         "AROUND_KEYPOINTS BOX_SCALE CERTAIN DETECTION_WEIGHT LEAST LEAST_DISTANCE LEFT_CORNER MIN_AGAIN MIN_TURNED "
@@ -139,6 +138,8 @@ MOTIONS = {
         "AS_WELL GAP_S LENGTH_S MOST_STEPS PALM POINTS REST_S SETTLE_S SHAPE_WEIGHT SMOOTH_S STEP STEP_FEATURES TIPS",
     ),
 }
+COVERS = (covers, "ACROSS ALONG CELLS COVERED FACE_SHARE INSIDE PERSON_MARGIN RISE SAME_SIZE SOFT TORSO_SHARE")
+"""Covers of hidden heads and people, which the page of the live app reads without the other data."""
 EVENTS = (annotations, "LOST_S MAX_GAP_S MAX_STEP_BACK_S MIN_HOLD_S MIN_VISIBLE_S")
 GRIDS = {
     "palm": hands.PALM_GRID,
@@ -158,6 +159,7 @@ def data() -> dict[str, Any]:
         "gestures": _gestures(),
         "measures": {"names": MEASURE_NAMES, **_groups(MEASURES)},
         "motions": _motions(),
+        "covers": _named(*COVERS),
         "events": _named(*EVENTS),
         "one_euro": _defaults(smoothing.OneEuro),
         "blendshapes": BLENDSHAPES,

@@ -43,6 +43,7 @@ export interface KindRecord {
 }
 export const {
   constants,
+  covers: COVERS,
   measures: MEASURES,
   motions: MOTIONS,
   events: EVENTS,

@@ -21,7 +21,7 @@ from sonjit.detectors.options import CommonOptions
 from sonjit.media import DrawingStyle, load_frames, open_writer
 from sonjit.media.annotated import ANNOTATED_VIDEO_ENDINGS
 from sonjit.media.annotated.writers import ANNOTATED_IMAGE_ENDINGS
-from sonjit.media.tables import find_format
+from sonjit.media.tables import find_format, is_in_degrees
 from sonjit.results import Hand
 from sonjit.runs import AngleLimits, Detect, EventLimits, Inputs, Outputs, count_columns, run_job
 
@@ -68,7 +68,7 @@ def detect_command(kind: str) -> Callable[..., int]:
         _check(output, options, lifting, style, given=values.keys(), has_mask=mask is not None, is_box=is_box)
         refuse_unused_options(options, values)
         saves = tuple(map(str, output.save))
-        has_angles = not is_box and any(save.lower().endswith(".xlsx") for save in saves)
+        has_angles = not is_box and any(map(is_in_degrees, saves))
         count = tuple(AngleLimits.from_text(text, kind) for text in output.count)
         count_columns(count)
         independent = ("camera",) if getattr(options, "distance", False) else ()
@@ -194,7 +194,7 @@ def _output_requirements(
     has_choice = any(table_format is None or table_format.rows for table_format in tables.values())
     has_bones = any(table_format is not None and table_format.has_bones for table_format in tables.values())
     is_styled = replace(style, anonymise="none") != DrawingStyle()
-    has_angles = output.measures or output.count or output.events or any(save.endswith(".xlsx") for save in saves)
+    has_angles = output.measures or output.count or output.events or any(map(is_in_degrees, saves))
     has_events = has_folder or any(table_format is None or table_format.has_events for table_format in tables.values())
     return [
         *((True, f"--save {save}: a table has no images. Use --draw {save}") for save in drawn),

@@ -11,7 +11,14 @@ from typing import Any, Final, Self, TypeAlias
 from sonjit._util import files, json_from
 from sonjit.media import Header, open_writer
 from sonjit.media.sources.base import renamed
-from sonjit.media.tables import FORMATS, TABLE_ENDINGS, find_format, open_json_lines, open_row_writer
+from sonjit.media.tables import (
+    FORMATS,
+    TABLE_ENDINGS,
+    find_format,
+    is_in_degrees,
+    open_json_lines,
+    open_row_writer,
+)
 from sonjit.media.tables.base import ColumnTypes, Extras, TableRows, Value
 from sonjit.media.tables.characters import BoneNames
 from sonjit.results import Event, Frame, MotionEvent
@@ -146,7 +153,7 @@ class FrameTable:
         path = Path(save)
         self._motions = self._events = None
         self._source = header.source
-        self._in_degrees = degrees or path.suffix.lower() == ".xlsx"
+        self._in_degrees = degrees or is_in_degrees(path)
         self.more_paths: list[str] = []
         with ExitStack() as stack:
             self.writer = stack.enter_context(

@@ -43,7 +43,9 @@ class LiveOutput(Closing):
         except ValueError:  # the port is no number, or a bracket is open
             scheme = host = port = None
         if scheme not in SCHEMES or not host or not port:
-            raise InputError(f"--to {address}: write osc://127.0.0.1:9000, vmc://127.0.0.1:39539 or ws://127.0.0.1:8000/path")
+            raise InputError(
+                f"--to {address}: write osc://127.0.0.1:9000, vmc://127.0.0.1:39539 or ws://127.0.0.1:8000/path"
+            )
         with ExitStack() as stack:
             self._send = self._open(scheme, host, port, stack)
             self._stack = stack.pop_all()

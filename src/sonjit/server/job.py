@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from sonjit._util import JsonObject, is_installed
 from sonjit.media import TABLE_ENDINGS, convert_table, load_frames
@@ -30,10 +30,9 @@ _INPUT = "input"  # name of the folder of the uploaded files in a job's folder
 MORE_TABLES: Mapping[str, TableRows] = {".instances.csv": "instance", ".wide.csv": "wide", ".xlsx": "instance"}
 """Endings of tables with other rows than keypoints, and what a row describes."""
 _REPORTS: Mapping[str, Language] = {
-    "report.html": "en",
-    "report.pdf": "en",
-    "report.ko.html": "ko",
-    "report.ko.pdf": "ko",
+    f"report.{ending}" if language == "en" else f"report.{language}.{ending}": language
+    for language in get_args(Language)
+    for ending in ("html", "pdf")
 }
 """Languages of the reports of a job, by file."""
 _MOTION_FILES = ("angles.mot", "points.trc")  # of the person in most frames, for OpenSim

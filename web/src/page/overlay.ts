@@ -1,22 +1,17 @@
 /** The view of images with the drawings over them, and of hidden people. */
 
+import { covers as COVERS } from "../data.json";
 import { fit } from "./common.js";
 import { type ShownImage } from "./detectors.js";
 import { instancesOf, type Covered, type Frame, type Instance } from "./kinds.js";
 import { type Area, type Point } from "./labels.js";
-import { headOf, mean, paint } from "./painter.js";
+import { FACE_OF_BODY, headOf, mean, paint } from "./painter.js";
 import { around } from "./strokes.js";
 import { USUAL_STYLE, type Style } from "./style.js";
 
 const MAX_SCALE = 3; // scale of the overlay, so that lines are sharp on high-resolution screens
 const LARGEST = 1920;
-const CELLS = 3; // cells along a hidden head or person
-const PERSON_MARGIN = 0.1; // margin around a hidden person, relative to the longer side
-// half axes of a head, and distance of its centre above that of the face, in sides of the face
-const [ACROSS, ALONG, RISE] = [0.72, 0.9, 0.17];
-const SOFT = 0.15; // part of the half axes in which the cover of a head becomes transparent
-const TORSO_SHARE = 0.15; // half of the face of a body, relative to the torso or the shoulders
-const FACE_SHARE = 0.6 / 0.7; // side of the face of a body, relative to that of `headOf`
+const { ACROSS, ALONG, CELLS, PERSON_MARGIN, RISE, SOFT } = COVERS;
 const SHOULDERS = [11, 12];
 const HIPS = [23, 24];
 
@@ -28,9 +23,10 @@ function hiddenAreas(kind: string, instance: Instance, how: string): Found {
   const [left, right] = SHOULDERS.map((k) => points[k]!) as [Point, Point];
   const [shoulders, hips] = [mean([left, right]), mean(HIPS.map((k) => points[k]!))];
   const torso = Math.hypot(shoulders.x - hips.x, shoulders.y - hips.y);
-  const least = TORSO_SHARE * Math.max(torso, Math.hypot(left.x - right.x, left.y - right.y));
+  const size = Math.max(torso, Math.hypot(left.x - right.x, left.y - right.y));
   const heads = faces.map(([x, y, xEnd, yEnd]) => {
-    const half = Math.max((FACE_SHARE * Math.max(xEnd - x, yEnd - y)) / 2, least);
+    const extent = Math.max(xEnd - x, yEnd - y) / FACE_OF_BODY;
+    const half = Math.max(COVERS.FACE_SHARE * extent, COVERS.TORSO_SHARE * size) / 2;
     const middle = [(x + xEnd) / 2, (y + yEnd) / 2] as const;
     return headAround([middle[0] - half, middle[1] - half, middle[0] + half, middle[1] + half]);
   });

@@ -283,6 +283,9 @@ const areaOf = (kind: string, { box, keypoints }: Instance): Area =>
     ? [box.xMin, box.yMin, box.xMax, box.yMax]
     : around(keypoints, keypoints.map(isSeen));
 
+/** Side of the box of a body's face, relative to the extent of its keypoints. */
+export const FACE_OF_BODY = 1.4;
+
 /** Return the box of a face or of a body's face, which labels should not hide. */
 export function headOf(kind: string, instance: Instance): Area[] {
   if (kind === "face") return [areaOf(kind, instance)];
@@ -290,7 +293,7 @@ export function headOf(kind: string, instance: Instance): Area[] {
   const head = skeletonOf(instance).groups["face"]!.map((k) => instance.keypoints[k]!);
   const [left, top, right, bottom] = around(head);
   const { x, y } = mean(head);
-  const half = Math.max(right - left, bottom - top) * 0.7;
+  const half = (Math.max(right - left, bottom - top) * FACE_OF_BODY) / 2;
   return [[x - half, y - half, x + half, y + half]];
 }
 

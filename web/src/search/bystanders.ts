@@ -1,7 +1,7 @@
 /** Find everybody whom a page hides: faces, heads and people of all searches, also doubtful ones. */
 
 import type { Bodies } from "../body.js";
-import { constants } from "../data.js";
+import { constants, COVERS } from "../data.js";
 import { boxAroundDetection, type FaceMeshes } from "../face.js";
 import { cornersIou, squareAround, type Corners } from "../observations.js";
 import { cut, inGoodLight, type Pixels } from "../pixels.js";
@@ -17,8 +17,8 @@ const PUBLISHED = 0.5; // minimum score of the published detector
 const GROWTH_PER_S = 0.5; // margin of a box that is not found again, relative to its longer side
 // cells of an image whose mean brightness shows another scene, their minimum change, and share
 const SCENE = { CELLS: 16, LEVELS: 24, SHARE: 0.12 } as const;
-const MARGIN = { faces: 0, people: constants.covers.PERSON_MARGIN, again: 0 } as const;
-const CELLS = { faces: constants.covers.CELLS, people: constants.covers.CELLS, again: 1 } as const;
+const MARGIN = { faces: 0, people: COVERS.PERSON_MARGIN, again: 0 } as const;
+const CELLS = { faces: COVERS.CELLS, people: COVERS.CELLS, again: 1 } as const;
 
 /** Boxes x_min, y_min, x_max, y_max to cover in an image, in pixels; they may leave it. */
 export interface Covered {

@@ -1,10 +1,9 @@
 /** Where heads are, and how their pixels change: ellipses from hair to chin with a soft border. */
 
-import { constants } from "../data.js";
+import { COVERS as OF } from "../data.js";
 import { cornersOf, distance, meanOf, type Corners, type Point } from "../observations.js";
 import { HEAD } from "./geometry.js";
 
-const OF = constants.covers;
 const SHOULDERS = [11, 12] as const;
 const HIPS = [23, 24] as const;
 const EYES = [1, 2, 3, 4, 5, 6] as const;

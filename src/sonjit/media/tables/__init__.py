@@ -179,6 +179,7 @@ class TableFormat:
     open_rows: RowOpener | str | None = None
     rows: base.TableRows | None = None  # what a row describes by default. None if there is no choice.
     has_bones: bool = False  # the file is a character with named bones
+    in_degrees: bool = False  # angles are in degrees by default, not in radians
     joins_videos: bool = True  # False if one file cannot have the frames of several videos
     separates_events: bool = False  # motions and events go into tables of their own
     noun: str = ""  # noun for the files in messages
@@ -223,6 +224,12 @@ def find_format(path: str | os.PathLike[str]) -> TableFormat | None:
     return FORMATS.get(_ending_of(Path(path)))
 
 
+def is_in_degrees(path: str | os.PathLike[str]) -> bool:
+    """Check whether the format of a file name has angles in degrees by default."""
+    table_format = find_format(path)
+    return table_format is not None and table_format.in_degrees
+
+
 def _ending_of(path: Path) -> str:
     """Return the ending in lower case, with the name of the format where one has it, such as `.coco.json`."""
     whole = "".join(path.suffixes[-2:]).lower()
@@ -242,7 +249,9 @@ FORMATS.update(
             rows="keypoint",
             separates_events=True,
         ),
-        ".xlsx": TableFormat("sonjit.media.tables.columns:ExcelWriter", rows="instance", noun="Excel workbooks"),
+        ".xlsx": TableFormat(
+            "sonjit.media.tables.columns:ExcelWriter", rows="instance", in_degrees=True, noun="Excel workbooks"
+        ),
         ".rrd": TableFormat(
             "sonjit.media.tables.rerun_files:RerunWriter", joins_videos=False, noun="Recordings for Rerun"
         ),
@@ -289,7 +298,7 @@ def open_writer(
         MissingExtraError: `.parquet` without pyarrow, or `.xlsx` without XlsxWriter.
     """
     types = layout.extra_types(extra, (*layout.COLUMNS, layout.ERROR_COLUMN, layout.SOURCE_COLUMN))
-    if degrees or (degrees is None and Path(path).suffix.lower() == ".xlsx"):
+    if degrees or (degrees is None and is_in_degrees(path)):
         types = in_degrees(types)
         header = replace(header, options={**header.options, "angles": "degrees"})
     if os.fspath(path) == "-":

@@ -1,6 +1,7 @@
 // Made by `npm --prefix web run page` from web/src/page. Change it there.
 import {
   BY_INSTANCE,
+  FACE_OF_BODY,
   STYLE_SCHEMAS,
   TARGETS,
   USUAL_STYLE,
@@ -4208,15 +4209,25 @@ function Measure({ setup, given }) {
   return result ? /* @__PURE__ */ a3(Result, { id: result }, result) : /* @__PURE__ */ a3(Start, { setup, given: given() });
 }
 
+// src/data.json
+var covers = {
+  ACROSS: 0.72,
+  ALONG: 0.9,
+  CELLS: 3,
+  COVERED: 0.9,
+  FACE_SHARE: 1.2,
+  INSIDE: 0.6,
+  PERSON_MARGIN: 0.1,
+  RISE: 0.17,
+  SAME_SIZE: 0.4,
+  SOFT: 0.15,
+  TORSO_SHARE: 0.3
+};
+
 // src/page/overlay.ts
 var MAX_SCALE = 3;
 var LARGEST = 1920;
-var CELLS = 3;
-var PERSON_MARGIN = 0.1;
-var [ACROSS, ALONG, RISE] = [0.72, 0.9, 0.17];
-var SOFT = 0.15;
-var TORSO_SHARE = 0.15;
-var FACE_SHARE = 0.6 / 0.7;
+var { ACROSS, ALONG, CELLS, PERSON_MARGIN, RISE, SOFT } = covers;
 var SHOULDERS = [11, 12];
 var HIPS = [23, 24];
 function hiddenAreas(kind, instance, how) {
@@ -4226,9 +4237,10 @@ function hiddenAreas(kind, instance, how) {
   const [left, right] = SHOULDERS.map((k4) => points[k4]);
   const [shoulders, hips] = [mean([left, right]), mean(HIPS.map((k4) => points[k4]))];
   const torso = Math.hypot(shoulders.x - hips.x, shoulders.y - hips.y);
-  const least = TORSO_SHARE * Math.max(torso, Math.hypot(left.x - right.x, left.y - right.y));
+  const size = Math.max(torso, Math.hypot(left.x - right.x, left.y - right.y));
   const heads = faces.map(([x4, y5, xEnd, yEnd]) => {
-    const half = Math.max(FACE_SHARE * Math.max(xEnd - x4, yEnd - y5) / 2, least);
+    const extent = Math.max(xEnd - x4, yEnd - y5) / FACE_OF_BODY;
+    const half = Math.max(covers.FACE_SHARE * extent, covers.TORSO_SHARE * size) / 2;
     const middle = [(x4 + xEnd) / 2, (y5 + yEnd) / 2];
     return headAround([middle[0] - half, middle[1] - half, middle[0] + half, middle[1] + half]);
   });

@@ -493,13 +493,14 @@ function joined(body, person) {
 }
 var isSeen = ({ score }) => !(score < results_default.visible_score);
 var areaOf = (kind, { box, keypoints }) => kind === "face" && box ? [box.xMin, box.yMin, box.xMax, box.yMax] : around(keypoints, keypoints.map(isSeen));
+var FACE_OF_BODY = 1.4;
 function headOf(kind, instance) {
   if (kind === "face") return [areaOf(kind, instance)];
   if (kind !== "body") return [];
   const head = skeletonOf(instance).groups["face"].map((k) => instance.keypoints[k]);
   const [left, top, right, bottom] = around(head);
   const { x, y } = mean(head);
-  const half = Math.max(right - left, bottom - top) * 0.7;
+  const half = Math.max(right - left, bottom - top) * FACE_OF_BODY / 2;
   return [[x - half, y - half, x + half, y + half]];
 }
 function mean(points) {
@@ -570,6 +571,7 @@ export {
   wireSaliencyLegend,
   wireClasses,
   paint,
+  FACE_OF_BODY,
   headOf,
   mean,
   nameOf,
