@@ -1,7 +1,7 @@
 # What a newcomer and CI type. `make demo` and `make test` do all the set-up themselves.
 PYTHON ?= python3
 BIN := .venv/bin
-WORKERS ?= 3  # on two cores, as tests wait for browsers and processes
+WORKERS ?= 4  # on two cores, which three leave idle a fifth of the time: tests wait for browsers and processes
 RUNS ?= 10
 COVERAGE := 88  # per cent of the branches and lines of the tracker that the tests run
 export SONJIT_TEST_DATA ?= ../shared
@@ -64,14 +64,14 @@ serve: more-models  ## install, fetch the weights, open the live app in the brow
 
 # Temporary files of all tests, and the memory of one worker.
 DISK_GB := 8
-MEMORY_GB := 4
+MEMORY_GB := 3
 room:
 	@$(PYTHON) tools/room.py --disk-gb $(DISK_GB) --memory-gb $(MEMORY_GB) --workers $(WORKERS)
 
 # Complete files go to a worker, because tests of a file share fixtures; conftest.py orders them.
 # A worker that crashes is not replaced: with --dist loadfile, the run would wait for its replacement without end.
 PYTEST := -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --max-worker-restart=0 --durations=15
-test: room install more-models browser graphics web  ## install, fetch weights and browsers, run the tests; WORKERS=3
+test: room install more-models browser graphics web  ## install, fetch weights and browsers, run the tests; WORKERS=4
 	$(BIN)/python $(PYTEST) -m "not nightly"
 
 coverage: room install more-models browser graphics web  ## every test, also the nightly ones, and the share of the tracker that they run
