@@ -90,6 +90,12 @@ def test_identical_files_stay_together(tmp_path):
     assert not contents[0] & contents[1]
 
 
+def test_a_training_on_all_images_warns_of_nothing():
+    report = split_report([Identity("a.png"), Identity("b.png")], [])
+    assert report.separates
+    assert report.text == "2 images to train on and none held out"
+
+
 def test_what_chosen_splits_share_is_counted():
     one = folder_identities([(0, 0), (0, 1), (1, 0)])
     other = folder_identities([(0, 1), (2, 0)])[::-1]

@@ -190,6 +190,8 @@ def split_report(training: Sequence[Identity], held_out: Sequence[Identity]) -> 
     'the held-out images share 1 subject with the training images'
     """
     sha256 = _hash_words(sorted(item.id for item in held_out))
+    if not held_out:
+        return SplitReport(f"{len(training)} images to train on and none held out", True, sha256)
     shared: dict[str, int] = {}
     for name, value_of in (("subject", _subject_of), ("recording", _recording_of), ("image", _file_of)):
         training_values, held_out_values = (
