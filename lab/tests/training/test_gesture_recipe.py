@@ -1,6 +1,7 @@
 """The recipe of the gesture classifier: its training, and the hands that it excludes."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from sonjit.cli import main
 from sonjit.gestures import CustomMotions, LearnedGestures, classifier
 from sonjit_lab.training import gesture_appearance, gesture_data, gestures
 from sonjit_lab.training.alphabets import load_alphabet
+from sonjit_lab.training.array_rows import CalibrationImages
 from sonjit_lab.training.recipes import TrainingRequest, held_out_change, run_recipe, settings_from
 
 from .small_runs import write_people
@@ -93,6 +95,50 @@ def test_the_arrays_equal_the_network_of_the_image():
     np.testing.assert_allclose(shown[..., -2:], around / scale, atol=1e-4)
     by_image = both.probabilities(features, shown)
     np.testing.assert_allclose(by_image[:, [2, 0, 1]], torch.softmax(logits, 1).numpy(), atol=1e-4)
+
+
+@pytest.mark.slow
+def test_nobody_calibrates_and_trains_the_networks_of_keypoints_and_of_the_image(tmp_path, monkeypatch):
+    """Exchange the poses of the people for calibration: both networks stay the same, and their calibration changes.
+
+    The folder of the image's network contains a person of the other folder.
+    """
+    folders = {"train": 60, "tilted": 40, "held": 20}
+    for name, images in folders.items():
+        write_people(tmp_path / name, images=images, people=10)
+    labels = tmp_path / "tilted" / "dataset.json"
+    labels.write_text(labels.read_text("utf-8").replace('"tilted3"', '"train3"'), "utf-8")
+    settings = {
+        "train": "train", "held_out": "held", "steps": "20", "batch": "16", "hidden": "8", "embedding": "128",
+        "people": "0", "calibration": "0.3", "seen.folders": "train,tilted", "seen.steps": "5", "seen.batch": "8",
+        "seen.hidden": "16", "seen.channels": "4", "seen.correction": "8",
+    }  # fmt: skip
+
+    def run(out, change):
+        request = TrainingRequest("gestures", tmp_path / out, data=tmp_path, settings=settings)
+        split = CalibrationImages(request, ("train", "tilted"), 0.3)
+
+        def changed(make, name):
+            hands = make(folders[name], len(name))
+            if name == "held" or not change:
+                return hands
+            _, chosen = split.split([name], [hands])
+            pose = np.where(np.isin(hands.image, chosen.image), np.roll(POSED, 1)[hands.image % 3], hands.pose)
+            return replace(hands, pose=pose)
+
+        monkeypatch.setattr(gesture_data, "posed_hands", lambda root, *_, crops: changed(posed, root.name))
+        monkeypatch.setattr(gesture_data, "detect_hands", lambda root, *_, more, maps: changed(seen, root.name))
+        results = run_recipe(request)
+        assert results["calibration"].startswith("by subject")
+        return [dict(np.load(results[file]).items()) for file in ("classifier", "heads")]
+
+    (first, first_heads), (second, second_heads) = run("one", change=False), run("two", change=True)
+    assert all(np.array_equal(first_heads[name], second_heads[name]) for name in first_heads)
+    differs = {name for name in first if not np.array_equal(first[name], second[name])}
+    assert differs
+    assert differs <= {"weights_2", "bias_2", *(name for name in first if name.endswith("calibration"))}
+    ratio = first["weights_2"].astype(np.float64) / second["weights_2"]
+    np.testing.assert_allclose(ratio, ratio.mean(), rtol=0.01)  # another temperature of the same layer
 
 
 def test_unlearnable_data_is_reported(tmp_path):
