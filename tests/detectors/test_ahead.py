@@ -1,10 +1,13 @@
-"""Parts of a search that run ahead on other threads."""
+"""Searches that run on other threads: ahead of a still, and beside a live stream."""
 
 import threading
+import time
 
 import pytest
 
 import sonjit
+from sonjit.detectors.create import detector_for_input
+from sonjit.media import rgb_from
 
 
 @pytest.mark.slow
@@ -38,3 +41,35 @@ def test_a_closed_detector_has_no_threads(kind, options, prefix, file):
     own = threads_named(prefix) - others
     detector.close()
     assert not any(thread.is_alive() for thread in own)
+
+
+@pytest.mark.slow
+@pytest.mark.golden
+@pytest.mark.files("real/wild/stock-group-1.jpg")
+@pytest.mark.parametrize("kind", ["face", "body", "hands"])
+def test_a_live_stream_finds_more_than_the_fast_search_and_ends_its_thread(kind, file):
+    rgb = rgb_from(file)
+    with sonjit.create_detector(kind, search="fast", max_instances=20) as fast:
+        published = len(fast.detect(rgb))
+    others = threads_named("sonjit-key-frames")
+    live = detector_for_input(kind, {"max_instances": 20}, "camera", is_live=True)
+    counts = [len(live.detect(rgb))]
+    own = threads_named("sonjit-key-frames") - others
+    while counts[-1] <= published and len(counts) < 600:  # a busy machine searches later
+        time.sleep(0.02)
+        counts.append(len(live.detect(rgb)))
+    assert counts[0] <= published < counts[-1]
+    live.reset()
+    assert len(live.detect(rgb)) <= published  # a new stream, whose search has begun
+    live.close()
+    assert own
+    assert not any(thread.is_alive() for thread in own)
+
+
+@pytest.mark.slow
+def test_live_boxes_of_faces_are_searched_in_each_frame_as_published(weights, photo):
+    with detector_for_input("face", {"model": "box"}, "camera", is_live=True) as live:
+        assert "windows" not in live.graph.nodes
+        found = [live.detect(photo) for _ in range(3)]
+    with sonjit.create_detector("face", model="box", search="fast") as fast:
+        assert found == [fast.detect(photo) for _ in range(3)]

@@ -6,19 +6,19 @@ The three steps are `create_detector`, whose parameters and descriptions `tools/
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, NewType, Unpack, overload
 
-from sonjit._util import Image, InputError
+from sonjit._util import InputError
 from sonjit._util.extensions import resolved
 from sonjit.detectors import tracking
-from sonjit.detectors.interfaces import Kind, StillSearch
+from sonjit.detectors.interfaces import Kind, SearchedKind, StillSearch
 from sonjit.detectors.kinds import KindEntry, find_kind, make_options, refuse_unused_options
 from sonjit.detectors.options import CommonOptions
 from sonjit.detectors.pipeline import Detector
-from sonjit.detectors.recordings.key_frames import LiveSearch
+from sonjit.detectors.recordings.live import LiveSearch
 from sonjit.results import Body, Face, Hand, Person, Result
 
 if TYPE_CHECKING:  # the choices of options would take the order of these types
@@ -183,8 +183,12 @@ def detector_from(
     """Create a detector from checked options."""
     entry = find_kind(options.kind)
     kind = _load(entry, options)
-    searches = options.is_thorough or options.has_key_frames
-    search = _load_search(entry, options, kind) if searches else None
+    search: StillSearch[Any] | None = None
+    live: LiveSearch[Any] | None = None
+    if options.is_live and options.has_key_frames:
+        live = _live_search(entry, options, kind)
+    elif options.is_thorough or options.has_key_frames:
+        search = _load_search(entry, options, kind)
     new_tracker = partial(
         tracking.Tracker[Any],
         entry.smoothers(options),
@@ -204,24 +208,21 @@ def detector_from(
         options,
         search=search,
         backward=new_tracker() if options.has_key_frames else None,
-        live=_live_search(entry, options) if options.has_key_frames and options.is_live and search else None,
+        live=live,
         create_sibling=lambda: detector_from(one_of_several),
         networks=networks,
         keypoint_count=kind.keypoint_count or next(iter(entry.result.skeletons)),
     )
 
 
-def _live_search(entry: KindEntry, options: CommonOptions) -> LiveSearch[Any]:
-    """Return the search of a live stream, with networks of its own on one core."""
-    on_one_core = replace(options, threads=1, shared=True)
-
-    def load() -> Callable[[Image], list[Any]]:
-        kind = _load(entry, on_one_core)
-        search = _load_search(entry, on_one_core, kind)
-        assert search is not None
-        return lambda rgb: search(rgb)[0]
-
-    return LiveSearch(load)
+def _live_search(entry: KindEntry, options: CommonOptions, kind: Kind[Any, Any]) -> LiveSearch[Any] | None:
+    """Return the search of a live stream, with networks of its own on one core. None if the kind has none."""
+    if not entry.search or isinstance(kind, SearchedKind):
+        return None
+    _check_search_files(entry, options)
+    load_search = resolved(entry.search)
+    on_one_core = replace(options, threads=1)
+    return LiveSearch(lambda: load_search(on_one_core, _load(entry, on_one_core)))
 
 
 def _load(entry: KindEntry, options: CommonOptions) -> Kind[Any, Any]:
@@ -239,6 +240,18 @@ def _load(entry: KindEntry, options: CommonOptions) -> Kind[Any, Any]:
 
 def _load_search(entry: KindEntry, options: CommonOptions, kind: Kind[Any, Any]) -> StillSearch[Any] | None:
     """Load the thorough search of a detector."""
+    _check_search_files(entry, options)
+    search = resolved(entry.search)(options, kind) if entry.search else None
+    if search is None and options.search == "thorough":
+        images = "images" if options.static_image else "streams"
+        raise InputError(
+            f"search='thorough' is not available for {entry.name} {options.model} in {images}. Use search='auto'."
+        )
+    return search
+
+
+def _check_search_files(entry: KindEntry, options: CommonOptions) -> None:
+    """Raise InputError if a network of the search is missing."""
     for name in entry.search_weights:
         try:
             options.file(name)
@@ -248,10 +261,3 @@ def _load_search(entry: KindEntry, options: CommonOptions, kind: Kind[Any, Any])
                 f"{error} (search={options.search!r} needs it: sonjit models pull {groups} fetches all of "
                 "its networks, search='fast' does without)"
             ) from error
-    search = resolved(entry.search)(options, kind) if entry.search else None
-    if search is None and options.search == "thorough":
-        images = "images" if options.static_image else "streams"
-        raise InputError(
-            f"search='thorough' is not available for {entry.name} {options.model} in {images}. Use search='auto'."
-        )
-    return search

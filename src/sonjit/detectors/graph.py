@@ -2,9 +2,8 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from sonjit.detectors.interfaces import StillSearch
 from sonjit.detectors.options import CommonOptions
 
 
@@ -44,13 +43,13 @@ class PipelineGraph:
 def pipeline_graph(
     options: CommonOptions,
     networks: Mapping[str, str],
-    still_search: "StillSearch[Any] | None",
     *,
+    searches_windows: bool,
     crops: bool,
 ) -> PipelineGraph:
     """Return the graph of the loop that `Detector` runs.
 
-    A search of stills continues with windows. Streams have it in key frames. A landmark network `crops` each box.
+    A search of stills also `searches_windows`. Streams have it in key frames. A landmark network `crops` each box.
     """
     loops = crops and not options.static_image
     finder = networks.get("detector", "the kind's own search")
@@ -60,7 +59,7 @@ def pipeline_graph(
         "image": "single RGB image" if options.static_image else "RGB frame of a stream",
         "search": f"{finder}, {due}",
     }
-    if still_search is not None:
+    if searches_windows:
         nodes["windows"] = "the same in windows and where other finds point, each find scored by further inferences"
     if options.has_key_frames and "windows" in nodes:
         nodes["windows"] += ", in key frames"

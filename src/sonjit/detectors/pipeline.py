@@ -14,6 +14,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -26,7 +27,8 @@ from sonjit.detectors.observations import Observation, suppress_duplicates
 from sonjit.detectors.options import CommonOptions
 from sonjit.detectors.recordings.following import Follower
 from sonjit.detectors.recordings.joining import Recording
-from sonjit.detectors.recordings.key_frames import KeyFrames, LiveSearch, is_same
+from sonjit.detectors.recordings.key_frames import KeyFrames, is_same
+from sonjit.detectors.recordings.live import LiveSearch
 from sonjit.detectors.recordings.tracklets import Pairs, Tracklets
 from sonjit.detectors.schedule import Schedule
 from sonjit.detectors.tracking import Track, Tracker
@@ -96,7 +98,7 @@ class Detector(files.Closing, Generic[R]):
         self._backward = None if backward is None else Tracklets(kind, backward, options.min_presence_score)
         self._schedule = Schedule(options.search_interval, options.sparse_from)
         self._follower: Follower[Any] | None = None
-        if search is not None and options.has_key_frames:
+        if options.has_key_frames and (search is not None or live is not None):
             key_frames = KeyFrames(
                 search, self._schedule, kind.certain_presence, kind.sure_score, is_urgent=kind.is_urgent
             )
@@ -149,7 +151,7 @@ class Detector(files.Closing, Generic[R]):
         if roi is not None:
             rgb = self._region(rgb, *roi)
         observations: list[tuple[Any, Track[Any] | None]]
-        with self._lock:
+        with self._lock, nullcontext() if self._live is None else self._live.paused():
             self._refuse_if_closed()
             self._total, self._complete = None, True
             if self._options.static_image:
@@ -296,7 +298,8 @@ class Detector(files.Closing, Generic[R]):
         """Return the processing steps as nodes and edges. `print` lists them, `mermaid()` returns a diagram."""
         self._refuse_if_closed()
         crops = not isinstance(self._kind, interfaces.SearchedKind)
-        return pipeline_graph(self._options, self._networks, self._still_search, crops=crops)
+        searches = self._still_search is not None or self._live is not None
+        return pipeline_graph(self._options, self._networks, searches_windows=searches, crops=crops)
 
     def reset(self) -> None:
         """Forget all tracked instances and the time. The next image starts a new stream."""

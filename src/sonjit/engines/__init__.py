@@ -28,6 +28,8 @@ _IS_SHARED = ContextVar("sonjit_shared_networks", default=False)
 _IS_PROFILED = ContextVar("sonjit_profiled_networks", default=False)
 _RECORDED: ContextVar[tuple[Path, list[Image]] | None] = ContextVar("sonjit_recorded_inputs", default=None)
 
+_BEFORE_RUN: ContextVar[Callable[[], object] | None] = ContextVar("sonjit_before_run", default=None)
+
 MAX_THREADS = 1024
 _ENDINGS = (".tflite", ".onnx", ".xml")
 
@@ -48,6 +50,18 @@ def profiled_networks() -> AbstractContextManager[None]:
 def recorded_inputs(path: Path, inputs: list[Image]) -> AbstractContextManager[None]:
     """Append a copy of each input image (1, H, W, 3) of a model file to `inputs`, for engines loaded inside."""
     return _set_inside(_RECORDED, (path, inputs))
+
+
+def call_before_runs(call: Callable[[], object]) -> None:
+    """Call a function before each later run of a network by OpenVINO or ONNX Runtime in this thread."""
+    _BEFORE_RUN.set(call)
+
+
+def prepare_run() -> None:
+    """Call the function of `call_before_runs`, if this thread has one."""
+    call = _BEFORE_RUN.get()
+    if call is not None:
+        call()
 
 
 @contextmanager

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonjit._util import Float32Array, Image, InputError, check_memory, optional_import
-from sonjit.engines import EngineOptions, ValueRange, check_takes_bytes, devices, image_shape
+from sonjit.engines import EngineOptions, ValueRange, check_takes_bytes, devices, image_shape, prepare_run
 from sonjit.engines.openvino import constant_of, ov, read_selected
 
 if TYPE_CHECKING:
@@ -88,6 +88,7 @@ class OnnxRuntimeEngine:
 
     def run(self) -> list[Float32Array]:
         """Run the network on `input` and return the selected outputs."""
+        prepare_run()
         values = (self.input * self._scale + self._low).astype(self._type, copy=False)  # (1, H, W, 3)
         if self._channels_first:
             values = np.ascontiguousarray(values.transpose(0, 3, 1, 2))

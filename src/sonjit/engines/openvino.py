@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonjit._util import Float32Array, Image, InputError, SonjitError, check_memory, files, is_out_of_memory
-from sonjit.engines import EngineOptions, ValueRange, tflite
+from sonjit.engines import EngineOptions, ValueRange, prepare_run, tflite
 from sonjit.engines.precision import f32_share, find_int8, is_accurate_enough
 from sonjit.engines.quiet_openvino import ov
 
@@ -165,6 +165,7 @@ class OpenVinoEngine:
     def run(self) -> list[Float32Array]:
         """Run the network on `input` and return the selected outputs. The next run overwrites them."""
         _refuse_in_fork()
+        prepare_run()
         if self.recorded is not None:
             self.recorded.append(self.input.copy())
         self._request.infer(share_outputs=True)  # otherwise it copies them

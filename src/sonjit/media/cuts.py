@@ -113,11 +113,14 @@ class Scenes:
 
     def _is_near(self, a: _View, b: _View) -> bool:
         """Check whether two frames in a row show one scene, also moved or lit in another way."""
-        return self._is_alike(a, b) or _shared(a.colours, b.colours) >= self._settings.same_colours
+        return self._has_same_colours(a, b) or self._is_alike(a, b)
 
     def _is_same(self, a: _View, b: _View) -> bool:
         """Check whether two frames look the same."""
-        return self._is_alike(a, b) and _shared(a.colours, b.colours) >= self._settings.same_colours
+        return self._has_same_colours(a, b) and self._is_alike(a, b)
+
+    def _has_same_colours(self, a: _View, b: _View) -> bool:
+        return _shared(a.colours, b.colours) >= self._settings.same_colours
 
     def _is_alike(self, a: _View, b: _View) -> bool:
         return _correlation(a.grey, b.grey, self._settings.reach) >= self._settings.alike

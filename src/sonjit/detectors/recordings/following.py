@@ -7,7 +7,8 @@ from typing import Generic, NamedTuple
 
 from sonjit._util import Image
 from sonjit.detectors.observations import O
-from sonjit.detectors.recordings.key_frames import KeyFrame, KeyFrames, LiveSearch
+from sonjit.detectors.recordings.key_frames import KeyFrame, KeyFrames
+from sonjit.detectors.recordings.live import LiveSearch
 from sonjit.detectors.recordings.sameness import is_same
 from sonjit.detectors.recordings.tracklets import Pairs, Tracklets
 from sonjit.detectors.tracking import Track
@@ -99,7 +100,7 @@ class Follower(Generic[O]):
         key_frame = self._live.take()
         if is_due and self._live.start(rgb, now_s, tracker.active):
             schedule.started(now_s)
-        return key_frame
+        return key_frame and key_frame._replace(instances=self.key_frames.probable(key_frame.instances))
 
 
 def _are_shown(instances: Iterable[O], observations: Collection[O]) -> bool:

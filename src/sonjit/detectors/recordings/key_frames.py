@@ -6,9 +6,7 @@
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, NamedTuple
 from weakref import WeakKeyDictionary
@@ -23,8 +21,6 @@ from sonjit.detectors.tracking import Track
 
 if TYPE_CHECKING:
     from sonjit.detectors.interfaces import StillSearch
-
-_MOST_SHARE = 1 / 3  # maximum share of a core that the search of a live stream takes
 
 
 @dataclass(frozen=True)
@@ -64,12 +60,12 @@ class KeyFrames(Generic[O]):
 
     A track of at least `certain_presence` since its last support stays without support. An instance of at least
     `sure_score` is shown at once, and a second key frame must support others. Lost and doubtful instances are
-    searched soon in recordings too if `is_urgent`; see `Kind`.
+    searched soon in recordings too if `is_urgent`; see `Kind`. A live stream has no `search`, see `LiveSearch`.
     """
 
     def __init__(
         self,
-        search: StillSearch[O],
+        search: StillSearch[O] | None,
         schedule: Schedule,
         certain_presence: float,
         sure_score: float,
@@ -88,7 +84,12 @@ class KeyFrames(Generic[O]):
 
     def search(self, rgb: Image) -> list[O]:
         """Return the instances of an image (H, W, 3) with their probabilities as scores, also doubtful ones."""
-        return [observation for observation in self._search(rgb)[0] if observation.score > self._settings.least]
+        assert self._search is not None
+        return self.probable(self._search(rgb)[0])
+
+    def probable(self, instances: Iterable[O]) -> list[O]:
+        """Return the instances whose probability suffices to support a track."""
+        return [instance for instance in instances if instance.score > self._settings.least]
 
     def is_lost_inside(self, track: Track[O], rgb: Image) -> bool:
         """Check whether a track is lost that was last seen away from the border of an image (H, W, 3)."""
@@ -156,50 +157,3 @@ class KeyFrames(Generic[O]):
         """Add the support of an earlier track of the same instance."""
         support, other = (self._support.setdefault(tracked, _Support()) for tracked in (track, earlier))
         support.best, support.count = max(support.best, other.best), support.count + other.count
-
-
-class LiveSearch(Generic[O]):
-    """Search frames of a live stream in a thread of its own, at most a third of the time of a core.
-
-    `load` makes the search in that thread at the first key frame.
-    """
-
-    def __init__(self, load: Callable[[], Callable[[Image], list[O]]]) -> None:
-        self._load = load
-        self._search: Callable[[Image], list[O]] | None = None
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="sonjit-key-frames")
-        self._ready_s = -math.inf
-        self.reset()
-
-    def reset(self) -> None:
-        """Forget the stream before."""
-        self._running: tuple[float, dict[Track[O], O], Future[list[O]]] | None = None
-
-    def start(self, rgb: Image, now_s: float, tracks: Sequence[Track[O]]) -> bool:
-        """Search an image (H, W, 3) with these tracks, unless the thread works or rests. Return whether it began."""
-        if self._running is not None or time.monotonic() < self._ready_s:
-            return False
-        shown = {track: track.observation for track in tracks if track.occluded_s is None}
-        self._running = now_s, shown, self._thread.submit(self._run, rgb.copy())
-        return True
-
-    def take(self) -> KeyFrame[O] | None:
-        """Return the result of a search once, when it has ended."""
-        if self._running is None or not self._running[2].done():
-            return None
-        (now_s, shown, result), self._running = self._running, None
-        return KeyFrame(now_s, result.result(), shown)
-
-    def close(self) -> None:
-        """Wait for a running search, and free the networks."""
-        self._thread.shutdown(cancel_futures=True)
-        self._search = None
-
-    def _run(self, rgb: Image) -> list[O]:
-        if self._search is None:
-            self._search = self._load()
-        start_s = time.monotonic()
-        instances = self._search(rgb)
-        now_s = time.monotonic()
-        self._ready_s = now_s + (1 / _MOST_SHARE - 1) * (now_s - start_s)
-        return instances
