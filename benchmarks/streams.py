@@ -10,14 +10,20 @@ is doubled, one in an area to ignore does not count, and any other is a phantom.
 labelled frame before in which the instance was found. Of the frames between two such labelled frames, those without its
 ID are lost. An instance is late if its first ID appears after its first label.
 
+`--peer PYTHON` adds MediaPipe's solutions of an interpreter that has `mediapipe==0.10.21`, with the same frames, models
+and maximum of instances. They give no IDs, so that detections with an IoU of 0.3 in two frames in a row have the same
+one. Their processor time includes the decoding by Sonjit.
+
 Clips are in two halves by a hash of their names. Settings are chosen on the tuned half only.
 """
 
 import argparse
 import hashlib
+import itertools
 import json
 import statistics
 import sys
+import tempfile
 import time
 from collections import Counter, defaultdict
 from contextlib import closing
@@ -26,13 +32,16 @@ from functools import cache
 from itertools import islice, pairwise
 from pathlib import Path
 
+import numpy as np
 from pages import measured_with, write_section
 from rich.console import Console
 from rich.table import Table
+from speed.run import check_peer, run_worker
 
 from sonjit import SonjitError, track
 from sonjit._util.files import write_text
 from sonjit.detectors.create import detector_for_input
+from sonjit.detectors.options import RECORDING_INSTANCES
 from sonjit.media import open_source
 
 KINDS = {"hands": ("hand", "hands"), "face": ("face", "faces"), "body": ("body", "bodies")}
@@ -40,6 +49,7 @@ KINDS = {"hands": ("hand", "hands"), "face": ("face", "faces"), "body": ("body",
 HALVES = ("tuned", "left out")
 SUMMARY = ("found", "precision", "switches", "late, s", "CPU ms", "relative")
 MIN_IOU, SIZES = 0.4, (0.5, 2.0)
+PEER, MODELS, LINKED_IOU = "mediapipe", {"hands": "full", "face": "attention", "body": "full"}, 0.3
 LATE_S = 0.1
 """Time from which an instance is late."""
 
@@ -208,12 +218,42 @@ def run(clip, folder, kind, search):
     return {"frames": frames, "cpu_s": time.process_time() - start_s}
 
 
+def run_peer(clip, folder, kind, python):
+    """Return the detections of MediaPipe in each frame of a clip, and the processor time in seconds with decoding."""
+    start_s = time.process_time()
+    with open_source(folder / "clips" / f"{clip['name']}.mp4") as source:
+        images = [frame.rgb for frame in source]
+    decoding_s = time.process_time() - start_s
+    with tempfile.TemporaryDirectory(prefix="sonjit-streams-") as temporary:
+        path = Path(temporary) / "clip.npy"
+        with path.open("wb") as file:
+            for image in images:
+                np.save(file, image)
+        job = {"task": "find", "library": "solutions", "frames": str(path), "count": len(images), "kind": kind}
+        job |= {"model": MODELS[kind], "max_instances": RECORDING_INSTANCES, "static_image": False}
+        found = run_worker(python, json.dumps(job))
+    frames, ids = [], itertools.count(1)
+    for instances in found["frames"]:
+        before, rows = list(frames[-1]) if frames else [], []
+        for instance in instances:
+            points = np.array(instance["xy"]).clip((0, 0), (clip["width"], clip["height"]))
+            box = [*points.min(axis=0).tolist(), *points.max(axis=0).tolist()]
+            linked = max(before, key=lambda other: iou(other["box"], box), default=None)
+            if linked is not None and iou(linked["box"], box) >= LINKED_IOU:
+                before.remove(linked)
+            else:
+                linked = {"id": next(ids)}
+            rows.append({"id": linked["id"], "box": box, "side": instance["handedness"], "score": 1.0})
+        frames.append(rows)
+    return {"frames": frames, "cpu_s": decoding_s + found["cpu_s"]}
+
+
 def results_of(clip, folder, kind, search, options):
     """Return the results of a clip, from an earlier run if it kept them."""
     kept = None if options.runs is None else options.runs / f"{clip['name']}.{kind}.{search}.json"
     if kept is not None and kept.is_file():
         return json.loads(kept.read_text())
-    results = run(clip, folder, kind, search)
+    results = run_peer(clip, folder, kind, options.peer) if search == PEER else run(clip, folder, kind, search)
     if kept is not None:
         write_text(kept, json.dumps(results))
     return results
@@ -255,7 +295,11 @@ def main():
     parser.add_argument("--problems", action="store_true", help="print each miss, phantom and switch")
     parser.add_argument("--markdown", action="store_true", help="print tables of Markdown")
     parser.add_argument("--write", action="store_true", help="write the main figures into docs/measured.md")
+    parser.add_argument("--peer", help="also measure MediaPipe, of a Python interpreter that has mediapipe.solutions")
     options = parser.parse_args()
+    if options.peer:
+        check_peer(options.peer)
+        options.searches.append(PEER)
     if options.runs is not None:
         options.runs.mkdir(parents=True, exist_ok=True)
     clips = [

@@ -189,6 +189,12 @@ def loaded_ahead(load: Callable[[], T]) -> Callable[[], T]:
     return loading.result
 
 
+def loaded_now(load: Callable[[], T]) -> Callable[[], T]:
+    """Load networks. Return a function that returns them, as `loaded_ahead` does."""
+    networks = load()
+    return lambda: networks
+
+
 def load_number_engine(path: Path, options: EngineOptions) -> OpenVinoEngine:
     """Load a network whose `inputs` are float32 arrays. OpenVINO runs it on the CPU, in f32, on one thread."""
     path = model_file(path)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from sonjit._util import Image
 from sonjit.detectors.kinds import face_boxes, face_networks
@@ -20,10 +20,12 @@ from sonjit.detectors.search.bodies import BodySearch
 from sonjit.detectors.search.faces import FaceSearch, search_boxes
 from sonjit.detectors.search.hands import HandNetworks, HandSearch
 from sonjit.detectors.search.stills import Extent, O
-from sonjit.engines import load_engine, load_number_engine, loaded_ahead, precision
+from sonjit.engines import load_engine, load_number_engine, loaded_ahead, loaded_now, precision
 
 if TYPE_CHECKING:
     from sonjit.detectors.interfaces import StillSearch
+
+T = TypeVar("T")
 
 
 def search_hands(options: HandOptions, hands: Hands) -> StillSearch[HandObservation]:
@@ -36,8 +38,8 @@ def search_hands(options: HandOptions, hands: Hands) -> StillSearch[HandObservat
         HandSearch,
         palms=hands.palms,
         hands=hands,
-        network=loaded_ahead(partial(load_network, options, has_boxes=False)),
-        bodies=loaded_ahead(partial(load_arms, options)),
+        network=_loaded(options, partial(load_network, options, has_boxes=False)),
+        bodies=_loaded(options, partial(load_arms, options)),
         extent=_extent(options),
         helpers=helpers,
     )
@@ -48,6 +50,11 @@ def _load_on_one_core(options: HandOptions) -> HandNetworks:
     hands = load_hands(replace(options, threads=1, shared=True))
     assert hands.palms is not None
     return HandNetworks(hands.palms, hands)
+
+
+def _loaded(options: CommonOptions, load: Callable[[], T]) -> Callable[[], T]:
+    """Load networks ahead, or at once for a live stream, whose frames would share the cores with the loading."""
+    return loaded_now(load) if options.is_live else loaded_ahead(load)
 
 
 def _in_good_light(search: StillSearch[O], options: CommonOptions) -> StillSearch[O]:
@@ -93,7 +100,7 @@ def search_faces(
     detector, extent = face_networks.load_face_detector(options, "face-full"), _extent(options)
     if isinstance(meshes, face_boxes.FaceBoxes):
         return _in_good_light(partial(search_boxes, detector=detector, boxes=meshes, extent=extent), options)
-    people = loaded_ahead(partial(load_network, options, has_boxes=False))
+    people = _loaded(options, partial(load_network, options, has_boxes=False))
     new_search = partial(FaceSearch, detector=detector, meshes=meshes, extent=extent, network=people)
     return _in_good_light(lambda rgb: new_search(rgb).observations(), options)
 
@@ -142,7 +149,7 @@ def _new_body_search(options: BodyOptions, bodies: Bodies) -> Callable[[Image], 
     published = replace(options, detector_model=None, landmark_model=None)
     return partial(
         BodySearch,
-        network=loaded_ahead(partial(load_network, published)),
+        network=_loaded(options, partial(load_network, published)),
         faces=face_networks.load_face_detector(published, "face-full"),
         bodies=bodies,
         extent=_extent(options),
