@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from pathlib import Path
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 _SHELL = re.compile(r'(<div class="language-(?:sh|bash)\b.*?</div>)', re.DOTALL)
 _OPTION = re.compile(r"(?<=[>\s])(--[a-z][\w-]*)(?=[<\s=])")
 _EXAMPLE = re.compile(r"^(?P<indent>[ ]*)>>> .*?(?=\n[ ]*\n(?![ ]*>>>)|\Z)", re.DOTALL | re.MULTILINE)
+
+_KOREAN = "ko/"
+_INDEX = "search/search_index.json"
 
 
 class Reference(Extension):
@@ -60,6 +64,29 @@ def on_page_content(html: str, /, **_: object) -> str:
     parts = _SHELL.split(html)
     parts[1::2] = [_OPTION.sub(r'<span class="option">\1</span>', part) for part in parts[1::2]]
     return "".join(parts)
+
+
+def on_post_page(output: str, /, *, page: Page, **_: object) -> str:
+    """Make Korean pages search the index of their own folder."""
+    return output.replace('"base": ".."', '"base": "."', 1) if page.url.startswith(_KOREAN) else output
+
+
+def on_post_build(*, config: MkDocsConfig) -> None:
+    """Split the search index by language. Addresses of results are relative to the folder of an index."""
+    folder = Path(config.site_dir)
+    index = json.loads((folder / _INDEX).read_text("utf-8"))
+    korean = [entry for entry in index["docs"] if entry["location"].startswith(_KOREAN)]
+    _write_index(folder, index | {"docs": [entry for entry in index["docs"] if entry not in korean]})
+    docs = [entry | {"location": entry["location"].removeprefix(_KOREAN)} for entry in korean]
+    _write_index(folder / _KOREAN, index | {"docs": docs})
+
+
+def _write_index(folder: Path, index: dict[str, Any]) -> None:
+    """Write a search index, also as a script for pages that are opened as files."""
+    text = json.dumps(index, ensure_ascii=False, separators=(",", ":"))
+    (folder / _INDEX).parent.mkdir(exist_ok=True)
+    (folder / _INDEX).write_text(text, "utf-8")
+    (folder / _INDEX).with_suffix(".js").write_text(f"var __index = {text}", "utf-8")
 
 
 def twin(url: str, urls: set[str]) -> str | None:

@@ -59,6 +59,20 @@ def test_the_search_index_is_next_to_the_pages_in_both_languages(site):
     assert {"Measures", "create_detector"} <= titles
 
 
+def test_each_language_has_its_own_search_index(site):
+    english, korean = (
+        json.loads((site / folder / "search" / "search_index.json").read_text("utf-8"))["docs"] for folder in ("", "ko")
+    )
+    assert not [entry["location"] for entry in english if entry["location"].startswith("ko/")]
+    assert len(korean) > 100
+    for folder, entries in ((site, english), (site / "ko", korean)):
+        pages = {folder / entry["location"].partition("#")[0] for entry in entries}
+        assert [page for page in pages if not page.is_file()] == []
+        assert (folder / "search" / "search_index.js").stat().st_size > 10_000
+    hangul = [bool(re.search("[가-힣]", entry["title"] + entry["text"])) for entry in korean]
+    assert sum(hangul) > 0.9 * len(hangul)
+
+
 @pytest.fixture(scope="module")
 def browser():
     webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
@@ -74,13 +88,20 @@ def browser():
 
 @pytest.mark.browser
 @pytest.mark.parametrize(
-    ("query", "first"), [("pinch", "measures"), ("create_detector", "create_detector"), ("손가락", "손가락")]
+    ("page", "query", "first"),
+    [
+        ("index", "pinch", "measures"),
+        ("index", "create_detector", "create_detector"),
+        ("tutorials/maker", "resume", "many files"),
+        ("ko/index", "손가락", "손가락"),
+        ("ko/coach", "Python", "python"),
+    ],
 )
-def test_a_page_opened_as_a_file_can_be_searched(site, browser, query, first):
+def test_a_page_opened_as_a_file_can_be_searched_in_its_language(site, browser, page, query, first):
     from selenium.webdriver.support.ui import WebDriverWait
 
     browser.get("about:blank")
-    browser.get((site / "index.html").as_uri())
+    browser.get((site / f"{page}.html").as_uri())
     browser.find_element("css selector", "label[for=__search]").click()
     browser.find_element("css selector", "[data-md-component=search-query]").send_keys(query)
     found = WebDriverWait(browser, 60).until(
@@ -89,6 +110,8 @@ def test_a_page_opened_as_a_file_can_be_searched(site, browser, query, first):
         ]
     )
     assert any(first.lower() in text.lower() for text in found), found
+    links = [link.get_attribute("href") for link in browser.find_elements("css selector", ".md-search-result__link")]
+    assert {"/ko/" in link for link in links} == {page.startswith("ko/")}
     assert [entry["message"] for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
 
 
