@@ -8,6 +8,8 @@ from sonjit.cli import main
 from sonjit.media import load_frames, open_writer
 from sonjit.media.tables.base import Header
 
+from .conftest import NEEDS_STUDIO
+
 ADDRESSES = (
     "rtsp://admin:S3@zkq@127.0.0.1:9/live?usr=S3zkq&pwd=S3zkq",
     "http://127.0.0.1:9/v.cgi?pwd=S3zkq.csv",
@@ -29,9 +31,17 @@ COMMANDS = (
     "segment photo.png --save {}", "nothing {}", "{} photo.png",
 )  # fmt: skip
 
+ANNOTATE = (
+    "annotate {}", "annotate new {}", "annotate new {} --cameras {} --views photo.png",
+    "annotate new desk --cameras {} --views photo.png", "annotate open {}", "annotate auto {}", "annotate rank {}",
+    "annotate train {}", "annotate error {}", "annotate agreement {}", "annotate release {} out",
+    "annotate cameras {}", "annotate cameras photo.png {}", "annotate sync {}", "annotate triangulate {}",
+    "annotate surfaces {}", "annotate export {}", "annotate calibrate {}", "annotate board {}",
+)  # fmt: skip
+
 
 @pytest.mark.parametrize("address", ADDRESSES, ids=["rtsp", "http", "ftp"])
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", [*COMMANDS, *(pytest.param(each, marks=NEEDS_STUDIO) for each in ANNOTATE)])
 def test_no_command_shows_or_creates_the_secrets_of_an_address(command, address, tmp_path, capfd, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SONJIT_OFFLINE", "1")
