@@ -12,7 +12,7 @@ import pytest
 import sonjit as sonjit_package
 from sonjit._util.errors import InputError
 from sonjit.detectors.options import FaceOptions
-from sonjit.media import Header, load_frames, open_writer
+from sonjit.media import Header, load_frames, open_source, open_writer
 from sonjit.results import Body, Face, Frame
 from sonjit.results.skeletons.faces import BLENDSHAPES
 from sonjit.runs.annotations import AngleLimits, RepetitionCounts, annotate, count_columns, table_columns
@@ -217,3 +217,16 @@ def test_an_id_to_keep_that_nobody_has_is_named(sonjit, weights, tmp_path):
     assert status == 0
     assert "squats.mp4: --keep 9: nobody has this id" in " ".join(str(lines).split())
     assert "nobody has this id" not in str(sonjit("body", clip, *words, "--keep", 1, "--overwrite")[2])
+
+
+@pytest.mark.slow
+def test_a_report_also_writes_the_video_with_its_angles(sonjit, weights, tmp_path):
+    pytest.importorskip("matplotlib")
+    clip = Path(sonjit_package.__file__).parent / "_util" / "assets" / "squats.mp4"
+    out = tmp_path / "drawn.mp4"
+    status, _, lines = sonjit("report", clip, "--end", "0.5", "--save", tmp_path / "r.html", "--draw", out)
+    assert status == 0, lines
+    with open_source(clip) as source, open_source(out) as drawn:
+        pairs = list(zip(source, drawn, strict=False))
+    assert len(pairs) == 8
+    assert all((abs(before.rgb.astype(int) - after.rgb).max(-1) > 60).sum() > 500 for before, after in pairs)
