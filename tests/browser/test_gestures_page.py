@@ -1,5 +1,6 @@
 """Gestures in the page: live list, custom gestures from the camera, and dry runs of maps."""
 
+import json
 import time
 
 import pytest
@@ -68,6 +69,24 @@ def test_gestures_of_a_clip_are_listed_by_time(page):
     page.wait(lambda: listed.text.count(" s · ") > 4, "gestures")
     times = [float(line.split(" s · ")[0].split()[-1]) for line in listed.text.splitlines() if " s · " in line]
     assert times == sorted(times, reverse=True)
+
+
+@pytest.mark.parametrize("here", ["server", "page"])
+def test_a_gesture_that_is_shown_at_the_end_has_an_end_in_the_tables(page, here):
+    page.choose("option-gestures", "canned")
+    page.choose("here", here)
+    page.click("source-sample")
+
+    def lasting():
+        """Return whether a gesture has begun and not ended in the frames so far."""
+        frames = json.loads(page.download("download-json", ".json").read_text("utf-8"))["frames"]
+        phases = [event["phase"] for frame in frames for event in frame.get("events", [])]
+        return phases.count("begin") > phases.count("end")
+
+    page.wait(lasting, "a gesture that lasts")
+    page.stop()
+    page.wait(lambda: not lasting(), "its end")
+    page.choose("here", "server")
 
 
 def test_motions_are_recorded_tested_trained_and_recognised(page):

@@ -8,31 +8,55 @@ from .driver import Page, clear_storage
 pytestmark = pytest.mark.browser
 
 
+def find(browser, name):
+    return next(iter(browser.find_elements("id", name)), None)
+
+
+def give_token(browser, token):
+    """Type a token into the field, when there is one, and send it."""
+    field = wait_until(lambda: find(browser, "token"), 30, lambda: "no field for the token")
+    field.clear()
+    field.send_keys(token)
+    find(browser, "token-send").click()
+
+
 def test_the_page_asks_for_the_token_checks_it_and_keeps_it(browser, new_server):
     server = new_server("--token", "secret")
     browser.expected += ["/v1/kinds", "/v1/token"]  # refusals
     clear_storage(browser, server.url)
     browser.get(server.url)
 
-    def find(name):
-        return next(iter(browser.find_elements("id", name)), None)
-
-    field = wait_until(lambda: find("token"), 30, lambda: "no field for the token")
+    field = wait_until(lambda: find(browser, "token"), 30, lambda: "no field for the token")
     assert browser.switch_to.active_element == field
     seen = browser.find_element("tag name", "body").text
     assert not any(word in seen for word in ("Authorization", "Bearer", "#token"))
-    field.send_keys("guess")
-    find("token-send").click()
-    wait_until(lambda: "not the token" in find("token-problem").text, 10, lambda: "a guess was accepted")
-    field.clear()
-    field.send_keys("secret")
-    find("token-send").click()
-    wait_until(lambda: find("token") is None, 10, lambda: "the token was refused")
+    give_token(browser, "guess")
+    wait_until(lambda: "not the token" in find(browser, "token-problem").text, 10, lambda: "a guess was accepted")
+    give_token(browser, "secret")
+    wait_until(lambda: find(browser, "token") is None, 10, lambda: "the token was refused")
     browser.refresh()
-    wait_until(lambda: find("detector-hands"), 30, lambda: "the page forgot the token")
+    wait_until(lambda: find(browser, "detector-hands"), 30, lambda: "the page forgot the token")
     page = Page.__new__(Page)
     page.browser = browser
     page.wait_until_ready()
     page.click("source-sample")
     page.wait(lambda: page.latest.get("hands"), "hands")
     page.stop()
+
+
+def test_the_page_of_the_endpoints_asks_for_the_token_and_speaks_korean(browser, new_server, images):
+    server = new_server("--token", "secret")
+    browser.expected += ["/v1/kinds"]  # a refusal
+    clear_storage(browser, server.url)
+    browser.get(f"{server.url}/docs")
+    give_token(browser, "secret")
+    wait_until(lambda: find(browser, "token") is None, 10, lambda: "the token was refused")
+    page = Page.__new__(Page)
+    page.browser = browser
+    page.wait_until_ready()
+    page.choose("language", "ko")
+    page["image"].send_keys(str(images / "1.png"))
+    browser.find_element("css selector", "#try button").click()
+    page.wait(lambda: "handedness" in page["answer"].text, "an answer")
+    assert "ms 만에 응답했습니다" in page["state"].text
+    page.choose("language", "en")

@@ -238,3 +238,15 @@ def test_an_upload_is_decoded_if_it_is_an_image_of_so_many_pixels(data, code, sa
     with pytest.raises(RefusedError, match=says) as refused:
         decode_upload(data, pixels, Decoding())
     assert refused.value.code == code
+
+
+def test_the_end_of_a_stream_ends_the_events_that_last():
+    client = ClientDetector(options_of(gestures="canned"), Detecting(hand()))
+    for number in range(8):
+        client.answer(RGB, number / 10)
+    client.reset()
+    for number in range(8):
+        client.answer(RGB, number / 10)
+    ended = [(event.name, event.phase) for event in client.finish()[1]]
+    assert ended == [("Open_Palm", "end")]
+    assert client.finish() == ([], [])

@@ -121,6 +121,21 @@ def test_reset_restarts(weights, listen, frames, demo_clip):
         assert answer(socket, 4, frames[0], time=0)["hands"][0]["id"] == 1
 
 
+def test_finish_reports_the_gestures_that_are_still_shown(weights, listen, frames):
+    with open_stream(listen()) as socket:
+        configure(socket, LITE | {"gestures": "canned"})
+        seen = [answer(socket, number, frames[0], time=number / 10)["events"] for number in range(12)]
+        socket.send(json.dumps({"type": "finish"}))
+        ended = json.loads(socket.recv(30))
+        socket.send(json.dumps({"type": "finish"}))
+        assert json.loads(socket.recv(30)) == {"type": "finished", "motions": [], "events": []}
+    begun = [(event["name"], event["id"]) for events in seen for event in events]
+    assert begun
+    assert ended["type"] == "finished"
+    assert [(event["name"], event["id"]) for event in ended["events"]] == begun
+    assert {event["phase"] for event in ended["events"]} == {"end"}
+
+
 WRONG_SETTINGS = (
     ({"detectors": [{"kind": "tails"}]}, "Choose from hands"),
     ({"detectors": [{}]}, "kind is missing"),

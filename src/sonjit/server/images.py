@@ -58,9 +58,15 @@ class ClientDetector:
 
     def reset(self) -> None:
         """Forget all tracked instances."""
-        _, ended = self._session.finish()
-        self._ended += ended
+        self._ended += self._session.finish()[1]
         self.detector.reset()
+
+    def finish(self) -> tuple[list[MotionEvent], list[Event]]:
+        """Return the motions and events that end with the stream, and those that a reset has ended."""
+        motions, events = self._session.finish()
+        ended = [*self._ended, *events]
+        self._ended.clear()
+        return motions, ended
 
     def change(self, options: SessionOptions, custom: LearnedGestures | None) -> None:
         """Apply options that need no other detector, and the client's own gestures."""

@@ -87,6 +87,11 @@ class Reset:
     """Request to forget all tracked instances."""
 
 
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """Request for the motions and events that end with the stream. Instances stay tracked."""
+
+
 def read_image(data: bytes) -> StreamImage:
     """Read a binary message. Raise ProtocolError if it lacks the header."""
     if len(data) < _HEADER.size or not data.startswith(_MAGIC):
@@ -95,7 +100,7 @@ def read_image(data: bytes) -> StreamImage:
     return StreamImage(number, time_s, format_, width, height, memoryview(data)[_HEADER.size :])
 
 
-def read_text(text: str) -> Configure | Reset:
+def read_text(text: str) -> Configure | Reset | Finish:
     """Read a text message. Raise ProtocolError if it is not one."""
     if len(text) > _MAX_TEXT_CHARACTERS:
         raise ProtocolError(f"a text message has at most {_MAX_TEXT_CHARACTERS} characters")
@@ -106,10 +111,10 @@ def read_text(text: str) -> Configure | Reset:
     except (ValueError, RecursionError):
         raise ProtocolError("a text message is JSON") from None
     kind = cast("dict[str, object]", message).get("type") if isinstance(message, dict) else None
-    if kind == "reset":
-        return Reset()
+    if kind in ("reset", "finish"):
+        return Reset() if kind == "reset" else Finish()
     if kind != "configure":
-        raise ProtocolError('a text message is an object whose type is "configure" or "reset"')
+        raise ProtocolError('a text message is an object whose type is "configure", "reset" or "finish"')
     try:
         settings = cast("dict[str, object]", message)
         custom = gestures.read_gestures(settings.get("gestures_file"))
@@ -277,6 +282,11 @@ class Stream:
                 for detector in (*self._detectors, self._hiding):
                     if detector is not None:
                         detector.reset()
+            elif isinstance(item, Finish):
+                ended = [detector.finish() for detector in self._detectors]
+                motions = [motion.to_dict() for motions, _ in ended for motion in motions]
+                events = [event.to_dict() for _, events in ended for event in events]
+                await self._send({"type": "finished", "motions": motions, "events": events})
             else:
                 await self._socket.send_text(await self._detect(item))
             del item

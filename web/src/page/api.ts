@@ -1,9 +1,10 @@
 /** The page that documents the endpoints of /openapi.json, with a form to try one image. */
 
-import { find, make, makeRow, speak } from "./common.js";
+import { find, make, makeRow, onLanguage, showError, startLanguage, text } from "./common.js";
 import { addressOf, call, withQuery, type ServerError } from "./endpoints.js";
 import { loadKinds, type Frame, type Schema } from "./kinds.js";
 import { paint } from "./painter.js";
+import { withToken } from "./token.js";
 
 const MAX_ANSWER = 20_000; // characters; browsers lay out longer texts slowly
 
@@ -25,7 +26,10 @@ type OpenApi = {
 
 const description: OpenApi = await (await fetch("openapi.json")).json();
 // without the kinds nothing is drawn
-await Promise.all([speak("en", new URL("i18n/", import.meta.url)), loadKinds().catch(() => {})]);
+await Promise.all([
+  startLanguage(new URL("i18n/", import.meta.url)),
+  withToken(loadKinds).catch(showError),
+]);
 const images = Object.entries(description.paths)
   .filter(([, endpoints]) => endpoints.post?.tags?.includes("images"))
   .map(([path, endpoints]) => ({ path, parameters: [], ...endpoints.post }));
@@ -48,7 +52,7 @@ function showOptions() {
         ? make(
             "select",
             { id, name },
-            make("option", { value: "" }, "default"),
+            make("option", { value: "" }, text("api.default")),
             ...listed.map((one) => make("option", { value: one }, one)),
           )
         : make("input", {
@@ -57,7 +61,7 @@ function showOptions() {
             type: "number",
             min: schema.minimum,
             max: schema.maximum,
-            placeholder: "default",
+            placeholder: text("api.default"),
             step: schema.type === "integer" ? 1 : "any",
           });
       return make(
@@ -89,7 +93,7 @@ function showCommand() {
 async function send(event: SubmitEvent) {
   event.preventDefault();
   const start = performance.now();
-  find("state").textContent = "Sending…";
+  find("state").textContent = text("api.sending");
   find("answer").textContent = "";
   find("drawn").hidden = true;
   const file = find("image").files?.[0];
@@ -110,10 +114,12 @@ async function send(event: SubmitEvent) {
       ctx.drawImage(bitmap, 0, 0, answer.width, answer.height);
       paint(ctx, answer, { unit: answer.width / canvas.clientWidth });
     }
-    const text = JSON.stringify(answer, null, 1);
+    const lines = JSON.stringify(answer, null, 1);
     find("answer").textContent =
-      text.length > MAX_ANSWER ? `${text.slice(0, MAX_ANSWER)}\n…` : text;
-    find("state").textContent = `Answered in ${Math.round(performance.now() - start)} ms.`;
+      lines.length > MAX_ANSWER ? `${lines.slice(0, MAX_ANSWER)}\n…` : lines;
+    find("state").textContent = text("api.answered", {
+      ms: Math.round(performance.now() - start),
+    });
   } catch (error) {
     const { code, message } = error as ServerError;
     find("state").textContent = `${code}: ${message}`;
@@ -206,5 +212,5 @@ find("endpoints").append(
     Object.entries(endpoints).map(([method, one]) => endpointRow(path, method, one)),
   ),
 );
-showOptions();
+onLanguage(showOptions);
 document.documentElement.dataset.ready = "true";

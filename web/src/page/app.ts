@@ -22,7 +22,16 @@ import { hasNoServer } from "./endpoints.js";
 import { createMapEditor } from "./gestures/map.js";
 import { createTrainer } from "./gestures/teach.js";
 import { loadJobs } from "./jobs.js";
-import { annotates, classes, kinds, listOf, loadKinds, results, type Frame } from "./kinds.js";
+import {
+  annotates,
+  classes,
+  kinds,
+  listOf,
+  loadKinds,
+  results,
+  type Frame,
+  type FrameEvent,
+} from "./kinds.js";
 import { plotView } from "./live-plot.js";
 import { mountMeasure } from "./measure/page.js";
 import { hidingOf, overlayView, whomToHide } from "./overlay.js";
@@ -51,24 +60,17 @@ import type { Phase, State } from "./state.js";
 import { sourceChooser, wireTransport } from "./source-chooser.js";
 import { listRecording, nameNow, recorderOf, Table } from "./tables.js";
 import { mountTasks } from "./tasks.js";
-import { askForToken, wantsToken } from "./token.js";
+import { withToken } from "./token.js";
 import { view3D } from "./view3d.js";
 
 const RUNNING = ["connecting", "loading", "running", "error"];
 const CONFIGURE_AFTER_MS = 120; // delay, so that dragging a slider sends one message
 const NOTICE_MS = 4000;
 
-const [refusal] = await Promise.all([
-  loadKinds().then(
-    () => null,
-    (error: unknown) => error,
-  ),
+await Promise.all([
+  withToken(loadKinds).catch(showError),
   startLanguage(new URL("i18n/", import.meta.url)),
 ]);
-if (wantsToken(refusal)) {
-  await askForToken();
-  await loadKinds().catch(showError);
-} else if (refusal !== null) showError(refusal);
 find("annotate").hidden = !annotates;
 const store = new Store<State>({
   ...rememberedSettings(),
@@ -220,17 +222,19 @@ async function start() {
   }
 }
 
-/** End the run. */
+/** End the run. Gestures that are still shown end with it. */
 async function end(phase: Phase) {
-  attempt += 1;
+  const number = ++attempt;
   store.set({ started: false });
   usePlayer(null);
-  detectors.stop();
+  const ending = detectors.stop();
   for (const view of overlays) view.clearImage();
   clearClasses();
   meter.clear();
   store.set({ phase, detail: {} });
-  await stopRecording();
+  const { events } = await ending;
+  if (number === attempt) table.end(events);
+  await stopRecording(events);
 }
 
 async function stop(phase: Phase = "stopped") {
@@ -250,8 +254,9 @@ async function record() {
   return store.set({ recording: true });
 }
 
-async function stopRecording() {
-  const files = await recorder.stop();
+/** @param events that end with the stream */
+async function stopRecording(events: FrameEvent[] = []) {
+  const files = await recorder.stop(events);
   store.set({ recording: false });
   if (files)
     listRecording(
@@ -427,7 +432,7 @@ store.watch(["detectors", "options", "source", "compare", "here"], () => {
   clearTimeout(timer);
   timer = setTimeout(() => detectors.configure(configuration(), rivals()), CONFIGURE_AFTER_MS);
 });
-globalThis.addEventListener("pagehide", () => detectors.stop());
+globalThis.addEventListener("pagehide", () => void detectors.stop());
 document.addEventListener("visibilitychange", () => {
   // show how long a stream had no images because its tab was hidden
   if (!document.hidden && hiddenSince)

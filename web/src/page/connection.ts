@@ -1,6 +1,6 @@
 /** A stream to the server, see docs/http-api.md. It reconnects automatically. */
 
-import type { Frame } from "./kinds.js";
+import type { Frame, FrameEvent, Motion } from "./kinds.js";
 import { ServerError, below, call, frameMessage, thisServer } from "./endpoints.js";
 
 export type DetectorOptions = { kind: string; [option: string]: unknown };
@@ -14,9 +14,12 @@ type Configuration = {
 /** `idle`: closed because no images were sent */
 type State = "connecting" | "loading" | "ready" | "waiting" | "idle" | "closed";
 export type Answer = Frame & { type: "frame" };
+/** motions and events that end with a stream */
+export type Ended = { motions: Motion[]; events: FrameEvent[] };
 /** a message of the server */
 type Message =
   | Answer
+  | (Ended & { type: "finished" })
   | (Record<string, unknown> & { type: "loading" | "ready" })
   | { type: "error"; code: string; message: string; frame?: number | null };
 
@@ -54,6 +57,8 @@ export class Connection extends WithState {
   #pending: { configuration: Configuration; resolve: Function; reject: Function }[] = [];
   /** in order of sending */
   #frames: Map<number, { resolve: Function; reject: Function }> = new Map();
+  /** in order of the requests */
+  #finishing: { resolve: (ended: Ended) => void; reject: (reason: ServerError) => void }[] = [];
   #opening: PromiseWithResolvers<object> | null = null;
   #next = 0;
   #failures = 0;
@@ -116,6 +121,19 @@ export class Connection extends WithState {
   /** Forget all tracked instances. */
   reset() {
     if (this.#isOpen()) this.#socket?.send(JSON.stringify({ type: "reset" }));
+  }
+
+  /**
+   * Return the motions and events that end with the stream, after all images sent so far.
+   *
+   * @throws {ServerError} if the server is not available
+   */
+  finish(): Promise<Ended> {
+    if (!this.#isOpen()) return Promise.resolve({ motions: [], events: [] });
+    const { promise, resolve, reject } = Promise.withResolvers<Ended>();
+    this.#finishing.push({ resolve, reject });
+    this.#socket?.send(JSON.stringify({ type: "finish" }));
+    return promise;
   }
 
   /** Close the connection and reject all pending promises. */
@@ -191,6 +209,7 @@ export class Connection extends WithState {
 
   #receive(message: Message) {
     if (message.type === "frame") this.#take(message.frame)?.resolve(message);
+    else if (message.type === "finished") this.#finishing.shift()?.resolve(message);
     else if (message.type === "loading") this.become("loading", message);
     else if (message.type === "ready") this.#ready(message);
     else if (message.type === "error") this.#failed(message);
@@ -271,7 +290,11 @@ export class Connection extends WithState {
 
   /** Reject all pending promises. */
   #forget(error: ServerError) {
-    const waiting = [...this.#pending.splice(0), ...this.#frames.values()];
+    const waiting = [
+      ...this.#pending.splice(0),
+      ...this.#frames.values(),
+      ...this.#finishing.splice(0),
+    ];
     this.#frames.clear();
     for (const { reject } of waiting) reject(error);
   }

@@ -3,7 +3,13 @@
  */
 
 import { fit, make, PageError, showError } from "./common.js";
-import { Connection, WithState, type Answer, type DetectorOptions } from "./connection.js";
+import {
+  Connection,
+  WithState,
+  type Answer,
+  type DetectorOptions,
+  type Ended,
+} from "./connection.js";
 import { ENGINE, ServerError } from "./endpoints.js";
 import { scaledSize } from "./frames.js";
 import {
@@ -23,6 +29,8 @@ import type { Source, Tick } from "./sources.js";
 import type { Detail, Phase } from "./state.js";
 
 const MAX_IN_FLIGHT = 2; // one image is processed while the next is in transit
+const FINISH_MS = 1500; // time in which a stopped stream reports what ends with it
+const NOTHING_ENDED: Ended = { motions: [], events: [] };
 
 export type ShownImage = {
   image: HTMLCanvasElement;
@@ -91,7 +99,7 @@ export class Detectors {
 
   /** @param here in this page, not on the server */
   start(source: Source, detectors: Wanted, rivals: Wanted | null, here: boolean) {
-    this.stop();
+    void this.stop();
     [this.#skipped, this.#shown, this.#hasFailed, this.#size] = [0, -1, false, ""];
     this.#source = source;
     this.#runsInPage = here;
@@ -153,14 +161,24 @@ export class Detectors {
     );
   }
 
-  /** End the run and clear all views. */
-  stop() {
+  /**
+   * End the run and clear all views.
+   *
+   * @returns what ends with the stream; nothing if the answer takes too long
+   */
+  async stop(): Promise<Ended> {
     const [connection, source] = [this.#connection, this.#source];
     [this.#connection, this.#source, this.#ready, this.#taking] = [null, null, false, false];
-    connection?.close();
     this.#compare(null);
     source?.close();
     this.#clear();
+    if (!connection) return NOTHING_ENDED;
+    const late = new Promise<Ended>((resolve) =>
+      setTimeout(() => resolve(NOTHING_ENDED), FINISH_MS),
+    );
+    const ended = await Promise.race([connection.finish().catch(() => NOTHING_ENDED), late]);
+    connection.close();
+    return ended;
   }
 
   #become({ state, ...detail }: StateMessage) {
@@ -295,7 +313,7 @@ type Engine = {
   detect(image: HTMLCanvasElement): Promise<Found>;
   track(image: HTMLCanvasElement, how: { time: number }): Promise<Found>;
   cover(image: HTMLCanvasElement, how: { time: number | null }): Promise<Covered>;
-  finish(): Promise<{ motions: Motion[]; events: FrameEvent[] }>;
+  finish(): Promise<Ended>;
   reset(): void;
   close(): void;
 };
@@ -409,6 +427,15 @@ class LocalConnection extends WithState {
   reset() {
     for (const { detector } of this.#running) detector.reset();
     this.#hiding?.reset();
+  }
+
+  /** Return the motions and events that end with the stream. */
+  async finish(): Promise<Ended> {
+    const ended = await Promise.all(this.#running.map(({ detector }) => detector.finish()));
+    return {
+      motions: ended.flatMap(({ motions }) => motions),
+      events: ended.flatMap(({ events }) => events),
+    };
   }
 
   /** End the workers. */

@@ -95,10 +95,22 @@ export class Table {
     if (frame.events?.length) row.events = frame.events;
     const line = JSON.stringify(row);
     if (source !== undefined) this.#stills.set(index, line);
-    else this.#part += `${line}\n`;
-    if (this.#part.length < PART_LENGTH) return;
-    this.#blobs.push(new Blob([this.#part]));
-    this.#part = "";
+    else {
+      if (this.#part.length >= PART_LENGTH) {
+        this.#blobs.push(new Blob([this.#part]));
+        this.#part = "";
+      }
+      this.#part += `${line}\n`;
+    }
+  }
+
+  /** Add the events that end with the stream to its last frame. */
+  end(events: FrameEvent[]) {
+    if (!events.length || !this.#part) return;
+    const start = this.#part.lastIndexOf("\n", this.#part.length - 2) + 1;
+    const row = JSON.parse(this.#part.slice(start)) as Row;
+    row.events = [...(row.events ?? []), ...events];
+    this.#part = `${this.#part.slice(0, start)}${JSON.stringify(row)}\n`;
   }
 
   /** `{"source", …, "frames": […]}` */
@@ -355,8 +367,13 @@ export function recorderOf(overlay: Overlay) {
     table.add(frame, seen);
   }
 
-  /** @returns video and tables; null without frames */
-  async function stop(): Promise<{ ending: string; blob: Blob; frames: number }[] | null> {
+  /**
+   * @param events that end with the stream
+   * @returns video and tables; null without frames
+   */
+  async function stop(
+    events: FrameEvent[],
+  ): Promise<{ ending: string; blob: Blob; frames: number }[] | null> {
     const ended = media;
     if (!ended) return null;
     media = null;
@@ -367,6 +384,7 @@ export function recorderOf(overlay: Overlay) {
     for (const track of ended.stream.getTracks()) track.stop();
     const frames = table.count;
     if (!frames) return null;
+    table.end(events);
     return [
       { ending, blob: new Blob(parts, { type: ended.mimeType }), frames },
       { ending: "jsonl", blob: await table.jsonLines(), frames },

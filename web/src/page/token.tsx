@@ -7,12 +7,21 @@ import { useEffect, useRef } from "preact/hooks";
 import { text } from "./common.js";
 import { addressOf, call, ServerError } from "./endpoints.js";
 
-/** Check whether a server wants its token. */
-export const wantsToken = (error: unknown) =>
-  error instanceof ServerError && error.code === "no_token";
+const wantsToken = (error: unknown) => error instanceof ServerError && error.code === "no_token";
+
+/** Use endpoints. If the server wants its token, ask for it first. */
+export async function withToken<T>(use: () => Promise<T>): Promise<T> {
+  try {
+    return await use();
+  } catch (error) {
+    if (!wantsToken(error)) throw error;
+    await askForToken();
+    return use();
+  }
+}
 
 /** Ask for the token until the server accepts it. */
-export async function askForToken() {
+async function askForToken() {
   const dialog = document.createElement("dialog");
   dialog.className = "phone-dialog";
   dialog.setAttribute("aria-labelledby", "token-title");

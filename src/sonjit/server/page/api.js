@@ -9,15 +9,21 @@ import {
   loadKinds,
   make,
   makeRow,
-  speak,
-  withQuery
+  onLanguage,
+  showError,
+  startLanguage,
+  text,
+  withQuery,
+  withToken
 } from "./shared-strokes.js";
 
 // src/page/api.ts
 var MAX_ANSWER = 2e4;
 var description = await (await fetch("openapi.json")).json();
-await Promise.all([speak("en", new URL("i18n/", import.meta.url)), loadKinds().catch(() => {
-})]);
+await Promise.all([
+  startLanguage(new URL("i18n/", import.meta.url)),
+  withToken(loadKinds).catch(showError)
+]);
 var images = Object.entries(description.paths).filter(([, endpoints]) => endpoints.post?.tags?.includes("images")).map(([path, endpoints]) => ({ path, parameters: [], ...endpoints.post }));
 var chosen = () => images.find(({ path }) => path === find("kind").value) ?? images[0];
 var choices = (schema) => schema.enum ?? (schema.type === "boolean" ? ["true", "false"] : null);
@@ -29,7 +35,7 @@ function showOptions() {
       const input = listed ? make(
         "select",
         { id, name },
-        make("option", { value: "" }, "default"),
+        make("option", { value: "" }, text("api.default")),
         ...listed.map((one) => make("option", { value: one }, one))
       ) : make("input", {
         id,
@@ -37,7 +43,7 @@ function showOptions() {
         type: "number",
         min: schema.minimum,
         max: schema.maximum,
-        placeholder: "default",
+        placeholder: text("api.default"),
         step: schema.type === "integer" ? 1 : "any"
       });
       return make(
@@ -65,7 +71,7 @@ function showCommand() {
 async function send(event) {
   event.preventDefault();
   const start = performance.now();
-  find("state").textContent = "Sending…";
+  find("state").textContent = text("api.sending");
   find("answer").textContent = "";
   find("drawn").hidden = true;
   const file = find("image").files?.[0];
@@ -83,10 +89,12 @@ async function send(event) {
       ctx.drawImage(bitmap, 0, 0, answer.width, answer.height);
       paint(ctx, answer, { unit: answer.width / canvas.clientWidth });
     }
-    const text = JSON.stringify(answer, null, 1);
-    find("answer").textContent = text.length > MAX_ANSWER ? `${text.slice(0, MAX_ANSWER)}
-…` : text;
-    find("state").textContent = `Answered in ${Math.round(performance.now() - start)} ms.`;
+    const lines = JSON.stringify(answer, null, 1);
+    find("answer").textContent = lines.length > MAX_ANSWER ? `${lines.slice(0, MAX_ANSWER)}
+…` : lines;
+    find("state").textContent = text("api.answered", {
+      ms: Math.round(performance.now() - start)
+    });
   } catch (error) {
     const { code, message } = error;
     find("state").textContent = `${code}: ${message}`;
@@ -145,5 +153,5 @@ find("endpoints").append(
     ([path, endpoints]) => Object.entries(endpoints).map(([method, one]) => endpointRow(path, method, one))
   )
 );
-showOptions();
+onLanguage(showOptions);
 document.documentElement.dataset.ready = "true";

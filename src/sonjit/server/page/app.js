@@ -20,11 +20,16 @@ import {
   view3D
 } from "./shared-view3d.js";
 import {
+  $,
+  A,
   ENGINE,
   O,
   PageError,
+  Q,
   ServerError,
   Store,
+  T,
+  a,
   addressOf,
   annotates,
   around,
@@ -40,7 +45,6 @@ import {
   kinds,
   kindsInPage,
   kindsWhere,
-  l,
   listOf,
   loadKinds,
   make,
@@ -49,7 +53,6 @@ import {
   onLanguage,
   onNextFrame,
   put,
-  r,
   repetitions_default,
   responseOf,
   results,
@@ -60,662 +63,14 @@ import {
   text,
   textOr,
   thisServer,
+  useComputed,
+  useSignal,
+  useSignalEffect,
+  w,
+  withToken,
   x,
   y
 } from "./shared-strokes.js";
-
-// node_modules/preact/dist/preact.mjs
-var n;
-var t;
-var r2;
-var u;
-var i;
-var f;
-var o;
-var e;
-var l2;
-var c;
-var a;
-var s;
-var h = /* @__PURE__ */ Symbol.for("pv");
-var p = {};
-var y2 = [];
-var v = /^m(i|n|o|s|text|space)$/;
-var w = Array.isArray;
-var d = y2.slice;
-var _ = Object.assign;
-function g(n2) {
-  n2 && n2.parentNode && n2.remove();
-}
-function k(n2, t3, r4) {
-  var u3, i3, f5, o4 = {}, e3 = arguments.length;
-  for (f5 in t3) "key" == f5 ? u3 = t3[f5] : "ref" == f5 && "function" != typeof n2 ? i3 = t3[f5] : o4[f5] = t3[f5];
-  return e3 > 2 && (o4.children = e3 > 3 ? d.call(arguments, 2) : r4), m(n2, o4, u3, i3, null);
-}
-function m(r4, u3, i3, f5, o4) {
-  var e3 = { type: r4, props: u3, key: i3, ref: f5, __k: null, __: null, __b: 0, __e: null, __c: null, constructor: h, __v: o4 || ++t, __i: -1, __u: 0 };
-  return !o4 && n.vnode && n.vnode(e3), e3;
-}
-function $(n2) {
-  return n2.children;
-}
-function x2(n2, t3) {
-  this.props = n2, this.context = t3, this.__g = 0;
-}
-function S(n2, t3) {
-  if (null == t3) return n2.__ && S(n2.__, n2.__i + 1);
-  for (var r4; t3 < n2.__k.length; t3++) if ((r4 = n2.__k[t3]) && r4.__e) return r4.__e;
-  return "function" != typeof n2.type || n2.props.__P ? null : S(n2);
-}
-function C(t3) {
-  var r4, u3 = t3.__v, i3 = u3.__e, f5 = [], o4 = [], e3 = t3.__P;
-  e3 && ((r4 = _({ constructor: h }, u3)).__v = u3.__v + 1, n.vnode && n.vnode(r4), z(e3, r4, u3, t3.__n, e3.namespaceURI, 32 & u3.__u ? [i3] : null, f5, i3 || S(u3), 32 & u3.__u, o4), r4.__v = u3.__v, r4.__.__k[r4.__i] = r4, E(f5, r4, o4), u3.__ = u3.__e = null, r4.__e != i3 && j(r4));
-}
-function j(n2) {
-  if ((n2 = n2.__) && n2.__c && !n2.props.__P) return n2.__e = null, n2.__k.some(function(t3) {
-    return t3 && (n2.__e = t3.__e);
-  }), j(n2);
-}
-function L(t3) {
-  (8 & t3.__g || (t3.__g |= 8, u.push(t3), f++)) && i == n.debounceRendering || ((i = n.debounceRendering) || queueMicrotask)(H);
-}
-function H() {
-  try {
-    for (var n2, t3 = 1; u.length; ) u.length > t3 && u.sort(o), n2 = u.shift(), t3 = u.length, 8 & n2.__g && C(n2);
-  } finally {
-    (f = u.length) && (i || queueMicrotask)(H);
-  }
-}
-function I(n2, t3, r4, u3, i3, f5, o4, e3, l4, c3, a4) {
-  var s3, h4, v3, w4, d3, _3, g4 = u3.__k || y2, k4 = t3.length;
-  for (l4 = q(r4, t3, g4, l4, k4), s3 = 0; s3 < k4; s3++) null != (v3 = r4.__k[s3]) && (h4 = ~v3.__i && g4[v3.__i] || p, v3.__i = s3, _3 = z(n2, v3, h4, i3, f5, o4, e3, l4, c3, a4), w4 = v3.__e, (h4.ref != v3.ref || 8 & h4.__u) && (h4.ref && G(h4.ref, null, v3, h4), v3.ref && a4.push(v3.ref, v3.__c || w4, v3)), d3 = d3 || w4, 4 & v3.__u ? (l4 = A(v3, l4, n2, !h4.__v), h4.__e && (h4.__e = null)) : "function" == typeof v3.type && void 0 !== _3 ? l4 = _3 : w4 && (l4 = w4.nextSibling), v3.__u &= -21);
-  return r4.__e = d3, l4;
-}
-function q(n2, t3, r4, u3, i3) {
-  var f5, o4, e3, l4, c3, a4, s3, p4, y5, v3 = r4.length, d3 = v3, _3 = 0, g4 = 0, k4 = n2.__k = Array(i3);
-  for (f5 = 0; f5 < i3; f5++) null != (o4 = t3[f5]) && "boolean" != typeof o4 && "function" != typeof o4 ? ("object" != typeof o4 || o4.constructor === String ? o4 = k4[f5] = m(null, o4) : w(o4) ? o4 = k4[f5] = m($, { children: o4 }) : o4.constructor === h && o4.__b ? o4 = k4[f5] = m(o4.type, o4.props, o4.key, o4.ref, o4.__v) : k4[f5] = o4, l4 = f5 + _3, o4.__ = n2, o4.__b = n2.__b + 1, e3 = null, ~(c3 = o4.__i = P(o4, r4, l4, d3)) && (d3--, (e3 = r4[c3]) && (e3.__u |= 2)), e3 && e3.__v ? (o4.__u |= 16, c3 == l4 - 1 ? _3-- : c3 == l4 + 1 ? _3++ : c3 != l4 && (c3 > l4 ? _3-- : _3++, g4 = 1)) : (~c3 || (i3 > v3 ? _3-- : i3 < v3 && _3++), "function" != typeof o4.type && (o4.__u |= 4))) : k4[f5] = null;
-  if (g4) {
-    for (a4 = [], s3 = [], f5 = 0; f5 < i3; f5++) if ((o4 = k4[f5]) && 16 & o4.__u) {
-      for (_3 = 0, p4 = a4.length; _3 < p4; ) a4[y5 = _3 + p4 >> 1] < o4.__i ? _3 = y5 + 1 : p4 = y5;
-      a4[_3] = o4.__i, s3[f5] = _3 + 1;
-    }
-    for (_3 = a4.length; f5--; ) s3[f5] && (s3[f5] == _3 ? _3-- : k4[f5].__u |= 4);
-  }
-  if (d3) for (f5 = 0; f5 < v3; f5++) !(e3 = r4[f5]) || 2 & e3.__u || (e3.__e == u3 && (u3 = S(e3)), J(e3, e3));
-  return u3;
-}
-function A(n2, t3, r4, u3) {
-  var i3, f5, o4, e3;
-  if ("function" == typeof n2.type) {
-    if (n2.props.__P) return t3;
-    if (i3 = n2.__k) for (f5 = 0; f5 < i3.length; f5++) i3[f5] && (i3[f5].__ = n2, t3 = A(i3[f5], t3, r4, false));
-    return t3;
-  }
-  for (t3 && !t3.parentNode && (t3 = S(n2)) && !t3.parentNode && (t3 = null), o4 = n2.__e, e3 = t3; e3 && 8 == e3.nodeType; ) e3 = e3.nextSibling;
-  for (o4 != e3 && (!u3 && r4.moveBefore && o4.parentNode ? r4.moveBefore(o4, t3) : r4.insertBefore(o4, t3 || null)), t3 = o4; (t3 = t3 && t3.nextSibling) && 8 == t3.nodeType && !t3.data.startsWith("$s"); ) ;
-  return t3;
-}
-function P(n2, t3, r4, u3) {
-  var i3, f5 = n2.key, o4 = n2.type, e3 = t3[r4], l4 = e3 && !(2 & e3.__u);
-  if (null === e3 && null == f5 || l4 && f5 == e3.key && o4 == e3.type) return r4;
-  if (u3 > (l4 ? 1 : 0)) {
-    for (i3 = r4 - 1; i3 >= 0; i3--) if ((e3 = t3[i3]) && !(2 & e3.__u) && f5 == e3.key && o4 == e3.type) return i3;
-    for (i3 = r4 + 1; i3 < t3.length; i3++) if ((e3 = t3[i3]) && !(2 & e3.__u) && f5 == e3.key && o4 == e3.type) return i3;
-  }
-  return -1;
-}
-function T(n2, t3, r4) {
-  null == r4 && (r4 = ""), "-" == t3[0] ? n2.setProperty(t3, r4) : n2[t3] = r4;
-}
-function N(n2, t3, r4, u3, i3) {
-  var f5, o4;
-  if ("style" == t3) if ("string" == typeof r4) n2.style.cssText = r4;
-  else {
-    if ("string" == typeof u3 && (n2.style.cssText = u3 = ""), u3) for (t3 in u3) r4 && t3 in r4 || T(n2.style, t3);
-    if (r4) for (t3 in r4) u3 && r4[t3] == u3[t3] || T(n2.style, t3, r4[t3]);
-  }
-  else if ("o" == t3[0] && "n" == t3[1]) "function" != typeof r4 && (r4 = null), "function" != typeof u3 && (u3 = null), (n2.__e || (n2.__e = {}))[t3] = r4, r4 && u3 || (o4 = a[t3] || (a[t3] = V(t3)), (n2.__a || (n2.__a = {}))[t3] = c, f5 = t3 != (t3 = t3.replace(l2, "$1")), (t3 = t3.slice(2))[0] < "a" && (t3 = t3.toLowerCase()), r4 ? n2.addEventListener(t3, o4, f5) : n2.removeEventListener(t3, o4, f5));
-  else {
-    if ("http://www.w3.org/2000/svg" == i3) t3 = t3.replace(/xlink(H|:h)/, "h").replace(/sName$/, "s");
-    else if ("width" != t3 && "height" != t3 && "href" != t3 && "list" != t3 && "form" != t3 && "tabIndex" != t3 && "download" != t3 && "rowSpan" != t3 && "colSpan" != t3 && "role" != t3 && "popover" != t3 && t3 in n2) try {
-      return void (n2[t3] = null == r4 ? "" : r4);
-    } catch (n3) {
-    }
-    if ("function" == typeof r4) return;
-    null == r4 || false === r4 && "-" != t3[4] ? n2.removeAttribute(t3) : n2.setAttribute(t3, "popover" == t3 && 1 == r4 ? "" : r4);
-  }
-}
-function V(t3) {
-  return function(r4) {
-    var u3 = this.__e;
-    if (u3) {
-      if (u3 = u3[t3], null == r4[e]) r4[e] = c++;
-      else if (r4[e] < this.__a[t3]) return;
-      return u3(n.event ? n.event(r4) : r4);
-    }
-  };
-}
-function z(t3, r4, u3, i3, f5, o4, e3, l4, c3, a4) {
-  var s3, p4, v3, d3, k4, b2, m4, M2, C3, j2, L2, H2, q3, A4, O2, P2, T5, N2, V2 = r4.type;
-  if (r4.constructor !== h) return null;
-  128 & u3.__u && (c3 = 32 & u3.__u, s3 = u3.__c.__z) && (r4.__u |= c3, p4 = o4 = [], 8 == s3.nodeType ? l4 = B(s3, o4) : o4.push(s3), l4 = o4[0] || l4), (s3 = n.__b) && s3(r4);
-  n: if ("function" == typeof V2) {
-    v3 = e3.length;
-    try {
-      if (M2 = r4.props, C3 = (s3 = V2.prototype) && s3.render, j2 = (s3 = V2.contextType) && i3[s3.__c], L2 = s3 ? j2 ? j2.props.value : s3.__ : i3, (d3 = u3.__c) ? (r4.__c = d3, 2 & d3.__g && (d3.__g |= 1)) : (C3 ? r4.__c = d3 = new V2(M2, L2) : (r4.__c = d3 = new x2(M2, L2), d3.constructor = V2, d3.render = K), j2 && j2.sub(d3), d3.state || (d3.state = {}), d3.__n = i3, d3.__g |= 8, d3.__h = [], d3.__k = []), C3 && (d3.__s || (d3.__s = d3.state), V2.getDerivedStateFromProps && (d3.__s == d3.state && (d3.__s = _({}, d3.__s)), _(d3.__s, V2.getDerivedStateFromProps(M2, d3.__s)))), k4 = d3.props, b2 = d3.state, d3.__v = r4, u3.__c) {
-        if (M2 !== k4 && C3 && !V2.getDerivedStateFromProps && d3.componentWillReceiveProps && d3.componentWillReceiveProps(M2, L2), r4.__v == u3.__v && !(8 & d3.__g) || !(4 & d3.__g) && d3.shouldComponentUpdate && false === d3.shouldComponentUpdate(M2, d3.__s, L2)) {
-          r4.__v != u3.__v && (d3.props = M2, d3.state = d3.__s, d3.__g &= -9), r4.__e = u3.__e, r4.__k = u3.__k, r4.__k.some(function(n2) {
-            n2 && (n2.__ = r4);
-          }), y2.push.apply(d3.__h, d3.__k), d3.__k = [], d3.__h.length && e3.push(d3), l4 = S(u3);
-          break n;
-        }
-        d3.componentWillUpdate && d3.componentWillUpdate(M2, d3.__s, L2), C3 && d3.componentDidUpdate && d3.__h.push(function() {
-          d3.componentDidUpdate(k4, b2, m4);
-        });
-      } else C3 && !V2.getDerivedStateFromProps && d3.componentWillMount && d3.componentWillMount(), C3 && d3.componentDidMount && d3.__h.push(d3.componentDidMount);
-      d3.context = L2, d3.props = M2, d3.__P = t3, d3.__g &= -5, H2 = n.__r, q3 = C3 ? 25 : 0;
-      do {
-        d3.__g &= -9, H2 && H2(r4), s3 = d3.render(d3.props, d3.state = d3.__s, d3.context);
-      } while (8 & d3.__g && ++q3 < 25);
-      C3 && (y2.push.apply(d3.__h, d3.__k), d3.__k = []), d3.state = d3.__s, d3.getChildContext && (i3 = _({}, i3, d3.getChildContext())), C3 && u3.__c && d3.getSnapshotBeforeUpdate && (m4 = d3.getSnapshotBeforeUpdate(k4, b2)), A4 = s3 && s3.type === $ && null == s3.key ? s3.props.children : s3, M2.__P && (s3 = l4, f5 = (t3 = M2.__P).namespaceURI, c3 = o4 = null, u3.props && u3.props.__P != t3 && (u3.__k.some(function(n2) {
-        n2 && J(n2, n2);
-      }), u3.__k = null), l4 = u3.__k ? S(u3, 0) : null), l4 = I(t3, w(A4) ? A4 : [A4], r4, u3, i3, f5, o4, e3, l4, c3, a4), M2.__P && (r4.__e = null, l4 = s3), r4.__u &= -161, p4 && p4.some(g), d3.__h.length && e3.push(d3), 1 & d3.__g && (d3.__g &= -4);
-    } catch (t4) {
-      if (e3.length = v3, r4.__v = null, c3 || o4) if (t4 && t4.then) {
-        if (r4.__u |= 128 | c3, o4) {
-          for (~(T5 = o4.indexOf(l4 || void 0)) || (T5 = o4.length); (N2 = o4[T5 - 1]) && 8 == N2.nodeType; ) T5--;
-          for (; T5 < o4.length; T5++) if (N2 = o4[T5]) if (o4[T5] = null, O2) {
-            if (N2 == P2) break;
-          } else {
-            if (8 != N2.nodeType) break;
-            N2.data.startsWith("$s") && (P2 = B(O2 = N2));
-          }
-        }
-        if (!O2) {
-          for (; l4 && 8 == l4.nodeType && l4.nextSibling; ) l4 = l4.nextSibling;
-          O2 = l4;
-        }
-        (s3 = B(O2 = r4.__c.__z || (r4.__c.__z = O2))) ? (r4.__e = O2, l4 = s3) : r4.__e = l4, l4 = l4 && l4.nextSibling;
-      } else o4 && o4.some(g);
-      else r4.__e = u3.__e;
-      r4.__k || (r4.__k = u3.__k || []), t4 && t4.then || D(r4), n.__e(t4, r4, u3);
-    }
-  } else l4 = r4.__e = F(u3.__e, r4, u3, i3, f5, o4, e3, c3, a4, t3);
-  return (s3 = n.diffed) && s3(r4), l4;
-}
-function B(n2, t3) {
-  if (n2 && 8 == n2.nodeType && n2.data.startsWith("$s")) for (var r4 = 1; n2 = n2.nextSibling; ) {
-    if (8 == n2.nodeType) {
-      if (n2.data.startsWith("$s")) r4++;
-      else if (n2.data.startsWith("/$s") && !--r4) return n2;
-    }
-    t3 && t3.push(n2);
-  }
-}
-function D(n2) {
-  n2 && (n2.__c && (n2.__c.__g |= 4), n2.__k && n2.__k.some(D));
-}
-function E(t3, r4, u3) {
-  for (var i3 = 0; i3 < u3.length; ) G(u3[i3++], u3[i3++], u3[i3++]);
-  n.__c && n.__c(r4, t3), t3.some(function(r5) {
-    try {
-      t3 = r5.__h, r5.__h = [], t3.some(function(n2) {
-        n2.call(r5);
-      });
-    } catch (t4) {
-      n.__e(t4, r5.__v);
-    }
-  });
-}
-function F(t3, r4, u3, i3, f5, o4, e3, l4, c3, a4) {
-  var s3, h4, y5, _3, k4, b2, m4, M2, $2 = u3.props || p, x4 = r4.props, C3 = r4.type;
-  if ("svg" == C3 ? f5 = "http://www.w3.org/2000/svg" : "math" == C3 ? f5 = "http://www.w3.org/1998/Math/MathML" : f5 || (f5 = "http://www.w3.org/1999/xhtml"), o4) {
-    for (s3 = 0; s3 < o4.length; s3++) if ((k4 = o4[s3]) && (C3 ? k4.localName == C3 : 3 == k4.nodeType)) {
-      t3 = k4, o4[s3] = null;
-      break;
-    }
-  }
-  if (!t3) {
-    if (M2 = a4.ownerDocument || document, !C3) return M2.createTextNode(x4);
-    t3 = M2.createElementNS(f5, C3, x4.is ? x4 : a4), l4 && (n.__m && n.__m(r4, o4), l4 = false), o4 = null;
-  }
-  if (C3) {
-    if (a4 = "template" == C3 && t3.content || t3, o4 = "textarea" == C3 && null != x4.defaultValue ? null : o4 && d.call(a4.childNodes), !l4 && o4) for ($2 = {}, s3 = 0; s3 < t3.attributes.length; s3++) $2[(k4 = t3.attributes[s3]).name] = k4.value;
-    for (s3 in $2) k4 = $2[s3], "dangerouslySetInnerHTML" == s3 ? y5 = k4 : "children" == s3 || s3 in x4 || "value" == s3 && "defaultValue" in x4 || "checked" == s3 && "defaultChecked" in x4 || N(t3, s3, null, k4, f5);
-    for (s3 in x4) k4 = x4[s3], "children" == s3 ? _3 = k4 : "dangerouslySetInnerHTML" == s3 ? h4 = k4 : "value" == s3 ? b2 = k4 : "checked" == s3 ? m4 = k4 : l4 && "function" != typeof k4 || $2[s3] === k4 || N(t3, s3, k4, $2[s3], f5);
-    h4 ? (l4 || y5 && (h4.__html == y5.__html || h4.__html == t3.innerHTML) || (t3.innerHTML = h4.__html), r4.__k = []) : (y5 && (t3.textContent = ""), ("foreignObject" == C3 || "http://www.w3.org/1998/Math/MathML" == f5 && v.test(C3)) && (f5 = "http://www.w3.org/1999/xhtml"), I(a4, w(_3) ? _3 : [_3], r4, u3, i3, f5, o4, e3, o4 ? o4[0] : u3.__k && S(u3, 0), l4, c3), o4 && o4.some(g)), l4 && "textarea" != C3 || (s3 = "value", "progress" == C3 && null == b2 ? t3.removeAttribute(s3) : null == b2 || b2 === t3[s3] && ("progress" != C3 || b2) || N(t3, s3, b2, $2[s3], f5), s3 = "checked", null != m4 && m4 != t3[s3] && N(t3, s3, m4, $2[s3], f5));
-  } else $2 === x4 || l4 && t3.data == x4 || (t3.data = x4);
-  return t3;
-}
-function G(t3, r4, u3, i3) {
-  try {
-    "function" == typeof t3 ? r4 ? r4.__x = t3(r4) || 1 : i3 && (i3 = i3.__c || i3.__e) && (r4 = i3.__x) && (i3.__x = null, "function" == typeof r4 ? r4() : t3(null)) : t3.current = r4;
-  } catch (t4) {
-    n.__e(t4, u3);
-  }
-}
-function J(t3, r4, u3) {
-  var i3, f5, o4, e3;
-  if (n.unmount && n.unmount(t3), !(i3 = t3.ref) || i3.current && i3.current != t3.__e || G(i3, null, r4, t3), i3 = t3.__c) {
-    if (i3.componentWillUnmount) try {
-      i3.componentWillUnmount();
-    } catch (t4) {
-      n.__e(t4, r4);
-    }
-    i3.__P = i3.__n = null;
-  }
-  if (i3 = t3.__k) for (e3 = 0; e3 < i3.length; e3++) i3[e3] && J(i3[e3], r4, "function" != typeof t3.type || u3 && !t3.props.__P);
-  !u3 && (i3 = t3.__c) && (i3 = i3.__z) && (f5 = B(i3, o4 = [])) && (i3 == t3.__e && o4.some(g), g(f5), g(i3)), u3 || g(t3.__e), t3.__e = t3.__c = t3.__ = null;
-}
-function K(n2, t3, r4) {
-  return this.constructor(n2, r4);
-}
-function Q(t3, r4) {
-  var u3, i3, f5, o4;
-  n.__ && n.__(t3, r4), 9 == r4.nodeType && (r4 = r4.documentElement), i3 = (u3 = t3 && 32 & t3.__u) ? null : r4.__k, r4.__k = m($, { children: [t3] }), f5 = [], o4 = [], z(r4, r4.__k, i3 || p, p, r4.namespaceURI, i3 ? null : r4.firstChild ? d.call(r4.childNodes) : null, f5, i3 ? i3.__e : r4.firstChild, u3, o4), E(f5, r4.__k, o4), r4.__k.props.children = null;
-}
-n = { __e: function(n2, t3, r4, u3) {
-  for (var i3, o4, e3; t3 = t3.__; ) if ((i3 = t3.__c) && !(1 & i3.__g)) {
-    i3.__g |= 4;
-    try {
-      if ((e3 = (o4 = i3.constructor) && o4.getDerivedStateFromError) && i3.setState(o4.getDerivedStateFromError(n2)), i3.componentDidCatch && (i3.componentDidCatch(n2, u3 || {}), e3 = 1), e3 && 8 & i3.__g) return void (i3.__g |= 2);
-    } catch (t4) {
-      n2 = t4;
-    }
-  }
-  throw f = 0, n2;
-} }, t = 0, r2 = function(n2) {
-  return null != n2 && n2.constructor === h;
-}, x2.prototype.setState = function(n2, t3) {
-  var r4 = this.__s;
-  r4 && r4 != this.state || (r4 = this.__s = _({}, this.state)), "function" == typeof n2 && (n2 = n2(_({}, r4), this.props)), n2 && (_(r4, n2), this.__v && (t3 && this.__k.push(t3), L(this)));
-}, x2.prototype.forceUpdate = function(n2) {
-  this.__v && (this.__g |= 4, n2 && this.__h.push(n2), L(this));
-}, x2.prototype.render = $, u = [], f = 0, o = function(n2, t3) {
-  return n2.__v.__b - t3.__v.__b;
-}, e = /* @__PURE__ */ Symbol(), l2 = /(PointerCapture)$|Capture$/i, c = 0, a = {}, s = 0;
-
-// node_modules/preact/hooks/dist/hooks.mjs
-var t2;
-var r3;
-var u2;
-var i2;
-var o2 = Object.is;
-var f2 = 0;
-var c2 = [];
-var e2 = [];
-var a2 = n;
-var v2 = a2.__b;
-var l3 = a2.__r;
-var m2 = a2.diffed;
-var h2 = a2.__c;
-var s2 = a2.unmount;
-var p2 = a2.__;
-function y3(n2, t3) {
-  a2.__h && a2.__h(r3, n2, f2 || t3), f2 = 0;
-  var u3 = r3.__H || (r3.__H = { __: [], __h: [] });
-  return n2 >= u3.__.length && u3.__.push({}), u3.__[n2];
-}
-function A2(n2, u3) {
-  var i3 = y3(t2++, 3);
-  !a2.__s && E2(i3.__H, u3) && (i3.__P = true, i3.__ = n2, i3.u = u3, r3.__H.__h.push(i3));
-}
-function T2(n2) {
-  return f2 = 5, w2(function() {
-    return { current: n2 };
-  }, []);
-}
-function w2(n2, r4) {
-  var u3 = y3(t2++, 7);
-  return E2(u3.__H, r4) && (u3.__ = n2(), u3.__H = r4), u3.__;
-}
-function g2() {
-  var n2;
-  do {
-    for (; n2 = e2.shift(); ) try {
-      C2(n2);
-    } catch (t4) {
-      a2.__e(t4, { __: (n2 = n2.__P) && n2.__v });
-    }
-    for (; n2 = c2.shift(); ) {
-      var t3 = n2.__H;
-      if (n2.__P && t3) try {
-        t3.__h.some(C2), t3.__h.some(D2), t3.__h = [];
-      } catch (r4) {
-        t3.__h = [], a2.__e(r4, n2.__v);
-      }
-    }
-  } while (e2.length);
-}
-a2.__b = function(n2) {
-  r3 = null, v2 && v2(n2);
-}, a2.__ = function(n2, t3) {
-  n2 && t3.__k && t3.__k.__m && (n2.__m = t3.__k.__m), p2 && p2(n2, t3);
-}, a2.__r = function(n2) {
-  l3 && l3(n2), t2 = 0;
-  var i3 = (r3 = n2.__c).__H;
-  i3 && (u2 == r3 ? r3.__h = [] : (i3.__h.some(C2), i3.__h.some(D2), t2 = 0), i3.__h = [], i3.__.some(function(n3) {
-    n3.__N && (n3.__ = n3.__N), n3.u = n3.__N = void 0;
-  })), u2 = r3;
-}, a2.diffed = function(n2) {
-  m2 && m2(n2);
-  var t3 = n2.__c;
-  t3 && t3.__H && (t3.__H.__h.length && B2(c2.push(t3)), t3.__H.__.some(function(n3) {
-    n3.u && (n3.__H = n3.u);
-  })), u2 = r3 = null;
-}, a2.__c = function(n2, t3) {
-  t3.some(function(n3) {
-    try {
-      n3.__h.some(C2), n3.__h = n3.__h.filter(function(n4) {
-        return !n4.__ || D2(n4);
-      });
-    } catch (t4) {
-      n3.__h = [function() {
-        throw t4;
-      }];
-    }
-  }), h2 && h2(n2, t3);
-}, a2.unmount = function(n2) {
-  s2 && s2(n2);
-  var t3, r4, u3 = n2.__c;
-  u3 && u3.__H && (u3.__H.__.some(function(u4) {
-    try {
-      if (u4.__P && u4.__c) {
-        if (void 0 === r4) {
-          for (r4 = n2.__; r4 && (!r4.__c || !r4.__c.__P); ) r4 = r4.__;
-          r4 = r4 && r4.__c;
-        }
-        u4.__P = r4, B2(e2.push(u4));
-      } else C2(u4);
-    } catch (n3) {
-      t3 = n3;
-    }
-  }), u3.__H = void 0, t3 && a2.__e(t3, u3.__v));
-};
-var k2 = "function" == typeof requestAnimationFrame;
-function z2(n2) {
-  var t3, r4 = function() {
-    clearTimeout(u3), k2 && cancelAnimationFrame(t3), setTimeout(n2);
-  }, u3 = setTimeout(r4, 35);
-  k2 && (t3 = requestAnimationFrame(r4));
-}
-function B2(n2) {
-  1 != n2 && i2 == a2.requestAnimationFrame || ((i2 = a2.requestAnimationFrame) || z2)(g2);
-}
-function C2(n2) {
-  var t3 = r3, u3 = n2.__c;
-  "function" == typeof u3 && (n2.__c = void 0, u3()), r3 = t3;
-}
-function D2(n2) {
-  var t3 = r3;
-  n2.__c = n2.__(), r3 = t3;
-}
-function E2(n2, t3) {
-  return !n2 || n2.length != t3.length || t3.some(function(t4, r4) {
-    return !o2(t4, n2[r4]);
-  });
-}
-
-// node_modules/@preact/signals/dist/signals.module.js
-var h3;
-var d2;
-var p3;
-var m3 = "undefined" != typeof window && !!window.__PREACT_SIGNALS_DEVTOOLS__;
-var _2 = [];
-var g3 = [];
-x(function() {
-  h3 = this.N;
-})();
-function b(i3, n2) {
-  n[i3] = n2.bind(null, n[i3] || function() {
-  });
-}
-function y4(i3) {
-  if (p3) {
-    var n2 = p3;
-    p3 = void 0;
-    n2();
-  }
-  p3 = i3 && i3.S();
-}
-function w3(i3) {
-  var n2 = this, r4 = i3.data, t3 = useSignal(r4);
-  t3.name = "ReactiveDom";
-  t3.value = r4;
-  var e3 = w2(function() {
-    var i4 = n2, r5 = n2.__v;
-    while (r5 = r5.__) if (r5.__c) {
-      r5.__c.__$f |= 4;
-      break;
-    }
-    var o4 = O(function() {
-      var i5 = t3.value.value;
-      return 0 === i5 ? 0 : true === i5 ? "" : i5 || "";
-    }), e4 = O(function() {
-      return !Array.isArray(o4.value) && !r2(o4.value);
-    }), u4 = x(function() {
-      this.N = M;
-      if (e4.value) {
-        var n3 = o4.value;
-        if (i4.__v && i4.__v.__e && 3 === i4.__v.__e.nodeType) i4.__v.__e.data = n3;
-      }
-    }), c4 = n2.__$u.d;
-    n2.__$u.d = function() {
-      u4();
-      c4.call(this);
-    };
-    return [e4, o4];
-  }, []), u3 = e3[0], c3 = e3[1];
-  return u3.value ? c3.peek() : c3.value;
-}
-w3.displayName = "ReactiveTextNode";
-Object.defineProperties(l.prototype, { constructor: { configurable: true, value: k($, null).constructor }, type: { configurable: true, value: w3 }, props: { configurable: true, get: function() {
-  var i3 = this;
-  return { data: { get value() {
-    return i3.value;
-  } } };
-} }, __b: { configurable: true, value: 1 } });
-b("__b", function(i3, n2) {
-  y4();
-  d2 = void 0;
-  if ("string" == typeof n2.type) {
-    var r4, t3 = n2.props;
-    for (var f5 in t3) if ("children" !== f5) {
-      var o4 = t3[f5];
-      if (o4 instanceof l) {
-        if (!r4) n2.__np = r4 = {};
-        r4[f5] = o4;
-        t3[f5] = o4.peek();
-      }
-    }
-  }
-  i3(n2);
-});
-b("__r", function(i3, r4) {
-  i3(r4);
-  if (r4.type !== $) {
-    y4();
-    var t3, f5 = r4.__c;
-    if (f5) {
-      f5.__$f &= -2;
-      if (void 0 === (t3 = f5.__$u)) f5.__$u = t3 = (function(i4, n2) {
-        var r5;
-        x(function() {
-          r5 = this;
-        }, { name: n2 });
-        r5.c = i4;
-        return r5;
-      })(/* @__PURE__ */ (function(i4) {
-        return function() {
-          var n2;
-          if (m3) null == (n2 = this.y) || n2.call(this);
-          i4.__$f |= 1;
-          i4.setState({});
-        };
-      })(f5), "function" == typeof r4.type ? r4.type.displayName || r4.type.name : "");
-    }
-    d2 = f5;
-    y4(t3);
-  }
-});
-b("__e", function(i3, n2, r4, t3) {
-  y4();
-  d2 = void 0;
-  i3(n2, r4, t3);
-});
-b("diffed", function(i3, n2) {
-  y4();
-  d2 = void 0;
-  var r4;
-  if ("string" == typeof n2.type && (r4 = n2.__e)) {
-    var t3 = n2.__np, f5 = n2.props, o4 = r4.U;
-    if (o4) for (var e3 in o4) {
-      var u3 = o4[e3];
-      if (!(void 0 === u3 || t3 && e3 in t3)) {
-        u3.d();
-        o4[e3] = void 0;
-      }
-    }
-    if (t3) {
-      if (!o4) {
-        o4 = {};
-        r4.U = o4;
-      }
-      for (var a4 in t3) {
-        var c3 = o4[a4], v3 = t3[a4];
-        if (void 0 === c3) {
-          c3 = k3(r4, a4, v3, f5);
-          o4[a4] = c3;
-        } else c3.o(v3, f5);
-      }
-    }
-  }
-  i3(n2);
-});
-function k3(i3, n2, r4, t3) {
-  var f5 = n2 in i3 && void 0 === i3.ownerSVGElement, o4 = y(r4);
-  return { o: function(i4, n3) {
-    o4.value = i4;
-    t3 = n3;
-  }, d: x(function() {
-    this.N = M;
-    var r5 = o4.value.value;
-    if (t3[n2] !== r5) {
-      t3[n2] = r5;
-      if (f5) i3[n2] = r5;
-      else if (null != r5 && (false !== r5 || "-" === n2[4])) i3.setAttribute(n2, r5);
-      else i3.removeAttribute(n2);
-    }
-  }) };
-}
-b("unmount", function(i3, n2) {
-  if ("string" == typeof n2.type) {
-    var r4 = n2.__e;
-    if (r4) {
-      var t3 = r4.U;
-      if (t3) {
-        r4.U = void 0;
-        for (var f5 in t3) {
-          var o4 = t3[f5];
-          if (o4) o4.d();
-        }
-      }
-    }
-    var e3 = n2.__np;
-    if (e3) {
-      var u3 = n2.props;
-      for (var a4 in e3) u3[a4] = e3[a4];
-    }
-    n2.__np = void 0;
-  } else {
-    var c3 = n2.__c;
-    if (c3) {
-      c3.__$f |= 8;
-      var v3 = c3.__$u;
-      if (v3) {
-        c3.__$u = void 0;
-        v3.d();
-      }
-    }
-  }
-  i3(n2);
-});
-b("__h", function(i3, n2, r4, t3) {
-  if (t3 < 3) n2.__$f |= 2;
-  i3(n2, r4, t3);
-});
-x2.prototype.shouldComponentUpdate = function(i3, n2) {
-  if (this.__R) return true;
-  var r4 = this.__$u, t3 = r4 && void 0 !== r4.s;
-  for (var f5 in n2) return true;
-  if (this.__f || "boolean" == typeof this.u && true === this.u) {
-    var o4 = 2 & this.__$f;
-    if (!(t3 || o4 || 4 & this.__$f)) return true;
-    if (1 & this.__$f) return true;
-  } else {
-    if (!(t3 || 4 & this.__$f)) return true;
-    if (3 & this.__$f) return true;
-  }
-  for (var e3 in i3) if ("__source" !== e3 && i3[e3] !== this.props[e3]) return true;
-  for (var u3 in this.props) if (!(u3 in i3)) return true;
-  return false;
-};
-function useSignal(i3, n2) {
-  return w2(function() {
-    return y(i3, n2);
-  }, []);
-}
-function useComputed(i3, n2) {
-  var r4 = T2(i3);
-  r4.current = i3;
-  d2.__$f |= 4;
-  return w2(function() {
-    return O(function() {
-      return r4.current();
-    }, n2);
-  }, []);
-}
-var q2 = "undefined" == typeof requestAnimationFrame ? setTimeout : function(i3) {
-  var n2 = function() {
-    clearTimeout(r4);
-    cancelAnimationFrame(t3);
-    i3();
-  }, r4 = setTimeout(n2, 35), t3 = requestAnimationFrame(n2);
-};
-var A3 = function(i3) {
-  queueMicrotask(function() {
-    queueMicrotask(i3);
-  });
-};
-function T4() {
-  r(function() {
-    var i3;
-    while (i3 = _2.shift()) h3.call(i3);
-  });
-}
-function x3() {
-  if (1 === _2.push(this)) (n.requestAnimationFrame || q2)(T4);
-}
-function F2() {
-  r(function() {
-    var i3;
-    while (i3 = g3.shift()) h3.call(i3);
-  });
-}
-function M() {
-  if (1 === g3.push(this)) (n.requestAnimationFrame || A3)(F2);
-}
-function useSignalEffect(i3, n2) {
-  var r4 = T2(i3);
-  r4.current = i3;
-  var t3 = d2;
-  A2(function() {
-    return x(function() {
-      this.N = x3;
-      if (!(t3 && 8 & t3.__$f)) return r4.current();
-    }, n2);
-  }, []);
-}
 
 // src/page/model.ts
 var ENDINGS = /\.(glb|vrm)$/i;
@@ -798,7 +153,7 @@ function formOptions(here = hasNoServer, still = true) {
     ([name]) => !OF_A_ROW.includes(name) && hasEffect(name, here, still)
   );
   const isSwitch = ([, { type }]) => Number(type === "boolean");
-  return Object.fromEntries(shown2.sort((a4, b2) => isSwitch(a4) - isSwitch(b2)));
+  return Object.fromEntries(shown2.sort((a2, b) => isSwitch(a2) - isSwitch(b)));
 }
 var rememberedSettings = () => settingsFrom({ ...memory.read("settings"), ...settingsOf(location.hash) });
 function settingsFrom({
@@ -1031,6 +386,8 @@ var Connection = class extends WithState {
   #pending = [];
   /** in order of sending */
   #frames = /* @__PURE__ */ new Map();
+  /** in order of the requests */
+  #finishing = [];
   #opening = null;
   #next = 0;
   #failures = 0;
@@ -1088,6 +445,18 @@ var Connection = class extends WithState {
   /** Forget all tracked instances. */
   reset() {
     if (this.#isOpen()) this.#socket?.send(JSON.stringify({ type: "reset" }));
+  }
+  /**
+   * Return the motions and events that end with the stream, after all images sent so far.
+   *
+   * @throws {ServerError} if the server is not available
+   */
+  finish() {
+    if (!this.#isOpen()) return Promise.resolve({ motions: [], events: [] });
+    const { promise, resolve, reject } = Promise.withResolvers();
+    this.#finishing.push({ resolve, reject });
+    this.#socket?.send(JSON.stringify({ type: "finish" }));
+    return promise;
   }
   /** Close the connection and reject all pending promises. */
   close() {
@@ -1155,6 +524,7 @@ var Connection = class extends WithState {
   }
   #receive(message) {
     if (message.type === "frame") this.#take(message.frame)?.resolve(message);
+    else if (message.type === "finished") this.#finishing.shift()?.resolve(message);
     else if (message.type === "loading") this.become("loading", message);
     else if (message.type === "ready") this.#ready(message);
     else if (message.type === "error") this.#failed(message);
@@ -1225,7 +595,11 @@ var Connection = class extends WithState {
   }
   /** Reject all pending promises. */
   #forget(error) {
-    const waiting = [...this.#pending.splice(0), ...this.#frames.values()];
+    const waiting = [
+      ...this.#pending.splice(0),
+      ...this.#frames.values(),
+      ...this.#finishing.splice(0)
+    ];
     this.#frames.clear();
     for (const { reject } of waiting) reject(error);
   }
@@ -1273,6 +647,8 @@ async function maskOverlay(masks) {
 
 // src/page/detectors.ts
 var MAX_IN_FLIGHT = 2;
+var FINISH_MS = 1500;
+var NOTHING_ENDED = { motions: [], events: [] };
 var Detectors = class {
   #views;
   #rivalView;
@@ -1311,7 +687,7 @@ var Detectors = class {
   }
   /** @param here in this page, not on the server */
   start(source, detectors2, rivals2, here) {
-    this.stop();
+    void this.stop();
     [this.#skipped, this.#shown, this.#hasFailed, this.#size] = [0, -1, false, ""];
     this.#source = source;
     this.#runsInPage = here;
@@ -1364,14 +740,24 @@ var Detectors = class {
       (error) => this.#rival === rival && showError(error)
     );
   }
-  /** End the run and clear all views. */
-  stop() {
+  /**
+   * End the run and clear all views.
+   *
+   * @returns what ends with the stream; nothing if the answer takes too long
+   */
+  async stop() {
     const [connection, source] = [this.#connection, this.#source];
     [this.#connection, this.#source, this.#ready, this.#taking] = [null, null, false, false];
-    connection?.close();
     this.#compare(null);
     source?.close();
     this.#clear();
+    if (!connection) return NOTHING_ENDED;
+    const late = new Promise(
+      (resolve) => setTimeout(() => resolve(NOTHING_ENDED), FINISH_MS)
+    );
+    const ended = await Promise.race([connection.finish().catch(() => NOTHING_ENDED), late]);
+    connection.close();
+    return ended;
   }
   #become({ state, ...detail }) {
     this.#ready = state === "ready" || state === "idle";
@@ -1560,6 +946,14 @@ var LocalConnection = class extends WithState {
   reset() {
     for (const { detector } of this.#running) detector.reset();
     this.#hiding?.reset();
+  }
+  /** Return the motions and events that end with the stream. */
+  async finish() {
+    const ended = await Promise.all(this.#running.map(({ detector }) => detector.finish()));
+    return {
+      motions: ended.flatMap(({ motions }) => motions),
+      events: ended.flatMap(({ events }) => events)
+    };
   }
   /** End the workers. */
   close() {
@@ -1757,17 +1151,6 @@ function lineColours(sides) {
   return sides.map((side) => COLOURS[side][used[side]++ % COLOURS[side].length]);
 }
 
-// node_modules/preact/jsx-runtime/dist/jsxRuntime.mjs
-var f4 = /* @__PURE__ */ Symbol.for("pv");
-var o3 = 0;
-function a3(t3, e3, n2, u3, a4, i3) {
-  e3 || (e3 = {});
-  var c3, l4, p4 = e3;
-  if ("ref" in p4 && "function" != typeof t3) for (l4 in p4 = {}, e3) "ref" == l4 ? c3 = e3[l4] : p4[l4] = e3[l4];
-  var s3 = { type: t3, props: p4, key: n2, ref: c3, __k: null, __: null, __b: 0, __e: null, __c: null, constructor: f4, __v: --o3, __i: -1, __u: 0 };
-  return (a4 || i3) && (s3.__source = a4, s3.__self = i3), n.vnode && n.vnode(s3), s3;
-}
-
 // src/page/gestures/map.tsx
 var MOST_COMMANDS = 30;
 var EXAMPLE = ", as in ";
@@ -1864,31 +1247,31 @@ ${rule}
       }
     ];
     const hint = actions[chosenAction.value] ?? "";
-    return /* @__PURE__ */ a3($, { children: [
-      /* @__PURE__ */ a3("p", { class: "hint", children: text("map.hint") }),
-      /* @__PURE__ */ a3("div", { class: "row", children: [
-        /* @__PURE__ */ a3("label", { for: "map-on", children: text("map.on") }),
-        /* @__PURE__ */ a3(
+    return /* @__PURE__ */ a($, { children: [
+      /* @__PURE__ */ a("p", { class: "hint", children: text("map.hint") }),
+      /* @__PURE__ */ a("div", { class: "row", children: [
+        /* @__PURE__ */ a("label", { for: "map-on", children: text("map.on") }),
+        /* @__PURE__ */ a(
           "select",
           {
             id: "map-on",
             class: "compact",
             onInput: ({ currentTarget }) => on.value = currentTarget.value,
-            children: groups.map(({ key, choices }) => /* @__PURE__ */ a3("optgroup", { label: text(key), children: choices.map(({ value, label }) => /* @__PURE__ */ a3("option", { value, selected: value === on.value, children: label }, value)) }, key))
+            children: groups.map(({ key, choices }) => /* @__PURE__ */ a("optgroup", { label: text(key), children: choices.map(({ value, label }) => /* @__PURE__ */ a("option", { value, selected: value === on.value, children: label }, value)) }, key))
           }
         ),
-        /* @__PURE__ */ a3("label", { for: "map-action", children: text("map.action") }),
-        /* @__PURE__ */ a3(
+        /* @__PURE__ */ a("label", { for: "map-action", children: text("map.action") }),
+        /* @__PURE__ */ a(
           "select",
           {
             id: "map-action",
             class: "compact",
             onInput: ({ currentTarget }) => action.value = currentTarget.value,
-            children: Object.keys(actions).map((name) => /* @__PURE__ */ a3("option", { value: name, selected: name === chosenAction.value, children: textOr(`map.action.${name}`, name) }, name))
+            children: Object.keys(actions).map((name) => /* @__PURE__ */ a("option", { value: name, selected: name === chosenAction.value, children: textOr(`map.action.${name}`, name) }, name))
           }
         ),
-        /* @__PURE__ */ a3("label", { class: "visually-hidden", for: "map-target", children: text("map.target") }),
-        /* @__PURE__ */ a3(
+        /* @__PURE__ */ a("label", { class: "visually-hidden", for: "map-target", children: text("map.target") }),
+        /* @__PURE__ */ a(
           "input",
           {
             id: "map-target",
@@ -1901,7 +1284,7 @@ ${rule}
             onInput: ({ currentTarget }) => target.value = currentTarget.value
           }
         ),
-        /* @__PURE__ */ a3(
+        /* @__PURE__ */ a(
           "button",
           {
             id: "map-add",
@@ -1912,10 +1295,10 @@ ${rule}
           }
         )
       ] }),
-      /* @__PURE__ */ a3("p", { id: "map-target-hint", class: "hint", children: textOr(`map.target.${chosenAction.value}`, hint) }),
-      /* @__PURE__ */ a3("details", { class: "part", children: [
-        /* @__PURE__ */ a3("summary", { children: /* @__PURE__ */ a3("h3", { children: text("map.text") }) }),
-        /* @__PURE__ */ a3(
+      /* @__PURE__ */ a("p", { id: "map-target-hint", class: "hint", children: textOr(`map.target.${chosenAction.value}`, hint) }),
+      /* @__PURE__ */ a("details", { class: "part", children: [
+        /* @__PURE__ */ a("summary", { children: /* @__PURE__ */ a("h3", { children: text("map.text") }) }),
+        /* @__PURE__ */ a(
           "textarea",
           {
             id: "map-text",
@@ -1928,7 +1311,7 @@ ${rule}
           }
         )
       ] }),
-      /* @__PURE__ */ a3(
+      /* @__PURE__ */ a(
         "p",
         {
           id: "map-words",
@@ -1938,9 +1321,9 @@ ${rule}
           children: checked.value?.text()
         }
       ),
-      /* @__PURE__ */ a3("div", { class: "row", children: [
-        /* @__PURE__ */ a3("button", { id: "map-check", class: "button small", type: "button", onClick: () => void check(), children: text("map.check") }),
-        /* @__PURE__ */ a3(
+      /* @__PURE__ */ a("div", { class: "row", children: [
+        /* @__PURE__ */ a("button", { id: "map-check", class: "button small", type: "button", onClick: () => void check(), children: text("map.check") }),
+        /* @__PURE__ */ a(
           "button",
           {
             id: "map-download",
@@ -1950,8 +1333,8 @@ ${rule}
             children: text("map.download")
           }
         ),
-        /* @__PURE__ */ a3("label", { class: "switch", children: [
-          /* @__PURE__ */ a3(
+        /* @__PURE__ */ a("label", { class: "switch", children: [
+          /* @__PURE__ */ a(
             "input",
             {
               id: "map-run",
@@ -1960,13 +1343,13 @@ ${rule}
               onChange: ({ currentTarget }) => void run(currentTarget.checked)
             }
           ),
-          /* @__PURE__ */ a3("span", { children: text("map.run") })
+          /* @__PURE__ */ a("span", { children: text("map.run") })
         ] })
       ] }),
-      /* @__PURE__ */ a3("ul", { id: "map-commands", class: "lines commands", "aria-label": text("map.commands"), children: commands.value.map((command, k4) => /* @__PURE__ */ a3("li", { children: command }, k4)) })
+      /* @__PURE__ */ a("ul", { id: "map-commands", class: "lines commands", "aria-label": text("map.commands"), children: commands.value.map((command, k) => /* @__PURE__ */ a("li", { children: command }, k)) })
     ] });
   }
-  Q(/* @__PURE__ */ a3(Editor, {}), place2);
+  Q(/* @__PURE__ */ a(Editor, {}), place2);
   return {
     load,
     /** Own gestures that rules may name too. */
@@ -1981,7 +1364,7 @@ ${rule}
 function knownHands(frame) {
   const hands = instancesOf(frame).filter(({ kind }) => kind === "hand");
   const known = hands.filter(
-    ({ instance }) => [...instance.keypoints, ...instance.keypoints3D ?? []].every(({ z: z3 }) => Number.isFinite(z3))
+    ({ instance }) => [...instance.keypoints, ...instance.keypoints3D ?? []].every(({ z }) => Number.isFinite(z))
   );
   return known.map(({ instance, person }) => {
     const { keypoints, keypoints3D } = instance.published ?? instance;
@@ -1993,7 +1376,7 @@ function knownHands(frame) {
     };
   });
 }
-var plain = (points) => points.map(({ x: x4, y: y5, z: z3 }) => ({ x: x4, y: y5, z: z3 }));
+var plain = (points) => points.map(({ x: x2, y: y2, z }) => ({ x: x2, y: y2, z }));
 
 // src/page/gestures/teach.tsx
 var SAMPLES = 20;
@@ -2104,9 +1487,9 @@ function createTrainer(place2, use, hasStream) {
   function Teach() {
     const isMotion = running.value === "motion";
     const recordKey = isMoving.value ? "trainer.begin" : "trainer.record";
-    return /* @__PURE__ */ a3($, { children: [
-      /* @__PURE__ */ a3("ol", { class: "steps", children: ["trainer.step1", "trainer.step2", "trainer.step3", "trainer.step4"].map((key) => /* @__PURE__ */ a3("li", { children: text(key) }, key)) }),
-      /* @__PURE__ */ a3(
+    return /* @__PURE__ */ a($, { children: [
+      /* @__PURE__ */ a("ol", { class: "steps", children: ["trainer.step1", "trainer.step2", "trainer.step3", "trainer.step4"].map((key) => /* @__PURE__ */ a("li", { children: text(key) }, key)) }),
+      /* @__PURE__ */ a(
         "form",
         {
           id: "trainer-form",
@@ -2117,8 +1500,8 @@ function createTrainer(place2, use, hasStream) {
             else begin();
           },
           children: [
-            /* @__PURE__ */ a3("label", { for: "trainer-name", children: text("trainer.name") }),
-            /* @__PURE__ */ a3(
+            /* @__PURE__ */ a("label", { for: "trainer-name", children: text("trainer.name") }),
+            /* @__PURE__ */ a(
               "input",
               {
                 id: "trainer-name",
@@ -2132,8 +1515,8 @@ function createTrainer(place2, use, hasStream) {
                 onInvalid: () => words.value = { key: "trainer.name_hint" }
               }
             ),
-            /* @__PURE__ */ a3("label", { class: "switch", children: [
-              /* @__PURE__ */ a3(
+            /* @__PURE__ */ a("label", { class: "switch", children: [
+              /* @__PURE__ */ a(
                 "input",
                 {
                   id: "trainer-moving",
@@ -2143,9 +1526,9 @@ function createTrainer(place2, use, hasStream) {
                   onChange: ({ currentTarget }) => isMoving.value = currentTarget.checked
                 }
               ),
-              /* @__PURE__ */ a3("span", { children: text("trainer.moving") })
+              /* @__PURE__ */ a("span", { children: text("trainer.moving") })
             ] }),
-            /* @__PURE__ */ a3(
+            /* @__PURE__ */ a(
               "button",
               {
                 id: "trainer-record",
@@ -2157,7 +1540,7 @@ function createTrainer(place2, use, hasStream) {
           ]
         }
       ),
-      running.value && /* @__PURE__ */ a3(
+      running.value && /* @__PURE__ */ a(
         "progress",
         {
           id: "trainer-progress",
@@ -2166,10 +1549,10 @@ function createTrainer(place2, use, hasStream) {
           "aria-label": text("trainer.progress")
         }
       ),
-      /* @__PURE__ */ a3("p", { id: "trainer-words", class: "hint", role: "status", children: words.value && text(words.value.key, words.value.values) }),
-      /* @__PURE__ */ a3("ul", { id: "trainer-recordings", class: "lines", "aria-label": text("trainer.recordings"), children: recordings.value.map((recording, k4) => /* @__PURE__ */ a3(Item2, { recording }, k4)) }),
-      /* @__PURE__ */ a3("div", { class: "row", children: [
-        /* @__PURE__ */ a3(
+      /* @__PURE__ */ a("p", { id: "trainer-words", class: "hint", role: "status", children: words.value && text(words.value.key, words.value.values) }),
+      /* @__PURE__ */ a("ul", { id: "trainer-recordings", class: "lines", "aria-label": text("trainer.recordings"), children: recordings.value.map((recording, k) => /* @__PURE__ */ a(Item2, { recording }, k)) }),
+      /* @__PURE__ */ a("div", { class: "row", children: [
+        /* @__PURE__ */ a(
           "button",
           {
             id: "trainer-test",
@@ -2180,7 +1563,7 @@ function createTrainer(place2, use, hasStream) {
             children: text("trainer.test")
           }
         ),
-        /* @__PURE__ */ a3(
+        /* @__PURE__ */ a(
           "button",
           {
             id: "trainer-train",
@@ -2191,8 +1574,8 @@ function createTrainer(place2, use, hasStream) {
             children: text("trainer.train")
           }
         ),
-        /* @__PURE__ */ a3("label", { class: "switch", children: [
-          /* @__PURE__ */ a3(
+        /* @__PURE__ */ a("label", { class: "switch", children: [
+          /* @__PURE__ */ a(
             "input",
             {
               id: "trainer-try",
@@ -2202,10 +1585,10 @@ function createTrainer(place2, use, hasStream) {
               onChange: ({ currentTarget }) => setTried(currentTarget.checked)
             }
           ),
-          /* @__PURE__ */ a3("span", { children: text("trainer.try") })
+          /* @__PURE__ */ a("span", { children: text("trainer.try") })
         ] })
       ] }),
-      /* @__PURE__ */ a3(
+      /* @__PURE__ */ a(
         "div",
         {
           id: "trainer-table",
@@ -2213,7 +1596,7 @@ function createTrainer(place2, use, hasStream) {
           tabIndex: 0,
           role: "region",
           "aria-label": text("trainer.table"),
-          children: tested.value.map((table2) => /* @__PURE__ */ a3(Table, { ...table2 }, table2.names.join()))
+          children: tested.value.map((table2) => /* @__PURE__ */ a(Table, { ...table2 }, table2.names.join()))
         }
       )
     ] });
@@ -2226,10 +1609,10 @@ function createTrainer(place2, use, hasStream) {
       count: countOf(recording)
     };
     const label = text("trainer.remove");
-    return /* @__PURE__ */ a3("li", { children: [
+    return /* @__PURE__ */ a("li", { children: [
       text(recording.frames ? "trainer.recording.motions" : "trainer.recording", values),
       " ",
-      /* @__PURE__ */ a3(
+      /* @__PURE__ */ a(
         "button",
         {
           class: "button small",
@@ -2241,24 +1624,24 @@ function createTrainer(place2, use, hasStream) {
       )
     ] });
   }
-  Q(/* @__PURE__ */ a3(Teach, {}), place2);
+  Q(/* @__PURE__ */ a(Teach, {}), place2);
   return { tryFor, draw, clear: end2 };
 }
 function Table({ names, counts }) {
-  return /* @__PURE__ */ a3($, { children: [
-    /* @__PURE__ */ a3("ul", { class: "lines", children: names.map((name, k4) => {
-      const total = counts[k4].reduce((sum, count) => sum + count, 0);
-      return /* @__PURE__ */ a3("li", { children: text("trainer.right", { name, right: counts[k4][k4], total }) }, name);
+  return /* @__PURE__ */ a($, { children: [
+    /* @__PURE__ */ a("ul", { class: "lines", children: names.map((name, k) => {
+      const total = counts[k].reduce((sum, count) => sum + count, 0);
+      return /* @__PURE__ */ a("li", { children: text("trainer.right", { name, right: counts[k][k], total }) }, name);
     }) }),
-    /* @__PURE__ */ a3("table", { children: [
-      /* @__PURE__ */ a3("caption", { class: "hint", children: text("trainer.caption") }),
-      /* @__PURE__ */ a3("thead", { children: /* @__PURE__ */ a3("tr", { children: [
-        /* @__PURE__ */ a3("th", { scope: "col", children: text("trainer.shown") }),
-        [...names, text("gestures.nothing")].map((name) => /* @__PURE__ */ a3("th", { scope: "col", children: text("trainer.as", { name }) }, name))
+    /* @__PURE__ */ a("table", { children: [
+      /* @__PURE__ */ a("caption", { class: "hint", children: text("trainer.caption") }),
+      /* @__PURE__ */ a("thead", { children: /* @__PURE__ */ a("tr", { children: [
+        /* @__PURE__ */ a("th", { scope: "col", children: text("trainer.shown") }),
+        [...names, text("gestures.nothing")].map((name) => /* @__PURE__ */ a("th", { scope: "col", children: text("trainer.as", { name }) }, name))
       ] }) }),
-      /* @__PURE__ */ a3("tbody", { children: names.map((name, k4) => /* @__PURE__ */ a3("tr", { children: [
-        /* @__PURE__ */ a3("th", { scope: "row", children: name }),
-        counts[k4].map((count, column) => /* @__PURE__ */ a3("td", { class: column === k4 ? "right" : count ? "wrong" : "", children: count }, column))
+      /* @__PURE__ */ a("tbody", { children: names.map((name, k) => /* @__PURE__ */ a("tr", { children: [
+        /* @__PURE__ */ a("th", { scope: "row", children: name }),
+        counts[k].map((count, column) => /* @__PURE__ */ a("td", { class: column === k ? "right" : count ? "wrong" : "", children: count }, column))
       ] }, name)) })
     ] })
   ] });
@@ -2363,7 +1746,7 @@ function streamSource(video, name, player, timeOf, leave) {
     }
   };
   let current = 0;
-  const next = () => video.requestVideoFrameCallback((_3, { mediaTime }) => {
+  const next = () => video.requestVideoFrameCallback((_, { mediaTime }) => {
     if (!open) return;
     current = mediaTime;
     processAt(mediaTime);
@@ -2511,7 +1894,7 @@ function videoPlayer(video, signal) {
   video.playbackRate = 1;
   for (const name of EVENTS) video.addEventListener(name, () => player.onChange(), { signal });
   let [least, time, count] = [Infinity, NaN, 0];
-  const measure2 = () => video.requestVideoFrameCallback((_3, { mediaTime, presentedFrames }) => {
+  const measure2 = () => video.requestVideoFrameCallback((_, { mediaTime, presentedFrames }) => {
     if (signal.aborted) return;
     const step = (mediaTime - time) / (presentedFrames - count);
     if (step > LEAST_STEP_S && step < least && !video.paused) stepS = least = step;
@@ -2535,7 +1918,7 @@ function add(job) {
   jobs.value = [followed, ...jobs.value];
   return followed;
 }
-async function startJobs(files, detectors2, { drawing: _3, gestures, ...style }) {
+async function startJobs(files, detectors2, { drawing: _, gestures, ...style }) {
   if (!detectors2.length) throw new PageError("no_detector");
   const showsGestures = gestures && detectors2.some((each) => (each.gestures ?? "none") !== "none");
   const query = new URLSearchParams({
@@ -2605,8 +1988,8 @@ var FollowedJob = class {
       this.follow(request.response);
       return true;
     }
-    const refusal2 = request.response;
-    const { code = end2 === "error" ? "gone" : "failed", message = "" } = refusal2?.error ?? {};
+    const refusal = request.response;
+    const { code = end2 === "error" ? "gone" : "failed", message = "" } = refusal?.error ?? {};
     if (end2 !== "abort") showError(new ServerError(code, message));
     this.#remove();
     return false;
@@ -2634,10 +2017,10 @@ var FollowedJob = class {
   /** Remove the job and its files from the server. */
   async erase() {
     const address = addressOf(`/v1/jobs/${this.job.value.id}`);
-    const refusal2 = await call(address, null, { method: "DELETE" }).catch(
+    const refusal = await call(address, null, { method: "DELETE" }).catch(
       (error) => error
     );
-    if (refusal2 instanceof ServerError && refusal2.code !== "not_found") showError(refusal2);
+    if (refusal instanceof ServerError && refusal.code !== "not_found") showError(refusal);
     else this.#remove();
   }
   #remove() {
@@ -2813,7 +2196,7 @@ function plotView() {
     const [minimum, maximum] = values.length ? [Math.min(...values), Math.max(...values)] : [0, 1];
     const third = (maximum - minimum) / 3;
     const usual = select.value.endsWith("_angle_rad") ? [BENT_RAD, STRAIGHT_RAD] : [minimum + third, maximum - third];
-    usual.forEach((limit, k4) => limitFields[k4].value = (limit * scale).toFixed(digits));
+    usual.forEach((limit, k) => limitFields[k].value = (limit * scale).toFixed(digits));
     recount();
   }
   const limits = () => limitFields.map(({ value }) => Number(value) / unitOf(select.value).scale);
@@ -2871,16 +2254,16 @@ function plotView() {
     if (!lines.length) return;
     const colours = lineColours(lines.map(({ side }) => side));
     find("plot-legend").replaceChildren(
-      ...latest2.map((line, k4) => make("li", { style: `--colour: ${colours[k4]}` }, line))
+      ...latest2.map((line, k) => make("li", { style: `--colour: ${colours[k]}` }, line))
     );
     if (!chart) return void load();
     const { scale, unit, digits } = unitOf(name);
     const end2 = history2.at(-1).time;
     const start2 = Math.max(history2[0].time, end2 - WINDOW_S);
     const range = [start2, Math.max(end2, start2 + LEAST_S)];
-    const drawn = lines.map(({ label, points }, k4) => ({
+    const drawn = lines.map(({ label, points }, k) => ({
       label,
-      colour: colours[k4],
+      colour: colours[k],
       dashed: false,
       ...lineOf(points, scale)
     }));
@@ -2945,7 +2328,7 @@ function measuresOf(curves) {
   for (const { measure: measure2 } of curves.summaries) if (measure2) names.add(withoutSide(measure2));
   const all = curves.instances.flatMap(({ measures }) => Object.keys(measures));
   const rank2 = (name) => Number(!name.endsWith("_angle_rad")) + 2 * Number(name.includes("_2d_"));
-  for (const name of all.map(withoutSide).sort((a4, b2) => rank2(a4) - rank2(b2))) names.add(name);
+  for (const name of all.map(withoutSide).sort((a2, b) => rank2(a2) - rank2(b))) names.add(name);
   return [...names];
 }
 var seriesOf = ({ instances }, wanted) => instances.flatMap(
@@ -3041,20 +2424,20 @@ function Downloads({ job }) {
       return href ? [{ name, href }] : [];
     })
   })).filter(({ files }) => files.length);
-  return /* @__PURE__ */ a3("div", { class: "downloads", id: "downloads", children: groups.map(({ group, files }) => /* @__PURE__ */ a3("section", { "aria-label": text(`files.${group}`), children: [
-    /* @__PURE__ */ a3("h3", { children: text(`files.${group}`) }),
-    /* @__PURE__ */ a3("ul", { children: files.map(({ name, href }) => {
+  return /* @__PURE__ */ a("div", { class: "downloads", id: "downloads", children: groups.map(({ group, files }) => /* @__PURE__ */ a("section", { "aria-label": text(`files.${group}`), children: [
+    /* @__PURE__ */ a("h3", { children: text(`files.${group}`) }),
+    /* @__PURE__ */ a("ul", { children: files.map(({ name, href }) => {
       const ending = name === "drawn" ? href.split(".").at(-1) : name.split(".").at(-1);
-      return /* @__PURE__ */ a3("li", { children: [
-        /* @__PURE__ */ a3("a", { href, download: "", children: [
-          /* @__PURE__ */ a3("b", { children: textOr(`file.${name}`, name) }),
+      return /* @__PURE__ */ a("li", { children: [
+        /* @__PURE__ */ a("a", { href, download: "", children: [
+          /* @__PURE__ */ a("b", { children: textOr(`file.${name}`, name) }),
           " ",
-          /* @__PURE__ */ a3("small", { children: [
+          /* @__PURE__ */ a("small", { children: [
             ".",
             ending
           ] })
         ] }),
-        /* @__PURE__ */ a3("span", { class: "hint", children: textOr(`file.${name}.hint`, "") })
+        /* @__PURE__ */ a("span", { class: "hint", children: textOr(`file.${name}.hint`, "") })
       ] }, name);
     }) })
   ] }, group)) });
@@ -3062,8 +2445,8 @@ function Downloads({ job }) {
 
 // src/page/measure/figure.tsx
 function Figure({ player, reader, person, avatar: avatar2 }) {
-  const place2 = T2(null);
-  A2(() => {
+  const place2 = T(null);
+  A(() => {
     let isGone = false;
     const mounted = mountAvatar(place2.current);
     mounted.then((made2) => {
@@ -3087,7 +2470,7 @@ function Figure({ player, reader, person, avatar: avatar2 }) {
         shown2.show(details ? ofPerson(details, id) : {});
     }, showError);
   });
-  return /* @__PURE__ */ a3("div", { ref: place2, id: "result-figure", class: "space", role: "img", "aria-label": text("avatar") });
+  return /* @__PURE__ */ a("div", { ref: place2, id: "result-figure", class: "space", role: "img", "aria-label": text("avatar") });
 }
 function ofPerson(frame, id) {
   const isWanted = (one) => id === null || (one.id ?? null) === id;
@@ -3106,8 +2489,8 @@ function FigureControls({ curves, isOn, person, avatar: avatar2 }) {
     if (file && target) await loadModel(target, file);
   };
   void model.value;
-  return /* @__PURE__ */ a3("div", { class: "avatar-foot", children: [
-    /* @__PURE__ */ a3(
+  return /* @__PURE__ */ a("div", { class: "avatar-foot", children: [
+    /* @__PURE__ */ a(
       "button",
       {
         id: "result-avatar",
@@ -3118,22 +2501,22 @@ function FigureControls({ curves, isOn, person, avatar: avatar2 }) {
         children: text("avatar")
       }
     ),
-    isOn.value && shown2 && /* @__PURE__ */ a3($, { children: [
-      ids.length > 1 && /* @__PURE__ */ a3(
+    isOn.value && shown2 && /* @__PURE__ */ a($, { children: [
+      ids.length > 1 && /* @__PURE__ */ a(
         "select",
         {
           class: "compact",
           "aria-label": text("avatar.person"),
           onChange: ({ currentTarget }) => person.value = Number(currentTarget.value),
-          children: ids.map((id) => /* @__PURE__ */ a3("option", { value: id, selected: id === person.value, children: [
+          children: ids.map((id) => /* @__PURE__ */ a("option", { value: id, selected: id === person.value, children: [
             text("one.holistic"),
             " #",
             id
           ] }, id))
         }
       ),
-      /* @__PURE__ */ a3("label", { class: "button small", children: [
-        /* @__PURE__ */ a3(
+      /* @__PURE__ */ a("label", { class: "button small", children: [
+        /* @__PURE__ */ a(
           "input",
           {
             id: "result-model",
@@ -3148,7 +2531,7 @@ function FigureControls({ curves, isOn, person, avatar: avatar2 }) {
         ),
         text("avatar.file")
       ] }),
-      /* @__PURE__ */ a3("p", { id: "result-figure-state", class: "hint", role: "status", children: shown2.name ? text("avatar.moves", { ...shown2 }) : text("avatar.own") })
+      /* @__PURE__ */ a("p", { id: "result-figure-state", class: "hint", role: "status", children: shown2.name ? text("avatar.moves", { ...shown2 }) : text("avatar.own") })
     ] })
   ] });
 }
@@ -3158,7 +2541,7 @@ function peopleOf({ instances }) {
 }
 
 // src/page/icon.tsx
-var Icon = ({ name }) => /* @__PURE__ */ a3("svg", { "aria-hidden": "true", children: /* @__PURE__ */ a3("use", { href: `icons.svg#${name}` }) });
+var Icon = ({ name }) => /* @__PURE__ */ a("svg", { "aria-hidden": "true", children: /* @__PURE__ */ a("use", { href: `icons.svg#${name}` }) });
 
 // src/page/measure/angle.ts
 var JOINTS = {
@@ -3174,13 +2557,13 @@ var ARC_PX = 34;
 var FONT_PX = 17;
 function paintAngles(ctx, unit, details, series, index) {
   const colours = lineColours(series.map(({ side }) => side));
-  series.forEach(({ measure: measure2, values, tracked, side }, k4) => {
+  series.forEach(({ measure: measure2, values, tracked, side }, k) => {
     const joint = /^(\w+?)_angle_(?:2d_)?rad$/.exec(withoutSide(measure2))?.[1] ?? "";
     const names = JOINTS[joint];
     const value = values[index];
     if (!names || tracked.kind !== "body" || typeof value !== "number") return;
     const points = pointsOf(details, tracked.id, names, sideOf(measure2));
-    if (points) paintAngle(ctx, unit, points, colours[k4], shown(measure2, value), side);
+    if (points) paintAngle(ctx, unit, points, colours[k], shown(measure2, value), side);
   });
 }
 function pointsOf({ bodies = [], people = [] }, id, names, side) {
@@ -3192,7 +2575,7 @@ function pointsOf({ bodies = [], people = [] }, id, names, side) {
   return isSeen ? found : null;
 }
 function paintAngle(ctx, unit, [from, joint, to], colour, label, side) {
-  const [first, second] = [from, to].map(({ x: x5, y: y5 }) => Math.atan2(y5 - joint.y, x5 - joint.x));
+  const [first, second] = [from, to].map(({ x: x3, y: y2 }) => Math.atan2(y2 - joint.y, x3 - joint.x));
   const turn = (second - first + 3 * Math.PI) % (2 * Math.PI) - Math.PI;
   const reach = ARC_PX * unit;
   ctx.save();
@@ -3224,13 +2607,13 @@ function paintAngle(ctx, unit, [from, joint, to], colour, label, side) {
   const pad = 7 * unit;
   const isRight = side === "left";
   const left = isRight ? joint.x + 12 * unit : joint.x - width - 2 * pad - 12 * unit;
-  const x4 = Math.max(left, 2 * unit);
+  const x2 = Math.max(left, 2 * unit);
   ctx.fillStyle = "#12141ce0";
   ctx.beginPath();
-  ctx.roundRect(x4, joint.y - height / 2, width + 2 * pad, height, height / 2);
+  ctx.roundRect(x2, joint.y - height / 2, width + 2 * pad, height, height / 2);
   ctx.fill();
   ctx.fillStyle = "#ffffff";
-  ctx.fillText(label, x4 + pad, joint.y + unit);
+  ctx.fillText(label, x2 + pad, joint.y + unit);
   ctx.restore();
 }
 
@@ -3240,21 +2623,21 @@ function Picture({ curves, player, reader, series }) {
   const path = curves.job.downloads?.["drawn"];
   const { width, height } = curves;
   const ratio = width && height ? `${width} / ${height}` : "4 / 3";
-  return /* @__PURE__ */ a3("div", { class: "result-picture", style: { aspectRatio: ratio }, children: [
-    !path && /* @__PURE__ */ a3("p", { class: "hint", children: text("result.no_picture") }),
-    path?.endsWith(".mp4") && /* @__PURE__ */ a3(Video, { path, player }),
-    path && !path.endsWith(".mp4") && /* @__PURE__ */ a3(Still, { curves, path, player }),
-    /* @__PURE__ */ a3(Angles, { curves, player, reader, series })
+  return /* @__PURE__ */ a("div", { class: "result-picture", style: { aspectRatio: ratio }, children: [
+    !path && /* @__PURE__ */ a("p", { class: "hint", children: text("result.no_picture") }),
+    path?.endsWith(".mp4") && /* @__PURE__ */ a(Video, { path, player }),
+    path && !path.endsWith(".mp4") && /* @__PURE__ */ a(Still, { curves, path, player }),
+    /* @__PURE__ */ a(Angles, { curves, player, reader, series })
   ] });
 }
 function Video({ path, player }) {
-  const video = T2(null);
+  const video = T(null);
   const hasFailed = useSignal(false);
-  A2(() => {
+  A(() => {
     if (video.current) player.attach(video.current);
   }, [player]);
-  return /* @__PURE__ */ a3($, { children: [
-    /* @__PURE__ */ a3(
+  return /* @__PURE__ */ a($, { children: [
+    /* @__PURE__ */ a(
       "video",
       {
         ref: video,
@@ -3267,7 +2650,7 @@ function Video({ path, player }) {
         onClick: () => player.playing.value ? player.pause() : player.play()
       }
     ),
-    hasFailed.value && /* @__PURE__ */ a3("p", { class: "hint", children: text("result.no_video") })
+    hasFailed.value && /* @__PURE__ */ a("p", { class: "hint", children: text("result.no_video") })
   ] });
 }
 function Still({ curves, path, player }) {
@@ -3281,12 +2664,12 @@ function Still({ curves, path, player }) {
       address.value = blob ? URL.createObjectURL(blob) : "";
     });
   });
-  return /* @__PURE__ */ a3("img", { src: address.value, alt: text("result.picture") });
+  return /* @__PURE__ */ a("img", { src: address.value, alt: text("result.picture") });
 }
 function Angles({ curves, player, reader, series }) {
-  const canvas = T2(null);
+  const canvas = T(null);
   const size = useSignal("");
-  A2(() => {
+  A(() => {
     const resized = new ResizeObserver(([entry]) => {
       const { width, height } = entry.contentRect;
       size.value = `${width} ${height}`;
@@ -3318,7 +2701,7 @@ function Angles({ curves, player, reader, series }) {
       place2.dataset["index"] = String(index);
     });
   });
-  return /* @__PURE__ */ a3("canvas", { ref: canvas, id: "result-angles", "aria-hidden": "true" });
+  return /* @__PURE__ */ a("canvas", { ref: canvas, id: "result-angles", "aria-hidden": "true" });
 }
 function clock({ isVideo: isVideo2, times }, time) {
   if (!isVideo2) return String(Math.round(time));
@@ -3332,7 +2715,7 @@ function Transport({ curves, player }) {
   const label = useComputed(
     () => `${clock(curves, player.time.value)} / ${clock(curves, times.at(-1) ?? 0)}`
   );
-  const step = (by, key) => /* @__PURE__ */ a3(
+  const step = (by, key) => /* @__PURE__ */ a(
     "button",
     {
       class: "icon-button",
@@ -3340,13 +2723,13 @@ function Transport({ curves, player }) {
       title: text(key),
       "aria-label": text(key),
       onClick: () => player.step(by),
-      children: /* @__PURE__ */ a3(Icon, { name: by < 0 ? "back" : "forward" })
+      children: /* @__PURE__ */ a(Icon, { name: by < 0 ? "back" : "forward" })
     }
   );
   const playKey = player.playing.value ? "transport.pause" : "transport.play";
-  return /* @__PURE__ */ a3("div", { class: "transport", role: "group", "aria-label": text("transport"), children: [
+  return /* @__PURE__ */ a("div", { class: "transport", role: "group", "aria-label": text("transport"), children: [
     step(-1, isVideo2 ? "transport.back" : "transport.previous"),
-    /* @__PURE__ */ a3(
+    /* @__PURE__ */ a(
       "button",
       {
         id: "result-play",
@@ -3355,11 +2738,11 @@ function Transport({ curves, player }) {
         title: text(playKey),
         "aria-label": text(playKey),
         onClick: () => player.playing.value ? player.pause() : player.play(),
-        children: /* @__PURE__ */ a3(Icon, { name: player.playing.value ? "pause" : "play" })
+        children: /* @__PURE__ */ a(Icon, { name: player.playing.value ? "pause" : "play" })
       }
     ),
     step(1, isVideo2 ? "transport.forward" : "transport.next"),
-    /* @__PURE__ */ a3(
+    /* @__PURE__ */ a(
       "input",
       {
         id: "result-position",
@@ -3376,14 +2759,14 @@ function Transport({ curves, player }) {
         }
       }
     ),
-    /* @__PURE__ */ a3("span", { id: "result-time", class: "position-text", children: label }),
-    isVideo2 && /* @__PURE__ */ a3(
+    /* @__PURE__ */ a("span", { id: "result-time", class: "position-text", children: label }),
+    isVideo2 && /* @__PURE__ */ a(
       "select",
       {
         class: "compact",
         "aria-label": text("transport.speed"),
         onChange: ({ currentTarget }) => player.speed = Number(currentTarget.value),
-        children: [0.1, 0.25, 0.5, 1, 2].map((speed) => /* @__PURE__ */ a3("option", { value: speed, selected: speed === 1, children: [
+        children: [0.1, 0.25, 0.5, 1, 2].map((speed) => /* @__PURE__ */ a("option", { value: speed, selected: speed === 1, children: [
           speed,
           "×"
         ] }, speed))
@@ -3412,7 +2795,7 @@ function Graphs({ curves, compared, player, measures, range }) {
     const start2 = Math.min(Math.max(now - (to - from) * 0.1, all[0]), all[1] - (to - from));
     range.value = [start2, start2 + to - from];
   });
-  const button = (label, key, onClick, isOff = false) => /* @__PURE__ */ a3(
+  const button = (label, key, onClick, isOff = false) => /* @__PURE__ */ a(
     "button",
     {
       class: "icon-button text",
@@ -3425,33 +2808,33 @@ function Graphs({ curves, compared, player, measures, range }) {
     }
   );
   const isAll = range.value[1] - range.value[0] >= all[1] - all[0] - 1e-6;
-  return /* @__PURE__ */ a3($, { children: [
-    measures.value.map((name, k4) => /* @__PURE__ */ a3("div", { class: "graph", children: [
-      /* @__PURE__ */ a3("div", { class: "graph-head", children: [
-        /* @__PURE__ */ a3(
+  return /* @__PURE__ */ a($, { children: [
+    measures.value.map((name, k) => /* @__PURE__ */ a("div", { class: "graph", children: [
+      /* @__PURE__ */ a("div", { class: "graph-head", children: [
+        /* @__PURE__ */ a(
           "select",
           {
-            id: k4 === 0 ? "result-measure" : `result-measure-${k4}`,
+            id: k === 0 ? "result-measure" : `result-measure-${k}`,
             class: "compact",
             "aria-label": text("live.measure"),
             onChange: ({ currentTarget }) => {
               const { value } = currentTarget;
-              measures.value = measures.value.map((old, at) => at === k4 ? value : old);
+              measures.value = measures.value.map((old, at) => at === k ? value : old);
             },
-            children: names.map((each) => /* @__PURE__ */ a3("option", { value: each, selected: each === name, children: measureLabel(each) }, each))
+            children: names.map((each) => /* @__PURE__ */ a("option", { value: each, selected: each === name, children: measureLabel(each) }, each))
           }
         ),
-        k4 > 0 && button("×", "result.curve_less", () => {
-          measures.value = measures.value.filter((_3, at) => at !== k4);
+        k > 0 && button("×", "result.curve_less", () => {
+          measures.value = measures.value.filter((_, at) => at !== k);
         }),
-        k4 === 0 && /* @__PURE__ */ a3("span", { class: "zoom", children: [
+        k === 0 && /* @__PURE__ */ a("span", { class: "zoom", children: [
           button("−", "result.zoom_out", () => zoom(ZOOM), isAll),
           button("+", "result.zoom_in", () => zoom(1 / ZOOM))
         ] })
       ] }),
-      /* @__PURE__ */ a3(Graph, { ...{ curves, compared, player, range, name, zoom } })
-    ] }, k4)),
-    measures.value.length < MOST_CHARTS && measures.value.length < names.length && /* @__PURE__ */ a3(
+      /* @__PURE__ */ a(Graph, { ...{ curves, compared, player, range, name, zoom } })
+    ] }, k)),
+    measures.value.length < MOST_CHARTS && measures.value.length < names.length && /* @__PURE__ */ a(
       "button",
       {
         id: "result-more",
@@ -3467,12 +2850,12 @@ function Graphs({ curves, compared, player, measures, range }) {
   ] });
 }
 function Graph({ curves, compared, player, range, name, zoom }) {
-  const place2 = T2(null);
-  const chart = T2(null);
+  const place2 = T(null);
+  const chart = T(null);
   const isReady = useSignal(false);
   const hidden = useSignal(/* @__PURE__ */ new Set());
   const lines = linesOf(curves, compared, name);
-  A2(() => {
+  A(() => {
     let isGone = false;
     void import("./chart.js").then(({ createChart }) => {
       if (isGone || !place2.current) return;
@@ -3491,7 +2874,7 @@ function Graph({ curves, compared, player, range, name, zoom }) {
   }, []);
   const language = document.documentElement.lang;
   const shownLines = lines.filter(({ key }) => !hidden.value.has(key));
-  A2(() => {
+  A(() => {
     chart.current?.show(contentOf(curves, shownLines, name), range.peek());
     chart.current?.moveTo(player.time.peek());
   }, [isReady.value, curves, compared, name, hidden.value, language]);
@@ -3503,8 +2886,8 @@ function Graph({ curves, compared, player, range, name, zoom }) {
     const now = player.time.value;
     chart.current?.moveTo(now);
   });
-  return /* @__PURE__ */ a3($, { children: [
-    /* @__PURE__ */ a3(
+  return /* @__PURE__ */ a($, { children: [
+    /* @__PURE__ */ a(
       "div",
       {
         ref: place2,
@@ -3514,7 +2897,7 @@ function Graph({ curves, compared, player, range, name, zoom }) {
         "data-points": lines.reduce((sum, { series }) => sum + series.values.length, 0)
       }
     ),
-    /* @__PURE__ */ a3("ul", { class: "plot-legend", "aria-label": measureLabel(name), children: lines.map((line) => /* @__PURE__ */ a3("li", { children: /* @__PURE__ */ a3(
+    /* @__PURE__ */ a("ul", { class: "plot-legend", "aria-label": measureLabel(name), children: lines.map((line) => /* @__PURE__ */ a("li", { children: /* @__PURE__ */ a(
       "button",
       {
         type: "button",
@@ -3529,7 +2912,7 @@ function Graph({ curves, compared, player, range, name, zoom }) {
         children: [
           line.label,
           " ",
-          /* @__PURE__ */ a3(Now, { ...{ player, line } })
+          /* @__PURE__ */ a(Now, { ...{ player, line } })
         ]
       }
     ) }, line.key)) })
@@ -3540,7 +2923,7 @@ function Now({ player, line }) {
   const now = player.time.value;
   const isInside = now >= times[0] - 1e-6 && now <= times.at(-1) + 1e-6;
   const value = isInside ? series.values[indexAt(times, now)] : null;
-  return /* @__PURE__ */ a3("b", { children: shown(series.measure, value) });
+  return /* @__PURE__ */ a("b", { children: shown(series.measure, value) });
 }
 function extentOf({ times }, compared) {
   const others = compared ? shiftedTimes(compared) : [];
@@ -3560,13 +2943,13 @@ function linesOf(curves, compared, name) {
   const isOne = new Set([...own, ...others].map(({ tracked }) => tracked.label)).size === 1;
   const drawn = (list, source, times, isOther) => {
     const colours = lineColours(list.map(({ side }) => side));
-    return list.map((series, k4) => {
+    return list.map((series, k) => {
       const side = sideName(series.side);
       const who = isOne && side ? side : [series.tracked.label, side].filter(Boolean).join(" ");
       return {
         key: `${isOther} ${series.tracked.label} ${series.measure}`,
         label: compared ? `${source.name}: ${who}` : who,
-        colour: colours[k4],
+        colour: colours[k],
         times,
         series,
         isOther
@@ -3588,10 +2971,10 @@ function contentOf(curves, lines, name) {
       times,
       values: scale === 1 ? series.values : series.values.map((value) => value && value * scale)
     })),
-    bands: curves.repetitions.map(({ begin, end: end2, lowest }, k4) => ({
+    bands: curves.repetitions.map(({ begin, end: end2, lowest }, k) => ({
       begin,
       end: end2,
-      label: String(k4 + 1),
+      label: String(k + 1),
       dots: Object.entries(lowest).filter(([measure2]) => withoutSide(measure2) === name).map(([, { time, value }]) => ({ time, value: value * scale }))
     })),
     marks: curves.events.map(({ begin, end: end2, name: event }) => ({
@@ -3624,7 +3007,7 @@ var Player = class {
   /** Control a video, which has the times of the frames. */
   attach(video) {
     this.#video = video;
-    const follow = () => video.requestVideoFrameCallback((_3, { mediaTime }) => {
+    const follow = () => video.requestVideoFrameCallback((_, { mediaTime }) => {
       if (this.#video !== video) return;
       if (!video.paused) this.time.value = mediaTime;
       follow();
@@ -3694,25 +3077,25 @@ function Result({ id }) {
   const followed = jobs.value.find(({ job }) => job.value.id === id);
   const curves = useSignal(null);
   const state = followed?.job.value.state;
-  A2(() => {
+  A(() => {
     curves.value = null;
     if (followed && state === "done")
       loadCurves(followed.job.peek()).then((loaded) => curves.value = loaded, showError);
   }, [id, state]);
   const name = followed?.job.value.name ?? "";
-  return /* @__PURE__ */ a3("article", { class: "result", "aria-labelledby": "result-title", children: [
-    /* @__PURE__ */ a3("p", { children: /* @__PURE__ */ a3(BackLink, {}) }),
-    !followed && areJobsKnown.value && /* @__PURE__ */ a3("section", { class: "card", children: [
-      /* @__PURE__ */ a3("h2", { id: "result-title", children: text("result.gone") }),
-      /* @__PURE__ */ a3("p", { class: "hint", children: text("result.gone.hint") })
+  return /* @__PURE__ */ a("article", { class: "result", "aria-labelledby": "result-title", children: [
+    /* @__PURE__ */ a("p", { children: /* @__PURE__ */ a(BackLink, {}) }),
+    !followed && areJobsKnown.value && /* @__PURE__ */ a("section", { class: "card", children: [
+      /* @__PURE__ */ a("h2", { id: "result-title", children: text("result.gone") }),
+      /* @__PURE__ */ a("p", { class: "hint", children: text("result.gone.hint") })
     ] }),
-    followed && /* @__PURE__ */ a3(Head, { followed, curves: curves.value, name }),
-    curves.value && /* @__PURE__ */ a3(Views, { curves: curves.value }, id)
+    followed && /* @__PURE__ */ a(Head, { followed, curves: curves.value, name }),
+    curves.value && /* @__PURE__ */ a(Views, { curves: curves.value }, id)
   ] });
 }
 function BackLink() {
   const target = { task: "measure", result: null, compared: null };
-  return /* @__PURE__ */ a3(
+  return /* @__PURE__ */ a(
     "a",
     {
       class: "back",
@@ -3736,31 +3119,31 @@ function Head({ followed, curves, name }) {
     return curves.summaries.length > 1 ? `${text("one.holistic")} #${id}: ${words}` : words;
   });
   const isLoading = job.state === "done" && !curves;
-  return /* @__PURE__ */ a3("header", { class: "result-head", "data-state": job.state, children: [
-    /* @__PURE__ */ a3("div", { children: [
-      /* @__PURE__ */ a3("h2", { id: "result-title", children: [
+  return /* @__PURE__ */ a("header", { class: "result-head", "data-state": job.state, children: [
+    /* @__PURE__ */ a("div", { children: [
+      /* @__PURE__ */ a("h2", { id: "result-title", children: [
         name,
         " ",
-        /* @__PURE__ */ a3("span", { class: "tag", children: job.model })
+        /* @__PURE__ */ a("span", { class: "tag", children: job.model })
       ] }),
-      lines?.map((line) => /* @__PURE__ */ a3("p", { class: "headline", children: line }, line)),
-      /* @__PURE__ */ a3("p", { class: "hint", role: "status", children: isLoading ? text("result.loading") : stateText(job) }),
-      isActive(job) && /* @__PURE__ */ a3(Progress, { job }),
-      [job.message, ...job.problems ?? []].filter(Boolean).map((note) => /* @__PURE__ */ a3("p", { class: "hint", children: note }, note))
+      lines?.map((line) => /* @__PURE__ */ a("p", { class: "headline", children: line }, line)),
+      /* @__PURE__ */ a("p", { class: "hint", role: "status", children: isLoading ? text("result.loading") : stateText(job) }),
+      isActive(job) && /* @__PURE__ */ a(Progress, { job }),
+      [job.message, ...job.problems ?? []].filter(Boolean).map((note) => /* @__PURE__ */ a("p", { class: "hint", children: note }, note))
     ] }),
-    /* @__PURE__ */ a3(Remove, { followed, onRemoved: () => go({ task: "measure" }) })
+    /* @__PURE__ */ a(Remove, { followed, onRemoved: () => go({ task: "measure" }) })
   ] });
 }
 function Progress({ job }) {
   const share2 = shareOf(job);
   const label = text("job.progress", { name: job.name });
-  return /* @__PURE__ */ a3("progress", { max: 1, "aria-label": label, ...share2 === null ? {} : { value: share2 } });
+  return /* @__PURE__ */ a("progress", { max: 1, "aria-label": label, ...share2 === null ? {} : { value: share2 } });
 }
 function Remove({ followed, onRemoved }) {
   const isAsked = useSignal(false);
   const job = followed.job.value;
   const { name } = job;
-  const button = (key, onClick, kind = "") => /* @__PURE__ */ a3(
+  const button = (key, onClick, kind = "") => /* @__PURE__ */ a(
     "button",
     {
       class: `button small ${kind}`,
@@ -3776,15 +3159,15 @@ function Remove({ followed, onRemoved }) {
     await followed.erase();
     onRemoved?.();
   };
-  return /* @__PURE__ */ a3("span", { class: "row", children: [
+  return /* @__PURE__ */ a("span", { class: "row", children: [
     button("job.remove.sure", () => void remove(), "danger"),
     button("job.keep", () => isAsked.value = false)
   ] });
 }
 function Views({ curves }) {
-  const player = w2(() => new Player(curves.times), [curves]);
-  const reader = w2(() => new FrameReader(curves), [curves]);
-  A2(() => () => player.dispose(), [player]);
+  const player = w(() => new Player(curves.times), [curves]);
+  const reader = w(() => new FrameReader(curves), [curves]);
+  A(() => () => player.dispose(), [player]);
   const measures = useSignal(measuresOf(curves).slice(0, 1));
   const compared = useSignal(null);
   const range = useSignal(extentOf(curves, null));
@@ -3792,39 +3175,39 @@ function Views({ curves }) {
   const avatar2 = useSignal(null);
   const person = useSignal(peopleOf(curves)[0] ?? null);
   const angles = () => measures.value.filter(isAngle).flatMap((measure2) => seriesOf(curves, measure2));
-  A2(() => {
+  A(() => {
     range.value = extentOf(curves, compared.value);
   }, [compared.value]);
   useSignalEffect(() => {
     if (model.value) hasFigure.value = true;
   });
-  return /* @__PURE__ */ a3("div", { class: `result-grid${hasFigure.value ? " with-figure" : ""}`, children: [
-    /* @__PURE__ */ a3("section", { class: "card result-view", "aria-label": text("result.picture"), children: [
-      /* @__PURE__ */ a3("div", { class: "result-panes", children: [
-        /* @__PURE__ */ a3(Picture, { ...{ curves, player, reader }, series: angles }),
-        hasFigure.value && /* @__PURE__ */ a3(Figure, { ...{ player, reader, person, avatar: avatar2 } })
+  return /* @__PURE__ */ a("div", { class: `result-grid${hasFigure.value ? " with-figure" : ""}`, children: [
+    /* @__PURE__ */ a("section", { class: "card result-view", "aria-label": text("result.picture"), children: [
+      /* @__PURE__ */ a("div", { class: "result-panes", children: [
+        /* @__PURE__ */ a(Picture, { ...{ curves, player, reader }, series: angles }),
+        hasFigure.value && /* @__PURE__ */ a(Figure, { ...{ player, reader, person, avatar: avatar2 } })
       ] }),
-      /* @__PURE__ */ a3(Transport, { curves, player }),
-      /* @__PURE__ */ a3(FigureControls, { ...{ curves, person, avatar: avatar2 }, isOn: hasFigure })
+      /* @__PURE__ */ a(Transport, { curves, player }),
+      /* @__PURE__ */ a(FigureControls, { ...{ curves, person, avatar: avatar2 }, isOn: hasFigure })
     ] }),
-    /* @__PURE__ */ a3("section", { class: "card result-curves", "aria-labelledby": "curves-title", children: [
-      /* @__PURE__ */ a3("div", { class: "card-head", children: [
-        /* @__PURE__ */ a3("h3", { id: "curves-title", children: text("result.curves") }),
-        /* @__PURE__ */ a3(Comparison, { curves, compared })
+    /* @__PURE__ */ a("section", { class: "card result-curves", "aria-labelledby": "curves-title", children: [
+      /* @__PURE__ */ a("div", { class: "card-head", children: [
+        /* @__PURE__ */ a("h3", { id: "curves-title", children: text("result.curves") }),
+        /* @__PURE__ */ a(Comparison, { curves, compared })
       ] }),
-      /* @__PURE__ */ a3(Graphs, { ...{ curves, player, measures, range }, compared: compared.value })
+      /* @__PURE__ */ a(Graphs, { ...{ curves, player, measures, range }, compared: compared.value })
     ] }),
-    /* @__PURE__ */ a3("section", { class: "card result-moments", "aria-labelledby": "moments-title", children: [
-      /* @__PURE__ */ a3("h3", { id: "moments-title", children: text("result.moments") }),
-      /* @__PURE__ */ a3(Moments, { curves, player })
+    /* @__PURE__ */ a("section", { class: "card result-moments", "aria-labelledby": "moments-title", children: [
+      /* @__PURE__ */ a("h3", { id: "moments-title", children: text("result.moments") }),
+      /* @__PURE__ */ a(Moments, { curves, player })
     ] }),
-    /* @__PURE__ */ a3("section", { class: "card result-values", "aria-labelledby": "values-title", children: [
-      /* @__PURE__ */ a3("h3", { id: "values-title", children: text("result.values") }),
-      /* @__PURE__ */ a3(ValueTable, { curves, player })
+    /* @__PURE__ */ a("section", { class: "card result-values", "aria-labelledby": "values-title", children: [
+      /* @__PURE__ */ a("h3", { id: "values-title", children: text("result.values") }),
+      /* @__PURE__ */ a(ValueTable, { curves, player })
     ] }),
-    /* @__PURE__ */ a3("section", { class: "card result-files", "aria-labelledby": "files-title", children: [
-      /* @__PURE__ */ a3("h3", { id: "files-title", children: text("files") }),
-      /* @__PURE__ */ a3(Downloads, { job: curves.job })
+    /* @__PURE__ */ a("section", { class: "card result-files", "aria-labelledby": "files-title", children: [
+      /* @__PURE__ */ a("h3", { id: "files-title", children: text("files") }),
+      /* @__PURE__ */ a(Downloads, { job: curves.job })
     ] })
   ] });
 }
@@ -3834,7 +3217,7 @@ function Comparison({ curves, compared }) {
   );
   const chosen = place.value.compared;
   const other = others.find(({ job }) => job.value.id === chosen);
-  A2(() => {
+  A(() => {
     if (!other) compared.value = null;
     else if (compared.value?.curves.job.id !== chosen)
       loadCurves(other.job.peek()).then(
@@ -3844,17 +3227,17 @@ function Comparison({ curves, compared }) {
   }, [other, chosen]);
   if (!others.length) return null;
   const [own, theirs] = [curves.repetitions[0], compared.value?.curves.repetitions[0]];
-  return /* @__PURE__ */ a3("div", { class: "comparison", children: [
-    /* @__PURE__ */ a3("label", { for: "result-with", children: text("result.with") }),
-    /* @__PURE__ */ a3(
+  return /* @__PURE__ */ a("div", { class: "comparison", children: [
+    /* @__PURE__ */ a("label", { for: "result-with", children: text("result.with") }),
+    /* @__PURE__ */ a(
       "select",
       {
         id: "result-with",
         class: "compact",
         onChange: ({ currentTarget }) => go({ ...place.value, compared: currentTarget.value || null }),
         children: [
-          /* @__PURE__ */ a3("option", { value: "", selected: !other, children: text("compare.off") }),
-          others.map(({ job: { value } }) => /* @__PURE__ */ a3("option", { value: value.id, selected: value.id === chosen, children: [
+          /* @__PURE__ */ a("option", { value: "", selected: !other, children: text("compare.off") }),
+          others.map(({ job: { value } }) => /* @__PURE__ */ a("option", { value: value.id, selected: value.id === chosen, children: [
             value.name,
             " · ",
             value.model
@@ -3862,8 +3245,8 @@ function Comparison({ curves, compared }) {
         ]
       }
     ),
-    own && theirs && compared.value && /* @__PURE__ */ a3("label", { class: "switch", children: [
-      /* @__PURE__ */ a3(
+    own && theirs && compared.value && /* @__PURE__ */ a("label", { class: "switch", children: [
+      /* @__PURE__ */ a(
         "input",
         {
           id: "result-align",
@@ -3875,7 +3258,7 @@ function Comparison({ curves, compared }) {
           }
         }
       ),
-      /* @__PURE__ */ a3("span", { children: text("result.align") })
+      /* @__PURE__ */ a("span", { children: text("result.align") })
     ] })
   ] });
 }
@@ -3887,42 +3270,42 @@ function Moments({ curves, player }) {
     player.seek(time);
   };
   if (!repetitions.length && !uncounted.length && !events.length)
-    return /* @__PURE__ */ a3(Extremes, { ...{ curves, jump } });
-  return /* @__PURE__ */ a3("ol", { class: "moments", children: [
-    repetitions.map((one, k4) => /* @__PURE__ */ a3("li", { children: /* @__PURE__ */ a3("button", { type: "button", onClick: () => jump(deepestOf(one).time), children: [
-      /* @__PURE__ */ a3("b", { children: text("result.repetition", {
-        number: k4 + 1,
+    return /* @__PURE__ */ a(Extremes, { ...{ curves, jump } });
+  return /* @__PURE__ */ a("ol", { class: "moments", children: [
+    repetitions.map((one, k) => /* @__PURE__ */ a("li", { children: /* @__PURE__ */ a("button", { type: "button", onClick: () => jump(deepestOf(one).time), children: [
+      /* @__PURE__ */ a("b", { children: text("result.repetition", {
+        number: k + 1,
         joint: textOr(`measure.${one.joint}`, one.joint)
       }) }),
-      /* @__PURE__ */ a3("span", { children: [
+      /* @__PURE__ */ a("span", { children: [
         clock(curves, one.begin),
         "–",
         clock(curves, one.end)
       ] }),
-      Object.entries(one.lowest).map(([name, { value, time }]) => /* @__PURE__ */ a3("span", { children: text("result.lowest", {
+      Object.entries(one.lowest).map(([name, { value, time }]) => /* @__PURE__ */ a("span", { children: text("result.lowest", {
         measure: measureName(name),
         value: shown(name, value),
         time: clock(curves, time)
       }) }, name))
-    ] }) }, `r${k4}`)),
-    uncounted.map(({ measure: measure2, value, time, texts }, k4) => /* @__PURE__ */ a3("li", { class: "uncounted", children: /* @__PURE__ */ a3("button", { type: "button", onClick: () => jump(time), children: [
-      /* @__PURE__ */ a3("b", { children: text("result.uncounted") }),
-      /* @__PURE__ */ a3("span", { children: text("result.lowest", {
+    ] }) }, `r${k}`)),
+    uncounted.map(({ measure: measure2, value, time, texts }, k) => /* @__PURE__ */ a("li", { class: "uncounted", children: /* @__PURE__ */ a("button", { type: "button", onClick: () => jump(time), children: [
+      /* @__PURE__ */ a("b", { children: text("result.uncounted") }),
+      /* @__PURE__ */ a("span", { children: text("result.lowest", {
         measure: measureName(measure2),
         value: shown(measure2, value),
         time: clock(curves, time)
       }) }),
-      /* @__PURE__ */ a3("span", { class: "hint", children: texts[language] ?? texts["en"] })
-    ] }) }, `u${k4}`)),
-    events.map(({ name, begin, end: end2, id, handedness }, k4) => /* @__PURE__ */ a3("li", { children: /* @__PURE__ */ a3("button", { type: "button", onClick: () => jump(begin), children: [
-      /* @__PURE__ */ a3("b", { children: textOr(`gesture.${name}`, name.replaceAll("_", " ")) }),
-      /* @__PURE__ */ a3("span", { children: [
+      /* @__PURE__ */ a("span", { class: "hint", children: texts[language] ?? texts["en"] })
+    ] }) }, `u${k}`)),
+    events.map(({ name, begin, end: end2, id, handedness }, k) => /* @__PURE__ */ a("li", { children: /* @__PURE__ */ a("button", { type: "button", onClick: () => jump(begin), children: [
+      /* @__PURE__ */ a("b", { children: textOr(`gesture.${name}`, name.replaceAll("_", " ")) }),
+      /* @__PURE__ */ a("span", { children: [
         clock(curves, begin),
         "–",
         clock(curves, end2)
       ] }),
-      /* @__PURE__ */ a3("span", { children: [sideName(sideOf("", handedness)), `#${id}`].filter(Boolean).join(" ") })
-    ] }) }, `e${k4}`))
+      /* @__PURE__ */ a("span", { children: [sideName(sideOf("", handedness)), `#${id}`].filter(Boolean).join(" ") })
+    ] }) }, `e${k}`))
   ] });
 }
 var deepestOf = ({ lowest, begin }) => Object.values(lowest).reduce((least, one) => one.value < least.value ? one : least, {
@@ -3932,24 +3315,24 @@ var deepestOf = ({ lowest, begin }) => Object.values(lowest).reduce((least, one)
 function Extremes({ curves, jump }) {
   const [first] = measuresOf(curves);
   const series = first === void 0 ? [] : seriesOf(curves, first);
-  if (!series.length) return /* @__PURE__ */ a3("p", { class: "hint", children: text("result.nothing") });
-  return /* @__PURE__ */ a3($, { children: [
-    /* @__PURE__ */ a3("p", { class: "hint", children: text("result.no_repetition") }),
-    /* @__PURE__ */ a3("ol", { class: "moments", children: series.flatMap(({ tracked, measure: measure2, values }) => {
+  if (!series.length) return /* @__PURE__ */ a("p", { class: "hint", children: text("result.nothing") });
+  return /* @__PURE__ */ a($, { children: [
+    /* @__PURE__ */ a("p", { class: "hint", children: text("result.no_repetition") }),
+    /* @__PURE__ */ a("ol", { class: "moments", children: series.flatMap(({ tracked, measure: measure2, values }) => {
       const found = extremesOf(values);
       if (!found) return [];
       return ["low", "high"].map((end2) => {
         const [index, time] = [found[end2], curves.times[found[end2]]];
-        return /* @__PURE__ */ a3("li", { children: /* @__PURE__ */ a3("button", { type: "button", onClick: () => jump(time), children: [
-          /* @__PURE__ */ a3("b", { children: text(`result.${end2}`) }),
-          /* @__PURE__ */ a3("span", { children: [
+        return /* @__PURE__ */ a("li", { children: /* @__PURE__ */ a("button", { type: "button", onClick: () => jump(time), children: [
+          /* @__PURE__ */ a("b", { children: text(`result.${end2}`) }),
+          /* @__PURE__ */ a("span", { children: [
             tracked.label,
             ": ",
             measureName(measure2),
             " ",
             shown(measure2, values[index])
           ] }),
-          /* @__PURE__ */ a3("span", { children: clock(curves, time) })
+          /* @__PURE__ */ a("span", { children: clock(curves, time) })
         ] }) }, `${tracked.label} ${measure2} ${end2}`);
       });
     }) })
@@ -3958,18 +3341,18 @@ function Extremes({ curves, jump }) {
 function ValueTable({ curves, player }) {
   const index = player.index.value;
   const here = useComputed(() => clock(curves, player.times[player.index.value] ?? 0));
-  return /* @__PURE__ */ a3("div", { class: "live-table", tabIndex: 0, role: "group", "aria-labelledby": "values-title", children: curves.instances.map((tracked) => /* @__PURE__ */ a3("table", { children: [
-    /* @__PURE__ */ a3("thead", { children: /* @__PURE__ */ a3("tr", { children: [
-      /* @__PURE__ */ a3("th", { scope: "col", children: tracked.label }),
-      /* @__PURE__ */ a3("th", { scope: "col", children: here }),
-      /* @__PURE__ */ a3("th", { scope: "col", children: text("result.low") }),
-      /* @__PURE__ */ a3("th", { scope: "col", children: text("result.high") })
+  return /* @__PURE__ */ a("div", { class: "live-table", tabIndex: 0, role: "group", "aria-labelledby": "values-title", children: curves.instances.map((tracked) => /* @__PURE__ */ a("table", { children: [
+    /* @__PURE__ */ a("thead", { children: /* @__PURE__ */ a("tr", { children: [
+      /* @__PURE__ */ a("th", { scope: "col", children: tracked.label }),
+      /* @__PURE__ */ a("th", { scope: "col", children: here }),
+      /* @__PURE__ */ a("th", { scope: "col", children: text("result.low") }),
+      /* @__PURE__ */ a("th", { scope: "col", children: text("result.high") })
     ] }) }),
-    /* @__PURE__ */ a3("tbody", { children: rowsOf(tracked).map(({ name, values, low, high }) => /* @__PURE__ */ a3("tr", { children: [
-      /* @__PURE__ */ a3("th", { scope: "row", children: measureName(name) }),
-      /* @__PURE__ */ a3("td", { children: shown(name, values[index]) }),
-      /* @__PURE__ */ a3("td", { children: shown(name, low) }),
-      /* @__PURE__ */ a3("td", { children: shown(name, high) })
+    /* @__PURE__ */ a("tbody", { children: rowsOf(tracked).map(({ name, values, low, high }) => /* @__PURE__ */ a("tr", { children: [
+      /* @__PURE__ */ a("th", { scope: "row", children: measureName(name) }),
+      /* @__PURE__ */ a("td", { children: shown(name, values[index]) }),
+      /* @__PURE__ */ a("td", { children: shown(name, low) }),
+      /* @__PURE__ */ a("td", { children: shown(name, high) })
     ] }, name)) })
   ] }, `${tracked.label} ${tracked.handedness}`)) });
 }
@@ -3980,7 +3363,7 @@ function rowsOf(tracked) {
   const made2 = Object.entries(tracked.measures).flatMap(([name, values]) => {
     const found = extremesOf(values);
     return found ? [{ name, values, low: values[found.low], high: values[found.high] }] : [];
-  }).sort((a4, b2) => rank(a4.name) - rank(b2.name));
+  }).sort((a2, b) => rank(a2.name) - rank(b.name));
   rows.set(tracked, made2);
   return made2;
 }
@@ -4050,8 +3433,8 @@ function Start({ setup, given }) {
     }
   }
   const [first] = files.value;
-  return /* @__PURE__ */ a3($, { children: [
-    /* @__PURE__ */ a3(
+  return /* @__PURE__ */ a($, { children: [
+    /* @__PURE__ */ a(
       "section",
       {
         class: `card measure-start${isOver.value ? " over" : ""}`,
@@ -4068,11 +3451,11 @@ function Start({ setup, given }) {
           if (event.dataTransfer) filesOf(event.dataTransfer).then(take, showError);
         },
         children: [
-          /* @__PURE__ */ a3("h2", { id: "measure-title", children: text("measure.title") }),
-          /* @__PURE__ */ a3("p", { children: text("measure.lead") }),
-          /* @__PURE__ */ a3("div", { class: "row", children: [
-            /* @__PURE__ */ a3(Choice, { id: "measure-file", icon: "file", label: text("measure.file"), take }),
-            /* @__PURE__ */ a3(
+          /* @__PURE__ */ a("h2", { id: "measure-title", children: text("measure.title") }),
+          /* @__PURE__ */ a("p", { children: text("measure.lead") }),
+          /* @__PURE__ */ a("div", { class: "row", children: [
+            /* @__PURE__ */ a(Choice, { id: "measure-file", icon: "file", label: text("measure.file"), take }),
+            /* @__PURE__ */ a(
               Choice,
               {
                 id: "measure-folder",
@@ -4082,7 +3465,7 @@ function Start({ setup, given }) {
                 isFolder: true
               }
             ),
-            /* @__PURE__ */ a3(
+            /* @__PURE__ */ a(
               "button",
               {
                 id: "measure-sample",
@@ -4090,14 +3473,14 @@ function Start({ setup, given }) {
                 type: "button",
                 onClick: () => void sample().catch(showError),
                 children: [
-                  /* @__PURE__ */ a3(Icon, { name: "sample" }),
+                  /* @__PURE__ */ a(Icon, { name: "sample" }),
                   text("measure.sample")
                 ]
               }
             ),
-            /* @__PURE__ */ a3("span", { class: "hint drop-hint", children: text("measure.drop") })
+            /* @__PURE__ */ a("span", { class: "hint drop-hint", children: text("measure.drop") })
           ] }),
-          first && /* @__PURE__ */ a3(
+          first && /* @__PURE__ */ a(
             "form",
             {
               class: "measure-form",
@@ -4106,14 +3489,14 @@ function Start({ setup, given }) {
                 void start2();
               },
               children: [
-                /* @__PURE__ */ a3("p", { id: "measure-name", children: /* @__PURE__ */ a3("b", { children: files.value.length > 1 ? text("source.several", {
+                /* @__PURE__ */ a("p", { id: "measure-name", children: /* @__PURE__ */ a("b", { children: files.value.length > 1 ? text("source.several", {
                   name: first.webkitRelativePath.split("/")[0] || first.name,
                   count: files.value.length
                 }) : first.name }) }),
-                /* @__PURE__ */ a3("fieldset", { class: "chips", children: [
-                  /* @__PURE__ */ a3("legend", { children: text("measure.what") }),
-                  Object.keys(kinds).map((kind) => /* @__PURE__ */ a3("label", { class: "chip", children: [
-                    /* @__PURE__ */ a3(
+                /* @__PURE__ */ a("fieldset", { class: "chips", children: [
+                  /* @__PURE__ */ a("legend", { children: text("measure.what") }),
+                  Object.keys(kinds).map((kind) => /* @__PURE__ */ a("label", { class: "chip", children: [
+                    /* @__PURE__ */ a(
                       "input",
                       {
                         id: `measure-${kind}`,
@@ -4125,18 +3508,18 @@ function Start({ setup, given }) {
                         }
                       }
                     ),
-                    /* @__PURE__ */ a3(Icon, { name: kind }),
-                    /* @__PURE__ */ a3("span", { children: textOr(`kind.${kind}`, kind) })
+                    /* @__PURE__ */ a(Icon, { name: kind }),
+                    /* @__PURE__ */ a("span", { children: textOr(`kind.${kind}`, kind) })
                   ] }, kind))
                 ] }),
-                /* @__PURE__ */ a3(
+                /* @__PURE__ */ a(
                   "button",
                   {
                     id: "job-start",
                     class: "button primary",
                     disabled: isBusy.value || !chosen.value.length,
                     children: [
-                      /* @__PURE__ */ a3(Icon, { name: "play" }),
+                      /* @__PURE__ */ a(Icon, { name: "play" }),
                       text("measure.start")
                     ]
                   }
@@ -4147,16 +3530,16 @@ function Start({ setup, given }) {
         ]
       }
     ),
-    /* @__PURE__ */ a3("section", { class: "card", "aria-labelledby": "results-title", children: [
-      /* @__PURE__ */ a3("h2", { id: "results-title", children: text("measure.results") }),
-      jobs.value.length ? /* @__PURE__ */ a3("ul", { id: "jobs", class: "jobs", children: jobs.value.map((followed) => /* @__PURE__ */ a3(Item, { followed }, followed.key)) }) : /* @__PURE__ */ a3("p", { class: "hint", children: text("measure.none") })
+    /* @__PURE__ */ a("section", { class: "card", "aria-labelledby": "results-title", children: [
+      /* @__PURE__ */ a("h2", { id: "results-title", children: text("measure.results") }),
+      jobs.value.length ? /* @__PURE__ */ a("ul", { id: "jobs", class: "jobs", children: jobs.value.map((followed) => /* @__PURE__ */ a(Item, { followed }, followed.key)) }) : /* @__PURE__ */ a("p", { class: "hint", children: text("measure.none") })
     ] })
   ] });
 }
 function Choice({ id, icon, label, take, isFolder = false }) {
   const kind = isFolder ? { webkitdirectory: true } : { accept: "image/*,video/*" };
-  return /* @__PURE__ */ a3("label", { class: `button${isFolder ? "" : " primary"}`, children: [
-    /* @__PURE__ */ a3(
+  return /* @__PURE__ */ a("label", { class: `button${isFolder ? "" : " primary"}`, children: [
+    /* @__PURE__ */ a(
       "input",
       {
         id,
@@ -4170,16 +3553,16 @@ function Choice({ id, icon, label, take, isFolder = false }) {
         }
       }
     ),
-    /* @__PURE__ */ a3(Icon, { name: icon }),
+    /* @__PURE__ */ a(Icon, { name: icon }),
     label
   ] });
 }
 function Item({ followed }) {
   const job = followed.job.value;
   const target = { task: "measure", result: job.id ?? null, compared: null };
-  return /* @__PURE__ */ a3("li", { class: "job", "data-state": job.state, children: [
-    /* @__PURE__ */ a3("p", { class: "job-title", children: [
-      job.id && !["failed", "cancelled"].includes(job.state) ? /* @__PURE__ */ a3(
+  return /* @__PURE__ */ a("li", { class: "job", "data-state": job.state, children: [
+    /* @__PURE__ */ a("p", { class: "job-title", children: [
+      job.id && !["failed", "cancelled"].includes(job.state) ? /* @__PURE__ */ a(
         "a",
         {
           href: hashOf(target),
@@ -4189,24 +3572,24 @@ function Item({ followed }) {
           },
           children: job.name
         }
-      ) : /* @__PURE__ */ a3("strong", { children: job.name }),
-      /* @__PURE__ */ a3("span", { class: "tag", children: job.model })
+      ) : /* @__PURE__ */ a("strong", { children: job.name }),
+      /* @__PURE__ */ a("span", { class: "tag", children: job.model })
     ] }),
-    /* @__PURE__ */ a3("p", { class: "job-state", children: stateText(job) }),
-    isActive(job) && /* @__PURE__ */ a3(Progress, { job }),
-    [job.message, ...job.problems ?? []].filter(Boolean).map((note) => /* @__PURE__ */ a3("p", { class: "hint", children: note }, note)),
-    /* @__PURE__ */ a3("div", { class: "job-end", children: /* @__PURE__ */ a3(Remove, { followed }) })
+    /* @__PURE__ */ a("p", { class: "job-state", children: stateText(job) }),
+    isActive(job) && /* @__PURE__ */ a(Progress, { job }),
+    [job.message, ...job.problems ?? []].filter(Boolean).map((note) => /* @__PURE__ */ a("p", { class: "hint", children: note }, note)),
+    /* @__PURE__ */ a("div", { class: "job-end", children: /* @__PURE__ */ a(Remove, { followed }) })
   ] });
 }
 
 // src/page/measure/page.tsx
 function mountMeasure(section, setup, given) {
-  Q(/* @__PURE__ */ a3(Measure, { setup, given }), section);
+  Q(/* @__PURE__ */ a(Measure, { setup, given }), section);
 }
 function Measure({ setup, given }) {
   if (task.value !== "measure") return null;
   const { result } = place.value;
-  return result ? /* @__PURE__ */ a3(Result, { id: result }, result) : /* @__PURE__ */ a3(Start, { setup, given: given() });
+  return result ? /* @__PURE__ */ a(Result, { id: result }, result) : /* @__PURE__ */ a(Start, { setup, given: given() });
 }
 
 // src/data.json
@@ -4234,22 +3617,22 @@ function hiddenAreas(kind, instance, how) {
   const faces = headOf(kind, instance);
   if (kind !== "body") return { faces: faces.map(headAround), people: [] };
   const points = instance.keypoints;
-  const [left, right] = SHOULDERS.map((k4) => points[k4]);
-  const [shoulders, hips] = [mean([left, right]), mean(HIPS.map((k4) => points[k4]))];
+  const [left, right] = SHOULDERS.map((k) => points[k]);
+  const [shoulders, hips] = [mean([left, right]), mean(HIPS.map((k) => points[k]))];
   const torso = Math.hypot(shoulders.x - hips.x, shoulders.y - hips.y);
   const size = Math.max(torso, Math.hypot(left.x - right.x, left.y - right.y));
-  const heads = faces.map(([x4, y5, xEnd, yEnd]) => {
-    const extent = Math.max(xEnd - x4, yEnd - y5) / FACE_OF_BODY;
+  const heads = faces.map(([x2, y2, xEnd, yEnd]) => {
+    const extent = Math.max(xEnd - x2, yEnd - y2) / FACE_OF_BODY;
     const half = Math.max(covers.FACE_SHARE * extent, covers.TORSO_SHARE * size) / 2;
-    const middle = [(x4 + xEnd) / 2, (y5 + yEnd) / 2];
+    const middle = [(x2 + xEnd) / 2, (y2 + yEnd) / 2];
     return headAround([middle[0] - half, middle[1] - half, middle[0] + half, middle[1] + half]);
   });
   return { faces: heads, people: how === "persons" ? [around(points)] : [] };
 }
 function headAround([left, top, right, bottom]) {
   const side = Math.max(right - left, bottom - top);
-  const [x4, y5] = [(left + right) / 2, (top + bottom) / 2 - RISE * side];
-  return [x4 - ACROSS * side, y5 - ALONG * side, x4 + ACROSS * side, y5 + ALONG * side];
+  const [x2, y2] = [(left + right) / 2, (top + bottom) / 2 - RISE * side];
+  return [x2 - ACROSS * side, y2 - ALONG * side, x2 + ACROSS * side, y2 + ALONG * side];
 }
 function withMargin([left, top, right, bottom], share2) {
   const margin = share2 * Math.max(right - left, bottom - top);
@@ -4263,8 +3646,8 @@ function whomToHide(style) {
 function hiddenBy(covered, own, how) {
   if (!covered || how === "persons" && !covered.people) return null;
   const isInside = ([left, top, right, bottom], head2) => {
-    const [x4, y5] = [(head2[0] + head2[2]) / 2, (head2[1] + head2[3]) / 2];
-    return left < x4 && x4 < right && top < y5 && y5 < bottom;
+    const [x2, y2] = [(head2[0] + head2[2]) / 2, (head2[1] + head2[3]) / 2];
+    return left < x2 && x2 < right && top < y2 && y2 < bottom;
   };
   const more = own.faces.filter((head2) => !covered.faces.some((other) => isInside(other, head2)));
   const people = how === "persons" ? [...own.people, ...covered.people] : [];
@@ -4437,7 +3820,7 @@ function latencyMeter() {
   let samples = [];
   let count = 0;
   const pace = paced(() => {
-    const times = samples.map(({ ms }) => ms).sort((a4, b2) => a4 - b2);
+    const times = samples.map(({ ms }) => ms).sort((a2, b) => a2 - b);
     const total = times.reduce((sum, ms) => sum + ms, 0) / times.length;
     const p95 = times[Math.min(Math.floor(times.length * 0.95), times.length - 1)];
     const seconds = (samples[samples.length - 1].at - samples[0].at) / 1e3;
@@ -4473,12 +3856,12 @@ function wireTabs(list) {
       find(tab.getAttribute("aria-controls") ?? "").hidden = tab !== chosen;
     }
   };
-  for (const [k4, tab] of tabs.entries()) {
+  for (const [k, tab] of tabs.entries()) {
     tab.onclick = () => choose(tab);
     tab.onkeydown = ({ key }) => {
       const step = { ArrowRight: 1, ArrowLeft: -1 }[key];
       if (!step) return;
-      const next = tabs[(k4 + step + tabs.length) % tabs.length];
+      const next = tabs[(k + step + tabs.length) % tabs.length];
       choose(next);
       next.focus();
     };
@@ -4659,26 +4042,26 @@ function gesturesView() {
 var STEP = 0.05;
 function Control(props) {
   const { id, hint } = props;
-  return /* @__PURE__ */ a3("div", { class: "option", children: [
-    /* @__PURE__ */ a3(Field, { ...props }),
-    hint && /* @__PURE__ */ a3("p", { class: "hint", id: `${id}-hint`, children: hint })
+  return /* @__PURE__ */ a("div", { class: "option", children: [
+    /* @__PURE__ */ a(Field, { ...props }),
+    hint && /* @__PURE__ */ a("p", { class: "hint", id: `${id}-hint`, children: hint })
   ] });
 }
 function Field({ id, schema, value, words, hint, choices, onChange }) {
   const { minimum, maximum } = schema;
   const shared = { id, ...hint ? { "aria-describedby": `${id}-hint` } : {} };
   if (schema.type === "boolean")
-    return /* @__PURE__ */ a3(Switch, { ...shared, label: words, isOn: value === true, onChange: (isOn) => onChange(isOn) });
+    return /* @__PURE__ */ a(Switch, { ...shared, label: words, isOn: value === true, onChange: (isOn) => onChange(isOn) });
   if (schema.enum)
-    return /* @__PURE__ */ a3("div", { class: "field", children: [
-      /* @__PURE__ */ a3("label", { for: id, children: words }),
-      /* @__PURE__ */ a3(Select, { ...shared, value: String(value ?? ""), choices, onChange })
+    return /* @__PURE__ */ a("div", { class: "field", children: [
+      /* @__PURE__ */ a("label", { for: id, children: words }),
+      /* @__PURE__ */ a(Select, { ...shared, value: String(value ?? ""), choices, onChange })
     ] });
   if (schema.type === "number" && maximum !== void 0)
-    return /* @__PURE__ */ a3("div", { class: "field slider", children: [
-      /* @__PURE__ */ a3("label", { for: id, children: words }),
-      /* @__PURE__ */ a3("output", { for: id, children: value === void 0 ? text("option.default") : Number(value).toFixed(2) }),
-      /* @__PURE__ */ a3(
+    return /* @__PURE__ */ a("div", { class: "field slider", children: [
+      /* @__PURE__ */ a("label", { for: id, children: words }),
+      /* @__PURE__ */ a("output", { for: id, children: value === void 0 ? text("option.default") : Number(value).toFixed(2) }),
+      /* @__PURE__ */ a(
         "input",
         {
           ...shared,
@@ -4691,9 +4074,9 @@ function Field({ id, schema, value, words, hint, choices, onChange }) {
         }
       )
     ] });
-  return /* @__PURE__ */ a3("div", { class: "field number", children: [
-    /* @__PURE__ */ a3("label", { for: id, children: words }),
-    /* @__PURE__ */ a3(
+  return /* @__PURE__ */ a("div", { class: "field number", children: [
+    /* @__PURE__ */ a("label", { for: id, children: words }),
+    /* @__PURE__ */ a(
       "input",
       {
         ...shared,
@@ -4709,8 +4092,8 @@ function Field({ id, schema, value, words, hint, choices, onChange }) {
     )
   ] });
 }
-var Switch = ({ id, label, isOn, onChange, icon, ...others }) => /* @__PURE__ */ a3("label", { class: "switch", children: [
-  /* @__PURE__ */ a3(
+var Switch = ({ id, label, isOn, onChange, icon, ...others }) => /* @__PURE__ */ a("label", { class: "switch", children: [
+  /* @__PURE__ */ a(
     "input",
     {
       id,
@@ -4721,26 +4104,26 @@ var Switch = ({ id, label, isOn, onChange, icon, ...others }) => /* @__PURE__ */
     }
   ),
   icon,
-  /* @__PURE__ */ a3("span", { class: "words", children: label })
+  /* @__PURE__ */ a("span", { class: "words", children: label })
 ] });
-var Select = ({ value: selected, choices, onChange, ...others }) => /* @__PURE__ */ a3(
+var Select = ({ value: selected, choices, onChange, ...others }) => /* @__PURE__ */ a(
   "select",
   {
     ...others,
     value: selected,
     onInput: ({ currentTarget }) => onChange(currentTarget.value),
     children: choices.map(
-      (one) => "choices" in one ? /* @__PURE__ */ a3("optgroup", { label: one.label, children: one.choices.map((choice) => /* @__PURE__ */ a3(Entry, { ...choice, selected }, choice.value)) }, one.label) : /* @__PURE__ */ a3(Entry, { ...one, selected }, one.value)
+      (one) => "choices" in one ? /* @__PURE__ */ a("optgroup", { label: one.label, children: one.choices.map((choice) => /* @__PURE__ */ a(Entry, { ...choice, selected }, choice.value)) }, one.label) : /* @__PURE__ */ a(Entry, { ...one, selected }, one.value)
     )
   }
 );
-var Entry = ({ value, label, selected }) => /* @__PURE__ */ a3("option", { value, selected: value === selected, children: label });
+var Entry = ({ value, label, selected }) => /* @__PURE__ */ a("option", { value, selected: value === selected, children: label });
 
 // src/page/options-panel.tsx
 var USUAL_COLOUR = "#38bdff";
 function mountOptions(store2, detectors2, options) {
-  Q(/* @__PURE__ */ a3(Detectors2, { store: store2 }), detectors2);
-  Q(/* @__PURE__ */ a3(Options, { store: store2 }), options);
+  Q(/* @__PURE__ */ a(Detectors2, { store: store2 }), detectors2);
+  Q(/* @__PURE__ */ a(Options, { store: store2 }), options);
   store2.watch(
     [...STORED],
     (state) => memory.write("settings", Object.fromEntries(STORED.map((name) => [name, state[name]])))
@@ -4749,13 +4132,13 @@ function mountOptions(store2, detectors2, options) {
 var nameOfKind = (kind) => textOr(`kind.${kind}`, kind);
 function Detectors2({ store: store2 }) {
   const { here, detectors: detectors2 } = store2.now.value;
-  return /* @__PURE__ */ a3($, { children: Object.keys(kindsWhere(here)).map((kind) => /* @__PURE__ */ a3("div", { class: `detector${detectors2[kind]?.on ? " on" : ""}`, children: /* @__PURE__ */ a3(
+  return /* @__PURE__ */ a($, { children: Object.keys(kindsWhere(here)).map((kind) => /* @__PURE__ */ a("div", { class: `detector${detectors2[kind]?.on ? " on" : ""}`, children: /* @__PURE__ */ a(
     Switch,
     {
       id: `detector-${kind}`,
       label: nameOfKind(kind),
       isOn: detectors2[kind]?.on ?? false,
-      icon: /* @__PURE__ */ a3(Icon, { name: kind }),
+      icon: /* @__PURE__ */ a(Icon, { name: kind }),
       onChange: (on) => change(store2, kind, { on })
     }
   ) }, kind)) });
@@ -4768,8 +4151,8 @@ function Options({ store: store2 }) {
   const { here, source, mirrors, longest } = store2.now.value;
   const mirrored = isMirrored({ mirrors, source });
   const where = ["server", "page"].map((value) => ({ value, label: text(`here.${value}`) }));
-  return /* @__PURE__ */ a3($, { children: [
-    /* @__PURE__ */ a3(
+  return /* @__PURE__ */ a($, { children: [
+    /* @__PURE__ */ a(
       Switch,
       {
         id: "mirror",
@@ -4778,7 +4161,7 @@ function Options({ store: store2 }) {
         onChange: (on) => store2.set({ mirrors: { ...mirrors, [ofCamera(source)]: on } })
       }
     ),
-    !hasNoServer && hasEngine() && /* @__PURE__ */ a3(Field2, { id: "here", label: text("here"), children: /* @__PURE__ */ a3(
+    !hasNoServer && hasEngine() && /* @__PURE__ */ a(Field2, { id: "here", label: text("here"), children: /* @__PURE__ */ a(
       Select,
       {
         id: "here",
@@ -4787,9 +4170,9 @@ function Options({ store: store2 }) {
         onChange: (value) => store2.set({ here: value === "page" })
       }
     ) }),
-    Object.keys(kindsWhere(here)).map((kind) => /* @__PURE__ */ a3(Models, { store: store2, kind }, kind)),
-    /* @__PURE__ */ a3("div", { class: "option", children: [
-      /* @__PURE__ */ a3(Field2, { id: "longest", label: text("size"), children: /* @__PURE__ */ a3(
+    Object.keys(kindsWhere(here)).map((kind) => /* @__PURE__ */ a(Models, { store: store2, kind }, kind)),
+    /* @__PURE__ */ a("div", { class: "option", children: [
+      /* @__PURE__ */ a(Field2, { id: "longest", label: text("size"), children: /* @__PURE__ */ a(
         Select,
         {
           id: "longest",
@@ -4801,21 +4184,21 @@ function Options({ store: store2 }) {
           onChange: (value) => store2.set({ longest: Number(value) })
         }
       ) }),
-      /* @__PURE__ */ a3("p", { class: "hint", children: text("size.hint") })
+      /* @__PURE__ */ a("p", { class: "hint", children: text("size.hint") })
     ] }),
-    /* @__PURE__ */ a3(DetectorOptions, { store: store2 }),
-    /* @__PURE__ */ a3("details", { class: "part", id: "style-card", children: [
-      /* @__PURE__ */ a3("summary", { children: /* @__PURE__ */ a3("h3", { children: text("style") }) }),
-      /* @__PURE__ */ a3(Drawing, { store: store2 })
+    /* @__PURE__ */ a(DetectorOptions, { store: store2 }),
+    /* @__PURE__ */ a("details", { class: "part", id: "style-card", children: [
+      /* @__PURE__ */ a("summary", { children: /* @__PURE__ */ a("h3", { children: text("style") }) }),
+      /* @__PURE__ */ a(Drawing, { store: store2 })
     ] }),
-    /* @__PURE__ */ a3("details", { class: "part compare", children: [
-      /* @__PURE__ */ a3("summary", { children: /* @__PURE__ */ a3("h3", { children: text("compare") }) }),
-      /* @__PURE__ */ a3(Rivals, { store: store2 })
+    /* @__PURE__ */ a("details", { class: "part compare", children: [
+      /* @__PURE__ */ a("summary", { children: /* @__PURE__ */ a("h3", { children: text("compare") }) }),
+      /* @__PURE__ */ a(Rivals, { store: store2 })
     ] })
   ] });
 }
-var Field2 = ({ id, label, children }) => /* @__PURE__ */ a3("div", { class: "field", children: [
-  /* @__PURE__ */ a3("label", { for: id, children: label }),
+var Field2 = ({ id, label, children }) => /* @__PURE__ */ a("div", { class: "field", children: [
+  /* @__PURE__ */ a("label", { for: id, children: label }),
   children
 ] });
 function Models({ store: store2, kind }) {
@@ -4824,13 +4207,13 @@ function Models({ store: store2, kind }) {
   if (!there || !setting?.on) return null;
   const { minimum, maximum } = kinds[kind].options.max_instances;
   const usual = source?.still ? text("max.usual") : String(there.max_instances);
-  return /* @__PURE__ */ a3("div", { class: "detector-options", children: [
-    /* @__PURE__ */ a3(Field2, { id: `model-${kind}`, label: `${nameOfKind(kind)}: ${text("model")}`, children: /* @__PURE__ */ a3(
+  return /* @__PURE__ */ a("div", { class: "detector-options", children: [
+    /* @__PURE__ */ a(Field2, { id: `model-${kind}`, label: `${nameOfKind(kind)}: ${text("model")}`, children: /* @__PURE__ */ a(
       "select",
       {
         id: `model-${kind}`,
         onInput: ({ currentTarget }) => change(store2, kind, { model: currentTarget.value }),
-        children: there.models.map((name) => /* @__PURE__ */ a3(
+        children: there.models.map((name) => /* @__PURE__ */ a(
           "option",
           {
             value: name,
@@ -4845,7 +4228,7 @@ function Models({ store: store2, kind }) {
         ))
       }
     ) }),
-    /* @__PURE__ */ a3(Field2, { id: `max-${kind}`, label: text("max"), children: /* @__PURE__ */ a3(
+    /* @__PURE__ */ a(Field2, { id: `max-${kind}`, label: text("max"), children: /* @__PURE__ */ a(
       "input",
       {
         id: `max-${kind}`,
@@ -4863,10 +4246,10 @@ function Models({ store: store2, kind }) {
 }
 function DetectorOptions({ store: store2 }) {
   const { here, source, options } = store2.now.value;
-  return /* @__PURE__ */ a3($, { children: Object.entries(formOptions(here, source?.still ?? false)).map(([name, schema]) => {
+  return /* @__PURE__ */ a($, { children: Object.entries(formOptions(here, source?.still ?? false)).map(([name, schema]) => {
     const usual = schema.default;
     const chosen = options[name];
-    return /* @__PURE__ */ a3(
+    return /* @__PURE__ */ a(
       Control,
       {
         id: `option-${name}`,
@@ -4876,7 +4259,7 @@ function DetectorOptions({ store: store2 }) {
         hint: textOr(`option.${name}.hint`, schema.description),
         choices: choicesOf(name, schema),
         onChange: (value) => {
-          const { [name]: _3, ...others } = store2.state.options;
+          const { [name]: _, ...others } = store2.state.options;
           const isChosen = value !== (usual ?? false) && accepts(schema, value);
           store2.set({ options: isChosen ? { ...others, [name]: value } : others });
         }
@@ -4903,7 +4286,7 @@ function choicesOf(name, { enum: values = [], default: usual }) {
 function Drawing({ store: store2 }) {
   const { style } = store2.now.value;
   const changeStyle = (changes) => store2.set({ style: { ...store2.state.style, ...changes } });
-  const { colour: _3, ...others } = STYLE_SCHEMAS;
+  const { colour: _, ...others } = STYLE_SCHEMAS;
   const values = new Map(Object.entries(style));
   const isSingle = !["", BY_INSTANCE].includes(style.colour);
   const palette = [
@@ -4911,8 +4294,8 @@ function Drawing({ store: store2 }) {
     { value: BY_INSTANCE, label: text("style.colour.instance") },
     { value: "single", label: text("style.colour.single") }
   ];
-  return /* @__PURE__ */ a3($, { children: [
-    Object.entries(others).map(([name, schema]) => /* @__PURE__ */ a3(
+  return /* @__PURE__ */ a($, { children: [
+    Object.entries(others).map(([name, schema]) => /* @__PURE__ */ a(
       Control,
       {
         id: `style-${name}`,
@@ -4930,7 +4313,7 @@ function Drawing({ store: store2 }) {
       },
       name
     )),
-    /* @__PURE__ */ a3(Field2, { id: "style-palette", label: text("style.colour"), children: /* @__PURE__ */ a3(
+    /* @__PURE__ */ a(Field2, { id: "style-palette", label: text("style.colour"), children: /* @__PURE__ */ a(
       Select,
       {
         id: "style-palette",
@@ -4939,7 +4322,7 @@ function Drawing({ store: store2 }) {
         onChange: (value) => changeStyle({ colour: value === "single" ? USUAL_COLOUR : value })
       }
     ) }),
-    isSingle && /* @__PURE__ */ a3(
+    isSingle && /* @__PURE__ */ a(
       "input",
       {
         id: "style-colour",
@@ -4963,7 +4346,7 @@ function Rivals({ store: store2 }) {
     }));
   });
   const isKnown = others.some(({ value }) => value === compare);
-  return /* @__PURE__ */ a3(Field2, { id: "compare", label: text("compare.with"), children: /* @__PURE__ */ a3(
+  return /* @__PURE__ */ a(Field2, { id: "compare", label: text("compare.with"), children: /* @__PURE__ */ a(
     Select,
     {
       id: "compare",
@@ -5059,7 +4442,7 @@ function sourceChooser(store2, overlay2, on) {
     if (!given.length) return void 0;
     const order = new Intl.Collator(void 0, { numeric: true });
     const path = (file) => file.webkitRelativePath || file.name;
-    const usable = given.filter((file) => isImage(file) || isVideo(file)).sort((a4, b2) => order.compare(path(a4), path(b2)));
+    const usable = given.filter((file) => isImage(file) || isVideo(file)).sort((a2, b) => order.compare(path(a2), path(b)));
     const model2 = given.find(isModel);
     if (model2) on.model(model2).catch(showError);
     if (!usable.length)
@@ -5246,11 +4629,23 @@ var Table2 = class {
     if (frame.events?.length) row.events = frame.events;
     const line = JSON.stringify(row);
     if (source !== void 0) this.#stills.set(index, line);
-    else this.#part += `${line}
+    else {
+      if (this.#part.length >= PART_LENGTH) {
+        this.#blobs.push(new Blob([this.#part]));
+        this.#part = "";
+      }
+      this.#part += `${line}
 `;
-    if (this.#part.length < PART_LENGTH) return;
-    this.#blobs.push(new Blob([this.#part]));
-    this.#part = "";
+    }
+  }
+  /** Add the events that end with the stream to its last frame. */
+  end(events) {
+    if (!events.length || !this.#part) return;
+    const start2 = this.#part.lastIndexOf("\n", this.#part.length - 2) + 1;
+    const row = JSON.parse(this.#part.slice(start2));
+    row.events = [...row.events ?? [], ...events];
+    this.#part = `${this.#part.slice(0, start2)}${JSON.stringify(row)}
+`;
   }
   /** `{"source", …, "frames": […]}` */
   async json() {
@@ -5297,7 +4692,7 @@ ${lines}
   async #all() {
     const newest = this.#part;
     const texts = await Promise.all(this.#blobs.map((blob) => blob.text()));
-    const stills = [...this.#stills].sort(([a4], [b2]) => a4 - b2).map(([, line]) => line);
+    const stills = [...this.#stills].sort(([a2], [b]) => a2 - b).map(([, line]) => line);
     return [...[...texts, newest].flatMap((part) => part.split("\n").slice(0, -1)), ...stills];
   }
 };
@@ -5320,7 +4715,7 @@ function optionalColumns(lines) {
 function optionalValues(instance) {
   const { blendshapes, transform, distanceM, distanceErrorM } = instance;
   const numbers = (transform ?? []).flatMap(
-    (row, i3) => row.map((value, k4) => [`transform_${i3}${k4}`, value])
+    (row, i) => row.map((value, k) => [`transform_${i}${k}`, value])
   );
   return {
     ...blendshapes,
@@ -5392,9 +4787,9 @@ function recordsOf(frame, withKeypoints) {
     const named = gesture === void 0 ? {} : { gesture: gesture?.name, gesture_score: gesture?.score };
     const names = instance.keypoints.map(({ name }) => name);
     const labels = names.map(
-      (name, k4) => name && names.indexOf(name) === names.lastIndexOf(name) ? name : `${name || "point"}_${k4}`
+      (name, k) => name && names.indexOf(name) === names.lastIndexOf(name) ? name : `${name || "point"}_${k}`
     );
-    const columnsOf = (label, k4) => Object.entries(valuesOf(kind, instance, k4)).map(([axis, value]) => [
+    const columnsOf = (label, k) => Object.entries(valuesOf(kind, instance, k)).map(([axis, value]) => [
       `${label}_${axis}`,
       value
     ]);
@@ -5408,15 +4803,15 @@ function recordsOf(frame, withKeypoints) {
   });
   return found.length ? found : [shared];
 }
-function valuesOf(kind, instance, k4) {
+function valuesOf(kind, instance, k) {
   const pointsOf2 = (key) => instance[key];
   const fields = results[kind].fields.filter(
-    ({ key, columns: filled2 }) => filled2?.length && pointsOf2(key)?.[k4]
+    ({ key, columns: filled2 }) => filled2?.length && pointsOf2(key)?.[k]
   );
   return Object.assign(
     {},
     ...fields.map(({ key, columns: filled2 = [], scores = {} }) => {
-      const point = pointsOf2(key)[k4];
+      const point = pointsOf2(key)[k];
       const known = Object.entries(scores).filter(([score, column]) => column && score in point);
       const scored = known.map(([score, column]) => [column, point[score]]);
       return Object.fromEntries([
@@ -5467,7 +4862,7 @@ function recorderOf(overlay2) {
     track.requestFrame();
     table2.add(frame, seen);
   }
-  async function stop2() {
+  async function stop2(events) {
     const ended = media;
     if (!ended) return null;
     media = null;
@@ -5478,6 +4873,7 @@ function recorderOf(overlay2) {
     for (const track of ended.stream.getTracks()) track.stop();
     const frames = table2.count;
     if (!frames) return null;
+    table2.end(events);
     return [
       { ending, blob: new Blob(parts, { type: ended.mimeType }), frames },
       { ending: "jsonl", blob: await table2.jsonLines(), frames },
@@ -5500,13 +4896,13 @@ function listRecording(list, files, name, title) {
 
 // src/page/tasks.tsx
 function mountTasks(nav, offered = TASKS) {
-  Q(/* @__PURE__ */ a3(Tasks, { offered }), nav);
+  Q(/* @__PURE__ */ a(Tasks, { offered }), nav);
   x(() => {
     document.body.dataset["task"] = task.value;
   });
 }
 function Tasks({ offered }) {
-  return /* @__PURE__ */ a3("ul", { children: offered.map((name) => /* @__PURE__ */ a3("li", { children: /* @__PURE__ */ a3(
+  return /* @__PURE__ */ a("ul", { children: offered.map((name) => /* @__PURE__ */ a("li", { children: /* @__PURE__ */ a(
     "a",
     {
       id: `task-${name}`,
@@ -5521,80 +4917,14 @@ function Tasks({ offered }) {
   ) }, name)) });
 }
 
-// src/page/token.tsx
-var wantsToken = (error) => error instanceof ServerError && error.code === "no_token";
-async function askForToken() {
-  const dialog = document.createElement("dialog");
-  dialog.className = "phone-dialog";
-  dialog.setAttribute("aria-labelledby", "token-title");
-  document.body.append(dialog);
-  await new Promise((resolve) => {
-    dialog.oncancel = (event) => event.preventDefault();
-    Q(/* @__PURE__ */ a3(Question, { onAccepted: resolve }), dialog);
-    dialog.showModal();
-  });
-  dialog.close();
-  dialog.remove();
-}
-function Question({ onAccepted }) {
-  const field = T2(null);
-  const problem = useSignal("");
-  A2(() => field.current?.focus(), []);
-  async function check() {
-    const token = field.current?.value.trim() ?? "";
-    try {
-      await call(addressOf("/v1/token"), token, { method: "POST" });
-      onAccepted();
-    } catch (error) {
-      problem.value = wantsToken(error) ? "token.wrong" : "error.gone";
-      field.current?.select();
-    }
-  }
-  return /* @__PURE__ */ a3(
-    "form",
-    {
-      class: "token-form",
-      onSubmit: (event) => {
-        event.preventDefault();
-        void check();
-      },
-      children: [
-        /* @__PURE__ */ a3("h2", { id: "token-title", children: text("token.title") }),
-        /* @__PURE__ */ a3("p", { class: "hint", id: "token-hint", children: text("token.hint") }),
-        /* @__PURE__ */ a3("label", { for: "token", children: text("token") }),
-        /* @__PURE__ */ a3(
-          "input",
-          {
-            ref: field,
-            id: "token",
-            type: "password",
-            autoComplete: "current-password",
-            required: true,
-            "aria-describedby": "token-hint token-problem"
-          }
-        ),
-        /* @__PURE__ */ a3("p", { id: "token-problem", class: "wrong", role: "alert", children: problem.value && text(problem.value) }),
-        /* @__PURE__ */ a3("button", { id: "token-send", class: "button primary", children: text("token.send") })
-      ]
-    }
-  );
-}
-
 // src/page/app.ts
 var RUNNING = ["connecting", "loading", "running", "error"];
 var CONFIGURE_AFTER_MS = 120;
 var NOTICE_MS = 4e3;
-var [refusal] = await Promise.all([
-  loadKinds().then(
-    () => null,
-    (error) => error
-  ),
+await Promise.all([
+  withToken(loadKinds).catch(showError),
   startLanguage(new URL("i18n/", import.meta.url))
 ]);
-if (wantsToken(refusal)) {
-  await askForToken();
-  await loadKinds().catch(showError);
-} else if (refusal !== null) showError(refusal);
 find("annotate").hidden = !annotates;
 var store = new Store({
   ...rememberedSettings(),
@@ -5731,15 +5061,17 @@ async function start() {
   }
 }
 async function end(phase) {
-  attempt += 1;
+  const number = ++attempt;
   store.set({ started: false });
   usePlayer(null);
-  detectors.stop();
+  const ending = detectors.stop();
   for (const view of overlays) view.clearImage();
   clearClasses();
   meter.clear();
   store.set({ phase, detail: {} });
-  await stopRecording();
+  const { events } = await ending;
+  if (number === attempt) table.end(events);
+  await stopRecording(events);
 }
 async function stop(phase = "stopped") {
   await end(phase);
@@ -5754,8 +5086,8 @@ async function record() {
   recorder.start({ source: chooser.name(), detectors: configuration() });
   return store.set({ recording: true });
 }
-async function stopRecording() {
-  const files = await recorder.stop();
+async function stopRecording(events = []) {
+  const files = await recorder.stop(events);
   store.set({ recording: false });
   if (files)
     listRecording(
@@ -5907,7 +5239,7 @@ store.watch(["detectors", "options", "source", "compare", "here"], () => {
   clearTimeout(timer);
   timer = setTimeout(() => detectors.configure(configuration(), rivals()), CONFIGURE_AFTER_MS);
 });
-globalThis.addEventListener("pagehide", () => detectors.stop());
+globalThis.addEventListener("pagehide", () => void detectors.stop());
 document.addEventListener("visibilitychange", () => {
   if (!document.hidden && hiddenSince)
     showError(

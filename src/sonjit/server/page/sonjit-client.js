@@ -90,6 +90,8 @@ var Connection = class extends WithState {
   #pending = [];
   /** in order of sending */
   #frames = /* @__PURE__ */ new Map();
+  /** in order of the requests */
+  #finishing = [];
   #opening = null;
   #next = 0;
   #failures = 0;
@@ -147,6 +149,18 @@ var Connection = class extends WithState {
   /** Forget all tracked instances. */
   reset() {
     if (this.#isOpen()) this.#socket?.send(JSON.stringify({ type: "reset" }));
+  }
+  /**
+   * Return the motions and events that end with the stream, after all images sent so far.
+   *
+   * @throws {ServerError} if the server is not available
+   */
+  finish() {
+    if (!this.#isOpen()) return Promise.resolve({ motions: [], events: [] });
+    const { promise, resolve, reject } = Promise.withResolvers();
+    this.#finishing.push({ resolve, reject });
+    this.#socket?.send(JSON.stringify({ type: "finish" }));
+    return promise;
   }
   /** Close the connection and reject all pending promises. */
   close() {
@@ -214,6 +228,7 @@ var Connection = class extends WithState {
   }
   #receive(message) {
     if (message.type === "frame") this.#take(message.frame)?.resolve(message);
+    else if (message.type === "finished") this.#finishing.shift()?.resolve(message);
     else if (message.type === "loading") this.become("loading", message);
     else if (message.type === "ready") this.#ready(message);
     else if (message.type === "error") this.#failed(message);
@@ -284,7 +299,11 @@ var Connection = class extends WithState {
   }
   /** Reject all pending promises. */
   #forget(error) {
-    const waiting = [...this.#pending.splice(0), ...this.#frames.values()];
+    const waiting = [
+      ...this.#pending.splice(0),
+      ...this.#frames.values(),
+      ...this.#finishing.splice(0)
+    ];
     this.#frames.clear();
     for (const { reject } of waiting) reject(error);
   }

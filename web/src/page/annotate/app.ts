@@ -5,6 +5,7 @@
 
 import { find, memory, onLanguage, put, showError, startLanguage, text } from "../common.js";
 import { ServerError } from "../endpoints.js";
+import { withToken } from "../token.js";
 import { view3D } from "../view3d.js";
 import { commands, listenToKeys, showKeys } from "./commands.js";
 import { ask, isComplete, type Mark } from "./project.js";
@@ -152,7 +153,7 @@ onLanguage(() => showKeys(find("keys"), keys));
 onLanguage(() => wall.refresh());
 setInterval(() => document.hidden || studio.poll(), POLL_MS);
 try {
-  await studio.open();
+  await withToken(() => studio.open());
   find("project-name").textContent = studio.project.name;
   const [frame, count, views] = [find("frame"), find("count"), find("views")];
   const { frames, views: all } = studio.project;

@@ -23,7 +23,8 @@ import {
   showError,
   startLanguage,
   text,
-  withQuery
+  withQuery,
+  withToken
 } from "../shared-strokes.js";
 
 // src/page/annotate/project.ts
@@ -1445,7 +1446,7 @@ onLanguage(() => showKeys(find("keys"), keys));
 onLanguage(() => wall.refresh());
 setInterval(() => document.hidden || studio.poll(), POLL_MS);
 try {
-  await studio.open();
+  await withToken(() => studio.open());
   find("project-name").textContent = studio.project.name;
   const [frame, count, views] = [find("frame"), find("count"), find("views")];
   const { frames, views: all } = studio.project;
