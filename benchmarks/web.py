@@ -1,7 +1,8 @@
 """Compare `web/` with MediaPipe's vision tasks in the same Chromium: speed, processor time, start, bytes.
 
 python benchmarks/web.py PEER                     # hands of the bundled clip, after make web
-python benchmarks/web.py PEER --face face.mp4 --face-bundle face_landmarker.task --body person.mp4 --save web.json
+python benchmarks/web.py PEER --face face.mp4 --face-bundle face_landmarker.task --save web.json
+python benchmarks/web.py PEER --body person.mp4 --body-bundle pose_landmarker_full.task
 
 PEER is a folder with the npm package `@mediapipe/tasks-vision`: `npm install @mediapipe/tasks-vision@1.1.0` in an
 empty folder writes it to `node_modules/@mediapipe/tasks-vision`.
@@ -63,11 +64,8 @@ FLAGS = (
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",  # requests to other machines fail
 )
 SIDES = ("MediaPipe", "drop-in", "worker")
-BUNDLES = {
-    "hands": ("hand", "palm-full", "hand-full"),
-    "body": ("pose", "pose-detector", "body-full"),
-}
-"""Prefix of the members of a task's bundle, and the networks that it contains."""
+HANDS = {"hand_detector.tflite": "palm-full", "hand_landmarks_detector.tflite": "hand-full"}
+"""Networks of a bundle by name of the member. Networks of other tasks need metadata, which published bundles have."""
 
 
 class Case(NamedTuple):
@@ -284,17 +282,15 @@ def write_media(folder: Path, kind: str, media: Path) -> None:
 
 
 def write_bundle(folder: Path, kind: str, bundle: Path | None) -> None:
-    """Write the bundle of MediaPipe's task with Sonjit's networks, or copy one."""
+    """Copy the bundle of MediaPipe's task, or write that of hands with Sonjit's networks."""
     target = folder / "bundles" / f"{kind}.task"
     target.parent.mkdir(exist_ok=True)
-    if kind not in BUNDLES:
-        assert bundle is not None
+    if bundle is not None:
         shutil.copyfile(bundle, target)
         return
-    prefix, detector, landmarks = BUNDLES[kind]
     with zipfile.ZipFile(target, "w") as file:
-        file.write(find_weight(detector), f"{prefix}_detector.tflite")
-        file.write(find_weight(landmarks), f"{prefix}_landmarks_detector.tflite")
+        for member, network in HANDS.items():
+            file.write(find_weight(network), member)
 
 
 def url_of(host: Host, folder: Path, case: Case, side: str, args: argparse.Namespace, *, camera: bool) -> str:
@@ -346,6 +342,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--face", type=Path, help="video of a face")
     parser.add_argument("--face-bundle", type=Path, help="face_landmarker.task, for --face")
     parser.add_argument("--body", type=Path, help="video of a person")
+    parser.add_argument("--body-bundle", type=Path, help="pose_landmarker_full.task, for --body")
     parser.add_argument("--isolated", action="store_true", help="send the two headers with which pages use threads")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--camera-seconds", type=int, default=8)
@@ -360,8 +357,9 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--save", type=Path, help="JSON file for the results")
     args = parser.parse_args()
-    if (args.face is None) != (args.face_bundle is None):
-        parser.error("--face requires --face-bundle")
+    for kind in ("face", "body"):
+        if (getattr(args, kind) is None) != (getattr(args, f"{kind}_bundle") is None):
+            parser.error(f"--{kind} requires --{kind}-bundle")
     return args
 
 
@@ -374,7 +372,7 @@ def main() -> None:
         folder = Path(name)
         for kind in {case.kind for case in cases}:
             write_media(folder, kind, media[kind])
-            write_bundle(folder, kind, args.face_bundle)
+            write_bundle(folder, kind, {"face": args.face_bundle, "body": args.body_bundle}.get(kind))
         folders = {"web": PROJECT / "web" / "dist", "peer": args.peer}
         folders |= {part: folder / part for part in ("frames", "bundles")}
         host = Host(folders, isolated=args.isolated)

@@ -364,14 +364,20 @@ def cpu_class(flags: Sequence[str], precision: str) -> str:
 
 
 def web_speed() -> str:
-    """Return the processor time and bytes of each package, of `benchmarks/web.py`."""
+    """Return the speed, start and bytes of each package, of `benchmarks/web.py`."""
     result = json.loads((RESULTS / "web-epyc-2cores.json").read_text("utf-8"))
+    cameras = {(row["case"], row["side"]): row for row in result["rows"] if row["camera"]}
     rows = [
-        (row["case"], row["side"], f"{row['cpu_ms']:.0f}", f"{row['mb']:.1f}", f"{row['found']:.2f}")
+        (
+            *(row["case"], row["side"], f"{row['cpu_ms']:.0f}"),
+            *(f"{camera['cpu_ms']:.0f}", f"{camera['fps']:.0f}", f"{camera['cold_s']:.1f} / {camera['warm_s']:.1f}"),
+            *(f"{row['mb']:.1f}", f"{row['found']:.2f}"),
+        )
         for row in result["rows"]
         if not row["camera"]
+        for camera in [cameras[row["case"], row["side"]]]
     ]
-    head = ("case", "package", "CPU ms of an image", "MB", "instances found")
+    head = ("case", "package", "video: CPU ms", "camera: CPU ms", "frames/s", "start, s", "MB", "found")
     where = f"{result['machine']['cores']} cores, {result['machine']['date']}"
     return _table(head, rows) + f"\n{where}; `python benchmarks/web.py PEER`, tasks-vision {result['peer']}.\n"
 

@@ -83,6 +83,7 @@ def test_a_gesture_that_is_shown_at_the_end_has_an_end_in_the_tables(page, here)
         phases = [event["phase"] for frame in frames for event in frame.get("events", [])]
         return phases.count("begin") > phases.count("end")
 
+    page.wait(lambda: page.state["frames"] > 10, "frames")
     page.wait(lasting, "a gesture that lasts")
     page.stop()
     page.wait(lambda: not lasting(), "its end")

@@ -126,9 +126,9 @@ def test_finish_reports_the_gestures_that_are_still_shown(weights, listen, frame
         configure(socket, LITE | {"gestures": "canned"})
         seen = [answer(socket, number, frames[0], time=number / 10)["events"] for number in range(12)]
         socket.send(json.dumps({"type": "finish"}))
-        ended = json.loads(socket.recv(30))
+        ended = socket.receive()
         socket.send(json.dumps({"type": "finish"}))
-        assert json.loads(socket.recv(30)) == {"type": "finished", "motions": [], "events": []}
+        assert socket.receive() == {"type": "finished", "motions": [], "events": []}
     begun = [(event["name"], event["id"]) for events in seen for event in events]
     assert begun
     assert ended["type"] == "finished"

@@ -70,13 +70,17 @@ export function avatarView(store: AppStore) {
     detect();
   }
 
-  /** Detect whole people, or faces where the networks of people are missing. */
+  /** Detect only whole people, or faces where the networks of people are missing. */
   function detect() {
     const { detectors, here, options } = store.state;
     const kind = moverOf(here);
     if (!kind) return;
+    const only = Object.entries(detectors).map(([name, one]) => [
+      name,
+      { ...one, on: name === kind },
+    ]);
     store.set({
-      detectors: { ...detectors, [kind]: { ...detectors[kind]!, on: true } },
+      detectors: Object.fromEntries(only),
       options: { ...options, blendshapes: true, transform: true },
     });
   }

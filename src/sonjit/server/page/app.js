@@ -324,8 +324,12 @@ function avatarView(store2) {
     const { detectors: detectors2, here, options } = store2.state;
     const kind = moverOf(here);
     if (!kind) return;
+    const only = Object.entries(detectors2).map(([name, one]) => [
+      name,
+      { ...one, on: name === kind }
+    ]);
     store2.set({
-      detectors: { ...detectors2, [kind]: { ...detectors2[kind], on: true } },
+      detectors: Object.fromEntries(only),
       options: { ...options, blendshapes: true, transform: true }
     });
   }
@@ -2607,7 +2611,9 @@ function paintAngle(ctx, unit, [from, joint, to], colour, label, side) {
   const pad = 7 * unit;
   const isRight = side === "left";
   const left = isRight ? joint.x + 12 * unit : joint.x - width - 2 * pad - 12 * unit;
-  const x2 = Math.max(left, 2 * unit);
+  const { a: zoom, e: margin } = ctx.getTransform();
+  const end2 = (ctx.canvas.width - margin) / zoom - width - 2 * pad - 2 * unit;
+  const x2 = Math.max(Math.min(left, end2), 2 * unit);
   ctx.fillStyle = "#12141ce0";
   ctx.beginPath();
   ctx.roundRect(x2, joint.y - height / 2, width + 2 * pad, height, height / 2);

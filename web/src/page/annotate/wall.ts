@@ -389,7 +389,7 @@ export function showWarnings(
       : [];
   });
   const rows = [...disputes, ...far, ...bones];
-  element.replaceChildren(...(rows.length ? rows : [text("warnings.none")]));
+  element.replaceChildren(...(rows.length ? rows : [make("li", {}, text("warnings.none"))]));
 }
 
 export function showAgreement(element: HTMLElement, result: Agreement, names: string[]) {

@@ -105,7 +105,9 @@ function paintAngle(
   // away from the inside of the angle; the person's left is mostly on the right of the picture
   const isRight = side === "left";
   const left = isRight ? joint.x + 12 * unit : joint.x - width - 2 * pad - 12 * unit;
-  const x = Math.max(left, 2 * unit);
+  const { a: zoom, e: margin } = ctx.getTransform();
+  const end = (ctx.canvas.width - margin) / zoom - width - 2 * pad - 2 * unit;
+  const x = Math.max(Math.min(left, end), 2 * unit);
   ctx.fillStyle = "#12141ce0";
   ctx.beginPath();
   ctx.roundRect(x, joint.y - height / 2, width + 2 * pad, height, height / 2);

@@ -1284,7 +1284,7 @@ function showWarnings(element, seen, names, choose) {
     return where ? [row(joint, text("warn.residual", { joint: jointName(joint, names), where }))] : [];
   });
   const rows = [...disputes, ...far, ...bones];
-  element.replaceChildren(...rows.length ? rows : [text("warnings.none")]);
+  element.replaceChildren(...rows.length ? rows : [make("li", {}, text("warnings.none"))]);
 }
 function showAgreement(element, result, names) {
   if (!result.all.pairs)
