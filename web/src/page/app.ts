@@ -232,9 +232,11 @@ async function end(phase: Phase) {
   clearClasses();
   meter.clear();
   store.set({ phase, detail: {} });
-  const { events } = await ending;
-  if (number === attempt) table.end(events);
-  await stopRecording(events);
+  const ended = ending.then(({ events }) => {
+    if (number === attempt) table.end(events);
+    return events;
+  });
+  if (recorder.isOn()) await stopRecording(await ended);
 }
 
 async function stop(phase: Phase = "stopped") {

@@ -29,7 +29,7 @@ import type { Source, Tick } from "./sources.js";
 import type { Detail, Phase } from "./state.js";
 
 const MAX_IN_FLIGHT = 2; // one image is processed while the next is in transit
-const FINISH_MS = 1500; // time in which a stopped stream reports what ends with it
+const FINISH_MS = 5000; // time in which a stopped stream reports what ends with it
 const NOTHING_ENDED: Ended = { motions: [], events: [] };
 
 export type ShownImage = {

@@ -651,7 +651,7 @@ async function maskOverlay(masks) {
 
 // src/page/detectors.ts
 var MAX_IN_FLIGHT = 2;
-var FINISH_MS = 1500;
+var FINISH_MS = 5e3;
 var NOTHING_ENDED = { motions: [], events: [] };
 var Detectors = class {
   #views;
@@ -5075,9 +5075,11 @@ async function end(phase) {
   clearClasses();
   meter.clear();
   store.set({ phase, detail: {} });
-  const { events } = await ending;
-  if (number === attempt) table.end(events);
-  await stopRecording(events);
+  const ended = ending.then(({ events }) => {
+    if (number === attempt) table.end(events);
+    return events;
+  });
+  if (recorder.isOn()) await stopRecording(await ended);
 }
 async function stop(phase = "stopped") {
   await end(phase);
