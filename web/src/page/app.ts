@@ -409,7 +409,7 @@ mountMeasure(
 );
 task.subscribe((name) => {
   if (name === "gestures") find("tab-gestures").click();
-  if (name === "avatar") find("tab-avatar").click();
+  if (name === "avatar") avatar.follow();
   if (name === "measure" && store.state.started) void stop();
 });
 onLanguage(showTable);

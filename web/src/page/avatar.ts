@@ -65,7 +65,11 @@ export function avatarView(store: AppStore) {
   /** Show a file, and detect what moves it. A result shows it at once. */
   async function open(file: File) {
     await show(file);
-    if (task.peek() === "measure") return;
+    if (task.peek() !== "measure") follow();
+  }
+
+  /** Show the avatar, and detect what moves it. */
+  function follow() {
     tab.click();
     detect();
   }
@@ -99,6 +103,7 @@ export function avatarView(store: AppStore) {
 
   return {
     open,
+    follow,
     draw(frame: AvatarFrame) {
       latest = frame;
       avatar?.show(frame);

@@ -73,6 +73,7 @@ export class Detectors {
   #shown = -1; // number of the displayed frame
   #size = ""; // of the video's last image
   #hasFailed = false; // whether the last image failed
+  #late: FrameEvent[] = []; // events of the run in answers after its end
   /** still image whose results are or will be displayed */
   #still: File | null = null;
 
@@ -101,6 +102,7 @@ export class Detectors {
   start(source: Source, detectors: Wanted, rivals: Wanted | null, here: boolean) {
     void this.stop();
     [this.#skipped, this.#shown, this.#hasFailed, this.#size] = [0, -1, false, ""];
+    this.#late = [];
     this.#source = source;
     this.#runsInPage = here;
     this.#capture.encodes = !here;
@@ -167,18 +169,21 @@ export class Detectors {
    * @returns what ends with the stream; nothing if the answer takes too long
    */
   async stop(): Promise<Ended> {
-    const [connection, source] = [this.#connection, this.#source];
+    const [connection, source, late] = [this.#connection, this.#source, this.#late];
     [this.#connection, this.#source, this.#ready, this.#taking] = [null, null, false, false];
     this.#compare(null);
     source?.close();
     this.#clear();
     if (!connection) return NOTHING_ENDED;
-    const late = new Promise<Ended>((resolve) =>
+    const tooLate = new Promise<Ended>((resolve) =>
       setTimeout(() => resolve(NOTHING_ENDED), FINISH_MS),
     );
-    const ended = await Promise.race([connection.finish().catch(() => NOTHING_ENDED), late]);
+    const { motions, events } = await Promise.race([
+      connection.finish().catch(() => NOTHING_ENDED),
+      tooLate,
+    ]);
     connection.close();
-    return ended;
+    return { motions, events: [...late, ...events] };
   }
 
   #become({ state, ...detail }: StateMessage) {
@@ -221,7 +226,7 @@ export class Detectors {
    * @returns whether it succeeded
    */
   async #take(tick: Tick): Promise<boolean> {
-    const connection = this.#connection;
+    const [connection, late] = [this.#connection, this.#late];
     if (!connection || !this.#ready) return false;
     if (this.#taking || connection.inFlight >= MAX_IN_FLIGHT) {
       this.#skipped += 1;
@@ -254,6 +259,10 @@ export class Detectors {
         // missed images are not shown
         rival?.state === "ready" ? rival.send({ blob, image, time }).catch(() => null) : null;
       const frame = await connection.send({ blob, image, time });
+      if (this.#connection !== connection) {
+        late.push(...(frame.events ?? []));
+        return false;
+      }
       const other = await also;
       const mask = await maskOverlay(
         instancesOf(frame).flatMap(({ instance }) => instance.segmentation ?? []),

@@ -316,7 +316,9 @@ function avatarView(store2) {
   }
   async function open(file) {
     await show(file);
-    if (task.peek() === "measure") return;
+    if (task.peek() !== "measure") follow();
+  }
+  function follow() {
     tab.click();
     detect();
   }
@@ -346,6 +348,7 @@ function avatarView(store2) {
   }
   return {
     open,
+    follow,
     draw(frame) {
       latest2 = frame;
       avatar2?.show(frame);
@@ -676,6 +679,8 @@ var Detectors = class {
   // of the video's last image
   #hasFailed = false;
   // whether the last image failed
+  #late = [];
+  // events of the run in answers after its end
   /** still image whose results are or will be displayed */
   #still = null;
   /**
@@ -693,6 +698,7 @@ var Detectors = class {
   start(source, detectors2, rivals2, here) {
     void this.stop();
     [this.#skipped, this.#shown, this.#hasFailed, this.#size] = [0, -1, false, ""];
+    this.#late = [];
     this.#source = source;
     this.#runsInPage = here;
     this.#capture.encodes = !here;
@@ -750,18 +756,21 @@ var Detectors = class {
    * @returns what ends with the stream; nothing if the answer takes too long
    */
   async stop() {
-    const [connection, source] = [this.#connection, this.#source];
+    const [connection, source, late] = [this.#connection, this.#source, this.#late];
     [this.#connection, this.#source, this.#ready, this.#taking] = [null, null, false, false];
     this.#compare(null);
     source?.close();
     this.#clear();
     if (!connection) return NOTHING_ENDED;
-    const late = new Promise(
+    const tooLate = new Promise(
       (resolve) => setTimeout(() => resolve(NOTHING_ENDED), FINISH_MS)
     );
-    const ended = await Promise.race([connection.finish().catch(() => NOTHING_ENDED), late]);
+    const { motions, events } = await Promise.race([
+      connection.finish().catch(() => NOTHING_ENDED),
+      tooLate
+    ]);
     connection.close();
-    return ended;
+    return { motions, events: [...late, ...events] };
   }
   #become({ state, ...detail }) {
     this.#ready = state === "ready" || state === "idle";
@@ -799,7 +808,7 @@ var Detectors = class {
    * @returns whether it succeeded
    */
   async #take(tick) {
-    const connection = this.#connection;
+    const [connection, late] = [this.#connection, this.#late];
     if (!connection || !this.#ready) return false;
     if (this.#taking || connection.inFlight >= MAX_IN_FLIGHT) {
       this.#skipped += 1;
@@ -830,6 +839,10 @@ var Detectors = class {
         rival?.state === "ready" ? rival.send({ blob, image, time }).catch(() => null) : null
       );
       const frame = await connection.send({ blob, image, time });
+      if (this.#connection !== connection) {
+        late.push(...frame.events ?? []);
+        return false;
+      }
       const other = await also;
       const mask = await maskOverlay(
         instancesOf(frame).flatMap(({ instance }) => instance.segmentation ?? [])
@@ -5222,7 +5235,7 @@ mountMeasure(
 );
 task.subscribe((name) => {
   if (name === "gestures") find("tab-gestures").click();
-  if (name === "avatar") find("tab-avatar").click();
+  if (name === "avatar") avatar.follow();
   if (name === "measure" && store.state.started) void stop();
 });
 onLanguage(showTable);
