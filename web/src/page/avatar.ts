@@ -64,8 +64,12 @@ export function avatarView(store: AppStore) {
 
   /** Show a file, and detect what moves it. A result shows it at once. */
   async function open(file: File) {
+    if (task.peek() === "measure") {
+      model.value = file;
+      return;
+    }
     await show(file);
-    if (task.peek() !== "measure") follow();
+    follow();
   }
 
   /** Show the avatar, and detect what moves it. */

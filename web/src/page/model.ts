@@ -28,6 +28,7 @@ export async function loadModel(avatar: Avatar, file: File) {
   try {
     await avatar.load(file);
   } catch (error) {
+    if (model.peek() === file) model.value = null;
     const { message, extensions = [] } = error as { message: string; extensions?: string[] };
     throw extensions.length
       ? new PageError("model_extension", { name: file.name, extensions: extensions.join(", ") })

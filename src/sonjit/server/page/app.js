@@ -88,6 +88,7 @@ async function loadModel(avatar2, file) {
   try {
     await avatar2.load(file);
   } catch (error) {
+    if (model.peek() === file) model.value = null;
     const { message, extensions = [] } = error;
     throw extensions.length ? new PageError("model_extension", { name: file.name, extensions: extensions.join(", ") }) : new PageError("model_damaged", { name: file.name, reason: message });
   }
@@ -315,8 +316,12 @@ function avatarView(store2) {
     showStatus();
   }
   async function open(file) {
+    if (task.peek() === "measure") {
+      model.value = file;
+      return;
+    }
     await show(file);
-    if (task.peek() !== "measure") follow();
+    follow();
   }
   function follow() {
     tab.click();
@@ -2461,13 +2466,15 @@ function Downloads({ job }) {
 }
 
 // src/page/measure/figure.tsx
-function Figure({ player, reader, person, avatar: avatar2 }) {
+function Figure({ player, reader, person, avatar: avatar2, name }) {
   const place2 = T(null);
   A(() => {
     let isGone = false;
     const mounted = mountAvatar(place2.current);
     mounted.then((made2) => {
-      if (!isGone) avatar2.value = made2;
+      if (isGone) return;
+      avatar2.value = made2;
+      name.value = made2.state().name;
     }, showError);
     return () => {
       isGone = true;
@@ -2487,6 +2494,13 @@ function Figure({ player, reader, person, avatar: avatar2 }) {
         shown2.show(details ? ofPerson(details, id) : {});
     }, showError);
   });
+  const loaded = T(model.peek());
+  useSignalEffect(() => {
+    const [shown2, file] = [avatar2.value, model.value];
+    if (!shown2 || !file || file === loaded.current) return;
+    loaded.current = file;
+    loadModel(shown2, file).then(() => name.value = shown2.state().name, showError);
+  });
   return /* @__PURE__ */ a("div", { ref: place2, id: "result-figure", class: "space", role: "img", "aria-label": text("avatar") });
 }
 function ofPerson(frame, id) {
@@ -2498,14 +2512,9 @@ function ofPerson(frame, id) {
     ...bodies ? { bodies: bodies.filter(isWanted) } : {}
   };
 }
-function FigureControls({ curves, isOn, person, avatar: avatar2 }) {
+function FigureControls({ curves, isOn, person, avatar: avatar2, name }) {
   const ids = peopleOf(curves);
   const shown2 = avatar2.value?.state();
-  const open = async (file) => {
-    const target = avatar2.peek();
-    if (file && target) await loadModel(target, file);
-  };
-  void model.value;
   return /* @__PURE__ */ a("div", { class: "avatar-foot", children: [
     /* @__PURE__ */ a(
       "button",
@@ -2541,14 +2550,14 @@ function FigureControls({ curves, isOn, person, avatar: avatar2 }) {
             type: "file",
             accept: ".glb,.vrm",
             onChange: ({ currentTarget }) => {
-              open(currentTarget.files?.[0]).catch(showError);
+              model.value = currentTarget.files?.[0] ?? model.peek();
               currentTarget.value = "";
             }
           }
         ),
         text("avatar.file")
       ] }),
-      /* @__PURE__ */ a("p", { id: "result-figure-state", class: "hint", role: "status", children: shown2.name ? text("avatar.moves", { ...shown2 }) : text("avatar.own") })
+      /* @__PURE__ */ a("p", { id: "result-figure-state", class: "hint", role: "status", children: name.value ? text("avatar.moves", { ...shown2 }) : text("avatar.own") })
     ] })
   ] });
 }
@@ -3192,6 +3201,7 @@ function Views({ curves }) {
   const range = useSignal(extentOf(curves, null));
   const hasFigure = useSignal(model.peek() !== null);
   const avatar2 = useSignal(null);
+  const name = useSignal("");
   const person = useSignal(peopleOf(curves)[0] ?? null);
   const angles = () => measures.value.filter(isAngle).flatMap((measure2) => seriesOf(curves, measure2));
   A(() => {
@@ -3204,10 +3214,10 @@ function Views({ curves }) {
     /* @__PURE__ */ a("section", { class: "card result-view", "aria-label": text("result.picture"), children: [
       /* @__PURE__ */ a("div", { class: "result-panes", children: [
         /* @__PURE__ */ a(Picture, { ...{ curves, player, reader }, series: angles }),
-        hasFigure.value && /* @__PURE__ */ a(Figure, { ...{ player, reader, person, avatar: avatar2 } })
+        hasFigure.value && /* @__PURE__ */ a(Figure, { ...{ player, reader, person, avatar: avatar2, name } })
       ] }),
       /* @__PURE__ */ a(Transport, { curves, player }),
-      /* @__PURE__ */ a(FigureControls, { ...{ curves, person, avatar: avatar2 }, isOn: hasFigure })
+      /* @__PURE__ */ a(FigureControls, { ...{ curves, person, avatar: avatar2, name }, isOn: hasFigure })
     ] }),
     /* @__PURE__ */ a("section", { class: "card result-curves", "aria-labelledby": "curves-title", children: [
       /* @__PURE__ */ a("div", { class: "card-head", children: [

@@ -9,23 +9,29 @@ import { loadModel, model, mountAvatar } from "../model.js";
 import type { Curves, FrameReader } from "./curves.js";
 import type { Player } from "./player.js";
 
-/** `person`: id of the person who moves the figure; null for the first one */
+/**
+ * `person`: id of the person who moves the figure; null for the first one; `name`: of the file that
+ * is shown, "" for the sample figure
+ */
 type Props = {
   curves: Curves;
   player: Player;
   reader: FrameReader;
   person: Signal<number | null>;
   avatar: Signal<Avatar | null>;
+  name: Signal<string>;
 };
 
 /** The figure itself. */
-export function Figure({ player, reader, person, avatar }: Omit<Props, "curves">) {
+export function Figure({ player, reader, person, avatar, name }: Omit<Props, "curves">) {
   const place = useRef<HTMLDivElement>(null);
   useEffect(() => {
     let isGone = false;
     const mounted = mountAvatar(place.current!);
     mounted.then((made) => {
-      if (!isGone) avatar.value = made;
+      if (isGone) return;
+      avatar.value = made;
+      name.value = made.state().name;
     }, showError);
     return () => {
       isGone = true;
@@ -44,6 +50,13 @@ export function Figure({ player, reader, person, avatar }: Omit<Props, "curves">
         shown.show(details ? ofPerson(details, id) : {});
     }, showError);
   });
+  const loaded = useRef(model.peek());
+  useSignalEffect(() => {
+    const [shown, file] = [avatar.value, model.value];
+    if (!shown || !file || file === loaded.current) return;
+    loaded.current = file;
+    loadModel(shown, file).then(() => (name.value = shown.state().name), showError);
+  });
   return (
     <div ref={place} id="result-figure" class="space" role="img" aria-label={text("avatar")} />
   );
@@ -61,14 +74,9 @@ function ofPerson(frame: AvatarFrame, id: number | null): AvatarFrame {
 }
 
 /** The switch of the figure, the choice of its model, and of the person who moves it. */
-export function FigureControls({ curves, isOn, person, avatar }: Controls) {
+export function FigureControls({ curves, isOn, person, avatar, name }: Controls) {
   const ids = peopleOf(curves);
   const shown = avatar.value?.state();
-  const open = async (file: File | undefined) => {
-    const target = avatar.peek();
-    if (file && target) await loadModel(target, file);
-  };
-  void model.value; // its name is shown
   return (
     <div class="avatar-foot">
       <button
@@ -102,14 +110,14 @@ export function FigureControls({ curves, isOn, person, avatar }: Controls) {
               type="file"
               accept=".glb,.vrm"
               onChange={({ currentTarget }) => {
-                open(currentTarget.files?.[0]).catch(showError);
+                model.value = currentTarget.files?.[0] ?? model.peek();
                 currentTarget.value = ""; // so that the same file can be selected again
               }}
             />
             {text("avatar.file")}
           </label>
           <p id="result-figure-state" class="hint" role="status">
-            {shown.name ? text("avatar.moves", { ...shown }) : text("avatar.own")}
+            {name.value ? text("avatar.moves", { ...shown }) : text("avatar.own")}
           </p>
         </>
       )}
@@ -117,7 +125,7 @@ export function FigureControls({ curves, isOn, person, avatar }: Controls) {
   );
 }
 
-type Controls = Pick<Props, "curves" | "person" | "avatar"> & { isOn: Signal<boolean> };
+type Controls = Omit<Props, "player" | "reader"> & { isOn: Signal<boolean> };
 
 /** Return the ids of the people of a result, those in most frames first. */
 export function peopleOf({ instances }: Curves): number[] {

@@ -159,6 +159,7 @@ function Views({ curves }: { curves: Curves }) {
   const range = useSignal(extentOf(curves, null));
   const hasFigure = useSignal(model.peek() !== null);
   const avatar = useSignal<Avatar | null>(null);
+  const name = useSignal("");
   const person = useSignal(peopleOf(curves)[0] ?? null);
   const angles = () =>
     measures.value.filter(isAngle).flatMap((measure) => seriesOf(curves, measure));
@@ -173,10 +174,10 @@ function Views({ curves }: { curves: Curves }) {
       <section class="card result-view" aria-label={text("result.picture")}>
         <div class="result-panes">
           <Picture {...{ curves, player, reader }} series={angles} />
-          {hasFigure.value && <Figure {...{ player, reader, person, avatar }} />}
+          {hasFigure.value && <Figure {...{ player, reader, person, avatar, name }} />}
         </div>
         <Transport curves={curves} player={player} />
-        <FigureControls {...{ curves, person, avatar }} isOn={hasFigure} />
+        <FigureControls {...{ curves, person, avatar, name }} isOn={hasFigure} />
       </section>
       <section class="card result-curves" aria-labelledby="curves-title">
         <div class="card-head">
