@@ -154,7 +154,7 @@ def _read_control(text: object, custom: LearnedGestures | None) -> ControlMap | 
     return read_map(toml, "control", () if custom is None else custom.names)
 
 
-Message: TypeAlias = StreamImage | Configure | Reset  # message of a client
+Message: TypeAlias = StreamImage | Configure | Reset | Finish  # message of a client
 
 
 class Stream:
@@ -284,8 +284,8 @@ class Stream:
                         detector.reset()
             elif isinstance(item, Finish):
                 ended = [detector.finish() for detector in self._detectors]
-                motions = [motion.to_dict() for motions, _ in ended for motion in motions]
-                events = [event.to_dict() for _, events in ended for event in events]
+                motions = [motion.to_dict() for found, _ in ended for motion in found]
+                events = [event.to_dict() for _, found in ended for event in found]
                 await self._send({"type": "finished", "motions": motions, "events": events})
             else:
                 await self._socket.send_text(await self._detect(item))
