@@ -15,7 +15,6 @@ import cv2
 import hypothesis
 import numpy as np
 import pytest
-from tests.support import remembered
 from tests.support.registered import REGISTRIES, restored
 
 import sonjit
@@ -93,17 +92,6 @@ def _networks_loaded_once():
     again = lru_cache(64)(load)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(openvino, "_load", lambda n: (load if n.options.shared or n.options.cache != usual else again)(n))
-        yield
-
-
-@pytest.fixture(scope="module")
-def networks_run_once():
-    """Let networks compute each input once. Modules use it whose tests show the same images in many ways.
-
-    Tests of engines, threads and repeated runs do not.
-    """
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(openvino.OpenVinoEngine, "run", remembered.run)
         yield
 
 

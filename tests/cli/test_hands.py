@@ -14,8 +14,6 @@ from sonjit.media import TABLE_ENDINGS, load_frames, open_source
 
 from .conftest import NEEDS_LAB
 
-pytestmark = pytest.mark.usefixtures("networks_run_once")
-
 
 @pytest.mark.slow
 @pytest.mark.parametrize("ending", TABLE_ENDINGS)

@@ -13,8 +13,6 @@ from pythonosc.osc_packet import OscPacket
 import sonjit as library
 from sonjit.media import load_frames
 
-pytestmark = pytest.mark.usefixtures("networks_run_once")
-
 
 @pytest.mark.slow
 def test_hands_of_a_clip_arrive(sonjit, media):

@@ -8,7 +8,7 @@ import pytest
 
 from sonjit.compat import mediapipe as mp
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("networks_run_once")]
+pytestmark = pytest.mark.slow
 solutions, vision, BaseOptions = mp.solutions, mp.tasks.vision, mp.tasks.BaseOptions
 NETWORKS = (
     "palm-full", "hand-full", "hand-recrop", "face-short", "face-mesh", "pose-detector", "body-full", "selfie",

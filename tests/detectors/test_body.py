@@ -14,7 +14,7 @@ from sonjit.media import VIDEO_ENDINGS, open_source
 
 from .conftest import boxes_from, keypoint_distances
 
-pytestmark = [pytest.mark.golden, pytest.mark.usefixtures("networks_run_once")]
+pytestmark = pytest.mark.golden
 STILLS = pytest.mark.files("goldens/mediapipe/pose.*.static*.json")
 VIDEOS = pytest.mark.files("goldens/mediapipe/pose.*.track*.json")
 MODELS = ("lite", "full", "heavy")

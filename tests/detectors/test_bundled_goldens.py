@@ -12,8 +12,6 @@ from sonjit._util.errors import SonjitError
 from ..support.bundled_goldens import FOLDER, frames_of, read_golden  # noqa: TID252  # browser tests also read them
 from .conftest import boxes_from, keypoint_distances, matched
 
-pytestmark = pytest.mark.usefixtures("networks_run_once")
-
 GOLDENS = sorted(path.name.removesuffix(".json.gz") for path in FOLDER.glob("*.json.gz"))
 UNDECIDED = 0.52
 """Handedness scores below it may fall to either side by rounding."""

@@ -23,8 +23,6 @@ from sonjit.results.measures import measure_face
 
 from .conftest import boxes_from, keypoint_distances, matched
 
-pytestmark = pytest.mark.usefixtures("networks_run_once")
-
 MESHES = {False: "mesh", True: "attention"}
 BOXES = ("box", "box-full")
 STILLS = pytest.mark.files("goldens/mediapipe/facemesh.*.static*.json")

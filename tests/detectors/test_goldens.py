@@ -11,7 +11,7 @@ from sonjit.media import VIDEO_ENDINGS, open_source
 
 from .conftest import is_inside, keypoint_distances, matched
 
-pytestmark = [pytest.mark.golden, pytest.mark.usefixtures("networks_run_once")]
+pytestmark = pytest.mark.golden
 STILLS = pytest.mark.files("goldens/mediapipe/hands.*.static*.json")
 VIDEOS = pytest.mark.files("goldens/mediapipe/hands.*.track*.json")
 

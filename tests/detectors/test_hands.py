@@ -3,8 +3,6 @@
 import numpy as np
 import pytest
 
-pytestmark = pytest.mark.usefixtures("networks_run_once")
-
 
 def keypoints_of(hands):
     return np.array([hand.keypoints[:, :2] for hand in hands])

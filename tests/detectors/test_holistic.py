@@ -17,8 +17,6 @@ from sonjit.detectors.kinds.holistic import (
 from sonjit.geometry.boxes import RotatedBox, wrap_angle
 from sonjit.media import open_source, rgb_from
 
-pytestmark = pytest.mark.usefixtures("networks_run_once")
-
 STILLS = pytest.mark.files("goldens/mediapipe/pose.*.static.full.json")
 VIDEOS = pytest.mark.files("goldens/mediapipe/pose.*.track.full.json")
 

@@ -14,7 +14,7 @@ from sonjit.detectors.search.geometry import is_same_instance
 from sonjit.geometry.boxes import overlap_over_smaller
 from sonjit.media import rgb_from
 
-pytestmark = [pytest.mark.golden, pytest.mark.usefixtures("networks_run_once")]
+pytestmark = pytest.mark.golden
 
 WILD = Path(os.environ.get("SONJIT_TEST_DATA", "../shared")) / "real" / "wild"
 SAME_PX = 0.05

@@ -11,8 +11,6 @@ from tests.support.crossings import cross_people
 import sonjit
 from sonjit.media import open_source
 
-pytestmark = pytest.mark.usefixtures("networks_run_once")
-
 SIZE = 600
 WILD = Path(os.environ.get("SONJIT_TEST_DATA", "../shared")) / "real" / "wild"
 

@@ -12,7 +12,7 @@ import sonjit
 from sonjit.detectors.search.geometry import is_same_instance
 from sonjit.media import open_source
 
-pytestmark = [pytest.mark.golden, pytest.mark.slow, pytest.mark.usefixtures("networks_run_once")]
+pytestmark = [pytest.mark.golden, pytest.mark.slow]
 
 FRAMES, REPEATS = 12, 4
 EMPTY, FRAMES_AFTER_EMPTY = 5, 6

@@ -26,7 +26,7 @@ from sonjit.weights import verify_weights
 
 from .test_pages import DOCS, PAGES, PROJECT, blocks_of
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("weights", "networks_run_once")]
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("weights")]
 
 NEEDS = {
     r"camera:0": "a camera",

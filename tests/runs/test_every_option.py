@@ -14,7 +14,7 @@ from sonjit._util import json_from
 from sonjit.detectors.kinds import KINDS, options_of
 from sonjit.media import rgb_from
 
-pytestmark = [pytest.mark.golden, pytest.mark.slow, pytest.mark.usefixtures("networks_run_once")]
+pytestmark = [pytest.mark.golden, pytest.mark.slow]
 FILES = {"models_dir", "detector_model", "landmark_model", "device", "camera"}  # not a property of results
 OF_MACHINE = {"engine", "precision", "threads"}  # alike for all kinds
 OF_STREAMS = {"smoothing", "search_interval", "static_image", "smooth_segmentation", "flip_horizontal"}

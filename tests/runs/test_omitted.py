@@ -10,7 +10,7 @@ from tests.support.groups import group_photograph
 import sonjit as library
 from sonjit.detectors.kinds import KINDS
 
-pytestmark = [pytest.mark.golden, pytest.mark.slow, pytest.mark.usefixtures("networks_run_once")]
+pytestmark = [pytest.mark.golden, pytest.mark.slow]
 
 CASES = [
     pytest.param(kind, options, id="-".join([kind, *options.values()]))

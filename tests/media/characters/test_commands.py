@@ -9,8 +9,6 @@ from sonjit.media.tables.characters import BONES, FINGER_PARTS, FINGERS, PARENTS
 
 from .actors import FROM_CAMERA, JOINTS, Bvh, Gltf
 
-pytestmark = pytest.mark.usefixtures("networks_run_once")
-
 SQUATS = "real/tfjs-models/pose-detection/test_data/pose_squats.mp4"
 LIMBS = [bone for bone in JOINTS if bone.endswith(("Hand", "UpperLeg", "Foot", "UpperArm"))]
 FRAMES = 40  # of the video, in which a person squats twice
