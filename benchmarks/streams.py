@@ -218,20 +218,25 @@ def run(clip, folder, kind, search):
     return {"frames": frames, "cpu_s": time.process_time() - start_s}
 
 
+def found_by_peer(images, kind, python):
+    """Return what MediaPipe finds in images (H, W, 3) in a row, as a worker of `benchmarks/speed` returns it."""
+    with tempfile.TemporaryDirectory(prefix="sonjit-streams-") as folder:
+        path = Path(folder) / "clip.npy"
+        with path.open("wb") as file:
+            for image in images:
+                np.save(file, image)
+        job = {"task": "find", "library": "solutions", "frames": str(path), "count": len(images), "kind": kind}
+        job |= {"model": MODELS[kind], "max_instances": RECORDING_INSTANCES, "static_image": False}
+        return run_worker(python, json.dumps(job))
+
+
 def run_peer(clip, folder, kind, python):
     """Return the detections of MediaPipe in each frame of a clip, and the processor time in seconds with decoding."""
     start_s = time.process_time()
     with open_source(folder / "clips" / f"{clip['name']}.mp4") as source:
         images = [frame.rgb for frame in source]
     decoding_s = time.process_time() - start_s
-    with tempfile.TemporaryDirectory(prefix="sonjit-streams-") as temporary:
-        path = Path(temporary) / "clip.npy"
-        with path.open("wb") as file:
-            for image in images:
-                np.save(file, image)
-        job = {"task": "find", "library": "solutions", "frames": str(path), "count": len(images), "kind": kind}
-        job |= {"model": MODELS[kind], "max_instances": RECORDING_INSTANCES, "static_image": False}
-        found = run_worker(python, json.dumps(job))
+    found = found_by_peer(images, kind, python)
     frames, ids = [], itertools.count(1)
     for instances in found["frames"]:
         before, rows = list(frames[-1]) if frames else [], []
@@ -287,7 +292,9 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--kinds", nargs="+", default=list(KINDS), choices=list(KINDS))
-    parser.add_argument("--searches", nargs="+", default=["fast", "auto"], help="times are relative to the first one")
+    parser.add_argument(
+        "--searches", nargs="*", default=["fast", "auto"], help="times are relative to the first one; none with --peer"
+    )
     parser.add_argument("--clips", nargs="+", help="names of the clips")
     parser.add_argument("--half", choices=HALVES, help="only the clips of one half")
     parser.add_argument("--runs", type=Path, help="folder that keeps the results of each clip")
@@ -339,12 +346,16 @@ def main():
                     rows.append([f"{clip['name']}, {search}", *row_of(own[search])])
         rows += [[f"{group}, {search}", *row_of(figures)] for (search, group), figures in sorted(totals.items())]
         show(kind, columns, rows, markdown=options.markdown)
-        summaries += [summary_of(KINDS[kind][1], search, totals) for search in options.searches]
-    if options.write:
-        head = f"| | search | {' | '.join(f'{figure}, {half}' for half in HALVES for figure in SUMMARY)} |"
-        lines = [head, f"|{' --- |' * (2 + len(HALVES) * len(SUMMARY))}", *summaries]
-        lines += ["", measured_with("python benchmarks/streams.py FOLDER --write")]
-        write_section("measured.md", "python benchmarks/streams.py --write", "\n".join(lines))
+        summaries += [(search, summary_of(KINDS[kind][1], search, totals)) for search in options.searches]
+    for is_peer in (False, True) if options.write else ():
+        rows = [row for search, row in summaries if (search == PEER) == is_peer]
+        if rows:
+            figures = SUMMARY[:-1] if is_peer else SUMMARY
+            head = f"| | search | {' | '.join(f'{figure}, {half}' for half in HALVES for figure in figures)} |"
+            command = f"python benchmarks/streams.py FOLDER{' --peer PYTHON' if is_peer else ''} --write"
+            lines = [head, f"|{' --- |' * (2 + len(HALVES) * len(figures))}", *rows, "", measured_with(command)]
+            mark = f"python benchmarks/streams.py{' --peer' if is_peer else ''} --write"
+            write_section("measured.md", mark, "\n".join(lines))
 
 
 def summary_of(title, search, totals):
@@ -352,8 +363,8 @@ def summary_of(title, search, totals):
     cells = []
     for half in HALVES:
         _, percent, precision, *_, switches, _, late, cpu_ms, relative = row_of(totals[search, half])
-        cells += [percent, precision, switches, late, cpu_ms, relative]
-    return f"| {title} | `{search}` | {' | '.join(cells)} |"
+        cells += [percent, precision, switches, late, cpu_ms, *(() if search == PEER else (relative,))]
+    return f"| {title} | {'MediaPipe' if search == PEER else f'`{search}`'} | {' | '.join(cells)} |"
 
 
 def show(kind, columns, rows, *, markdown):
