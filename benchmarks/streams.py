@@ -353,7 +353,13 @@ def main():
             figures = SUMMARY[:-1] if is_peer else SUMMARY
             head = f"| | search | {' | '.join(f'{figure}, {half}' for half in HALVES for figure in figures)} |"
             command = f"python benchmarks/streams.py FOLDER{' --peer PYTHON' if is_peer else ''} --write"
-            lines = [head, f"|{' --- |' * (2 + len(HALVES) * len(figures))}", *rows, "", measured_with(command)]
+            lines = [
+                head,
+                f"|{' --- |' * (2 + len(HALVES) * len(figures))}",
+                *rows,
+                "",
+                measured_with(command, "MediaPipe's threads" if is_peer else "one thread"),
+            ]
             mark = f"python benchmarks/streams.py{' --peer' if is_peer else ''} --write"
             write_section("measured.md", mark, "\n".join(lines))
 
