@@ -1,8 +1,9 @@
 """Measure the jitter of keypoints in still scenes: labelled frames, each repeated with the noise of a sensor.
 
 `python benchmarks/jitter.py FOLDER --peer PYTHON` reads a folder as `benchmarks/streams.py` does, and takes the middle
-labelled frame of each clip. The jitter of an instance is the standard deviation of the x and y of its keypoints, the
-median over the keypoints, relative to the longer side of its label. The mean is over the instances that all find.
+labelled frame of each clip. The jitter of an instance is the standard deviation of the x and y of its keypoints around
+their means over nine frames, the median over the keypoints, relative to the longer side of its label. The table has the
+medians over the instances that all find.
 """
 
 import argparse
@@ -23,7 +24,7 @@ from sonjit.detectors.create import detector_for_input
 from sonjit.media import open_source
 
 SEARCHES = ("auto", "fast")
-RATE, COUNT, WARM_UP = 30, 40, 10
+RATE, COUNT, WARM_UP, WINDOW = 30, 40, 10, 9
 NOISE = 4.0
 """Standard deviation of the noise in grey levels."""
 LEAST_SHARE = 0.7
@@ -59,7 +60,9 @@ def jitters(frames, labels, size):
     for label, rows in points.items():
         if len(rows) >= LEAST_SHARE * (COUNT - WARM_UP):
             x0, y0, x1, y1 = labels[label]["box"]
-            result[label] = 100 * float(np.median(np.std(rows, axis=0))) / max(x1 - x0, y1 - y0)
+            means = np.lib.stride_tricks.sliding_window_view(rows, WINDOW, axis=0).mean(axis=-1)
+            away = np.array(rows)[WINDOW // 2 : -(WINDOW // 2)] - means
+            result[label] = 100 * float(np.median(away.std(axis=0))) / max(x1 - x0, y1 - y0)
     return result
 
 
@@ -90,9 +93,9 @@ def main():
             size = images[0].shape[1::-1]
             found = [jitters(found_by(kind, search, images, given.peer), labels, size) for search in searches]
             rows += [[each[label] for each in found] for label in sorted(set.intersection(*map(set, found)))]
-        means = [statistics.fmean(column) for column in zip(*rows, strict=True)]
-        cells = " | ".join(f"{mean:.2f}" for mean in means)
-        lines.append(f"| {title} | {len(rows)} | {cells} | {means[-1] / means[0]:.1f} |")
+        medians = [statistics.median(column) for column in zip(*rows, strict=True)]
+        cells = " | ".join(f"{median:.2f}" for median in medians)
+        lines.append(f"| {title} | {len(rows)} | {cells} | {medians[-1] / medians[0]:.1f} |")
     lines += ["", measured_with("python benchmarks/jitter.py FOLDER --peer PYTHON --write")]
     print(*lines, sep="\n")
     if given.write:
