@@ -15,6 +15,7 @@ from sonjit._util.errors import OUT_OF_MEMORY
 from sonjit._util.extensions import load_extensions
 from sonjit.cli import print_error
 from sonjit.cli.commands import COMMANDS
+from sonjit.media.tables import FORMATS
 
 from .conftest import NEEDS_LAB, NEEDS_STUDIO
 
@@ -26,6 +27,12 @@ def test_every_command_has_help_with_an_example(sonjit, command):
     status, out, errors = sonjit(command, "--help")
     assert (status, errors) == (0, [])
     assert f"sonjit {command}" in out
+
+
+def test_help_and_docs_name_every_table_format(sonjit):
+    text = (Path(__file__).parents[2] / "docs" / "tables.md").read_text("utf-8")
+    endings = [ending for ending, table_format in FORMATS.items() if table_format.is_own]
+    assert [ending for ending in endings if ending not in sonjit("hands", "--help")[1] or ending not in text] == []
 
 
 def test_version(sonjit):

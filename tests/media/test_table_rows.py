@@ -162,7 +162,7 @@ def test_rows_beyond_the_limit_of_excel_continue_in_further_sheets(tmp_path, fra
 
 
 def test_rows_apply_only_to_tables_of_rows(tmp_path):
-    with pytest.raises(InputError, match=r"rows='wide' applies only to \.csv, \.parquet, \.xlsx"):
+    with pytest.raises(InputError, match=r"rows='wide' applies only to \.csv, \.parquet or \.xlsx"):
         open_writer(tmp_path / "t.json", HEADER, rows="wide")
 
 
@@ -342,7 +342,7 @@ def test_rows_wait_only_for_a_hand_or_face_that_shows_the_columns(kind, rows, mo
 
 @pytest.mark.parametrize("name", ["t.csv", "t.json", "t.unknown"])
 def test_bones_and_rows_apply_only_to_some_formats(tmp_path, name):
-    with pytest.raises(InputError, match=r"bones='vrm' applies only to \.bvh, \.glb, \.vrma"):
+    with pytest.raises(InputError, match=r"bones='vrm' applies only to \.bvh, \.glb or \.vrma"):
         open_writer(tmp_path / name, HEADER, bones="vrm")
     if name != "t.csv":
         with pytest.raises(InputError, match=r"rows='wide' applies only to"):

@@ -346,7 +346,7 @@ def test_a_table_may_have_a_name_that_is_not_utf8(tmp_path, hand, ending):
 
 @pytest.mark.parametrize("ending", [".xlsx", ".bvh", ".vrma"])
 def test_files_of_frames_are_not_offered_for_other_rows(tmp_path, ending):
-    with pytest.raises(InputError, match=r"files contain only frames. Choose from \.json, ") as error:
+    with pytest.raises(InputError, match=r"files contain only frames. Use \.json, ") as error:
         open_row_writer(tmp_path / f"t{ending}", None, {"name": str})
     assert str(error.value).count(ending) == 2
 

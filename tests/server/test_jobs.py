@@ -12,11 +12,12 @@ from tests.support.faces import faces_in, photographs_of_one_person
 
 from sonjit.cli import main
 from sonjit.media import natural_key, open_source, rgb_from
+from sonjit.media.tables import FORMATS
 
 from .conftest import FRAMES, end_of, refusal
 
 pytestmark = pytest.mark.slow
-TABLES = ("json", "jsonl", "csv", "parquet")
+TABLES = [ending[1:] for ending, table_format in FORMATS.items() if table_format.load and table_format.is_own]
 MORE_TABLES = {"instances.csv": "instance", "wide.csv": "wide"}
 
 

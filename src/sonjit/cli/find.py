@@ -21,7 +21,7 @@ from sonjit.detectors.options import CommonOptions
 from sonjit.media import DrawingStyle, load_frames, open_writer
 from sonjit.media.annotated import ANNOTATED_VIDEO_ENDINGS
 from sonjit.media.annotated.writers import ANNOTATED_IMAGE_ENDINGS
-from sonjit.media.tables import find_format, is_in_degrees
+from sonjit.media.tables import endings_of, find_format, is_in_degrees
 from sonjit.results import Hand
 from sonjit.runs import AngleLimits, Detect, EventLimits, Inputs, Outputs, count_columns, run_job
 
@@ -193,20 +193,24 @@ def _output_requirements(
     is_refined = getattr(options, "distance", False) or getattr(options, "keypoints", None) == "refined"
     has_choice = any(table_format is None or table_format.rows for table_format in tables.values())
     has_bones = any(table_format is not None and table_format.has_bones for table_format in tables.values())
+    bones = endings_of(lambda known: known.has_bones)
     is_styled = replace(style, anonymise="none") != DrawingStyle()
     has_angles = output.measures or output.count or output.events or any(map(is_in_degrees, saves))
     has_events = has_folder or any(table_format is None or table_format.has_events for table_format in tables.values())
     return [
         *((True, f"--save {save}: a table has no images. Use --draw {save}") for save in drawn),
         ("-" in saves, "--save - is not supported. For lines on standard output use --json"),
-        (output.rows and not has_choice, f"--rows {output.rows} requires --save with a .csv, .parquet or .xlsx table"),
+        (
+            output.rows and not has_choice,
+            f"--rows {output.rows} requires --save with a {endings_of(lambda known: known.rows)} table",
+        ),
         (
             output.bones and not has_bones,
-            f"--bones {output.bones} requires --save with a .bvh, .glb or .vrma character",
+            f"--bones {output.bones} requires --save with a {bones} character",
         ),
         (
             output.onto is not None and not has_bones,
-            f"--onto {output.onto} requires --save with a .bvh, .glb or .vrma character",
+            f"--onto {output.onto} requires --save with a {bones} character",
         ),
         (style.errors and output.draw is None, "--draw-errors requires --draw"),
         (output.draw is None and is_styled, "--draw-colour and other settings of drawings require --draw"),

@@ -20,7 +20,7 @@ from sonjit.gestures import GESTURES, GestureRecording, LearnedGestures, MotionR
 from sonjit.gestures.custom import checked_name, chosen_gestures, confusions, load_recording
 from sonjit.gestures.exports import save_pose, save_segments_csv, save_segments_eaf
 from sonjit.media.sources.base import AT_RATE
-from sonjit.media.tables import load_video_table
+from sonjit.media.tables import endings_of, find_format, load_video_table
 from sonjit.results import Frame, Hand, MotionEvent
 from sonjit.runs.frame_tables import motion_record, open_motion_table
 
@@ -236,7 +236,11 @@ def _frames(source: str, *, has_player: bool) -> tuple[str, tuple[int, int], lis
 
     With `has_player`, raise InputError for a table whose times are not those of the video.
     """
-    if Path(source.removesuffix(UNFINISHED)).suffix.lower() in (".json", ".jsonl", ".parquet"):
+    table_format = find_format(source.removesuffix(UNFINISHED))
+    if table_format and not (table_format.load and table_format.has_header):
+        endings = endings_of(lambda known: known.load and known.has_header)
+        raise InputError(f"{source} does not contain the size of the video. Name a {endings} table")
+    if table_format:
         header, frames = load_video_table(source)
         if header.width is None or header.height is None:
             raise InputError(f"{source} was not recorded from a video")
@@ -244,8 +248,6 @@ def _frames(source: str, *, has_player: bool) -> tuple[str, tuple[int, int], lis
             advice = "ELAN plays the video at its own rate. Save a table without --fps"
             raise InputError(f"{source} has other times than the video, because of --fps. {advice}")
         return header.source or source, (header.width, header.height), frames, header.start_s or 0.0
-    if Path(source.removesuffix(UNFINISHED)).suffix.lower() in (".csv", ".xlsx"):
-        raise InputError(f"{source} does not contain the size of the video. Name a .json, .jsonl or .parquet table")
     size: tuple[int, int] = 0, 0
     frames: list[Frame] = []
     with open_source(source) as opened:

@@ -17,6 +17,7 @@ from starlette.types import Scope
 from sonjit._util import InputError, data_files, is_installed, json_from
 from sonjit._util.files import atomic_folder
 from sonjit.explanations import tflite
+from sonjit.media.tables import FORMATS
 from sonjit.server import kinds, middleware
 from sonjit.server.settings import Settings
 from sonjit.weights import find_weight, load_bundle, models_folder
@@ -26,15 +27,12 @@ PAGE = Path(__file__).parent / "page"
 _PACKAGE = Path(str(files("sonjit")))
 DATA_FOLDERS = {"skeletons": _PACKAGE / "results" / "skeletons", "spec": _PACKAGE / "spec"}
 """Folders of JSON files that the page reads, by their name in its addresses."""
-_TYPES = {  # of the page and of downloads
+_TYPES = {  # of the page and of tables
     ".js": "text/javascript",
     ".webmanifest": "application/manifest+json",
     ".svg": "image/svg+xml",
     ".vrm": "model/gltf-binary",
-    ".csv": "text/csv",
-    ".jsonl": "application/x-ndjson",
-    ".parquet": "application/vnd.apache.parquet",
-    ".xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+    **{ending: table_format.media_type for ending, table_format in FORMATS.items() if table_format.media_type},
 }
 for _ending, _media_type in _TYPES.items():
     mimetypes.add_type(_media_type, _ending)  # the system's table may differ, and browsers require the right type

@@ -182,7 +182,9 @@ class TableFormat:
     in_degrees: bool = False  # angles are in degrees by default, not in radians
     joins_videos: bool = True  # False if one file cannot have the frames of several videos
     separates_events: bool = False  # motions and events go into tables of their own
+    has_header: bool = True  # False if the files have no header, and so no size of the video
     noun: str = ""  # noun for the files in messages
+    media_type: str = ""  # type of downloads; "" if browsers know it or nobody downloads the files
     is_own: bool = True  # False for a format of an extension, whose tables are written one after the other
 
     @property
@@ -224,6 +226,12 @@ def find_format(path: str | os.PathLike[str]) -> TableFormat | None:
     return FORMATS.get(_ending_of(Path(path)))
 
 
+def endings_of(is_chosen: Callable[[TableFormat], object]) -> str:
+    """Return the endings of some formats for a message, such as ".csv, .parquet or .xlsx"."""
+    *others, last = (ending for ending, table_format in FORMATS.items() if is_chosen(table_format))
+    return f"{', '.join(others)} or {last}" if others else last
+
+
 def is_in_degrees(path: str | os.PathLike[str]) -> bool:
     """Check whether the format of a file name has angles in degrees by default."""
     table_format = find_format(path)
@@ -239,18 +247,31 @@ def _ending_of(path: Path) -> str:
 _CHARACTER = TableFormat("sonjit.media.tables.characters.writer:CharacterWriter", has_bones=True, noun="Characters")
 FORMATS.update(
     {
-        ".json": TableFormat(JsonWriter, load_json, JsonRows),
-        ".jsonl": TableFormat(JsonWriter, load_json_lines, JsonRows),
-        ".csv": TableFormat(CsvWriter, load_csv, CsvRows, rows="keypoint", separates_events=True),
+        ".json": TableFormat(JsonWriter, load_json, JsonRows, media_type="application/json"),
+        ".jsonl": TableFormat(JsonWriter, load_json_lines, JsonRows, media_type="application/x-ndjson"),
+        ".csv": TableFormat(
+            CsvWriter,
+            load_csv,
+            CsvRows,
+            rows="keypoint",
+            separates_events=True,
+            has_header=False,
+            media_type="text/csv",
+        ),
         ".parquet": TableFormat(
             "sonjit.media.tables.columns:ParquetWriter",
             "sonjit.media.tables.columns:load_parquet",
             "sonjit.media.tables.columns:ParquetRows",
             rows="keypoint",
             separates_events=True,
+            media_type="application/vnd.apache.parquet",
         ),
         ".xlsx": TableFormat(
-            "sonjit.media.tables.columns:ExcelWriter", rows="instance", in_degrees=True, noun="Excel workbooks"
+            "sonjit.media.tables.columns:ExcelWriter",
+            rows="instance",
+            in_degrees=True,
+            noun="Excel workbooks",
+            media_type="application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
         ),
         ".rrd": TableFormat(
             "sonjit.media.tables.rerun_files:RerunWriter", joins_videos=False, noun="Recordings for Rerun"
@@ -305,16 +326,14 @@ def open_writer(
         return StandardOutputWriter(header, types)
     path, table_format = Path(path), find_format(path)
     if bones is not None and not (table_format and table_format.has_bones):
-        endings = ", ".join(ending for ending, item in FORMATS.items() if item.has_bones)
-        raise InputError(f"{path}: bones={bones!r} applies only to {endings}")
+        raise InputError(f"{path}: bones={bones!r} applies only to {endings_of(lambda known: known.has_bones)}")
     if onto is not None and not (table_format and table_format.has_bones):
-        endings = ", ".join(ending for ending, item in FORMATS.items() if item.has_bones)
+        endings = endings_of(lambda known: known.has_bones)
         raise InputError(f"{path}: onto={os.fspath(onto)!r} applies only to {endings}")
     if onto is not None and bones is not None and path.suffix.lower() == ".glb":
         raise InputError(f"{path}: bones={bones!r} has no effect with onto, because the model keeps its names of bones")
     if rows is not None and not (table_format and table_format.rows):
-        endings = ", ".join(ending for ending, item in FORMATS.items() if item.rows)
-        raise InputError(f"{path}: rows={rows!r} applies only to {endings}")
+        raise InputError(f"{path}: rows={rows!r} applies only to {endings_of(lambda known: known.rows)}")
     table_format = FORMATS[_ending(path)]
     choice = CharacterChoice(bones, None if onto is None else Path(onto))
     return resolved(table_format.open)(
@@ -327,8 +346,8 @@ def open_row_writer(path: Path, header: Mapping[str, object] | None, columns: ba
     ending = _ending(path)
     open_rows = FORMATS[ending].open_rows
     if open_rows is None:
-        endings = ", ".join(item for item, table_format in FORMATS.items() if table_format.open_rows)
-        raise InputError(f"{path}: {ending} files contain only frames. Choose from {endings}")
+        endings = endings_of(lambda known: known.open_rows)
+        raise InputError(f"{path}: {ending} files contain only frames. Use {endings}")
     return resolved(open_rows)(path, header, columns)
 
 
@@ -449,7 +468,8 @@ def load_frames(path: str | os.PathLike[str]) -> tuple[base.Header, list[Frame]]
     ending = _ending_to_read(path)
     table_format = FORMATS[ending]
     if table_format.load is None:
-        raise InputError(f"{path}: {table_format.noun} cannot be read back. Use .json, .csv or .parquet")
+        endings = endings_of(lambda known: known.load)
+        raise InputError(f"{path}: {table_format.noun} cannot be read back. Use {endings}")
     if not path.is_file():
         raise InputError(f"{path}: no such file")
     with _readable(path, ending):
