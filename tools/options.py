@@ -44,8 +44,6 @@ CREATE = PROJECT / "src" / "sonjit" / "detectors" / "create.py"
 BROWSER_TYPES = PROJECT / "web" / "src" / "option-types.ts"
 BROWSER_STYLE = PROJECT / "web" / "src" / "drawing-style.ts"
 RESULTS = PROJECT / "benchmarks" / "results"
-SERVER_ONLY = ("static_image", "visibility", "distance", "hand_length", "camera")
-"""Options that the browser module does not have."""
 MIN_SHARED = 2
 """Number of commands with the same option from which the option is described once."""
 _SECTION = re.compile(r"(<!-- made: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -255,7 +253,8 @@ def browser_types() -> str:
     lines += ["export interface DetectorOptions {"]
     for name, option in every_option().items():
         in_pages = any(name in options_of(KINDS[kind]) for kind in IN_PAGES)
-        if not in_pages or not option.remote or name in SERVER_ONLY:
+        follows_call = name == "static_image"  # `detect` or `track`
+        if not in_pages or not option.remote or option.requires_server or follows_call:
             continue
         choices = option.remote_choices or (() if name == "model" else option.choices)
         lines += [f"  /** {option.help} */", f"  readonly {name}?: {_browser_type(option, choices)};"]

@@ -261,9 +261,12 @@ def _grid(grid: AnchorGrid) -> dict[str, Any]:
 
 
 def _kind(entry: KindEntry) -> dict[str, Any]:
-    names = ("type", "default", "choices", "minimum", "maximum")
+    names = ("type", "default", "choices", "minimum", "maximum", "requires_server")
     known = [one for one in options_of(entry).values() if one.remote]
-    described = [asdict(one) | {"choices": one.remote_choices or one.choices} for one in known]
+    described = [
+        asdict(one) | {"choices": one.remote_choices or one.choices, "requires_server": one.requires_server or None}
+        for one in known
+    ]
     networks = {name: networks_in_pages(entry, model) for name, model in entry.models.items()}
     return {
         "list": entry.list_name,

@@ -174,7 +174,7 @@ def test_an_input_that_cannot_be_used_is_one_line(sonjit, name, tmp_path, out, n
         ("hands {photo} --events index_curl_rad:150:90 --save {out}/a.bvh", "--events has no effect with --save"),
         ("hands {photo} --events index_curl_rad:150:90 --save {out}/a.coco.json", "--events has no effect with --save"),
         ("hands {photo} --rows wide --save {out}/tables", "--rows wide requires --save with a .csv"),
-        ("body {photo} --static-image --no-smooth-segmentation --mask {out}/m.png", "=False has no effect with static"),
+        ("body {photo} --static-image --no-smooth-segmentation --mask {out}/m.png", "segmentation has no effect with"),
         ("body {photo} --no-smooth-segmentation", "--no-smooth-segmentation require --mask"),
         ("hands {photo} --roi -1,0,9,9", "roi -1,0,9,9: give x and y of at least 0"),
         ("face {photo} --roi 0,0,9,9 --transform --save {out}/t.csv", "roi 0,0,9,9: cannot be combined with transform"),

@@ -15,10 +15,8 @@ from sonjit.detectors.kinds import KINDS, options_of
 from sonjit.media import rgb_from
 
 pytestmark = [pytest.mark.golden, pytest.mark.slow]
-FILES = {"models_dir", "detector_model", "landmark_model", "device", "camera"}  # not a property of results
+OF_MACHINE_OR_CAMERA = {"device", "camera"}  # not a property of results, as all paths
 OF_MACHINE = {"engine", "precision", "threads"}  # alike for all kinds
-OF_STREAMS = {"smoothing", "search_interval", "static_image", "smooth_segmentation", "flip_horizontal"}
-NUMBERS = {"max_instances": 3, "search_interval": 2, "threads": 1, "hand_length": 0.2}
 NEEDED = {"hand_length": {"distance": True}, "smooth_segmentation": {"segmentation": True}}
 FAST = {"hands": {"model": "lite"}, "face": {"model": "mesh"}, "body": {"model": "lite"}, "holistic": {"model": "lite"}}
 OWN = {"hand_model", "face_model", "keypoints", "gestures", "blendshapes"}  # of people; the others are those of bodies
@@ -26,21 +24,28 @@ OWN = {"hand_model", "face_model", "keypoints", "gestures", "blendshapes"}  # of
 
 def value_of(option):
     """Return a value other than the default."""
-    if option.choices:
-        return next(choice for choice in reversed(option.choices) if choice not in (option.default, "int8"))
+    if choices := option.choices or option.remote_choices:
+        return next(choice for choice in reversed(choices) if choice not in (option.default, "none", "int8"))
     if option.type == "boolean":
         return not option.default
-    return NUMBERS.get(option.name, "canned" if option.name == "gestures" else 0.3)
+    if option.type == "integer":
+        return next(value for value in (option.minimum + 1, option.minimum + 2) if value != option.default)
+    return option.minimum + 0.3 * (option.maximum - option.minimum)
+
+
+def is_left_out(kind, option):
+    """Check whether an option of a kind is no property of results, or is tested with another kind."""
+    if option.type == "path" or option.name in OF_MACHINE_OR_CAMERA:
+        return True
+    return (kind != "hands" and option.name in OF_MACHINE) or (kind == "holistic" and option.name not in OWN)
 
 
 def cases(left_out, nightly=()):
     """Yield kinds with each of their options. Some kinds are tested each night only."""
-    for kind in ("hands", "face", "body", "holistic"):
-        for name, option in options_of(KINDS[kind]).items():
-            if name not in FILES | left_out | (OF_MACHINE if kind != "hands" else set()) and (
-                kind != "holistic" or name in OWN
-            ):
-                options = FAST[kind] | NEEDED.get(name, {}) | {name: value_of(option)}
+    for kind, entry in KINDS.items():
+        for name, option in options_of(entry).items():
+            if not is_left_out(kind, option) and not left_out(option):
+                options = FAST.get(kind, {}) | NEEDED.get(name, {}) | {name: value_of(option)}
                 marks = pytest.mark.nightly if kind in nightly else ()
                 yield pytest.param(kind, options, id=f"{kind}-{name}", marks=marks)
 
@@ -80,7 +85,10 @@ def plain(results):
     return [result.to_dict(full=True) for result in results]
 
 
-@pytest.mark.parametrize(("kind", "options"), [*cases(OF_STREAMS)])
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [*cases(lambda option: option.of_streams or option.name in ("static_image", "flip_horizontal"))],
+)
 def test_a_batch_gives_what_single_images_give(images, kind, options):
     with create_detector(kind, static_image=True, **options) as detector:
         single = [detector.detect(rgb) for rgb in images]
@@ -89,7 +97,7 @@ def test_a_batch_gives_what_single_images_give(images, kind, options):
 
 
 @pytest.mark.parametrize(
-    ("kind", "options"), [*cases({"segmentation", "smooth_segmentation"}, nightly=("face", "body", "holistic"))]
+    ("kind", "options"), [*cases(lambda option: "segmentation" in option.name, nightly=("face", "body", "holistic"))]
 )
 def test_track_gives_what_the_command_writes(sonjit, clip, tmp_path, kind, options):
     words = []

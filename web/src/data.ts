@@ -13,6 +13,7 @@ export interface OptionRecord {
   readonly choices?: readonly string[];
   readonly minimum?: number;
   readonly maximum?: number;
+  readonly requires_server?: boolean;
 }
 /**
  * Task of a network. `hand`, `recrop`, `face` and `face_detector` are for a person's hands and

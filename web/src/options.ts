@@ -33,10 +33,6 @@ export type Settings = Required<Omit<DetectorOptions, "smoothing">> & {
   readonly events: readonly EventLimits[];
 };
 
-/** Check whether a value requires a server. */
-const requiresServer = (name: string, option: string, value: OptionValue) =>
-  (["visibility", "distance"].includes(option) && value === true) ||
-  (option === "blendshapes" && value === true && name !== "face");
 const BUNDLE_MODEL = "attention";
 
 /** Return the record of a kind. */
@@ -63,7 +59,7 @@ export function settingsOf(name: string, { events = [], ...options }: LocalOptio
         `${name} has no option ${option}. Choose from ${Object.keys(known).join(", ")}.`,
       );
     if (value === null || value === undefined) continue;
-    if (requiresServer(name, option, value)) {
+    if (record.requires_server && value !== record.default) {
       throw new Error(`${option}=${JSON.stringify(value)} requires a Sonjit server`);
     }
     if (!isAllowed(record, value))

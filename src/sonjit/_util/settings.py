@@ -87,6 +87,10 @@ class Option:
         remote_maximum: Maximum for clients of the server.
         remote_choices: Choices for clients where Python accepts any text. Empty: the same as in Python.
         command_line: True if the command line has the option.
+        requires_server: True if pages cannot use the option without a server.
+        in_jobs: True if jobs of the server have the option.
+        of_streams: True if the option has no effect on stills.
+        needs_full: True if only full answers of the server contain what the option adds.
         default_by: What the default depends on ("model", "input"). Empty: the default is fixed.
         pattern: Regular expression of a text, for Python and JavaScript. Empty: any text.
         form: What the pattern means, for messages.
@@ -104,6 +108,10 @@ class Option:
     remote_maximum: float | None = None
     remote_choices: tuple[str, ...] = ()
     command_line: bool = True
+    requires_server: bool = False
+    in_jobs: bool = True
+    of_streams: bool = False
+    needs_full: bool = False
     default_by: str = ""
     pattern: str = ""
     form: str = ""

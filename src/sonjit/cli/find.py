@@ -154,9 +154,11 @@ def _check(
     is_box: bool,
 ) -> None:
     """Check that every option has an effect. `given` has the names of the detector's options in the call."""
-    smoothing = options.smoothing in ("published", "one_euro")
     used = {"count": bool(output.count), "events": bool(output.events)}
-    of_streams = used | {"smoothing": smoothing, "search-interval": "search_interval" in given}
+    of_streams = dict(used)
+    for name, option in declared_options(type(options)).items():
+        if option.of_streams:
+            of_streams[name.replace("_", "-")] = name in given and getattr(options, name) not in ("auto", "none")
     requirements = _output_requirements(output, style, options, has_mask=has_mask)
     if options.static_image:  # stills have neither tracks nor times
         requirements += [

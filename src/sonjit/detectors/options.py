@@ -29,7 +29,8 @@ Keypoints: TypeAlias = Annotated[
     Literal["published", "refined"],
     Option(
         "Hand keypoints. published: the network's keypoints, as in MediaPipe. refined: these keypoints, corrected from "
-        "the network's feature maps, with z in the scale of x and y. refined requires the published networks."
+        "the network's feature maps, with z in the scale of x and y. refined requires the published networks.",
+        needs_full=True,
     ),
 ]
 Gestures: TypeAlias = Annotated[
@@ -40,13 +41,12 @@ Gestures: TypeAlias = Annotated[
         remote_choices=GESTURES,
     ),
 ]
-Blendshapes: TypeAlias = Annotated[
-    bool,
-    Option(
-        "Add blendshapes to each face: 22 from its mesh, or 52 with a registered face_landmarker.task or "
-        "holistic_landmarker.task and the default models."
-    ),
-]
+_blendshapes = partial(
+    Option,
+    "Add blendshapes to each face: 22 from its mesh, or 52 with a registered face_landmarker.task or "
+    "holistic_landmarker.task and the default models.",
+    needs_full=True,
+)
 _running = partial(Option, group="Running", remote=False)
 STILL_INSTANCES = 20  # default maximum number of instances in a still
 RECORDING_INSTANCES = 6  # default maximum number of instances in a recording
@@ -116,7 +116,8 @@ class CommonOptions:
         SmoothingName | Filter | None,
         Option(
             "Smooth keypoints over time. auto: one_euro for hands and faces in streams, published for bodies and "
-            "people in streams, none for stills. published: the smoothing of MediaPipe's graph."
+            "people in streams, none for stills. published: the smoothing of MediaPipe's graph.",
+            of_streams=True,
         ),
     ] = "auto"
     min_detection_score: Annotated[
@@ -137,6 +138,7 @@ class CommonOptions:
             "Frames between searches for more instances while some are tracked. 1 searches every frame.",
             minimum=1,
             remote_maximum=1_000_000,
+            of_streams=True,
         ),
     ] = 5
     search: Annotated[
@@ -296,14 +298,19 @@ class HandOptions(CommonOptions):
     model: Annotated[Literal["full", "lite"], Option("Model of the hands.", default_by="kind")] = "full"
     max_instances: Annotated[int, Option(_MAXIMUM.format("hands"), minimum=1, remote_maximum=50)] = 2
     mirrored: Mirrored = False
-    visibility: Annotated[bool, Option("Add to each keypoint the probability that it is visible.")] = False
+    visibility: Annotated[
+        bool,
+        Option("Add to each keypoint the probability that it is visible.", requires_server=True, in_jobs=False),
+    ] = False
     keypoints: Keypoints = "published"
     gestures: Gestures = None
     distance: Annotated[
         bool,
         Option(
             "Add the distance from the camera to each hand. Results then have refined keypoints, and the bones of a "
-            "track have nearly the same lengths in all frames."
+            "track have nearly the same lengths in all frames.",
+            requires_server=True,
+            needs_full=True,
         ),
     ] = False
     hand_length: Annotated[
@@ -335,8 +342,8 @@ class FaceOptions(CommonOptions):
     model: Annotated[
         Literal["attention", "mesh", "box", "box-full"], Option("Model of the faces.", default_by="kind")
     ] = "attention"
-    blendshapes: Blendshapes = False
-    transform: Annotated[bool, Option("Add the pose in centimetres to each face with a mesh.")] = False
+    blendshapes: Annotated[bool, _blendshapes()] = False
+    transform: Annotated[bool, Option("Add the pose in centimetres to each face with a mesh.", needs_full=True)] = False
     mirrored: Mirrored = False
     kind: str = "face"
 
@@ -353,8 +360,8 @@ class BodyOptions(CommonOptions):
 
     model: Annotated[Literal["full", "lite", "heavy"], Option("Model of the bodies.", default_by="kind")] = "full"
     mirrored: Mirrored = False
-    segmentation: Annotated[bool, Option("Add a mask to each body.", command_line=False)] = False
-    smooth_segmentation: Annotated[bool, Option("Smooth masks over time.")] = True
+    segmentation: Annotated[bool, Option("Add a mask to each body.", command_line=False, in_jobs=False)] = False
+    smooth_segmentation: Annotated[bool, Option("Smooth masks over time.", in_jobs=False, of_streams=True)] = True
     averages_mirrored: bool = False
     kind: str = "body"
 
@@ -365,7 +372,7 @@ class HolisticOptions(BodyOptions):
 
     keypoints: Keypoints = "published"
     gestures: Gestures = None
-    blendshapes: Blendshapes = False
+    blendshapes: Annotated[bool, _blendshapes(requires_server=True)] = False
     hand_model: Annotated[
         Literal["lite", "full"] | None,
         Option("Model of the hands. Default: lite with a lite body, otherwise full.", remote=False),

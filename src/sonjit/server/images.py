@@ -36,8 +36,6 @@ _FULL = Option(
     type="boolean",
     default=False,
 )
-_IMPLY_FULL = ("blendshapes", "transform", "distance", "keypoints")
-"""Options of detectors whose results, if they are on or refined, only a full answer contains."""
 _MAX_MASK_PX = 512  # longer side of a mask for clients, twice that of the network's output
 _GESTURE, _GESTURE_SCORE = "gesture", "gesture_score"
 
@@ -275,7 +273,10 @@ def _endpoint(service: Service, kind: str) -> Callable[[Request], Awaitable[Resp
         full = values.pop("full", False)
         options = SessionOptions.from_values(kind, values, still=True)
         require_weights(kind, options.detector.model)
-        lacks_results = any(getattr(options.detector, name, False) in (True, "refined") for name in _IMPLY_FULL)
+        lacks_results = any(
+            option.needs_full and values.get(name, option.default) != option.default
+            for name, option in client_options.known_options(kind).items()
+        )
         strict = not (full or options.measures or options.explain != "none" or lacks_results)
 
         def answer(data: bytes, detector: Detector[Any]) -> str:

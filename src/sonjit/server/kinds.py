@@ -20,8 +20,7 @@ from sonjit.weights.catalog import find_record
 
 IN_PAGES = ("hands", "face", "body", "holistic")  # kinds that the module for web pages detects
 FACE_BUNDLE = "face_landmarker.task"  # MediaPipe bundle that blendshapes and poses of faces require in web pages
-_ON_A_SERVER = ("explain", "visibility", "measures", "distance")  # options that only a server supports
-_OF_BUNDLE = ("blendshapes", "transform")
+_OF_BUNDLE = ("blendshapes", "transform")  # options of faces that require the bundle in pages
 _PROPOSALS = "proposals.tflite"
 _FURTHER_FILES = {
     "hands": ("hand_heads.npz", "hand_refinement.npz", _PROPOSALS),
@@ -100,9 +99,13 @@ def _kinds_in_page(engine: Path) -> JsonObject:
         entry = KINDS[name]
         models = _models_in_page(entry, engine)
         if models:
-            left_out = _ON_A_SERVER if name == "face" and has_bundle else (*_ON_A_SERVER, *_OF_BUNDLE)
+            left_out = () if has_bundle else _OF_BUNDLE
             left_out += ("mirrored",) if name == "face" else ()
-            options = option_schemas(option for option in known_options(name).values() if option.name not in left_out)
+            options = option_schemas(
+                option
+                for option in known_options(name).values()
+                if not option.requires_server and option.name not in left_out
+            )
             if missing_for_stills(entry, engine):  # then thorough would fail
                 options["search"]["enum"] = ["fast", "auto"]
             kinds[name] = {**kind_answer(entry), "models": [*models], "missing": {}, "options": {**options}}

@@ -27,16 +27,21 @@ _TARGETS_HELP = (
     f"as in index_finger_tip.x; keypoints: {', '.join(_KEYPOINTS)}"
 )
 MEASURES = Option(
-    "Add measures to each instance, and the gesture to each hand.", name="measures", type="boolean", default=False
+    "Add measures to each instance, and the gesture to each hand.",
+    requires_server=True,
+    name="measures",
+    type="boolean",
+    default=False,
 )
 LABELS = Option("Write gestures into the labels of hands.", name="gesture_labels", type="boolean", default=True)
 _EXPLAIN = Option(
     "Add to each hand the saliency map of one output of its network, such as handedness or index_finger_tip.x.",
+    requires_server=True,
+    in_jobs=False,
     name="explain",
     default="none",
     choices=("none", *TARGETS),
 )
-_NOT_OF_JOBS = ("segmentation", "smooth_segmentation", "visibility", _EXPLAIN.name)
 _MAX_MAP_CHARACTERS = 64_000
 _MAX_MAP_DEPTH = 32  # maximum numbers of characters and of nested brackets of a control map
 _MAX_JSON_CONTAINERS = 500_000
@@ -102,7 +107,7 @@ def known_options(kind: str, *, job: bool = False) -> dict[str, Option]:
     detector = [option for option in options_of(KINDS[kind]).values() if option.remote and option.type != "path"]
     labels = [LABELS] if job and "gestures" in options_of(KINDS[kind]) else []
     options = [*detector, MEASURES, *labels, *([_EXPLAIN] if kind == "hands" else [])]
-    return {option.name: _for_clients(option) for option in options if not (job and option.name in _NOT_OF_JOBS)}
+    return {option.name: _for_clients(option) for option in options if option.in_jobs or not job}
 
 
 def _for_clients(option: Option) -> Option:

@@ -35,7 +35,6 @@ KINDS: Registry[KindEntry] = Registry(
 )
 """Entries of the kinds by name. The module of an entry is imported when the entry is first used."""
 
-_OPTIONS_OF_STREAMS = ("smoothing", "search_interval", "smooth_segmentation")
 _WITHOUT_STREAM: dict[str, tuple[object, ...]] = {"smoothing": (None, "none", "published"), "search_interval": (1,)}
 """Values that describe stills: MediaPipe's graphs do not smooth them, and each of them is searched."""
 
@@ -169,8 +168,9 @@ def options_for(kind: str, **values: object) -> CommonOptions:
 def refuse_unused_options(options: CommonOptions, given: Mapping[str, object]) -> None:
     """Check that no option is ignored because of the others. A value that describes what happens anyway is accepted."""
     entry = find_kind(options.kind)
+    of_streams = [name for name, option in declared_options(entry.options).items() if option.of_streams]
     rules = (
-        (given.get("static_image"), "static_image=True", _OPTIONS_OF_STREAMS),
+        (given.get("static_image"), "static_image=True", of_streams),
         (entry.models[options.model].is_box, f"model={options.model!r}", ("search_interval", "min_presence_score")),
         (not getattr(options, "segmentation", True), "segmentation=False", ("smooth_segmentation",)),
     )
