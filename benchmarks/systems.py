@@ -25,23 +25,6 @@ from sonjit_lab.evaluation.published import load_table
 
 STEPS = {"mask_rcnn": 60}
 """Steps of a training; 4 of the other systems."""
-DATA = {
-    "interhand": "InterHand2.6M's layout: 8 images to train on, 8 others",
-    "handoccnet": "HO-3D's and FreiHAND's layouts: 7 and 16 images to train on, 7 and 4 others",
-    "deformer": "DexYCB's layout: 80 recordings to train on, 24 other images",
-    "cam": "ILSVRC's and VQA's layouts: 12 drawn images to train on, 12 others; 40 questions, 12 others",
-    "mask_rcnn": "COCO's layout: 10 drawn images to train on, 4 others",
-    "mediapipe_hands": "4 rendered images to train on, 2 others of the same two people",
-}
-METHODS = {
-    "interhand": ("interhand2.6m", "MMPose InterNet, ResNet-50, test H+M"),
-    "handoccnet": ("ho3d-v2", "HandOccNet"),
-    "deformer": ("dexycb-occlusion", "Deformer"),
-    "cam": ("ilsvrc-loc", "GoogLeNet-GAP"),
-    "mask_rcnn": ("coco-instances", "Mask R-CNN, ResNet-101, test"),
-    "mediapipe_hands": ("mediapipe-hands-paper", ""),
-}
-"""Published table and its row with the result of the paper; "" if it was measured on images of another kind."""
 
 
 def run(words, folder):
@@ -64,8 +47,9 @@ def result_of(file):
 
 def published(name, metric):
     """Return the value of the paper for a metric of `sonjit eval`, or nothing."""
-    table = load_table(METHODS[name][0])
-    rows = [row for row in table.rows if row.method == METHODS[name][1]]
+    title, method = SYSTEMS[name].published
+    table = load_table(title)
+    rows = [row for row in table.rows if row.method == method]
     columns = [index for index, column in enumerate(table.columns) if column.metric == metric["name"]]
     return f"; published: {rows[0].values[columns[0]]:g} {metric['unit']}" if rows and columns else ""
 
@@ -94,7 +78,7 @@ def row_of(name, folder):
     sent = ", ".join(f"`{file}`" for file in SYSTEMS[name].submissions) or "none"
     took = f"{times['train']:.0f} s for {trainings} trainings of {steps} steps, {times['eval']:.0f} s, {memory:.1f} GB"
     took = took.replace("1 trainings", "a training")
-    return f"| `papers/{name}` | {DATA[name]} | {took} | {'; '.join(results)} | {sent} | {missing(name)} |"
+    return f"| `papers/{name}` | {SYSTEMS[name].data} | {took} | {'; '.join(results)} | {sent} | {missing(name)} |"
 
 
 def main():

@@ -6,6 +6,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sonjit import InputError
+from sonjit.weights.catalog import select_weights
 from sonjit_lab.networks import create_network, list_networks, network_entry
 
 from .properties import (
@@ -38,6 +39,16 @@ TWINS = distinct_twins()
 every_network = pytest.mark.parametrize("name", NAMES)
 every_twin = pytest.mark.parametrize("name", TWINS)
 one_of_a_class = pytest.mark.parametrize("name", networks_by_class().values())
+
+
+@every_network
+def test_weights_are_published_or_cannot_be_fetched(name):
+    weight = network_entry(name).weight
+    if weight is None:
+        with pytest.raises(InputError, match=f"the weights of {name} cannot be fetched"):
+            select_weights([name])
+    else:
+        assert [record.name for record in select_weights([weight])] == [weight]
 
 
 @pytest.mark.slow

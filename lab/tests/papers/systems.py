@@ -26,6 +26,8 @@ class System:
     """A system of `sonjit_lab.papers`."""
 
     write: Callable[[Path], object]  # writes the data that the commands name into a folder
+    data: str  # that data in words
+    published: tuple[str, str]  # table and row with the result of the paper; no row if its images are of another kind
     settings: dict[str, dict[str, object]]  # settings of each recipe that make it small
     submissions: dict[str, int | None] = field(default_factory=dict)  # files for servers and their rows, if known
 
@@ -121,13 +123,30 @@ def _mediapipe_hands(root: Path) -> None:
 
 
 SYSTEMS = {
-    "interhand": System(_interhand, {"internet": {**_TRUNK, "hidden": 8}, "rootnet": _TRUNK}),
-    "handoccnet": System(_handoccnet, {"handoccnet": _MANO}, {"pred.json": 7, "freihand.json": 4}),
+    "interhand": System(
+        _interhand,
+        "InterHand2.6M's layout: 8 images to train on, 8 others",
+        ("interhand2.6m", "MMPose InterNet, ResNet-50, test H+M"),
+        {"internet": {**_TRUNK, "hidden": 8}, "rootnet": _TRUNK},
+    ),
+    "handoccnet": System(
+        _handoccnet,
+        "HO-3D's and FreiHAND's layouts: 7 and 16 images to train on, 7 and 4 others",
+        ("ho3d-v2", "HandOccNet"),
+        {"handoccnet": _MANO},
+        {"pred.json": 7, "freihand.json": 4},
+    ),
     "deformer": System(
-        _deformer, {"deformer": {**_MANO, "discriminator_channels": 8, "images": 4, "held_out": 2}}, {"s0.txt": 23}
+        _deformer,
+        "DexYCB's layout: 80 recordings to train on, 24 other images",
+        ("dexycb-occlusion", "Deformer"),
+        {"deformer": {**_MANO, "discriminator_channels": 8, "images": 4, "held_out": 2}},
+        {"s0.txt": 23},
     ),
     "cam": System(
         _cam,
+        "ILSVRC's and VQA's layouts: 12 drawn images to train on, 12 others; 40 questions, 12 others",
+        ("ilsvrc-loc", "GoogLeNet-GAP"),
         {
             "cam": {"network": "cam-small", "size": 48, "batch": 4},
             "vqa": {"network": "cam-small", "size": 32, "batch": 8},
@@ -135,6 +154,8 @@ SYSTEMS = {
     ),
     "mask_rcnn": System(
         _mask_rcnn,
+        "COCO's layout: 10 drawn images to train on, 4 others",
+        ("coco-instances", "Mask R-CNN, ResNet-101, test"),
         {
             "mask-rcnn": {
                 "side": 64,
@@ -148,6 +169,11 @@ SYSTEMS = {
         },
         {"results.json": None},
     ),
-    "mediapipe_hands": System(_mediapipe_hands, {"hand-full": {}}),
+    "mediapipe_hands": System(
+        _mediapipe_hands,
+        "4 rendered images to train on, 2 others of the same two people",
+        ("mediapipe-hands-paper", ""),
+        {"hand-full": {}},
+    ),
 }
 """Systems by their folder."""

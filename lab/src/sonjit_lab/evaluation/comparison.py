@@ -11,11 +11,11 @@ from sonjit._util import InputError
 from sonjit_lab.datasets import Sample
 from sonjit_lab.evaluation import predictions
 from sonjit_lab.evaluation.drawn_samples import CASE_PX, draw_case
+from sonjit_lab.evaluation.models import uses_windows
 from sonjit_lab.evaluation.protocols import ProtocolData, load_protocol
 from sonjit_lab.evaluation.report import slug
 
 _LABEL_PX = 220
-_WINDOW_MODELS = ("deformer",)  # models that use neighbouring frames
 
 
 class _Run(NamedTuple):
@@ -77,7 +77,7 @@ def _load_run(label: str | None, folder: Path) -> _Run:
     keys = zip(units["place"], units["instance"], strict=True)
     return _Run(
         label=label or model,
-        kind="sequence" if model in _WINDOW_MODELS else "" if mode == "predictions" else "one image",
+        kind="sequence" if uses_windows(model) else "" if mode == "predictions" else "one image",
         record=record,
         items={(line.place, item.instance): item for line in lines for item in line.evaluated},
         values=dict(zip(keys, np.array(units["value"], np.float64).tolist(), strict=True)),

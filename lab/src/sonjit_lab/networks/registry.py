@@ -13,6 +13,7 @@ from fnmatch import fnmatch
 from functools import partial
 from importlib import import_module
 from pathlib import Path
+from pkgutil import iter_modules
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -29,19 +30,8 @@ _MAX_SHOWN_KEYS = 3
 _INITIAL = "backbone_weights"  # option for a file of initial weights, which a checkpoint replaces
 T = TypeVar("T")
 
-_MODULES = (
-    "networks.keypoint_detector",
-    "networks.mediapipe_bodies",
-    "networks.mediapipe_faces",
-    "papers.cam.network",
-    "papers.deformer.network",
-    "papers.handoccnet.network",
-    "papers.interhand.internet",
-    "papers.interhand.rootnet",
-    "papers.mask_rcnn.network",
-    "papers.mediapipe_hands.network",
-)
-"""Modules of the lab that register networks."""
+_MODULES = ("keypoint_detector", "mediapipe_bodies", "mediapipe_faces")
+"""Modules of this package that register networks. The others are `network.py` in each folder of `papers`."""
 
 _ENTRIES: Registry[NetworkEntry] = Registry("network", NETWORKS)
 
@@ -268,8 +258,10 @@ def check_inputs(
 
 
 def _entries() -> Registry[NetworkEntry]:
-    for file in _MODULES:
-        import_module(f"sonjit_lab.{file}")
+    for name in _MODULES:
+        import_module(f"sonjit_lab.networks.{name}")
+    for paper in iter_modules(import_module("sonjit_lab.papers").__path__):
+        import_module(f"sonjit_lab.papers.{paper.name}.network")
     load_extensions(NETWORKS)
     return _ENTRIES
 

@@ -14,7 +14,8 @@ from functools import cache
 from importlib import import_module
 from inspect import Parameter, isfunction, signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias, TypeVar, cast
+from pkgutil import iter_modules
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, TypeVar, cast
 
 from sonjit._util import InputError, JobError, SonjitError, is_out_of_memory, json_from, require
 from sonjit._util.data_files import read_json, read_toml_table
@@ -101,21 +102,11 @@ class Recipe:
     ablation: Mapping[str, Ablation] = field(default_factory=dict[str, Ablation])
 
 
-_MODULES: Final = (
-    "training.own_recipes",
-    "papers.cam.recipes",
-    "papers.deformer.recipes",
-    "papers.handoccnet.recipes",
-    "papers.interhand.recipes",
-    "papers.mask_rcnn.recipes",
-    "papers.mediapipe_hands.recipes",
-)
-"""Modules of the lab with `RECIPES`."""
-
-
 @cache
 def _recipes() -> Mapping[str, Recipe]:
-    modules = (import_module(f"sonjit_lab.{name}") for name in _MODULES)
+    papers = iter_modules(import_module("sonjit_lab.papers").__path__)
+    names = ("training.own_recipes", *(f"papers.{paper.name}.recipes" for paper in papers))
+    modules = (import_module(f"sonjit_lab.{name}") for name in names)
     return {recipe.name: recipe for module in modules for recipe in module.RECIPES}
 
 
