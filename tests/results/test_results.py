@@ -4,6 +4,7 @@ import pickle
 import re
 from importlib import resources
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from sonjit import Body, Face, Frame, Hand, InputError, Person
-from sonjit.results import RESULT_TYPES, Event, MotionEvent, box_around, schema
+from sonjit.results import RESULT_TYPES, Event, EventType, MotionEvent, box_around, schema
 from sonjit.results.skeletons import Skeleton, load_skeleton
 
 coordinates = st.floats(width=32, allow_nan=False, allow_infinity=False)
@@ -308,3 +309,10 @@ def test_a_mirrored_result_is_what_a_mirrored_image_shows():
     np.testing.assert_allclose(body.keypoints_3d, points * (-1, 1, 1))
     np.testing.assert_allclose(hand.extra_keypoints, points[:2, :2] * (-1, 1) + (100, 0), rtol=1e-6)
     assert person.left_hand.handedness == "Left"
+
+
+@pytest.mark.parametrize("name", ["docs/columns.md", "docs/gestures.md", "web/src/results.ts"])
+def test_docs_and_pages_name_every_type_of_event(name):
+    text = (Path(__file__).parents[2] / name).read_text("utf-8")
+    listed = re.search(r"""type[`:].*[`"]gesture[`"].*""", text)[0]
+    assert [kind for kind in get_args(EventType) if kind not in listed] == []

@@ -2,12 +2,13 @@
 
 import math
 from types import SimpleNamespace
+from typing import get_args
 
 import numpy as np
 import pytest
 
 from sonjit import InputError
-from sonjit.results import Frame
+from sonjit.results import EventType, Frame
 from sonjit.results.measures import DISTANCE_COLUMNS, TRANSFORM_COLUMNS, measure_names
 from sonjit.results.skeletons.faces import BLENDSHAPES
 from sonjit.runs import AngleLimits, EventLimits, EventTracker, annotate, count_columns, table_columns
@@ -151,7 +152,7 @@ def test_the_events_of_a_stream_are_as_stored():
     for frame in stream():
         found += [(frame.index, event) for event in (*tracker(frame), *counts.update(frame))]
     counted = [counts.counts(one) for one in (body(), body(id=5), body(id=6), hand())]
-    assert {event.type for _, event in found} == {"gesture", "motion", "measure", "repetition"}
+    assert {event.type for _, event in found} == {*get_args(EventType)}
     assert_as_stored("events.stream", [found, tracker.finish(), counted, counts.summary()], relative=2e-3)
 
 

@@ -4,6 +4,7 @@ from sonjit.results.classes import (
     LEAST_SIDE_SCORE,
     Body,
     Event,
+    EventType,
     Face,
     Gesture,
     Hand,
@@ -19,7 +20,7 @@ from sonjit.results.containers import Frame as TrackedFrame  # a frame of `sonji
 from sonjit.results.schema import RESULT_TYPES, Box, Points, Result, Value, box_around, register_result, shortest_floats
 
 __all__ = [
-    "LEAST_SIDE_SCORE", "NO_ID", "RESULT_TYPES", "Body", "Box", "Event", "Face", "Frame", "Gesture", "Hand",
-    "HandPoints", "Handedness", "Instance", "MotionEvent", "Person", "Phase", "Points", "Result", "Results",
+    "LEAST_SIDE_SCORE", "NO_ID", "RESULT_TYPES", "Body", "Box", "Event", "EventType", "Face", "Frame", "Gesture",
+    "Hand", "HandPoints", "Handedness", "Instance", "MotionEvent", "Person", "Phase", "Points", "Result", "Results",
     "TrackedFrame", "Value", "box_around", "register_result", "shortest_floats",
 ]  # fmt: skip

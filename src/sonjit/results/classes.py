@@ -23,6 +23,8 @@ R = TypeVar("R", bound=Result)
 Handedness = Literal["Left", "Right"]
 Phase: TypeAlias = Literal["begin", "progress", "end", "cancel"]
 """Of a motion."""
+EventType: TypeAlias = Literal["gesture", "motion", "measure", "repetition"]
+"""Subject of an event."""
 _VISIBILITY = PointScore("visibility", "score", column="visibility")
 _ERROR = PointScore("error_px", "errorPx", full=True, column="error_px")
 _XYZ, _XYZ_M = ("x", "y", "z"), ("x_m", "y_m", "z_m")
@@ -108,7 +110,7 @@ class Event:
     """
 
     name: str
-    type: Literal["gesture", "motion", "measure", "repetition"]
+    type: EventType
     phase: Literal["begin", "end", "cancel"]
     begin: float
     end: float | None

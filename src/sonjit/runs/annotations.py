@@ -7,14 +7,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from itertools import zip_longest
-from typing import Final, Literal, NamedTuple, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from sonjit._util import InputError, pluralize
 from sonjit._util.data_files import load_spec
 from sonjit.detectors.kinds import find_kind, find_model
 from sonjit.media.tables.base import Extras
 from sonjit.media.tables.layout import BOX_COLUMNS
-from sonjit.results import Event, Frame, Hand, Handedness, Instance, MotionEvent
+from sonjit.results import Event, EventType, Frame, Hand, Handedness, Instance, MotionEvent
 from sonjit.results import measures as measuring
 from sonjit.results.skeletons.faces import BLENDSHAPES
 
@@ -188,9 +188,7 @@ def _side_of(of: Instance | MotionEvent) -> Handedness | None:
     return getattr(of, "handedness", None)
 
 
-def _begun(
-    name: str, type: Literal["gesture", "motion", "measure"], begin_s: float, of: Instance | MotionEvent, value: float
-) -> Event:
+def _begun(name: str, type: EventType, begin_s: float, of: Instance | MotionEvent, value: float) -> Event:
     assert of.id is not None  # frames without IDs have no events
     return Event(name, type, "begin", begin_s, None, of.id, _side_of(of), value)
 
