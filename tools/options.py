@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin, get
 from sonjit._util.settings import declared_options
 from sonjit.cli import build_app
 from sonjit.cli.find import STYLE_NAMES
+from sonjit.detectors import tracking
 from sonjit.detectors.kinds import KINDS, options_of
 from sonjit.detectors.options import CommonOptions
 from sonjit.media import DrawingStyle
@@ -37,7 +38,8 @@ if TYPE_CHECKING:
 
 PROJECT = Path(__file__).parents[1]
 PAGES = [
-    PROJECT / f"{name}.md" for name in ("docs/options", "docs/cli", "docs/measured", "benchmarks/README", "README")
+    PROJECT / f"{name}.md"
+    for name in ("docs/options", "docs/cli", "docs/search", "docs/measured", "benchmarks/README", "README")
 ]
 ARGUMENTS = PROJECT / "src" / "sonjit" / "detectors" / "arguments.py"
 CREATE = PROJECT / "src" / "sonjit" / "detectors" / "create.py"
@@ -127,6 +129,15 @@ def _default_of(option: Option) -> str:
 def _flag(name: str, option: Option) -> str:
     names = {setting: flag for flag, setting in STYLE_NAMES.items()}
     return f"`--{names[name].replace('_', '-')}`" if option.command_line else ""
+
+
+def occlusion() -> str:
+    """Return how long an occluded instance moves on."""
+    settings = tracking.SHIPPED
+    return (
+        f"An occlusion ends after {settings.max_occluded_s:g} seconds, or after {settings.max_unoccluded_s:g} seconds "
+        "without an occluder.\n"
+    )
 
 
 def server() -> str:
@@ -418,6 +429,7 @@ SECTIONS: dict[str, Callable[[], str]] = {
         kinds,
         detectors,
         drawings,
+        occlusion,
         server,
         commands,
         speed,
