@@ -16,7 +16,7 @@ import sonjit
 from sonjit import InputError, create_detector
 from sonjit.detectors import arguments
 from sonjit.detectors.create import detector_for_input
-from sonjit.detectors.kinds import options_for
+from sonjit.detectors.kinds import KINDS, options_for
 from sonjit.detectors.options import RECORDING_INSTANCES, STILL_INSTANCES
 from sonjit.results import Body, Face, Hand
 from sonjit.results.names import BodyKeypoint, FaceKeypoint, HandKeypoint
@@ -248,7 +248,7 @@ def test_tensors_are_refused_with_the_conversion(weights):
         detector.detect(Tensor())
 
 
-@pytest.mark.parametrize("kind", ["hands", "face", "body", "holistic"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_stills_have_room_for_everyone_unless_a_maximum_is_given(kind):
     usual, own = options_for(kind), options_for(kind, max_instances=3)
     assert usual.for_input("image").max_instances == STILL_INSTANCES
@@ -258,7 +258,7 @@ def test_stills_have_room_for_everyone_unless_a_maximum_is_given(kind):
     assert {own.for_input(source).max_instances for source in ("image", "folder", "video", "camera")} == {3}
 
 
-@pytest.mark.parametrize("kind", ["hands", "face", "body", "holistic"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_recordings_have_room_for_several_people_unless_a_maximum_is_given(kind):
     usual = options_for(kind)
     assert usual.for_input("video").max_instances == RECORDING_INSTANCES

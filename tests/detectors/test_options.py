@@ -10,7 +10,6 @@ from sonjit.detectors.kinds import KINDS, find_model, make_options, options_for,
 from sonjit.detectors.options import BodyOptions, CommonOptions, FaceOptions, GraphThresholds, HandOptions
 from sonjit.detectors.smoothing import KeypointSmoother, OneEuro
 
-NAMES = ("hands", "face", "body", "holistic")
 OWN = OneEuro(1.0)
 
 
@@ -88,7 +87,7 @@ def test_smoothers_are_made_for_each_track_of_filters_only():
     assert new() is not new()
 
 
-@pytest.mark.parametrize("kind", [*NAMES, "common", "sided"])
+@pytest.mark.parametrize("kind", [*KINDS, "common", "sided"])
 def test_options_are_given_by_their_names(kind):
     own = {"common": CommonOptions, "sided": options.SidedOptions}
     options_type = own.get(kind) or KINDS[kind].options

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import sonjit
+from sonjit.detectors.kinds import KINDS
 from sonjit.detectors.search.geometry import is_same_instance
 from sonjit.geometry.boxes import overlap_over_smaller
 from sonjit.media import rgb_from
@@ -28,7 +29,7 @@ def photographs():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["hands", "face", "body", "holistic"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_photographs_show_all_that_the_published_search_finds(kind):
     files = sorted(WILD.glob("stock-group-*.jpg")) + sorted(WILD.glob("cgi-model-1*.jpg"))
     if kind == "body":

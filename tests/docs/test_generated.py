@@ -43,7 +43,7 @@ def test_the_site_lists_every_command_and_option(tool):
             assert f"`{argument.names[0]}" in sections["hands"], argument.names
 
 
-@pytest.mark.parametrize("kind", ["hands", "face", "body", "holistic"])
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("rows", ["keypoint", "instance"])
 def test_every_column_of_a_table_is_described(kind, rows, tmp_path):
     from sonjit.media import Header, open_writer

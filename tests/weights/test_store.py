@@ -8,6 +8,7 @@ import pytest
 
 from sonjit import create_detector
 from sonjit._util.errors import InputError, SonjitError
+from sonjit.detectors.kinds import KINDS
 from sonjit.weights import (
     cache_folder,
     catalog,
@@ -130,9 +131,9 @@ def test_an_unknown_name_lists_the_known_ones():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["hands", "face", "body", "holistic"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_the_group_of_a_kind_has_all_networks_of_its_default_model(kind, tmp_path):
-    for weight in select_weights([kind]):
+    for weight in select_weights(KINDS[kind].weight_groups):
         try:
             (tmp_path / weight.file).symlink_to(find_weight(weight.name))
         except SonjitError as error:

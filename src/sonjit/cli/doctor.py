@@ -19,6 +19,7 @@ from sonjit import __version__
 from sonjit._util import extensions, extras
 from sonjit._util.errors import SonjitError, install_line
 from sonjit.cli.checks import CHECKS, Finding
+from sonjit.detectors.kinds import KINDS
 from sonjit.weights import models_folder, verify_weights
 
 _BASE = ("numpy", "openvino", "opencv-python-headless", "pillow", "av", "rich", "cyclopts")
@@ -77,7 +78,7 @@ def examine() -> Iterator[Finding]:
     for device, name in devices().items():
         yield Finding("ok", f"device {device}", name)
     yield Finding("ok", "telemetry", "none: OpenVINO's usage reports are disabled")
-    yield from map(_weights, ("hands", "face", "body"))
+    yield from map(_weights, dict.fromkeys(group for entry in KINDS.values() for group in entry.weight_groups))
     for codec, job in (("libx264", ".mp4, .mov, .mkv"), ("libvpx-vp9", ".webm")):
         has_codec = codec in av.codecs_available
         yield _note(has_codec, f"encoder {codec}", f"annotated {job}{'' if has_codec else ' cannot be written'}")
