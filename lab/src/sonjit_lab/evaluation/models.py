@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 from pkgutil import resolve_name
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NamedTuple, cast
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, cast
 
 import numpy as np
 from cyclopts import Group, Parameter
@@ -29,27 +29,19 @@ if TYPE_CHECKING:
 TRACKING_PASSES = 5  # passes over an image without predecessor, so that tracking crops by the last one
 _DEFAULTS: Final = {"search": "fast", "smoothing": "published", "max_instances": 4}
 """Search and smoothing of the cards, with more instances than an image labels, because sets label only some of them."""
-
-
-class _NetworkModel(NamedTuple):
-    """Network that can be evaluated."""
-
-    open: str  # import string of the function that opens it for a choice and a device
-    in_windows: bool = False  # uses the neighbouring frames of a recording
-
-
-_NETWORKS: Final[Mapping[str, _NetworkModel]] = {
-    "keypoint-detector": _NetworkModel("sonjit_lab.evaluation.keypoint_model:open_keypoint_detector"),
-    "internet": _NetworkModel("sonjit_lab.papers.interhand.model:open_internet"),
-    "handoccnet": _NetworkModel("sonjit_lab.papers.handoccnet.model:open_handoccnet"),
-    "deformer": _NetworkModel("sonjit_lab.papers.deformer.model:open_deformer", in_windows=True),
-    "mask-rcnn": _NetworkModel("sonjit_lab.papers.mask_rcnn.model:open_mask_rcnn"),
-    "hand-masks": _NetworkModel("sonjit_lab.papers.mask_rcnn.model:open_hand_masks"),
-    "cam-*": _NetworkModel("sonjit_lab.papers.cam.model:open_classifier"),
-    "fc-*": _NetworkModel("sonjit_lab.papers.cam.model:open_classifier"),
+_NETWORKS: Final[Mapping[str, str]] = {
+    "keypoint-detector": "sonjit_lab.evaluation.keypoint_model:open_keypoint_detector",
+    "internet": "sonjit_lab.papers.interhand.model:open_internet",
+    "handoccnet": "sonjit_lab.papers.handoccnet.model:open_handoccnet",
+    "deformer": "sonjit_lab.papers.deformer.model:open_deformer",
+    "mask-rcnn": "sonjit_lab.papers.mask_rcnn.model:open_mask_rcnn",
+    "hand-masks": "sonjit_lab.papers.mask_rcnn.model:open_hand_masks",
+    "cam-*": "sonjit_lab.papers.cam.model:open_classifier",
+    "fc-*": "sonjit_lab.papers.cam.model:open_classifier",
 }
-"""Networks by name."""
+"""Functions that open a network for a choice and a device, by name."""
 _CLASSIFIERS = ("cam-", "fc-")
+_IN_WINDOWS = ("deformer",)  # networks that use the neighbouring frames of a recording
 _LANDMARKS = {
     "hand-full": "hands-full",
     "hand-lite": "hands-lite",
@@ -228,7 +220,7 @@ def list_models() -> list[str]:
 
 def uses_windows(name: str) -> bool:
     """Check whether a model uses the neighbouring frames of a recording."""
-    return name in _NETWORKS and _NETWORKS[name].in_windows
+    return name in _IN_WINDOWS
 
 
 def open_model(choice: ModelChoice) -> records.Model:
@@ -242,9 +234,9 @@ def open_model(choice: ModelChoice) -> records.Model:
         return _detector(choice)
     if choice.name in PALM_MODELS:
         return PalmModel(choice.name, choice.weights, choice.models_dir, choice.device)
-    for pattern, network in _NETWORKS.items():
+    for pattern, function in _NETWORKS.items():
         if fnmatch(choice.name, pattern):
-            open_network: Callable[[ModelChoice, torch.device], records.Model] = resolve_name(network.open)
+            open_network: Callable[[ModelChoice, torch.device], records.Model] = resolve_name(function)
             return open_network(choice, torch_device(choice.device or "cpu"))
     raise InputError(unknown_name("model", str(choice.name), list_models()))
 
