@@ -236,8 +236,7 @@ def _gestures() -> dict[str, Any]:
 def _motions() -> dict[str, Any]:
     """Return the constants of hand motions and of custom motions."""
     lines = _constants(hand_measures)
-    finders = "Swipes", "Waves", "Circles", "Holds", "Rotations", "Pushes"
-    watches = [getattr(motion_finders, name) for name in finders]
+    finders = motion_finders.MotionFinder.__subclasses__()
     return {
         "swipes": motion_finders.SWIPES,
         "circles": motion_finders.CIRCLES,
@@ -245,7 +244,7 @@ def _motions() -> dict[str, Any]:
         "pinch": lines["PINCHES"][0],
         "forget_s": _defaults(MotionRecognizer)["forget_s"],
         **_groups(MOTIONS),
-        **{one.__name__: _constants(one) for one in (*watches, motions.HandPair)},
+        **{one.__name__: _constants(one) for one in (*finders, motions.HandPair)},
     }
 
 
