@@ -340,7 +340,8 @@ def test_a_deleted_job_takes_its_rows_along(jobs, runs, tmp_path):
     with closing(sqlite3.connect(tmp_path / "jobs" / DATABASE)) as database:
         for table in ("jobs", "detectors", "problems"):
             assert database.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,)
-        assert database.execute("SELECT version FROM migrations").fetchall() == [(1,)]
+        versions = database.execute("SELECT version FROM migrations").fetchall()
+        assert versions == [(number,) for number in range(1, len(versions) + 1)] != []
         assert database.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
 
+from pydantic import BaseModel
+
 from sonjit._util import JsonObject, is_installed
 from sonjit.media import TABLE_ENDINGS, convert_table, load_frames
 from sonjit.media.tables.base import TableRows
@@ -36,6 +38,23 @@ _REPORTS: Mapping[str, Language] = {
 }
 """Languages of the reports of a job, by file."""
 _MOTION_FILES = ("angles.mot", "points.trc")  # of the person in most frames, for OpenSim
+
+
+class JobState(BaseModel):
+    """State of a job, as clients see it."""
+
+    id: str
+    kind: str
+    model: str
+    name: str
+    state: Literal["waiting", "running", "done", "failed", "cancelled"]
+    frames: int
+    of: int | None
+    instances: int
+    seconds: float
+    message: str | None
+    problems: list[str]
+    downloads: dict[str, str]
 
 
 @dataclass(eq=False)
@@ -105,7 +124,7 @@ class UploadJob:
         return (self.ended_s or time.monotonic()) - self.started_s
 
     def to_dict(self, root: str = "") -> JsonObject:
-        """Return the job as clients see it, below the path of a proxy."""
+        """Return the `JobState` of the job, below the path of a proxy."""
         state = self.state  # read first: the files of a finished job exist before its state changes
         names = self.files if state == "done" else []
         keys = ["drawn" if name.startswith("drawn") else name.removeprefix("result.") for name in names]

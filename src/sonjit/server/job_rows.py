@@ -11,6 +11,7 @@ import shutil
 import sqlite3
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, get_args
 
@@ -234,14 +235,16 @@ def _job_of(record: Mapping[str, Any], folder: Path) -> UploadJob:
     if record["state"] not in get_args(State):
         raise ValueError(f"Unknown state {record['state']!r}")
     detectors = tuple(read_detector(detector, job=True) for detector in record["detectors"])
-    names = ("id", "of", "message", "problems", "draw", "style", "state")
+    names = {item.name for item in fields(UploadJob) if item.init} & record.keys() - {"detectors"}
     job = UploadJob(detectors, **{name: record[name] for name in names})
     job.folder = folder
     if job.state != "uploading":
         given = record["given"]
         job.input = JobInput(folder / given["source"], given["name"], given["drawing"])
-    if job.state != "waiting":  # otherwise it starts again
-        job.frames, job.instances, job.ran_s = record["frames"], record["instances"], float(record["seconds"])
+    if job.state == "waiting":  # it starts again
+        job.frames = job.instances = 0
+    else:
+        job.ran_s = float(record["seconds"])
     return job
 
 
@@ -252,7 +255,7 @@ def _old_records(root: Path) -> list[UploadJob]:
         if not _FOLDER_NAME.fullmatch(path.parent.name) or path.parent.is_symlink():
             continue
         try:
-            record: Mapping[str, Any] = {"style": {}} | json.loads(path.read_text("utf-8"))
+            record: Mapping[str, Any] = json.loads(path.read_text("utf-8"))
             jobs[int(record["number"])] = _job_of(record, path.parent)
         except (OSError, SonjitError, ValueError, KeyError, TypeError) as error:
             _LOG.warning("%s: this job cannot be read (%s). Remove its folder.", path.parent, error)

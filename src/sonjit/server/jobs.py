@@ -20,10 +20,10 @@ from sonjit.media import DrawingStyle
 from sonjit.server import middleware, service
 from sonjit.server import options as client_options
 from sonjit.server.errors import RefusedError, refusal_from
-from sonjit.server.job import ENDED, UploadJob
+from sonjit.server.job import ENDED, JobState, UploadJob
 from sonjit.server.job_files import JobInput, Upload, input_from_files
 from sonjit.server.job_store import JobStore, storage_refusal
-from sonjit.server.kinds import JobState, responses, upload_body
+from sonjit.server.kinds import responses, upload_body
 from sonjit.server.settings import MB, Settings
 
 _DETECTORS = Option(
@@ -38,6 +38,7 @@ _STYLE = Option(
     default="{}",
 )
 _NAME = Option("File name of a body that is one file.", name="name", default="upload")
+_OF_JOB = (_DRAW, _STYLE, _NAME)  # parameters of a job, not of its detectors
 
 _BETWEEN_EVENTS_S = 0.1
 _KEEP_ALIVE_S = 15  # minimum interval between progress events, and interval of comments that keep a connection open
@@ -52,7 +53,7 @@ def _parameters() -> list[Json]:
         for name, option in client_options.known_options(kind_name, job=True).items()
     }
     options["model"] = Option("Model of the kind. Default: its first model.", name="model")
-    return client_options.query_parameters((kind, _DETECTORS, _DRAW, _STYLE, _NAME, *options.values()))
+    return client_options.query_parameters((kind, _DETECTORS, *_OF_JOB, *options.values()))
 
 
 def job_router(store: JobStore) -> APIRouter:
@@ -134,10 +135,9 @@ async def _create_job(request: Request, store: JobStore) -> UploadJob:
     """Return the job of a request, queued. Requests are refused before the body is read where possible."""
     settings = store.settings
     query = client_options.single_values(request.query_params)
-    of_job = _DRAW, _STYLE, _NAME
-    given = {option.name: query.pop(option.name) for option in of_job if option.name in query}
-    job_options = {option.name: option.default for option in of_job} | client_options.read_values(
-        of_job, given, "a job", is_query=True
+    given = {option.name: query.pop(option.name) for option in _OF_JOB if option.name in query}
+    job_options = {option.name: option.default for option in _OF_JOB} | client_options.read_values(
+        _OF_JOB, given, "a job", is_query=True
     )
     style = _read_style(str(job_options["style"]))
     detectors = _detectors(query)

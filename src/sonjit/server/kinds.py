@@ -187,23 +187,6 @@ class ClassesAnswer(BaseModel):
     classes: list[ImageClass]
 
 
-class JobState(BaseModel):
-    """State of a job, as clients see it."""
-
-    id: str
-    kind: str
-    model: str
-    name: str
-    state: Literal["waiting", "running", "done", "failed", "cancelled"]
-    frames: int
-    of: int | None
-    instances: int
-    seconds: float
-    message: str | None
-    problems: list[str]
-    downloads: dict[str, str]
-
-
 def responses(model: Any, description: str, status: int = 200) -> dict[int | str, dict[str, object]]:  # noqa: ANN401
     """Return the `responses` of an endpoint that answers JSON, including refusals."""
     return {
