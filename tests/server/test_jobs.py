@@ -1,12 +1,16 @@
 """Results of jobs equal those of `sonjit KIND INPUT --save --draw`."""
 
+import csv
 import io
 import json
+import math
 import re
 import zipfile
+from importlib.resources import files
 from itertools import pairwise
 from urllib.parse import quote, unquote
 
+import openpyxl
 import pytest
 from tests.support.faces import faces_in, photographs_of_one_person
 
@@ -17,6 +21,7 @@ from sonjit.media.tables import FORMATS
 from .conftest import FRAMES, end_of, refusal
 
 pytestmark = pytest.mark.slow
+SQUATS = files("sonjit._util") / "assets" / "squats.mp4"
 TABLES = [ending[1:] for ending, table_format in FORMATS.items() if table_format.load and table_format.is_own]
 MORE_TABLES = {"instances.csv": "instance", "wide.csv": "wide"}
 
@@ -97,6 +102,32 @@ def test_several_detectors_are_one_job_with_one_table_and_one_drawing(ask, media
     assert "glb" not in job["downloads"]  # a character is made of the first kind
     for name, begin in {"points.trc": b"PathFileType", "angles.mot": b"sonjit_angles"}.items():
         assert client.get(job["downloads"][name]).content.startswith(begin)
+
+
+def test_all_files_of_a_video_have_the_same_angles(ask, all_weights):
+    client = ask()
+    query = "kind=body&model=lite&measures=true&draw=false&name=squats.mp4"
+    job = end_of(client, client.post(f"/v1/jobs?{query}", content=SQUATS.read_bytes()))
+    assert (job["state"], job["problems"]) == ("done", [])
+    get = {name: client.get(path) for name, path in job["downloads"].items() if name != "rrd"}
+    curves = get["curves.json"].json()
+    (shown,) = (one["measures"] for one in curves["instances"])
+    table = list(csv.DictReader(io.StringIO(get["instances.csv"].text)))
+    sheets = openpyxl.load_workbook(io.BytesIO(get["xlsx"].content), read_only=True)
+    heading, *cells = sheets["instances"].iter_rows(values_only=True)
+    for name, values in shown.items():
+        seen = [value for value in values if value is not None]
+        assert [float(row[name]) for row in table if row[name]] == pytest.approx(seen, abs=1e-4), name
+        is_angle = name.endswith("_rad")
+        column = heading.index(name.replace("_rad", "_deg") if is_angle else name)
+        in_excel = [row[column] for row in cells if row[column] is not None]
+        assert in_excel == pytest.approx([math.degrees(x) if is_angle else x for x in seen], abs=0.01), name
+    left, right, both = (shown[f"{name}_rad"] for name in ("left_knee_angle", "right_knee_angle", "symmetry_knee"))
+    assert both == pytest.approx([a - b for a, b in zip(left, right, strict=True)], abs=2e-4)
+    (summary,) = curves["summaries"]
+    assert summary["texts"]["en"] in get["report.html"].text
+    deepest = min(row["lowest"][summary["measure"]]["value"] for row in curves["repetitions"])
+    assert min(float(row[summary["measure"]]) for row in table) == pytest.approx(deepest, abs=1e-4)
 
 
 def test_a_job_reports_that_more_were_found(ask, data, need):

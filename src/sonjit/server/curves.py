@@ -10,13 +10,14 @@ from typing import Final, get_args
 import numpy as np
 
 from sonjit._util import FloatArray, Json, JsonObject, files, json_from
-from sonjit.media.tables import open_json_lines
+from sonjit.media.tables import open_json_lines, open_writer
 from sonjit.media.tables.base import Header
 from sonjit.report.angles import ANGLES
 from sonjit.report.recording import Recording, recording_of
 from sonjit.report.texts import Language
 from sonjit.results import Body, Frame
 from sonjit.results.measures import with_owners
+from sonjit.results.measures.bodies import ANGLE_BONES
 
 CURVES: Final = "curves.json"  # name of the file
 _DIGITS: Final = 4  # of a value: 0.006 degrees, 0.1 mm
@@ -39,6 +40,37 @@ class _Track:
         for name, value in values.items():
             if isinstance(value, (int, float)):
                 self.measures.setdefault(name, [None] * self.count)[row] = round(float(value), _DIGITS)
+
+
+def use_report_angles(lines: Path, name: str, model: str) -> None:
+    """Replace the angles of bodies in the table of a video by those of a report, so that all files agree.
+
+    Args:
+        lines: Table of the job, as JSON Lines. A table without measures stays as it is.
+        name: Name of the video.
+        model: Model of the body.
+    """
+    with open_json_lines(lines) as (header, rows):
+        frames, extras = [list(column) for column in zip(*rows, strict=True)] or ([], [])
+    measured = [values for row in extras for values in row]
+    if not any(angle in values for values in measured for angle in ANGLES):
+        return
+    angles = {recording.person: _angles_rad(recording) for recording in _recordings(name, model, header, frames)}
+    texts = {column for values in measured for column, value in values.items() if isinstance(value, str)}
+    types = {column: str if column in texts else float for values in measured for column in values}
+    start = replace(header, sources={}, notes=())
+    with open_writer(lines, start, types) as writer:
+        writer.sources.update(header.sources)
+        writer.remarks = header.notes
+        for index, (frame, values) in enumerate(zip(frames, extras, strict=True)):
+            parts = [part for part, _ in with_owners(frame)]
+            changed = [
+                {column: angles[part.id][column][index] for column in old if column in angles[part.id]}
+                if isinstance(part, Body) and part.id in angles
+                else {}
+                for part, old in zip(parts, values, strict=True)
+            ]
+            writer.write(frame, [{**old, **new} for old, new in zip(values, changed, strict=True)])
 
 
 def write_curves(path: Path, lines: Path, name: str, model: str | None, drawing: Path | None) -> None:
@@ -121,8 +153,17 @@ def _use_angles(tracks: Mapping[tuple[str, int | None, str | None, int], _Track]
     """Replace the angles of a person by the filtered ones of the report."""
     for (kind, person, *_), track in tracks.items():
         if (kind, person) == ("body", recording.person):
-            for angle in ANGLES:
-                track.measures[angle] = _column(np.radians(recording.angles[angle]))
+            track.measures |= {name: _column(values) for name, values in _angles_rad(recording).items()}
+
+
+def _angles_rad(recording: Recording) -> dict[str, FloatArray]:
+    """Return the angles (N,) of a report in radians by the names of measures, with left minus right."""
+    angles = {name: np.radians(recording.angles[name]) for name in ANGLES}
+    differences = {
+        f"symmetry_{joint}_rad": angles[f"left_{joint}_angle_rad"] - angles[f"right_{joint}_angle_rad"]
+        for joint in ANGLE_BONES
+    }
+    return angles | differences
 
 
 def _column(values: FloatArray) -> list[float | None]:

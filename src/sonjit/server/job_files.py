@@ -21,7 +21,7 @@ from sonjit.media.sources.headers import SNIFF_BYTES, image_format, is_text
 from sonjit.media.sources.images import image_size
 from sonjit.media.sources.video import open_container, video_stream
 from sonjit.runs import Detect, Outputs, run_input
-from sonjit.server.curves import CURVES, write_curves
+from sonjit.server.curves import CURVES, use_report_angles, write_curves
 from sonjit.server.errors import RefusedError
 from sonjit.server.forms import FIELD, Form, Receive, is_form
 from sonjit.server.options import LABELS, MEASURES, DetectorChoice, check_pixels
@@ -263,8 +263,11 @@ def run_detectors(
             for file in sorted(images.iterdir(), key=lambda file: natural_key(file.name)):
                 archive.write(file, file.name)
         shutil.rmtree(images, ignore_errors=True)
+    lines, model = folder / "result.jsonl", reported_model(given, detectors)
+    if model is not None:
+        use_report_angles(lines, given.name, model)
     with suppress(SonjitError):  # such as a full disk; the first request tries again
-        write_curves(folder / CURVES, folder / "result.jsonl", given.name, reported_model(given, detectors), drawing)
+        write_curves(folder / CURVES, lines, given.name, model, drawing)
     return problems
 
 
