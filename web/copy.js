@@ -12,7 +12,8 @@ import { createRequire } from "node:module";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 
-const KINDS = ["hands", "face", "body", "holistic", "segmentation"];
+// `pack.js` writes the names of the kinds.
+const { kinds: KINDS } = JSON.parse(readFileSync(new URL("package.json", import.meta.url), "utf8"));
 const DIST = fileURLToPath(new URL("dist/", import.meta.url));
 
 /**

@@ -51,7 +51,7 @@ function pack(manifest, files, add = () => {}) {
 
 mkdirSync(out, { recursive: true });
 pack(
-  manifest,
+  { ...manifest, kinds: Object.keys(FILES) }, // for copy.js
   { dist, "copy.js": join(HERE, "copy.js"), "README.md": join(HERE, "README.md") },
   (folder) => {
     rmSync(join(folder, "dist/models"), { recursive: true });
