@@ -102,6 +102,7 @@ def test_excel_workbook_has_three_sheets(tmp_path, frames):
         writer.sources["=Müller.mp4"] = {"width": 640, "height": 480, "fps": 30.0}
     book = openpyxl.load_workbook(path)
     assert book.sheetnames == ["frames", "instances", "run"]
+    assert book.active.title == "instances"
     assert [row[3].value for row in book["frames"].iter_rows(min_row=2)] == [2, 0, 1]
     assert book["frames"]["A2"].value == "=Müller.mp4"
     assert book["frames"]["A2"].data_type == "s"  # no formula

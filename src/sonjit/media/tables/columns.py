@@ -200,6 +200,7 @@ class ExcelWriter(base.FrameWriter):
         self._bold = bold
         self._frames, self._instances, self._run = (_Sheet(self._book, name) for name in ("frames", "instances", "run"))
         self._frames.add(("source", "frame", "time", "instances"), bold)
+        self._instances.activate()
         self._events: _Sheet | None = None
         self._rows_from = RowMaker(header, extra, rows, self._begin)
 
@@ -276,6 +277,10 @@ class _Sheet:
         self._sheet = self._book.add_worksheet(self.name if self.number == 1 else f"{self.name} {self.number}")
         self._sheet.freeze_panes(1, 0)
         self._count = 0
+
+    def activate(self) -> None:
+        """Select the sheet that a reader sees first."""
+        self._sheet.activate()
 
     def add(self, values: Iterable[object], style: object = None) -> None:
         """Append a row. Unknown values leave their cell empty."""
