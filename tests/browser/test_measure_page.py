@@ -2,6 +2,7 @@
 
 import base64
 import contextlib
+import re
 import shutil
 from importlib.resources import files
 
@@ -87,6 +88,13 @@ def test_a_video_is_measured_looked_at_compared_and_removed(user, tmp_path, need
             user.click(".back")
     address = user.ask("location.href")
     assert "deepest" in user.text(".headline")
+    length = r"\d+\.\d s, (\d+) frames, Person in \1; computed in \d+\.\d s"
+    assert re.fullmatch(length, user.text(".result-head [role=status]"))
+    assert user.text(".graph-head .hint") == "180° = straight"
+    assert set(user.ask("[...document.querySelectorAll('.headline-files a')].map(({innerText}) => innerText)")) == {
+        "Excel",
+        "Report to print",
+    }
     assert user.ask("document.querySelector('.chart').dataset.points") == str(2 * 73)
 
     user.click(".moments button")  # the deepest moment

@@ -2,6 +2,8 @@
 
 import csv
 import io
+import json
+from importlib.resources import files
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,6 +11,7 @@ import pytest
 
 from sonjit.media import Header, open_writer
 from sonjit.results import Body, Event, Face, Frame, Gesture, Hand, Person
+from sonjit.results.measures import MEASURE_NAMES
 from sonjit.results.skeletons import load_skeleton
 from sonjit.results.skeletons.faces import BLENDSHAPES
 from sonjit.runs.annotations import annotate, table_columns
@@ -58,6 +61,35 @@ def test_lines_of_a_side_have_the_colours_of_drawings():
         [["left_knee_angle_rad", None], ["right_knee_angle_rad", None], ["curl_rad", "Left"], ["curl_rad", "Right"]],
     )
     assert [hue > 0 for hue in hues] == [True, False, True, False]
+
+
+NAMES = ["left_knee_angle_rad", "left_knee_angle_2d_rad", "symmetry_knee_rad", "right_upper_arm_m", "torso_lean_rad",
+         "torso_side_lean_rad", "trunk_lean_rad"]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("language", "names"),
+    [
+        ("en", ["Left knee angle", "Left knee angle in the image", "Left − right knee", "Right upper arm"]),
+        ("ko", ["왼쪽 무릎 각도", "왼쪽 무릎 각도(이미지 평면)", "무릎 좌우 차이", "오른쪽 위팔"]),
+    ],
+)
+def test_names_of_measures_follow_the_language_and_differ(language, names):
+    texts = json.loads((files("sonjit.server") / "page" / "i18n" / f"{language}.json").read_text("utf-8"))
+    shown = run_module(
+        """
+        const texts = input.texts;
+        globalThis.document = {documentElement: {}, querySelectorAll: () => [], getElementById: () => null};
+        globalThis.fetch = async () => ({json: async () => texts});
+        const {speak} = await page("common.js");
+        const {measureName} = await page("measure-names.js");
+        await speak("en", "http://host:1/");
+        output(input.names.map(measureName));
+        """,
+        {"texts": texts, "names": [*NAMES, *MEASURE_NAMES["body"]]},
+    )
+    assert shown[:4] == names
+    assert len({name.casefold() for name in shown}) == len(MEASURE_NAMES["body"])
 
 
 TABLE = """

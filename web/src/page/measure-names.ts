@@ -29,16 +29,27 @@ export function shown(name: string, value: unknown) {
 
 /** Return the name of a measure as text, composed of its parts if it has no own text. */
 export function measureName(name: string) {
-  const bare = name.slice(0, name.length - unitOf(name).ending.length);
-  const words = bare
-    .split(/_(?!arm)/)
-    .map((word) => textOr(`measure.${word}`, word))
-    .join(" ")
-    .trim();
+  const words = wordsOf(name.slice(0, name.length - unitOf(name).ending.length));
   // distinguishes it from the same in degrees
   const ofFist = name.endsWith("_curl") ? " (0–1)" : "";
   return words.charAt(0).toUpperCase() + words.slice(1) + ofFist;
 }
+
+/** Return a measure's name without its unit as words, in the order of the language. */
+function wordsOf(bare: string): string {
+  const [difference, image] = ["symmetry_", "_2d"];
+  if (bare.startsWith(difference))
+    return text("measure.symmetry", { measure: wordsOf(bare.slice(difference.length)) });
+  if (bare.endsWith(image))
+    return text("measure.2d", { measure: wordsOf(bare.slice(0, -image.length)) });
+  const words = bare.split(/_(?!arm)/).map((word) => textOr(`measure.${word}`, word));
+  return textOr(`measure.${bare}`, words.join(" ").trim());
+}
+
+const JOINT_ANGLE = /^(knee|elbow|hip)_angle(_2d)?_rad$/;
+
+/** Return a note about what the values of a measure without its side mean; "" for none. */
+export const noteOf = (name: string) => (JOINT_ANGLE.test(name) ? text("measure.straight") : "");
 
 /** Return the name of a measure with its unit. */
 export const measureLabel = (name: string) =>

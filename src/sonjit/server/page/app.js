@@ -1151,11 +1151,21 @@ function shown(name, value) {
   return typeof value === "number" && Number.isFinite(value) ? `${(value * scale).toFixed(digits)}${unit}` : "–";
 }
 function measureName(name) {
-  const bare = name.slice(0, name.length - unitOf(name).ending.length);
-  const words = bare.split(/_(?!arm)/).map((word) => textOr(`measure.${word}`, word)).join(" ").trim();
+  const words = wordsOf(name.slice(0, name.length - unitOf(name).ending.length));
   const ofFist = name.endsWith("_curl") ? " (0–1)" : "";
   return words.charAt(0).toUpperCase() + words.slice(1) + ofFist;
 }
+function wordsOf(bare) {
+  const [difference, image] = ["symmetry_", "_2d"];
+  if (bare.startsWith(difference))
+    return text("measure.symmetry", { measure: wordsOf(bare.slice(difference.length)) });
+  if (bare.endsWith(image))
+    return text("measure.2d", { measure: wordsOf(bare.slice(0, -image.length)) });
+  const words = bare.split(/_(?!arm)/).map((word) => textOr(`measure.${word}`, word));
+  return textOr(`measure.${bare}`, words.join(" ").trim());
+}
+var JOINT_ANGLE = /^(knee|elbow|hip)_angle(_2d)?_rad$/;
+var noteOf = (name) => JOINT_ANGLE.test(name) ? text("measure.straight") : "";
 var measureLabel = (name) => measureName(name) + (unitOf(name).unit && ` (${unitOf(name).unit.trim()})`);
 var COLOURS = {
   left: ["#d98600", "#e2518a", "#8a6d3b"],
@@ -2338,7 +2348,13 @@ async function loadCurves(job) {
     job,
     isVideo: isVideo2,
     times: answer.times.map((time, index) => isVideo2 ? Number(time) : index + 1),
-    instances: answer.instances.map((one) => ({ ...one, label: labelOf(one) }))
+    instances: answer.instances.map((one) => ({
+      ...one,
+      // in the language of the page, which may change
+      get label() {
+        return labelOf(one);
+      }
+    }))
   };
 }
 function labelOf({ kind, id, handedness }) {
@@ -2361,6 +2377,23 @@ var seriesOf = ({ instances }, wanted) => instances.flatMap(
     side: sideOf(measure2, tracked.handedness)
   }))
 );
+function extentText({ times, isVideo: isVideo2, instances, job }) {
+  const frames = /* @__PURE__ */ new Map();
+  for (const { kind, handedness, measures } of instances) {
+    const name = kind === "body" ? text("one.holistic") : nameOf(kind, { handedness });
+    const seen = frames.get(name) ?? /* @__PURE__ */ new Set();
+    frames.set(name, seen);
+    for (const values of Object.values(measures))
+      values.forEach((value, index) => value !== null && seen.add(index));
+  }
+  const found = [...frames].filter(([, { size }]) => size).map(([name, { size }]) => text("job.found", { name, count: size }));
+  const length = isVideo2 ? [text("job.length", { seconds: times.at(-1).toFixed(1) })] : [];
+  const counts = [...length, text("job.frames", { frames: times.length }), ...found];
+  return text("job.measured", {
+    found: counts.join(", "),
+    seconds: (job.seconds ?? 0).toFixed(1)
+  });
+}
 function extremesOf(values) {
   let [low, high] = [-1, -1];
   values.forEach((value, index) => {
@@ -2437,6 +2470,13 @@ function addressOf2({ downloads = {} }, name) {
   const language = document.documentElement.lang;
   const path = downloads[name.replace("report.", `report.${language}.`)] ?? downloads[name];
   return path === void 0 ? null : new URL(path, thisServer).href;
+}
+var FIRST4 = ["xlsx", "report.pdf"];
+function FirstDownloads({ job }) {
+  return /* @__PURE__ */ a("p", { class: "row headline-files", children: FIRST4.map((name) => {
+    const href = addressOf2(job, name);
+    return href && /* @__PURE__ */ a("a", { class: "button small", href, download: "", children: textOr(`file.${name}`, name) }, name);
+  }) });
 }
 function Downloads({ job }) {
   const groups = Object.entries(GROUPS).map(([group, names]) => ({
@@ -2852,6 +2892,7 @@ function Graphs({ curves, compared, player, measures, range }) {
             children: names.map((each) => /* @__PURE__ */ a("option", { value: each, selected: each === name, children: measureLabel(each) }, each))
           }
         ),
+        noteOf(name) && /* @__PURE__ */ a("span", { class: "hint", children: noteOf(name) }),
         k > 0 && button("×", "result.curve_less", () => {
           measures.value = measures.value.filter((_, at) => at !== k);
         }),
@@ -3155,8 +3196,9 @@ function Head({ followed, curves, name }) {
         /* @__PURE__ */ a("span", { class: "tag", children: job.model })
       ] }),
       lines?.map((line) => /* @__PURE__ */ a("p", { class: "headline", children: line }, line)),
-      /* @__PURE__ */ a("p", { class: "hint", role: "status", children: isLoading ? text("result.loading") : stateText(job) }),
+      /* @__PURE__ */ a("p", { class: "hint", role: "status", children: isLoading ? text("result.loading") : curves ? extentText(curves) : stateText(job) }),
       isActive(job) && /* @__PURE__ */ a(Progress, { job }),
+      job.state === "done" && /* @__PURE__ */ a(FirstDownloads, { job }),
       [job.message, ...job.problems ?? []].filter(Boolean).map((note) => /* @__PURE__ */ a("p", { class: "hint", children: note }, note))
     ] }),
     /* @__PURE__ */ a(Remove, { followed, onRemoved: () => go({ task: "measure" }) })
@@ -3422,11 +3464,11 @@ async function filesOfEntry(entry) {
 
 // src/page/measure/start.tsx
 var SAMPLE2 = "squats.mp4";
-var FIRST4 = "body";
+var FIRST5 = "body";
 function Start({ setup, given }) {
   const files = useSignal(given);
   const chosen = useSignal([
-    FIRST4 in kinds ? FIRST4 : Object.keys(kinds)[0] ?? ""
+    FIRST5 in kinds ? FIRST5 : Object.keys(kinds)[0] ?? ""
   ]);
   const isOver = useSignal(false);
   const isBusy = useSignal(false);

@@ -72,7 +72,13 @@ export async function loadCurves(job: Job): Promise<Curves> {
     job,
     isVideo,
     times: answer.times.map((time, index) => (isVideo ? Number(time) : index + 1)),
-    instances: answer.instances.map((one) => ({ ...one, label: labelOf(one) })),
+    instances: answer.instances.map((one) => ({
+      ...one,
+      // in the language of the page, which may change
+      get label() {
+        return labelOf(one);
+      },
+    })),
   };
 }
 
@@ -107,6 +113,27 @@ export const seriesOf = ({ instances }: Curves, wanted: string): Series[] =>
         side: sideOf(measure, tracked.handedness),
       })),
   );
+
+/** Return the length of a video, the number of frames, and in how many of them something was seen. */
+export function extentText({ times, isVideo, instances, job }: Curves) {
+  const frames: Map<string, Set<number>> = new Map();
+  for (const { kind, handedness, measures } of instances) {
+    const name = kind === "body" ? text("one.holistic") : nameOf(kind, { handedness });
+    const seen = frames.get(name) ?? new Set();
+    frames.set(name, seen);
+    for (const values of Object.values(measures))
+      values.forEach((value, index) => value !== null && seen.add(index));
+  }
+  const found = [...frames]
+    .filter(([, { size }]) => size)
+    .map(([name, { size }]) => text("job.found", { name, count: size }));
+  const length = isVideo ? [text("job.length", { seconds: times.at(-1)!.toFixed(1) })] : [];
+  const counts = [...length, text("job.frames", { frames: times.length }), ...found];
+  return text("job.measured", {
+    found: counts.join(", "),
+    seconds: (job.seconds ?? 0).toFixed(1),
+  });
+}
 
 /** Return the lowest and the highest value, and the index of each; null without values. */
 export function extremesOf(values: Values) {

@@ -28,6 +28,26 @@ function addressOf({ downloads = {} }: Job, name: string) {
   return path === undefined ? null : new URL(path, thisServer).href;
 }
 
+const FIRST = ["xlsx", "report.pdf"]; // files that most readers want
+
+/** The links to the first files, near the headline. */
+export function FirstDownloads({ job }: { job: Job }) {
+  return (
+    <p class="row headline-files">
+      {FIRST.map((name) => {
+        const href = addressOf(job, name);
+        return (
+          href && (
+            <a key={name} class="button small" href={href} download="">
+              {textOr(`file.${name}`, name)}
+            </a>
+          )
+        );
+      })}
+    </p>
+  );
+}
+
 export function Downloads({ job }: { job: Job }) {
   const groups = Object.entries(GROUPS)
     .map(([group, names]) => ({

@@ -7,6 +7,7 @@ import { text, textOr } from "../common.js";
 import {
   lineColours,
   measureLabel,
+  noteOf,
   shown,
   sideName,
   unitOf,
@@ -83,6 +84,7 @@ export function Graphs({ curves, compared, player, measures, range }: Props) {
                 </option>
               ))}
             </select>
+            {noteOf(name) && <span class="hint">{noteOf(name)}</span>}
             {k > 0 &&
               button("×", "result.curve_less", () => {
                 measures.value = measures.value.filter((_, at) => at !== k);

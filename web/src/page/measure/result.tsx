@@ -18,6 +18,7 @@ import { measureName, shown, sideName, sideOf, withoutSide } from "../measure-na
 import { model } from "../model.js";
 import { go, hashOf, place } from "../places.js";
 import {
+  extentText,
   extremesOf,
   FrameReader,
   isAngle,
@@ -28,7 +29,7 @@ import {
   type Repetition,
   type Tracked,
 } from "./curves.js";
-import { Downloads } from "./downloads.js";
+import { Downloads, FirstDownloads } from "./downloads.js";
 import { Figure, FigureControls, peopleOf } from "./figure.js";
 import { extentOf, Graphs, type Compared } from "./graph.js";
 import { clock, Picture, Transport } from "./picture.js";
@@ -100,9 +101,10 @@ function Head({ followed, curves, name }: HeadProps) {
           </p>
         ))}
         <p class="hint" role="status">
-          {isLoading ? text("result.loading") : stateText(job)}
+          {isLoading ? text("result.loading") : curves ? extentText(curves) : stateText(job)}
         </p>
         {isActive(job) && <Progress job={job} />}
+        {job.state === "done" && <FirstDownloads job={job} />}
         {[job.message, ...(job.problems ?? [])].filter(Boolean).map((note) => (
           <p class="hint" key={note}>
             {note}
