@@ -20,7 +20,9 @@ from sonjit.geometry.windows import Window, is_long, reach, windows
 _SAME_FACE = 0.4  # minimum overlap of the box of a proposal and that of a known face that it shows
 _MOST_PARTS = 3  # maximum number of windows along the longer side of an image
 _BOX_SCORE = 0.6  # published threshold of the full-range detector
-_SMALLEST_PX = 24.0  # side of a crop in pixels from which key frames propose a face; smaller ones take most time
+_SMALLEST_PX = 24.0
+"""Side of a crop in pixels from which key frames propose a face: an eighth of the mesh's input. Smaller faces take most
+time."""
 _TURNS = 0.0, math.pi  # rotations in which the detector searches for faces: upright and upside down
 _BROW_AND_CHIN, _CHEEKS = (10, 152), (234, 454)  # keypoints at the ends of the mesh, to measure its height and width
 _NOSE, _EYE_CORNERS, _MIN_SHARE = 4, (33, 263), 0.05
