@@ -228,3 +228,14 @@ def test_the_own_avatar_moves_with_the_person_of_a_measured_file(user, tmp_path,
 
     user.click("#task-avatar")
     user.wait("document.getElementById('avatar-state').innerText.startsWith('me.vrm')")
+    user.click("#avatar-sample")  # the way back to the sample figure
+    user.wait("document.getElementById('avatar-state').innerText.startsWith('This figure')")
+    assert not user.ask("document.getElementById('avatar-sample').checkVisibility()")
+    user.click("#avatar-measure")
+    user.wait("document.getElementById('result-wanted').innerText.startsWith('Choose a result')")
+    user.click("#jobs a")
+    user.wait("document.querySelector('#result-figure canvas')")
+
+    user.click("#task-avatar")
+    user.click("#source-sample")  # a person, not only hands
+    user.wait("globalThis.sonjitPage.state.latest?.people?.length")

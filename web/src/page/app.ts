@@ -4,6 +4,7 @@
  */
 
 import { avatarView } from "./avatar.js";
+import { isResultWanted } from "./model.js";
 import {
   find,
   make,
@@ -370,11 +371,12 @@ store.watch(
       (hasNoServer && !classes.length) || !source?.still || (await chooser.files()).length > 1),
 );
 store.watch(["detectors", "source"], ({ detectors: wanted, source }) => {
-  // the sample shows only hands
+  // the sample of the live view shows only hands
   const lacksSome = Object.entries(wanted).some(
     ([kind, { on }]) => on && kinds[kind]!.list !== "hands",
   );
-  find("sample-note").hidden = source?.kind !== "sample" || !lacksSome;
+  const isHands = source?.kind === "sample" && source.name === "sample.mp4";
+  find("sample-note").hidden = !isHands || !lacksSome;
 });
 find("share").onclick = share;
 find("start").onclick = start;
@@ -411,6 +413,7 @@ task.subscribe((name) => {
   if (name === "gestures") find("tab-gestures").click();
   if (name === "avatar") avatar.follow();
   if (name === "measure" && store.state.started) void stop();
+  if (name !== "measure") isResultWanted.value = false;
 });
 onLanguage(showTable);
 onLanguage(showPhase);

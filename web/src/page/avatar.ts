@@ -7,7 +7,7 @@ import type { Avatar, AvatarFrame } from "./avatar/scene.js";
 import { find, onLanguage, showError, text } from "./common.js";
 import { hasNoServer } from "./endpoints.js";
 import { kindsWhere } from "./kinds.js";
-import { loadModel, model, mountAvatar } from "./model.js";
+import { isResultWanted, loadModel, loadSample, model, mountAvatar } from "./model.js";
 import { go, task } from "./places.js";
 import { isMirrored } from "./settings.js";
 import type { AppStore } from "./state.js";
@@ -28,10 +28,15 @@ export function avatarView(store: AppStore) {
   tab.addEventListener("click", () => void opened().catch(showError));
   find("avatar-detect").onclick = detect;
   find("avatar-measure").hidden = hasNoServer;
-  find("avatar-measure").onclick = () => go({ task: "measure" });
+  find("avatar-measure").onclick = () => {
+    isResultWanted.value = true;
+    go({ task: "measure" });
+  };
+  find("avatar-sample").onclick = () => showSample().catch(showError);
   model.subscribe((file) => {
+    if (!avatar || file === shown) return;
     // a result showed it
-    if (file && avatar && file !== shown) show(file).catch(showError);
+    (file ? show(file) : showSample()).catch(showError);
   });
   store.watch(["mirrors", "source"], (state) => avatar?.mirror(isMirrored(state)));
   store.watch(["detectors", "here"], showStatus);
@@ -59,6 +64,13 @@ export function avatarView(store: AppStore) {
     const target = await opened();
     shown = file;
     await loadModel(target, file);
+    showStatus();
+  }
+
+  async function showSample() {
+    const target = await opened();
+    shown = null;
+    await loadSample(target);
     showStatus();
   }
 
@@ -99,6 +111,7 @@ export function avatarView(store: AppStore) {
     find("avatar-detect").hidden = !kind || Boolean(detectors[kind]?.on);
     if (!avatar) return;
     const { name, ...counts } = avatar.state();
+    find("avatar-sample").hidden = !name;
     find("avatar-state").textContent = text(name ? "avatar.moves" : "avatar.hint", {
       name,
       ...counts,

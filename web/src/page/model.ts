@@ -11,6 +11,9 @@ const SAMPLE = new URL("./avatar/sample.vrm", import.meta.url).href;
 /** The user's own .glb or .vrm file; null for the sample figure. */
 export const model = signal<File | null>(null);
 
+/** Whether the user looks for a result that moves the figure. */
+export const isResultWanted = signal(false);
+
 /** Check whether a file may be a model. */
 export const isModel = ({ name }: File) => ENDINGS.test(name);
 
@@ -21,6 +24,12 @@ export async function mountAvatar(place: HTMLElement): Promise<Avatar> {
   const avatar = await mount(place, { sample: SAMPLE });
   if (model.peek()) await loadModel(avatar, model.peek()!);
   return avatar;
+}
+
+/** Show the sample figure again. All figures show it from then on. */
+export async function loadSample(avatar: Avatar) {
+  await avatar.loadSample();
+  model.value = null;
 }
 
 /** Show another model in a figure. All figures show it from then on. */

@@ -17,7 +17,8 @@ import {
 import type { Overlay } from "./overlay.js";
 import type { AppStore } from "./state.js";
 
-const SAMPLE = "sample.mp4";
+const SAMPLE = "sample.mp4"; // hands
+const PERSON = "squats.mp4"; // a person, who moves an avatar
 
 /** @param on `changed`: another source was selected; `model`: an avatar file was selected */
 export function sourceChooser(
@@ -27,6 +28,7 @@ export function sourceChooser(
 ) {
   let kind: "camera" | "sample" | "files" = "camera";
   let chosen: File[] = [];
+  let sample = SAMPLE;
   /** source of the preview */
   let shown: Source | null = null;
   const images = () => (kind === "files" ? chosen.filter(isImage) : []);
@@ -36,7 +38,7 @@ export function sourceChooser(
 
   function name() {
     if (kind === "camera") return "camera";
-    if (kind === "sample") return SAMPLE;
+    if (kind === "sample") return sample;
     const [{ name: first, webkitRelativePath: path }] = chosen as [File];
     return (chosen.length > 1 && path.split("/")[0]) || first;
   }
@@ -44,8 +46,8 @@ export function sourceChooser(
   /** Return the files of a job. */
   async function files(): Promise<File[]> {
     if (kind === "files") return chosen;
-    const answer = await fetch(SAMPLE);
-    return [new File([await answer.blob()], SAMPLE, { type: "video/mp4" })];
+    const answer = await fetch(sample);
+    return [new File([await answer.blob()], sample, { type: "video/mp4" })];
   }
 
   /** Open the selected source to play it. */
@@ -108,7 +110,7 @@ export function sourceChooser(
   }
 
   const openClip = (loop?: boolean) =>
-    openVideo(find("video"), kind === "sample" ? SAMPLE : chosen[0]!, loop);
+    openVideo(find("video"), kind === "sample" ? sample : chosen[0]!, loop);
 
   function leave() {
     shown?.close();
@@ -117,6 +119,7 @@ export function sourceChooser(
 
   function choose(wanted: "camera" | "sample" | "files") {
     kind = wanted;
+    sample = task.peek() === "avatar" ? PERSON : SAMPLE;
     show();
     store.set({ source: { kind, name: name(), still: isStill() } });
     on.changed();

@@ -76,6 +76,7 @@ import {
 var ENDINGS = /\.(glb|vrm)$/i;
 var SAMPLE = new URL("./avatar/sample.vrm", import.meta.url).href;
 var model = y(null);
+var isResultWanted = y(false);
 var isModel = ({ name }) => ENDINGS.test(name);
 async function mountAvatar(place2) {
   if (!document.createElement("canvas").getContext("webgl2")) throw new PageError("no_webgl");
@@ -83,6 +84,10 @@ async function mountAvatar(place2) {
   const avatar2 = await mount(place2, { sample: SAMPLE });
   if (model.peek()) await loadModel(avatar2, model.peek());
   return avatar2;
+}
+async function loadSample(avatar2) {
+  await avatar2.loadSample();
+  model.value = null;
 }
 async function loadModel(avatar2, file) {
   try {
@@ -287,9 +292,14 @@ function avatarView(store2) {
   tab.addEventListener("click", () => void opened().catch(showError));
   find("avatar-detect").onclick = detect;
   find("avatar-measure").hidden = hasNoServer;
-  find("avatar-measure").onclick = () => go({ task: "measure" });
+  find("avatar-measure").onclick = () => {
+    isResultWanted.value = true;
+    go({ task: "measure" });
+  };
+  find("avatar-sample").onclick = () => showSample().catch(showError);
   model.subscribe((file) => {
-    if (file && avatar2 && file !== shown2) show(file).catch(showError);
+    if (!avatar2 || file === shown2) return;
+    (file ? show(file) : showSample()).catch(showError);
   });
   store2.watch(["mirrors", "source"], (state) => avatar2?.mirror(isMirrored(state)));
   store2.watch(["detectors", "here"], showStatus);
@@ -313,6 +323,12 @@ function avatarView(store2) {
     const target = await opened();
     shown2 = file;
     await loadModel(target, file);
+    showStatus();
+  }
+  async function showSample() {
+    const target = await opened();
+    shown2 = null;
+    await loadSample(target);
     showStatus();
   }
   async function open(file) {
@@ -346,6 +362,7 @@ function avatarView(store2) {
     find("avatar-detect").hidden = !kind || Boolean(detectors2[kind]?.on);
     if (!avatar2) return;
     const { name, ...counts } = avatar2.state();
+    find("avatar-sample").hidden = !name;
     find("avatar-state").textContent = text(name ? "avatar.moves" : "avatar.hint", {
       name,
       ...counts
@@ -2537,9 +2554,9 @@ function Figure({ player, reader, person, avatar: avatar2, name }) {
   const loaded = T(model.peek());
   useSignalEffect(() => {
     const [shown2, file] = [avatar2.value, model.value];
-    if (!shown2 || !file || file === loaded.current) return;
+    if (!shown2 || file === loaded.current) return;
     loaded.current = file;
-    loadModel(shown2, file).then(() => name.value = shown2.state().name, showError);
+    (file ? loadModel(shown2, file) : loadSample(shown2)).then(() => name.value = shown2.state().name, showError);
   });
   return /* @__PURE__ */ a("div", { ref: place2, id: "result-figure", class: "space", role: "img", "aria-label": text("avatar") });
 }
@@ -2597,6 +2614,7 @@ function FigureControls({ curves, isOn, person, avatar: avatar2, name }) {
         ),
         text("avatar.file")
       ] }),
+      name.value && /* @__PURE__ */ a("button", { class: "button small", type: "button", onClick: () => model.value = null, children: text("avatar.sample") }),
       /* @__PURE__ */ a("p", { id: "result-figure-state", class: "hint", role: "status", children: name.value ? text("avatar.moves", { ...shown2 }) : text("avatar.own") })
     ] })
   ] });
@@ -3241,7 +3259,7 @@ function Views({ curves }) {
   const measures = useSignal(measuresOf(curves).slice(0, 1));
   const compared = useSignal(null);
   const range = useSignal(extentOf(curves, null));
-  const hasFigure = useSignal(model.peek() !== null);
+  const hasFigure = useSignal(model.peek() !== null || isResultWanted.peek());
   const avatar2 = useSignal(null);
   const name = useSignal("");
   const person = useSignal(peopleOf(curves)[0] ?? null);
@@ -3603,6 +3621,7 @@ function Start({ setup, given }) {
     ),
     /* @__PURE__ */ a("section", { class: "card", "aria-labelledby": "results-title", children: [
       /* @__PURE__ */ a("h2", { id: "results-title", children: text("measure.results") }),
+      isResultWanted.value && /* @__PURE__ */ a("p", { id: "result-wanted", role: "status", children: text(jobs.value.length ? "avatar.choose" : "avatar.choose.none") }),
       jobs.value.length ? /* @__PURE__ */ a("ul", { id: "jobs", class: "jobs", children: jobs.value.map((followed) => /* @__PURE__ */ a(Item, { followed }, followed.key)) }) : /* @__PURE__ */ a("p", { class: "hint", children: text("measure.none") })
     ] })
   ] });
@@ -4430,22 +4449,24 @@ function Rivals({ store: store2 }) {
 
 // src/page/source-chooser.ts
 var SAMPLE3 = "sample.mp4";
+var PERSON = "squats.mp4";
 function sourceChooser(store2, overlay2, on) {
   let kind = "camera";
   let chosen = [];
+  let sample = SAMPLE3;
   let shown2 = null;
   const images = () => kind === "files" ? chosen.filter(isImage) : [];
   const isStill = () => images().length > 0;
   function name() {
     if (kind === "camera") return "camera";
-    if (kind === "sample") return SAMPLE3;
+    if (kind === "sample") return sample;
     const [{ name: first, webkitRelativePath: path }] = chosen;
     return chosen.length > 1 && path.split("/")[0] || first;
   }
   async function files() {
     if (kind === "files") return chosen;
-    const answer = await fetch(SAMPLE3);
-    return [new File([await answer.blob()], SAMPLE3, { type: "video/mp4" })];
+    const answer = await fetch(sample);
+    return [new File([await answer.blob()], sample, { type: "video/mp4" })];
   }
   async function open() {
     leave();
@@ -4498,13 +4519,14 @@ function sourceChooser(store2, overlay2, on) {
     navigator.mediaDevices?.addEventListener("devicechange", nameCameras);
     await nameCameras();
   }
-  const openClip = (loop) => openVideo(find("video"), kind === "sample" ? SAMPLE3 : chosen[0], loop);
+  const openClip = (loop) => openVideo(find("video"), kind === "sample" ? sample : chosen[0], loop);
   function leave() {
     shown2?.close();
     shown2 = null;
   }
   function choose(wanted) {
     kind = wanted;
+    sample = task.peek() === "avatar" ? PERSON : SAMPLE3;
     show();
     store2.set({ source: { kind, name: name(), still: isStill() } });
     on.changed();
@@ -5255,7 +5277,8 @@ store.watch(["detectors", "source"], ({ detectors: wanted, source }) => {
   const lacksSome = Object.entries(wanted).some(
     ([kind, { on }]) => on && kinds[kind].list !== "hands"
   );
-  find("sample-note").hidden = source?.kind !== "sample" || !lacksSome;
+  const isHands = source?.kind === "sample" && source.name === "sample.mp4";
+  find("sample-note").hidden = !isHands || !lacksSome;
 });
 find("share").onclick = share;
 find("start").onclick = start;
@@ -5289,6 +5312,7 @@ task.subscribe((name) => {
   if (name === "gestures") find("tab-gestures").click();
   if (name === "avatar") avatar.follow();
   if (name === "measure" && store.state.started) void stop();
+  if (name !== "measure") isResultWanted.value = false;
 });
 onLanguage(showTable);
 onLanguage(showPhase);

@@ -250,11 +250,16 @@ export async function mount(container: HTMLElement, { sample }: { sample: string
     blendshapes: figure?.blendshapes ?? 0,
   });
 
-  const answer = await fetch(sample);
-  if (answer.ok) await load(await answer.blob(), "");
+  async function loadSample() {
+    const answer = await fetch(sample);
+    if (answer.ok) await load(await answer.blob(), "");
+  }
+  await loadSample();
 
   return {
     show,
+    /** Show the sample figure again. */
+    loadSample,
     load: (file: File) => load(file, file.name),
     /** Go back to the rest pose. */
     rest,

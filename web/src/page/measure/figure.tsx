@@ -5,7 +5,7 @@ import { useEffect, useRef } from "preact/hooks";
 
 import type { Avatar, AvatarFrame } from "../avatar/scene.js";
 import { showError, text } from "../common.js";
-import { loadModel, model, mountAvatar } from "../model.js";
+import { loadModel, loadSample, model, mountAvatar } from "../model.js";
 import type { Curves, FrameReader } from "./curves.js";
 import type { Player } from "./player.js";
 
@@ -53,9 +53,12 @@ export function Figure({ player, reader, person, avatar, name }: Omit<Props, "cu
   const loaded = useRef(model.peek());
   useSignalEffect(() => {
     const [shown, file] = [avatar.value, model.value];
-    if (!shown || !file || file === loaded.current) return;
+    if (!shown || file === loaded.current) return;
     loaded.current = file;
-    loadModel(shown, file).then(() => (name.value = shown.state().name), showError);
+    (file ? loadModel(shown, file) : loadSample(shown)).then(
+      () => (name.value = shown.state().name),
+      showError,
+    );
   });
   return (
     <div ref={place} id="result-figure" class="space" role="img" aria-label={text("avatar")} />
@@ -116,6 +119,11 @@ export function FigureControls({ curves, isOn, person, avatar, name }: Controls)
             />
             {text("avatar.file")}
           </label>
+          {name.value && (
+            <button class="button small" type="button" onClick={() => (model.value = null)}>
+              {text("avatar.sample")}
+            </button>
+          )}
           <p id="result-figure-state" class="hint" role="status">
             {name.value ? text("avatar.moves", { ...shown }) : text("avatar.own")}
           </p>

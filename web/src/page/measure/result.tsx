@@ -15,7 +15,7 @@ import {
   type Job,
 } from "../jobs.js";
 import { measureName, shown, sideName, sideOf, withoutSide } from "../measure-names.js";
-import { model } from "../model.js";
+import { isResultWanted, model } from "../model.js";
 import { go, hashOf, place } from "../places.js";
 import {
   extentText,
@@ -159,7 +159,7 @@ function Views({ curves }: { curves: Curves }) {
   const measures = useSignal(measuresOf(curves).slice(0, 1));
   const compared = useSignal<Compared | null>(null);
   const range = useSignal(extentOf(curves, null));
-  const hasFigure = useSignal(model.peek() !== null);
+  const hasFigure = useSignal(model.peek() !== null || isResultWanted.peek());
   const avatar = useSignal<Avatar | null>(null);
   const name = useSignal("");
   const person = useSignal(peopleOf(curves)[0] ?? null);

@@ -6,6 +6,7 @@ import { PageError, showError, text, textOr } from "../common.js";
 import { Icon } from "../icon.js";
 import { isActive, jobs, startJobs, stateText, type FollowedJob } from "../jobs.js";
 import { kinds } from "../kinds.js";
+import { isResultWanted } from "../model.js";
 import { go, hashOf } from "../places.js";
 import { isImage, isVideo } from "../sources.js";
 import type { Style } from "../style.js";
@@ -156,6 +157,11 @@ export function Start({ setup, given }: { setup: Setup; given: File[] }) {
       </section>
       <section class="card" aria-labelledby="results-title">
         <h2 id="results-title">{text("measure.results")}</h2>
+        {isResultWanted.value && (
+          <p id="result-wanted" role="status">
+            {text(jobs.value.length ? "avatar.choose" : "avatar.choose.none")}
+          </p>
+        )}
         {jobs.value.length ? (
           <ul id="jobs" class="jobs">
             {jobs.value.map((followed) => (
