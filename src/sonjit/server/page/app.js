@@ -2556,7 +2556,10 @@ function Figure({ player, reader, person, avatar: avatar2, name }) {
     const [shown2, file] = [avatar2.value, model.value];
     if (!shown2 || file === loaded.current) return;
     loaded.current = file;
-    (file ? loadModel(shown2, file) : loadSample(shown2)).then(() => name.value = shown2.state().name, showError);
+    (file ? loadModel(shown2, file) : loadSample(shown2)).then(
+      () => name.value = shown2.state().name,
+      showError
+    );
   });
   return /* @__PURE__ */ a("div", { ref: place2, id: "result-figure", class: "space", role: "img", "aria-label": text("avatar") });
 }
