@@ -345,6 +345,7 @@ class LocalConnection extends WithState {
   /** resolves when loading ends */
   #loading: Promise<unknown> = Promise.resolve();
   #turn = 0; // number of the last configuration; it replaces earlier ones
+  #isEnding = false; // whether nothing that still loads is needed
   #next = 0;
   inFlight = 0;
 
@@ -389,7 +390,7 @@ class LocalConnection extends WithState {
       this.#hiding = null;
     } else if (this.#hiding === null) {
       const hiding = await LocalDetector.create("holistic", { search: "fast" });
-      if (this.state === "closed") {
+      if (this.#isEnding) {
         hiding.close();
         return {};
       }
@@ -440,6 +441,7 @@ class LocalConnection extends WithState {
 
   /** Return the motions and events that end with the stream. */
   async finish(): Promise<Ended> {
+    this.#isEnding = true;
     const ended = await Promise.all(this.#running.map(({ detector }) => detector.finish()));
     return {
       motions: ended.flatMap(({ motions }) => motions),
@@ -450,6 +452,7 @@ class LocalConnection extends WithState {
   /** End the workers. */
   close() {
     this.#turn += 1;
+    this.#isEnding = true;
     for (const { detector } of this.#running.splice(0)) detector.close();
     this.#hiding?.close();
     this.#hiding = null;

@@ -911,6 +911,8 @@ var LocalConnection = class extends WithState {
   #loading = Promise.resolve();
   #turn = 0;
   // number of the last configuration; it replaces earlier ones
+  #isEnding = false;
+  // whether nothing that still loads is needed
   #next = 0;
   inFlight = 0;
   constructor({ detectors: detectors2 = [], gestures_file = null, anonymise = null } = {}) {
@@ -947,7 +949,7 @@ var LocalConnection = class extends WithState {
       this.#hiding = null;
     } else if (this.#hiding === null) {
       const hiding = await LocalDetector.create("holistic", { search: "fast" });
-      if (this.state === "closed") {
+      if (this.#isEnding) {
         hiding.close();
         return {};
       }
@@ -988,6 +990,7 @@ var LocalConnection = class extends WithState {
   }
   /** Return the motions and events that end with the stream. */
   async finish() {
+    this.#isEnding = true;
     const ended = await Promise.all(this.#running.map(({ detector }) => detector.finish()));
     return {
       motions: ended.flatMap(({ motions }) => motions),
@@ -997,6 +1000,7 @@ var LocalConnection = class extends WithState {
   /** End the workers. */
   close() {
     this.#turn += 1;
+    this.#isEnding = true;
     for (const { detector } of this.#running.splice(0)) detector.close();
     this.#hiding?.close();
     this.#hiding = null;
