@@ -97,6 +97,11 @@ def test_a_video_is_measured_looked_at_compared_and_removed(user, tmp_path, need
     }
     assert user.ask("document.querySelector('.chart').dataset.points") == str(2 * 73)
 
+    user.choose("#language", "ko")
+    user.wait("document.querySelector('.result-values th').innerText.startsWith('몸 #')")
+    user.choose("#language", "en")
+    user.wait("document.querySelector('.result-values th').innerText.startsWith('Body #')")
+
     user.click(".moments button")  # the deepest moment
     user.wait("document.getElementById('result-angles').dataset.index > 0")
     deepest = user.time()
