@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 
 Vector: TypeAlias = tuple[float, float, float]
 COLOURS: Final = {
-    "skin": (0.80, 0.57, 0.45),
-    "cloth": (0.20, 0.38, 0.56),
-    "trousers": (0.17, 0.18, 0.22),
-    "shoe": (0.78, 0.77, 0.75),
-    "hair": (0.12, 0.075, 0.05),
-    "eye": (0.86, 0.84, 0.82),
+    "skin": (0.86, 0.62, 0.49),
+    "cloth": (0.21, 0.47, 0.50),
+    "trousers": (0.21, 0.23, 0.30),
+    "shoe": (0.82, 0.80, 0.77),
+    "hair": (0.20, 0.125, 0.08),
+    "eye": (0.90, 0.88, 0.86),
 }
 MATERIALS: Final = tuple(COLOURS)
 BOUND_M: Final = 0.08  # farther than this from the sphere around a part, the sphere replaces the part
@@ -220,10 +220,10 @@ class Figure:
 
     def _arm(self, number: int, sign: int) -> None:
         shoulder, elbow, wrist = self._arm_joints(number, sign)
-        arm, middle = self._part("skin", 0.012), elbow + 0.4 * (wrist - elbow)
-        arm.capsule(self._placed(shoulder), self._placed(elbow), 0.044, 0.037)
-        arm.capsule(self._placed(elbow), self._placed(middle), 0.036, 0.036)
-        arm.capsule(self._placed(middle), self._placed(wrist), 0.036, 0.025)
+        arm, middle = self._part("skin", 0.030), elbow + 0.4 * (wrist - elbow)
+        arm.capsule(self._placed(shoulder), self._placed(elbow), 0.043, 0.033)
+        arm.capsule(self._placed(elbow), self._placed(middle), 0.033, 0.034)
+        arm.capsule(self._placed(middle), self._placed(wrist), 0.034, 0.024)
         self._hand(number, sign, wrist)
 
     def _hand(self, number: int, sign: int, wrist: FloatArray) -> None:
@@ -231,7 +231,7 @@ class Figure:
         palm = np.array(self._pose.palms[number])
         palm = unit(palm - along * float(along @ palm))
         thumb = sign * np.cross(palm, along)  # towards the thumb
-        hand = self._part("skin", 0.010)
+        hand = self._part("skin", 0.012)
 
         def chain(start: FloatArray, *steps: tuple[FloatArray, float, float]) -> None:
             """Add bones from a point (3,), each by its step (3,) and its radii."""
@@ -261,28 +261,29 @@ class Figure:
         """Add the head, which looks ahead, and return its centre (3,) before the turn."""
         neck = self._on_torso(0, 0.53, 0)
         centre, axes = neck + np.array([0, 0.105, 0.03]), self._turn.T
-        skin, hair, eyes = self._part("skin", 0.014), self._part("hair", 0.015), self._part("eye", 0.001)
+        skin, hair, eyes = self._part("skin", 0.022), self._part("hair", 0.022), self._part("eye", 0.001)
+        nose = self._part("skin", 0.010)
 
         def at(x: float, y: float, z: float) -> FloatArray:
             return self._placed(centre + np.array([x, y, z]))
 
         skin.capsule(self._placed(self._on_torso(0, 0.40, -0.025)), at(0, -0.05, -0.025), 0.060, 0.052)
-        skin.ellipsoid(at(0, 0.025, -0.015), (0.074, 0.092, 0.092), axes)  # skull
-        skin.ellipsoid(at(0, -0.045, 0.012), (0.058, 0.070, 0.070), axes)  # jaw
-        skin.ellipsoid(at(0, -0.098, 0.045), (0.026, 0.018, 0.022), axes)  # chin
-        skin.capsule(at(0, 0.012, 0.076), at(0, -0.030, 0.092), 0.007, 0.011)  # nose
+        skin.ellipsoid(at(0, 0.030, -0.012), (0.073, 0.090, 0.090), axes)  # skull
+        skin.ellipsoid(at(0, -0.040, 0.014), (0.057, 0.072, 0.066), axes)  # jaw
+        skin.ellipsoid(at(0, -0.097, 0.050), (0.022, 0.014, 0.018), axes)  # chin
+        nose.capsule(at(0, 0.016, 0.074), at(0, -0.026, 0.091), 0.006, 0.0095)
         for sign in (-1, 1):
-            skin.capsule(at(sign * 0.008, -0.034, 0.084), at(sign * 0.012, -0.035, 0.080), 0.008)  # nostril
-            skin.ellipsoid(at(sign * 0.074, -0.012, -0.015), (0.012, 0.031, 0.019), axes)  # ear
-            skin.ellipsoid(at(sign * 0.038, -0.025, 0.052), (0.027, 0.021, 0.018), axes)  # cheek
-            skin.capsule(at(sign * 0.016, 0.029, 0.074), at(sign * 0.044, 0.030, 0.062), 0.007)  # brow ridge
-            eyes.ellipsoid(at(sign * 0.031, 0.008, 0.0655), (0.0150, 0.0064, 0.0085), axes)
-            hair.capsule(at(sign * 0.070, 0.05, 0.0), at(sign * 0.072, 0.012, 0.002), 0.012, 0.007)
-        skin.ellipsoid(at(0, -0.0640, 0.074), (0.025, 0.006, 0.009), axes)  # lips
-        skin.ellipsoid(at(0, -0.0735, 0.073), (0.021, 0.006, 0.009), axes)
-        hair.ellipsoid(at(0, 0.050, -0.028), (0.083, 0.086, 0.093), axes)
-        hair.ellipsoid(at(0, 0.094, 0.018), (0.064, 0.028, 0.056), axes)
-        hair.ellipsoid(at(0, -0.02, -0.060), (0.066, 0.075, 0.055), axes)
+            nose.ellipsoid(at(sign * 0.010, -0.030, 0.082), (0.0075, 0.0065, 0.0085), axes)  # nostril
+            skin.ellipsoid(at(sign * 0.073, -0.010, -0.012), (0.008, 0.027, 0.016), axes)  # ear
+            skin.ellipsoid(at(sign * 0.034, -0.022, 0.052), (0.024, 0.020, 0.016), axes)  # cheek
+            eyes.ellipsoid(at(sign * 0.031, 0.008, 0.0655), (0.0150, 0.0068, 0.0085), axes)
+            hair.ellipsoid(at(sign * 0.066, 0.030, -0.012), (0.014, 0.040, 0.032), axes)  # above the ear
+        nose.ellipsoid(at(0, -0.0640, 0.0705), (0.021, 0.0060, 0.0085), axes)  # lips
+        nose.ellipsoid(at(0, -0.0725, 0.0700), (0.018, 0.0062, 0.0085), axes)
+        hair.ellipsoid(at(0, 0.055, -0.026), (0.081, 0.084, 0.092), axes)
+        hair.ellipsoid(at(0.018, 0.100, 0.026), (0.056, 0.026, 0.050), axes)  # above the forehead
+        hair.ellipsoid(at(-0.030, 0.092, 0.020), (0.042, 0.026, 0.048), axes)
+        hair.ellipsoid(at(0, -0.015, -0.058), (0.066, 0.075, 0.055), axes)
         return centre
 
     def distances(self, points: RealArray) -> RealArray:
@@ -313,8 +314,8 @@ class Figure:
         paint_face(colours, local, on_face)
         paint_eyes(colours, local, owner == MATERIALS.index("eye"))
         x, y, z = points.T
-        strands = 0.8 + 0.4 * np.sin(260 * np.abs(local[:, 0]) + 90 * local[:, 1] + 4 * np.sin(37 * local[:, 1])) ** 2
-        folds = 0.94 + 0.06 * np.sin(55 * y + 9 * np.sin(21 * x) + 6 * np.sin(17 * z))
+        strands = 0.86 + 0.28 * np.sin(260 * np.abs(local[:, 0]) + 90 * local[:, 1] + 4 * np.sin(37 * local[:, 1])) ** 2
+        folds = 0.975 + 0.025 * np.sin(40 * y + 7 * np.sin(15 * x) + 5 * np.sin(13 * z))
         for names, pattern in ((("hair",), strands), (("cloth", "trousers"), folds)):
             where = np.isin(owner, [MATERIALS.index(name) for name in names])
             colours[where] *= pattern[where, None]
@@ -332,16 +333,17 @@ def paint_face(colours: RealArray, local: RealArray, on_face: BoolArray) -> None
     def spot(centre: tuple[float, float], radii: tuple[float, float], sharpness: float) -> RealArray:
         return sharpness * (1 - np.hypot((x - centre[0]) / radii[0], (y - centre[1]) / radii[1]))
 
-    paint(spot((0.040, -0.032), (0.035, 0.028), 1.0), (0.85, 0.44, 0.38), 0.30)
-    paint(spot((0.031, 0.009), (0.026, 0.018), 1.5), (0.60, 0.38, 0.30), 0.40)
-    brow = 2 * (1 - np.abs(y - 0.034 + 22 * (x - 0.034) ** 2) / 0.0050)
-    paint(brow * ((x > 0.014) & (x < 0.052)), (0.14, 0.09, 0.06), 0.90)
-    lid = 3 * (1 - np.abs(np.hypot((x - 0.031) / 0.0170, (y - 0.008) / 0.0086) - 1) / 0.25)
-    paint(lid * (y > 0.008), (0.10, 0.06, 0.045), 0.90)
-    paint(spot((0, -0.0640), (0.025, 0.0055), 3.0), (0.68, 0.33, 0.30), 0.80)
-    paint(spot((0, -0.0740), (0.021, 0.0060), 3.0), (0.74, 0.38, 0.34), 0.80)
-    paint(spot((0, -0.0688), (0.025, 0.0014), 4.0), (0.30, 0.12, 0.11), 0.85)
-    paint(spot((0.0085, -0.0430), (0.0050, 0.0032), 3.0), (0.25, 0.13, 0.10), 0.80)
+    paint(spot((0.038, -0.030), (0.034, 0.026), 1.0), (0.86, 0.48, 0.41), 0.30)
+    paint(spot((0.031, 0.010), (0.025, 0.017), 1.5), (0.66, 0.43, 0.34), 0.35)
+    brow = 2 * (1 - np.abs(y - 0.033 + 16 * (x - 0.033) ** 2) / 0.0038)
+    paint(brow * ((x > 0.015) & (x < 0.050)), (0.24, 0.15, 0.10), 0.75)
+    lid = 3 * (1 - np.abs(np.hypot((x - 0.031) / 0.0165, (y - 0.008) / 0.0086) - 1) / 0.20)
+    paint(lid * (y > 0.009), (0.16, 0.09, 0.065), 0.85)
+    mouth = y - 9 * x**2  # its corners are higher than its middle
+    paint(2.0 * (1 - np.hypot(x / 0.023, (mouth + 0.0650) / 0.0045)), (0.74, 0.38, 0.34), 0.60)
+    paint(2.0 * (1 - np.hypot(x / 0.020, (mouth + 0.0735) / 0.0050)), (0.80, 0.44, 0.39), 0.60)
+    paint(4.0 * (1 - np.hypot(x / 0.025, (mouth + 0.0695) / 0.0012)), (0.42, 0.18, 0.16), 0.80)
+    paint(spot((0.0085, -0.0385), (0.0042, 0.0026), 3.0), (0.36, 0.19, 0.15), 0.70)
 
 
 def paint_eyes(colours: RealArray, local: RealArray, is_eye: BoolArray) -> None:
@@ -394,10 +396,10 @@ def shade(figure: Figure, points: RealArray, rays: RealArray) -> RealArray:
     facing = normal @ LIGHT
     is_skin = owner == MATERIALS.index("skin")
     diffuse = np.where(is_skin, 0.5 * facing.clip(0) + 0.5 * ((facing + 0.35) / 1.35).clip(0), facing.clip(0))
-    light = 0.78 * diffuse * lit + 0.22 * (normal @ FILL).clip(0) + 0.36 * (0.5 + 0.5 * normal[:, 1]) * open_sky
+    light = 0.62 * diffuse * lit + 0.26 * (normal @ FILL).clip(0) + 0.46 * (0.6 + 0.4 * normal[:, 1]) * open_sky
     half = LIGHT - rays
     half /= np.linalg.norm(half, axis=1, keepdims=True)
-    shine = np.array([0.08, 0.02, 0.02, 0.05, 0.14, 0.40], np.float32)[owner]
+    shine = np.array([0.05, 0.01, 0.01, 0.04, 0.10, 0.40], np.float32)[owner]
     gloss = shine * (normal * half).sum(1).clip(0) ** 28 * lit
     colours = figure.colours(points, owner)
     return colours * (light * (0.75 + 0.25 * open_sky))[:, None] + gloss[:, None]
@@ -442,24 +444,25 @@ def photo() -> Image:
 def squat(depth: float) -> Pose:
     """Return the pose of a squat, from 0 for standing to 1 for the lowest point."""
     low = np.array([0, 0.56, -0.20])
-    pelvis = (1 - depth) * np.array([0, 0.93, 0]) + depth * low
-    hand_y, hand_z = 0.90 - 0.05 * depth, 0.06 + 0.44 * depth
+    pelvis = (1 - depth) * np.array([0, 0.958, 0]) + depth * low
+    x, y, z = 0.29 - 0.06 * depth, 0.90 - 0.05 * depth, 0.06 + 0.44 * depth
     ahead = (0.0, -(1 - depth), 0.15 + 0.85 * depth)
     return Pose(
         pelvis=(float(pelvis[0]), float(pelvis[1]), float(pelvis[2])),
         lean_deg=38 * depth,
-        wrists=((-0.29 + 0.06 * depth, hand_y, hand_z), (0.29 - 0.06 * depth, hand_y, hand_z)),
+        wrists=((-x, y, z), (x, y, z)),
         fingers=(ahead, ahead),
         palms=((1, -0.2 * depth, 0), (-1, -0.2 * depth, 0)),
         curl=0.18,
-        yaw_deg=-32,
+        yaw_deg=-55,
     )
 
 
 @cache
 def squat_frame(depth: float) -> Image:
     """Return the frame (480, 360, 3) of a squat. Frames repeat, because standing up mirrors going down."""
-    return render(Figure(squat(depth)), View(360, 480, 1.15, 4.2, 0.92, 2.05))
+    large = render(Figure(squat(depth)), View(540, 720, 1.15, 4.2, 0.92, 2.05))
+    return np.asarray(cv2.resize(large, (360, 480), interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def squats() -> Iterator[Image]:

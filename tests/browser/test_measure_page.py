@@ -102,7 +102,7 @@ def test_a_video_is_measured_looked_at_compared_and_removed(user, tmp_path, need
     user.choose("#language", "en")
     user.wait("document.querySelector('.result-values th').innerText.startsWith('Body #')")
 
-    user.click(".moments button")  # the deepest moment
+    user.click(".moments li:nth-child(2) button")  # the second squat is the deepest
     user.wait("document.getElementById('result-angles').dataset.index > 0")
     deepest = user.time()
     assert f"at {deepest:.1f} s" in user.text(".headline")
