@@ -12,6 +12,7 @@ from pythonosc.osc_packet import OscPacket
 
 import sonjit as library
 from sonjit.media import load_frames
+from sonjit.media.tables import endings_of
 
 
 @pytest.mark.slow
@@ -92,7 +93,8 @@ def test_tables_with_other_rows_and_events(sonjit, media, out):
     assert "index_finger_tip_x" in (out / "t.csv").read_text("utf-8-sig").partition("\r\n")[0]
     assert (out / "t.events.csv").read_text("utf-8").startswith("source,frame,name,type,")
     status, _, (line,) = sonjit("hands", clip, "--save", out / "t.json", "--rows", "wide")
-    assert (status, line) == (2, "sonjit: --rows wide requires --save with a .csv, .parquet or .xlsx table")
+    endings = endings_of(lambda table_format: table_format.rows)
+    assert (status, line) == (2, f"sonjit: --rows wide requires --save with a {endings} table")
 
 
 @pytest.mark.slow

@@ -167,4 +167,5 @@ def test_extensions_that_fail_are_one_line_each_and_stop_nothing(place):
     assert (report.count("left out"), "sonjit-spots 1.2: spots_plugin" in report) == (len(broken), True)
     done = place.script("import sonjit; sonjit.create_detector('feet')")
     last = done.stderr.splitlines()[-1]
-    assert "Unknown kind 'feet'. Choose from body, face, hands, holistic, spots. Extension 'sonjit-broken" in last
+    names = ", ".join(sorted([*KINDS, "spots"]))
+    assert f"Unknown kind 'feet'. Choose from {names}. Extension 'sonjit-broken" in last

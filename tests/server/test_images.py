@@ -18,8 +18,6 @@ from sonjit.server.options import SessionOptions, known_options, read_options
 
 from .conftest import jpeg_of, png_of, refusal
 
-LISTS = {"hands": "hands", "face": "faces", "body": "bodies", "holistic": "people"}
-
 
 @pytest.mark.slow
 def test_an_endpoint_gives_what_a_detector_gives(all_weights, ask, photo):
@@ -30,7 +28,7 @@ def test_an_endpoint_gives_what_a_detector_gives(all_weights, ask, photo):
         assert answer["model"] == f"{kind}-{next(iter(KINDS[kind].models))}"
         with sonjit.create_detector(kind, max_instances=2, static_image=True, smoothing=None) as detector:
             expected = [result.to_dict() for result in detector.detect(data)]
-        assert answer[LISTS[kind]] == json.loads(json.dumps(expected))
+        assert answer[KINDS[kind].list_name] == json.loads(json.dumps(expected))
         assert expected or kind != "hands"
 
 
