@@ -32,6 +32,7 @@ from sonjit.detectors.recordings.live import LiveSearch
 from sonjit.detectors.recordings.tracklets import Pairs, Tracklets
 from sonjit.detectors.schedule import Schedule
 from sonjit.detectors.tracking import Track, Tracker
+from sonjit.engines import refuse_in_fork
 from sonjit.geometry.boxes import RotatedBox, iou, latest_boxes
 from sonjit.gestures import GestureSmoother, MotionRecognizer
 from sonjit.media import ImageLike, rgb_from
@@ -142,6 +143,7 @@ class Detector(files.Closing, Generic[R]):
             score.
         """
         self._refuse_if_closed()
+        refuse_in_fork()
         rgb = rgb_from(image)
         if max(rgb.shape[:2]) > _MAX_SIDE_PX:
             raise InputError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
@@ -30,6 +31,9 @@ _RECORDED: ContextVar[tuple[Path, list[Image]] | None] = ContextVar("sonjit_reco
 
 _BEFORE_RUN: ContextVar[Callable[[], object] | None] = ContextVar("sonjit_before_run", default=None)
 
+FORKED = threading.Event()
+"""Set in a process that was forked after OpenVINO had started: its threads are missing there, and calls would hang."""
+
 MAX_THREADS = 1024
 _ENDINGS = (".tflite", ".onnx", ".xml")
 
@@ -55,6 +59,15 @@ def recorded_inputs(path: Path, inputs: list[Image]) -> AbstractContextManager[N
 def call_before_runs(call: Callable[[], object]) -> None:
     """Call a function before each later run of a network by OpenVINO or ONNX Runtime in this thread."""
     _BEFORE_RUN.set(call)
+
+
+def refuse_in_fork() -> None:
+    """Raise InputError in a process that was forked after networks were loaded, which lacks the threads."""
+    if FORKED.is_set():
+        raise InputError(
+            "this process was forked from one that had loaded networks, and OpenVINO's threads are not copied: "
+            "start processes by spawn, multiprocessing.get_context('spawn'), or before anything is loaded"
+        )
 
 
 def prepare_run() -> None:

@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonjit._util import Float32Array, Image, InputError, SonjitError, check_memory, files, is_out_of_memory
-from sonjit.engines import EngineOptions, ValueRange, prepare_run, tflite
+from sonjit.engines import FORKED, EngineOptions, ValueRange, prepare_run, refuse_in_fork, tflite
 from sonjit.engines.precision import f32_share, find_int8, is_accurate_enough
 from sonjit.engines.quiet_openvino import ov
 
@@ -51,8 +51,6 @@ _OF_CONSTANTS: dict[str, Callable[..., NDArray[Any]] | None] = {
 _shared: WeakValueDictionary[_Network, ov.CompiledModel] = WeakValueDictionary()
 """Networks that engines share, while any engine uses them."""
 _shared_lock = threading.Lock()
-_FORKED = threading.Event()
-"""Set in a process that was forked after OpenVINO had started: its threads are missing there, and calls would hang."""
 
 
 def import_blob(core: ov.Core, blob: Path, device: str, config: CompileSettings) -> ov.CompiledModel | None:
@@ -146,7 +144,7 @@ class OpenVinoEngine:
         taps: tuple[int, ...] = (),
         size: tuple[int, int] | None = None,
     ) -> None:
-        _refuse_in_fork()
+        refuse_in_fork()
         self.precision = resolve_precision(options, path)
         if self.precision == "int8":
             path = find_int8(path)
@@ -164,7 +162,7 @@ class OpenVinoEngine:
 
     def run(self) -> list[Float32Array]:
         """Run the network on `input` and return the selected outputs. The next run overwrites them."""
-        _refuse_in_fork()
+        refuse_in_fork()
         prepare_run()
         if self.recorded is not None:
             self.recorded.append(self.input.copy())
@@ -227,16 +225,8 @@ def devices() -> dict[str, str]:
 def core() -> ov.Core:
     """Return the OpenVINO core, created once for all networks."""
     if hasattr(os, "register_at_fork"):
-        os.register_at_fork(after_in_child=_FORKED.set)
+        os.register_at_fork(after_in_child=FORKED.set)
     return ov.Core()
-
-
-def _refuse_in_fork() -> None:
-    if _FORKED.is_set():
-        raise InputError(
-            "this process was forked from one that had loaded networks, and OpenVINO's threads are not copied: "
-            "start processes by spawn, multiprocessing.get_context('spawn'), or before anything is loaded"
-        )
 
 
 def _shared_network(key: _Network) -> ov.CompiledModel:
