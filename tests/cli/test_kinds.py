@@ -215,8 +215,8 @@ def test_an_id_to_keep_that_nobody_has_is_named(sonjit, weights, tmp_path):
     words = ("--anonymise", "blur", "--draw", tmp_path / "a.mp4", "--end", "0.3", "--search", "fast")
     status, _, lines = sonjit("body", clip, *words, "--keep", 9)
     assert status == 0
-    assert "squats.mp4: --keep 9: nobody has this id" in " ".join(str(lines).split())
-    assert "nobody has this id" not in str(sonjit("body", clip, *words, "--keep", 1, "--overwrite")[2])
+    assert "squats.mp4: --keep 9: no person has this id" in " ".join(str(lines).split())
+    assert "no person has this id" not in str(sonjit("body", clip, *words, "--keep", 1, "--overwrite")[2])
 
 
 @pytest.mark.slow

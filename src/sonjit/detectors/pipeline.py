@@ -214,6 +214,7 @@ class Detector(files.Closing, Generic[R]):
         for (image, time), is_last in _with_last(frames):
             with self._lock:
                 self._refuse_if_closed()
+                refuse_in_fork()
                 rgb = image if roi is None else self._region(image, *roi)
                 now = self._clock(time)
                 images.append(image)

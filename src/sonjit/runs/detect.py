@@ -382,7 +382,7 @@ class DetectWorker(Worker[Frame]):
         if self._task.count and summary.instances and not is_still(self._source.kind):
             summary.notes += [f"{self._source.name}: {line}." for line in self._session.repetitions.summary()]
         if self._task.keep is not None and not self._is_somebody_kept:
-            note = f"--keep {self._task.keep}: nobody has this id, so all heads are hidden. A drawing shows the ids"
+            note = f"--keep {self._task.keep}: no person has this id, so all heads are hidden. A drawing shows the ids"
             summary.notes.append(f"{self._source.name}: {note}.")
         if (omitted := self._session.omitted.text) is not None:
             summary.omitted = f"{self._source.name}: {omitted}"

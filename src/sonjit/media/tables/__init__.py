@@ -184,7 +184,7 @@ class TableFormat:
     separates_events: bool = False  # motions and events go into tables of their own
     has_header: bool = True  # False if the files have no header, and so no size of the video
     noun: str = ""  # noun for the files in messages
-    media_type: str = ""  # type of downloads; "" if browsers know it or nobody downloads the files
+    media_type: str = ""  # MIME type of downloads; "" if the server guesses it from the ending
     is_own: bool = True  # False for a format of an extension, whose tables are written one after the other
 
     @property
