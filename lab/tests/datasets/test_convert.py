@@ -127,3 +127,12 @@ def test_subjects_who_share_a_image_stay_together(own):
 def test_wrong_shares_and_too_few_subjects_are_named(shares):
     with pytest.raises(InputError, match="2 subjects cannot be split into 3" if shares is SHARES else "add up to 1"):
         split_groups(["a", "b", "b"], shares)
+
+
+@pytest.mark.parametrize("ending", [".json", ".parquet"])
+def test_keypoints_that_were_computed_stay_marked(own, tmp_path, ending):
+    """Convert a wrist that was computed from the palm: evaluations of both forms leave it out."""
+    root = own(lambda labels: [label.update(derived=[0]) for label in labels["annotations"]])
+    convert_dataset(open_dataset("folder", root), tmp_path / f"converted{ending}")
+    for sample in open_dataset("folder", tmp_path / f"converted{ending}")[1:]:
+        assert [hand.derived for hand in sample.instances] == [(0,)]

@@ -10,8 +10,9 @@ import pytest
 from sonjit._util.errors import InputError
 from sonjit.geometry.cameras import CalibratedCamera
 from sonjit_lab.datasets import Dataset, Sample, dataset_entry, interhand, list_datasets, open_dataset, reading
+from sonjit_lab.datasets.checks import check_sample
 from sonjit_lab.datasets.dataset import DatasetEntry
-from sonjit_lab.datasets.registry import check_all, check_sample
+from sonjit_lab.datasets.registry import check_all
 
 K = reading.camera_matrix((500, 500), (160, 120))
 GREY = np.full((240, 320, 3), 127, np.uint8)

@@ -11,7 +11,7 @@ from sonjit import Hand
 from sonjit._util.errors import InputError
 from sonjit.media import Header, open_writer
 from sonjit.results import Frame
-from sonjit_lab.datasets import open_dataset
+from sonjit_lab.datasets import convert_dataset, open_dataset, split_dataset
 from sonjit_lab.datasets.dataset import size_of_image
 
 
@@ -73,6 +73,10 @@ def put_in_image(**fields):
     return lambda labels: labels["images"][1].update(fields)
 
 
+def put_in_camera(**fields):
+    return lambda labels: labels["images"][1].update(camera=labels["images"][1]["camera"] | fields)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -83,7 +87,9 @@ def put_in_image(**fields):
         (put(area="large"), "p1.png: area_px2 of instance 0 has a value that is not a finite number"),
         (put(hand_side="both"), "p1.png, annotation 1: hand_side is 'both'"),
         (put(image_id=99), "annotations of the image 99"),
-        (put_in_image(camera={"R": [[1]]}), "p1.png: camera R has the shape"),
+        (put_in_camera(R=[[1]]), "p1.png: camera: R must be 3 x 3 finite numbers"),
+        (put_in_camera(R=[[-1, 0, 0], [0, 1, 0], [0, 0, 1]]), "p1.png: camera: R mirrors the"),
+        (put_in_camera(K=[[200, 0, 0], [0, 200, 0], [60, 40, 1]]), "0 0 1 as its last row"),
         (put(keypoints3d=[[5 * k, 0, 500] for k in range(21)]), "projected 3D keypoints lie"),
         (lambda labels: labels.update(frames=[{}]), "dataset.json is not a .json table that Sonjit wrote"),
         (lambda labels: labels.pop("images"), "dataset.json: the field 'images' is missing"),
@@ -94,6 +100,121 @@ def test_bad_labels_are_named(change, message, own):
     with pytest.raises(InputError, match=message) as caught:
         open_dataset("folder", own(change), check="all")
     assert "\n" not in str(caught.value)
+
+
+def corners(label):
+    x, y, width, height = label["bbox"]
+    label["bbox"] = [x, y, x + width, y + height]
+
+
+def keypoints(change):
+    """Return a change of all annotations: `change(points)` edits x, y, flag (21, 3) of each."""
+
+    def edit(label):
+        points = np.reshape(np.array(label["keypoints"], float), (21, 3))
+        change(points)
+        label["keypoints"] = points.ravel().tolist()
+
+    return edit
+
+
+def of_space(change):
+    """Return a change of all annotations: `change` converts their 3D keypoints (21, 3) in millimetres."""
+    return lambda label: label.update(keypoints3d=np.array(change(np.array(label["keypoints3d"]))).tolist())
+
+
+def at(place, *rows):
+    """Return a change that puts rows of points at a place."""
+
+    def change(points):
+        points[list(rows), : len(place)] = place
+        return points
+
+    return change
+
+
+def scaled(points):
+    points[:, :2] /= 120, 80
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (corners, "bbox is x, y, width, height and not two corners"),
+        (lambda label: label.update(bbox=[300, 10, 20, 20]), "19 of 19 keypoints lie outside of the own box"),
+        (lambda label: label.update(bbox=[0.2, 0.3, 0.4, 0.4]), "must be in pixels, not fractions"),
+        (keypoints(scaled), "its keypoints lie within the first pixel"),
+        (keypoints(at((0, 0, 2), 5)), r"1 of 20 labelled keypoints are at \(0, 0\): mark unknown ones"),
+        (keypoints(at((-1, -1, 2), 5, 6, 7)), r"3 of 20 labelled keypoints are at \(-1, -1\)"),
+        (keypoints(at((9, 9, 0.87), 5)), "keypoints has the flag 0.87; must be 0 if unlabelled"),
+        (of_space(at((0, 0, 0), 5)), r"a 3D keypoint is at \(0, 0, 0\), the position of the camera"),
+        (of_space(at((1, 1, 1), 5, 6)), r"2 of 21 3D keypoints are at \(0.001, 0.001, 0.001\) m: mark unknown"),
+        (of_space(lambda points: points / 1000), r"span 0.0001\d* m: the unit"),
+        (lambda label: label.update(area=-3), "its area is -3"),
+        (lambda label: label.update(id=1), "two annotations have the id 1"),
+    ],
+)
+@pytest.mark.parametrize("with_cameras", [True, False])
+def test_labels_that_would_give_wrong_numbers_are_refused_when_a_folder_is_opened(own, change, message, with_cameras):
+    def edit(labels):
+        for label in labels["annotations"]:
+            change(label)
+        if not with_cameras:
+            for image in labels["images"]:
+                del image["camera"]
+
+    if not with_cameras and "position of the camera" in message:
+        assert len(open_dataset("folder", own(edit)))  # positions relative to that keypoint
+        return
+    with pytest.raises(InputError, match=message):
+        open_dataset("folder", own(edit))
+
+
+def test_every_sample_of_a_folder_is_checked_when_it_is_opened(own):
+    root = own(lambda labels: of_space(lambda points: points / 1000)(labels["annotations"][3]))
+    with pytest.raises(InputError, match=r"p4\.png, .*: its keypoints span"):
+        open_dataset("folder", root)
+
+
+def test_an_image_that_is_there_twice_is_refused(own):
+    with pytest.raises(InputError, match=r"the images 2 and 3 are both p1\.png; use one id for both"):
+        open_dataset("folder", own(lambda labels: labels["images"][2].update(file_name="p1.png")))
+
+
+def test_flags_without_2_do_not_state_what_is_hidden(own):
+    def change(labels):
+        for label in labels["annotations"]:
+            keypoints(lambda points: np.minimum(points[:, 2], 1, out=points[:, 2]))(label)
+
+    hand = open_dataset("folder", own(change))[1].instances[0]
+    assert hand.visible is None
+    assert hand.valid_px.tolist() == [k != 4 for k in range(21)]
+
+
+def test_numbers_of_subjects_and_recordings_are_names(own, tmp_path):
+    """Write the people as 0 and 1: both parts of a split and a table keep them apart."""
+
+    def change(labels):
+        for number, image in enumerate(labels["images"]):
+            image |= {"subject": number % 2, "sequence": number, "view": 0, "frame": f"{number:03}"}
+
+    dataset = open_dataset("folder", own(change))
+    assert [(item.subject, item.sequence, item.view, item.frame) for item in dataset][:2] == [
+        ("0", "0", "0", 0),
+        ("1", "1", "0", 1),
+    ]
+    parts = split_dataset(dataset, {"train": 0.5, "test": 0.5}, same_images=False)
+    assert sorted(part.groups for part in parts.values()) == [("0",), ("1",)]
+    convert_dataset(dataset, tmp_path / "table.parquet")
+    assert [item.subject for item in open_dataset("folder", tmp_path / "table.parquet")] == list("010101")
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("subject", ["a"]), ("subject", 2.5), ("view", True), ("frame", -1), ("frame", "last")]
+)
+def test_wrong_names_and_numbers_of_images_are_named(own, field, value):
+    with pytest.raises(InputError, match=rf"{field} is .*; must be a"):
+        open_dataset("folder", own(put_in_image(**{field: value})))
 
 
 def test_bad_samples_can_be_left_out(own):
@@ -227,6 +348,10 @@ def test_halves_to_choose_on_and_to_report(photographs):
     root = photographs(hands={"_split": {"choose": ["c.png", "b.png"]}, "b.png": photograph(hands=[])})
     with pytest.raises(InputError, match=r"the split choose lists c\.png, which has no labels"):
         open_dataset("photographs", root, "choose")
+    both = {"choose": ["a.png"], "report": ["a.png", "b.png"]}
+    root = photographs(hands={"_split": both} | dict.fromkeys(["a.png", "b.png"], photograph(hands=[])))
+    with pytest.raises(InputError, match=r"_split lists a\.png in choose and in report"):
+        open_dataset("photographs", root, "choose")
 
 
 @pytest.mark.parametrize(
@@ -236,6 +361,7 @@ def test_halves_to_choose_on_and_to_report(photographs):
         ({"box": [40, 20, 10]}, "sample 0"),
         ({"box": [40, 20, 10, 10**400]}, "sample 0"),
         ({"side": "left"}, "is 'left'"),
+        ({"box": [90, 20, 180, 60]}, "its box reaches 80.0 px beyond the image"),
     ],
 )
 def test_bad_labels_of_photographs_are_named(photographs, change, message):

@@ -8,7 +8,7 @@ import pytest
 
 from sonjit._util.errors import InputError
 from sonjit.media.sources.images import encode_image, load_image
-from sonjit_lab.datasets import dataset_entry, list_datasets, open_dataset, registry
+from sonjit_lab.datasets import dataset_entry, list_datasets, open_dataset, sheets
 
 TOLERANCE = 1e-4
 
@@ -141,7 +141,7 @@ def test_every_real_sample_loads_and_draws(name, data):
         assert sample.instances
         plain_image = load_image(sample.image, upright=False)
         assert plain_image.shape == (sample.height, sample.width, 3)
-        assert (registry.draw_sample(sample, max(sample.width, sample.height)) != plain_image).any()
+        assert (sheets.draw_sample(sample, max(sample.width, sample.height)) != plain_image).any()
         for instance in sample.instances:
             if instance.keypoints_px is not None:
                 inside = (instance.keypoints_px >= 0) & (instance.keypoints_px <= (sample.width, sample.height))
@@ -150,6 +150,9 @@ def test_every_real_sample_loads_and_draws(name, data):
 
 
 PARSED = '{"images": [{"id": 1}, {"id": 2}], "annotations": [{"image_id": 3}]}'
+PIXELS = '{"a": {"bboxes": [[30, 20, 40, 30]], "labels": ["fist"]}}'
+CUB = {"images.txt": "1 a/b.jpg\n", "train_test_split.txt": "1 1\n", "bounding_boxes.txt": "1 1 1 9 9\n",
+       "image_class_labels.txt": "1 1\n1 2\n", "images/x": ""}  # fmt: skip
 HAND = '{"hand_pts": [[1, 2, 1]]}'
 SOLUTION = {
     "LOC_synset_mapping.txt": "n1 a\n",
@@ -178,6 +181,12 @@ def test_the_innermost_folder_decides_the_split(tmp_path):
         ("freihand", {"annotations/freihand_train.json": PARSED}, "annotations of the image 3, which"),
         ("wflw", {WFLW_LIST: "1 2 3 x.jpg\n"}, r"train\.txt, line 1: 4 fields"),
         ("hagrid", {"ann_train_val/fist.json": '{"a": {"bboxes": []}}', "train_val/fist/a.jpg": None}, "'labels'"),
+        (
+            "hagrid",
+            {"ann_train_val/fist.json": PIXELS, "train_val/fist/a.jpg": None},
+            "the bbox .* reaches beyond",
+        ),
+        ("cub200", CUB, r"image_class_labels\.txt has two lines of 1"),
         ("cub200", {}, r"images\.txt is missing in .*; get it from https"),
         ("coco", {"annotations/person_keypoints_val2017.json": "{}"}, r"val2017\.json: the field 'categories' is miss"),
         (

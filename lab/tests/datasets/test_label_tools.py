@@ -172,6 +172,14 @@ def test_yolo_pose_is_read(names, part, folder):
     assert open_dataset("folder", folder)[0].instances[0].skeleton is None
 
 
+def test_boxes_of_yolo_in_pixels_are_refused(folder):
+    (folder / "labels").mkdir()
+    (folder / "labels" / "a.txt").write_text("0 100 75 120 105")
+    (folder / "data.yaml").write_text("names: [hand]\n")
+    with pytest.raises(InputError, match=r"a\.txt: the box .* has numbers outside of 0 to 1"):
+        open_dataset("folder", folder)
+
+
 def test_yolo_pose_without_visibility_and_with_names_is_read(folder):
     (folder / "labels").mkdir()
     (folder / "labels" / "a.txt").write_text("\n".join(yolo_line(points, 2) for points in POINTS))

@@ -24,6 +24,7 @@ _LOST = 1e3
 """Maximum number of steps of the undistortion, its tolerance, and the radius at which it diverges."""
 FISHEYE = 4
 """Coefficients of the fisheye model; the other models have more."""
+_MAX_ROTATION_ERROR = 1e-3  # largest accepted deviation of R Rᵀ from the identity; rounded files stay below it
 
 
 class Intrinsics(NamedTuple):
@@ -109,6 +110,26 @@ class CalibratedCamera:
         """Return undistorted rays (..., 2) at depth 1 for pixels (..., 2), accurate to 1e-9."""
         rays = (points_px - self.K[:2, 2]) @ np.linalg.inv(self.K[:2, :2]).T
         return rays if self.distortion is None else undistort(rays, self.distortion, self.fold)
+
+
+def check_camera(camera: CalibratedCamera, name: str) -> None:
+    """Refuse values that cannot be those of a camera, such as a mirrored world. `name` begins the messages.
+
+    Raises:
+        InputError: A value has another shape or is not finite, a focal length is not above 0, or R is not a rotation.
+    """
+    for what, array, shape in (("K", camera.K, (3, 3)), ("R", camera.R, (3, 3)), ("t", camera.t, (3,))):
+        if array is not None and (np.shape(array) != shape or not np.isfinite(array).all()):
+            raise InputError(f"{name}: {what} must be {' x '.join(map(str, shape))} finite numbers")
+    lens, R = camera.distortion, camera.R
+    if lens is not None and (np.shape(lens) not in ((FISHEYE,), (5,), (8,)) or not np.isfinite(lens).all()):
+        raise InputError(f"{name}: distortion must be 5, 8 (rational) or 4 (fisheye) finite numbers")
+    if not (camera.K[0, 0] > 0 and camera.K[1, 1] > 0) or np.abs(camera.K[2] - (0, 0, 1)).max() > 1e-9:
+        raise InputError(f"{name}: K must have focal lengths above 0, and 0 0 1 as its last row")
+    if R is not None and np.abs(R @ R.T - np.eye(3)).max() > _MAX_ROTATION_ERROR:
+        raise InputError(f"{name}: R is not a rotation: its rows are not orthonormal")
+    if R is not None and np.linalg.det(R) < 0:
+        raise InputError(f"{name}: R mirrors the world (determinant -1): a sign or two columns are exchanged")
 
 
 def camera_from_text(text: str) -> Intrinsics:

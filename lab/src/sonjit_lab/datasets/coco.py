@@ -224,8 +224,14 @@ def _located(location: str, function: Callable[..., T], *arguments: object) -> T
 
 def _by_image(data: Record) -> Iterator[tuple[Record, list[Record]]]:
     annotations: dict[Any, list[Record]] = defaultdict(list)
+    numbers: set[Any] = set()
     for annotation in data["annotations"]:
         annotations[annotation["image_id"]].append(annotation)
+        if (number := annotation.get("id")) is not None:
+            if number in numbers:
+                raise ValueError(f"two annotations have the id {number}")
+            numbers.add(number)
+    _check_corners(data["images"], annotations)
     ids: set[Any] = set()
     for image in data["images"]:
         if image["id"] in ids:
@@ -234,6 +240,23 @@ def _by_image(data: Record) -> Iterator[tuple[Record, list[Record]]]:
         yield image, annotations.get(image["id"], [])
     if orphans := annotations.keys() - ids:
         raise ValueError(f"annotations of the image {min(map(str, orphans))}, which is not among the images")
+
+
+def _check_corners(images: Sequence[Record], annotations: Mapping[Any, list[Record]]) -> None:
+    """Refuse boxes that fit their images as two corners, and as x, y, width and height reach beyond them."""
+    beyond = 0
+    for image in images:
+        width, height = float(image["width"]) + 1, float(image["height"]) + 1  # some boxes are rounded
+        for annotation in annotations.get(image["id"], ()):
+            box = annotation.get("bbox")
+            if not isinstance(box, list) or len(box) != 4:
+                continue
+            x, y, third, fourth = map(float, box)
+            if not (x < third <= width and y < fourth <= height):
+                return
+            beyond += x + third > width or y + fourth > height
+    if beyond:
+        raise ValueError(f"{beyond} boxes reach beyond their image: bbox is x, y, width, height and not two corners")
 
 
 class Coco(CocoSet):

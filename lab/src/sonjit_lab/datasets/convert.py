@@ -343,6 +343,8 @@ def coco_annotation(number: int, image: int | str, category: int, instance: Inst
         rows = zip(np.where(labelled[:, None], points, 0).tolist(), flags.tolist(), strict=True)
         record["keypoints"] = [value for (x, y), flag in rows for value in (x, y, flag)]
         record["num_keypoints"] = int(labelled.sum())
+        if instance.derived:
+            record["derived"] = list(instance.derived)
         if instance.keypoints_m is not None:
             valid = np.isfinite(instance.keypoints_m) if instance.valid_m is None else instance.valid_m[:, None]
             record["keypoints3d"] = plain(np.where(valid, instance.keypoints_m * 1000, np.nan))

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple, overload
 import numpy as np
 
 from sonjit._util import FloatArray, InputError
+from sonjit.geometry.cameras import check_camera
 from sonjit.media.sources.images import image_size, read_bytes, still_geometry
 from sonjit.results import Box
 from sonjit_lab.datasets.sample import Instance, InstanceKind, ManoParameters, Sample
@@ -192,14 +193,15 @@ class Dataset(Sequence["Sample"]):
             **more: Additional fields of the sample, or replacements for these.
 
         Raises:
-            InputError: A box, a labelled keypoint, the camera or a fitted hand has a value that is not a finite number.
+            InputError: A box, a labelled keypoint or a fitted hand has a value that is not a finite number, or the
+                camera cannot be one.
         """
         image = more.pop("image", self.root / path)
         width, height = size_of_image(image) if size is None else size
         fields: dict[str, Any] = {"dataset": self.entry.name, "id": path, "licence": self.entry.licence}
         fields |= {"instances": tuple(instances), "source": str(source)} | more
         sample = Sample(image=image, width=width, height=height, **fields)
-        _check_finite(sample)
+        _check_values(sample)
         return sample
 
     def need(self, below_root: str | Path) -> Path:
@@ -219,11 +221,11 @@ class Dataset(Sequence["Sample"]):
         )
 
 
-def _check_finite(sample: Sample) -> None:
-    """Refuse labels that are not finite numbers. Unlabelled keypoints may be NaN."""
-    values: list[tuple[str, object]] = []
+def _check_values(sample: Sample) -> None:
+    """Refuse an impossible camera, and labels that are not finite numbers. Unlabelled keypoints may be NaN."""
     if sample.camera is not None:
-        values += [(f"the camera's {name}", getattr(sample.camera, name)) for name in ("K", "R", "t", "distortion")]
+        check_camera(sample.camera, f"{sample.source}: {sample.id}: camera")
+    values: list[tuple[str, object]] = []
     for number, instance in enumerate(sample.instances):
         values += [(f"{name} of instance {number}", getattr(instance, name)) for name in ("box", "area_px2")]
         if instance.keypoints_px is not None and instance.valid_px is not None:

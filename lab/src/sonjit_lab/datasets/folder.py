@@ -2,7 +2,8 @@
 
 In a COCO file, keypoints with the names of a known skeleton are reordered to it. A category without such names may
 state the order as `keypoint_order`, such as `mano`. In addition to COCO's fields an annotation may have `hand_side`,
-`hand_presence` (0: no hand), `keypoints3d` (K x 3, millimetres in the camera's frame) and `group` (region, skin_tone,
+`hand_presence` (0: no hand), `keypoints3d` (K x 3, millimetres in the camera's frame), `derived` (indices of keypoints
+that were computed from others) and `group` (region, skin_tone,
 gender, age...); an image `subject` (for splits), `sequence`, `frame`, `view`, `tags`, `camera` {K, R, t_m, distortion}
 and `upright` (false: stored rotated, and labelled so). The images may be frames of a video: `frame`, or the file name,
 such as `000012.png`, or `frame_000012.PNG` as CVAT writes it.
@@ -16,10 +17,11 @@ from typing import Any
 import numpy as np
 
 from sonjit._util import InputError, IntArray, data_files
-from sonjit.geometry.cameras import CalibratedCamera
+from sonjit.geometry.cameras import CalibratedCamera, check_camera
 from sonjit.media import IMAGE_ENDINGS, TABLE_ENDINGS, load_frames, natural_key
 from sonjit.results import Instance as Found
 from sonjit_lab.datasets import convert, label_tools, reading
+from sonjit_lab.datasets.checks import check_labels
 from sonjit_lab.datasets.coco import CocoSet, Record, keypoint_fields, mask_reader
 from sonjit_lab.datasets.dataset import (
     Dataset,
@@ -33,6 +35,7 @@ from sonjit_lab.datasets.dataset import (
 from sonjit_lab.datasets.sample import Instance, InstanceKind, Sample, VideoFrame
 
 _IMAGE_FIELDS = ("subject", "sequence", "frame", "view", "tags", "upright", "reduced")
+_NAME_FIELDS = ("subject", "sequence", "view")  # fields that a file may give as numbers
 _INSTANCE_FIELDS = ("group", "id", "causes")
 _KINDS: dict[str, InstanceKind] = {"hand": "hand", "face": "face", "person": "body", "body": "body"}
 _SIDES = {"left": "Left", "right": "Right", "unknown": None, "": None}
@@ -70,6 +73,8 @@ class Folder(CocoSet):
         self._orders = {
             key: reading.skeleton_of_names(item.get("keypoints") or ()) for key, item in self.category_records.items()
         }
+        self._check_names()
+        self._marks_hidden = any(_has_visible(label) for _, labels in self.records for label in labels)
         for index in range(len(self.records)):
             try:
                 self._check(index)
@@ -85,14 +90,20 @@ class Folder(CocoSet):
                 orders[number] = reading.skeleton_of_order(str(stated), (), _HAND_KEYPOINTS)[1]
         return orders
 
+    def _check_names(self) -> None:
+        """Refuse an image that is there twice, whose labels would each count as complete."""
+        ids: dict[tuple[str, str], object] = {}
+        with naming(self.annotations):
+            for image, _ in self.records:
+                name = str(image["file_name"]), str(image.get("frame")) if self._video else ""
+                if (first := ids.setdefault(name, image["id"])) != image["id"]:
+                    number = image["id"]
+                    raise ValueError(f"the images {first} and {number} are both {name[0]}; use one id for both")
+
     def _check(self, index: int) -> None:
         """Refuse a record with a wrong label."""
-        image, annotations = self.records[index]
         with naming(f"{self.annotations}, sample {index}"):
-            self.about(image, annotations)
-            for annotation in annotations:
-                for _ in self.instances(annotation, image):
-                    pass
+            check_labels(self.sample(self.records[index]))
 
     def image(self, image: Record) -> tuple[Path | VideoFrame, str]:
         if self._video is None:
@@ -105,9 +116,12 @@ class Folder(CocoSet):
 
     def about(self, image: Record, annotations: list[Record]) -> Mapping[str, object]:
         fields = {name: image[name] for name in _IMAGE_FIELDS if image.get(name) is not None}
-        subjects = {
-            annotation["group"]["subject"] for annotation in annotations if "subject" in (annotation.get("group") or {})
-        }
+        fields |= {name: _text(image, name) for name in _NAME_FIELDS if name in fields}
+        if "frame" in fields and not str(fields["frame"]).isdecimal():
+            raise InputError(f"{image['file_name']}: frame is {fields['frame']!r}; must be a whole number from 0")
+        fields |= {"frame": int(fields["frame"])} if "frame" in fields else {}
+        groups = (annotation.get("group") or {} for annotation in annotations)
+        subjects = {_text(group, "subject") for group in groups if "subject" in group}
         if "subject" not in fields and len(subjects) == 1:
             fields["subject"] = subjects.pop()
         if camera := image.get("camera"):
@@ -145,7 +159,13 @@ class Folder(CocoSet):
             return {}
         names = category.get("keypoints") or ()
         count = len(names) or len(annotation["keypoints"]) // 3
-        result = keypoint_fields(annotation, "keypoints", count, has_visibility=True)
+        result = keypoint_fields(annotation, "keypoints", count, has_visibility=self._marks_hidden)
+        flags = np.reshape(np.array(annotation["keypoints"], np.float64), (-1, 3))[:, 2]
+        if unknown := set(flags.tolist()) - {0, 1, 2}:
+            raise InputError(
+                f"annotation {annotation.get('id')}: keypoints has the flag {min(unknown):g}; must be 0 if unlabelled, "
+                "1 if hidden, or 2 if visible"
+            )
         result["keypoints_px"] = result["keypoints_px"] - self.pixel_centre
         if points := annotation.get("keypoints3d"):
             points_m = np.array(points, np.float64).reshape(-1, 3) / 1000  # null is NaN
@@ -158,9 +178,12 @@ class Folder(CocoSet):
         order_name = category.get("keypoint_order")
         if order_name or (self._order and (order is None or count == _HAND_KEYPOINTS)):
             skeleton, order = reading.skeleton_of_order(str(order_name or self._order), names, count)
+        derived = annotation.get("derived") or ()
         if order is None:
-            return result | {"keypoint_names": tuple(map(str, names))}
-        return {name: values[order] for name, values in result.items()} | {"skeleton": skeleton}
+            return result | {"keypoint_names": tuple(map(str, names)), "derived": tuple(derived)}
+        result = {name: None if values is None else values[order] for name, values in result.items()}
+        places = tuple(place for place, index in enumerate(order.tolist()) if index in derived)
+        return result | {"skeleton": skeleton, "derived": places}
 
 
 class ClassFolders(RecordDataset):
@@ -202,18 +225,30 @@ def _kind(category: Record, side: str) -> InstanceKind:
     return kinds[0] if kinds else "object"
 
 
+def _has_visible(annotation: Record) -> bool:
+    """Check whether an annotation has a keypoint with the flag of visible ones; some files have only 0 and 1."""
+    keypoints = annotation.get("keypoints")
+    if not isinstance(keypoints, list) or not keypoints:
+        return False
+    return any(row[-1:] == [2] for row in keypoints) if isinstance(keypoints[0], list) else 2 in keypoints[2::3]
+
+
+def _text(record: Record, name: str) -> str:
+    value = record[name]
+    if not isinstance(value, str | int) or isinstance(value, bool):
+        raise InputError(f"{name} is {value!r:.60}; must be a name or a number")
+    return str(value)
+
+
 def _camera(camera: Record, location: str, pixel_centre: float) -> CalibratedCamera:
     fields = {"K": "K", "R": "R", "t": "t_m", "distortion": "distortion"}
-    shapes = {"K": [(3, 3)], "R": [(3, 3)], "t": [(3,)], "distortion": [(5,), (8,), (4,)]}
     arrays = {name: np.array(camera[key], np.float64) for name, key in fields.items() if camera.get(key) is not None}
-    for name, array in arrays.items():
-        if array.shape not in shapes[name]:
-            expected = " or ".join(map(str, shapes[name]))
-            raise InputError(f"{location}: camera {fields[name]} has the shape {array.shape}, not {expected}")
     if "K" not in arrays:
         raise InputError(f"{location}: camera has no K (3 x 3, pixels)")
-    arrays["K"][:2, 2] -= pixel_centre
-    return CalibratedCamera(**arrays)
+    calibrated = CalibratedCamera(**arrays)
+    check_camera(calibrated, f"{location}: camera")
+    calibrated.K[:2, 2] -= pixel_centre
+    return calibrated
 
 
 def open_folder(
@@ -245,7 +280,7 @@ def open_folder(
         return ClassFolders(entry, root, split)
     content = data_files.read_json(file) if file.suffix.lower() == ".json" else {"frames": ()}
     if not isinstance(content, dict) or "frames" not in content:
-        return Folder(entry, folder, split, file, image_folder, order=order)
+        return Folder(entry, folder, split, file, image_folder, order=order, data=content)
     _refuse_order(order, file)
     return TableSet(entry, folder, split, file, image_folder)
 

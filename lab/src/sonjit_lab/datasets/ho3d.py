@@ -12,7 +12,7 @@ from sonjit._util import FloatArray, InputError, records
 from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.media.sources.images import read_bytes
 from sonjit_lab.datasets import reading
-from sonjit_lab.datasets.dataset import Dataset, DatasetEntry, Identity, Skipped
+from sonjit_lab.datasets.dataset import Dataset, DatasetEntry, Identity, Skipped, read_lines
 from sonjit_lab.datasets.hands_3d import FROM_OPENGL
 from sonjit_lab.datasets.sample import Instance, ManoParameters, Sample
 from sonjit_lab.hand_models.pickles import plain_array, read_pickled_mapping
@@ -31,7 +31,7 @@ class Ho3d(Dataset):
         listed = self.need(f"{split}.txt")
         self._ending = "png" if entry.name.endswith("v2") else "jpg"
         frames: list[str] = []
-        for number, line in enumerate(listed.read_text("utf-8").split(), 1):
+        for number, line in enumerate(map(str.strip, read_lines(listed)), 1):
             if line.count("/") != 1:
                 raise InputError(f"{listed}: line {number} is {line!r}, not SEQUENCE/FRAME")
             frames.append(line)

@@ -18,7 +18,7 @@ own hand, null if unclear. Other keys of the files begin with `_`: `_split` {"ch
 separates images for choosing settings from images to report.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ import numpy as np
 from sonjit._util import FloatArray, InputError, data_files
 from sonjit.results import Box
 from sonjit_lab.datasets import dataset
+from sonjit_lab.datasets.checks import check_labels
 from sonjit_lab.datasets.coco import CocoSet, Record, keypoint_fields, mask_reader
 from sonjit_lab.datasets.sample import HAND_SKELETON, Instance, InstanceKind, Sample, Side
 
@@ -60,6 +61,7 @@ _COCO_FILES = {
     "onehand10k": ("onehand10k", "{Split}/source"),
     "panoptic-hand": ("panoptic", "hand_labels/manual_{split}"),
 }
+_MAX_FRACTION = 1.25  # largest edge of HaGRID's boxes, as a share of the image's side
 _TAG_FIELDS = ("leading_hand", "leading_conf", "united_bbox", "united_label", "meta")
 _LABEL_FILES: dict[str, tuple[InstanceKind, ...]] = {"hands": ("hand",), "people": ("body", "face")}
 """Kinds of instances that each file labels."""
@@ -320,6 +322,10 @@ class Hagrid(dataset.RecordDataset):
 def _hagrid_hand(named: str, box: list[float], label: str, landmarks: list[list[float]], scale: FloatArray) -> Instance:
     if len(box) != 4 or len(landmarks) not in (0, 21):
         raise InputError(f"{named}: a bbox has {len(box)} numbers, not 4, or {len(landmarks)} landmarks, not 21")
+    if max(box[0] + box[2], box[1] + box[3]) > _MAX_FRACTION:
+        raise InputError(
+            f"{named}: the bbox {box} reaches beyond the image; must be x, y, width, height as shares of it"
+        )
     corner, size = np.array(box[:2], np.float64) * scale, np.array(box[2:], np.float64) * scale
     (x_min, y_min), (x_max, y_max) = corner.tolist(), (corner + size).tolist()
     points = np.array(landmarks, np.float64) * scale if len(landmarks) else None
@@ -357,6 +363,7 @@ class Photographs(dataset.RecordDataset):
             if unknown := chosen - images.keys():
                 raise InputError(f"{self.root}: the split {split} lists {min(unknown)}, which has no labels")
             images = [image for image in images if image in chosen]
+            _check_parts(self.root, labels.values())
         self.keep(
             ((image, {name: item[image] for name, item in labels.items() if image in item}) for image in images),
             ", ".join(str(files[name]) for name in labels),
@@ -367,7 +374,7 @@ class Photographs(dataset.RecordDataset):
         sizes = {(value["width"], value["height"]) for value in labels.values()}
         if len(sizes) > 1:
             raise InputError(f"{self.annotations}: {image} has two sizes: {sorted(sizes)}")
-        return self.sample_of(
+        labelled = self.sample_of(
             image,
             (
                 instance
@@ -379,6 +386,18 @@ class Photographs(dataset.RecordDataset):
             upright=True,
             tags={"labelled": [kind for name in labels for kind in _LABEL_FILES[name]]},
         )
+        check_labels(labelled)
+        return labelled
+
+
+def _check_parts(root: Path, files: Iterable[Mapping[str, Any]]) -> None:
+    """Refuse an image in several parts of a split: settings would be chosen on the images that are reported."""
+    part_of: dict[str, str] = {}
+    for labels in files:
+        for part, images in (labels.get("_split") or {}).items():
+            for image in images:
+                if (other := part_of.setdefault(image, part)) != part:
+                    raise InputError(f"{root}: _split lists {image} in {other} and in {part}; list it in one of them")
 
 
 def _labels(file: Path) -> Mapping[str, Any]:

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from sonjit._util import InputError
-from sonjit._util.extras import optional_import
+from sonjit._util.records import load_yaml
 from sonjit.media import IMAGE_ENDINGS, natural_key
 from sonjit.media.sources.images import read_bytes
 from sonjit.results.skeletons import load_skeleton
@@ -62,6 +62,7 @@ _LABEL_ENDINGS: Final = (
     ".txt",
     ".pts",
 )
+_MAX_BEYOND: Final = 0.05  # how far outside of 0 to 1 rounded fractions of an image may be
 _LABEL_FOLDERS: Final = ("labels", "annotations", "annotation", "label", "ann", "anns")
 
 
@@ -407,13 +408,8 @@ def _cvat_side(shape: ElementTree.Element) -> str | None:
 
 
 def _yolo(root: Path, files: Sequence[Path]) -> ToolLabels:
-    with optional_import("YOLO's labels", "eval"):
-        import yaml
     path = files[0]
-    try:
-        about = yaml.safe_load(read_bytes(path))
-    except yaml.YAMLError as error:
-        raise InputError(f"{path} is damaged: {' '.join(str(error).split())[:200]}") from None
+    about = load_yaml(path)
     coco = _Coco()
     with naming(str(path)):
         names = about["names"]
@@ -469,6 +465,8 @@ def _add_yolo(
         raise ValueError(f"the class {number:g} is not among the names of the .yaml")
     if len(rest) != 4 + count * values:
         raise ValueError(f"a line has {len(row)} numbers; expected {5 + count * values}, see kpt_shape")
+    if not -_MAX_BEYOND <= min(rest[:4]) <= max(rest[:4]) <= 1 + _MAX_BEYOND:
+        raise ValueError(f"the box {rest[:4]} has numbers outside of 0 to 1; must be fractions of the image")
     scale = np.array(size, np.float64)
     centre, extent = np.array(rest[:2]) * scale, np.array(rest[2:4]) * scale
     label: Record = {"bbox": [*(centre - extent / 2).tolist(), *extent.tolist()]}
