@@ -113,7 +113,7 @@ def test_drawings_hide_people(sonjit, stills, tmp_path, monkeypatch, command):
     noise = np.random.default_rng(0).integers(0, 255, (240, 320, 3), np.uint8)
     cv2.imwrite(str(stills / "f9.png"), noise)
     found = Bystanders([(120, 120, 160, 160)], [(100, 100, 160, 200)])
-    search = SimpleNamespace(find=lambda *_, **__: found, find_again=lambda _: [])
-    monkeypatch.setattr("sonjit.detectors.bystanders.BystanderSearch", lambda _: search)
+    search = SimpleNamespace(find=lambda *_, **__: found, find_again=lambda *_: [])
+    monkeypatch.setattr("sonjit.detectors.bystanders.BystanderSearch", lambda *_: search)
     plain, blurred, persons, black = map(spread, ("none", "blur", "persons", "black"))
     assert plain > 2 * max(blurred, persons) > black == 0

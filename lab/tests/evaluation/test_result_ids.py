@@ -60,6 +60,13 @@ def test_rows_belong_to_the_sample_of_their_whole_name(tmp_path):
     assert notes == ["1 of 2 predictions are of images that are not evaluated, such as 1.jpg"]
 
 
+@pytest.mark.parametrize("box", [[50, 40, 20, 10], [50, 40, float("nan"), 60]])
+def test_boxes_of_rows_are_corners(tmp_path, box):
+    np.savez(tmp_path / "p.npz", id=["1.jpg", "2.jpg"], box=[[1, 1, 9, 9], box])
+    with pytest.raises(InputError, match=r"box of row 1 is \[50.*; must be x_min, y_min, x_max, y_max"):
+        predicted(tmp_path / "p.npz", [blank("1.jpg")])
+
+
 def test_rows_of_tables_belong_to_the_image_of_their_path(tmp_path):
     def write(*sources):
         with open_writer(tmp_path / "t.json", Header("photos")) as writer:

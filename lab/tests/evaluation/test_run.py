@@ -2,6 +2,7 @@
 
 import json
 
+import cv2
 import numpy as np
 import pytest
 
@@ -228,3 +229,28 @@ def test_intervals_resample_people_else_recordings_else_images(known, drawn, cou
     ]
     clusters, name = clusters_of(keys)
     assert (name, len(set(clusters))) == (drawn, count)
+
+
+def test_contradictory_labels_of_public_sets_are_evaluated_and_named(tmp_path):
+    """Write a set of which the second of two hands has unknown keypoints at 0, 0 that are marked as known."""
+    folder = tmp_path / "hand_labels" / "manual_test"
+    folder.mkdir(parents=True)
+    hands = {"a_l": np.random.default_rng(0).uniform(20, 60, (21, 2)), "b_l": np.full((21, 2), 40.0)}
+    hands["b_l"] = np.where(np.arange(21)[:, None] < 3, 0, hands["a_l"])
+    for name, points in hands.items():
+        cv2.imwrite(str(folder / f"{name}.jpg"), np.full((80, 80, 3), 90, np.uint8))
+        labels = {"hand_pts": np.column_stack([points, np.ones(21)]).tolist(), "is_left": 1}
+        (folder / f"{name}.json").write_text(json.dumps(labels))
+    ids = [f"hand_labels/manual_test/{name}.jpg" for name in hands]
+    np.savez(tmp_path / "p.npz", id=ids, keypoints_px=np.stack([*hands.values()]), side=["Left", "Left"])
+    data = ("panoptic-hand:test",)
+    outcome = evaluate(
+        EvaluationRequest(CARD, ModelChoice(None, str(tmp_path / "p.npz")), tmp_path, data=data), tmp_path
+    )
+    (run,) = outcome.record["runs"]
+    assert run["evaluated"] == 2
+    (doubt,) = run["doubtful"]
+    assert "b_l.jpg, left hand: 3 of 21 labelled keypoints are at (0, 0)" in doubt
+    assert [note for note in outcome.summary.notes if note.startswith("1 of 2 samples have labels that contradict")]
+    save_report(outcome, tmp_path)
+    assert "labels that contradict each other: panoptic-hand" in (tmp_path / "report.html").read_text("utf-8")

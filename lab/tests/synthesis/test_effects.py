@@ -1,13 +1,14 @@
 """Backgrounds and effects: deterministic by seed, with the named change and correct labels."""
 
 from dataclasses import fields, replace
+from typing import get_args
 
 import cv2
 import numpy as np
 import pytest
 
 from sonjit._util.errors import InputError
-from sonjit_lab.synthesis.backgrounds import BACKGROUND_KINDS, BackgroundFolder, Effects, apply_effects, draw_background
+from sonjit_lab.synthesis.backgrounds import BackgroundFolder, BackgroundKind, Effects, apply_effects, draw_background
 from sonjit_lab.synthesis.drawables import NO_PART
 from sonjit_lab.synthesis.renderer import Buffers
 
@@ -100,7 +101,7 @@ def test_invalid_numbers_are_refused():
         Effects(noise=float("nan"))
 
 
-@pytest.mark.parametrize("kind", BACKGROUND_KINDS)
+@pytest.mark.parametrize("kind", get_args(BackgroundKind))
 @pytest.mark.parametrize("size", [(256, 256), (97, 41), (3, 200), (1, 1)])
 def test_any_size_and_the_same_again(kind, size):
     first, again, other = (draw_background(kind, size, np.random.default_rng(seed)) for seed in (1, 1, 2))

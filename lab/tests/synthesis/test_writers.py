@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from sonjit_lab.datasets import open_dataset, registry
+from sonjit_lab.datasets import checks, open_dataset
 from sonjit_lab.synthesis.job import synthesize
 from sonjit_lab.synthesis.layouts import SHEET, SynthSettings
 
@@ -48,7 +48,7 @@ def read(folders):
 def test_loaders_read_every_image_back(read, form):
     assert len(read[form]) == COUNT * VIEWS
     for sample in read[form]:
-        registry.check_sample(sample)
+        checks.check_sample(sample)
         assert sample.rgb().shape == (120, 160, 3)
         assert sample.rgb().std() > 5
 

@@ -14,10 +14,11 @@ from sonjit.cli.options import TO_EITHER, TO_FILE, TO_FOLDER
 from sonjit.cli.progress import print_table, progress_bar
 from sonjit.media.sources.images import encode_image
 from sonjit_lab import datasets, redundant_facts
+from sonjit_lab.datasets.checks import check_sample, decoder_warning
 from sonjit_lab.datasets.convert import convert_dataset
 from sonjit_lab.datasets.folder import ClassFolders
-from sonjit_lab.datasets.registry import check_sample, decoder_warning, draw_contact_sheet, spread_indices
 from sonjit_lab.datasets.sample import name_of, ordered_hand
+from sonjit_lab.datasets.sheets import draw_contact_sheet, spread_indices
 
 app = App(
     name="datasets",

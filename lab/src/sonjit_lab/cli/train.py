@@ -182,17 +182,17 @@ def show_progress() -> Generator[Progress]:
 class _LinePrinter:
     """Progress as lines: the first step, every tenth of the steps, each evaluation, and at least every half minute.
 
-    `write` prints a line; `clock` returns the time in seconds.
+    `write` prints a line.
     """
 
-    def __init__(self, write: Callable[[str], None], clock: Callable[[], float] = time.monotonic) -> None:
-        self._write, self._clock = write, clock
+    def __init__(self, write: Callable[[str], None]) -> None:
+        self._write = write
         self._first: tuple[int, float] | None = None
-        self._last_done, self._printed = 0, clock()
+        self._last_done, self._printed = 0, time.monotonic()
 
     def __call__(self, done: int, steps: int, values: Mapping[str, float]) -> None:
         """Print a line if one is due."""
-        now = self._clock()
+        now = time.monotonic()
         begins = self._first is None or done < self._last_done
         if begins:
             self._first = done, now

@@ -9,9 +9,8 @@ Learning Deep Features for Discriminative Localization, section 4.2.
 """
 
 import math
-from collections import Counter, defaultdict
-from collections.abc import Hashable, Iterable, Sequence
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Hashable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -80,43 +79,6 @@ def assign(detections: Sequence[tuple[Box, float]], labels: Sequence[Box], crowd
         elif not any(_contains_centre(area, box) for area in crowds):
             result.false.append(index)
     return result
-
-
-@dataclass(frozen=True)
-class DetectionCounts:
-    """Counts of a run."""
-
-    clear: int  # labels that must be found
-    found: int  # labels that were found
-    false: int  # detections that match no label
-    doubled: int  # duplicate detections
-    sided: int  # found labels with a labelled and a predicted side
-    sides_right: int  # found labels with the right side
-    sides_known: int  # found labels with a certain side (`LEAST_SIDE_SCORE`)
-    sides_known_right: int  # found labels with a certain and right side
-
-    @classmethod
-    def of(cls, evaluated: Iterable[EvaluatedItem]) -> "DetectionCounts":
-        """Count the items of a run."""
-        numbers = [item.numbers for item in evaluated]
-        counts = Counter(name for item in numbers for name in item)
-        right = Counter(name for item in numbers for name, value in item.items() if value > 0)
-        return cls(
-            counts["found"],
-            right["found"],
-            right["false"],
-            right["doubled"],
-            counts["side"],
-            right["side"],
-            counts["side_known"],
-            right["side_known"],
-        )
-
-    @property
-    def precision(self) -> float:
-        """Return the share of detections that are right, 0 to 1; 1 without any."""
-        detections = self.found + self.false + self.doubled
-        return self.found / detections if detections else 1.0
 
 
 class DetectionEvaluator:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 from pkgutil import resolve_name
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NamedTuple, cast
 
 import numpy as np
 from cyclopts import Group, Parameter
@@ -29,19 +29,6 @@ if TYPE_CHECKING:
 TRACKING_PASSES = 5  # passes over an image without predecessor, so that tracking crops by the last one
 _DEFAULTS: Final = {"search": "fast", "smoothing": "published", "max_instances": 4}
 """Search and smoothing of the cards, with more instances than an image labels, because sets label only some of them."""
-_NETWORKS: Final[Mapping[str, str]] = {
-    "keypoint-detector": "sonjit_lab.evaluation.keypoint_model:open_keypoint_detector",
-    "internet": "sonjit_lab.papers.interhand.model:open_internet",
-    "handoccnet": "sonjit_lab.papers.handoccnet.model:open_handoccnet",
-    "deformer": "sonjit_lab.papers.deformer.model:open_deformer",
-    "mask-rcnn": "sonjit_lab.papers.mask_rcnn.model:open_mask_rcnn",
-    "hand-masks": "sonjit_lab.papers.mask_rcnn.model:open_hand_masks",
-    "cam-*": "sonjit_lab.papers.cam.model:open_classifier",
-    "fc-*": "sonjit_lab.papers.cam.model:open_classifier",
-}
-"""Functions that open a network for a choice and a device, by name."""
-_CLASSIFIERS = ("cam-", "fc-")
-_IN_WINDOWS = ("deformer",)  # networks that use the neighbouring frames of a recording
 _LANDMARKS = {
     "hand-full": "hands-full",
     "hand-lite": "hands-lite",
@@ -53,6 +40,27 @@ _LANDMARKS = {
     "pose-heavy": "body-heavy",
 }
 """Detectors of the landmark networks that recipes train."""
+
+
+class _Network(NamedTuple):
+    """A network that can be evaluated."""
+
+    opener: str  # import string of a function that opens it for a choice and a device
+    is_classifier: bool = False  # it predicts the class of an image
+    uses_windows: bool = False  # it uses the neighbouring frames of a recording
+
+
+_NETWORKS: Final[Mapping[str, _Network]] = {
+    "keypoint-detector": _Network("sonjit_lab.evaluation.keypoint_model:open_keypoint_detector"),
+    "internet": _Network("sonjit_lab.papers.interhand.model:open_internet"),
+    "handoccnet": _Network("sonjit_lab.papers.handoccnet.model:open_handoccnet"),
+    "deformer": _Network("sonjit_lab.papers.deformer.model:open_deformer", uses_windows=True),
+    "mask-rcnn": _Network("sonjit_lab.papers.mask_rcnn.model:open_mask_rcnn"),
+    "hand-masks": _Network("sonjit_lab.papers.mask_rcnn.model:open_hand_masks"),
+    "cam-*": _Network("sonjit_lab.papers.cam.model:open_classifier", is_classifier=True),
+    "fc-*": _Network("sonjit_lab.papers.cam.model:open_classifier", is_classifier=True),
+}
+"""Networks by a pattern of their names."""
 
 
 class DetectorModel(records.Model):
@@ -196,7 +204,8 @@ class ModelChoice:
     @property
     def is_classifier(self) -> bool:
         """Return whether it predicts the class of an image."""
-        return (self.name or "").startswith(_CLASSIFIERS)
+        network = _network_of(self.name or "")
+        return network is not None and network.is_classifier
 
     @property
     def title(self) -> str:
@@ -220,7 +229,12 @@ def list_models() -> list[str]:
 
 def uses_windows(name: str) -> bool:
     """Check whether a model uses the neighbouring frames of a recording."""
-    return name in _IN_WINDOWS
+    network = _network_of(name)
+    return network is not None and network.uses_windows
+
+
+def _network_of(name: str) -> _Network | None:
+    return next((network for pattern, network in _NETWORKS.items() if fnmatch(name, pattern)), None)
 
 
 def open_model(choice: ModelChoice) -> records.Model:
@@ -234,11 +248,11 @@ def open_model(choice: ModelChoice) -> records.Model:
         return _detector(choice)
     if choice.name in PALM_MODELS:
         return PalmModel(choice.name, choice.weights, choice.models_dir, choice.device)
-    for pattern, function in _NETWORKS.items():
-        if fnmatch(choice.name, pattern):
-            open_network: Callable[[ModelChoice, torch.device], records.Model] = resolve_name(function)
-            return open_network(choice, torch_device(choice.device or "cpu"))
-    raise InputError(unknown_name("model", str(choice.name), list_models()))
+    network = _network_of(choice.name)
+    if network is None:
+        raise InputError(unknown_name("model", choice.name, list_models()))
+    open_network: Callable[[ModelChoice, torch.device], records.Model] = resolve_name(network.opener)
+    return open_network(choice, torch_device(choice.device or "cpu"))
 
 
 def describe_model(choice: ModelChoice, model: records.Model | None = None) -> records.ModelRecord:

@@ -227,6 +227,10 @@ def _check_values(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
         raise InputError(f"{path}: {unknown_name('side', min(unknown), ('Right', 'Left'))}")
     if "score" in arrays and not np.isfinite(arrays["score"]).all():
         raise InputError(f"{path}: score requires finite numbers")
+    boxes = arrays.get("box")
+    if boxes is not None and not (np.isfinite(boxes).all() and (boxes[:, :2] <= boxes[:, 2:]).all()):
+        row = int(np.argmin(np.isfinite(boxes).all(1) & (boxes[:, :2] <= boxes[:, 2:]).all(1)))
+        raise InputError(f"{path}: box of row {row} is {boxes[row].tolist()}; must be x_min, y_min, x_max, y_max")
     for name in ("instance", "category_id"):
         values = arrays.get(name)
         if values is not None and not ((values >= 0) & (values == np.floor(values))).all():

@@ -359,6 +359,7 @@ class RunRecord(TypedDict):
     samples: int
     evaluated: int
     left_out: list[str]
+    doubtful: NotRequired[list[str]]  # contradictions of labels that were evaluated
     intervals_draw: str
     units: Units
     worst: NotRequired[list[WorstRecord]]
@@ -456,6 +457,7 @@ class JournalLine:
     sha256: str  # hash of its labels and image
     evaluated: tuple[EvaluatedItem, ...]  # items of its instances, or one for the image
     problem: str | None = None  # reason why it was excluded; None if it was evaluated
+    doubt: str | None = None  # contradiction of its labels; None without one
     submission: str = ""
     sequence: str | None = None
 

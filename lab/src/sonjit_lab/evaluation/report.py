@@ -193,6 +193,8 @@ def _facts(record: predictions.EvaluationRecord) -> Iterator[str]:
     yield f"versions: sonjit {record['sonjit']}, " + ", ".join(f"{k} {v}" for k, v in record["versions"].items())
     left_out = [*record["skipped"], *(line for run in record["runs"] for line in run["left_out"])]
     yield from (f"left out: {line}" for line in dict.fromkeys(left_out))
+    doubtful = dict.fromkeys(line for run in record["runs"] for line in run.get("doubtful", ()))
+    yield from (f"labels that contradict each other: {line}" for line in doubtful)
 
 
 def slug(mode: str) -> str:

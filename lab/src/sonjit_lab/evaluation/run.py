@@ -16,6 +16,7 @@ from sonjit.engines.devices import describe_machine
 from sonjit.runs import Summary
 from sonjit_lab import redundant_facts
 from sonjit_lab.datasets import Sample
+from sonjit_lab.datasets.checks import check_labels
 from sonjit_lab.evaluation import coco, detection, prediction_files
 from sonjit_lab.evaluation.faces import FaceEvaluator
 from sonjit_lab.evaluation.landmarks import JointEvaluator, LandmarkEvaluator
@@ -186,6 +187,11 @@ def evaluate(request: EvaluationRequest, out: Path, *, progress: pools.Progress 
         skipped=skipped,
     )
     summary.notes += [*worker.model.notes, *_prediction_notes(worker, modes[0])]
+    if doubts := list(dict.fromkeys(line.doubt for value in lines.values() for line in value if line.doubt)):
+        summary.notes.append(
+            f"{len(doubts)} of {len(data)} samples have labels that contradict each other, such as {doubts[0]}; "
+            "--skip-bad leaves them out"
+        )
     if not stopped and not summary.instances:
         summary.notes.append(
             f"nothing was evaluated: no label in {len(data)} images is one that {worker.protocol.name} requires; "
@@ -324,11 +330,20 @@ class _Worker:
             text = prediction_files.encode_submission(self.protocol, sample, predictions) if is_requested else ""
             name, subject = sample.id, sample.subject
             line = JournalLine(index, sample.dataset, name, subject, hash_of(sample), evaluated, submission=text)
-            return replace(line, sequence=sample.sequence)
+            return replace(line, sequence=sample.sequence, doubt=_contradiction(sample))
         except SonjitError as error:
             if not self.request.skip_bad:
                 raise
             return JournalLine(index, "", f"#{index}", None, "", (), problem=str(error))
+
+
+def _contradiction(sample: Sample) -> str | None:
+    """Return what contradicts itself in the labels of a sample, or None."""
+    try:
+        check_labels(sample)
+    except InputError as error:
+        return str(error)
+    return None
 
 
 def _evaluate_all(worker: _Worker, calls: Sequence[_Call], progress: pools.Progress) -> None:
@@ -396,6 +411,7 @@ def run_record(evaluator: Evaluator, mode: Mode, lines: Sequence[JournalLine]) -
         "samples": len(lines),
         "evaluated": len(pairs),
         "left_out": [f"{line.id}: {line.problem}" for line in lines if line.problem],
+        "doubtful": [line.doubt for line in lines if line.doubt],
         "intervals_draw": drawn,
         "units": {
             "place": [line.place for line, _ in pairs],

@@ -156,9 +156,9 @@ def pooled_shortcut(values: Tensor, stride: int, more: int = 0) -> Tensor:
     return F.pad(pooled, (0, 0, 0, 0, 0, more)) if more else pooled
 
 
-def upsample(values: Tensor, factor: int = 2) -> Tensor:
-    """Upsample (B, C, H, W) bilinearly, with pixel centres at half-integers."""
-    return F.interpolate(values, scale_factor=factor, mode="bilinear", align_corners=False)
+def upsample(values: Tensor) -> Tensor:
+    """Upsample (B, C, H, W) bilinearly to twice the size, with pixel centres at half-integers."""
+    return F.interpolate(values, scale_factor=2, mode="bilinear", align_corners=False)
 
 
 def single_cell(values: Tensor) -> Tensor:
@@ -176,10 +176,10 @@ def rows_from_map(values: Tensor, length: int) -> Tensor:
     return values.permute(0, 2, 3, 1).flatten(1).unflatten(1, (-1, length))  # (B, H * W * N, length)
 
 
-def depth_to_space(values: Tensor, factor: int = 2) -> Tensor:
-    """Reshape (B, factor * factor * C, H, W) to (B, C, factor * H, factor * W), with channels in TensorFlow's order."""
-    groups = values.unflatten(1, (factor * factor, -1))  # (B, factor * factor, C, H, W)
-    return F.pixel_shuffle(groups.transpose(1, 2).flatten(1, 2), factor)
+def depth_to_space(values: Tensor) -> Tensor:
+    """Reshape (B, 4 * C, H, W) to (B, C, 2 * H, 2 * W), with channels in TensorFlow's order."""
+    groups = values.unflatten(1, (4, -1))  # (B, 4, C, H, W)
+    return F.pixel_shuffle(groups.transpose(1, 2).flatten(1, 2), 2)
 
 
 class PublishedNetwork(Network):

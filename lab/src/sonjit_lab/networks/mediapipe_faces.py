@@ -226,10 +226,10 @@ def mesh_block(channels: int, out: int | None = None, stride: int = 1) -> mp_blo
     return mp_blocks.BlazeBlock(channels, out, nn.PReLU(out), kernel=3, stride=stride, depthwise_bias=False)
 
 
-def mesh_stages(channels: Sequence[int], depth: int = 2) -> list[nn.Sequential]:
-    """Return a stage for each halving: a block that halves, and more that keep the size."""
+def mesh_stages(channels: Sequence[int]) -> list[nn.Sequential]:
+    """Return a stage for each halving: a block that halves, and two that keep the size."""
     return [
-        nn.Sequential(mesh_block(before, after, 2), *(mesh_block(after) for _ in range(depth)))
+        nn.Sequential(mesh_block(before, after, 2), mesh_block(after), mesh_block(after))
         for before, after in pairwise(channels)
     ]
 

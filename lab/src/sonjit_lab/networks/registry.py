@@ -89,8 +89,11 @@ class Network(nn.Module):
     def from_official(self, state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Convert official keys and layouts to those of this module; networks override it if they differ."""
         weights = {key.removeprefix("module."): value for key, value in state_dict.items()}
-        if not self.resnet_prefix or "conv1.weight" not in weights:
-            return weights
+        is_classifier = bool(self.resnet_prefix) and "conv1.weight" in weights
+        return self.from_classifier(weights) if is_classifier else weights
+
+    def from_classifier(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Convert the ResNet of a classifier to the keys of this module."""
         return {self.resnet_prefix + key: value for key, value in weights.items() if not key.startswith("fc.")}
 
     def on_full_budget(self, *inputs: Tensor) -> None:

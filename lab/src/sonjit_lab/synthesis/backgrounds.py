@@ -8,7 +8,7 @@ from dataclasses import astuple, dataclass
 from functools import lru_cache
 from pathlib import Path
 from statistics import NormalDist
-from typing import Final, Literal, get_args
+from typing import Final, Literal
 
 import cv2
 import numpy as np
@@ -20,7 +20,6 @@ from sonjit.media.sources.images import load_image
 from sonjit_lab.synthesis import look_up, renderer
 
 BackgroundKind = Literal["plain", "blobs", "texture", "room", "clutter"]
-BACKGROUND_KINDS: Final[tuple[BackgroundKind, ...]] = get_args(BackgroundKind)
 _SKINS: Final = np.array([[236, 200, 178], [214, 164, 134], [176, 122, 90], [122, 80, 58], [74, 48, 38]], np.float64)
 _FINE: Final = 4  # fraction bits of cv2's coordinates
 Float = np.float32

@@ -12,7 +12,7 @@ import cv2
 from sonjit._util import InputError, files, json_from, version
 from sonjit._util.pools import Progress, run_calls
 from sonjit.media.sources.images import encode_image
-from sonjit_lab.datasets import registry
+from sonjit_lab.datasets.sheets import draw_contact_sheet
 from sonjit_lab.synthesis.hand_meshes import load_hand_mesh
 from sonjit_lab.synthesis.layouts import (
     SHEET,
@@ -70,7 +70,7 @@ def synthesize(
         finally:
             if done:
                 layout.finish(sorted(done))
-                sheet = registry.draw_contact_sheet(layout.samples(sorted(done), _SHEET_SAMPLES))
+                sheet = draw_contact_sheet(layout.samples(sorted(done), _SHEET_SAMPLES))
                 files.write_bytes(out / SHEET, encode_image(sheet, ".jpg"))
         return summary
 

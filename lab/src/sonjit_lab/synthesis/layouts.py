@@ -29,7 +29,7 @@ from sonjit.media import open_source
 from sonjit.media.sources.images import encode_image
 from sonjit.results.skeletons import load_skeleton
 from sonjit.segmentation.coco import rle_from_mask
-from sonjit_lab.datasets import coco, convert, interhand, registry
+from sonjit_lab.datasets import coco, convert, interhand, sheets
 from sonjit_lab.datasets.sample import CORNER_PIXEL, HAND_SKELETON, Instance, Sample
 from sonjit_lab.synthesis.backgrounds import BackgroundFolder
 from sonjit_lab.synthesis.factors import FACTORS, SEQUENCE_FACTORS, Factors
@@ -190,7 +190,7 @@ class ImageLayout(FolderLayout):
 
     def samples(self, chunks: Sequence[int], count: int) -> list[Sample]:
         """Return samples spread over the chunks as evenly as complete chunks allow."""
-        chosen = [chunks[index] for index in registry.spread_indices(len(chunks), count, "spread")]
+        chosen = [chunks[index] for index in sheets.spread_indices(len(chunks), count, "spread")]
         records = [list(read_truth(self.chunk_path(number))) for number in chosen]
         pooled = [record for row in zip_longest(*records) for record in row if record][:count]
         return [convert.sample_from_dict(dict(record), self.root / record["id"]) for record in pooled]

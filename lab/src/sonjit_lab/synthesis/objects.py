@@ -91,8 +91,9 @@ def occluder(rng: np.random.Generator, place: FloatArray, size_m: float, instanc
     return drawable_from_solid(solid, turn, place, sample_material(item.surfaces, rng), instance)
 
 
-def _ball(radius: float, around: int = 32) -> _Mesh:
+def _ball(radius: float) -> _Mesh:
     """Return a half circle of radii and heights, rotated around z."""
+    around = 32
     angles, turn = np.linspace(0, np.pi, 17), np.linspace(0, 2 * np.pi, around, endpoint=False)
     profile = np.stack([np.sin(angles), -np.cos(angles)], 1) * radius
     across = profile[:, None, :1] * np.stack([np.cos(turn), np.sin(turn)], -1)

@@ -24,6 +24,7 @@ from sonjit_lab.training.recipes import TrainingRequest
 from sonjit_lab.training.settings import Copies, Decay, Fraction, SmallBatch, Steps, Width
 
 _TRUTH: Final = 2 * 3 * KEYPOINTS
+_EMBEDDING: Final = 128
 _MIN_SPREAD: Final = 1e-3
 _SPREAD_STRIDE: Final = 20  # the spread of the maps is measured on every 20th hand
 _TRUTH_WEIGHT, _TRUTH_BETA = 10.0, 0.1
@@ -63,7 +64,7 @@ class AppearanceNetwork(nn.Module):
     middle: Tensor
     spread: Tensor
 
-    def __init__(self, poses: int, channels: int, correction: int, hidden: int, embedding: int = 128) -> None:
+    def __init__(self, poses: int, channels: int, correction: int, hidden: int) -> None:
         super().__init__()
         for number, (depth, *_) in enumerate(MAPS):
             self.register_buffer(f"map_spread_{number}", torch.ones(depth))
@@ -78,9 +79,9 @@ class AppearanceNetwork(nn.Module):
         self.correct, self.move = nn.Linear(shown + places, correction), nn.Linear(correction, places)
         nn.init.zeros_(self.move.weight)
         nn.init.zeros_(self.move.bias)
-        self.features = nn.Linear(FEATURES, embedding)
-        self.first, self.second = nn.Linear(2 * shown + places + embedding, hidden), nn.Linear(hidden, embedding)
-        self.last, self.truth = nn.Linear(embedding, poses), nn.Linear(embedding, _TRUTH)
+        self.features = nn.Linear(FEATURES, _EMBEDDING)
+        self.first, self.second = nn.Linear(2 * shown + places + _EMBEDDING, hidden), nn.Linear(hidden, _EMBEDDING)
+        self.last, self.truth = nn.Linear(_EMBEDDING, poses), nn.Linear(_EMBEDDING, _TRUTH)
         self.dropout_10 = nn.Dropout(0.1)
         self.dropout_20 = nn.Dropout(0.2)
         self.dropout_25 = nn.Dropout(0.25)

@@ -96,8 +96,13 @@ def _records(base: Path, split: str) -> Iterator[Mapping[str, object]]:
 
 def _by_id(path: Path) -> dict[str, list[str]]:
     """Return the fields of each line after the first, by the first, which is an id."""
-    with dataset.naming(str(path)):
-        return {key: rest for key, *rest in (line.split() for line in dataset.read_lines(path))}
+    fields: dict[str, list[str]] = {}
+    for line in dataset.read_lines(path):
+        key, *rest = line.split()
+        if key in fields:
+            raise InputError(f"{path} has two lines of {key}; get it again")
+        fields[key] = rest
+    return fields
 
 
 class IlsvrcLocalization(dataset.RecordDataset):
@@ -110,6 +115,8 @@ class IlsvrcLocalization(dataset.RecordDataset):
         mapping = self.need("LOC_synset_mapping.txt")
         lines = [line.split(" ", 1) for line in dataset.read_lines(mapping)]
         self._titles: dict[str, str] = {item: rest[0] if rest else item for item, *rest in lines}
+        if len(self._titles) < len(lines):
+            raise InputError(f"{mapping} has two lines of one class; get it again")
         self._numbers = {wnid: number for number, wnid in enumerate(self._titles)}
         self._images = self.need(f"ILSVRC/Data/CLS-LOC/{split}")
         self._box_file = root / "ILSVRC" / "Annotations" / "CLS-LOC" / split

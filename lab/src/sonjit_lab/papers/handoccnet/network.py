@@ -174,13 +174,11 @@ class Attention(nn.Module):
 
 
 class FeatureTransformer(nn.Module):
-    """A sequence of attention blocks with the same key map: FIT if they inject, SET for self-attention."""
+    """Two attention blocks with the same key map: FIT if they inject, SET for self-attention."""
 
-    def __init__(self, channels: int, side: int, *, injecting: bool, sigmoid: bool = True, blocks: int = 2) -> None:
+    def __init__(self, channels: int, side: int, *, injecting: bool, sigmoid: bool = True) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(
-            Attention(channels, side, injecting=injecting, sigmoid=sigmoid) for _ in range(blocks)
-        )
+        self.layers = nn.ModuleList(Attention(channels, side, injecting=injecting, sigmoid=sigmoid) for _ in range(2))
         self.injecting = injecting
         if injecting:
             self.conv1 = nn.Sequential(

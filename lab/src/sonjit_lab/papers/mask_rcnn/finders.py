@@ -39,6 +39,7 @@ _MIN_SHARE: Final = 0.01  # least share of a crop that an arm or an object cover
 _SAME: Final = 0.5  # IoU of boxes from which two objects or arms are one, seen from two hands
 _LEVEL_COLOURS = {level: PERSON_COLOURS[level - 2] for level in range(2, 7)}
 _MAX_BOXES = 200  # more boxes would hide the image
+_MAX_HANDS = 20  # hands whose masks are computed
 _SIDE_PX = 160  # side of the small images in a row
 _ROWS = 6  # number of instances with maps and masks
 
@@ -48,9 +49,9 @@ class HandMaskFinder:
 
     categories: Sequence[tuple[int, str]] = CATEGORIES
 
-    def __init__(self, network: HandMaskNetwork, *, min_score: float = 0.5, max_hands: int = 20) -> None:
+    def __init__(self, network: HandMaskNetwork, *, min_score: float) -> None:
         self._network, self._min_score = network, min_score
-        self._detector = create_detector("hands", max_instances=max_hands, static_image=True)
+        self._detector = create_detector("hands", max_instances=_MAX_HANDS, static_image=True)
 
     @torch.no_grad()
     def find(self, rgb: Image) -> Instances:

@@ -38,6 +38,8 @@ SHIPPED = Path(__file__).with_name("people_and_hands")
 """Run of the recipe `mask-rcnn` on photographs, whose export is `people_and_hands.onnx`; see docs/mask-rcnn.md."""
 _NO_CLASS = -100  # label that torch's cross-entropy ignores
 _MIN_PROPOSAL_PX, _MIN_INSTANCE_PX = 1e-3, 1e-2
+_BODY = ("backbone.body.", "backbone.layer", "backbone.bn")
+"""Prefixes of the keys of the residual network, in new and old files."""
 _RENAMED = (
     (r"^(backbone\.fpn\.\w+\.\d+)\.(?=[wb])", r"\1.0."),
     (r"^rpn\.head\.conv\.(?=[wb])", "rpn.head.conv.0.0."),
@@ -430,26 +432,34 @@ class MaskRCNN(Network):
             heads.mask_predictor.mask_fcn_logits = nn.Conv2d(channels, classes, 1)
 
     def from_official(self, state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Convert keys of old files, and statistics of live batch norms for frozen ones.
-
-        Frozen norms add nothing to the variance, as those of torchvision's first checkpoint. A file with counters, or
-        of a classifier, has live batch norms that add 1e-5, which is then added to the variance itself.
-        """
+        """Convert keys of old files. A file with counters has live batch norms, which are frozen on request."""
         weights = super().from_official(state_dict)
-        body = ("backbone.body.", "backbone.layer", "backbone.bn")
-        live = "conv1.weight" in state_dict
-        live |= any(key.startswith(body) and key.endswith("num_batches_tracked") for key in weights)
+        if any(key.startswith(_BODY) and key.endswith("num_batches_tracked") for key in weights):
+            weights = self._with_chosen_norms(weights)
         converted: dict[str, Tensor] = {}
         for key, value in weights.items():
-            if self._frozen and live and key.startswith(body):
-                if key.endswith("num_batches_tracked"):
-                    continue
-                if key.endswith("running_var"):
-                    value = value + _BATCH_NORM_EPSILON
             for old, new in _RENAMED:
                 key = re.sub(old, new, key)
             converted[key] = value
         return converted
+
+    def from_classifier(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Convert the ResNet of a classifier, whose batch norms are live."""
+        return self._with_chosen_norms(super().from_classifier(weights))
+
+    def _with_chosen_norms(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return weights with live batch norms for this network, which may have frozen ones.
+
+        Live norms add 1e-5 to the variance. Frozen ones add nothing, as those of torchvision's first checkpoint, so
+        that the variance itself contains it. They have no counters.
+        """
+        if not self._frozen:
+            return weights
+        return {
+            key: value + _BATCH_NORM_EPSILON if key.startswith(_BODY) and key.endswith("running_var") else value
+            for key, value in weights.items()
+            if not (key.startswith(_BODY) and key.endswith("num_batches_tracked"))
+        }
 
 
 def _merge(candidates: Sequence[Candidates]) -> Candidates:

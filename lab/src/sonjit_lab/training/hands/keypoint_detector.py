@@ -171,10 +171,13 @@ def evaluate(detector: detectors.KeypointDetector, mean: FloatArray, held_out: S
     return metrics | ({"visible_right": float(np.mean(right))} if right else {})
 
 
-def mean_pose(samples: Sequence[Sample], max_samples: int = 200) -> FloatArray:
-    """Return the mean position of each keypoint (21, 2) as fractions of the crop, or its middle if none is known."""
+def mean_pose(samples: Sequence[Sample]) -> FloatArray:
+    """Return the mean position of each keypoint (21, 2) as fractions of the crop, or its middle if none is known.
+
+    About 200 samples are read.
+    """
     total, count = np.zeros((21, 2)), np.zeros((21, 1))
-    for index in range(0, len(samples), max(len(samples) // max_samples, 1)):
+    for index in range(0, len(samples), max(len(samples) // 200, 1)):
         for hand, box in labelled_hands(samples[index]):
             area = detectors.area_of_box(box)
             points = (points_of(hand) - (area.cx, area.cy)) / area.width
