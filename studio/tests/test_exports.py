@@ -216,7 +216,7 @@ def test_a_drawing_and_what_cannot_be_exported(written, tmp_path, capsys):
     for frame in content["frames"]:
         frame["time"] = 0.5
     (tmp_path / "images.json").write_text(json.dumps(content))
-    for ending in ("trc", "c3d"):
+    for ending in ("trc", "c3d", "csv", "glb"):
         with pytest.raises(InputError, match="the times of the frame sets do not ascend"):
             commands.export(tmp_path / "images.json", out=tmp_path / f"hands.{ending}")
     content["frames"][-1]["index"] = 10**30

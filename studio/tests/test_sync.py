@@ -142,6 +142,10 @@ def test_a_videos_timeline(video, tmp_path):
     stamps = tmp_path / "v.txt"
     stamps.write_text("\n".join(str(5 + number / 10) for number in range(24)))
     assert read_timeline(video, read_stamps(tmp_path, "v")).time_s[3] == pytest.approx(5.3)
+    stamps.write_text("\n".join(str(1000 * number / 10) for number in range(24)))
+    assert read_timeline(video, read_stamps(tmp_path, "v")).problems == (
+        "its times are 100 s apart; must be seconds, not milliseconds or nanoseconds",
+    )
     stamps.write_text("1 2 3")
     with pytest.raises(InputError, match="3 times for 24 images"):
         read_timeline(video, read_stamps(tmp_path, "v"))

@@ -341,11 +341,9 @@ def _hands_from_camera(centre_m: FloatArray, points_m: FloatArray) -> tuple[Floa
     return axes[..., :2], (points_m - knuckle[..., None, :]) @ axes
 
 
-def fit_project_offsets(project: Project) -> Offsets:
+def fit_project_offsets(project: Project) -> None:
     """Fit the offsets from the machine's keypoints to people's where both exist, and write them."""
-    offsets = fit_offsets(*_load_marked(project))
-    offsets.save(run_folder.current_run(project) / run_folder.OFFSETS)
-    return offsets
+    fit_offsets(*_load_marked(project)).save(run_folder.current_run(project) / run_folder.OFFSETS)
 
 
 class HeldOutError(NamedTuple):

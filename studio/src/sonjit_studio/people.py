@@ -366,8 +366,6 @@ class PeopleInSpace:
 
         Numbers of frame sets may be labels, such as time stamps, so that only times determine the rows.
         """
-        if not (np.diff(self.times_s) > 0).all():
-            raise InputError("the times of the frame sets do not ascend: triangulate tables with ascending times")
         return rows_of_frames(self.times_s, omits=False)
 
     def every_frame(self) -> tuple[Rows, FloatArray]:
@@ -402,6 +400,8 @@ def load_people(path: Path) -> PeopleInSpace:
         raise InputError(f"{path} contains no people, or its frame sets are not in order")
     if not np.isfinite(times).all():
         raise InputError(f"{path} has no times of its frame sets: triangulate with --fps")
+    if not (np.diff(times) > 0).all():
+        raise InputError(f"{path}: the times of the frame sets do not ascend; triangulate tables with ascending times")
     by_part = ((part, points[..., keypoints, :]) for part, keypoints in part_slices(parts))
     present_parts, finite = zip(
         *((part, part_points) for part, part_points in by_part if np.isfinite(part_points).any()), strict=True

@@ -14,11 +14,10 @@ from functools import cached_property
 import numpy as np
 
 from sonjit._util import BoolArray, FloatArray, InputError, RealArray
-from sonjit.geometry.cameras import FISHEYE, CalibratedCamera
+from sonjit.geometry.cameras import CalibratedCamera, check_camera
 
 World = tuple["FloatArray", "FloatArray"]  # R (3, 3) and t (3,) in metres for `CameraRig.moved`: x_new = R x_old + t
 _MIN_DEPTH_M = 1e-6  # least depth of a visible point, metres
-_MAX_ROTATION_ERROR = 1e-3  # largest accepted deviation of R Rᵀ from the identity; rounded files stay below it
 
 
 def world_on_board(R: FloatArray, t_m: FloatArray) -> World:
@@ -72,7 +71,12 @@ class RigCamera:
     camera: CalibratedCamera
 
     def __post_init__(self) -> None:
-        _check_camera(self)
+        name = f"camera {self.name!r}"
+        if self.camera.R is None or self.camera.t is None:
+            raise InputError(f"{name}: its pose is unknown; a rig requires R and t of every camera")
+        check_camera(self.camera, name)
+        if self.width < 1 or self.height < 1:
+            raise InputError(f"{name}: {self.width} x {self.height} pixels; give the size of its images")
 
     @cached_property
     def R(self) -> FloatArray:  # noqa: N802  # the field's name for it
@@ -197,27 +201,6 @@ class CameraRig:
             posed = replace(camera.camera, R=turned, t=camera.t - turned @ t_m)
             cameras.append(replace(camera, camera=posed))
         return CameraRig(cameras)
-
-
-def _check_camera(view: RigCamera) -> None:
-    """Raise an InputError if a camera's values cannot be those of a camera."""
-    camera, name = view.camera, f"camera {view.name!r}"
-    if camera.R is None or camera.t is None:
-        raise InputError(f"{name}: its pose is unknown; a rig requires R and t of every camera")
-    for what, array, shape in (("K", camera.K, (3, 3)), ("R", camera.R, (3, 3)), ("t", camera.t, (3,))):
-        if np.shape(array) != shape or not np.isfinite(array).all():
-            raise InputError(f"{name}: {what} must be {' x '.join(map(str, shape))} finite numbers")
-    lens = camera.distortion
-    if lens is not None and (np.shape(lens) not in ((FISHEYE,), (5,), (8,)) or not np.isfinite(lens).all()):
-        raise InputError(f"{name}: distortion must be 5, 8 (rational) or 4 (fisheye) finite numbers")
-    if not (camera.K[0, 0] > 0 and camera.K[1, 1] > 0) or np.abs(camera.K[2] - (0, 0, 1)).max() > 1e-9:
-        raise InputError(f"{name}: K must have focal lengths above 0, and 0 0 1 as its last row")
-    if view.width < 1 or view.height < 1:
-        raise InputError(f"{name}: {view.width} x {view.height} pixels; give the size of its images")
-    if np.abs(camera.R @ camera.R.T - np.eye(3)).max() > _MAX_ROTATION_ERROR:
-        raise InputError(f"{name}: R is not a rotation: its rows are not orthonormal")
-    if np.linalg.det(camera.R) < 0:
-        raise InputError(f"{name}: R mirrors the world (determinant -1): a sign or two columns are exchanged")
 
 
 def _depth_range_in_front(

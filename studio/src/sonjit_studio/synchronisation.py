@@ -30,6 +30,7 @@ _MIN_SEPARATION_S, _CLEAR_RATIO = 0.03, 1.2  # distance of the next best shift, 
 _PART_S, _MIN_PARTS, _MAX_DRIFT_S = 10.0, 4, 0.1  # parts for the drift, their number, and deviation of their shifts
 _MIN_PART_S = 2.0  # minimum length of the last part, because shorter noise seems to fit
 _LATE_RATIO = 1.5  # step in periods from which images are missing
+_MAX_STEP_S = 5.0  # time between images above which a file of times is probably not in seconds
 _PIXEL_STRIDE = 4  # interval between compared pixels, across and down
 _REPEAT_LEVELS, _REPEAT_RATIO = 0.02, 0.1
 """An image repeats the previous one if their mean difference is below either limit.
@@ -220,6 +221,8 @@ def read_timeline(
         raise InputError(f"{named}: {len(stamps)} times for {len(index)} images; they must be as many, and rise")
     times, brightness, steps = np.array(rows).T
     times = times if stamps is None else stamps
+    if stamps is not None and len(stamps) > 1 and (step_s := float(np.median(np.diff(stamps)))) > _MAX_STEP_S:
+        problems += (f"its times are {step_s:g} s apart; must be seconds, not milliseconds or nanoseconds",)
     repeats = tuple(np.array(index)[_is_repeated(steps)].tolist())
     return Timeline(np.array(index), times, brightness, timecode, repeats, problems, heard)
 
