@@ -137,7 +137,7 @@ for (const variant of VARIANTS) {
   write(join(RUNTIME, `${name}.js`), `wasm/${name}.js`, false);
   write(join(RUNTIME, `${name}.wasm`), `wasm/${name}.wasm.gz`, true);
 }
-for (const name of OWN.hands)
+for (const name of new Set(Object.values(OWN).flat()))
   write(join(HERE, "../src/sonjit/_util/assets", name), `models/${name}`, name.endsWith(".tflite"));
 // a user's own
 if (existsSync(join(models, BUNDLE))) write(join(models, BUNDLE), `models/${BUNDLE}`, false);

@@ -5,19 +5,15 @@ import { readFileSync } from "node:fs";
 const { kinds, weights } = JSON.parse(
   readFileSync(new URL("src/data.json", import.meta.url), "utf8"),
 );
-const HAND_FILES = [
-  "proposals.tflite",
-  "hand_heads.npz",
-  "hand_refinement.npz",
-  "gestures.npz",
-  "asl.npz",
-];
 
 /** Files of the published networks. */
 export const PUBLISHED = Object.values(weights).map(({ file }) => file);
 
 /** Files that are part of the repository, by the kind that needs them. */
-export const OWN = { hands: HAND_FILES, body: ["proposals.tflite"], holistic: HAND_FILES };
+export const OWN = Object.fromEntries(
+  Object.entries(kinds).map(([name, { further_files }]) => [name, further_files]),
+);
+OWN.hands = [...OWN.hands, "gestures.npz", "asl.npz"];
 
 /** Files of each kind; `segmentation`: those of `ImageSegmenter`. */
 export const FILES = Object.fromEntries(
@@ -25,7 +21,7 @@ export const FILES = Object.fromEntries(
     const roles = [...Object.values(models), ...Object.values(for_stills)].flatMap((networks) =>
       Object.values(networks),
     );
-    return [name, [...new Set(roles.map((weight) => weights[weight].file)), ...(OWN[name] ?? [])]];
+    return [name, [...new Set(roles.map((weight) => weights[weight].file)), ...OWN[name]]];
   }),
 );
 FILES.segmentation = ["selfie", "selfie-landscape"].map((weight) => weights[weight].file);

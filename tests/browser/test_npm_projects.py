@@ -1,5 +1,6 @@
-"""Packed packages compile in strict pages, and apps of bundlers find their files and download little for hands."""
+"""Packed packages are complete and compile in strict pages; apps of bundlers find their files and download little."""
 
+import json
 import mimetypes
 import re
 import shutil
@@ -9,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from sonjit.server.kinds import IN_PAGES
+
 from .conftest import hosted, run
-from .web_module import TASKS_VISION, TYPES, WEB
+from .web_module import TASKS_VISION, TRACK, TYPES, WEB
 
 pytestmark = pytest.mark.slow
 HERE = Path(__file__).parent
@@ -29,10 +32,32 @@ CALL = """
 
 @pytest.fixture(scope="module")
 def packages(module, tmp_path_factory):
-    """Return the packages for hands."""
+    """Return the packed packages of the module, and of the networks of each kind."""
     out = tmp_path_factory.mktemp("packages")
-    subprocess.run(["node", "pack.js", out, module["sonjit-web.js"].parent, "hands"], cwd=WEB, check=True)
+    subprocess.run(["node", "pack.js", out, module["sonjit-web.js"].parent, *IN_PAGES], cwd=WEB, check=True)
     return list(out.iterdir())
+
+
+def networks_of(packages, kind):
+    """Return the files of the networks of a kind by path: those of its package and of the packages that it requires."""
+    (package,) = (path for path in packages if f"-models-{kind}-" in path.name)
+    with tarfile.open(package) as archive:
+        manifest = json.load(archive.extractfile("package/package.json"))
+        names = [name for name in archive.getnames() if name.startswith("package/models/")]
+        files = {name.removeprefix("package/"): archive.extractfile(name).read() for name in names}
+    for name in manifest["dependencies"]:
+        files |= networks_of(packages, name.rpartition("-")[2])
+    return files
+
+
+@pytest.mark.browser
+@pytest.mark.usefixtures("all_networks")
+@pytest.mark.parametrize("kind", IN_PAGES)
+def test_the_package_of_a_kind_has_all_files_of_its_search(web_page, site, module, packages, show, photo, kind):
+    files = {name: path.read_bytes() for name, path in module.items() if not name.startswith("models/")}
+    for name, content in {**files, **networks_of(packages, kind)}.items():
+        site.files[f"/{kind}/{name}"] = TYPES[Path(name).suffix], content
+    run(web_page, TRACK, kind, [show(photo)], {"search": "thorough"}, "detect", {"base": f"{site.url}/{kind}/"})
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +67,8 @@ def app(packages, tmp_path_factory):
     if subprocess.run(asked, capture_output=True, check=False).returncode:
         pytest.skip("npm has no registry")
     app = shutil.copytree(HERE / "npm", tmp_path_factory.mktemp("app"), dirs_exist_ok=True)
-    call(app, "npm install --no-audit --no-fund --prefer-offline", *packages)
+    needed = [path for path in packages if "-models-" not in path.name or "-models-hands-" in path.name]
+    call(app, "npm install --no-audit --no-fund --prefer-offline", *needed)
     call(app, "npx sonjit-web public/sonjit-web")
     yield app
     shutil.rmtree(app)
@@ -87,27 +113,18 @@ def page(packages, tmp_path_factory):
     return folder
 
 
-def compile_page(page, text, resolution="bundler"):
-    """Return what the compiler prints for a page."""
-    (page / "main.ts").write_text(text)
+def compiled(page, texts, resolution="bundler"):
+    """Return what the compiler prints for the texts of files by name, such as `a.ts`."""
+    for name, text in texts.items():
+        (page / name).write_text(text)
     module = {"bundler": "esnext"}.get(resolution, resolution)
     options = f"--strict --skipLibCheck false --noEmit --target es2022 --lib es2024,dom,dom.iterable --module {module}"
-    tsc = [WEB / "node_modules/.bin/tsc", *options.split(), "--moduleResolution", resolution, "main.ts"]
+    tsc = [WEB / "node_modules/.bin/tsc", *options.split(), "--moduleResolution", resolution, *texts]
     return subprocess.run(tsc, cwd=page, capture_output=True, text=True, check=False).stdout
 
 
-@pytest.mark.parametrize("resolution", ["bundler", "nodenext"])
-def test_examples_of_other_packages_compile(page, resolution):
-    assert compile_page(page, (HERE / "npm/hands.ts").read_text(), resolution) == ""
-
-
-@pytest.mark.parametrize("package", [MEDIAPIPE, OURS])
-def test_a_page_of_mediapipe_compiles_with_either_package(page, package):
-    assert compile_page(page, (HERE / "mediapipe_page.ts").read_text().replace(MEDIAPIPE, package)) == ""
-
-
-@pytest.mark.parametrize("package", TASKS_VISION)
-def test_every_name_of_mediapipe_is_exported_with_a_type_that_fits(page, package):
+def every_name(page, package):
+    """Return a program that compiles if every name of MediaPipe is exported with a type that fits."""
     declared = (page / "node_modules" / package / "vision.d.ts").read_text()
     words = re.findall(r"^export (?:declare (?:(class)|\w+) (\w+)|\{ \w+ as (\w+))", declared, re.MULTILINE)
     names = {name for _, *either in words for name in either if name} - {"DEFAULT_CATEGORY_TO_COLOR_MAP"}
@@ -123,4 +140,17 @@ def test_every_name_of_mediapipe_is_exported_with_a_type_that_fits(page, package
     # MPImage lacks static members
     classes = [name for kind, name, _ in words if kind and name != "MPImage" and name in names]
     lines += [f"export const Made{name}: Omit<typeof theirs.{name}, 'prototype'> = ours.{name};" for name in classes]
-    assert compile_page(page, "\n".join(lines)) == ""
+    return "\n".join(lines)
+
+
+def test_pages_of_other_packages_compile_with_ours(page):
+    """Examples, a page of MediaPipe with either package, and every name of it, in one run of the compiler."""
+    theirs = (HERE / "mediapipe_page.ts").read_text()
+    texts = {"hands.ts": (HERE / "npm/hands.ts").read_text()}
+    texts |= {"theirs.ts": theirs, "ours.ts": theirs.replace(MEDIAPIPE, OURS)}
+    texts |= {f"names{number}.ts": every_name(page, package) for number, package in enumerate(TASKS_VISION)}
+    assert compiled(page, texts) == ""
+
+
+def test_an_example_compiles_in_modules_of_node(page):
+    assert compiled(page, {"hands.ts": (HERE / "npm/hands.ts").read_text()}, "nodenext") == ""

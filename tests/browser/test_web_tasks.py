@@ -319,3 +319,24 @@ def test_tasks_not_covered_give_the_reason(web_page):
     tasks = ("ObjectDetector", "ImageClassifier", "ImageEmbedder", "InteractiveSegmenter")
     for task, message in zip(tasks, run(web_page, body, tasks), strict=True):
         assert f"does not cover {task}, because" in message
+
+
+def test_an_image_without_its_pixels_is_refused(web_page):
+    body = """
+        const {HandLandmarker} = await import("/web/tasks-vision.js");
+        const {LocalDetector} = await import("/web/sonjit-web.js");
+        const moved = () => {
+            const image = new ImageData(64, 48);
+            structuredClone(image.data.buffer, {transfer: [image.data.buffer]});
+            return image;
+        };
+        const task = await HandLandmarker.createFromOptions({}, {});
+        const detector = await LocalDetector.create("hands");
+        const said = async (call) => call().then(() => "found", ({message}) => message);
+        return Promise.all([
+            said(async () => task.detect(moved())),
+            said(() => detector.detect(moved())),
+            said(() => detector.track(moved())),
+        ]);
+    """
+    assert all("were transferred elsewhere" in message for message in run(web_page, body))

@@ -14,6 +14,7 @@ import {
   movedPoints,
   pointAt,
   pointsFromCrop,
+  sigmoid,
   squareBox,
   wrapAngle,
   type Corners,
@@ -186,7 +187,7 @@ export class FaceMeshes extends Faces implements Kind<FaceObservation> {
       for (let i = 2; i < keypoints.length; i += 3) keypoints[i]! *= stretch;
     }
     return {
-      score: 1 / (1 + Math.exp(-logit)),
+      score: sigmoid(logit),
       keypoints,
       keypoints3D: null,
       left: null,

@@ -152,7 +152,7 @@ export async function unpacked({ method, bytes }: Member): Promise<Uint8Array<Ar
   return inflated(bytes, "deflate-raw");
 }
 
-export async function inflated(
+async function inflated(
   bytes: Uint8Array<ArrayBuffer>,
   format: CompressionFormat,
 ): Promise<Uint8Array<ArrayBuffer>> {

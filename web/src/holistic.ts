@@ -71,7 +71,7 @@ interface Agreement {
 /**
  * Check whether the tracked box is close to the found box, which must contain its keypoints (K, 3).
  */
-export function agree(
+function agree(
   tracked: RotatedBox,
   keypoints: Float32Array,
   found: RotatedBox,
@@ -384,7 +384,7 @@ const boxAt = ([cx, cy]: Point, side: number, rotation: number): RotatedBox => (
  * Estimate a box around a hand from the body's wrist, index and little finger; null without a
  * visible wrist.
  */
-export function handBox(body: BodyObservation, side: number): RotatedBox | null {
+function handBox(body: BodyObservation, side: number): RotatedBox | null {
   if (body.visibility[OF.WRIST[side]!]! < OF.MIN_VISIBILITY) return null;
   const [wrist, index, pinky] = [OF.WRIST, OF.INDEX, OF.PINKY].map((ends) =>
     pointAt(body.keypoints, ends[side]!),

@@ -4,7 +4,7 @@ import { decode, draw, type ImageLike } from "./tfjs.js";
 import { CLASSIFIER_SIDE, type ImageClass } from "./classes.js";
 import { WEIGHTS, type Role } from "./data.js";
 import type { Accelerator } from "./network.js";
-import { mirror } from "./pixels.js";
+import { mirror, pixelsOf } from "./pixels.js";
 import { kindOf, settingsOf, type LocalOptions, type Settings } from "./options.js";
 import {
   withNamedKeypoints,
@@ -149,9 +149,14 @@ export class LocalDetector {
           'search="thorough" is for detect(): track() searches fast. Use search="auto", or a Sonjit server.',
         ),
       );
-    const sent = imageFor(image, flip, this.#canvas);
+    let sent: Sent;
+    try {
+      sent = imageFor(image, flip, this.#canvas);
+    } catch (error) {
+      return Promise.reject(error as Error);
+    }
     const answer = this.#newest?.answer ?? Promise.withResolvers<LocalAnswer>();
-    if (this.#newest && "close" in this.#newest.image) this.#newest.image.close();
+    if (this.#newest) release(this.#newest.image);
     this.#newest = { image: sent, flip, time, answer };
     if (this.#running === null) void this.#processNewest();
     return answer.promise;
@@ -246,7 +251,10 @@ export class LocalDetector {
   }
 
   #request(request: Unnumbered, image: Sent | null = null): Promise<Answered> {
-    if (this.#isClosed) return Promise.reject(new Error(CLOSED));
+    if (this.#isClosed) {
+      if (image) release(image);
+      return Promise.reject(new Error(CLOSED));
+    }
     const id = this.#next++;
     const pending = Promise.withResolvers<Answered>();
     this.#pending.set(id, pending);
@@ -361,6 +369,11 @@ function placesOf({ kind, model }: Settings, files: Files): Places {
   };
 }
 
+/** Free the memory of an image that is not sent. */
+function release(image: Sent): void {
+  if ("close" in image) image.close();
+}
+
 /** Start a worker whose script may be on another site. */
 function startWorker(url: string): Worker {
   if (typeof Worker === "undefined") {
@@ -385,8 +398,8 @@ function imageFor(image: Exclude<ImageLike, Blob>, flip: boolean, canvas?: Offsc
   const frame = frameOf(image);
   if (frame) return frame;
   if (!(image instanceof ImageData)) return draw(image, flip, canvas).transferToImageBitmap();
-  const { width, height } = image;
-  const copy = { width, height, data: image.data.slice() };
+  const { width, height, data } = pixelsOf(image);
+  const copy = { width, height, data: data.slice() };
   if (flip) mirror(copy);
   return copy;
 }

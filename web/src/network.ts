@@ -1,5 +1,6 @@
-/** Run networks of `.tflite` files with LiteRT. */
+/** Run networks of `.tflite` files with LiteRT, or with code that is made for them. */
 
+import { compileConvolutions, type Convolutions } from "./convolutions.js";
 import type { Weight } from "./data.js";
 import { fetchFile, FileError } from "./files.js";
 import type { Input } from "./pixels.js";
@@ -29,6 +30,7 @@ export type Accelerator = "wasm" | "webgpu";
 /** A loaded runtime. */
 export interface Runtime {
   readonly threads: number; // number of threads on the processor
+  readonly hasRelaxedSimd: boolean; // true if products can be added without rounding them first
   // rejects when the graphics card is lost; null if networks run on the processor
   readonly gpuLost: Promise<never> | null;
 }
@@ -81,7 +83,7 @@ export async function loadRuntime(folder: string, accelerator: Accelerator): Pro
       `the runtime was not loaded from ${folder} (${reason}). Put the package's folder wasm/ there.`,
     );
   }
-  return { threads, gpuLost: accelerator === "webgpu" ? watchGpu() : null };
+  return { threads, hasRelaxedSimd, gpuLost: accelerator === "webgpu" ? watchGpu() : null };
 }
 
 /**
@@ -124,6 +126,8 @@ interface Part {
   tensors?: readonly Tensor[]; // buffers of the inputs on the processor, created by the first run
 }
 
+type Step = Part | Convolutions | Operator;
+
 /**
  * A network whose input is an image or another array of numbers. Write into `input`, then call
  * `run()`.
@@ -136,14 +140,14 @@ export class Network implements Input {
   readonly samplesCentres: boolean;
 
   private constructor(
-    private steps: readonly (Part | Operator)[],
+    private steps: readonly Step[],
     /**
      * Loss of the graphics card, and what takes over then; null if the network runs on the
      * processor.
      */
     private gpu: {
       readonly lost: Promise<never>;
-      compileForProcessor(): Promise<(Part | Operator)[]>;
+      compileForProcessor(): Promise<Step[]>;
     } | null,
     private readonly tensor: number,
     private readonly outputs: readonly number[],
@@ -164,7 +168,7 @@ export class Network implements Input {
   static async compile(
     file: Uint8Array,
     what: string,
-    { threads, gpuLost }: Runtime,
+    { threads, hasRelaxedSimd, gpuLost }: Runtime,
     expected: NetworkShape,
   ): Promise<Network> {
     const { sizes, outputs, taps = [], input } = expected;
@@ -177,33 +181,34 @@ export class Network implements Input {
       const constants = graph.constants(
         graph.operators.filter(({ custom }) => custom).flatMap(({ inputs }) => inputs),
       );
-      const all = stepsOf(graph, file, allOutputs);
+      // several threads of LiteRT are faster
+      const own =
+        gpuLost || threads > 1 || !hasRelaxedSimd
+          ? null
+          : await compileConvolutions(graph, allOutputs);
+      const all = own ? [] : stepsOf(graph, file, allOutputs);
       const compiled = (accelerator: Accelerator) => compileSteps(all, accelerator, threads);
-      const steps = await (gpuLost
-        ? Promise.race([compiled("webgpu"), gpuLost]).catch(() => compiled("wasm"))
-        : compiled("wasm"));
-      return { image: graph.inputs[0]!, requested, allOutputs, constants, compiled, steps };
+      const steps: Step[] = own
+        ? [own]
+        : await (gpuLost
+            ? Promise.race([compiled("webgpu"), gpuLost]).catch(() => compiled("wasm"))
+            : compiled("wasm"));
+      return { graph, requested, allOutputs, constants, compiled, steps };
     };
-    const { image, requested, allOutputs, constants, compiled, steps } = await read().catch(
+    const { graph, requested, allOutputs, constants, compiled, steps } = await read().catch(
       (error: unknown) => {
         throw new Error(
           `${what} cannot be read as a network: ${error instanceof Error ? error.message : String(error)}`,
         );
       },
     );
-    const parts = steps.filter((step) => "model" in step);
-    const first = parts.find(({ inputs }) => inputs.includes(image))!;
-    const shape = [...first.model.getInputDetails()[first.inputs.indexOf(image)]!.shape];
+    const image = graph.inputs[0]!;
+    const shape = graph.shapes[image]!;
     const isShaped = input
       ? shape.join() === input.join()
       : shape.length === 4 && shape[1] === shape[2] && shape[3] === 3;
-    const shapes = new Map(
-      parts.flatMap(({ model, outputs: produced }) =>
-        model.getOutputDetails().map(({ shape: size }, i) => [produced[i]!, size]),
-      ),
-    );
-    const lengths = requested.map(
-      (tensor) => shapes.get(tensor)?.reduce((product, side) => product * side, 1) ?? 0,
+    const lengths = requested.map((tensor) =>
+      graph.shapes[tensor]!.reduce((product, side) => product * side, 1),
     );
     if (!isShaped || sorted(lengths).join() !== sorted(sizes).join()) {
       release(steps);
@@ -213,7 +218,9 @@ export class Network implements Input {
           `not ${input ? input.slice(1).join(" x ") : "a square image"} and ${sizes.join(" + ")}`,
       );
     }
-    const isOnGpu = gpuLost && parts.some(({ model }) => model.options.accelerator === "webgpu");
+    const isOnGpu =
+      gpuLost &&
+      steps.some((step) => "model" in step && step.model.options.accelerator === "webgpu");
     const fallback = isOnGpu
       ? { lost: gpuLost, compileForProcessor: () => compiled("wasm") }
       : null;
@@ -247,7 +254,9 @@ export class Network implements Input {
       const produced =
         "model" in step
           ? await run(step, inputs)
-          : [CUSTOM_OPERATORS[step.custom]!(inputs, step.options)];
+          : "run" in step
+            ? step.run(inputs[0]!)
+            : [CUSTOM_OPERATORS[step.custom]!(inputs, step.options)];
       step.outputs.forEach((tensor, i) => values.set(tensor, produced[i]!));
     }
     return this.outputs.map((tensor) => values.get(tensor)!.data);
@@ -338,7 +347,7 @@ async function compileSteps(
   return all;
 }
 
-function release(steps: readonly (Part | Operator)[]): void {
+function release(steps: readonly Step[]): void {
   for (const step of steps) {
     if (!("model" in step)) continue;
     step.tensors?.forEach((tensor) => tensor.delete());
@@ -421,7 +430,7 @@ export async function fetchNetwork(
 
 type Options = Readonly<Record<string, OperatorOption>>;
 
-export const CUSTOM_OPERATORS: Readonly<
+const CUSTOM_OPERATORS: Readonly<
   Record<string, (inputs: readonly Values[], options: Options) => Values>
 > = {
   Convolution2DTransposeBias: ([map, kernel, bias]) => upsample(map!, kernel!, bias!),

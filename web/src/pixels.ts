@@ -19,6 +19,16 @@ export type Pixels = {
 
 const FAR = 2 ** 29;
 
+/** Return the pixels of an image. @throws {Error} they were transferred, or have no 8 bits each */
+export function pixelsOf(image: ImageData): Pixels {
+  const data: unknown = image.data; // newer browsers also have halves
+  if (!image.data.length)
+    throw new Error("the pixels of the image were transferred elsewhere. Pass a copy.");
+  if (!(data instanceof Uint8ClampedArray))
+    throw new Error('the image needs pixels of 8 bits. Create it with pixelFormat: "rgba-unorm8".');
+  return image;
+}
+
 /** Round half to even, as NumPy does. */
 export function rint(value: number): number {
   const whole = Math.floor(value);

@@ -148,7 +148,7 @@ export function boxOf([xMin, yMin, xMax, yMax]: readonly [number, number, number
 }
 
 /**
- * Return a result for the page: x is mirroredMask in an image of this width unless it is null, and
+ * Return a result for the page: x is mirrored in an image of this width unless it is null, and
  * the mask is a PNG file.
  */
 export async function finalResult<R extends Result | null>(
@@ -175,7 +175,7 @@ const MIRRORED_TRANSFORM = [
 ];
 
 /**
- * Return the instance with x mirroredMask in an image of this width. Labels keep the person's own
+ * Return the instance with x mirrored in an image of this width. Labels keep the person's own
  * left and right.
  */
 function flipped<R extends InWorker<Found>>(result: R, width: number): R {

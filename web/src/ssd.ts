@@ -7,6 +7,7 @@ import type { Grid } from "./data.js";
 import type { Network } from "./network.js";
 import {
   cornersIou,
+  sigmoid,
   squareAround,
   type Corners,
   type Point,
@@ -26,7 +27,7 @@ export class SingleShotDetector {
   readonly #size: number;
   readonly #anchors: Float64Array;
 
-  /** @param overlap minimum IoU of boxes that are blendOverlapping */
+  /** @param overlap minimum IoU of boxes that are blended */
   constructor(
     private readonly network: Network,
     grid: Grid,
@@ -44,7 +45,7 @@ export class SingleShotDetector {
     this.#anchors = Float64Array.from(centres);
   }
 
-  /** Return the objects of an image with at minLogit this score, best first. */
+  /** Return the objects of an image with at least this score, best first. */
   async find(image: Pixels, minScore: number): Promise<Detection[]> {
     const [found] = await this.findFrom(image, [minScore]);
     return found!;
@@ -94,7 +95,7 @@ export class SingleShotDetector {
       const [cx, cy] = [x(row[0]!), y(row[1]!)];
       const keypoints: Point[] = [];
       for (let k = 4; k < each; k += 2) keypoints.push([x(row[k]!), y(row[k + 1]!)]);
-      const score = 1 / (1 + Math.exp(-Math.min(Math.max(logit, -100), 100)));
+      const score = sigmoid(Math.min(Math.max(logit, -100), 100));
       found.push({ score, box: [cx - width, cy - height, cx + width, cy + height], keypoints });
     }
     return blendOverlapping(found, this.overlap).map((detection) => placed(detection, area));

@@ -20,9 +20,38 @@ export interface Operator {
   readonly kind: number; // number in the enumeration BuiltinOperator
   readonly custom: string; // name of a custom operator, else ""
   readonly options: Readonly<Record<string, OperatorOption>>; // options of a custom operator
+  readonly activation: number; // value of ActivationFunctionType
+  // window of a convolution; null for other operators, and for gaps between the window's pixels
+  readonly window: {
+    readonly stride: readonly [number, number];
+    readonly isPadded: boolean;
+  } | null;
 }
 
-const [ADD, DEQUANTIZE, CUSTOM, MEAN] = [0, 6, 32, 40]; // values of BuiltinOperator
+/** Values of BuiltinOperator. */
+export const KINDS = {
+  ADD: 0,
+  CONVOLUTION: 3,
+  DEPTHWISE: 4,
+  DEQUANTIZE: 6,
+  DENSE: 9,
+  LOGISTIC: 14,
+  CUSTOM: 32,
+  MEAN: 40,
+} as const;
+const { ADD, CONVOLUTION, DEPTHWISE, DENSE, DEQUANTIZE, CUSTOM, MEAN } = KINDS;
+/** Fields of the options of an operator. */
+const ACTIVATION = new Map<number, number>([
+  [ADD, 0],
+  [CONVOLUTION, 3],
+  [DEPTHWISE, 4],
+  [DENSE, 0],
+]);
+const WINDOW = { padding: 0, strideX: 1, strideY: 2 };
+const DILATION = new Map<number, readonly number[]>([
+  [CONVOLUTION, [4, 5]],
+  [DEPTHWISE, [5, 6]],
+]);
 const [FLOAT32, FLOAT16] = [0, 1]; // values of TensorType
 // Indices of the fields in their tables.
 const MODEL = { codes: 1, graphs: 2, buffers: 4 };
@@ -30,7 +59,7 @@ const CODE = { oldKind: 0, name: 1, kind: 3 };
 const GRAPH = { tensors: 0, inputs: 1, outputs: 2, operators: 3 };
 const TENSOR = { shape: 0, type: 1, buffer: 2, signature: 7 };
 const BUFFER = { data: 0 };
-const OPERATOR = { code: 0, inputs: 1, outputs: 2, customOptions: 5 };
+const OPERATOR = { code: 0, inputs: 1, outputs: 2, options: 4, customOptions: 5 };
 
 /**
  * The only graph of a file. Variable lengths are fixed to those in the file. Reading a damaged file
@@ -40,6 +69,7 @@ export class TfliteFile {
   readonly inputs: readonly number[];
   readonly outputs: readonly number[];
   readonly operators: readonly Operator[]; // operators in an order in which they can run
+  readonly shapes: readonly (readonly number[])[]; // shapes of the tensors
   readonly #flat: FlatBuffer;
   readonly #graph: number;
 
@@ -57,11 +87,12 @@ export class TfliteFile {
       };
     });
     this.#graph = flat.tables(model, MODEL.graphs)[0]!;
-    for (const tensor of flat.tables(this.#graph, GRAPH.tensors)) {
+    this.shapes = flat.tables(this.#graph, GRAPH.tensors).map((tensor) => {
       const shape = flat.numbers(tensor, TENSOR.shape);
       if (flat.numbers(tensor, TENSOR.signature).length === shape.length)
         flat.setNumbers(tensor, TENSOR.signature, shape);
-    }
+      return shape;
+    });
     this.inputs = flat.numbers(this.#graph, GRAPH.inputs);
     this.outputs = flat.numbers(this.#graph, GRAPH.outputs);
     this.operators = flat.tables(this.#graph, GRAPH.operators).map((table) => {
@@ -73,8 +104,18 @@ export class TfliteFile {
         kind,
         custom,
         options,
+        activation: flat.fieldOf(table, OPERATOR.options, ACTIVATION.get(kind)),
+        window: this.#window(table, kind),
       };
     });
+  }
+
+  #window(table: number, kind: number): Operator["window"] {
+    const read = (field: number) => this.#flat.fieldOf(table, OPERATOR.options, field);
+    const dilation = DILATION.get(kind);
+    if (!dilation || dilation.some((field) => read(field) > 1)) return null;
+    const { padding, strideX, strideY } = WINDOW;
+    return { stride: [read(strideY), read(strideX)], isPadded: read(padding) === 0 };
   }
 
   /**
@@ -84,9 +125,7 @@ export class TfliteFile {
    * @throws {Error} a tensor is missing
    */
   taps(sides: readonly number[]): number[] {
-    const shapes = this.#flat
-      .tables(this.#graph, GRAPH.tensors)
-      .map((tensor) => this.#flat.numbers(tensor, TENSOR.shape));
+    const { shapes } = this;
     const sums = new Map<number, number>();
     let mean: number | undefined;
     for (const { kind, inputs, outputs } of this.operators) {
@@ -121,11 +160,10 @@ export class TfliteFile {
       );
       const type = this.#flat.byte(table, TENSOR.type);
       if (!bytes.length || (type !== FLOAT32 && type !== FLOAT16)) continue;
-      const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
-      const data =
-        type === FLOAT32
-          ? new Float32Array(bytes.length / 4).map((_, i) => view.getFloat32(4 * i, true))
-          : new Float32Array(bytes.length / 2).map((_, i) => fromHalf(view.getUint16(2 * i, true)));
+      const values =
+        type === FLOAT32 ? new Float32Array(bytes.length / 4) : new Uint16Array(bytes.length / 2);
+      new Uint8Array(values.buffer).set(bytes);
+      const data = values instanceof Float32Array ? values : fromHalves(values);
       constants.set(tensor, { shape: this.#flat.numbers(table, TENSOR.shape), data });
     }
     return constants;
@@ -167,6 +205,16 @@ export class TfliteFile {
     });
     return data;
   }
+}
+
+let halfValues: Float32Array | null = null; // values of all half-precision floats, by their bits
+
+/** Return the numbers with the bits of half-precision floats, of which networks have millions. */
+function fromHalves(bits: Uint16Array): Float32Array<ArrayBuffer> {
+  halfValues ??= Float32Array.from({ length: 2 ** 16 }, (_, all) => fromHalf(all));
+  const values = new Float32Array(bits.length);
+  for (let i = 0; i < bits.length; i++) values[i] = halfValues[bits[i]!]!;
+  return values;
 }
 
 /** Return the number with the bits of a half-precision float. */
@@ -211,6 +259,12 @@ class FlatBuffer {
   number(table: number, number: number): number {
     const position = this.field(table, number);
     return position ? this.#view.getInt32(position, true) : 0;
+  }
+
+  /** Return a small number in the table of a field; 0 if one of them is omitted. */
+  fieldOf(table: number, number: number, inner: number | undefined): number {
+    const position = this.field(table, number);
+    return position && inner !== undefined ? this.byte(this.target(position), inner) : 0;
   }
 
   byte(table: number, number: number): number {

@@ -6,7 +6,7 @@ import { hasFile } from "../files.js";
 import { LOADERS, once, type Make, type Open } from "../kinds.js";
 import { fetchNetwork, loadRuntime, Network, type NetworkShape, type Runtime } from "../network.js";
 import { settingsOf, type DetectorOptions, type Settings } from "../options.js";
-import type { Pixels } from "../pixels.js";
+import { pixelsOf, type Pixels } from "../pixels.js";
 import type { Results } from "../results.js";
 import { InstanceOrder } from "../tracking.js";
 import type { Frame } from "./results.js";
@@ -226,7 +226,10 @@ export abstract class VisionTask<Options extends VisionTaskOptions, Found, R> {
   }
 
   #readPixels(image: ImageSource, turns: number): Pixels {
-    if (image instanceof ImageData && !turns) return image;
+    if (image instanceof ImageData) {
+      const pixels = pixelsOf(image);
+      if (!turns) return pixels;
+    }
     const [width, height] = sizeOf(image);
     if (!width || !height)
       throw new Error("the image is empty. Wait until the image or video has loaded.");
