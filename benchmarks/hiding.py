@@ -22,7 +22,7 @@ import numpy as np
 from pages import write_section
 
 from sonjit import create_detector
-from sonjit._util import InputError
+from sonjit._util import InputError, pluralize
 from sonjit._util.pools import Progress
 from sonjit.geometry.boxes import box_iou
 from sonjit.media import SourceFrame, open_source
@@ -33,6 +33,7 @@ SAME_IOU, SIZES = 0.3, (0.5, 2.0)
 """IoU from which a detection shows a labelled face, or range of its size if its centre is on the face."""
 ASIDE, ABOVE, UPPER = 0.15, 0.25, 0.4
 """Margins of a head around its face, and part of a person's box that shows the head."""
+JOINED_PX = 9  # pixels of one region may be as far apart, because some keep their colour
 PARTS = {"tuned": 0, "left-out": 2}
 """First photograph of each part, of which every third one follows."""
 TITLES = {"mesh": "`face`, thorough", "box": "`face --model box-full`, thorough", "mtcnn": "MTCNN"}
@@ -127,15 +128,17 @@ def is_in(face, body):
 
 
 def shares(shown, rgb, faces, neutral):
-    """Return the number of changed pixels and that of the labelled heads."""
-    changed = (shown != rgb).any(2)
+    """Return the numbers of changed pixels, of pixels of labelled heads, and of changed regions that touch no head."""
+    changed, ignored, heads = (shown != rgb).any(2), np.zeros(rgb.shape[:2], bool), np.zeros(rgb.shape[:2], bool)
     for x_min, y_min, x_max, y_max in neutral:
-        changed[max(int(y_min), 0) : int(y_max), max(int(x_min), 0) : int(x_max)] = False
-    heads = np.zeros(changed.shape, bool)
+        ignored[max(int(y_min), 0) : int(y_max), max(int(x_min), 0) : int(x_max)] = True
     for x_min, y_min, x_max, y_max in faces:
         wide, high = ASIDE * (x_max - x_min), ABOVE * (y_max - y_min)
         heads[max(int(y_min - high), 0) : int(y_max), max(int(x_min - wide), 0) : int(x_max + wide)] = True
-    return int(changed.sum()), int(heads.sum())
+    joined = cv2.morphologyEx(changed.view(np.uint8), cv2.MORPH_CLOSE, np.ones((JOINED_PX, JOINED_PX), np.uint8))
+    count, regions = cv2.connectedComponents(joined)
+    right = np.unique(regions[heads | ignored])
+    return int((changed & ~ignored).sum()), int(heads.sum()), count - 1 - int((right > 0).sum())
 
 
 def measure(folders, record, part, limit_s):
@@ -159,7 +162,7 @@ def measure(folders, record, part, limit_s):
     for name, rgb, shown, faces, neutral, seconds in images():
         if name in done:
             continue
-        changed, heads = shares(shown, rgb, faces, neutral)
+        changed, heads, elsewhere = shares(shown, rgb, faces, neutral)
         kind = f"{part} photographs" if "/" in name else "clips"
         line = {
             "image": name,
@@ -167,6 +170,7 @@ def measure(folders, record, part, limit_s):
             "faces": faces,
             "changed": changed,
             "heads": heads,
+            "elsewhere": elsewhere,
             "pixels": shown[..., 0].size,
         }
         line["seconds"] = seconds
@@ -206,6 +210,8 @@ def table(lines):
         sum(line["changed"] for line in own) / max(sum(line["heads"] for line in own), 1) for own in sets.values()
     ]
     rows.append(row("changed pixels per pixel of labelled heads", [f"{ratio:.2f}" for ratio in ratios]))
+    regions = [f"{sum(line['elsewhere'] for line in own)} in {pluralize(len(own), 'image')}" for own in sets.values()]
+    rows.append(row("changed regions on no labelled head", regions))
     shown = [100 * sum(line["changed"] / line["pixels"] for line in own) / len(own) for own in sets.values()]
     rows.append(row("changed pixels of an image", [f"{share:.1f} %" for share in shown]))
     times = [1000 * sum(line["seconds"] for line in own) / len(own) for own in sets.values()]

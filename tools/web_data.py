@@ -42,7 +42,7 @@ from sonjit.results.measures import hands as hand_measures
 from sonjit.results.skeletons import faces as face_skeletons
 from sonjit.results.skeletons.faces import BLENDSHAPES
 from sonjit.runs import annotations, hiding
-from sonjit.server.kinds import IN_PAGES, networks_in_pages
+from sonjit.server.kinds import FURTHER_FILES, IN_PAGES, networks_in_pages
 from sonjit.weights.catalog import find_record
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ CONSTANTS = {
     "bystanders": (
         bystanders,
         "ABOVE AGAIN ASIDE BODY CERTAIN_FACE EACH_MESH FACE FEWER_PARTS GLANCED_FACE HEAD_HEIGHT HEAD_WIDTH LEAST_HEAD "
-        "MESH PARTS PERSON SURE_AGAIN SURE_FACE TURNED_FACE TURNS UPPER",
+        "MESH PARTS PERSON SURE_FACE TURNED_FACE TURNS UPPER",
     ),
     "face": (
         face,
@@ -273,6 +273,7 @@ def _kind(entry: KindEntry) -> dict[str, Any]:
         "stream_smoothing": entry.options.stream_smoothing,
         "models": {name: {**network.needed} for name, network in networks.items()},
         "for_stills": {name: network.for_stills for name, network in networks.items()},
+        "further_files": FURTHER_FILES[entry.name],
         "min_detection_score": {name: model.min_detection_score for name, model in entry.models.items()},
         "options": {
             option["name"]: {name: option[name] for name in names if option[name] not in (None, ())}

@@ -1,6 +1,7 @@
 """`--anonymise` in each output that shows people, on real photographs: no search finds a face afterwards."""
 
 import base64
+import json
 import re
 from itertools import islice
 
@@ -10,7 +11,8 @@ import pytest
 from tests.support.faces import faces_in, photographs_of_one_person
 
 from sonjit.geometry.boxes import box_iou
-from sonjit.media import open_source, rgb_from
+from sonjit.media import load_frames, open_source, rgb_from
+from sonjit.media.drawing.covers import head_of_keypoints, inside
 
 pytestmark = [pytest.mark.golden, pytest.mark.slow]
 
@@ -75,3 +77,35 @@ def test_pictures_of_a_report(sonjit, need, photo, clip, tmp_path):
     for picture in pictures:
         left = [found.box for found in faces_in(rgb_from(base64.b64decode(picture)))]
         assert [box for box in left if box[2] - box[0] >= least_px] == []
+
+
+@pytest.mark.parametrize("keep", [None, 1, 2])
+def test_one_of_three_people_of_a_clip_stays_visible(sonjit, need, data, tmp_path, keep):
+    need("face-short", "face-full", "face-mesh", "body-full", "person-detector")
+    folder = data / "real" / "video2"
+    clip = folder / "clips" / "trio.mp4"
+    if not clip.is_file():
+        pytest.skip(f"{clip} is not there")
+    labelled = next(
+        each for each in json.loads((folder / "labels.json").read_text("utf-8"))["clips"] if each["name"] == "trio"
+    )
+    out, table = tmp_path / "a.mp4", tmp_path / "a.json"
+    words = [] if keep is None else ["--keep", keep]
+    options = ("--max-instances", "3", "--end", "1.5", "--draw", out, "--save", table)
+    status, _, lines = sonjit("body", clip, "--anonymise", "blur", *words, *options)
+    assert status == 0, lines
+    key_frames = {frame["frame"]: frame["instances"] for frame in labelled["key_frames"]}
+    bodies = {frame.index: frame.bodies for frame in load_frames(table)[1]}
+    changes = {True: [], False: []}  # mean change of grey levels in labelled faces, kept or not
+    with open_source(clip) as source, open_source(out) as drawn:
+        for before, after in zip(source, drawn, strict=False):
+            for item in key_frames.get(before.index, ()):
+                if item["kind"] == "face" and not item.get("ignore"):
+                    heads = [head_of_keypoints(b.keypoints) for b in bodies[before.index] if b.id == keep]
+                    is_kept = any(inside(item["box"], head) > 0.6 for head in heads)
+                    left, top, right, bottom = map(int, item["box"])
+                    part = np.s_[top:bottom, left:right]
+                    changes[is_kept].append(np.abs(before.rgb[part].astype(int) - after.rgb[part]).mean())
+    assert (keep is not None) == bool(changes[True])
+    assert max(changes[True], default=0) < min(changes[False])
+    assert min(changes[False]) > 10

@@ -92,7 +92,7 @@ def test_the_same_boxes_are_covered_as_in_python(in_page, monkeypatch):
     covered_in_page = [{tuple(box) for box in boxes} for boxes in in_page(FOLLOW, FOUND)]
 
     class Search:
-        def __init__(self, _):
+        def __init__(self, *_):
             self.finds = iter(FOUND)
 
         def find(self, rgb, **_):

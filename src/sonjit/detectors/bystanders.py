@@ -5,9 +5,9 @@ that doubtful faces are verified by their meshes, and bodies count from a low sc
 """
 
 import math
-from collections.abc import Callable, Sequence
-from functools import cache
-from operator import itemgetter
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache, partial
+from operator import attrgetter
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -27,24 +27,25 @@ from sonjit.detectors.search.stills import AUTO
 from sonjit.detectors.ssd import Detection, SingleShotDetector
 from sonjit.geometry.boxes import Box, letterbox_box
 from sonjit.geometry.windows import windows
-from sonjit.media.drawing.covers import add_unseen, distinct, head_around, head_of_keypoints
+from sonjit.media.drawing.covers import add_unseen, distinct, head_around, head_of_keypoints, inside, is_same_head
 
 _WEIGHTS: Final = ("face-short", "face-full", "face-mesh", "face-attention", "body-full", "person-detector")
 _MODELS: Final = ("attention", "mesh")  # models of faces, of which each takes other covered heads for faces
 _TURNS: Final = math.pi / 2, math.pi, -math.pi / 2
 
 # Minimum scores. `benchmarks/hiding.py` measures what they find and miss.
-_SURE_FACE: Final = 0.65  # a face without a mesh
+_SURE_FACE: Final = 0.6  # a face without a mesh
 _FACE: Final = 0.4  # a face with a mesh
 _MESH: Final = 0.5  # the mesh of a face by one model
 _EACH_MESH: Final = 0.2  # the mesh of a face by each model
 _BODY: Final = 0.2
 _PERSON: Final = 0.65
+_LIKELY_PERSON: Final = 0.2  # a person in a frame of a video, in whose box a body is searched
 _TURNED_FACE: Final = 0.65  # a face with a mesh in a turned image
-_CERTAIN_FACE: Final = 0.8  # a face without a mesh in a turned image, or in a frame between searches
+_CERTAIN_FACE: Final = 0.8  # a face without a mesh in a turned image, in a frame between searches, or at a hand
 _GLANCED_FACE: Final = 0.6  # a face with a mesh in such a frame
-_SURE_AGAIN: Final = 0.6  # a face without a mesh in an image whose heads are covered
-_AGAIN: Final = 0.25  # a face with a mesh in such an image
+_AGAIN: Final = 0.25  # a face with a mesh at a covered head
+_IN_HAND: Final = 0.5  # minimum share of a head that lies in the box of a hand, which is then no head
 
 # Numbers of windows along the longer side.
 _PARTS: Final = (1, 2, 3, 4)  # stills
@@ -66,6 +67,15 @@ class Bystanders(NamedTuple):
 
     heads: list[Box]  # one per person
     people: list[Box]  # bodies and people
+    hands: Sequence[Box] = ()
+
+
+class _SeenFace(NamedTuple):
+    """A face that the detector found."""
+
+    score: float
+    head: Box
+    has_mesh: Callable[[], bool]
 
 
 class BystanderSearch:
@@ -75,9 +85,10 @@ class BystanderSearch:
         InputError: The weights of the searches are missing.
     """
 
-    def __init__(self, models_dir: str | Path | None = None) -> None:
-        settings = {"static_image": True, "models_dir": None if models_dir is None else str(models_dir)}
-        body, face = (kinds.make_options(kinds.find_kind(kind), settings) for kind in ("body", "face"))
+    def __init__(self, models_dir: str | Path | None = None, threads: int | None = None) -> None:
+        folder = None if models_dir is None else str(models_dir)
+        settings = {"static_image": True, "models_dir": folder, "threads": threads}
+        body, face = (kinds.make_options(kinds.KINDS.find(kind), settings) for kind in ("body", "face"))
         assert isinstance(body, BodyOptions)
         assert isinstance(face, FaceOptions)
         try:
@@ -101,13 +112,16 @@ class BystanderSearch:
             with_people: Return the bodies and people, too.
         """
         rgb, window_counts = light.in_good_light(rgb), _PARTS if thorough else _FEWER_PARTS
-        heads = [head for count in window_counts for head in self._faces_in(rgb, count, _FACE, is_strict=not thorough)]
+        faces = [face for count in window_counts for face in self._faces_in(rgb, count, _FACE, is_strict=not thorough)]
         for turn in _TURNS if thorough else ():
-            heads += self._faces_in(rgb, 1, _TURNED_FACE, _CERTAIN_FACE, turn=turn)
-        found_heads = distinct(box for _, box in sorted(heads, key=itemgetter(0), reverse=True))
+            faces += self._faces_in(rgb, 1, _TURNED_FACE, _CERTAIN_FACE, turn=turn)
+        found_heads = _heads_of(faces)
         seen = () if with_people else (*found_heads, *known)
-        search = _UnseenBodies(rgb, self._network, self._faces, self._bodies, seen)
+        least = 0 if thorough or with_people else _LIKELY_PERSON
+        search = _UnseenBodies(rgb, self._network, self._faces, self._bodies, seen, least)
         bodies = [body.last for body in search.search() if body.score > _BODY]
+        hands = [hand.bounds for hand in search.hands]
+        found_heads = [head for head in found_heads if not _is_hand(head, hands) or _is_confirmed(head, faces)]
         for body in bodies:
             add_unseen(found_heads, head_of_keypoints(body.keypoints))
         for head in known:
@@ -117,13 +131,25 @@ class BystanderSearch:
         for person in people:
             if not any(_has_head(person, box) for box in found_heads):
                 add_unseen(found_heads, _head_of(person))
-        return Bystanders(found_heads, [*(clipped(body, rgb) for body in bodies), *(person.box for person in people)])
+        people_boxes = [*(clipped(body, rgb) for body in bodies), *(person.box for person in people)]
+        return Bystanders(found_heads, people_boxes, hands)
 
-    def find_again(self, rgb: Image) -> list[Box]:
-        """Return the heads that still show a face in an image (H, W, 3) whose heads are covered."""
+    def find_again(
+        self, rgb: Image, covered: Sequence[Box], changed: Sequence[Box], hands: Sequence[Box]
+    ) -> list[Box]:
+        """Return the heads that still show a face in an image (H, W, 3) of which heads are covered.
+
+        Args:
+            rgb: Image.
+            covered: Covered heads. Only there, doubtful faces count.
+            changed: What was covered after the search before. Windows without it show what they showed before.
+            hands: Hands that `find` returned. They are no heads.
+        """
         lit = light.in_good_light(rgb)
-        heads = [head for parts in _FEWER_PARTS for head in self._faces_in(lit, parts, _AGAIN, _SURE_AGAIN)]
-        return distinct(box for _, box in sorted(heads, key=itemgetter(0), reverse=True))
+        faces = [
+            face for parts in _FEWER_PARTS for face in self._faces_in(lit, parts, _FACE, covered=covered, changed=changed)
+        ]
+        return [head for head in _heads_of(faces) if not _is_hand(head, hands) or _is_confirmed(head, faces)]
 
     def glance(self, rgb: Image, parts: int, number: int | None = None) -> list[Box]:
         """Return the heads of the faces that the detector finds in windows of an image (H, W, 3).
@@ -133,9 +159,8 @@ class BystanderSearch:
             parts: Number of windows along the longer side of the image. 1 is the image.
             number: Search only one of the windows, which takes turns by this number.
         """
-        return [
-            box for _, box in self._faces_in(rgb, parts, _GLANCED_FACE, _CERTAIN_FACE, is_strict=True, number=number)
-        ]
+        faces = self._faces_in(rgb, parts, _GLANCED_FACE, _CERTAIN_FACE, is_strict=True, number=number)
+        return [face.head for face in faces]
 
     def _faces_in(
         self,
@@ -147,26 +172,53 @@ class BystanderSearch:
         is_strict: bool = False,
         turn: float = 0.0,
         number: int | None = None,
-    ) -> list[tuple[float, Box]]:
-        """Return the scores and heads of the faces in windows, of doubtful faces only those with a mesh."""
+        covered: Sequence[Box] = (),
+        changed: Sequence[Box] | None = None,
+    ) -> list[_SeenFace]:
+        """Return the faces in windows, of doubtful ones only those with a mesh.
+
+        A lower limit applies to faces at covered heads. Windows without a changed box are left out.
+        """
         searched = windows(rgb.shape[1], rgb.shape[0], parts)
+        if changed is not None:
+            searched = [window for window in searched if any(inside(box, window) > 0 for box in changed)]
         if number is not None and searched:
             searched = [searched[number % len(searched)]]
-        heads: list[tuple[float, Box]] = []
+        faces: list[_SeenFace] = []
         for window in searched:
             part, corner = window.cut(rgb), np.tile((window.left, window.top), 2)
             area = letterbox_box(part.shape[1], part.shape[0], 1, 1)._replace(rotation=turn)
-            for face in self._faces.find_in(part, area, least):
-                if face.score >= sure or self._has_mesh(part, face, is_strict=is_strict):
-                    down = face.keypoints[_MOUTH] - face.keypoints[_EYES].mean(axis=0)
-                    heads.append((face.score, head_around((face.box + corner).tolist(), down)))
-        return heads
+            for face in self._faces.find_in(part, area, min(least, _AGAIN) if covered else least):
+                down = face.keypoints[_MOUTH] - face.keypoints[_EYES].mean(axis=0)
+                head = head_around((face.box + corner).tolist(), down)
+                is_again = any(is_same_head(head, other) for other in covered)
+                is_doubtful = face.score >= (_AGAIN if is_again else least)
+                has_mesh = partial(self._has_mesh, part, face, is_strict=is_strict)
+                if face.score >= sure or (is_doubtful and has_mesh()):
+                    faces.append(_SeenFace(face.score, head, has_mesh))
+        return faces
 
     def _has_mesh(self, rgb: Image, face: Detection, *, is_strict: bool) -> bool:
         """Check whether a model, or with `is_strict` each, finds the mesh of a face in an image (H, W, 3)."""
         box = box_around_detection(face)
         scores = (meshes.observe(rgb, box).score for meshes in self._meshes)
         return all(score > _EACH_MESH for score in scores) if is_strict else any(score > _MESH for score in scores)
+
+
+def _heads_of(faces: Iterable[_SeenFace]) -> list[Box]:
+    """Return one head for each person, that of the best face."""
+    return distinct(face.head for face in sorted(faces, key=attrgetter("score"), reverse=True))
+
+
+def _is_hand(head: Box, hands: Iterable[Box]) -> bool:
+    """Check whether a head lies in the box of a hand."""
+    return any(inside(head, hand) > _IN_HAND for hand in hands)
+
+
+def _is_confirmed(head: Box, faces: Iterable[_SeenFace]) -> bool:
+    """Check whether a face of a head is certain or has a mesh."""
+    of_head = (face for face in faces if is_same_head(face.head, head))
+    return any(face.score >= _CERTAIN_FACE or face.has_mesh() for face in of_head)
 
 
 class _UnseenBodies(BodySearch):
@@ -179,13 +231,15 @@ class _UnseenBodies(BodySearch):
         faces: SingleShotDetector,
         bodies: Bodies,
         known: Sequence[Box],
+        least: float,
     ) -> None:
-        super().__init__(rgb, network, faces, bodies, AUTO)
-        self._known = known
+        super().__init__(rgb, network, faces, bodies, AUTO, refuses_hands=True)
+        self._known, self._least_score = known, least
 
     def is_known(self, proposal: Proposal) -> bool:
-        """Check whether a proposal shows the body of a known head, or what was verified before."""
-        return super().is_known(proposal) or any(self._has(proposal, head) for head in self._known)
+        """Check whether a proposal is doubtful, or shows the body of a known head or what was verified before."""
+        is_doubtful = proposal.score < self._least_score
+        return is_doubtful or super().is_known(proposal) or any(self._has(proposal, head) for head in self._known)
 
     def _has(self, proposal: Proposal, head: Box) -> bool:
         if proposal.head is None:

@@ -30,7 +30,7 @@ from sonjit.results import Frame
 if TYPE_CHECKING:
     import cv2
 
-    from sonjit.detectors.bystanders import BystanderSearch
+    from sonjit.detectors.bystanders import Bystanders, BystanderSearch
 else:
     cv2 = LazyModule("cv2")
 
@@ -176,19 +176,21 @@ def covered(frame: Frame, keep: int | None = None) -> Covered:
 
 
 class Anonymiser:
-    """Hide people in the images of one input after the other. `models_dir` has the weight files of the searches.
+    """Hide people in the images of one input after the other.
+
+    The searches have weight files from `models_dir`, and `threads` as `create_detector`.
 
     Attributes:
         keeps_people: Whether nothing is hidden.
     """
 
-    def __init__(self, how: Anonymise, models_dir: "str | Path | None" = None) -> None:
+    def __init__(self, how: Anonymise, models_dir: "str | Path | None" = None, threads: int | None = None) -> None:
         self.keeps_people, self._is_black = how == "none", how == "black"
         self._hider: _Hider | None = None
         if how in ("blur", "persons"):
             from sonjit.detectors.bystanders import BystanderSearch  # networks, which runs without hiding do not load
 
-            self._hider = _Hider(BystanderSearch(models_dir), with_people=how == "persons")
+            self._hider = _Hider(BystanderSearch(models_dir, threads), with_people=how == "persons")
 
     @property
     def hidden(self) -> Hidden | None:
@@ -241,11 +243,11 @@ class _Hider:
         """Forget the input before."""
         self.hidden = Hidden()
         self._plan: dict[int, Covered] = {}
-        self._followed = _Follower(self._find, self._search, is_live=True)
+        self._followed = _Follower(self._find_in_frame, self._search, is_live=True)
 
     def scan(self, source: Source, limit: int | None, progress: Progress) -> None:
         """Search a video, up to `limit` frames."""
-        self._followed = _Follower(self._find, self._search, is_live=False)
+        self._followed = _Follower(self._find_in_frame, self._search, is_live=False)
         for number, frame in enumerate(source, 1):
             self._followed.add(frame)
             progress.advance()
@@ -279,16 +281,22 @@ class _Hider:
 
     def _everybody(self, rgb: Image, detected: Covered) -> Covered:
         """Return the boxes to cover in a still, which is searched again after covering."""
-        boxes = self._find(rgb, thorough=True).with_known(detected)
+        bystanders = self._search.find(rgb, with_people=self._with_people)
+        boxes = self._covered(bystanders).with_known(detected)
+        changed = [*boxes.faces, *(boxes.people if self._with_people else ())]
         for _ in range(_ROUNDS):
-            more = [head for head in self._search.find_again(self._cover(rgb, boxes)) if not _is_kept(head, detected)]
-            if not more:
+            if not changed:
                 break
-            boxes.again += more
+            heads = [*boxes.faces, *boxes.again]
+            left = self._search.find_again(self._cover(rgb, boxes), heads, changed, bystanders.hands)
+            changed = [head for head in left if not _is_kept(head, detected)]
+            boxes.again += changed
         return boxes
 
-    def _find(self, rgb: Image, *, thorough: bool = False, known: Sequence[Box] = ()) -> Covered:
-        bystanders = self._search.find(rgb, thorough=thorough, known=known, with_people=self._with_people)
+    def _find_in_frame(self, rgb: Image, known: Sequence[Box]) -> Covered:
+        return self._covered(self._search.find(rgb, thorough=False, known=known, with_people=self._with_people))
+
+    def _covered(self, bystanders: "Bystanders") -> Covered:
         return Covered(bystanders.heads, bystanders.people if self._with_people else [])
 
     def _cover(self, rgb: Image, boxes: Covered) -> Image:

@@ -166,10 +166,7 @@ export function cropOf([left, top, right, bottom]: Corners): RotatedBox {
 }
 
 /** Return an image that is grey outside a box and its margin. */
-export function onlyBox(
-  { width, height, data }: Pixels,
-  [left, top, right, bottom]: Corners,
-): Pixels {
+function onlyBox({ width, height, data }: Pixels, [left, top, right, bottom]: Corners): Pixels {
   const [marginX, marginY] = [OF.MARGIN * (right - left), OF.MARGIN * (bottom - top)];
   const [from, to] = [
     Math.max(Math.trunc(left - marginX), 0),
@@ -188,7 +185,7 @@ export function onlyBox(
 }
 
 /** Return the features of the score of a body; `own_head` is the index of its head, or -1. */
-export function bodyFeatures(
+function bodyFeatures(
   candidate: BodyCandidate,
   image: Pixels,
   heads: readonly Head[],

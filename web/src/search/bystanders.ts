@@ -62,19 +62,23 @@ export class BystanderSearch {
   /**
    * Return the boxes to cover in the next image of a stream, or in a still.
    *
-   * @param time seconds; null for a still, which is searched again after covering
+   * @param time seconds; null, or an unknown time, for a still, which is searched again after
+   *   covering
    */
   async cover(image: Pixels, time: number | null): Promise<Covered> {
-    return time === null ? this.#inStill(image) : this.#inStream(image, time);
+    return time !== null && Number.isFinite(time)
+      ? this.#inStream(image, time)
+      : this.#inStill(image);
   }
 
   async #inStill(image: Pixels): Promise<Covered> {
     const { faces, people } = await this.#find(image, true);
     const again: Corners[] = [];
-    for (let round = 0; round < HIDING.ROUNDS; round++) {
-      const more = await this.#findAgain(withCover(image, { faces, people: [], again }));
-      if (!more.length) break;
-      again.push(...more);
+    let changed: readonly Corners[] = faces;
+    for (let round = 0; round < HIDING.ROUNDS && changed.length; round++) {
+      const covered = withCover(image, { faces, people: [], again });
+      changed = await this.#findAgain(covered, [...faces, ...again], changed);
+      again.push(...changed);
     }
     return { faces, people, again };
   }
@@ -141,31 +145,49 @@ export class BystanderSearch {
     return { faces, people: shown };
   }
 
-  /** Return the heads that still show a face in an image whose heads are covered. */
-  async #findAgain(image: Pixels): Promise<Corners[]> {
+  /**
+   * Return the heads that still show a face in an image of which heads are covered.
+   *
+   * @param covered heads; only there, doubtful faces count
+   * @param changed what was covered after the search before; windows without it are left out
+   */
+  async #findAgain(
+    image: Pixels,
+    covered: readonly Corners[],
+    changed: readonly Corners[],
+  ): Promise<Corners[]> {
     const lit = inGoodLight(image);
+    const wanted = { least: OF.FACE, sure: OF.SURE_FACE, covered, changed };
     const faces: Scored[] = [];
-    for (const parts of OF.FEWER_PARTS)
-      faces.push(...(await this.#facesIn(lit, parts, { least: OF.AGAIN, sure: OF.SURE_AGAIN })));
+    for (const parts of OF.FEWER_PARTS) faces.push(...(await this.#facesIn(lit, parts, wanted)));
     return covers.distinctHeads(bestFirst(faces));
   }
 
   /** Return the heads of the faces in windows, of doubtful faces only those with a mesh. */
   async #facesIn(image: Pixels, parts: number, wanted: Wanted): Promise<Scored[]> {
-    const { least, sure, isStrict = false, rotation = 0, number = null } = wanted;
-    const all = windows(image, parts);
+    const { isStrict = false, rotation = 0, number = null, covered = [], changed = null } = wanted;
+    const all = windows(image, parts).filter(
+      (window) => changed?.some((box) => covers.shareInside(box, window) > 0) ?? true,
+    );
+    const lowest = covered.length ? Math.min(wanted.least, OF.AGAIN) : wanted.least;
     const found: Scored[] = [];
     for (const window of number === null || !all.length ? all : [all[number % all.length]!]) {
       const [left, top, right, bottom] = window;
       const part = cut(image, window);
       const area = { ...squareAround(right - left, bottom - top), rotation };
-      for (const face of await this.networks.faces.findIn(part, area, least)) {
-        if (face.score < sure && !(await this.#hasMesh(part, face, isStrict))) continue;
+      for (const face of await this.networks.faces.findIn(part, area, lowest)) {
         const { box, keypoints, score } = face;
         const [rightEye, leftEye, , mouth] = keypoints;
         const down = [0, 1].map((k) => mouth![k]! - (rightEye![k]! + leftEye![k]!) / 2);
-        const head = covers.headAround([...box] as unknown as Corners, [down[0]!, down[1]!]);
-        found.push({ score, box: [head[0] + left, head[1] + top, head[2] + left, head[3] + top] });
+        const [x, y, farX, farY] = covers.headAround([...box] as unknown as Corners, [
+          down[0]!,
+          down[1]!,
+        ]);
+        const head: Corners = [x + left, y + top, farX + left, farY + top];
+        const isAgain = covered.some((other) => covers.isSameHead(head, other));
+        const least = isAgain ? OF.AGAIN : wanted.least;
+        if (score >= wanted.sure || (score >= least && (await this.#hasMesh(part, face, isStrict))))
+          found.push({ score, box: head });
       }
     }
     return found;
@@ -177,13 +199,15 @@ export class BystanderSearch {
   }
 }
 
-/** Which faces of windows are wanted: scores with and without a mesh, rotation, and a single window. */
+/** Which faces of windows are wanted: scores with and without a mesh, elsewhere than at covered heads, and windows. */
 type Wanted = {
   readonly least: number;
   readonly sure: number;
   readonly isStrict?: boolean;
   readonly rotation?: number;
   readonly number?: number;
+  readonly covered?: readonly Corners[];
+  readonly changed?: readonly Corners[];
 };
 type Scored = { readonly score: number; readonly box: Corners };
 

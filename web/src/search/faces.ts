@@ -143,7 +143,7 @@ export class FaceSearch extends StillSearch<FaceObservation> {
 }
 
 /** Return the people in a complete image, also very doubtful ones. */
-export async function findPeople(image: Pixels, network: PeopleNetwork): Promise<PersonBox[]> {
+async function findPeople(image: Pixels, network: PeopleNetwork): Promise<PersonBox[]> {
   const found: PersonBox[] = [];
   for (const window of windows(image, 1, true))
     found.push(...(await network.find(image, window, OF.UNSEEN)).people);
@@ -151,7 +151,7 @@ export async function findPeople(image: Pixels, network: PeopleNetwork): Promise
 }
 
 /** Return the features of the score of a face. */
-export function faceFeatures(candidate: FaceCandidate, people: readonly PersonBox[]): Features {
+function faceFeatures(candidate: FaceCandidate, people: readonly PersonBox[]): Features {
   const face = lastView(candidate);
   const shown = people.filter((person) => showsFace(person, face));
   return {

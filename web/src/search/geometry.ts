@@ -90,7 +90,7 @@ export interface Head {
   readonly down: Point; // vector from forehead to chin, in pixels
 }
 
-export const longestOf = ({ width, height }: Pixels): number => Math.max(width, height);
+const longestOf = ({ width, height }: Pixels): number => Math.max(width, height);
 
 /** Return a box of a window in pixels of the image. */
 export const placed = (box: RotatedBox, [left, top]: Corners): RotatedBox => ({

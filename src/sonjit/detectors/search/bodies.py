@@ -54,12 +54,12 @@ class BodySearch(StillSearch[BodyObservation]):
     ) -> None:
         super().__init__(rgb, extent)
         self._least_hand = _HAND_SCORE if refuses_hands else 1.0
-        self._hands: list[HandBox] = []
         self._network = network
         self._faces = faces
         self._bodies = bodies
         self.heads: list[geometry.Head] = []
         self.people: list[PersonBox] = []
+        self.hands: list[HandBox] = []
 
     def propose(self) -> Iterator[list[geometry.Proposal]]:
         """Yield the people of the networks, and heads without a body."""
@@ -87,7 +87,7 @@ class BodySearch(StillSearch[BodyObservation]):
         """Yield the crops of the people that the network finds in windows."""
         for window in self.windows(count):
             people, hands = self._network().find(self.rgb, window, self._least("person"), self._least_hand)
-            self._hands += hands
+            self.hands += hands
             for person in new_people(people, self.people):
                 self.people.append(person)
                 if self.is_key_frame and person.score < LIMITS["key_frame_person"]:
@@ -128,7 +128,7 @@ class BodySearch(StillSearch[BodyObservation]):
     def _is_hand(self, body: BodyObservation) -> bool:
         """Check whether the network proposes a hand where a body is."""
         around = clipped(body, self.rgb)
-        return any(box_iou(around, hand.bounds) > _HAND_IOU for hand in self._hands)
+        return any(box_iou(around, hand.bounds) > _HAND_IOU for hand in self.hands)
 
     def is_same(self, candidate: Candidate[BodyObservation], better: Candidate[BodyObservation]) -> bool:
         """Check whether two candidates share the face, the torso or, if one of them has no face, the head."""
