@@ -31,6 +31,7 @@ COLOURS: Final = {
     "shirt": (0.09, 0.30, 0.52),
     "trousers": (0.045, 0.055, 0.085),
     "shoes": (0.72, 0.70, 0.66),
+    "sole": (0.10, 0.10, 0.11),
     "hair": (0.05, 0.025, 0.015),
     "white": (0.92, 0.92, 0.9),
     "iris": (0.06, 0.03, 0.02),
@@ -65,6 +66,7 @@ CAP: Final = np.deg2rad([85, 60, 30])  # angles of the rings of a rounded end
 HEAD: Final = np.array([0.0, 1.645, 0.012])
 HEAD_RADII: Final = np.array([0.098, 0.126, 0.106])
 MOUTH: Final = np.array([0.0, 1.577, 0.101])
+SOLE_M: Final = 0.018  # height of the soles
 BLEND_M: Final = 0.05  # half of the length in which a joint bends the skin
 EXPRESSIONS: Final = {  # presets of VRM as weights of the shapes, which have ARKit's names
     "aa": {"jawOpen": 0.8},
@@ -250,11 +252,13 @@ def body() -> list[tuple[str, Surface]]:
     trouser = [(0.0, 0.083, 0.092), (0.12, 0.08, 0.087), (0.3, 0.064, 0.068), (0.41, 0.055, 0.057),
                (0.5, 0.055, 0.06), (0.7, 0.045, 0.047), (0.81, 0.043, 0.046)]  # fmt: skip
     left.append(("trousers", tube(hip, (0.0, -1.0, 0.0), trouser, x, leg, down, 16, 26)))
-    shoe = [(-0.045, 0.034, 0.04), (0.0, 0.041, 0.05), (0.07, 0.045, 0.04), (0.12, 0.044, 0.031), (0.165, 0.034, 0.024)]
-    sole = tube((hip[0], 0.0, 0.0), z, shoe, x, ["leftFoot", "leftToes"], [-0.1, 0.115], 16, 14)
-    rise = np.interp(sole.vertices[:, 2], *np.array(shoe)[:, [0, 2]].T)
-    sole.vertices[:, 1] = np.maximum(sole.vertices[:, 1] + rise, 0.0)  # flat on the floor
-    left.append(("shoes", sole))
+    shoe = [(-0.06, 0.036, 0.05), (0.0, 0.042, 0.062), (0.07, 0.048, 0.045), (0.13, 0.05, 0.034), (0.185, 0.042, 0.028)]
+    for colour, low, high, wide in (("shoes", SOLE_M, 1.0, 1.0), ("sole", 0.0, SOLE_M, 1.06)):
+        part = tube((hip[0], 0.0, 0.0), z, shoe, x, ["leftFoot", "leftToes"], [-0.1, 0.115], 16, 14)
+        rise = np.interp(part.vertices[:, 2], *np.array(shoe)[:, [0, 2]].T)
+        part.vertices[:, 1] = np.clip(part.vertices[:, 1] + 0.4 * rise, low, high)  # flat and wide on the floor
+        part.vertices[:, 0] = hip[0] + (part.vertices[:, 0] - hip[0]) * wide
+        left.append((colour, part))
     arm = ["leftShoulder", "leftUpperArm", "leftLowerArm", "leftHand"]
     ahead = [PLACES[bone][0] for bone in arm]
     line = (0.0, JOINTS["leftHand"][1], 0.0)

@@ -10,6 +10,8 @@ import cv2
 import numpy as np
 import pytest
 
+from sonjit.media import open_source
+
 from ..support.waiting import wait_until  # noqa: TID252  # one polling helper for all packages
 from .conftest import run
 from .firefox import FIREFOX, XVFB, Firefox, virtual_display
@@ -60,27 +62,49 @@ class Way:
         return float(self.text("#result-time").split()[0])
 
 
-@pytest.fixture(params=["chromium", "firefox"])
-def user(request, new_server, tmp_path_factory):
-    """User of a new server."""
-    server = new_server()
+@pytest.fixture(scope="module", params=["chromium", "firefox"])
+def place(request, new_server, tmp_path_factory):
+    """Return the address of a new server, and Firefox, or None for the Chromium that tests share."""
     if request.param == "chromium":
-        yield Way(request.getfixturevalue("browser"), server.url)
+        window = request.getfixturevalue("window")
+        yield new_server().url, None
+        window.get("about:blank")
         return
     if FIREFOX is None:
         pytest.skip("Firefox is not installed: apt-get install firefox-esr")
     with virtual_display() if XVFB else contextlib.nullcontext() as display:
         firefox = Firefox(tmp_path_factory.mktemp("firefox"), display)
-        yield Way(firefox, server.url)
+        yield new_server().url, firefox
         firefox.quit()
 
 
-def test_a_video_is_measured_looked_at_compared_and_removed(user, tmp_path, need):
+@pytest.fixture
+def user(request, place):
+    """User who never was on the page before."""
+    url, firefox = place
+    browser = firefox or request.getfixturevalue("browser")
+    browser.get(url)
+    browser.execute_script("localStorage.clear()")
+    browser.get("about:blank")
+    return Way(browser, url)
+
+
+@pytest.fixture(scope="module")
+def squats(write_video, tmp_path_factory):
+    """Return a function that writes the first frames of the bundled squats, of which the first 40 show one squat."""
+    with open_source(SQUATS) as source:
+        frames = [frame.rgb for frame in source]
+    folder = tmp_path_factory.mktemp("squats")
+    return lambda name, count: write_video(folder / name, frames[:count], 15)
+
+
+def test_a_video_is_measured_looked_at_compared_and_removed(user, squats, tmp_path, need):
     need("body-full", "pose-detector")
     user.click("#task-measure")
-    for name in ("first.mp4", "second.mp4"):
-        shutil.copy(SQUATS, tmp_path / name)
-        user.upload("measure-file", tmp_path / name)
+    shutil.copy(SQUATS, tmp_path / "second.mp4")
+    for path in (squats("first.mp4", 12), tmp_path / "second.mp4"):
+        name = path.name
+        user.upload("measure-file", path)
         user.wait(f"document.getElementById('measure-name')?.innerText === '{name}'")
         user.click("#job-start")
         user.wait("document.querySelector('.chart canvas')", 180)
@@ -91,7 +115,7 @@ def test_a_video_is_measured_looked_at_compared_and_removed(user, tmp_path, need
     length = r"\d+\.\d s, (\d+) frames, Person in \1; computed in \d+\.\d s"
     assert re.fullmatch(length, user.text(".result-head [role=status]"))
     assert user.text(".graph-head .hint") == "180° = straight"
-    assert set(user.ask("[...document.querySelectorAll('.headline-files a')].map(({innerText}) => innerText)")) == {
+    assert set(user.ask("[...document.querySelectorAll('.first-files a')].map(({innerText}) => innerText)")) == {
         "Excel",
         "Report to print",
     }
@@ -194,14 +218,13 @@ def figure_rows(browser):
     return (inside.sum(-1) > BRIGHT).mean(), (rows.min() if len(rows) else 0) / len(inside)
 
 
-def test_the_own_avatar_moves_with_the_person_of_a_measured_file(user, tmp_path, need):
+def test_the_own_avatar_moves_with_the_person_of_a_measured_file(user, squats, tmp_path, need):
     """Its head sinks in the squat, and rises again where the position goes back to the start."""
     need("body-full", "pose-detector", "hand-full")
     if isinstance(user.browser, Firefox) and XVFB is None:
         pytest.skip("Firefox has no WebGL without a display: apt-get install xvfb")
     user.click("#task-measure")
-    shutil.copy(SQUATS, tmp_path / "squats.mp4")
-    user.upload("measure-file", tmp_path / "squats.mp4")
+    user.upload("measure-file", squats("squats.mp4", 40))
     user.click("#measure-body")
     user.click("#measure-holistic")
     user.click("#job-start")
@@ -238,7 +261,7 @@ def test_the_own_avatar_moves_with_the_person_of_a_measured_file(user, tmp_path,
     assert not user.ask("document.getElementById('avatar-sample').checkVisibility()")
     user.click("#avatar-measure")
     user.wait("document.getElementById('result-wanted').innerText.startsWith('Choose a result')")
-    user.click("#jobs a")
+    user.ask("[...document.querySelectorAll('#jobs a')].find(({innerText}) => innerText === 'squats.mp4').click()")
     user.wait("document.querySelector('#result-figure canvas')")
 
     user.click("#task-avatar")

@@ -255,7 +255,8 @@ def test_measures_are_in_a_table_and_a_plot_and_two_models_are_compared(page):
     page.click("source-sample")
     page.wait(lambda: page.latest.get("hands"), "hands")
     page.wait(lambda: "Index finger curl" in page["live-table"].text, "a table")
-    assert {"Score 0", "Score 1"} & {line[:7] for line in page["live-table"].text.splitlines()}
+    certainty = next(line for line in page["live-table"].text.splitlines() if line.startswith("Certainty"))
+    assert 0 < float(certainty.split()[-1]) <= 1
     page.wait(lambda: page.state["latestRival"], "an answer of the other model")
     page.wait(lambda: "Lite" in page["rival-pane-name"].text and "Full" in page["pane-name"].text, "their names")
     assert run(page.browser, EMPTY, "rival-image") == 1

@@ -115,7 +115,7 @@ def test_the_files_of_the_view_can_be_measured(page, images, server):
     status, text = run(page.browser, fetch, address)
     assert status == 200
     assert len(list(csv.DictReader(text.splitlines()))) > 20
-    assert "hands-full+face-attention" in page["result-title"].text
+    assert "Hands, Face" in page["result-title"].text
     with urllib.request.urlopen(f"{server.url}/v1/jobs") as answer:
         (job,) = json.load(answer)
     assert job["id"] in address

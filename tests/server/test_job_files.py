@@ -1,14 +1,20 @@
 """Files of jobs at their bounds: names, forms, sizes, tasks, and what a run reports."""
 
 from contextlib import nullcontext
+from importlib.resources import files
 
 import cv2
 import numpy as np
 import pytest
 
 from sonjit._util.errors import InputError
+from sonjit._util.files import DiskError
+from sonjit.media import open_source
+from sonjit.runs import Outputs, run_input
+from sonjit.server.curves import recordings_of_job, use_report_angles, write_curves
 from sonjit.server.job_files import Upload, split_name, task_of
 
+SQUATS = files("sonjit._util") / "assets" / "squats.mp4"
 PNG = cv2.imencode(".png", np.zeros((10, 20, 3), np.uint8))[1].tobytes()
 
 
@@ -116,3 +122,26 @@ def test_a_task_has_the_options_and_the_style_of_its_detectors():
     assert task_of(silent, {"thickness": 2}).style.gestures is False
     assert task_of(silent, {"thickness": 2}).style.thickness == 2
     assert task_of(silent[1:], {"gestures": False}).style.gestures is False
+
+
+def test_a_full_disk_keeps_the_table_whose_angles_would_be_smoothed(need, tmp_path, full_disk):
+    need("body-lite", "face-short", "person-detector")
+    table, curves = tmp_path / "result.jsonl", tmp_path / "curves.json"
+    with (
+        open_source(SQUATS) as source,
+        task_of([("body", {"model": "lite", "measures": True})]).open("video") as worker,
+    ):
+        run_input(worker, source, Outputs(str(table)))
+    before = table.read_bytes()
+    recordings = recordings_of_job(table, "squats.mp4", "lite")
+    with full_disk(1000):
+        with pytest.raises(DiskError):
+            use_report_angles(table, recordings)
+        with pytest.raises(DiskError):
+            write_curves(curves, table, "squats.mp4", recordings, None)
+    assert table.read_bytes() == before
+    assert not curves.exists()
+    use_report_angles(table, recordings)
+    write_curves(curves, table, "squats.mp4", recordings, None)
+    assert table.read_bytes() != before
+    assert {path.name for path in tmp_path.iterdir()} == {"result.jsonl", "curves.json", "overview.json"}

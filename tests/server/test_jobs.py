@@ -6,8 +6,9 @@ import json
 import math
 import re
 import zipfile
+from datetime import UTC, datetime, timedelta
 from importlib.resources import files
-from itertools import pairwise
+from itertools import islice, pairwise
 from urllib.parse import quote, unquote
 
 import openpyxl
@@ -57,6 +58,8 @@ def test_the_server_writes_a_video_as_the_command_line_does(ask, media, tmp_path
         assert got.content == (tmp_path / "out" / "t.csv").read_bytes()
     assert client.get(job["downloads"]["xlsx"]).content.startswith(b"PK")
     curves = client.get(job["downloads"]["curves.json"]).json()
+    assert abs(datetime.now(UTC) - datetime.fromisoformat(job["ended"])) < timedelta(hours=1)
+    assert (job["length"], job["summaries"]) == (curves["times"][-1], [])  # only people have a summary
     lines = client.get(job["downloads"]["jsonl"]).content
     rows = [json.loads(lines[begin:end]) for begin, end in pairwise(curves["offsets"])]
     assert [row["time"] for row in rows] == curves["times"]
@@ -104,10 +107,12 @@ def test_several_detectors_are_one_job_with_one_table_and_one_drawing(ask, media
         assert client.get(job["downloads"][name]).content.startswith(begin)
 
 
-def test_all_files_of_a_video_have_the_same_angles(ask, all_weights):
+def test_all_files_of_a_video_have_the_same_angles(ask, all_weights, write_video, tmp_path):
+    with open_source(SQUATS) as source:
+        one_squat = write_video(tmp_path / "squats.mp4", [frame.rgb for frame in islice(source, 40)], 15)
     client = ask()
     query = "kind=body&model=lite&measures=true&draw=false&name=squats.mp4"
-    job = end_of(client, client.post(f"/v1/jobs?{query}", content=SQUATS.read_bytes()))
+    job = end_of(client, client.post(f"/v1/jobs?{query}", content=one_squat.read_bytes()))
     assert (job["state"], job["problems"]) == ("done", [])
     get = {name: client.get(path) for name, path in job["downloads"].items() if name != "rrd"}
     curves = get["curves.json"].json()
@@ -126,6 +131,7 @@ def test_all_files_of_a_video_have_the_same_angles(ask, all_weights):
     assert both == pytest.approx([a - b for a, b in zip(left, right, strict=True)], abs=2e-4)
     (summary,) = curves["summaries"]
     assert summary["texts"]["en"] in get["report.html"].text
+    assert (job["length"], job["summaries"]) == (curves["times"][-1], [summary])
     deepest = min(row["lowest"][summary["measure"]]["value"] for row in curves["repetitions"])
     assert min(float(row[summary["measure"]]) for row in table) == pytest.approx(deepest, abs=1e-4)
 
@@ -154,6 +160,8 @@ def test_the_server_writes_images_as_the_command_line_does(ask, media, tmp_path,
     query = {"kind": "hands", "style": '{"colour": "#ff0000", "thickness": 2}'}
     job = end_of(client, client.post("/v1/jobs", params=query, files=files))
     assert (job["state"], job["name"], job["frames"], job["of"]) == ("done", "shots", 3, 4)
+    assert (job["length"], job["summaries"]) == (None, [])
+    assert job["ended"]
     (problem,) = job["problems"]
     assert problem.startswith("11.jpg: ")
     arguments = ("hands", "shots", "--save", "OUT/t.csv", "--draw", "OUT/drawn/")

@@ -30,6 +30,7 @@ def test_every_listener_gets_the_events_in_order(ask, media):
         assert states == sorted(states)
         assert [job["frames"] for job in events] == sorted(job["frames"] for job in events)
         assert events[-1]["state"] == "done"
+        assert [bool(job["ended"]) for job in events] == [job["state"] == "done" for job in events]
         assert all(one | {"seconds": 0} != other | {"seconds": 0} for one, other in pairwise(events))
 
 

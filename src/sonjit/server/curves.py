@@ -4,6 +4,7 @@ import zipfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, get_args
 
@@ -11,7 +12,6 @@ import numpy as np
 
 from sonjit._util import FloatArray, Json, JsonObject, files, json_from
 from sonjit.media.tables import open_json_lines, open_writer
-from sonjit.media.tables.base import Header
 from sonjit.report.angles import ANGLES
 from sonjit.report.recording import Recording, recording_of
 from sonjit.report.texts import Language
@@ -20,6 +20,7 @@ from sonjit.results.measures import with_owners
 from sonjit.results.measures.bodies import ANGLE_BONES
 
 CURVES: Final = "curves.json"  # name of the file
+OVERVIEW: Final = "overview.json"  # name of the small file with what a list of jobs shows
 _DIGITS: Final = 4  # of a value: 0.006 degrees, 0.1 mm
 _MAX_PEOPLE: Final = 8  # people whose angles are filtered and whose repetitions are counted, those in most frames
 _LOCAL_HEADER_BYTES: Final = 30  # of a file in a zip archive, before its name
@@ -42,20 +43,35 @@ class _Track:
                 self.measures.setdefault(name, [None] * self.count)[row] = round(float(value), _DIGITS)
 
 
-def use_report_angles(lines: Path, name: str, model: str) -> None:
+def recordings_of_job(lines: Path, name: str, model: str) -> list[Recording]:
+    """Return what a report states about the people who are in most frames.
+
+    Args:
+        lines: Table of the job, as JSON Lines.
+        name: Name of the video.
+        model: Model of the body.
+    """
+    with open_json_lines(lines) as (header, rows):
+        frames = [frame for frame, _ in rows]
+    ids = Counter(part.id for frame in frames for _, part in frame.instances() if isinstance(part, Body))
+    people = [person for person, _ in ids.most_common(_MAX_PEOPLE) if person is not None]
+    size = (header.width, header.height) if header.width and header.height else None
+    return [recording_of(name, model, frames, None, person=person, size=size) for person in people]
+
+
+def use_report_angles(lines: Path, recordings: Sequence[Recording]) -> None:
     """Replace the angles of bodies in the table of a video by those of a report, so that all files agree.
 
     Args:
         lines: Table of the job, as JSON Lines. A table without measures stays as it is.
-        name: Name of the video.
-        model: Model of the body.
+        recordings: Recordings of the job.
     """
     with open_json_lines(lines) as (header, rows):
         frames, extras = [list(column) for column in zip(*rows, strict=True)] or ([], [])
     measured = [values for row in extras for values in row]
     if not any(angle in values for values in measured for angle in ANGLES):
         return
-    angles = {recording.person: _angles_rad(recording) for recording in _recordings(name, model, header, frames)}
+    angles = {recording.person: _angles_rad(recording) for recording in recordings}
     texts = {column for values in measured for column, value in values.items() if isinstance(value, str)}
     types = {column: str if column in texts else float for values in measured for column in values}
     start = replace(header, sources={}, notes=())
@@ -73,32 +89,34 @@ def use_report_angles(lines: Path, name: str, model: str) -> None:
             writer.write(frame, [{**old, **new} for old, new in zip(values, changed, strict=True)])
 
 
-def write_curves(path: Path, lines: Path, name: str, model: str | None, drawing: Path | None) -> None:
+def write_curves(path: Path, lines: Path, name: str, recordings: Sequence[Recording], drawing: Path | None) -> None:
     """Write the curves of a job as JSON.
 
     `offsets` are the bytes at which the lines of the frames begin in the table, and where the last one ends. `pictures`
-    are the offsets and sizes of the drawings of several images in their archive.
+    are the offsets and sizes of the drawings of several images in their archive. The file `OVERVIEW` next to it has
+    what a list of jobs shows.
 
     Args:
         path: File to write.
         lines: Table of the job, as JSON Lines.
         name: Name of the input.
-        model: Model of the body in a video. Its angles are those of a report. None for other jobs.
+        recordings: Recordings of a video of bodies, whose angles are those of a report. Empty for other jobs.
         drawing: Annotated copy, or None.
     """
     with open_json_lines(lines) as (header, rows):
         frames, extras = [list(column) for column in zip(*rows, strict=True)] or ([], [])
     tracks = _tracks(frames, extras)
-    recordings = [] if model is None else _recordings(name, model, header, frames)
     for recording in recordings:
         _use_angles(tracks, recording)
     translated = [{language: _in(language, recording) for language in get_args(Language)} for recording in recordings]
+    summaries: list[Json] = [_summary(versions) for versions in translated]
+    times = [frame.time for frame in frames]
     answer: JsonObject = {
         "name": name,
         "width": header.width,
         "height": header.height,
         "fps": header.fps,
-        "times": [frame.time for frame in frames],
+        "times": [*times],
         "sources": [frame.source for frame in frames],
         "offsets": [*_offsets(lines)],
         "pictures": [*_pictures(frames, drawing)],
@@ -114,9 +132,15 @@ def write_curves(path: Path, lines: Path, name: str, model: str | None, drawing:
         "repetitions": [repetition for recording in recordings for repetition in _repetitions(recording)],
         "uncounted": [position for versions in translated for position in _uncounted(versions)],
         "events": [event.to_dict() for frame in frames for event in frame.events if event.end is not None],
-        "summaries": [_summary(versions) for versions in translated],
+        "summaries": summaries,
     }
     files.write_bytes(path, json_from(answer).encode())
+    overview: JsonObject = {
+        "ended": datetime.fromtimestamp(lines.stat().st_mtime, UTC).isoformat(timespec="seconds"),
+        "length": times[-1] if len(times) > 1 else None,
+        "summaries": summaries,
+    }
+    files.write_bytes(path.with_name(OVERVIEW), json_from(overview).encode())
 
 
 def _tracks(
@@ -135,14 +159,6 @@ def _tracks(
             track = tracks.setdefault((*key, number), _Track(part.kind, part.id, side, len(frames)))
             track.put(row, values)
     return tracks
-
-
-def _recordings(name: str, model: str, header: Header, frames: Sequence[Frame]) -> list[Recording]:
-    """Return what a report states about the people who are in most frames."""
-    ids = Counter(part.id for frame in frames for _, part in frame.instances() if isinstance(part, Body))
-    people = [person for person, _ in ids.most_common(_MAX_PEOPLE) if person is not None]
-    size = (header.width, header.height) if header.width and header.height else None
-    return [recording_of(name, model, frames, None, person=person, size=size) for person in people]
 
 
 def _in(language: Language, recording: Recording) -> Recording:

@@ -273,11 +273,10 @@ def _endpoint(service: Service, kind: str) -> Callable[[Request], Awaitable[Resp
         full = values.pop("full", False)
         options = SessionOptions.from_values(kind, values, still=True)
         require_weights(kind, options.detector.model)
-        lacks_results = any(
+        strict = not full and not any(
             option.needs_full and values.get(name, option.default) != option.default
             for name, option in client_options.known_options(kind).items()
         )
-        strict = not (full or options.measures or options.explain != "none" or lacks_results)
 
         def answer(data: bytes, detector: Detector[Any]) -> str:
             of_client = ClientDetector(options, detector)

@@ -1,5 +1,6 @@
 """A job of the server: its state, its files, and what clients see of it."""
 
+import json
 import os
 import secrets
 import shutil
@@ -13,7 +14,7 @@ from typing import Literal, get_args
 
 from pydantic import BaseModel
 
-from sonjit._util import JsonObject, is_installed
+from sonjit._util import Json, JsonObject, is_installed
 from sonjit.media import TABLE_ENDINGS, convert_table, load_frames
 from sonjit.media.tables.base import TableRows
 from sonjit.media.tables.characters import CHARACTER_ENDINGS
@@ -21,7 +22,7 @@ from sonjit.report import joint_angles, motion_files
 from sonjit.report.recording import recording_of
 from sonjit.report.texts import Language
 from sonjit.runs import ROW_ENDINGS, convert_events, convert_motions
-from sonjit.server.curves import CURVES, write_curves
+from sonjit.server.curves import CURVES, OVERVIEW, recordings_of_job, write_curves
 from sonjit.server.job_files import JobInput, reported_model, task_of
 from sonjit.server.options import DetectorChoice
 from sonjit.server.processes import Worker
@@ -37,7 +38,16 @@ _REPORTS: Mapping[str, Language] = {
     for ending in ("html", "pdf")
 }
 """Languages of the reports of a job, by file."""
+_NO_OVERVIEW: Mapping[str, Json] = {"ended": None, "length": None, "summaries": []}
 _MOTION_FILES = ("angles.mot", "points.trc")  # of the person in most frames, for OpenSim
+
+
+class JobSummary(BaseModel):
+    """One line about a person of a finished job in each language, and the angle that it names."""
+
+    id: int | None
+    measure: str | None
+    texts: dict[str, str]
 
 
 class JobState(BaseModel):
@@ -54,6 +64,9 @@ class JobState(BaseModel):
     seconds: float
     message: str | None
     problems: list[str]
+    ended: str | None
+    length: float | None
+    summaries: list[JobSummary]
     downloads: dict[str, str]
 
 
@@ -140,8 +153,17 @@ class UploadJob:
             "seconds": round(self.seconds, 2),
             "message": self.message,
             "problems": list(self.problems),
+            **(self._overview() if state == "done" else _NO_OVERVIEW),
             "downloads": {key: f"{root}/v1/jobs/{self.id}/{name}" for key, name in zip(keys, names, strict=True)},
         }
+
+    def _overview(self) -> Mapping[str, Json]:
+        """Return when the job ended, the length of its video in seconds, and a line about each person."""
+        try:
+            read: JsonObject = json.loads((self.folder / OVERVIEW).read_bytes())
+        except (OSError, ValueError):  # of an older server, or removed just now
+            return _NO_OVERVIEW
+        return {name: read.get(name, nothing) for name, nothing in _NO_OVERVIEW.items()}
 
     def measure(self) -> None:
         """Update `disk_bytes`."""
@@ -167,7 +189,8 @@ class UploadJob:
         if table == "result":
             convert_table(lines, path, task_of(self.detectors).columns, rows=MORE_TABLES.get(f".{ending}"))
         elif path.name == CURVES:
-            write_curves(path, lines, self.input.name, model, self.drawing)
+            recordings = [] if model is None else recordings_of_job(lines, self.input.name, model)
+            write_curves(path, lines, self.input.name, recordings, self.drawing)
         elif path.name in _MOTION_FILES:
             recording = recording_of(self.input.name, model or "full", load_frames(lines)[1], ())
             motion_files.write_motion(path, recording, recording.bodies)

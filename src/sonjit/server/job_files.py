@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from sonjit._util import InputError, JobError, SonjitError, extensions, pools
-from sonjit._util.files import atomic_file, folded_name, free_name
+from sonjit._util.files import UNFINISHED, DiskError, atomic_file, folded_name, free_name
 from sonjit._util.settings import OptionValue, read_settings
 from sonjit.detectors.kinds import options_for
 from sonjit.media import IMAGE_ENDINGS, DrawingStyle, natural_key, open_source
@@ -21,7 +21,7 @@ from sonjit.media.sources.headers import SNIFF_BYTES, image_format, is_text
 from sonjit.media.sources.images import image_size
 from sonjit.media.sources.video import open_container, video_stream
 from sonjit.runs import Detect, Outputs, run_input
-from sonjit.server.curves import CURVES, use_report_angles, write_curves
+from sonjit.server.curves import CURVES, recordings_of_job, use_report_angles, write_curves
 from sonjit.server.errors import RefusedError
 from sonjit.server.forms import FIELD, Form, Receive, is_form
 from sonjit.server.options import LABELS, MEASURES, DetectorChoice, check_pixels
@@ -264,10 +264,14 @@ def run_detectors(
                 archive.write(file, file.name)
         shutil.rmtree(images, ignore_errors=True)
     lines, model = folder / "result.jsonl", reported_model(given, detectors)
-    if model is not None:
-        use_report_angles(lines, given.name, model)
-    with suppress(SonjitError):  # such as a full disk; the first request tries again
-        write_curves(folder / CURVES, lines, given.name, model, drawing)
+    recordings = [] if model is None else recordings_of_job(lines, given.name, model)
+    try:
+        use_report_angles(lines, recordings)
+    except DiskError:
+        Path(f"{lines}{UNFINISHED}").unlink(missing_ok=True)
+        problems.append("The disk is full: the angles of the table are not smoothed as those of the report")
+    with suppress(SonjitError):  # the first request tries again
+        write_curves(folder / CURVES, lines, given.name, recordings, drawing)
     return problems
 
 

@@ -18,17 +18,17 @@ from sonjit.server.options import known_options, option_schemas
 from sonjit.server.service import missing_weights
 from sonjit.weights.catalog import find_record
 
-IN_PAGES = ("hands", "face", "body", "holistic")  # kinds that the module for web pages detects
 FACE_BUNDLE = "face_landmarker.task"  # MediaPipe bundle that blendshapes and poses of faces require in web pages
 _OF_BUNDLE = ("blendshapes", "transform")  # options of faces that require the bundle in pages
 _PROPOSALS = "proposals.tflite"
-_FURTHER_FILES = {
+FURTHER_FILES = {
     "hands": ("hand_heads.npz", "hand_refinement.npz", _PROPOSALS),
     "face": (_PROPOSALS,),
     "body": (_PROPOSALS,),
     "holistic": (_PROPOSALS,),
 }
-"""Further files that the search of still images requires in web pages."""
+"""Kinds that the module for web pages detects, and files of the package that its search of still images requires."""
+IN_PAGES = tuple(FURTHER_FILES)
 _PLAIN = {form for plain in (float, int, str, Handedness) for form in (plain, plain | None)}
 _BOX = create_model("Box", **dict.fromkeys(("xMin", "yMin", "xMax", "yMax", "width", "height"), float))
 _GESTURE = create_model("Gesture", name=str, score=float)
@@ -143,7 +143,7 @@ def missing_for_stills(entry: KindEntry, engine: Path) -> list[str]:
     """Return the missing files for the thorough search of still images in pages."""
     folder, models = engine / "models", [entry.models[name] for name in _models_in_page(entry, engine)]
     names = {name for model in models for name in networks_in_pages(entry, model).for_stills.values()}
-    further = _FURTHER_FILES.get(entry.name, ()) if models else ()
+    further = FURTHER_FILES.get(entry.name, ()) if models else ()
     required = [*(find_record(name).file for name in sorted(names)), *further]
     return [name for name in required if not (folder / name).is_file()]
 

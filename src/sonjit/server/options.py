@@ -29,6 +29,7 @@ _TARGETS_HELP = (
 MEASURES = Option(
     "Add measures to each instance, and the gesture to each hand.",
     requires_server=True,
+    needs_full=True,
     name="measures",
     type="boolean",
     default=False,
@@ -37,6 +38,7 @@ LABELS = Option("Write gestures into the labels of hands.", name="gesture_labels
 _EXPLAIN = Option(
     "Add to each hand the saliency map of one output of its network, such as handedness or index_finger_tip.x.",
     requires_server=True,
+    needs_full=True,
     in_jobs=False,
     name="explain",
     default="none",

@@ -80,6 +80,7 @@ def test_every_requested_text_is_known(language):
 def test_every_kind_model_and_option_has_its_text(language):
     options = {name for kind in KINDS for name in known_options(kind)} - {"model", "max_instances", "measures"}
     keys = {f"kind.{name}" for name in KINDS} | {f"model.{model}" for kind in KINDS.values() for model in kind.models}
+    keys |= {f"one.{instance}" for kind in KINDS.values() for instance in kind.instances}
     keys |= {f"option.{name}{part}" for name in options for part in ("", ".hint")}
     keys |= {f"smoothing.{name}" for name in get_args(SmoothingName)}
     measures = {re.sub("_(rad|m)$", "", name) for names in MEASURE_NAMES.values() for name in names}

@@ -323,6 +323,7 @@ function showPhase() {
     status,
     text(key, {
       ...detail,
+      model: textOr(`kind.${String(detail.model).split("-")[0]}`, String(detail.model)),
       number: (detail.done ?? 0) + 1,
       shown,
       total: shown + (latest?.hidden ?? 0),

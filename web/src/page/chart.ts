@@ -118,7 +118,7 @@ export function createChart(
             ...(dashed ? { dash: [7, 5] } : {}),
           })),
         ],
-        hooks: { drawClear: [drawBands], draw: [drawMarks] },
+        hooks: { drawClear: [drawBands], draw: [drawMarks, moveHead] },
       },
       aligned(next.lines),
       place,

@@ -10,6 +10,8 @@ export type Group = { label: string; choices: Choice[] };
 
 type Props = {
   id: string;
+  /** exact name of the option, as in links and on the command line */
+  name: string;
   schema: Schema;
   /** undefined for a default without a name */
   value: Value | undefined;
@@ -24,9 +26,9 @@ const STEP = 0.05; // of sliders
 
 /** The control of a value: a switch, a choice, a slider or a number. */
 export function Control(props: Props) {
-  const { id, hint } = props;
+  const { id, name, hint } = props;
   return (
-    <div class="option">
+    <div class="option" title={name}>
       <Field {...props} />
       {hint && (
         <p class="hint" id={`${id}-hint`}>

@@ -2,16 +2,23 @@
 
 import { signal, type Signal } from "@preact/signals";
 
-import { PageError, showError, text } from "./common.js";
+import { PageError, showError, text, textOr } from "./common.js";
 import { addressOf, call, ServerError } from "./endpoints.js";
 import { kinds } from "./kinds.js";
 import { isImage, isVideo } from "./sources.js";
 import type { Style } from "./style.js";
 
-/** `share` of an upload, 0 to 1 */
+/** one line about a person in each language */
+type Summary = { id: number | null; measure: string | null; texts: Record<string, string> };
+
+/**
+ * `kind`: names of the detectors joined by "+"; `share` of an upload, 0 to 1; `length` of a video in
+ * seconds
+ */
 export type Job = {
   id?: string;
   name: string;
+  kind: string;
   model: string;
   state: "uploading" | "waiting" | "running" | "done" | "failed" | "cancelled";
   share?: number;
@@ -21,6 +28,9 @@ export type Job = {
   seconds?: number;
   message?: string | null;
   problems?: string[];
+  ended?: string | null;
+  length?: number | null;
+  summaries?: Summary[];
   downloads?: Record<string, string>;
 };
 
@@ -61,6 +71,7 @@ export async function startJobs(
     style: JSON.stringify({ ...style, gestures: showsGestures }),
   });
   const images = files.filter(isImage);
+  const kind = detectors.map((detector) => detector.kind).join("+");
   const model = detectors.map((detector) => `${detector.kind}-${detector.model}`).join("+");
   const uploads = [images, ...files.filter(isVideo).map((file) => [file])]
     .filter((set) => set.length)
@@ -68,7 +79,7 @@ export async function startJobs(
       const [{ name: first, webkitRelativePath: path }] = set as [File];
       const name =
         set.length === 1 ? first : path.split("/")[0] || text("job.images", { count: set.length });
-      const job = add({ name, model, state: "uploading", share: 0 });
+      const job = add({ name, kind, model, state: "uploading", share: 0 });
       return (await job.upload(set, `/v1/jobs?${query}`)) ? [job] : [];
     });
   return (await Promise.all(uploads)).flat();
@@ -101,6 +112,33 @@ export function stateText({ state, share = 0, frames = 0, of, instances = 0, sec
   };
   return text(`job.${state}`, values);
 }
+
+/** Return what a job measures as text. */
+export const kindsText = ({ kind }: Job) =>
+  kind
+    .split("+")
+    .map((each) => textOr(`kind.${each}`, each))
+    .join(", ");
+
+/** Return the day and time of a finished job as text; "" if unknown. */
+export function dateText({ ended }: Job) {
+  if (!ended) return "";
+  const style = { dateStyle: "medium", timeStyle: "short" } as const;
+  return new Intl.DateTimeFormat(document.documentElement.lang, style).format(new Date(ended));
+}
+
+/** Return one line about each person of a result. */
+export function headlinesOf({ summaries = [] }: { summaries?: Summary[] }): string[] {
+  const language = document.documentElement.lang;
+  return summaries.map(({ id, texts }) => {
+    const words = texts[language] ?? texts["en"] ?? "";
+    return summaries.length > 1 ? `${text("one.holistic")} #${id}: ${words}` : words;
+  });
+}
+
+/** Return why a job failed, or what it changed or left out. */
+export const notesOf = ({ message, problems = [] }: Job): string[] =>
+  [message, ...problems].filter((note): note is string => Boolean(note));
 
 /** Check whether a job is unfinished. */
 export const isActive = ({ state }: Job) => !["done", "failed", "cancelled"].includes(state);

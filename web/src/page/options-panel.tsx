@@ -185,6 +185,7 @@ function DetectorOptions({ store }: Props) {
           <Control
             key={name}
             id={`option-${name}`}
+            name={name}
             schema={schema}
             value={chosen !== undefined && accepts(schema, chosen) ? chosen : usual}
             words={textOr(`option.${name}`, name.replaceAll("_", " "))}
@@ -244,6 +245,7 @@ function Drawing({ store }: Props) {
         <Control
           key={name}
           id={`style-${name}`}
+          name={`style.${name}`}
           schema={schema}
           value={values.get(name) as boolean | number | string}
           words={textOr(`style.${name}`, schema.description)}

@@ -11,6 +11,8 @@ export function mountTasks(nav: HTMLElement, offered: readonly Task[] = TASKS) {
   render(<Tasks offered={offered} />, nav);
   effect(() => {
     document.body.dataset["task"] = task.value;
+    const current = nav.querySelector(`#task-${task.value}`);
+    current?.scrollIntoView({ block: "nearest", inline: "nearest" }); // narrow screens
   });
 }
 

@@ -36,6 +36,7 @@ import {
   below,
   call,
   classes,
+  clearedContext,
   columns,
   find,
   fit,
@@ -53,6 +54,7 @@ import {
   onLanguage,
   onNextFrame,
   put,
+  r,
   repetitions_default,
   responseOf,
   results,
@@ -1979,11 +1981,12 @@ async function startJobs(files, detectors2, { drawing: _, gestures, ...style }) 
     style: JSON.stringify({ ...style, gestures: showsGestures })
   });
   const images = files.filter(isImage);
+  const kind = detectors2.map((detector) => detector.kind).join("+");
   const model2 = detectors2.map((detector) => `${detector.kind}-${detector.model}`).join("+");
   const uploads = [images, ...files.filter(isVideo).map((file) => [file])].filter((set) => set.length).map(async (set) => {
     const [{ name: first, webkitRelativePath: path }] = set;
     const name = set.length === 1 ? first : path.split("/")[0] || text("job.images", { count: set.length });
-    const job = add({ name, model: model2, state: "uploading", share: 0 });
+    const job = add({ name, kind, model: model2, state: "uploading", share: 0 });
     return await job.upload(set, `/v1/jobs?${query}`) ? [job] : [];
   });
   return (await Promise.all(uploads)).flat();
@@ -2008,6 +2011,20 @@ function stateText({ state, share: share2 = 0, frames = 0, of, instances = 0, se
   };
   return text(`job.${state}`, values);
 }
+var kindsText = ({ kind }) => kind.split("+").map((each) => textOr(`kind.${each}`, each)).join(", ");
+function dateText({ ended }) {
+  if (!ended) return "";
+  const style = { dateStyle: "medium", timeStyle: "short" };
+  return new Intl.DateTimeFormat(document.documentElement.lang, style).format(new Date(ended));
+}
+function headlinesOf({ summaries = [] }) {
+  const language = document.documentElement.lang;
+  return summaries.map(({ id, texts }) => {
+    const words = texts[language] ?? texts["en"] ?? "";
+    return summaries.length > 1 ? `${text("one.holistic")} #${id}: ${words}` : words;
+  });
+}
+var notesOf = ({ message, problems = [] }) => [message, ...problems].filter((note) => Boolean(note));
 var isActive = ({ state }) => !["done", "failed", "cancelled"].includes(state);
 var made = 0;
 var FollowedJob = class {
@@ -2442,15 +2459,32 @@ var FrameReader = class {
   constructor(curves) {
     this.#curves = curves;
   }
+  /** Return the results of a frame; undefined if they are not loaded. */
+  loaded(index) {
+    const frames = this.#blocks.get(Math.floor(index / BLOCK))?.frames;
+    if (frames) void this.#prepare(index + BLOCK / 2);
+    return frames && (frames[index % BLOCK] ?? null);
+  }
   /** Return the results of a frame. */
   async read(index) {
+    const frames = await this.#prepare(index);
+    void this.#prepare(index + BLOCK / 2);
+    return frames[index % BLOCK] ?? null;
+  }
+  /** Load the block of a frame if it is missing. */
+  #prepare(index) {
     const number = Math.floor(index / BLOCK);
-    const found = this.#blocks.get(number) ?? this.#load(number);
+    const block = this.#blocks.get(number) ?? { loading: this.#load(number) };
     this.#blocks.delete(number);
-    this.#blocks.set(number, found);
+    this.#blocks.set(number, block);
+    block.loading.then(
+      (frames) => block.frames = frames,
+      () => this.#blocks.delete(number)
+      // the next request tries again
+    );
     const [oldest] = this.#blocks.keys();
     if (this.#blocks.size > BLOCKS) this.#blocks.delete(oldest);
-    return (await found)[index - number * BLOCK] ?? null;
+    return block.loading;
   }
   async #load(number) {
     const { offsets, job } = this.#curves;
@@ -2487,6 +2521,13 @@ var GROUPS = {
   report: ["report.html", "report.pdf", "drawn"],
   formats: ["glb", "bvh", "vrma", "points.trc", "angles.mot", "rrd"]
 };
+var NOT_OFFERED = ["curves.json", "events.parquet", "motions.parquet"];
+function othersOf({ downloads = {} }) {
+  const known = [...Object.values(GROUPS).flat(), ...NOT_OFFERED];
+  return Object.keys(downloads).filter(
+    (name) => !known.includes(name) && !name.startsWith("report.")
+  );
+}
 function addressOf2({ downloads = {} }, name) {
   const language = document.documentElement.lang;
   const path = downloads[name.replace("report.", `report.${language}.`)] ?? downloads[name];
@@ -2494,7 +2535,7 @@ function addressOf2({ downloads = {} }, name) {
 }
 var FIRST4 = ["xlsx", "report.pdf"];
 function FirstDownloads({ job }) {
-  return /* @__PURE__ */ a("p", { class: "row headline-files", children: FIRST4.map((name) => {
+  return /* @__PURE__ */ a("p", { class: "row first-files", children: FIRST4.map((name) => {
     const href = addressOf2(job, name);
     return href && /* @__PURE__ */ a("a", { class: "button small", href, download: "", children: textOr(`file.${name}`, name) }, name);
   }) });
@@ -2502,7 +2543,7 @@ function FirstDownloads({ job }) {
 function Downloads({ job }) {
   const groups = Object.entries(GROUPS).map(([group, names]) => ({
     group,
-    files: names.flatMap((name) => {
+    files: [...names, ...group === "formats" ? othersOf(job) : []].flatMap((name) => {
       const href = addressOf2(job, name);
       return href ? [{ name, href }] : [];
     })
@@ -2548,10 +2589,10 @@ function Figure({ player, reader, person, avatar: avatar2, name }) {
     };
   }, []);
   useSignalEffect(() => {
-    const [shown2, index, id] = [avatar2.value, player.index.value, person.value];
-    if (!shown2) return;
+    const [shown2, index, id] = [avatar2.value, player.shown.value, person.value];
+    if (!shown2 || index < 0) return;
     void reader.read(index).then((details) => {
-      if (avatar2.peek() === shown2 && player.index.peek() === index)
+      if (avatar2.peek() === shown2 && player.shown.peek() === index)
         shown2.show(details ? ofPerson(details, id) : {});
     }, showError);
   });
@@ -2718,17 +2759,25 @@ function Picture({ curves, player, reader, series }) {
   const ratio = width && height ? `${width} / ${height}` : "4 / 3";
   return /* @__PURE__ */ a("div", { class: "result-picture", style: { aspectRatio: ratio }, children: [
     !path && /* @__PURE__ */ a("p", { class: "hint", children: text("result.no_picture") }),
-    path?.endsWith(".mp4") && /* @__PURE__ */ a(Video, { path, player }),
+    path?.endsWith(".mp4") && /* @__PURE__ */ a(Video, { curves, path, player }),
     path && !path.endsWith(".mp4") && /* @__PURE__ */ a(Still, { curves, path, player }),
     /* @__PURE__ */ a(Angles, { curves, player, reader, series })
   ] });
 }
-function Video({ path, player }) {
+function Video({ curves, path, player }) {
   const video = T(null);
+  const canvas = T(null);
+  const size = useSize(canvas);
   const hasFailed = useSignal(false);
   A(() => {
     if (video.current) player.attach(video.current);
   }, [player]);
+  useSignalEffect(() => {
+    void size.value;
+    if (player.shown.value < 0 || hasFailed.value) return;
+    const { ctx, width, height } = contextOf(canvas.current, curves);
+    ctx.drawImage(video.current, 0, 0, width, height);
+  });
   return /* @__PURE__ */ a($, { children: [
     /* @__PURE__ */ a(
       "video",
@@ -2739,28 +2788,64 @@ function Video({ path, player }) {
         playsInline: true,
         preload: "auto",
         "aria-label": text("result.picture"),
-        onError: () => hasFailed.value = true,
+        onError: () => {
+          hasFailed.value = true;
+          player.detach();
+        },
         onClick: () => player.playing.value ? player.pause() : player.play()
       }
     ),
+    /* @__PURE__ */ a("canvas", { ref: canvas, id: "result-frame", "aria-hidden": "true" }),
     hasFailed.value && /* @__PURE__ */ a("p", { class: "hint", children: text("result.no_video") })
   ] });
 }
 function Still({ curves, path, player }) {
-  const address = useSignal(path.endsWith(".zip") ? "" : new URL(path, thisServer).href);
+  const [address, of] = [useSignal(""), T(0)];
+  A(() => player.showImage(null), [player]);
   useSignalEffect(() => {
     const index = player.index.value;
-    if (!path.endsWith(".zip")) return;
-    void pictureOf(curves, index).then((blob) => {
+    const show = (shown2) => {
       if (player.index.peek() !== index) return;
       URL.revokeObjectURL(address.peek());
-      address.value = blob ? URL.createObjectURL(blob) : "";
-    });
+      [address.value, of.current] = [shown2, index];
+      if (!shown2) player.showImage(index);
+    };
+    if (!path.endsWith(".zip")) return show(new URL(path, thisServer).href);
+    return void pictureOf(curves, index).then(
+      (blob) => show(blob ? URL.createObjectURL(blob) : ""),
+      showError
+    );
   });
-  return /* @__PURE__ */ a("img", { src: address.value, alt: text("result.picture") });
+  return /* @__PURE__ */ a(
+    "img",
+    {
+      src: address.value,
+      alt: text("result.picture"),
+      onLoad: () => player.showImage(of.current)
+    }
+  );
 }
 function Angles({ curves, player, reader, series }) {
   const canvas = T(null);
+  const size = useSize(canvas);
+  useSignalEffect(() => {
+    const [index, lines] = [player.shown.value, series()];
+    void size.value;
+    let isCurrent = true;
+    const draw = (details) => {
+      if (!isCurrent || !canvas.current) return;
+      const { ctx, scale } = contextOf(canvas.current, curves);
+      if (details) paintAngles(ctx, 1 / scale, details, lines, index);
+      canvas.current.dataset["index"] = details ? String(index) : "";
+    };
+    const known = reader.loaded(index);
+    draw(known ?? null);
+    if (known === void 0 && index >= 0) void reader.read(index).then(draw, showError);
+    return () => isCurrent = false;
+  });
+  return /* @__PURE__ */ a("canvas", { ref: canvas, id: "result-angles", "aria-hidden": "true" });
+}
+function useSize(canvas) {
   const size = useSignal("");
   A(() => {
     const resized = new ResizeObserver(([entry]) => {
@@ -2770,31 +2855,16 @@ function Angles({ curves, player, reader, series }) {
     resized.observe(canvas.current);
     return () => resized.disconnect();
   }, []);
-  useSignalEffect(() => {
-    const [index, lines] = [player.index.value, series()];
-    void size.value;
-    void reader.read(index).then((details) => {
-      const place2 = canvas.current;
-      if (!place2 || player.index.peek() !== index) return;
-      const { clientWidth, clientHeight } = place2;
-      const [width, height] = [curves.width || clientWidth, curves.height || clientHeight];
-      const scale = Math.min(clientWidth / width, clientHeight / height);
-      const [left, top] = [(clientWidth - width * scale) / 2, (clientHeight - height * scale) / 2];
-      fit(
-        place2,
-        Math.round(clientWidth * devicePixelRatio),
-        Math.round(clientHeight * devicePixelRatio)
-      );
-      const ctx = place2.getContext("2d");
-      ctx.setTransform(1, 0, 0, 1, 0, 0);
-      ctx.clearRect(0, 0, place2.width, place2.height);
-      const zoom = scale * devicePixelRatio;
-      ctx.setTransform(zoom, 0, 0, zoom, left * devicePixelRatio, top * devicePixelRatio);
-      if (details) paintAngles(ctx, 1 / scale, details, lines, index);
-      place2.dataset["index"] = String(index);
-    });
-  });
-  return /* @__PURE__ */ a("canvas", { ref: canvas, id: "result-angles", "aria-hidden": "true" });
+  return size;
+}
+function contextOf(canvas, curves) {
+  const ctx = clearedContext(canvas);
+  const { clientWidth, clientHeight } = canvas;
+  const [width, height] = [curves.width || clientWidth, curves.height || clientHeight];
+  const scale = Math.min(clientWidth / width, clientHeight / height);
+  ctx.translate((clientWidth - width * scale) / 2, (clientHeight - height * scale) / 2);
+  ctx.scale(scale, scale);
+  return { ctx, scale, width, height };
 }
 function clock({ isVideo: isVideo2, times }, time) {
   if (!isVideo2) return String(Math.round(time));
@@ -3087,9 +3157,15 @@ var DWELL_MS2 = 700;
 var Player = class {
   time;
   index;
+  /** index of the frame in the picture, -1 before the first one; of the position without a picture */
+  shown;
   playing = y(false);
   times;
+  #pictured = y(-1);
+  #hasPicture = y(false);
   #video = null;
+  #isFollowing = false;
+  // whether the position follows the video
   #wanted = null;
   #timer;
   /** @param times of the frames, ascending */
@@ -3097,26 +3173,46 @@ var Player = class {
     this.times = times;
     this.time = y(times[0] ?? 0);
     this.index = O(() => indexAt(this.times, this.time.value));
+    this.shown = O(() => this.#hasPicture.value ? this.#pictured.value : this.index.value);
   }
   /** Control a video, which has the times of the frames. */
   attach(video) {
     this.#video = video;
+    this.#hasPicture.value = true;
     const follow = () => video.requestVideoFrameCallback((_, { mediaTime }) => {
       if (this.#video !== video) return;
-      if (!video.paused) this.time.value = mediaTime;
       follow();
+      const index = nearestTo(this.times, mediaTime);
+      r(() => {
+        this.#pictured.value = index;
+        if (this.#isFollowing && !video.seeking) this.time.value = this.times[index] ?? 0;
+      });
     });
     follow();
-    video.onplay = () => this.playing.value = true;
+    video.onplay = () => {
+      this.playing.value = true;
+      this.#isFollowing = true;
+    };
     video.onpause = () => this.playing.value = false;
     video.onloadeddata = video.onseeked = () => this.#seekVideo();
     this.#wanted = this.time.peek();
-    if (video.readyState >= HTMLMediaElement.HAVE_CURRENT_DATA) this.#seekVideo();
+    this.#seekVideo();
+  }
+  /** Do without a picture. */
+  detach() {
+    this.#video = null;
+    this.#hasPicture.value = false;
+  }
+  /** Note that the picture shows the image of a frame; null for the time until the first one. */
+  showImage(index) {
+    this.#hasPicture.value = true;
+    if (index !== null) this.#pictured.value = index;
   }
   /** Show the frame at a time. */
   seek(time) {
     const { times } = this;
     const last = times.at(-1) ?? 0;
+    this.#isFollowing = false;
     this.time.value = Math.min(Math.max(time, times[0] ?? 0), last);
     this.#wanted = this.time.peek();
     this.#seekVideo();
@@ -3165,6 +3261,11 @@ var Player = class {
     this.#wanted = null;
   }
 };
+function nearestTo(times, time) {
+  const index = indexAt(times, time);
+  const [from, to] = [times[index] ?? 0, times[index + 1] ?? Infinity];
+  return to - time < time - from ? index + 1 : index;
+}
 
 // src/page/measure/result.tsx
 function Result({ id }) {
@@ -3207,28 +3308,27 @@ function BackLink() {
 }
 function Head({ followed, curves, name }) {
   const job = followed.job.value;
-  const language = document.documentElement.lang;
-  const lines = curves?.summaries.map(({ id, texts }) => {
-    const words = texts[language] ?? texts["en"];
-    return curves.summaries.length > 1 ? `${text("one.holistic")} #${id}: ${words}` : words;
-  });
+  const lines = curves ? headlinesOf(curves) : headlinesOf(job);
   const isLoading = job.state === "done" && !curves;
   return /* @__PURE__ */ a("header", { class: "result-head", "data-state": job.state, children: [
     /* @__PURE__ */ a("div", { children: [
       /* @__PURE__ */ a("h2", { id: "result-title", children: [
         name,
         " ",
-        /* @__PURE__ */ a("span", { class: "tag", children: job.model })
+        /* @__PURE__ */ a(KindsTag, { job })
       ] }),
-      lines?.map((line) => /* @__PURE__ */ a("p", { class: "headline", children: line }, line)),
+      lines.map((line) => /* @__PURE__ */ a("p", { class: "headline", children: line }, line)),
       /* @__PURE__ */ a("p", { class: "hint", role: "status", children: isLoading ? text("result.loading") : curves ? extentText(curves) : stateText(job) }),
       isActive(job) && /* @__PURE__ */ a(Progress, { job }),
-      job.state === "done" && /* @__PURE__ */ a(FirstDownloads, { job }),
-      [job.message, ...job.problems ?? []].filter(Boolean).map((note) => /* @__PURE__ */ a("p", { class: "hint", children: note }, note))
+      notesOf(job).map((note) => /* @__PURE__ */ a("p", { class: "hint", children: note }, note))
     ] }),
-    /* @__PURE__ */ a(Remove, { followed, onRemoved: () => go({ task: "measure" }) })
+    /* @__PURE__ */ a("div", { class: "row", children: [
+      job.state === "done" && /* @__PURE__ */ a(FirstDownloads, { job }),
+      /* @__PURE__ */ a(Remove, { followed, onRemoved: () => go({ task: "measure" }) })
+    ] })
   ] });
 }
+var KindsTag = ({ job }) => /* @__PURE__ */ a("span", { class: "tag", title: job.model, children: kindsText(job) });
 function Progress({ job }) {
   const share2 = shareOf(job);
   const label = text("job.progress", { name: job.name });
@@ -3286,16 +3386,16 @@ function Views({ curves }) {
       /* @__PURE__ */ a(Transport, { curves, player }),
       /* @__PURE__ */ a(FigureControls, { ...{ curves, person, avatar: avatar2, name }, isOn: hasFigure })
     ] }),
+    /* @__PURE__ */ a("section", { class: "card result-moments", "aria-labelledby": "moments-title", children: [
+      /* @__PURE__ */ a("h3", { id: "moments-title", children: text("result.moments") }),
+      /* @__PURE__ */ a(Moments, { curves, player })
+    ] }),
     /* @__PURE__ */ a("section", { class: "card result-curves", "aria-labelledby": "curves-title", children: [
       /* @__PURE__ */ a("div", { class: "card-head", children: [
         /* @__PURE__ */ a("h3", { id: "curves-title", children: text("result.curves") }),
         /* @__PURE__ */ a(Comparison, { curves, compared })
       ] }),
       /* @__PURE__ */ a(Graphs, { ...{ curves, player, measures, range }, compared: compared.value })
-    ] }),
-    /* @__PURE__ */ a("section", { class: "card result-moments", "aria-labelledby": "moments-title", children: [
-      /* @__PURE__ */ a("h3", { id: "moments-title", children: text("result.moments") }),
-      /* @__PURE__ */ a(Moments, { curves, player })
     ] }),
     /* @__PURE__ */ a("section", { class: "card result-values", "aria-labelledby": "values-title", children: [
       /* @__PURE__ */ a("h3", { id: "values-title", children: text("result.values") }),
@@ -3333,11 +3433,7 @@ function Comparison({ curves, compared }) {
         onChange: ({ currentTarget }) => go({ ...place.value, compared: currentTarget.value || null }),
         children: [
           /* @__PURE__ */ a("option", { value: "", selected: !other, children: text("compare.off") }),
-          others.map(({ job: { value } }) => /* @__PURE__ */ a("option", { value: value.id, selected: value.id === chosen, children: [
-            value.name,
-            " · ",
-            value.model
-          ] }, value.id))
+          others.map(({ job: { value } }) => /* @__PURE__ */ a("option", { value: value.id, selected: value.id === chosen, children: [value.name, kindsText(value), dateText(value)].filter(Boolean).join(" · ") }, value.id))
         ]
       }
     ),
@@ -3435,7 +3531,6 @@ function Extremes({ curves, jump }) {
   ] });
 }
 function ValueTable({ curves, player }) {
-  const index = player.index.value;
   const here = useComputed(() => clock(curves, player.times[player.index.value] ?? 0));
   return /* @__PURE__ */ a("div", { class: "live-table", tabIndex: 0, role: "group", "aria-labelledby": "values-title", children: curves.instances.map((tracked) => /* @__PURE__ */ a("table", { children: [
     /* @__PURE__ */ a("thead", { children: /* @__PURE__ */ a("tr", { children: [
@@ -3446,11 +3541,15 @@ function ValueTable({ curves, player }) {
     ] }) }),
     /* @__PURE__ */ a("tbody", { children: rowsOf(tracked).map(({ name, values, low, high }) => /* @__PURE__ */ a("tr", { children: [
       /* @__PURE__ */ a("th", { scope: "row", children: measureName(name) }),
-      /* @__PURE__ */ a("td", { children: shown(name, values[index]) }),
+      /* @__PURE__ */ a(ValueCell, { ...{ player, name, values } }),
       /* @__PURE__ */ a("td", { children: shown(name, low) }),
       /* @__PURE__ */ a("td", { children: shown(name, high) })
     ] }, name)) })
   ] }, `${tracked.label} ${tracked.handedness}`)) });
+}
+function ValueCell({ player, name, values }) {
+  const value = useComputed(() => shown(name, values[player.index.value]));
+  return /* @__PURE__ */ a("td", { children: value });
 }
 var rows = /* @__PURE__ */ new WeakMap();
 function rowsOf(tracked) {
@@ -3497,13 +3596,14 @@ function Start({ setup, given }) {
   ]);
   const isOver = useSignal(false);
   const isBusy = useSignal(false);
+  const put2 = (some) => files.value = some;
   function take(some) {
     const usable = some.filter((file) => isImage(file) || isVideo(file));
     if (some.length && !usable.length)
       showError(new PageError("no_media", { name: some[0].name }));
     else {
       showError(null);
-      files.value = usable;
+      put2(usable);
     }
   }
   async function sample() {
@@ -3519,7 +3619,7 @@ function Start({ setup, given }) {
         setup.detectorsOf(chosen.value, still),
         setup.style()
       );
-      take([]);
+      put2([]);
       const id = job?.job.peek().id;
       if (id && !others.length) go({ task: "measure", result: id });
     } catch (error) {
@@ -3657,6 +3757,7 @@ function Choice({ id, icon, label, take, isFolder = false }) {
 function Item({ followed }) {
   const job = followed.job.value;
   const target = { task: "measure", result: job.id ?? null, compared: null };
+  const length = job.length ? text("job.length", { seconds: job.length.toFixed(1) }) : "";
   return /* @__PURE__ */ a("li", { class: "job", "data-state": job.state, children: [
     /* @__PURE__ */ a("p", { class: "job-title", children: [
       job.id && !["failed", "cancelled"].includes(job.state) ? /* @__PURE__ */ a(
@@ -3670,11 +3771,12 @@ function Item({ followed }) {
           children: job.name
         }
       ) : /* @__PURE__ */ a("strong", { children: job.name }),
-      /* @__PURE__ */ a("span", { class: "tag", children: job.model })
+      /* @__PURE__ */ a(KindsTag, { job })
     ] }),
-    /* @__PURE__ */ a("p", { class: "job-state", children: stateText(job) }),
+    headlinesOf(job).map((line) => /* @__PURE__ */ a("p", { class: "job-headline", children: line }, line)),
+    /* @__PURE__ */ a("p", { class: "job-state", children: [dateText(job), length, stateText(job)].filter(Boolean).join(" · ") }),
     isActive(job) && /* @__PURE__ */ a(Progress, { job }),
-    [job.message, ...job.problems ?? []].filter(Boolean).map((note) => /* @__PURE__ */ a("p", { class: "hint", children: note }, note)),
+    notesOf(job).map((note) => /* @__PURE__ */ a("p", { class: "hint", children: note }, note)),
     /* @__PURE__ */ a("div", { class: "job-end", children: /* @__PURE__ */ a(Remove, { followed }) })
   ] });
 }
@@ -4138,8 +4240,8 @@ function gesturesView() {
 // src/page/controls.tsx
 var STEP = 0.05;
 function Control(props) {
-  const { id, hint } = props;
-  return /* @__PURE__ */ a("div", { class: "option", children: [
+  const { id, name, hint } = props;
+  return /* @__PURE__ */ a("div", { class: "option", title: name, children: [
     /* @__PURE__ */ a(Field, { ...props }),
     hint && /* @__PURE__ */ a("p", { class: "hint", id: `${id}-hint`, children: hint })
   ] });
@@ -4350,6 +4452,7 @@ function DetectorOptions({ store: store2 }) {
       Control,
       {
         id: `option-${name}`,
+        name,
         schema,
         value: chosen !== void 0 && accepts(schema, chosen) ? chosen : usual,
         words: textOr(`option.${name}`, name.replaceAll("_", " ")),
@@ -4396,6 +4499,7 @@ function Drawing({ store: store2 }) {
       Control,
       {
         id: `style-${name}`,
+        name: `style.${name}`,
         schema,
         value: values.get(name),
         words: textOr(`style.${name}`, schema.description),
@@ -4999,6 +5103,8 @@ function mountTasks(nav, offered = TASKS) {
   Q(/* @__PURE__ */ a(Tasks, { offered }), nav);
   x(() => {
     document.body.dataset["task"] = task.value;
+    const current = nav.querySelector(`#task-${task.value}`);
+    current?.scrollIntoView({ block: "nearest", inline: "nearest" });
   });
 }
 function Tasks({ offered }) {
@@ -5237,6 +5343,7 @@ function showPhase() {
     status,
     text(key, {
       ...detail,
+      model: textOr(`kind.${String(detail.model).split("-")[0]}`, String(detail.model)),
       number: (detail.done ?? 0) + 1,
       shown: shown2,
       total: shown2 + (latest?.hidden ?? 0)

@@ -1616,6 +1616,7 @@ function nearness(points, size) {
 }
 
 export {
+  r,
   y,
   O,
   x,

@@ -10,6 +10,7 @@ import {
 import {
   AnimationMixer,
   Box3,
+  MathUtils,
   Quaternion,
   TextureLoader,
   Vector3,
@@ -37,7 +38,12 @@ export class ModelError extends Error {
 const UNSUPPORTED =
   /^(KHR_draco_mesh_compression|(KHR|EXT)_meshopt_compression|KHR_texture_basisu)$/;
 const FEET = ["leftFoot", "rightFoot", "leftToes", "rightToes"];
-const [FLAT, RAISED] = [Math.PI / 9, (2 * Math.PI) / 9]; // tilts between which a foot stays tilted
+/**
+ * Pitches of a standing foot in degrees: it is made flat between the inner two, and stays as it is
+ * beyond the outer two; as Python's `_FLAT_PITCHES`, because the network's heel is above its toes.
+ */
+const FLAT_PITCHES = [-60, -40, 20, 40] as const;
+const LEAST_UPRIGHT = 0.5; // cosine of the tilt of a foot that can stand
 const STEP = 0.06; // height of a foot above the other one, relative to the model, that still stands
 const T_POSE: readonly (readonly [string, string, Vector3])[] = (
   ["left", "right"] as const
@@ -212,8 +218,15 @@ export class Figure {
     if (heightOf(node) - rest - lowest > STEP * (this.box.max.y - this.box.min.y)) return;
     const turn = node.getWorldQuaternion(new Quaternion());
     const up = new Vector3(0, 1, 0).applyQuaternion(turn);
-    const angle = Math.acos(Math.min(up.y, 1));
-    const share = Math.min(Math.max((RAISED - angle) / (RAISED - FLAT), 0), 1);
+    if (up.y < LEAST_UPRIGHT) return;
+    const ahead = new Vector3(0, 0, this.isReversed ? -1 : 1).applyQuaternion(turn);
+    const pitch = MathUtils.radToDeg(Math.asin(MathUtils.clamp(ahead.y, -1, 1)));
+    const [least, low, high, most] = FLAT_PITCHES;
+    const share = MathUtils.clamp(
+      Math.min((pitch - least) / (low - least), (most - pitch) / (most - high)),
+      0,
+      1,
+    );
     const upright = new Quaternion().setFromUnitVectors(up, new Vector3(0, 1, 0));
     const flat = new Quaternion().slerp(upright, share).multiply(turn);
     node.quaternion.copy(node.parent!.getWorldQuaternion(new Quaternion()).invert().multiply(flat));

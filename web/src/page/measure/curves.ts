@@ -165,21 +165,39 @@ const BLOCKS = 24; // blocks that are kept
 /** Reads the keypoints of frames from the table of a job, in blocks. */
 export class FrameReader {
   #curves;
-  #blocks: Map<number, Promise<AvatarFrame[]>> = new Map();
+  #blocks: Map<number, { loading: Promise<AvatarFrame[]>; frames?: AvatarFrame[] }> = new Map();
 
   constructor(curves: Curves) {
     this.#curves = curves;
   }
 
+  /** Return the results of a frame; undefined if they are not loaded. */
+  loaded(index: number): AvatarFrame | null | undefined {
+    const frames = this.#blocks.get(Math.floor(index / BLOCK))?.frames;
+    if (frames) void this.#prepare(index + BLOCK / 2);
+    return frames && (frames[index % BLOCK] ?? null);
+  }
+
   /** Return the results of a frame. */
   async read(index: number): Promise<AvatarFrame | null> {
+    const frames = await this.#prepare(index);
+    void this.#prepare(index + BLOCK / 2);
+    return frames[index % BLOCK] ?? null;
+  }
+
+  /** Load the block of a frame if it is missing. */
+  #prepare(index: number): Promise<AvatarFrame[]> {
     const number = Math.floor(index / BLOCK);
-    const found = this.#blocks.get(number) ?? this.#load(number);
+    const block = this.#blocks.get(number) ?? { loading: this.#load(number) };
     this.#blocks.delete(number);
-    this.#blocks.set(number, found); // the latest is the last
+    this.#blocks.set(number, block); // the latest is the last
+    block.loading.then(
+      (frames) => (block.frames = frames),
+      () => this.#blocks.delete(number), // the next request tries again
+    );
     const [oldest] = this.#blocks.keys();
     if (this.#blocks.size > BLOCKS) this.#blocks.delete(oldest!);
-    return (await found)[index - number * BLOCK] ?? null;
+    return block.loading;
   }
 
   async #load(number: number): Promise<AvatarFrame[]> {

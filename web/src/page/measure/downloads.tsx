@@ -21,6 +21,17 @@ const GROUPS: Record<string, string[]> = {
   formats: ["glb", "bvh", "vrma", "points.trc", "angles.mot", "rrd"],
 };
 
+/** Downloads for programs, which the page does not offer. */
+const NOT_OFFERED = ["curves.json", "events.parquet", "motions.parquet"];
+
+/** Return the names of further downloads, such as those of a table format of another package. */
+function othersOf({ downloads = {} }: Job) {
+  const known = [...Object.values(GROUPS).flat(), ...NOT_OFFERED];
+  return Object.keys(downloads).filter(
+    (name) => !known.includes(name) && !name.startsWith("report."),
+  );
+}
+
 /** Return the address of a download in the language of the page. */
 function addressOf({ downloads = {} }: Job, name: string) {
   const language = document.documentElement.lang;
@@ -33,7 +44,7 @@ const FIRST = ["xlsx", "report.pdf"]; // files that most readers want
 /** The links to the first files, near the headline. */
 export function FirstDownloads({ job }: { job: Job }) {
   return (
-    <p class="row headline-files">
+    <p class="row first-files">
       {FIRST.map((name) => {
         const href = addressOf(job, name);
         return (
@@ -52,7 +63,7 @@ export function Downloads({ job }: { job: Job }) {
   const groups = Object.entries(GROUPS)
     .map(([group, names]) => ({
       group,
-      files: names.flatMap((name) => {
+      files: [...names, ...(group === "formats" ? othersOf(job) : [])].flatMap((name) => {
         const href = addressOf(job, name);
         return href ? [{ name, href }] : [];
       }),

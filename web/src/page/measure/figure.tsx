@@ -43,10 +43,10 @@ export function Figure({ player, reader, person, avatar, name }: Omit<Props, "cu
     };
   }, []);
   useSignalEffect(() => {
-    const [shown, index, id] = [avatar.value, player.index.value, person.value];
-    if (!shown) return;
+    const [shown, index, id] = [avatar.value, player.shown.value, person.value];
+    if (!shown || index < 0) return;
     void reader.read(index).then((details) => {
-      if (avatar.peek() === shown && player.index.peek() === index)
+      if (avatar.peek() === shown && player.shown.peek() === index)
         shown.show(details ? ofPerson(details, id) : {});
     }, showError);
   });

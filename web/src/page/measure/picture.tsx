@@ -3,7 +3,8 @@
 import { useComputed, useSignal, useSignalEffect } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
 
-import { fit, text } from "../common.js";
+import type { AvatarFrame } from "../avatar/scene.js";
+import { clearedContext, showError, text } from "../common.js";
 import { thisServer } from "../endpoints.js";
 import { Icon } from "../icon.js";
 import { paintAngles } from "./angle.js";
@@ -22,19 +23,33 @@ export function Picture({ curves, player, reader, series }: Props) {
   return (
     <div class="result-picture" style={{ aspectRatio: ratio }}>
       {!path && <p class="hint">{text("result.no_picture")}</p>}
-      {path?.endsWith(".mp4") && <Video path={path} player={player} />}
+      {path?.endsWith(".mp4") && <Video curves={curves} path={path} player={player} />}
       {path && !path.endsWith(".mp4") && <Still curves={curves} path={path} player={player} />}
       <Angles curves={curves} player={player} reader={reader} series={series} />
     </div>
   );
 }
 
-function Video({ path, player }: { path: string; player: Player }) {
+type PathProps = { curves: Curves; path: string; player: Player };
+
+/**
+ * The video of a result. Its frames are drawn into a canvas, so that a busy page shows no frame
+ * before its curves and angles.
+ */
+function Video({ curves, path, player }: PathProps) {
   const video = useRef<HTMLVideoElement>(null);
+  const canvas = useRef<HTMLCanvasElement>(null);
+  const size = useSize(canvas);
   const hasFailed = useSignal(false);
   useEffect(() => {
     if (video.current) player.attach(video.current);
   }, [player]);
+  useSignalEffect(() => {
+    void size.value;
+    if (player.shown.value < 0 || hasFailed.value) return;
+    const { ctx, width, height } = contextOf(canvas.current!, curves);
+    ctx.drawImage(video.current!, 0, 0, width, height);
+  });
   return (
     <>
       <video
@@ -44,30 +59,67 @@ function Video({ path, player }: { path: string; player: Player }) {
         playsInline
         preload="auto"
         aria-label={text("result.picture")}
-        onError={() => (hasFailed.value = true)}
+        onError={() => {
+          hasFailed.value = true;
+          player.detach();
+        }}
         onClick={() => (player.playing.value ? player.pause() : player.play())}
       />
+      <canvas ref={canvas} id="result-frame" aria-hidden="true" />
       {hasFailed.value && <p class="hint">{text("result.no_video")}</p>}
     </>
   );
 }
 
-function Still({ curves, path, player }: { curves: Curves; path: string; player: Player }) {
-  const address = useSignal(path.endsWith(".zip") ? "" : new URL(path, thisServer).href);
+function Still({ curves, path, player }: PathProps) {
+  const [address, of] = [useSignal(""), useRef(0)];
+  useEffect(() => player.showImage(null), [player]);
   useSignalEffect(() => {
     const index = player.index.value;
-    if (!path.endsWith(".zip")) return;
-    void pictureOf(curves, index).then((blob) => {
+    const show = (shown: string) => {
       if (player.index.peek() !== index) return;
       URL.revokeObjectURL(address.peek());
-      address.value = blob ? URL.createObjectURL(blob) : "";
-    });
+      [address.value, of.current] = [shown, index];
+      if (!shown) player.showImage(index);
+    };
+    if (!path.endsWith(".zip")) return show(new URL(path, thisServer).href);
+    return void pictureOf(curves, index).then(
+      (blob) => show(blob ? URL.createObjectURL(blob) : ""),
+      showError,
+    );
   });
-  return <img src={address.value} alt={text("result.picture")} />;
+  return (
+    <img
+      src={address.value}
+      alt={text("result.picture")}
+      onLoad={() => player.showImage(of.current)}
+    />
+  );
 }
 
 function Angles({ curves, player, reader, series }: Props) {
   const canvas = useRef<HTMLCanvasElement>(null);
+  const size = useSize(canvas);
+  useSignalEffect(() => {
+    const [index, lines] = [player.shown.value, series()];
+    void size.value;
+    let isCurrent = true;
+    const draw = (details: AvatarFrame | null) => {
+      if (!isCurrent || !canvas.current) return;
+      const { ctx, scale } = contextOf(canvas.current, curves);
+      if (details) paintAngles(ctx, 1 / scale, details, lines, index);
+      canvas.current.dataset["index"] = details ? String(index) : "";
+    };
+    const known = reader.loaded(index);
+    draw(known ?? null);
+    if (known === undefined && index >= 0) void reader.read(index).then(draw, showError);
+    return () => (isCurrent = false);
+  });
+  return <canvas ref={canvas} id="result-angles" aria-hidden="true" />;
+}
+
+/** Return a signal that changes with the size of a canvas on the screen. */
+function useSize(canvas: { current: HTMLCanvasElement | null }) {
   const size = useSignal("");
   useEffect(() => {
     const resized = new ResizeObserver(([entry]) => {
@@ -77,32 +129,18 @@ function Angles({ curves, player, reader, series }: Props) {
     resized.observe(canvas.current!);
     return () => resized.disconnect();
   }, []);
-  useSignalEffect(() => {
-    const [index, lines] = [player.index.value, series()];
-    void size.value;
-    void reader.read(index).then((details) => {
-      const place = canvas.current;
-      if (!place || player.index.peek() !== index) return;
-      const { clientWidth, clientHeight } = place;
-      const [width, height] = [curves.width || clientWidth, curves.height || clientHeight];
-      // the picture keeps its ratio in its place
-      const scale = Math.min(clientWidth / width, clientHeight / height);
-      const [left, top] = [(clientWidth - width * scale) / 2, (clientHeight - height * scale) / 2];
-      fit(
-        place,
-        Math.round(clientWidth * devicePixelRatio),
-        Math.round(clientHeight * devicePixelRatio),
-      );
-      const ctx = place.getContext("2d")!;
-      ctx.setTransform(1, 0, 0, 1, 0, 0);
-      ctx.clearRect(0, 0, place.width, place.height);
-      const zoom = scale * devicePixelRatio;
-      ctx.setTransform(zoom, 0, 0, zoom, left * devicePixelRatio, top * devicePixelRatio);
-      if (details) paintAngles(ctx, 1 / scale, details, lines, index);
-      place.dataset["index"] = String(index);
-    });
-  });
-  return <canvas ref={canvas} id="result-angles" aria-hidden="true" />;
+  return size;
+}
+
+/** Clear a canvas and return its context in pixels of the picture, which keeps its ratio in it. */
+function contextOf(canvas: HTMLCanvasElement, curves: Curves) {
+  const ctx = clearedContext(canvas);
+  const { clientWidth, clientHeight } = canvas;
+  const [width, height] = [curves.width || clientWidth, curves.height || clientHeight];
+  const scale = Math.min(clientWidth / width, clientHeight / height);
+  ctx.translate((clientWidth - width * scale) / 2, (clientHeight - height * scale) / 2);
+  ctx.scale(scale, scale);
+  return { ctx, scale, width, height };
 }
 
 /** Return a time in seconds, of longer videos with minutes; of images their number. */

@@ -7,8 +7,12 @@ import type { Avatar } from "../avatar/scene.js";
 import { showError, text, textOr } from "../common.js";
 import {
   areJobsKnown,
+  dateText,
+  headlinesOf,
   isActive,
   jobs,
+  kindsText,
+  notesOf,
   shareOf,
   stateText,
   type FollowedJob,
@@ -28,6 +32,7 @@ import {
   type Curves,
   type Repetition,
   type Tracked,
+  type Values,
 } from "./curves.js";
 import { Downloads, FirstDownloads } from "./downloads.js";
 import { Figure, FigureControls, peopleOf } from "./figure.js";
@@ -83,19 +88,15 @@ type HeadProps = { followed: FollowedJob; curves: Curves | null; name: string };
 
 function Head({ followed, curves, name }: HeadProps) {
   const job = followed.job.value;
-  const language = document.documentElement.lang;
-  const lines = curves?.summaries.map(({ id, texts }) => {
-    const words = texts[language] ?? texts["en"];
-    return curves.summaries.length > 1 ? `${text("one.holistic")} #${id}: ${words}` : words;
-  });
+  const lines = curves ? headlinesOf(curves) : headlinesOf(job);
   const isLoading = job.state === "done" && !curves;
   return (
     <header class="result-head" data-state={job.state}>
       <div>
         <h2 id="result-title">
-          {name} <span class="tag">{job.model}</span>
+          {name} <KindsTag job={job} />
         </h2>
-        {lines?.map((line) => (
+        {lines.map((line) => (
           <p class="headline" key={line}>
             {line}
           </p>
@@ -104,17 +105,26 @@ function Head({ followed, curves, name }: HeadProps) {
           {isLoading ? text("result.loading") : curves ? extentText(curves) : stateText(job)}
         </p>
         {isActive(job) && <Progress job={job} />}
-        {job.state === "done" && <FirstDownloads job={job} />}
-        {[job.message, ...(job.problems ?? [])].filter(Boolean).map((note) => (
+        {notesOf(job).map((note) => (
           <p class="hint" key={note}>
             {note}
           </p>
         ))}
       </div>
-      <Remove followed={followed} onRemoved={() => go({ task: "measure" })} />
+      <div class="row">
+        {job.state === "done" && <FirstDownloads job={job} />}
+        <Remove followed={followed} onRemoved={() => go({ task: "measure" })} />
+      </div>
     </header>
   );
 }
+
+/** What was measured, in the words of the page. The tooltip names the models. */
+export const KindsTag = ({ job }: { job: Job }) => (
+  <span class="tag" title={job.model}>
+    {kindsText(job)}
+  </span>
+);
 
 /** The progress of a job. */
 export function Progress({ job }: { job: Job }) {
@@ -181,16 +191,16 @@ function Views({ curves }: { curves: Curves }) {
         <Transport curves={curves} player={player} />
         <FigureControls {...{ curves, person, avatar, name }} isOn={hasFigure} />
       </section>
+      <section class="card result-moments" aria-labelledby="moments-title">
+        <h3 id="moments-title">{text("result.moments")}</h3>
+        <Moments curves={curves} player={player} />
+      </section>
       <section class="card result-curves" aria-labelledby="curves-title">
         <div class="card-head">
           <h3 id="curves-title">{text("result.curves")}</h3>
           <Comparison curves={curves} compared={compared} />
         </div>
         <Graphs {...{ curves, player, measures, range }} compared={compared.value} />
-      </section>
-      <section class="card result-moments" aria-labelledby="moments-title">
-        <h3 id="moments-title">{text("result.moments")}</h3>
-        <Moments curves={curves} player={player} />
       </section>
       <section class="card result-values" aria-labelledby="values-title">
         <h3 id="values-title">{text("result.values")}</h3>
@@ -236,7 +246,7 @@ function Comparison({ curves, compared }: { curves: Curves; compared: Signal<Com
         </option>
         {others.map(({ job: { value } }) => (
           <option key={value.id} value={value.id} selected={value.id === chosen}>
-            {value.name} · {value.model}
+            {[value.name, kindsText(value), dateText(value)].filter(Boolean).join(" · ")}
           </option>
         ))}
       </select>
@@ -365,7 +375,6 @@ function Extremes({ curves, jump }: { curves: Curves; jump: (time: number) => vo
 
 /** All measures at the position, and their ranges. */
 function ValueTable({ curves, player }: { curves: Curves; player: Player }) {
-  const index = player.index.value;
   const here = useComputed(() => clock(curves, player.times[player.index.value] ?? 0));
   return (
     <div class="live-table" tabIndex={0} role="group" aria-labelledby="values-title">
@@ -383,7 +392,7 @@ function ValueTable({ curves, player }: { curves: Curves; player: Player }) {
             {rowsOf(tracked).map(({ name, values, low, high }) => (
               <tr key={name}>
                 <th scope="row">{measureName(name)}</th>
-                <td>{shown(name, values[index])}</td>
+                <ValueCell {...{ player, name, values }} />
                 <td>{shown(name, low)}</td>
                 <td>{shown(name, high)}</td>
               </tr>
@@ -395,7 +404,13 @@ function ValueTable({ curves, player }: { curves: Curves; player: Player }) {
   );
 }
 
-type Row = { name: string; values: (number | null)[]; low: number; high: number };
+/** The value of a measure at the position. Only its text changes, because tables are long. */
+function ValueCell({ player, name, values }: { player: Player; name: string; values: Values }) {
+  const value = useComputed(() => shown(name, values[player.index.value]));
+  return <td>{value}</td>;
+}
+
+type Row = { name: string; values: Values; low: number; high: number };
 const rows: WeakMap<Tracked, Row[]> = new WeakMap();
 
 /** Return the measures of an instance with their ranges, angles first. */

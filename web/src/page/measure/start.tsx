@@ -4,14 +4,23 @@ import { useSignal } from "@preact/signals";
 
 import { PageError, showError, text, textOr } from "../common.js";
 import { Icon } from "../icon.js";
-import { isActive, jobs, startJobs, stateText, type FollowedJob } from "../jobs.js";
+import {
+  dateText,
+  headlinesOf,
+  isActive,
+  jobs,
+  notesOf,
+  startJobs,
+  stateText,
+  type FollowedJob,
+} from "../jobs.js";
 import { kinds } from "../kinds.js";
 import { isResultWanted } from "../model.js";
 import { go, hashOf } from "../places.js";
 import { isImage, isVideo } from "../sources.js";
 import type { Style } from "../style.js";
 import { filesOf } from "../dropped.js";
-import { Progress, Remove } from "./result.js";
+import { KindsTag, Progress, Remove } from "./result.js";
 
 const SAMPLE = "squats.mp4";
 const FIRST = "body"; // most results are angles of joints
@@ -34,13 +43,15 @@ export function Start({ setup, given }: { setup: Setup; given: File[] }) {
   const isOver = useSignal(false);
   const isBusy = useSignal(false);
 
+  const put = (some: File[]) => (files.value = some);
+
   function take(some: File[]) {
     const usable = some.filter((file) => isImage(file) || isVideo(file));
     if (some.length && !usable.length)
       showError(new PageError("no_media", { name: some[0]!.name }));
     else {
       showError(null);
-      files.value = usable;
+      put(usable);
     }
   }
 
@@ -58,7 +69,7 @@ export function Start({ setup, given }: { setup: Setup; given: File[] }) {
         setup.detectorsOf(chosen.value, still),
         setup.style(),
       );
-      take([]);
+      put([]); // a refusal stays visible
       const id = job?.job.peek().id;
       if (id && !others.length) go({ task: "measure", result: id });
     } catch (error) {
@@ -209,6 +220,7 @@ function Choice({ id, icon, label, take, isFolder = false }: ChoiceProps) {
 function Item({ followed }: { followed: FollowedJob }) {
   const job = followed.job.value;
   const target = { task: "measure", result: job.id ?? null, compared: null } as const;
+  const length = job.length ? text("job.length", { seconds: job.length.toFixed(1) }) : "";
   return (
     <li class="job" data-state={job.state}>
       <p class="job-title">
@@ -225,11 +237,16 @@ function Item({ followed }: { followed: FollowedJob }) {
         ) : (
           <strong>{job.name}</strong>
         )}
-        <span class="tag">{job.model}</span>
+        <KindsTag job={job} />
       </p>
-      <p class="job-state">{stateText(job)}</p>
+      {headlinesOf(job).map((line) => (
+        <p class="job-headline" key={line}>
+          {line}
+        </p>
+      ))}
+      <p class="job-state">{[dateText(job), length, stateText(job)].filter(Boolean).join(" · ")}</p>
       {isActive(job) && <Progress job={job} />}
-      {[job.message, ...(job.problems ?? [])].filter(Boolean).map((note) => (
+      {notesOf(job).map((note) => (
         <p class="hint" key={note}>
           {note}
         </p>

@@ -19,7 +19,12 @@ _JUMP_M, _LONGEST_JUMP_S = 0.12, 1.5
 """Height above its lowest heights before and after, from which a character is in the air, and the longest such time."""
 _NEAR_M, _FAR_M = 0.05, 0.08  # heights of a foot between which its contact with the floor ends
 _SLOW, _FAST = 0.35, 0.7  # speeds of a foot in metres per second between which its contact ends
-_FLAT, _RAISED = np.deg2rad([20, 40])  # pitches of a standing foot between which it is no longer made flat
+_FLAT_PITCHES = np.deg2rad([-60, -40, 20, 40])
+"""Pitches of a standing foot: it is made flat between the inner two, and stays as it is beyond the outer two.
+
+The network's heel is above its toes: the feet of people who stand have pitches from -15 to -50 degrees.
+"""
+_HEEL_RAISED = np.deg2rad(20)  # pitch of a foot from which its toes are flat
 _ROUNDS: Final = 3  # of the hips and the legs, as a stretched leg may not reach the floor
 _LEGS: Final = tuple(side + bone for side in SIDES for bone in ("UpperLeg", "LowerLeg", "Foot", "Toes"))
 _, _Y, _Z = np.eye(3)
@@ -113,13 +118,13 @@ def _with_feet(motion: Motion, times: FloatArray) -> Motion:
         upper, lower, foot, _ = bones = [f"{side}{bone}" for bone in ("UpperLeg", "LowerLeg", "Foot", "Toes")]
         numbers = [BONES.index(bone) for bone in bones]
         pitch = np.arcsin(np.clip((legs.turns[foot] @ _Z)[:, 1], -1, 1))
-        is_flat = share * np.clip((_RAISED - abs(pitch)) / (_RAISED - _FLAT), 0, 1)
+        is_flat = share * np.interp(pitch, _FLAT_PITCHES, [0, 1, 1, 0])
         turned = _towards(legs.turns[foot], _level(legs.turns[foot]), is_flat)
         heel, ball = np.moveaxis((turned @ _sole(motion, side).T)[:, 1], 1, 0)  # heights relative to the ankle
         height = legs.places[foot][:, 1] + np.minimum(heel, ball)
         target = legs.places[foot] - (np.where(height < 0, 1.0, share) * height)[:, None] * _Y
         near = np.clip(1 - (target[:, 1] + ball) / _NEAR_M, 0, 1)
-        bent = near * np.clip(-pitch / _FLAT, 0, 1)  # toes of a foot with a raised heel stay flat
+        bent = near * np.clip(-pitch / _HEEL_RAISED, 0, 1)  # toes of a foot with a raised heel stay flat
         lengths = tuple(float(np.linalg.norm(motion.offsets[number])) for number in numbers[1:3])
         ahead = legs.turns[upper] @ _Z
         first, second = bent_limb(legs.places[upper], legs.places[lower], target, (lengths[0], lengths[1]), ahead)

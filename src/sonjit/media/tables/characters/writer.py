@@ -345,7 +345,7 @@ class CharacterWriter(FrameWriter):
             self._people.setdefault(key, []).append(person)
 
     def _complete(self) -> None:
-        """Write all files as drafts, so that none is kept alone."""
+        """Write all files as drafts, so that all or none are kept."""
         for path, data in self._files(self._motions(), np.array(self._times)).items():
             if path not in self._drafts:
                 self._drafts[path] = Draft(path)
