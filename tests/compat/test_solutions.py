@@ -129,10 +129,12 @@ def test_missing_networks_are_reported_before_the_first_image(tmp_path, monkeypa
             make()
 
 
-def test_files_that_are_no_such_network_are_named(tmp_path):
-    (tmp_path / "selfie_segmentation.tflite").write_bytes(bytes(249505))
+def test_files_that_are_no_such_network_are_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("SONJIT_HOME", str(tmp_path))
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "selfie_segmentation.tflite").write_bytes(bytes(249505))
     with pytest.raises(InputError, match=r"selfie_segmentation.tflite: no TFLite file.*sonjit models pull selfie"):
-        load_selfie_segmenter(models_dir=tmp_path)
+        load_selfie_segmenter("general")
     with pytest.raises(InputError, match=r"Unknown selfie model 'portrait'. Choose from general, landscape"):
         load_selfie_segmenter("portrait")
 

@@ -81,8 +81,16 @@ def test_an_image_frame_is_accepted_as_an_image():
     assert isinstance(frame, mp.Image)
 
 
-def test_the_followed_version_decides_about_unknown_scores(monkeypatch):
-    monkeypatch.setattr(mp, "__version__", mp.__version__)
+@pytest.fixture
+def _former_version():
+    """Follow the version that is followed by default, also after the test."""
+    mp.follow_version("0.10.21")
+    yield
+    mp.follow_version("0.10.21")
+
+
+@pytest.mark.usefixtures("_former_version")
+def test_the_followed_version_decides_about_unknown_scores():
     api = importlib.import_module("sonjit.compat.mediapipe.tasks.python.vision._task")
     points = np.zeros((1, 3), np.float32)
     (former,) = api.normalized_landmarks(points)
@@ -94,8 +102,8 @@ def test_the_followed_version_decides_about_unknown_scores(monkeypatch):
         mp.follow_version("2")
 
 
-def test_the_followed_version_decides_about_shapes_and_numbers(monkeypatch):
-    monkeypatch.setattr(mp, "__version__", "0.10.21")
+@pytest.mark.usefixtures("_former_version")
+def test_the_followed_version_decides_about_shapes_and_numbers():
     api = importlib.import_module("sonjit.compat.mediapipe.tasks.python.vision._task")
     image = importlib.import_module("sonjit.compat.mediapipe._images")
     mask = mp.Image(mp.ImageFormat.VEC32F1, np.zeros((4, 6), np.float32))

@@ -12,6 +12,7 @@ import pytest
 from sonjit import InputError
 from sonjit.detectors import Detector, interfaces, tracking
 from sonjit.detectors.crops import check_shapes, crop_for
+from sonjit.detectors.loop import Loop
 from sonjit.detectors.options import CommonOptions
 from sonjit.detectors.pipeline import check_region
 from sonjit.geometry.boxes import RotatedBox
@@ -70,7 +71,7 @@ class SearchedStreet(interfaces.SearchedKind):
 @pytest.mark.parametrize("flip", [False, True])
 def test_results_of_a_region_have_coordinates_of_the_image(flip):
     scene = Handed()
-    detector = Detector(scene, tracking.Tracker(), CommonOptions(static_image=True, flip_horizontal=flip))
+    detector = Detector(Loop(scene, tracking.Tracker(), CommonOptions(static_image=True, flip_horizontal=flip)))
     scene.show(100)
     (plain,), (moved,) = detector.detect(IMAGE[:, :400]), detector.detect(IMAGE, roi=(300, 20, 400, 80))
     shift = (1000 - 300 - 400 if flip else 300, 20)
@@ -122,7 +123,7 @@ def test_a_crop_fills_the_input_of_a_network(precision):
 
 @pytest.mark.parametrize("side", [32_766, 32_767])
 def test_an_image_has_a_maximum_side(side):
-    with Detector(Street(), tracking.Tracker(), CommonOptions(static_image=True)) as detector:
+    with Detector(Loop(Street(), tracking.Tracker(), CommonOptions(static_image=True))) as detector:
         for shape in ((1, side, 3), (side, 1, 3)):
             if side == 32_766:
                 assert detector.detect(np.zeros(shape, np.uint8)) == []
@@ -135,7 +136,7 @@ def test_an_image_has_a_maximum_side(side):
 def test_a_detector_ends_its_threads_searches_and_networks():
     scene, calls = Street(), []
     scene.at_close.callback(calls.append, "kind")
-    detector = Detector(scene, tracking.Tracker(), CommonOptions())
+    detector = Detector(Loop(scene, tracking.Tracker(), CommonOptions()))
     assert detector.kind == ""
     detector.close()
     detector.close()
@@ -155,5 +156,5 @@ def test_a_kind_has_all_its_methods(missing):
         type("Part", (base,), methods)()
     scene = SearchedStreet() if missing == "search" else Street()
     scene.show(100)
-    with Detector(scene, tracking.Tracker(), CommonOptions(static_image=True)) as detector:
+    with Detector(Loop(scene, tracking.Tracker(), CommonOptions(static_image=True))) as detector:
         assert len(detector.detect(IMAGE)) == 1

@@ -79,7 +79,7 @@ def test_two_people_have_the_results_of_single_images(file, holistic):
     if not separate:
         pytest.skip(f"nobody is found in {path.name}")
     height = rgb.shape[0]
-    box = holistic._kind.find(rgb, 0.5)[0]
+    box = holistic._loop.kind.find(rgb, 0.5)[0]
     both = holistic.detect(np.vstack([rgb, rgb]), boxes=[box, box._replace(cy=box.cy + height)])
     reach = box.height / 2 * (abs(np.cos(box.rotation)) + abs(np.sin(box.rotation)))
     if not 0 < box.cy - reach < box.cy + reach < height:

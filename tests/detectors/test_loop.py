@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from sonjit import InputError, OneEuro
 from sonjit.detectors import Detector, smoothing, tracking
+from sonjit.detectors.loop import Loop
 from sonjit.detectors.options import CommonOptions, HandOptions
 from sonjit.geometry.boxes import RotatedBox
 from sonjit.gestures import Gesture
@@ -27,7 +28,7 @@ times = st.none() | st.floats() | st.sampled_from([0.0, -1.0, 1.0, 1 / 30, 1e17,
 
 def make(smoother=lambda: None, **options):
     scene = Scene()
-    return scene, Detector(scene, tracking.Tracker(smoother), CommonOptions(**{"max_instances": 2} | options))
+    return scene, Detector(Loop(scene, tracking.Tracker(smoother), CommonOptions(**{"max_instances": 2} | options)))
 
 
 def play(scene, detector, frames):
@@ -37,6 +38,30 @@ def play(scene, detector, frames):
         scene.show(*places)
         results.append(detector.detect(IMAGE))
     return results
+
+
+class FollowedScene(Scene):
+    """Scene whose observations have a box in the next frame."""
+
+    def box_after(self, observation):
+        x, y = observation.keypoints[:2, :2].mean(axis=0).tolist()
+        return RotatedBox(x, y, 100, 100)
+
+
+def test_an_error_of_a_recording_follows_the_results_of_the_frames_before_it():
+    scene = FollowedScene([100])
+    trackers = (tracking.Tracker(lambda: None) for _ in range(2))
+    search = lambda rgb: ([scene.observe(rgb, box) for box in scene.find(rgb, 0)], True)  # noqa: E731
+    detector = Detector(Loop(scene, next(trackers), CommonOptions(), search=search, backward=next(trackers)))
+
+    def frames():
+        yield from ((IMAGE, number / 30) for number in range(5))
+        raise OSError("the disk was removed")
+
+    counts = []
+    with pytest.raises(OSError, match="removed"):
+        counts += (len(results) for results in detector.detect_frames(frames()))
+    assert counts == [1] * 5
 
 
 def test_the_graph_shows_the_loop_that_runs():
@@ -63,7 +88,7 @@ class HandScene(Scene):
 @pytest.mark.parametrize("smoother", [lambda: None, lambda: smoothing.KeypointSmoother(OneEuro())])
 def test_an_edit_of_results_is_an_error_and_changes_no_track(smoother):
     scene = HandScene()
-    detector = Detector(scene, tracking.Tracker(smoother), CommonOptions(max_instances=2))
+    detector = Detector(Loop(scene, tracking.Tracker(smoother), CommonOptions(max_instances=2)))
     for places in ((100, 220), (102, 222), (104, 224)):
         scene.show(*places)
         for hand in detector.detect_async(IMAGE).result():
@@ -71,15 +96,15 @@ def test_an_edit_of_results_is_an_error_and_changes_no_track(smoother):
                 hand.keypoints /= (IMAGE.shape[1], IMAGE.shape[0], 1)
             with pytest.raises(ValueError, match="read-only"):
                 hand.keypoints_3d[:] = 0
-            (track,) = (track for track in detector._tracker.active if track.id == hand.id)
+            (track,) = (track for track in detector._loop.tracker.active if track.id == hand.id)
             for observation in (track.observation, track.smoothed):
                 assert not np.shares_memory(observation.keypoints, hand.keypoints)
-        assert [track.id for track in detector._tracker.active] == [1, 2]
+        assert [track.id for track in detector._loop.tracker.active] == [1, 2]
 
 
 def test_empty_results_of_a_detector_have_the_shape_of_its_keypoints():
     scene = HandScene()
-    detector = Detector(scene, tracking.Tracker(), CommonOptions(), keypoint_count=21)
+    detector = Detector(Loop(scene, tracking.Tracker(), CommonOptions()), keypoint_count=21)
     assert detector.detect(IMAGE).xy.shape == (0, 21, 2)
 
 
@@ -95,9 +120,9 @@ def test_results_are_refined_once_in_stills_and_streams_and_tracking_uses_the_pl
     found, boxes = {}, []
     for still in (False, True):
         scene = RefiningScene()
-        detector = Detector(scene, tracking.Tracker(smoother), CommonOptions(static_image=still))
+        detector = Detector(Loop(scene, tracking.Tracker(smoother), CommonOptions(static_image=still)))
         found[still] = play(scene, detector, [(300,)] * 4)
-        boxes += [track.box.cx for track in detector._tracker.active]
+        boxes += [track.box.cx for track in detector._loop.tracker.active]
     assert [x for ((_, x),) in found[True]] == [x for ((_, x),) in found[False]] == [301] * 4
     assert boxes == pytest.approx([300])
 
@@ -105,7 +130,7 @@ def test_results_are_refined_once_in_stills_and_streams_and_tracking_uses_the_pl
 @pytest.mark.parametrize("begins", [lambda one: one.reset(), lambda one: one.detect(IMAGE, time=0.1)])
 def test_a_new_stream_does_not_smooth_gestures_with_those_of_the_last(begins):
     scene, made = HandScene(), ["open"]
-    detector = Detector(scene, tracking.Tracker(lambda: None), HandOptions(max_instances=1))
+    detector = Detector(Loop(scene, tracking.Tracker(lambda: None), HandOptions(max_instances=1)))
     detector.set_gestures(LearnedGestures(lambda hand: Gesture(made[0], 1.0), CustomMotions.learn([])))
     scene.show(100)
     for i in range(10):

@@ -8,7 +8,7 @@ import pytest
 
 from sonjit import create_detector
 from sonjit._util.errors import InputError
-from sonjit.engines import EngineOptions, load_engine, loaded_ahead, shared_networks
+from sonjit.engines import EngineOptions, load_ahead, load_engine, shared_networks
 from sonjit.engines import openvino as engine
 from sonjit.server.options import SessionOptions
 from sonjit.server.service import DetectorPool
@@ -94,9 +94,9 @@ def test_networks_load_ahead_with_the_settings_of_the_caller():
         return threading.current_thread(), EngineOptions().shared
 
     with shared_networks():
-        loaded = loaded_ahead(load)
+        loading = load_ahead(load)
     inside.set()
-    thread, is_shared = loaded()
+    thread, is_shared = loading.result()
     assert thread is not threading.current_thread()
     assert is_shared
     thread.join(60)
@@ -107,7 +107,7 @@ def test_an_error_of_loading_ahead_is_raised_at_each_use():
     def fail():
         raise InputError("no such file")
 
-    loaded = loaded_ahead(fail)
+    loading = load_ahead(fail)
     for _ in range(2):
         with pytest.raises(InputError, match="no such file"):
-            loaded()
+            loading.result()

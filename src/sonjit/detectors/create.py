@@ -15,7 +15,8 @@ from sonjit._util import InputError
 from sonjit._util.extensions import resolved
 from sonjit.detectors import tracking
 from sonjit.detectors.interfaces import Kind, SearchedKind, StillSearch
-from sonjit.detectors.kinds import KindEntry, find_kind, make_options, refuse_unused_options
+from sonjit.detectors.kinds import KINDS, KindEntry, make_options, refuse_unused_options
+from sonjit.detectors.loop import Loop
 from sonjit.detectors.options import CommonOptions
 from sonjit.detectors.pipeline import Detector
 from sonjit.detectors.recordings.live import LiveSearch
@@ -172,7 +173,7 @@ def detector_for_input(
 
     No frame of a live source waits for a search.
     """
-    checked = make_options(find_kind(kind), options).for_input(source)
+    checked = make_options(KINDS.find(kind), options).for_input(source)
     refuse_unused_options(checked, options)
     return detector_from(replace(checked, is_live=is_live))
 
@@ -181,7 +182,7 @@ def detector_from(
     options: CommonOptions, tracker_settings: tracking.TrackerSettings = tracking.SHIPPED
 ) -> Detector[Any]:
     """Create a detector from checked options."""
-    entry = find_kind(options.kind)
+    entry = KINDS.find(options.kind)
     kind = _load(entry, options)
     search: StillSearch[Any] | None = None
     live: LiveSearch[Any] | None = None
@@ -202,13 +203,9 @@ def detector_from(
     custom = {"detector": options.detector_model, "landmark": options.landmark_model}
     custom_files = {role: file.name for role, file in custom.items() if file}
     networks = {**entry.models[options.model].weights, **kind.networks, **custom_files}
+    backward = new_tracker() if options.has_key_frames else None
     return Detector(
-        kind,
-        new_tracker(),
-        options,
-        search=search,
-        backward=new_tracker() if options.has_key_frames else None,
-        live=live,
+        Loop(kind, new_tracker(), options, search=search, backward=backward, live=live),
         create_sibling=lambda: detector_from(one_of_several),
         networks=networks,
         keypoint_count=kind.keypoint_count or next(iter(entry.result.skeletons)),

@@ -60,7 +60,7 @@ def pipeline_graph(
         "search": f"{finder}, {due}",
     }
     if searches_windows:
-        nodes["windows"] = "the same in windows and where other finds point, each find scored by further inferences"
+        nodes["windows"] = "the same in windows and near other detections, each detection scored by further inferences"
     if options.has_key_frames and "windows" in nodes:
         nodes["windows"] += ", in key frames"
     searches = [name for name in ("search", "windows") if name in nodes]

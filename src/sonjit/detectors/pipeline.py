@@ -1,12 +1,11 @@
-"""Run the loop of every detector: search the image, run the landmark network on each box, track the instances.
+"""Detectors: images in, results out.
 
-The keypoints of a frame become the box of the next frame while the instance is present. What differs between hands,
-faces and bodies is in a `sonjit.detectors.interfaces.Kind`.
+A detector reads images, runs `sonjit.detectors.loop.Loop` on them, and makes the results: region, flip, gestures and
+motions. It also runs the calls of several threads, and of batches.
 """
 
 from __future__ import annotations
 
-import enum
 import logging
 import math
 import os
@@ -14,29 +13,19 @@ import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import nullcontext
-from functools import partial
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 import numpy as np
 
 from sonjit._util import Image, InputError, files
 from sonjit.detectors import interfaces
 from sonjit.detectors.graph import PipelineGraph, pipeline_graph
-from sonjit.detectors.observations import Observation, suppress_duplicates
+from sonjit.detectors.loop import Found, Loop
 from sonjit.detectors.options import CommonOptions
-from sonjit.detectors.recordings.following import Follower
-from sonjit.detectors.recordings.joining import Recording
-from sonjit.detectors.recordings.key_frames import KeyFrames, is_same
-from sonjit.detectors.recordings.live import LiveSearch
-from sonjit.detectors.recordings.tracklets import Pairs, Tracklets
-from sonjit.detectors.schedule import Schedule
-from sonjit.detectors.tracking import Track, Tracker
 from sonjit.engines import refuse_in_fork
-from sonjit.geometry.boxes import RotatedBox, iou, latest_boxes
+from sonjit.geometry.boxes import RotatedBox
 from sonjit.gestures import GestureSmoother, MotionRecognizer
 from sonjit.media import ImageLike, rgb_from
-from sonjit.media.cuts import Scenes
 from sonjit.results import Hand, MotionEvent, Result, Results
 
 if TYPE_CHECKING:
@@ -59,13 +48,6 @@ def check_region(roi: tuple[int, int, int, int], options: CommonOptions) -> None
         raise InputError(f"{named}: cannot be combined with {used[0]}, which requires the complete image")
 
 
-class _State(enum.Enum):
-    """State of a detector."""
-
-    OPEN = enum.auto()
-    CLOSED = enum.auto()
-
-
 class Detector(files.Closing, Generic[R]):
     """Find instances of one kind in images. Create detectors with `sonjit.create_detector`.
 
@@ -75,38 +57,17 @@ class Detector(files.Closing, Generic[R]):
 
     def __init__(
         self,
-        kind: interfaces.Kind[Any, R],
-        tracker: Tracker[Any],
-        options: CommonOptions,
+        loop: Loop[R],
         *,
-        search: interfaces.StillSearch[Any] | None = None,
-        backward: Tracker[Any] | None = None,
-        live: LiveSearch[Any] | None = None,
         create_sibling: Callable[[], Detector[R]] | None = None,
         networks: Mapping[str, str] | None = None,
         keypoint_count: int = 0,
     ) -> None:
-        self._kind = kind
+        self._loop: Loop[R] | None = loop
+        """Everything that refers to networks. None if the detector is closed."""
         self._keypoint_count = keypoint_count
         self._networks = networks or {}
-        self._options = options
-        self._still_search = search
-        self._tracker = tracker
-        published: Callable[[Image], Sequence[RotatedBox]] | None = None
-        if getattr(options, "averages_mirrored", False):
-            published = partial(kind.find, min_score=options.min_detection_score)
-        self._tracklets = Tracklets(kind, tracker, options.min_presence_score, published)
-        self._backward = None if backward is None else Tracklets(kind, backward, options.min_presence_score)
-        self._schedule = Schedule(options.search_interval, options.sparse_from)
-        self._follower: Follower[Any] | None = None
-        if options.has_key_frames and (search is not None or live is not None):
-            key_frames = KeyFrames(
-                search, self._schedule, kind.certain_presence, kind.sure_score, is_urgent=kind.is_urgent
-            )
-            self._follower = Follower(self._tracklets, key_frames, self._proposed, options.max_instances, live)
-        self._live = live
-        self._scenes = Scenes()
-        self._state = _State.OPEN
+        self._options = options = loop.options
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="sonjit-detect")
         self._lock = threading.Lock()
         cores = os.cpu_count() or 1
@@ -116,8 +77,6 @@ class Detector(files.Closing, Generic[R]):
         self._create_sibling, self._own = create_sibling, threading.local()
         self._siblings: list[Detector[R]] = []
         self.set_gestures(getattr(options, "gestures", None))
-        self._total: int | None = None
-        self._complete = True
         self.reset()
 
     def detect(
@@ -142,7 +101,7 @@ class Detector(files.Closing, Generic[R]):
             List of the instances, empty if there are none. Tracked instances are sorted by id, those of stills by
             score.
         """
-        self._refuse_if_closed()
+        self._opened()
         refuse_in_fork()
         rgb = rgb_from(image)
         if max(rgb.shape[:2]) > _MAX_SIDE_PX:
@@ -152,28 +111,27 @@ class Detector(files.Closing, Generic[R]):
         height, width = rgb.shape[:2]
         if roi is not None:
             rgb = self._region(rgb, *roi)
-        observations: list[tuple[Any, Track[Any] | None]]
-        with self._lock, nullcontext() if self._live is None else self._live.paused():
-            self._refuse_if_closed()
-            self._total, self._complete = None, True
-            if self._options.static_image:
-                observations = [(self._kind.refine(item), None) for item in self._detect_still(rgb, boxes)]
-            else:
-                observations = [(track.smoothed, track) for track in self._step(rgb, time, boxes)]
-                self._excess = self._excess if len(observations) >= self._options.max_instances else 0
-                self._total = len(observations) + self._excess
-            return self._results(rgb, image, observations, (width, height), roi)
+        with self._lock:
+            loop = self._opened()
+            with loop.paused():
+                if self._options.static_image:
+                    found = loop.still(rgb, boxes)
+                else:
+                    self._shown_s = self._clock(loop, time)
+                    found = loop.frame(rgb, self._shown_s, boxes)
+                return self._results(loop, rgb, image, found, (width, height), roi)
 
     def _results(
         self,
+        loop: Loop[R],
         rgb: Image,
         image: ImageLike,
-        observations: Sequence[tuple[Any, Track[Any] | None]],
+        found: Found,
         size: tuple[int, int],
         roi: tuple[int, int, int, int] | None,
     ) -> Results[R]:
         """Return the results of one image, of which `rgb` (H, W, 3) is a region; `size` is that of the image."""
-        results = [self._kind.result(rgb, observation, track) for observation, track in observations]
+        results = [loop.kind.result(rgb, observation, track) for observation, track in found.instances]
         if self._gestures is not None:
             hands = _hands_of(results)
             for hand, gesture in zip(hands, self._gestures(hands, self._shown_s), strict=True):
@@ -185,7 +143,7 @@ class Detector(files.Closing, Generic[R]):
                 result.flip(size[0])
             result.freeze()
         motions = [] if self._motions is None else self._motions(_hands_of(results), self._shown_s)
-        return Results(results, image, motions, self._total, self._complete, keypoint_count=self._keypoint_count)
+        return Results(results, image, motions, found.total, found.complete, keypoint_count=self._keypoint_count)
 
     def detect_frames(
         self, frames: Iterable[tuple[Image, float | None]], *, roi: tuple[int, int, int, int] | None = None
@@ -193,7 +151,8 @@ class Detector(files.Closing, Generic[R]):
         """Yield the instances in each frame of a recording, as lists in the order of the frames.
 
         With `search="auto"`, a detector of streams looks ahead: an instance is also found in the seconds before it is
-        first detected. It keeps images of at most 256 MB. The results depend on the frames alone.
+        first detected. It keeps images of at most 256 MB. The results depend only on the frames. An error of the
+        frames is raised after the results of all frames before it.
 
         Args:
             frames: RGB images (H, W, 3) uint8 of one size, each with its time in seconds; None as in `detect`.
@@ -203,30 +162,28 @@ class Detector(files.Closing, Generic[R]):
             >>> with sonjit.create_detector("body") as detector, sonjit.open_source("clip.mp4") as source:
             ...     counts = [len(bodies) for bodies in detector.detect_frames((f.rgb, f.time) for f in source)]
         """
-        if self._follower is None or self._backward is None or self._live is not None:
+        recording = self._opened().recording()
+        if recording is None:
             for rgb, time in frames:
                 yield self.detect(rgb, time=time, roi=roi)
             return
-        with self._lock:
-            self._forget()
-        recording = Recording(self._follower, self._backward, self._options.max_instances)
+        self.reset()
         images: deque[Image] = deque()
-        for (image, time), is_last in _with_last(frames):
+        for (image, time), is_last in with_last(frames):
             with self._lock:
-                self._refuse_if_closed()
+                loop = self._opened()
                 refuse_in_fork()
                 rgb = image if roi is None else self._region(image, *roi)
-                now = self._clock(time)
+                now_s = self._clock(loop, time)
                 images.append(image)
-                recording.add(rgb, now, self._scenes.number(rgb, now), is_last=is_last)
+                recording.add(rgb, now_s, loop.scenes.number(rgb, now_s), is_last=is_last)
             for view, shown_s, joined in recording.ready(is_last=is_last):
                 with self._lock:
                     shown = images.popleft()
                     self._shown_s = shown_s
-                    self._total = len(joined.tracks) + joined.excess
-                    self._complete = True
-                    observations = [(track.smoothed, track) for track in joined.tracks]
-                    results = self._results(view, shown, observations, shown.shape[1::-1], roi)
+                    instances = [(track.smoothed, track) for track in joined.tracks]
+                    found = Found(instances, len(instances) + joined.excess)
+                    results = self._results(loop, view, shown, found, shown.shape[1::-1], roi)
                 yield results
 
     def _region(self, rgb: Image, x: int, y: int, width: int, height: int) -> Image:
@@ -243,7 +200,7 @@ class Detector(files.Closing, Generic[R]):
         processed in parallel, each on one thread, and never more than the machine has cores. Their networks are loaded
         for the first batch and kept.
         """
-        self._refuse_if_closed()
+        self._opened()
         if not self._options.static_image or self._create_sibling is None or min(self._parallel, len(images)) < 2:
             return [self.detect(image) for image in images]
         return list(self._batch_threads.map(self._detect_in_thread, images))
@@ -262,7 +219,7 @@ class Detector(files.Closing, Generic[R]):
 
     def detect_async(self, image: ImageLike, *, time: float | None = None) -> Future[Results[R]]:
         """Run `detect` in the detector's own thread. Calls run in their order."""
-        self._refuse_if_closed()
+        self._opened()
         return self._executor.submit(self.detect, image, time=time)
 
     def finish(self) -> list[MotionEvent]:
@@ -299,28 +256,18 @@ class Detector(files.Closing, Generic[R]):
     @property
     def graph(self) -> PipelineGraph:
         """Return the processing steps as nodes and edges. `print` lists them, `mermaid()` returns a diagram."""
-        self._refuse_if_closed()
-        crops = not isinstance(self._kind, interfaces.SearchedKind)
-        searches = self._still_search is not None or self._live is not None
-        return pipeline_graph(self._options, self._networks, searches_windows=searches, crops=crops)
+        loop = self._opened()
+        crops = not isinstance(loop.kind, interfaces.SearchedKind)
+        return pipeline_graph(self._options, self._networks, searches_windows=loop.searches_windows, crops=crops)
 
     def reset(self) -> None:
         """Forget all tracked instances and the time. The next image starts a new stream."""
         with self._lock:
-            self._forget()
-
-    def _forget(self) -> None:
-        self._tracker.reset()
-        self._reset_gestures()
-        self._time = self._shown_s = -math.inf
-        self._schedule.reset()
-        self._scenes.reset()
-        self._excess = 0
-        self._warned = False
-        if self._follower is not None:
-            self._follower.key_frames.reset()
-        if self._live is not None:
-            self._live.reset()
+            if self._loop is not None:
+                self._loop.reset()
+            self._reset_gestures()
+            self._time = self._shown_s = -math.inf
+            self._warned = False
 
     def _reset_gestures(self) -> None:
         for recognizer in (self._gestures, self._motions):
@@ -334,120 +281,17 @@ class Detector(files.Closing, Generic[R]):
         for sibling in self._siblings:
             sibling.close()
         with self._lock:
-            if self._state is _State.OPEN:
-                self._state = _State.CLOSED
-                self._kind.at_close.close()
-                if self._live is not None:
-                    self._live.close()
-                # These refer to networks.
-                self._still_search = self._follower = self._live = self._backward = None
-                self._tracker = Tracker()
-                del self._tracklets, self._kind
+            if self._loop is not None:
+                self._loop.close()
+                self._loop = None
 
-    def _refuse_if_closed(self) -> None:
-        if self._state is _State.CLOSED:
+    def _opened(self) -> Loop[R]:
+        """Return the loop. Raise InputError if the detector is closed."""
+        if self._loop is None:
             raise InputError("this detector is closed. Create a new one with create_detector.")
+        return self._loop
 
-    def _detect_still(self, rgb: Image, boxes: Sequence[RotatedBox] | None) -> list[Any]:
-        """Return the observations of a still."""
-        if boxes is None and self._still_search is not None:
-            observations, self._complete = self._still_search(rgb)
-            present = [observation for observation in observations if self._is_present(observation)]
-            self._total = len(present)
-            return present[: self._options.max_instances]
-        follows_graph = self._options.follows_bundle and self._options.kind != "hands"
-        keeps_all = follows_graph or self._options.thresholds.overlap is not None  # as MediaPipe's graph does
-        limit, min_score = self._options.max_instances, self._options.min_detection_score
-        beyond = 0  # number of proposals beyond the limit
-        if boxes is None and isinstance(self._kind, interfaces.SearchedKind):
-            candidates = self._kind.search(rgb, min_score)
-            observations, beyond = candidates[:limit], len(candidates[limit:])
-        else:
-            if boxes is None:
-                proposals = self._kind.find(rgb, min_score)
-                boxes, beyond = proposals[:limit], len(proposals[limit:])
-            observations = self._present(rgb, boxes if keeps_all else self._without_overlapping(boxes))
-        observations = observations if keeps_all else suppress_duplicates(observations)
-        self._total = len(observations) + beyond
-        return observations
-
-    def _step(self, rgb: Image, time: float | None, boxes: Sequence[RotatedBox] | None) -> list[Track[Any]]:
-        """Process one frame of a stream: update the tracks, search for more instances, assign identities."""
-        now = self._shown_s = self._clock(time)
-        if boxes is not None or isinstance(self._kind, interfaces.SearchedKind):
-            self._schedule.skip()
-            pairs, new = self._tracker.match(self._given_or_searched(rgb, boxes), now)
-            is_any_lost = self._tracklets.update(pairs, new, now)
-        elif self._follower is None:
-            visible_tracks = [track for track in self._tracker.active if track.occluded_s is None]
-            pairs, _ = self._tracklets.observe(rgb)
-            is_any_lost = self._tracklets.update(pairs, self._search(rgb, visible_tracks, pairs), now)
-        else:
-            step = self._follower.step(rgb, now, self._scenes.number(rgb, now))
-            is_any_lost = step.is_any_lost
-            self._excess = self._excess if step.excess is None else step.excess
-        if is_any_lost:
-            self._schedule.search_soon()
-        if self._follower is None or boxes is not None:
-            return self._tracker.active
-        key_frames = self._follower.key_frames
-        if self._live is not None:  # no frame waits for the first key frame
-            return [track for track in self._tracker.active if not key_frames.is_refused(track)]
-        return [track for track in self._tracker.active if key_frames.confirms(track)]
-
-    def _given_or_searched(self, rgb: Image, boxes: Sequence[RotatedBox] | None) -> list[Any]:
-        """Return the observations of given boxes, or of the search of a kind that searches every image."""
-        if boxes is not None:
-            return self._present(rgb, boxes)
-        assert isinstance(self._kind, interfaces.SearchedKind)
-        candidates, limit = self._kind.search(rgb, self._options.min_detection_score), self._options.max_instances
-        self._excess = len(candidates[limit:])
-        return candidates[:limit]
-
-    def _search(self, rgb: Image, visible_tracks: Sequence[Track[Any]], pairs: Pairs[Any]) -> list[Any]:
-        """Return the new instances of a frame by the published or the thorough search, if it is due."""
-        room = max(self._options.max_instances - len(visible_tracks), 0)
-        if not self._schedule.searches(len(visible_tracks), room):
-            return []
-        self._excess = 0
-        if self._still_search is not None:
-            new = [item for item in self._still_search(rgb)[0] if self._is_present(item)]
-        else:
-            new = self._published(rgb, [track.box for track in visible_tracks], room)
-        if len(new) > room:
-            visible = [observation for track, observation in pairs if track.occluded_s is None]
-            distinct = suppress_duplicates(new, visible, merge_nested=True)
-            self._excess = max(len(distinct) - room, 0)
-            if self._options.search != "fast":
-                new = sorted(distinct, key=lambda item: -item.score)
-        return new[:room]
-
-    def _published(self, rgb: Image, known_boxes: Sequence[RotatedBox], room: int) -> list[Any]:
-        """Return the instances that the published search finds apart from known boxes.
-
-        One more than there is room for shows that the result is limited.
-        """
-        boxes = self._kind.find(rgb, self._options.min_detection_score)
-        candidates = self._without_overlapping(boxes[: self._options.max_instances], known_boxes)[:room]
-        new = self._present(rgb, candidates)
-        if len(new) >= room:
-            new += self._present(rgb, self._without_overlapping(boxes, [*known_boxes, *candidates])[:1])
-        return new
-
-    def _proposed(self, rgb: Image, pairs: Pairs[Any]) -> list[Any]:
-        """Return the instances that the published search finds apart from the tracked ones."""
-        tracked = [observation for _, observation in pairs]
-        boxes = [self._kind.box_after(observation) for observation in tracked]
-        candidates = self._published(rgb, boxes, max(self._options.max_instances - len(tracked), 0))
-        return [candidate for candidate in candidates if not any(is_same(candidate, other) for other in tracked)]
-
-    def _is_present(self, observation: Observation) -> bool:
-        return self._kind.is_present(observation, self._options.min_presence_score)
-
-    def _present(self, rgb: Image, boxes: Sequence[RotatedBox]) -> list[Any]:
-        return list(filter(self._is_present, (self._kind.observe(rgb, box) for box in boxes)))
-
-    def _clock(self, time: float | None) -> float:
+    def _clock(self, loop: Loop[R], time: float | None) -> float:
         """Return an increasing time. Filters restart if the caller's time does not increase."""
         if time is None:
             time = self._time + _NOMINAL_STEP_S if math.isfinite(self._time) else 0.0
@@ -455,29 +299,28 @@ class Detector(files.Closing, Generic[R]):
             if not self._warned:
                 _LOG.warning("time %r does not move forward from %r: filters restart", time, self._time)
                 self._warned = True
-            self._tracker.restart_clock()
+            loop.tracker.restart_clock()
             self._reset_gestures()
             time = time if math.isfinite(time) else 0.0
         self._time = time
         return time
 
-    def _without_overlapping(self, boxes: Sequence[RotatedBox], others: Sequence[RotatedBox] = ()) -> list[RotatedBox]:
-        """Return the boxes of new instances. Of two boxes of one instance the later stays, as in MediaPipe."""
-        accepted = latest_boxes(boxes, self._is_same_instance)
-        return [box for box in accepted if not any(self._is_same_instance(box, other) for other in others)]
 
-    def _is_same_instance(self, box: RotatedBox, other: RotatedBox) -> bool:
-        limit = self._options.thresholds.same_overlap
-        return self._kind.is_same_instance(box, other) if limit is None else iou(box, other) > limit
+def with_last(frames: Iterable[_T]) -> Generator[tuple[_T, bool]]:
+    """Yield each frame, and whether it is the last one, which is known when the next one is read.
 
-
-def _with_last(frames: Iterable[_T]) -> Generator[tuple[_T, bool]]:
-    """Yield each frame, and whether it is the last one, which is known when the next one is read."""
+    An error of the frames is raised after the last frame.
+    """
     waiting: list[_T] = []
-    for frame in frames:
+    try:
+        for frame in frames:
+            if waiting:
+                yield waiting.pop(), False
+            waiting.append(frame)
+    except Exception:
         if waiting:
-            yield waiting.pop(), False
-        waiting.append(frame)
+            yield waiting.pop(), True
+        raise
     if waiting:
         yield waiting.pop(), True
 

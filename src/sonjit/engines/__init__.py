@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Generator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar, copy_context
 from dataclasses import dataclass, field, replace
@@ -29,7 +29,8 @@ _IS_SHARED = ContextVar("sonjit_shared_networks", default=False)
 _IS_PROFILED = ContextVar("sonjit_profiled_networks", default=False)
 _RECORDED: ContextVar[tuple[Path, list[Image]] | None] = ContextVar("sonjit_recorded_inputs", default=None)
 
-_BEFORE_RUN: ContextVar[Callable[[], object] | None] = ContextVar("sonjit_before_run", default=None)
+BEFORE_RUN: ContextVar[Callable[[], object] | None] = ContextVar("sonjit_before_run", default=None)
+"""Function that the engines that are loaded in a context call before each run; see `called_before_runs`."""
 
 FORKED = threading.Event()
 """Set in a process that was forked after OpenVINO had started: its threads are missing there, and calls would hang."""
@@ -56,9 +57,9 @@ def recorded_inputs(path: Path, inputs: list[Image]) -> AbstractContextManager[N
     return _set_inside(_RECORDED, (path, inputs))
 
 
-def call_before_runs(call: Callable[[], object]) -> None:
-    """Call a function before each later run of a network by OpenVINO or ONNX Runtime in this thread."""
-    _BEFORE_RUN.set(call)
+def called_before_runs(call: Callable[[], object]) -> AbstractContextManager[None]:
+    """Call a function before each run of the networks that are loaded inside."""
+    return _set_inside(BEFORE_RUN, call)
 
 
 def refuse_in_fork() -> None:
@@ -68,13 +69,6 @@ def refuse_in_fork() -> None:
             "this process was forked from one that had loaded networks, and OpenVINO's threads are not copied: "
             "start processes by spawn, multiprocessing.get_context('spawn'), or before anything is loaded"
         )
-
-
-def prepare_run() -> None:
-    """Call the function of `call_before_runs`, if this thread has one."""
-    call = _BEFORE_RUN.get()
-    if call is not None:
-        call()
 
 
 @contextmanager
@@ -191,21 +185,12 @@ def model_file(path: Path) -> Path:
     raise InputError(f"{path} is a folder without {', '.join(_ENDINGS)}; write one with sonjit export --weights {path}")
 
 
-def loaded_ahead(load: Callable[[], T]) -> Callable[[], T]:
-    """Start to load networks in another thread. Return a function that waits for them, and raises the error of `load`.
-
-    A network loads on one core.
-    """
+def load_ahead(load: Callable[[], T]) -> Future[T]:
+    """Start to load networks in another thread, with the context of the caller. A network loads on one core."""
     thread = ThreadPoolExecutor(1, thread_name_prefix="sonjit-load")
     loading = thread.submit(copy_context().run, load)
     thread.shutdown(wait=False)  # the thread ends after this
-    return loading.result
-
-
-def loaded_now(load: Callable[[], T]) -> Callable[[], T]:
-    """Load networks. Return a function that returns them, as `loaded_ahead` does."""
-    networks = load()
-    return lambda: networks
+    return loading
 
 
 def load_number_engine(path: Path, options: EngineOptions) -> OpenVinoEngine:

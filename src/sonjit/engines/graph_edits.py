@@ -23,7 +23,8 @@ from sonjit.engines import ValueRange, check_takes_bytes, image_shape
 from sonjit.engines.devices import processor_flags
 from sonjit.engines.quiet_openvino import ov
 
-_HEAVY: Final = ("Convolution", "GroupConvolution", "MatMul")
+PRODUCTS: Final = ("Convolution", "GroupConvolution", "MatMul")
+"""Operations that take most of the time of a network."""
 _SMALL = 4  # maximum side of a map whose convolutions are rewritten. Later layers take almost no time.
 
 _DEPTHWISE_KERNELS: Final = {"avx512f": "cpu:jit_avx512_dw", "avx2": "cpu:jit_avx2_dw"}
@@ -44,7 +45,7 @@ def keep_heads_in_f32(model: ov.Model) -> None:
         if node.get_friendly_name() in visited:
             continue
         visited.add(node.get_friendly_name())
-        if node.get_type_name() not in _HEAVY:
+        if node.get_type_name() not in PRODUCTS:
             pending += [port.get_source_output().get_node() for port in node.inputs()]
         elif (exact := _exact(node)) is not None:
             pending.append(node.input_value(0).get_node())
@@ -164,12 +165,12 @@ def with_depthwise_kernel(core: ov.Core, model: ov.Model) -> ov.Model:
 
 def with_exact_start(core: ov.Core, model: ov.Model, share: float) -> ov.Model:
     """Return the network with bf16 only in dense convolutions, and only after a share of the layers."""
-    count = sum(node.get_type_name() in _HEAVY for node in model.get_ops())
+    count = sum(node.get_type_name() in PRODUCTS for node in model.get_ops())
     passed = -1
 
     def choose(layer: ET.Element) -> dict[str, str]:
         nonlocal passed
-        passed += layer.get("type") in _HEAVY
+        passed += layer.get("type") in PRODUCTS
         is_exact = layer.get("type") != "Convolution" or max(passed, 0) < share * count
         return {"name": "precise"} if is_exact and layer.get("type") not in ("Const", "Parameter", "Result") else {}
 

@@ -23,10 +23,10 @@ from openvino import opset13 as ops
 
 from sonjit._util import BoolArray, Float32Array, FloatArray, Image, InputError
 from sonjit.engines.devices import processor_name
+from sonjit.engines.graph_edits import PRODUCTS
 from sonjit.engines.openvino import constant_of, core, ov, read_model
 from sonjit.engines.precision import Int8Accuracy, accuracy_path, int8_path, save_accuracy, source_hash
 
-_KINDS = "Convolution", "GroupConvolution", "MatMul"
 _MIN_WORK = 0.002  # minimum share of a network's multiplications at which a layer is quantized
 _MIN_RANGE = 1 / 32  # minimum range of a channel relative to the widest one, so that dead channels are not amplified
 _SINGLE_IMAGES = 12  # number of images on which single layers are measured
@@ -214,7 +214,7 @@ def _layers(model: ov.Model) -> list[ov.Node]:
     return [
         node
         for node in model.get_ordered_ops()
-        if node.get_type_name() in _KINDS
+        if node.get_type_name() in PRODUCTS
         and constant_of(node.input_value(1)) is not None
         and node.output(0).get_partial_shape().is_static
     ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonjit._util import Float32Array, Image, InputError, check_memory, optional_import
-from sonjit.engines import EngineOptions, ValueRange, check_takes_bytes, devices, image_shape, prepare_run
+from sonjit.engines import BEFORE_RUN, EngineOptions, ValueRange, check_takes_bytes, devices, image_shape
 from sonjit.engines.openvino import constant_of, ov, read_selected
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ class OnnxRuntimeEngine:
     input: Image
     precision = "f32"
     output_sizes: list[int]
+    _before_run: Callable[[], object] | None = None
 
     def __init__(
         self,
@@ -85,10 +86,12 @@ class OnnxRuntimeEngine:
         except Exception as error:  # onnxruntime's own exception classes are not public
             check_memory(error)
             raise InputError(f"{path}: ONNX Runtime cannot run it ({str(error).splitlines()[0][:200]})") from None
+        self._before_run = BEFORE_RUN.get()
 
     def run(self) -> list[Float32Array]:
         """Run the network on `input` and return the selected outputs."""
-        prepare_run()
+        if self._before_run is not None:
+            self._before_run()
         values = (self.input * self._scale + self._low).astype(self._type, copy=False)  # (1, H, W, 3)
         if self._channels_first:
             values = np.ascontiguousarray(values.transpose(0, 3, 1, 2))

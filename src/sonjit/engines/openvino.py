@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonjit._util import Float32Array, Image, InputError, SonjitError, check_memory, files, is_out_of_memory
-from sonjit.engines import FORKED, EngineOptions, ValueRange, prepare_run, refuse_in_fork, tflite
+from sonjit.engines import BEFORE_RUN, FORKED, EngineOptions, ValueRange, refuse_in_fork, tflite
 from sonjit.engines.precision import f32_share, find_int8, is_accurate_enough
 from sonjit.engines.quiet_openvino import ov
 
@@ -159,11 +159,13 @@ class OpenVinoEngine:
         self.input = self.inputs[0]
         self._outputs = [self._request.get_output_tensor(i).data for i in range(len(network.outputs))]
         self.output_sizes = [output.size for output in self._outputs]
+        self._before_run = BEFORE_RUN.get()
 
     def run(self) -> list[Float32Array]:
         """Run the network on `input` and return the selected outputs. The next run overwrites them."""
         refuse_in_fork()
-        prepare_run()
+        if self._before_run is not None:
+            self._before_run()
         if self.recorded is not None:
             self.recorded.append(self.input.copy())
         self._request.infer(share_outputs=True)  # otherwise it copies them

@@ -1,8 +1,7 @@
 """Load the detectors of solutions and tasks, and check their arguments with MediaPipe's texts."""
 
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextvars import copy_context
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import replace
 from numbers import Real
 from typing import Any, TypeVar
@@ -10,17 +9,11 @@ from typing import Any, TypeVar
 from sonjit._util import InputError
 from sonjit.compat.mediapipe._selfie import SelfieSegmenter
 from sonjit.detectors import Detector, create
-from sonjit.detectors.kinds import find_kind, make_options
+from sonjit.detectors.kinds import KINDS, make_options
 from sonjit.detectors.options import PUBLISHED_THRESHOLDS, CommonOptions, GraphThresholds
+from sonjit.engines import load_ahead
 
 V = TypeVar("V")
-
-_LOADER = ThreadPoolExecutor(max_workers=2, thread_name_prefix="sonjit-load")
-
-
-def load_ahead(load: Callable[[], V]) -> Future[V]:
-    """Load networks in another thread while the script opens its camera or reads its image."""
-    return _LOADER.submit(copy_context().run, load)
 
 
 def free_loaded(loading: Future[Detector[Any]] | Future[SelfieSegmenter]) -> None:
@@ -32,7 +25,7 @@ def free_loaded(loading: Future[Detector[Any]] | Future[SelfieSegmenter]) -> Non
 def open_detector(
     kind: str, given: Mapping[str, object], thresholds: GraphThresholds = PUBLISHED_THRESHOLDS
 ) -> Future[Detector[Any]]:
-    """Check options of `create_detector`, and load the networks in another thread.
+    """Check options of `create_detector`, and load the networks while the script opens its camera or reads its image.
 
     The defaults of smoothing and search are MediaPipe's. Raise InputError if a value is wrong, or a network is missing.
     """
@@ -42,7 +35,7 @@ def open_detector(
 
 def check_detector(kind: str, given: Mapping[str, object]) -> CommonOptions:
     """Check options and the files of their networks, and return all options."""
-    entry = find_kind(kind)
+    entry = KINDS.find(kind)
     checked = make_options(entry, given)
     bundle = checked.bundle
     if bundle is not None:

@@ -4,7 +4,6 @@ Source: MediaPipe Selfie Segmentation, model card of 2021; the constants are tho
 """
 
 from contextlib import ExitStack
-from os import PathLike
 from pathlib import Path
 from typing import Literal
 
@@ -57,9 +56,7 @@ def resized_mask(mask: Float32Array, rgb: Image) -> Float32Array:
     return cv2.resize(mask, (width, height))  # pyright: ignore
 
 
-def load_selfie_segmenter(
-    model: SelfieModel | Path = "general", *, models_dir: PathLike[str] | None = None, precision: Precision = "auto"
-) -> SelfieSegmenter:
+def load_selfie_segmenter(model: SelfieModel | Path, *, precision: Precision = "auto") -> SelfieSegmenter:
     """Load one of the two networks, or the file of such a network. `auto` is f32, because the networks are small.
 
     `general` takes 256 x 256 pixels, `landscape` 144 x 256, in half the time.
@@ -67,7 +64,7 @@ def load_selfie_segmenter(
     if isinstance(model, Path):
         path, help_text = model, "only networks of MediaPipe's Selfie Segmentation are covered"
     elif model in SELFIE_WEIGHTS:
-        path = find_weight(SELFIE_WEIGHTS[model], None if models_dir is None else Path(models_dir))
+        path = find_weight(SELFIE_WEIGHTS[model])
         help_text = f"type: sonjit models pull {SELFIE_WEIGHTS[model]}"
     else:
         raise InputError(f"Unknown selfie model {model!r}. Choose from {', '.join(SELFIE_WEIGHTS)}.")

@@ -16,7 +16,7 @@ from sonjit.compat.mediapipe._connections import FaceKeyPoint
 from sonjit.compat.mediapipe._images import ImageError
 from sonjit.compat.mediapipe._selfie import SELFIE_WEIGHTS, SelfieModel, load_selfie_segmenter
 from sonjit.detectors.options import PUBLISHED_THRESHOLDS, GraphThresholds
-from sonjit.engines import EngineOptions, Precision
+from sonjit.engines import EngineOptions, Precision, load_ahead
 from sonjit.results import Body, Face, Hand, Person
 from sonjit.weights import find_weight
 
@@ -433,7 +433,7 @@ class SelfieSegmentation(Solution[SelfieOutputs]):
         model = _detector.choice("model_selection", model_selection, _SELFIE_MODELS)
         find_weight(SELFIE_WEIGHTS[model])  # report a missing file here and not at the first image
         EngineOptions(precision=precision)
-        self._loading = _detector.load_ahead(lambda: load_selfie_segmenter(model, precision=precision))
+        self._loading = load_ahead(lambda: load_selfie_segmenter(model, precision=precision))
 
     def _outputs(self, image: Image) -> SelfieOutputs:
         return SelfieOutputs(self._loading.result().mask(image))

@@ -113,15 +113,10 @@ def register_kind(entry: KindEntry) -> KindEntry:
     return entry
 
 
-def find_kind(name: str) -> KindEntry:
-    """Return the kind with that name, or raise an InputError that lists the known ones."""
-    return KINDS.find(name)
-
-
 def find_model(name: str) -> tuple[KindEntry, Model]:
     """Return kind and model of a name such as `hands-full`. `hands` means the kind's default model."""
     kind, _, model = name.partition("-")
-    entry = find_kind(kind)
+    entry = KINDS.find(kind)
     model = model or next(iter(entry.models))
     if model not in entry.models:
         raise InputError(f"Unknown {kind} model {model!r}. Choose from {', '.join(entry.models)}.")
@@ -162,12 +157,12 @@ def make_options(entry: KindEntry, values: Mapping[str, object]) -> CommonOption
 
 def options_for(kind: str, **values: object) -> CommonOptions:
     """Return the checked options of a kind by its name, as `make_options` does."""
-    return make_options(find_kind(kind), values)
+    return make_options(KINDS.find(kind), values)
 
 
 def refuse_unused_options(options: CommonOptions, given: Mapping[str, object]) -> None:
     """Check that no option is ignored because of the others. A value that describes what happens anyway is accepted."""
-    entry = find_kind(options.kind)
+    entry = KINDS.find(options.kind)
     of_streams = [name for name, option in declared_options(entry.options).items() if option.of_streams]
     rules = (
         (given.get("static_image"), "static_image=True", of_streams),

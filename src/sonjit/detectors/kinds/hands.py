@@ -19,7 +19,7 @@ from sonjit.detectors.crops import check_shapes, crop_for
 from sonjit.detectors.kinds import KindEntry, Model, hand_heads
 from sonjit.detectors.options import CommonOptions, HandOptions, HolisticOptions
 from sonjit.detectors.smoothing import Filter, KeypointSmoother, keypoint_smoothers
-from sonjit.engines import Engine, load_engine, loaded_ahead
+from sonjit.engines import Engine, load_ahead, load_engine
 from sonjit.engines.precision import available_precision
 from sonjit.geometry import boxes, cameras
 from sonjit.results import Hand, HandPoints
@@ -359,7 +359,7 @@ def load_hands(options: HandOptions, heads_kind: type[hand_heads.HandHeads] = ha
     """Load the palm detector and the landmark network of one model, with heads of a class."""
     weights = HANDS.models[options.model].weights
     detector_file = options.detector_file(weights["detector"])
-    palms = loaded_ahead(lambda: load_palm_detector(options, weights["detector"], detector_file))
+    loading = load_ahead(lambda: load_palm_detector(options, weights["detector"], detector_file))
     hand_file = options.landmark_file(weights["landmark"])
 
     is_own, refines = options.landmark_model is not None, options.keypoints == "refined" or options.distance
@@ -377,7 +377,7 @@ def load_hands(options: HandOptions, heads_kind: type[hand_heads.HandHeads] = ha
     points = max(sizes) if more else 3 * _KEYPOINTS
     check_shapes(landmarks, hand_file, "hand landmark network", size=None, outputs=(points, 1, 1, points, *behind))
     return Hands(
-        palms(),
+        loading.result(),
         landmarks,
         mirrored=options.mirrored,
         heads=heads,

@@ -16,7 +16,7 @@ from sonjit._util import Image
 from sonjit.detectors.observations import O
 from sonjit.detectors.recordings.key_frames import KeyFrame
 from sonjit.detectors.tracking import Track
-from sonjit.engines import call_before_runs
+from sonjit.engines import called_before_runs
 
 if TYPE_CHECKING:
     from sonjit.detectors.interfaces import StillSearch
@@ -81,8 +81,8 @@ class LiveSearch(Generic[O]):
         self._loading = None
 
     def _loaded(self, load: Callable[[], StillSearch[O] | None]) -> StillSearch[O] | None:
-        search = load()
-        call_before_runs(self._wait)
+        with called_before_runs(self._wait):
+            search = load()
         if sys.platform == "linux":  # elsewhere, this is the priority of the process
             os.nice(_NICE)
         return search

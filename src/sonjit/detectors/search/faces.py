@@ -35,8 +35,8 @@ box. Score of a person that the network does not find."""
 class FaceSearch(StillSearch[FaceObservation]):
     """Search of one image for faces.
 
-    The people of `network` are a feature of the scores. To hide faces, a face without a person counts as much as one
-    with a person.
+    The people of `network` are a feature of the scores. The network runs only if a face has a probability below
+    `sure_score` without a person. To hide faces, a face without a person counts as much as one with a person.
     """
 
     def __init__(
@@ -48,9 +48,11 @@ class FaceSearch(StillSearch[FaceObservation]):
         *,
         network: Callable[[], PeopleNetwork],
         hides: bool = False,
+        sure_score: float = math.inf,
     ) -> None:
         super().__init__(rgb, extent)
         self._detector, self._meshes, self._network, self._hides = detector, meshes, network, hides
+        self._sure_score = sure_score
 
     @cached_property
     def people(self) -> list[PersonBox]:
@@ -108,8 +110,12 @@ class FaceSearch(StillSearch[FaceObservation]):
         return Candidate(views, proposal, geometry.oks(first.keypoints, second.keypoints), published)
 
     def score(self, candidate: Candidate[FaceObservation]) -> float:
-        """Return the probability that a candidate is a face."""
-        candidate.features = face_features(candidate, self.people)
+        """Return the probability that a candidate is a face, or a lower one that is sure without a person."""
+        score = self._score_with(candidate, ())
+        return score if score >= self._sure_score else self._score_with(candidate, self.people)
+
+    def _score_with(self, candidate: Candidate[FaceObservation], people: Iterable[PersonBox]) -> float:
+        candidate.features = face_features(candidate, people)
         names = ("face", "hidden_face") if self._hides else ("face",)
         return max(probability(name, candidate.features) for name in names)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 from functools import partial
@@ -20,7 +21,7 @@ from sonjit.detectors.search.bodies import BodySearch
 from sonjit.detectors.search.faces import FaceSearch, search_boxes
 from sonjit.detectors.search.hands import HandNetworks, HandSearch
 from sonjit.detectors.search.stills import Extent, O
-from sonjit.engines import load_engine, load_number_engine, loaded_ahead, loaded_now, precision
+from sonjit.engines import load_ahead, load_engine, load_number_engine, precision
 
 if TYPE_CHECKING:
     from sonjit.detectors.interfaces import StillSearch
@@ -53,8 +54,11 @@ def _load_on_one_core(options: HandOptions) -> HandNetworks:
 
 
 def _loaded(options: CommonOptions, load: Callable[[], T]) -> Callable[[], T]:
-    """Load networks ahead, or at once for a live stream, whose frames would share the cores with the loading."""
-    return loaded_now(load) if options.is_live else loaded_ahead(load)
+    """Load networks ahead. Wait for those of a live stream, whose frames would share the cores with the loading."""
+    loading = load_ahead(load)
+    if options.is_live:
+        loading.result()
+    return loading.result
 
 
 def _in_good_light(search: StillSearch[O], options: CommonOptions) -> StillSearch[O]:
@@ -101,7 +105,11 @@ def search_faces(
     if isinstance(meshes, face_boxes.FaceBoxes):
         return _in_good_light(partial(search_boxes, detector=detector, boxes=meshes, extent=extent), options)
     people = _loaded(options, partial(load_network, options, has_boxes=False))
-    new_search = partial(FaceSearch, detector=detector, meshes=meshes, extent=extent, network=people)
+    # Key frames compare probabilities with limits only, and the network of people takes most of their time.
+    sure_score = max(meshes.sure_score, options.min_presence_score) if extent.is_key_frame else math.inf
+    new_search = partial(
+        FaceSearch, detector=detector, meshes=meshes, extent=extent, network=people, sure_score=sure_score
+    )
     return _in_good_light(lambda rgb: new_search(rgb).observations(), options)
 
 

@@ -12,14 +12,14 @@ import numpy as np
 from sonjit._util import Float32Array, InputError
 from sonjit.compat.mediapipe._connections import *  # noqa: F403  # names that MediaPipe has here too
 from sonjit.compat.mediapipe._containers import Category, Landmark, NormalizedLandmark
-from sonjit.compat.mediapipe._detector import free_loaded, load_ahead
+from sonjit.compat.mediapipe._detector import free_loaded
 from sonjit.compat.mediapipe._images import Image, ImageFormat
 from sonjit.compat.mediapipe._options import ClassifierOptions, accept_newer_names
 from sonjit.compat.mediapipe._selfie import SELFIE_WEIGHTS, SelfieModel, load_selfie_segmenter, resized_mask
 from sonjit.compat.mediapipe.tasks.python.vision import _task
 from sonjit.detectors.kinds import gesture_bundle
 from sonjit.detectors.kinds.gesture_bundle import CUSTOM, GestureNetworks
-from sonjit.engines import EngineOptions
+from sonjit.engines import EngineOptions, load_ahead
 from sonjit.gestures import gesture_of
 from sonjit.results import Hand
 from sonjit.weights import cache_folder, find_weight, load_bundle

@@ -1,0 +1,221 @@
+"""The loop of every detector: search the image, run the landmark network on each box, track the instances.
+
+The keypoints of a frame become the box of the next frame while the instance is present. What differs between hands,
+faces and bodies is in a `sonjit.detectors.interfaces.Kind`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from sonjit._util import Image
+from sonjit.detectors import interfaces
+from sonjit.detectors.observations import Observation, suppress_duplicates
+from sonjit.detectors.options import CommonOptions
+from sonjit.detectors.recordings.following import Follower
+from sonjit.detectors.recordings.joining import Recording
+from sonjit.detectors.recordings.key_frames import KeyFrames, is_same
+from sonjit.detectors.recordings.live import LiveSearch
+from sonjit.detectors.recordings.tracklets import Pairs, Tracklets
+from sonjit.detectors.schedule import Schedule
+from sonjit.detectors.tracking import Track, Tracker
+from sonjit.geometry.boxes import RotatedBox, iou, latest_boxes
+from sonjit.media.cuts import Scenes
+from sonjit.results import Result
+
+R = TypeVar("R", bound=Result, covariant=True)
+
+
+class Found(NamedTuple):
+    """Instances of one image."""
+
+    instances: Sequence[tuple[Any, Track[Any] | None]]  # final observations with their tracks; stills have no tracks
+    total: int  # number of instances, with those beyond the maximum
+    complete: bool = True  # False if the search of a still left out proposals
+
+
+class Loop(Generic[R]):
+    """Find the instances of one stream, or of stills, with the networks of a kind.
+
+    `search` is the search of stills or key frames, `live` that of the key frames of a live stream. `backward` follows
+    the instances of a recording backwards.
+    """
+
+    def __init__(
+        self,
+        kind: interfaces.Kind[Any, R],
+        tracker: Tracker[Any],
+        options: CommonOptions,
+        *,
+        search: interfaces.StillSearch[Any] | None = None,
+        backward: Tracker[Any] | None = None,
+        live: LiveSearch[Any] | None = None,
+    ) -> None:
+        self.kind = kind
+        self.tracker = tracker
+        self.scenes = Scenes()
+        self.options = options
+        self._still_search = search
+        self._live = live
+        published: Callable[[Image], Sequence[RotatedBox]] | None = None
+        if getattr(options, "averages_mirrored", False):
+            published = partial(kind.find, min_score=options.min_detection_score)
+        self._tracklets = Tracklets(kind, tracker, options.min_presence_score, published)
+        self._backward = None if backward is None else Tracklets(kind, backward, options.min_presence_score)
+        self._schedule = Schedule(options.search_interval, options.sparse_from)
+        self._follower: Follower[Any] | None = None
+        if options.has_key_frames and (search is not None or live is not None):
+            key_frames = KeyFrames(
+                search, self._schedule, kind.certain_presence, kind.sure_score, is_urgent=kind.is_urgent
+            )
+            self._follower = Follower(self._tracklets, key_frames, self._proposed, options.max_instances, live)
+        self._excess = 0  # number of instances beyond the maximum in the last search
+
+    @property
+    def searches_windows(self) -> bool:
+        """Check whether stills or key frames are searched in windows."""
+        return self._still_search is not None or self._live is not None
+
+    def paused(self) -> AbstractContextManager[None]:
+        """Pause the search of a live stream inside, where a frame is processed."""
+        return nullcontext() if self._live is None else self._live.paused()
+
+    def recording(self) -> Recording[Any] | None:
+        """Return a recording that looks ahead. Return None if each frame is processed on its own."""
+        if self._follower is None or self._backward is None or self._live is not None:
+            return None
+        return Recording(self._follower, self._backward, self.options.max_instances)
+
+    def reset(self) -> None:
+        """Forget all tracked instances."""
+        self.tracker.reset()
+        self.scenes.reset()
+        self._schedule.reset()
+        self._excess = 0
+        if self._follower is not None:
+            self._follower.key_frames.reset()
+        if self._live is not None:
+            self._live.reset()
+
+    def close(self) -> None:
+        """End the threads of the kind and of the searches."""
+        self.kind.at_close.close()
+        if self._live is not None:
+            self._live.close()
+
+    def still(self, rgb: Image, boxes: Sequence[RotatedBox] | None) -> Found:
+        """Return the instances of a still (H, W, 3), or those in given boxes."""
+        if boxes is None and self._still_search is not None:
+            observations, complete = self._still_search(rgb)
+            present = [observation for observation in observations if self._is_present(observation)]
+            return self._found_in_still(present[: self.options.max_instances], len(present), complete)
+        follows_graph = self.options.follows_bundle and self.options.kind != "hands"
+        keeps_all = follows_graph or self.options.thresholds.overlap is not None  # as MediaPipe's graph does
+        limit, min_score = self.options.max_instances, self.options.min_detection_score
+        beyond = 0  # number of proposals beyond the limit
+        if boxes is None and isinstance(self.kind, interfaces.SearchedKind):
+            candidates = self.kind.search(rgb, min_score)
+            observations, beyond = candidates[:limit], len(candidates[limit:])
+        else:
+            if boxes is None:
+                proposals = self.kind.find(rgb, min_score)
+                boxes, beyond = proposals[:limit], len(proposals[limit:])
+            observations = self._present(rgb, boxes if keeps_all else self._without_overlapping(boxes))
+        observations = observations if keeps_all else suppress_duplicates(observations)
+        return self._found_in_still(observations, len(observations) + beyond)
+
+    def _found_in_still(self, observations: Sequence[Any], total: int, complete: bool = True) -> Found:
+        return Found([(self.kind.refine(observation), None) for observation in observations], total, complete)
+
+    def frame(self, rgb: Image, now_s: float, boxes: Sequence[RotatedBox] | None) -> Found:
+        """Return the instances of the next frame (H, W, 3) of a stream, or those in given boxes, sorted by id."""
+        tracks = self._step(rgb, now_s, boxes)
+        self._excess = self._excess if len(tracks) >= self.options.max_instances else 0
+        return Found([(track.smoothed, track) for track in tracks], len(tracks) + self._excess)
+
+    def _step(self, rgb: Image, now_s: float, boxes: Sequence[RotatedBox] | None) -> list[Track[Any]]:
+        """Update the tracks, search for more instances, assign identities."""
+        if boxes is not None or isinstance(self.kind, interfaces.SearchedKind):
+            self._schedule.skip()
+            pairs, new = self.tracker.match(self._given_or_searched(rgb, boxes), now_s)
+            is_any_lost = self._tracklets.update(pairs, new, now_s)
+        elif self._follower is None:
+            visible_tracks = [track for track in self.tracker.active if track.occluded_s is None]
+            pairs, _ = self._tracklets.observe(rgb)
+            is_any_lost = self._tracklets.update(pairs, self._search(rgb, visible_tracks, pairs), now_s)
+        else:
+            step = self._follower.step(rgb, now_s, self.scenes.number(rgb, now_s))
+            is_any_lost = step.is_any_lost
+            self._excess = self._excess if step.excess is None else step.excess
+        if is_any_lost:
+            self._schedule.search_soon()
+        if self._follower is None or boxes is not None:
+            return self.tracker.active
+        key_frames = self._follower.key_frames
+        if self._live is not None:  # no frame waits for the first key frame
+            return [track for track in self.tracker.active if not key_frames.is_refused(track)]
+        return [track for track in self.tracker.active if key_frames.confirms(track)]
+
+    def _given_or_searched(self, rgb: Image, boxes: Sequence[RotatedBox] | None) -> list[Any]:
+        """Return the observations of given boxes, or of the search of a kind that searches every image."""
+        if boxes is not None:
+            return self._present(rgb, boxes)
+        assert isinstance(self.kind, interfaces.SearchedKind)
+        candidates, limit = self.kind.search(rgb, self.options.min_detection_score), self.options.max_instances
+        self._excess = len(candidates[limit:])
+        return candidates[:limit]
+
+    def _search(self, rgb: Image, visible_tracks: Sequence[Track[Any]], pairs: Pairs[Any]) -> list[Any]:
+        """Return the new instances of a frame by the published or the thorough search, if it is due."""
+        room = max(self.options.max_instances - len(visible_tracks), 0)
+        if not self._schedule.searches(len(visible_tracks), room):
+            return []
+        self._excess = 0
+        if self._still_search is not None:
+            new = [item for item in self._still_search(rgb)[0] if self._is_present(item)]
+        else:
+            new = self._published(rgb, [track.box for track in visible_tracks], room)
+        if len(new) > room:
+            visible = [observation for track, observation in pairs if track.occluded_s is None]
+            distinct = suppress_duplicates(new, visible, merge_nested=True)
+            self._excess = max(len(distinct) - room, 0)
+            if self.options.search != "fast":
+                new = sorted(distinct, key=lambda item: -item.score)
+        return new[:room]
+
+    def _published(self, rgb: Image, known_boxes: Sequence[RotatedBox], room: int) -> list[Any]:
+        """Return the instances that the published search finds apart from known boxes.
+
+        One more than there is room for shows that the result is limited.
+        """
+        boxes = self.kind.find(rgb, self.options.min_detection_score)
+        candidates = self._without_overlapping(boxes[: self.options.max_instances], known_boxes)[:room]
+        new = self._present(rgb, candidates)
+        if len(new) >= room:
+            new += self._present(rgb, self._without_overlapping(boxes, [*known_boxes, *candidates])[:1])
+        return new
+
+    def _proposed(self, rgb: Image, pairs: Pairs[Any]) -> list[Any]:
+        """Return the instances that the published search finds apart from the tracked ones."""
+        tracked = [observation for _, observation in pairs]
+        boxes = [self.kind.box_after(observation) for observation in tracked]
+        candidates = self._published(rgb, boxes, max(self.options.max_instances - len(tracked), 0))
+        return [candidate for candidate in candidates if not any(is_same(candidate, other) for other in tracked)]
+
+    def _is_present(self, observation: Observation) -> bool:
+        return self.kind.is_present(observation, self.options.min_presence_score)
+
+    def _present(self, rgb: Image, boxes: Sequence[RotatedBox]) -> list[Any]:
+        return list(filter(self._is_present, (self.kind.observe(rgb, box) for box in boxes)))
+
+    def _without_overlapping(self, boxes: Sequence[RotatedBox], others: Sequence[RotatedBox] = ()) -> list[RotatedBox]:
+        """Return the boxes of new instances. Of two boxes of one instance the later stays, as in MediaPipe."""
+        accepted = latest_boxes(boxes, self._is_same_instance)
+        return [box for box in accepted if not any(self._is_same_instance(box, other) for other in others)]
+
+    def _is_same_instance(self, box: RotatedBox, other: RotatedBox) -> bool:
+        limit = self.options.thresholds.same_overlap
+        return self.kind.is_same_instance(box, other) if limit is None else iou(box, other) > limit
