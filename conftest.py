@@ -43,6 +43,11 @@ hypothesis.settings.load_profile("sonjit")
 
 
 def pytest_configure(config):
+    gc.disable()  # until all is imported, which leaves no garbage
+    if number := getattr(config, "workerinput", {}).get("workerid", "")[2:]:
+        # A worker begins with other folders, because the first that imports a file compiles it for all.
+        first = int(number) % len(config.args)
+        config.args[:] = config.args[first:] + config.args[:first]
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as shells do in background jobs, and so in our processes
         signal.signal(signal.SIGINT, signal.default_int_handler)
     config.addinivalue_line("markers", "files(pattern): run once per file of SONJIT_TEST_DATA that matches, as `file`")
@@ -55,7 +60,7 @@ def pytest_collection_modifyitems(config, items):
     for item in items:
         if not (is_left_out and item.get_closest_marker("nightly")):
             costs[item.path] += 1 + sum(weights.get(mark.name, 0) for mark in item.iter_markers())
-    items.sort(key=lambda item: -costs[item.path])
+    items.sort(key=lambda item: (-costs[item.path], item.path))
 
 
 def pytest_collection_finish():
@@ -63,6 +68,7 @@ def pytest_collection_finish():
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000, 10, 10)
+    gc.enable()
 
 
 def pytest_terminal_summary(terminalreporter):

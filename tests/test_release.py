@@ -101,7 +101,7 @@ def test_a_program_built_with_pyinstaller_finds_hands(tmp_path):
 
 @pytest.fixture
 def release(load_module, monkeypatch):
-    monkeypatch.setattr(sys, "path", list(sys.path))  # the program adds to it
+    monkeypatch.syspath_prepend(str(ROOT / "tools"))  # restores what the program adds to it
     return load_module(ROOT / "tools" / "release.py")
 
 

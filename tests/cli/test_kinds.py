@@ -3,8 +3,13 @@
 import csv
 import json
 import math
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -230,3 +235,53 @@ def test_a_report_also_writes_the_video_with_its_angles(sonjit, weights, tmp_pat
         pairs = list(zip(source, drawn, strict=False))
     assert len(pairs) == 8
     assert all((abs(before.rgb.astype(int) - after.rgb).max(-1) > 60).sum() > 500 for before, after in pairs)
+
+
+INTERRUPTIBLE = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job has it switched off
+from sonjit.__main__ import run
+run()
+"""
+
+
+def repeated(clip, path, times):
+    """Write the encoded frames of a clip several times."""
+    with av.open(str(clip)) as short, av.open(str(path), "w") as long:
+        stream = long.add_stream_from_template(short.streams.video[0])
+        packets = [packet for packet in short.demux(video=0) if packet.dts is not None]
+        data = [(bytes(each), each.pts, each.dts, each.is_keyframe, each.time_base) for each in packets]
+        period = len(packets) * packets[0].duration
+        for number in range(times):
+            for content, pts, dts, is_keyframe, time_base in data:
+                packet = av.Packet(content)
+                packet.time_base, packet.is_keyframe, packet.stream = time_base, is_keyframe, stream
+                packet.pts, packet.dts = pts + number * period, dts + number * period
+                long.mux(packet)
+    return path
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="Windows sends no SIGINT to one process")
+@pytest.mark.parametrize("ending", [".html", ".pdf"])
+def test_a_report_that_is_stopped_in_its_second_video_has_the_first_one(need, tmp_path, ending):
+    need("body-lite", "face-short", "person-detector")
+    pytest.importorskip("matplotlib")
+    pytest.importorskip("fpdf")
+    clip = Path(sonjit_package.__file__).parent / "_util" / "assets" / "squats.mp4"
+    long, page = repeated(clip, tmp_path / "long.mp4", 60), tmp_path / f"r{ending}"
+    command = [sys.executable, "-u", "-c", INTERRUPTIBLE, "report", clip, long, "--model", "lite", "--save", page]
+    with subprocess.Popen(
+        list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        first = process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        out, errors = process.communicate()
+    assert (first, process.returncode) == ("squats.mp4: 73 frames, person #1\n", 130)
+    last = errors.splitlines()[-1]
+    assert last.startswith(f"sonjit: stopped; {page} has 73 frames of squats.mp4, ")
+    assert last.endswith(" of long.mp4")
+    assert "Traceback" not in out + errors
+    content = page.read_bytes()
+    assert b"</html>" in content if ending == ".html" else content.rstrip().endswith(b"%%EOF")
+    assert {path.name for path in tmp_path.iterdir()} == {"long.mp4", page.name}

@@ -1,4 +1,6 @@
-"""Secrets of addresses: no command shows the user, the password or the query of an address that it is given."""
+"""Addresses in messages: as they are typed, but without the user, the password and the query."""
+
+import re
 
 import pytest
 from PIL import Image
@@ -52,6 +54,7 @@ def test_no_command_shows_or_creates_the_secrets_of_an_address(command, address,
     shown = "".join(capfd.readouterr())
     assert status in (1, 2)
     assert "zkq" not in shown
+    assert re.search(r"(rtsp|http|ftp):/[^/]", shown) is None
     assert shown.count("\n") == 1
     assert sorted(tmp_path.rglob("*")) == before
 

@@ -205,7 +205,9 @@ def test_an_address_is_shown_without_its_secrets(named, shown):
 @pytest.mark.parametrize(
     ("text", "shown"),
     [
-        ("rtsp:/admin:S3@cret@10.0.0.5/a?pwd=S3cret: no such file", "rtsp:/10.0.0.5/a?pwd=…: no such file"),
+        ("rtsp:/admin:S3@cret@10.0.0.5/a?pwd=S3cret: no such file", "rtsp://10.0.0.5/a?pwd=…: no such file"),
+        ("s3:/bucket/a.png: no such file", "s3://bucket/a.png: no such file"),
+        ("host:/data/a.mp4: no such file", "host:/data/a.mp4: no such file"),
         ("'http://me:S3cret@cam/', or 'x'", "'http://cam/', or 'x'"),
         ('value "rtsp://me:S3 cret@cam/a".', 'value "rtsp://cam/a".'),
         ("rtsp://cam:554/a,rtsp://me:S3cret@cam/b", "rtsp://cam:554/a,rtsp://cam/b"),

@@ -87,10 +87,13 @@ def plain(results):
 
 @pytest.mark.parametrize(
     ("kind", "options"),
-    [*cases(lambda option: option.of_streams or option.name in ("static_image", "flip_horizontal"))],
+    [
+        *cases(lambda option: option.of_streams or option.name in ("static_image", "flip_horizontal")),
+        *(pytest.param(kind, FAST.get(kind, {}) | {"search": "auto"}, id=f"{kind}-default") for kind in KINDS),
+    ],
 )
 def test_a_batch_gives_what_single_images_give(images, kind, options):
-    with create_detector(kind, static_image=True, **options) as detector:
+    with create_detector(kind, static_image=True, **{"search": "fast"} | options) as detector:
         single = [detector.detect(rgb) for rgb in images]
         batch = detector.detect_batch(images)
     assert [plain(own) for own in batch] == [plain(own) for own in single]

@@ -168,10 +168,17 @@ def test_the_outputs_of_a_folder_are_shown_with_their_ending():
 )
 def test_two_outputs_of_a_run_are_two_files(placed, message):
     if message is None:
-        check_distinct(placed)
+        check_distinct(placed, TASK)
         return
     with pytest.raises(InputError, match=message):
-        check_distinct(placed)
+        check_distinct(placed, TASK)
+
+
+def test_models_that_move_are_one_file_for_each_person():
+    task = replace(TASK, onto="avatar.glb")
+    with pytest.raises(InputError, match=r"a-2\.glb is also the output of another person of .*a\.glb"):
+        check_distinct([Outputs("a.glb"), Outputs("a-2.glb")], task)
+    assert "avatar.glb" in task.files
 
 
 def test_a_file_is_finished_until_it_its_outputs_or_the_options_change(folder):

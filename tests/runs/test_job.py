@@ -239,7 +239,7 @@ def test_output_names_are_distinct_on_all_systems(parts):
     files += [Path("in", f"{file.name}{ending}") for file in files for ending in (".png", "_2.png")]
     outputs = Outputs(save="out/", draw="drawn", mask="{name}.webm")
     placed = inputs.output_paths(outputs, list(dict.fromkeys(files)), Brightness())
-    inputs.check_distinct(placed)
+    inputs.check_distinct(placed, Brightness())
     for option in ("save", "draw", "mask"):
         assert len({folded_name(getattr(item, option)) for item in placed}) == len(placed)
     tables = [Path(item.save).with_suffix("") for item in placed]

@@ -20,7 +20,7 @@ CASES = [
     )
 ]  # fmt: skip
 OUTPUTS = ["--save {}/a.csv", "--draw {}/a.png", "--mask {}/a.png", "--json"]
-FRAMES = 12
+FRAMES = 6
 LINE = r"{}: (\d+) of at least (\d+) shown\. Use --max-instances( and --person)?\."
 
 

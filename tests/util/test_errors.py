@@ -64,7 +64,7 @@ def test_the_table_is_what_the_project_declares():
     declared |= {f"sonjit-lab[{extra}]": lines for extra, lines in lab.items()}
     assert {*EXTRAS, *(name for name in declared if "[" in name)} == set(declared) - {"dev", "tracker-tests"}
     distributions = packages_distributions()
-    for extra, modules in EXTRAS.items():
+    for extra, (_, modules) in EXTRAS.items():
         lines = list(declared[extra])
         lines += [line for other in declared if f"sonjit[{other}]" in lines for line in declared[other]]
         for module in (set(modules) & set(distributions)) - {"starlette", "pydantic", "cryptography"}:  # of others

@@ -33,7 +33,7 @@ from sonjit.engines.openvino import read_model
 from sonjit.geometry.cameras import CalibratedCamera
 from sonjit.gestures.control import load_map
 from sonjit.gestures.custom import load_recording
-from sonjit.media import open_drawing_writer, open_source
+from sonjit.media import TABLE_ENDINGS, open_drawing_writer, open_source
 from sonjit.media.sources.images import rgb_from
 from sonjit.media.tables import load_frames
 from sonjit.weights import find_weight, load_bundle
@@ -101,8 +101,8 @@ def make_videos(folder: Path) -> None:
 
 def make_tables(folder: Path) -> None:
     """Write a table in each format that can be read."""
-    for ending in ("json", "jsonl", "csv", "parquet"):
-        command(folder, f"hands {CLIP} --start 3.3 --limit 6 --model lite --search fast --save table.{ending}")
+    for ending in TABLE_ENDINGS:
+        command(folder, f"hands {CLIP} --start 3.3 --limit 6 --model lite --search fast --save table{ending}")
 
 
 def make_gestures(folder: Path) -> None:

@@ -14,6 +14,7 @@ import psutil
 
 from sonjit.detectors import Detector
 from sonjit.detectors.interfaces import Kind
+from sonjit.detectors.loop import Loop
 from sonjit.detectors.smoothing import KeypointSmoother, OneEuro
 from sonjit.detectors.tracking import Track, Tracker
 from sonjit.geometry.boxes import RotatedBox
@@ -73,7 +74,7 @@ def main(count: int, seed: int) -> int:
     """Run the frames. Return 1 if an id, a time or the memory is wrong."""
     options = SessionOptions.from_values("hands", {"max_instances": 2}, still=False)
     scene, rng = Scene(), random.Random(seed)
-    detector = Detector(scene, Tracker(lambda: KeypointSmoother(OneEuro())), options.detector)
+    detector = Detector(Loop(scene, Tracker(lambda: KeypointSmoother(OneEuro())), options.detector))
     client = ClientDetector(options, detector)
     process, memory = psutil.Process(), list[int]()
     time_s = 0.0

@@ -5,6 +5,7 @@ from pathlib import PurePath
 from typing import Final
 
 _CAMERAS: Final = ("rtsp", "rtsps", "http", "https", "rtmp", "rtmps", "udp", "tcp", "srt", "rtp")
+_STORES: Final = ("s3", "gs", "gcs", "az", "abfs", "abfss", "hdfs", "ftp", "ftps", "sftp", "smb", "hf", "ws", "wss")
 ADDRESS_STARTS: Final = tuple(f"{scheme}://" for scheme in _CAMERAS)
 _SCHEME: Final = r"[A-Za-z][A-Za-z0-9+.-]+:"  # of two characters or more: others are disks of Windows
 _NAMED: Final = re.compile(rf"({_SCHEME})(//)(.*)", re.DOTALL)
@@ -39,10 +40,12 @@ def shown_name(named: str) -> str:
 
 
 def hide_secrets(text: str) -> str:
-    """Return a message whose addresses are as `shown_name` returns them, also where one is given as a path.
+    """Return a message whose addresses are as `shown_name` returns them.
+
+    An address that became a path gets its second slash again.
 
     >>> hide_secrets("rtsp:/admin:p@ss@10.0.0.5/live?pwd=secret: no such file")
-    'rtsp:/10.0.0.5/live?pwd=…: no such file'
+    'rtsp://10.0.0.5/live?pwd=…: no such file'
     """
     return _IN_TEXT.sub(_without_secrets, text) if ":/" in text else text
 
@@ -60,6 +63,8 @@ def _without_secrets(match: re.Match[str]) -> str:
         query = re.sub(r"[^&;#=]+(?=[&;#]|$)", "…", re.sub(r"=[^&;#]*", "=", query)).replace("=", "=…")
     else:  # a question mark may be that of a glob
         query = re.sub(r"=[^&;#]*", "=…", query)
+    if scheme[:-1].lower() in (*_CAMERAS, *_STORES):  # other names before a colon may be no schemes
+        slashes = "//"
     return f"{scheme}{slashes}{host}{hide_secrets(path)}{mark}{query}"
 
 

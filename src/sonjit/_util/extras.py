@@ -3,41 +3,52 @@
 from collections.abc import Generator
 from contextlib import contextmanager
 from importlib.util import find_spec
-from typing import Final
+from typing import Final, NamedTuple
 
 from sonjit._util.errors import MissingExtraError
 
+
+class Extra(NamedTuple):
+    """An extra of a distribution."""
+
+    purpose: str  # what it adds
+    modules: tuple[str, ...]  # modules that it installs
+
+
 EXTRAS: Final = {
-    "serve": ("fastapi", "starlette", "uvicorn", "pydantic", "python_multipart", "trustme", "cryptography", "segno"),
-    "tables": ("pyarrow", "xlsxwriter"),
-    "pandas": ("pandas",),
-    "polars": ("polars",),
-    "supervision": ("supervision",),
-    "page": ("ai_edge_litert",),
-    "onnx": ("onnxruntime", "onnx"),
-    "heic": ("pillow_heif",),
-    "report": ("matplotlib", "markdown_it", "fpdf"),
-    "eval": ("faster_coco_eval", "yaml", "matplotlib", "markdown_it"),
-    "rerun": ("rerun",),
-    "ray": ("ray",),
-    "remote": ("fsspec",),
-    "compat": ("google",),
-    "control": ("pynput", "mido", "rtmidi", "paho", "websockets"),
-    "docs": ("mkdocs", "mkdocstrings"),
-    "learn": ("matplotlib", "sklearn"),
+    "serve": Extra(
+        "live app and server",
+        ("fastapi", "starlette", "uvicorn", "pydantic", "python_multipart", "trustme", "cryptography", "segno"),
+    ),
+    "tables": Extra(".parquet and .xlsx tables", ("pyarrow", "xlsxwriter")),
+    "pandas": Extra("to_dataframe with pandas", ("pandas",)),
+    "polars": Extra("to_dataframe with Polars", ("polars",)),
+    "supervision": Extra("results for Supervision", ("supervision",)),
+    "page": Extra("photographs in web pages", ("ai_edge_litert",)),
+    "onnx": Extra("ONNX Runtime, for GPUs and other devices", ("onnxruntime", "onnx")),
+    "heic": Extra("HEIC photographs", ("pillow_heif",)),
+    "report": Extra("reports as HTML and PDF", ("matplotlib", "markdown_it", "fpdf")),
+    "eval": Extra("evaluations", ("faster_coco_eval", "yaml", "matplotlib", "markdown_it")),
+    "rerun": Extra("recordings for the viewer Rerun", ("rerun",)),
+    "ray": Extra("runs on a cluster", ("ray",)),
+    "remote": Extra("inputs on remote storage", ("fsspec",)),
+    "compat": Extra("programs for MediaPipe", ("google",)),
+    "control": Extra("keys, pointer, MIDI, MQTT and WebSockets", ("pynput", "mido", "rtmidi", "paho", "websockets")),
+    "docs": Extra("building this documentation", ("mkdocs", "mkdocstrings")),
+    "learn": Extra("figures of the course", ("matplotlib", "sklearn")),
 }
-"""Modules of each extra. A module in several extras is attributed to the first."""
+"""Extras by name. A module in several extras is attributed to the first."""
 
 
 def is_installed(extra: str) -> bool:
     """Check whether all modules of an extra are installed, without importing them."""
-    return all(find_spec(module) is not None for module in EXTRAS[extra])
+    return all(find_spec(module) is not None for module in EXTRAS[extra].modules)
 
 
 def extra_of(module: str | None) -> str | None:
     """Return the extra that installs a module or its package, or None."""
     package = (module or "").partition(".")[0]
-    return next((extra for extra, modules in EXTRAS.items() if package in modules), None)
+    return next((name for name, extra in EXTRAS.items() if package in extra.modules), None)
 
 
 @contextmanager
@@ -52,7 +63,7 @@ def optional_import(purpose: str, extra: str | None = None) -> Generator[None]:
         raise MissingExtraError(purpose, extra) from None
 
 
-def require(module: str, purpose: str, extra: str | None = None) -> None:
-    """Check that a module is installed, without importing it. `extra` is the extra that installs it."""
+def require(module: str, purpose: str) -> None:
+    """Check that a module is installed, without importing it."""
     if find_spec(module) is None:
-        raise MissingExtraError(purpose, extra or extra_of(module) or module)
+        raise MissingExtraError(purpose, extra_of(module) or module)

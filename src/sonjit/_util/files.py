@@ -103,7 +103,7 @@ class Output(ABC):
     def complete(self) -> None:
         """Write the rest, so that `close()` only gives the output its final name.
 
-        Outputs that belong together are completed before the first one is closed, so that none is kept alone.
+        Outputs that belong together are completed before the first one is closed, so that all or none are kept.
         """
         if self._is_open and not self._is_complete:
             self._is_complete = True
@@ -591,17 +591,15 @@ def atomic_folder(path: Path) -> Generator[Path]:
         yield draft.path
 
 
-def write_bytes(path: Path, data: bytes, *, synced: bool = False) -> None:
-    """Write a file completely or not at all, see `atomic_file`. A `synced` one is complete also after a power cut."""
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a file completely or not at all, see `atomic_file`."""
     with atomic_file(path) as draft:
         draft.write_bytes(data)
-        if synced:
-            sync(draft)
 
 
-def write_text(path: Path, text: str, *, synced: bool = False) -> None:
-    """Write a UTF-8 text file completely or not at all, see `write_bytes`."""
-    write_bytes(path, text.encode(), synced=synced)
+def write_text(path: Path, text: str) -> None:
+    """Write a UTF-8 text file completely or not at all, see `atomic_file`."""
+    write_bytes(path, text.encode())
 
 
 def sync(path: Path) -> None:

@@ -23,30 +23,6 @@ from sonjit.detectors.kinds import KINDS
 from sonjit.weights import models_folder, verify_weights
 
 _BASE = ("numpy", "openvino", "opencv-python-headless", "pillow", "av", "rich", "cyclopts")
-_PURPOSES = {
-    "serve": "live app and server",
-    "tables": ".parquet and .xlsx tables",
-    "pandas": "to_dataframe with pandas",
-    "polars": "to_dataframe with Polars",
-    "supervision": "results for Supervision",
-    "page": "photographs in web pages",
-    "onnx": "ONNX Runtime, for GPUs and other devices",
-    "heic": "HEIC photographs",
-    "report": "reports as HTML and PDF",
-    "eval": "evaluations",
-    "rerun": "recordings for the viewer Rerun",
-    "ray": "runs on a cluster",
-    "remote": "inputs on remote storage",
-    "compat": "programs for MediaPipe",
-    "control": "keys, pointer, MIDI, MQTT and WebSockets",
-    "docs": "building this documentation",
-    "learn": "figures of the course",
-    "sonjit-lab[synth]": "synthetic images",
-    "sonjit-lab[tflite]": "exports to TFLite",
-    "sonjit-lab[tensorboard]": "training curves in TensorBoard",
-    "sonjit-lab[grad-cam]": "comparison with grad-cam",
-}
-"""Purpose of each extra."""
 _MARKS = {"ok": "[green]ok[/]", "note": "[yellow]note[/]", "missing": "[red]missing[/]"}
 
 
@@ -82,10 +58,10 @@ def examine() -> Iterator[Finding]:
     for codec, job in (("libx264", ".mp4, .mov, .mkv"), ("libvpx-vp9", ".webm")):
         has_codec = codec in av.codecs_available
         yield _note(has_codec, f"encoder {codec}", f"annotated {job}{'' if has_codec else ' cannot be written'}")
-    for extra, modules in extras.EXTRAS.items():
-        is_installed = extras.is_installed(extra)
-        detail = ", ".join(modules) if is_installed else install_line(extra)
-        yield _note(is_installed, f"extra [{extra}]", f"{_PURPOSES.get(extra, extra)}: {detail}")
+    for name, extra in extras.EXTRAS.items():
+        is_installed = extras.is_installed(name)
+        detail = ", ".join(extra.modules) if is_installed else install_line(name)
+        yield _note(is_installed, f"extra [{name}]", f"{extra.purpose}: {detail}")
     for extension in extensions.load_extensions(extensions.EXTENSIONS, extensions.NETWORKS):
         detail = extension.problem or f"{extension.package}: {extension.target}"
         yield _note(not extension.problem, f"extension {extension.name}", detail)

@@ -16,7 +16,7 @@ from sonjit._util.files import check_local, write_bytes
 from sonjit._util.settings import Option, OptionValue, declared_options, read_settings
 from sonjit.cli import options as common
 from sonjit.cli.progress import progress_bar, run_and_report
-from sonjit.detectors.kinds import KindEntry, find_kind, make_options, options_for, options_of, refuse_unused_options
+from sonjit.detectors.kinds import KINDS, KindEntry, make_options, options_for, options_of, refuse_unused_options
 from sonjit.detectors.options import CommonOptions
 from sonjit.media import DrawingStyle, load_frames, open_writer
 from sonjit.media.annotated import ANNOTATED_VIDEO_ENDINGS
@@ -43,7 +43,7 @@ _ROI = "Region x,y,width,height in pixels that is searched. Results are in coord
 
 def detect_command(kind: str) -> Callable[..., int]:
     """Return the command of a kind, with the options of the kind."""
-    entry = find_kind(kind)
+    entry = KINDS.find(kind)
 
     def command(
         *sources: common.FileName,

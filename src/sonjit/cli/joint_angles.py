@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from cyclopts import Parameter
 
-from sonjit._util import Image, InputError, optional_import
+from sonjit._util import Image, InputError, optional_import, pluralize
 from sonjit._util.addresses import shown_name
 from sonjit._util.files import check_writable
 from sonjit.cli.progress import CONTROLS, progress_bar
@@ -85,7 +85,7 @@ def report(
         person: Number of the person to describe. Repeat the option to compare people of one video. Default: the person
             who is in most frames.
         convention: straight gives 180° for a straight elbow, hip or knee, clinical 0°.
-        language: Language of the page. The letters of ko in a .pdf need an installed font with Korean letters.
+        language: Language of the page. A .pdf needs an installed font with the letters of the language.
         title: Title of the page. Default: name of the video, which --anonymise leaves out.
         name: Name of the person on the page.
         note: Further text on the page.
@@ -124,43 +124,43 @@ def report(
             raise InputError(f"{option} requires one video and one person")
     _check_height(height, floor)
     floor_m_per_px = _floor_m_per_px(floor)
-    recordings: list[Recording] = []
-    shown: list[list[tuple[str, Image]]] = []
+    described: list[tuple[Recording, list[tuple[str, Image]]]] = []  # with pictures
     stopped: KeyboardInterrupt | None = None
     people = max(max_instances, len(person))
-    for source, inputs in videos.items():
-        omitted = Omitted()
-        try:
+    try:
+        for source, inputs in videos.items():
+            omitted = Omitted()
             with report_detector(kind, model, people) as detector:
                 seen = _tracked(source, detector, omitted, start=start, end=end, every=every)
-        except KeyboardInterrupt as stop:  # the page describes the videos before
-            if not recordings:
-                raise
-            stopped = stop
-            break
-        frames, stopped = seen.frames, seen.stopped
-        new_recordings = [
-            recording_of(
-                Path(source).name,
-                model,
-                frames,
-                counted,
-                person=number,
-                convention=convention,
-                height_m=height,
-                floor_m_per_px=floor_m_per_px,
-                size=seen.size,
-                language=language,
-            )
-            for number in person or (None,)
-        ]
-        recordings += (replace(each, cuts_s=tuple(seen.cuts_s)) for each in new_recordings)
-        shown += pictures_of(inputs, new_recordings, hider)
-        numbers = ", ".join(f"#{recording.person}" for recording in new_recordings)
-        sys.stdout.write(f"{Path(source).name.translate(CONTROLS)}: {len(frames)} frames, person {numbers}\n")
-        _print_notes(Path(source).name, omitted, hider.hidden)
-        if stopped is not None:
-            break
+            stopped = seen.stopped
+            new_recordings = [
+                recording_of(
+                    Path(source).name,
+                    model,
+                    seen.frames,
+                    counted,
+                    person=number,
+                    convention=convention,
+                    height_m=height,
+                    floor_m_per_px=floor_m_per_px,
+                    size=seen.size,
+                    language=language,
+                )
+                for number in person or (None,)
+            ]
+            new_recordings = [replace(recording, cuts_s=tuple(seen.cuts_s)) for recording in new_recordings]
+            described += zip(new_recordings, pictures_of(inputs, new_recordings, hider), strict=True)
+            numbers = ", ".join(f"#{recording.person}" for recording in new_recordings)
+            sys.stdout.write(f"{Path(source).name.translate(CONTROLS)}: {len(seen.frames)} frames, person {numbers}\n")
+            _print_notes(Path(source).name, omitted, hider.hidden)
+            if stopped is not None:
+                break
+    except KeyboardInterrupt as stop:  # the page describes the videos before
+        if not described:
+            raise
+        stopped = stop
+    recordings = [recording for recording, _ in described]
+    shown = [pictures for _, pictures in described]
     labels = joint_angles.Labels(title, name, note, datetime.now().date().isoformat() if date is None else date)
     mark = "" if hider.keeps_people else anonymise
     joint_angles.write_page(Path(save), recordings, shown, mark, labels, earlier)
@@ -169,7 +169,9 @@ def report(
     if draw is not None:
         draw_video(draw, next(iter(videos.values())), recordings[0], hider)
     if stopped is not None:
-        stopped.add_note(f"{save} has {len(recordings[-1].frames)} frames of {recordings[-1].name}")
+        frames_of = {recording.name: pluralize(len(recording.frames), "frame") for recording in recordings}
+        parts = [f"{frames_of.get(name, 'nothing')} of {name}" for name in (Path(source).name for source in videos)]
+        stopped.add_note(f"{save} has {', '.join(parts)}")
         raise stopped
     written = [save, *map(str, motion), *([] if draw is None else [str(draw)])]
     headlines = "".join(f"{recording.headline}\n" for recording in recordings)

@@ -12,6 +12,8 @@ from sonjit._util import InputError
 from sonjit._util.files import check_writable
 from sonjit.geometry.cameras import camera_from_text
 from sonjit.media.sources import Reading
+from sonjit.media.tables.base import TableRows
+from sonjit.media.tables.characters import BoneNames
 from sonjit.runs.task import Lift
 
 OUTPUT = Group("Output", sort_key=1)
@@ -129,8 +131,8 @@ class Output:
     """
 
     save: Annotated[tuple[FileName, ...], Parameter(negative="", allow_leading_hyphen=True)] = ()  # - has a message
-    rows: Literal["keypoint", "instance", "wide"] | None = None
-    bones: Literal["vrm", "mixamo", "unreal", "webxr"] | None = None
+    rows: TableRows | None = None
+    bones: BoneNames | None = None
     onto: FileName | None = None
     draw: FileName | None = None
     count: Annotated[tuple[str, ...], Parameter(negative="")] = ()

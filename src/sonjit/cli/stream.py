@@ -14,7 +14,7 @@ from sonjit._util import InputError, json_from, pluralize
 from sonjit._util.addresses import shown_name
 from sonjit.cli.options import Count, FileName
 from sonjit.detectors import KindName
-from sonjit.detectors.kinds import find_kind
+from sonjit.detectors.kinds import KINDS
 from sonjit.gestures import LearnedGestures
 from sonjit.gestures.control import Command, Controller, load_map
 from sonjit.gestures.outlets import Outlets
@@ -70,7 +70,7 @@ def stream(
         blendshapes=has_mesh or (kind == "holistic" and is_vmc),
         transform=has_mesh,
     )
-    list_name = find_kind(kind).list_name
+    list_name = KINDS.find(kind).list_name
     frames = instances = 0
     omitted = Omitted()
     try:

@@ -1,7 +1,6 @@
 """Public names of `sonjit.gestures`. `names_from_stub` reads this file."""
 
 from sonjit.gestures.classifier import GESTURES as GESTURES
-from sonjit.gestures.classifier import GestureClassifier as GestureClassifier
 from sonjit.gestures.classifier import GestureSmoother as GestureSmoother
 from sonjit.gestures.classifier import gesture_of as gesture_of
 from sonjit.gestures.custom import CustomGestures as CustomGestures
@@ -16,4 +15,3 @@ from sonjit.gestures.custom_motions import MotionSpotter as MotionSpotter
 from sonjit.gestures.motion_finders import MOTIONS as MOTIONS
 from sonjit.gestures.motions import MotionRecognizer as MotionRecognizer
 from sonjit.results import Gesture as Gesture
-from sonjit.results import MotionEvent as MotionEvent

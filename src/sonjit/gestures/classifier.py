@@ -56,6 +56,8 @@ SHAPES: Final = (
 """Shapes of the shipped classifier in the order of its probabilities."""
 WITH_IMAGE: Final = "with_image."  # prefix of the names of the weights that also read the appearance of a hand
 LEAST_SCORE: Final = 0.45  # minimum probability of a gesture
+MIN_VISIBLE_S: Final = 0.25
+"""Minimum time that a hand is visible before its gesture counts. A hand that enters the image is often blurred."""
 
 
 @dataclass(frozen=True, eq=False)

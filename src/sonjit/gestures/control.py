@@ -42,8 +42,6 @@ PLACES: Final = ("x", "y")  # further measures: the centre of the palm as fracti
 _OF_MEASURES: Final = ("from", "to", "smooth_s", "dead_zone")
 _COUNTED: Final = ("Rotate", "Zoom")  # motions whose value is their count
 _LOST_S: Final = 1.0  # time after which a lost hand starts its gesture again, as in `GestureSmoother`
-_MIN_VISIBLE_S: Final = 0.25
-"""Minimum time that a hand is visible before its gesture counts. A hand that enters the image is often blurred."""
 _MIN_PAUSE_INTERVAL_S: Final = 0.3  # time within which several hands that make the pause gesture count once
 
 
@@ -364,7 +362,7 @@ class Controller:
             assert hand.id is not None
             key = 2 * hand.id + (hand.handedness == "Left")
             before = self._hands.get(key, _RecentHand(None, time_s, time_s))
-            name = steady.name if steady is not None and time_s - before.since_s >= _MIN_VISIBLE_S else None
+            name = steady.name if steady is not None and time_s - before.since_s >= classifier.MIN_VISIBLE_S else None
             self._hands[key] = _RecentHand(name, before.since_s, time_s)
             if steady is not None and name not in (None, before.name):
                 content: JsonObject = {"name": steady.name, "id": hand.id, "handedness": hand.handedness}

@@ -29,8 +29,8 @@ _STEP: Final = 0.12  # mean movement of the points per step in hand lengths; noi
 _MOST_STEPS: Final = 12  # maximum number of steps in a frame
 _SHAPE_WEIGHT: Final = 0.5  # weight of the shape of the hand relative to its movement in the cost of a step
 _SMOOTH_S: Final = 0.03
-_LENGTH_S: Final = 0.5  # time constants of the points, and of the hand's length, which noise and foreshortening change
-_GAP_S: Final = 0.25  # maximum gap in the path of a hand. After a longer gap the path restarts.
+LENGTH_S: Final = 0.5  # time constants of the points, and of the hand's length, which noise and foreshortening change
+GAP_S: Final = 0.25  # maximum gap in the path of a hand. After a longer gap the path restarts.
 _LEAST_STEPS: Final = 5  # minimum number of steps of an example
 _REST_S: Final = 0.25  # minimum rest between two examples of a recording, and after the last one
 _SETTLE_S: Final = 0.12  # delay of an event. A better match within this time replaces it.
@@ -283,14 +283,14 @@ class _Path:
         if hand.handedness == "Left":
             flat = flat * [-1, 1]
         self.time_s = time_s
-        self.was_lost = elapsed > _GAP_S
+        self.was_lost = elapsed > GAP_S
         if self.was_lost:  # or seen for the first time
             self._length = length
             self._smooth = flat
             self._last = flat
             self._last_s = time_s
             return []
-        self._length += (length - self._length) * -math.expm1(-elapsed / _LENGTH_S)
+        self._length += (length - self._length) * -math.expm1(-elapsed / LENGTH_S)
         self._smooth = self._smooth + (flat - self._smooth) * -math.expm1(-elapsed / _SMOOTH_S)
         path = (self._smooth - self._last) / self._length
         far = math.sqrt(float((path * path).sum()) / _POINTS)

@@ -11,15 +11,13 @@ import numpy as np
 from sonjit._util import InputError
 from sonjit.gestures import custom_motions
 from sonjit.gestures.classifier import PALM
+from sonjit.gestures.custom_motions import GAP_S, LENGTH_S
 from sonjit.gestures.motion_finders import Circles, HandState, Holds, Pushes, Rotations, Step, Swipes, Waves
 from sonjit.results import Hand, Handedness, MotionEvent, Phase
 from sonjit.results.measures import finger_reach, hand_length_m, pinch_distance_m
 
 _TIPS: Final = [8, 12, 16, 20]
-_LENGTH_S: Final = 0.5  # time constant of the hand's length, which noise and foreshortening change
-_GAP_S: Final = 0.25
-_JUMP_PER_S: Final = 40.0
-"""Maximum gap, and maximum speed in hand lengths per second. Beyond them the hand was lost and its path restarts."""
+_JUMP_PER_S: Final = 40.0  # maximum speed in hand lengths per second. Beyond it the hand was lost: its path restarts.
 _VELOCITY_S: Final = 0.05  # minimum time between two positions for a velocity
 _UP, _OUT = 0.3, 0.7
 """Minimum height of the fingertips above the wrist in hand lengths, and minimum reach of a finger, of a raised hand."""
@@ -54,9 +52,9 @@ class HandTrack:
         length, elapsed = float(hand_length_m(points)), time_s - self.time_s
         if not length > 0:
             return
-        self._length += (length - self._length) * -math.expm1(-elapsed / _LENGTH_S)
+        self._length += (length - self._length) * -math.expm1(-elapsed / LENGTH_S)
         steps = (pixels - self._pixels) / self._length
-        if elapsed > _GAP_S or abs(steps[0]) > _JUMP_PER_S * elapsed > 0:
+        if elapsed > GAP_S or abs(steps[0]) > _JUMP_PER_S * elapsed > 0:
             yield from self.stop()
             steps[:] = 0
             self._recent.clear()

@@ -1,7 +1,5 @@
 """Public names of `sonjit.media`. `names_from_stub` reads this file."""
 
-from sonjit.media.annotated import ANNOTATED_VIDEO_ENDINGS as ANNOTATED_VIDEO_ENDINGS
-from sonjit.media.annotated import TRANSPARENT_ENDINGS as TRANSPARENT_ENDINGS
 from sonjit.media.annotated import MaskWriter as MaskWriter
 from sonjit.media.annotated import mask_from_frame as mask_from_frame
 from sonjit.media.annotated import open_drawing_writer as open_drawing_writer

@@ -175,7 +175,7 @@ def _view_of(rgb: Image, time_s: float) -> _View:
         rgb = np.asarray(cv2.resize(rgb, sampled, interpolation=cv2.INTER_NEAREST), np.uint8)
     small = np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), np.uint8)
     counts = cv2.calcHist([small], [0, 1, 2], None, [_BINS] * 3, [0, 256] * 3)
-    counts[0, 0, 0] = 0  # black bars, and darkness, which tell nothing about a scene
+    counts[0, 0, 0] = 0  # black bars and darkness do not describe a scene
     colours = np.asarray(counts.ravel() / max(counts.sum(), 1.0), np.float32)
     return _View(time_s, np.asarray(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY), np.float32), colours)
 
@@ -188,7 +188,7 @@ def _shared(a: Float32Array, b: Float32Array) -> float:
 def _correlation(before: Float32Array, after: Float32Array, reach: float) -> float:
     """Return the correlation of the central part of a grey image (h, w) with another one, at its best shift.
 
-    `reach` is the maximum shift relative to the image. Grey levels that change as a whole do not matter.
+    `reach` is the maximum shift relative to the image. An equal change of all grey levels does not matter.
     """
     margins = [min(math.ceil(reach * length), (length - 2) // 2) for length in before.shape]
     rows, columns = (slice(margin, length - margin) for margin, length in zip(margins, before.shape, strict=True))

@@ -47,7 +47,7 @@ class Value:
     # Named tuple type of the value, an object in JSON. None means another type.
     record: type[tuple[Any, ...]] | None = None
 
-    def to_dict(self, value: Any) -> JsonObject:  # noqa: ANN401  # whatever the attribute holds
+    def to_dict(self, value: Any) -> JsonObject:  # noqa: ANN401  # any value
         """Return the key and the plain JSON value of the attribute, or nothing."""
         if self.is_box:
             return {self.key: box_to_dict(value)}
@@ -113,7 +113,7 @@ class Result:
     """
 
     __slots__ = ()
-    __hash__ = None  # pyright: ignore[reportAssignmentType]  # holds arrays, which change
+    __hash__ = None  # pyright: ignore[reportAssignmentType]  # it has arrays, which change
 
     kind: ClassVar[str]
     list_name: ClassVar[str]

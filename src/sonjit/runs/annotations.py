@@ -11,17 +11,16 @@ from typing import Final, NamedTuple, TypeAlias
 
 from sonjit._util import InputError, pluralize
 from sonjit._util.data_files import load_spec
-from sonjit.detectors.kinds import find_kind, find_model
+from sonjit.detectors.kinds import KINDS, find_model
+from sonjit.gestures.classifier import MIN_VISIBLE_S
 from sonjit.media.tables.base import Extras
 from sonjit.media.tables.layout import BOX_COLUMNS
 from sonjit.results import Event, EventType, Frame, Hand, Handedness, Instance, MotionEvent
 from sonjit.results import measures as measuring
 from sonjit.results.skeletons.faces import BLENDSHAPES
 
-_MIN_VISIBLE_S: Final = 0.25
-"""Time that a hand is visible before its gesture counts. A hand that enters the image is often blurred."""
-_MIN_HOLD_S: Final = 0.1  # time that a gesture or a measure lasts before it counts
-_MAX_GAP_S: Final = 0.2  # interruption of a gesture that does not end it
+MIN_HOLD_S: Final = 0.1  # time that a gesture or a measure lasts before it counts
+MAX_GAP_S: Final = 0.2  # interruption of a gesture that does not end it
 _MAX_STEP_BACK_S: Final[float] = load_spec("repetitions")["max_step_back_s"]
 _LOST_S: Final = 0.5  # time after which the events of a lost instance end
 Columns: TypeAlias = "dict[str, type[int] | type[float] | type[str]]"
@@ -30,7 +29,7 @@ Columns: TypeAlias = "dict[str, type[int] | type[float] | type[str]]"
 def _find_measure(text: str, kind: str, problem: str, ending: str = "") -> str:
     """Return the measure of a kind with a name or, in degrees, its twin; or the only one that begins with the text."""
     names = [
-        name for item in find_kind(kind).instances for name in measuring.measure_names(item) if name.endswith(ending)
+        name for item in KINDS.find(kind).instances for name in measuring.measure_names(item) if name.endswith(ending)
     ]
     wanted = text.lower().replace("-", "_")
     wanted = f"{wanted.removesuffix('_deg')}_rad" if wanted.endswith("_deg") else wanted
@@ -154,16 +153,11 @@ class EventTracker:
         held_s = state.see(name, time_s)
         if state.open is not None and name == state.open.name:
             state.last_s, state.open = time_s, replace(state.open, value=max(score, state.open.value))
-        elif state.open is not None and (name is None or held_s < _MIN_HOLD_S) and time_s - state.last_s < _MAX_GAP_S:
+        elif state.open is not None and (name is None or held_s < MIN_HOLD_S) and time_s - state.last_s < MAX_GAP_S:
             return
         elif state.open is not None:
             yield from _end(state, "end")
-        if (
-            name is not None
-            and state.open is None
-            and held_s >= _MIN_HOLD_S
-            and time_s - state.first_s >= _MIN_VISIBLE_S
-        ):
+        if name is not None and state.open is None and held_s >= MIN_HOLD_S and time_s - state.first_s >= MIN_VISIBLE_S:
             state.open = _begun(name, "gesture", state.since_s, hand, score)
             state.last_s = time_s
             yield state.open
@@ -208,11 +202,11 @@ def _follow_measure(
     state.extreme = min(state.extreme, value) if is_low else max(state.extreme, value)
     if state.open is not None:
         state.open, state.last_s = replace(state.open, value=state.extreme), time_s
-    if state.open is None and side == "begin" and held_s >= _MIN_HOLD_S:
+    if state.open is None and side == "begin" and held_s >= MIN_HOLD_S:
         state.open = _begun(limits.measure, "measure", state.since_s, instance, state.extreme)
         state.last_s = time_s
         yield state.open
-    elif state.open is not None and side == "end" and held_s >= _MIN_HOLD_S:
+    elif state.open is not None and side == "end" and held_s >= MIN_HOLD_S:
         state.last_s = state.since_s
         yield from _end(state, "end")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, nullcontext, suppress
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
@@ -18,10 +18,12 @@ from sonjit._util import Image, InputError, pluralize, version
 from sonjit._util.extensions import find_function
 from sonjit.detectors import create, kinds, pipeline
 from sonjit.detectors.options import GESTURES, CommonOptions, HandOptions, HolisticOptions, is_still
+from sonjit.engines import shared_networks
 from sonjit.engines.precision import int8_path
 from sonjit.gestures.classifier import CANNED
 from sonjit.media.drawing import USUAL, DrawingStyle, draw_regions
 from sonjit.media.tables import find_format
+from sonjit.media.tables.characters import CHARACTER_ENDINGS
 from sonjit.results import Frame, Instance
 from sonjit.results.measures import in_degrees
 from sonjit.runs import frame_tables, inputs
@@ -78,7 +80,7 @@ class Detect(Task):
     @property
     def entry(self) -> kinds.KindEntry:
         """Entry of the kind."""
-        return kinds.find_kind(self.kind)
+        return kinds.KINDS.find(self.kind)
 
     def __getstate__(self) -> dict[str, object]:
         """Return the fields, without the cached values, which other processes make again."""
@@ -97,14 +99,20 @@ class Detect(Task):
 
     @property
     def files(self) -> tuple[str, ...]:
-        """Networks, folders of networks and gesture files in the options, and int8 forms that `auto` may run."""
-        named: list[object] = [] if self.lift is None else [self.lift.weights, self.lift.root_weights]
+        """Networks, folders of networks, gesture files, moved models, and int8 forms that `auto` may run."""
+        named: list[object] = [self.onto]
+        named += [] if self.lift is None else [self.lift.weights, self.lift.root_weights]
         for task in self.all:
             options = task.options
             named += [options.models_dir, options.detector_model, options.landmark_model]
             named += [task.gestures] if task.gestures not in GESTURES else []
             named += _int8_files(options, task.entry)
         return tuple(str(path) for path in named if path)
+
+    @property
+    def person_endings(self) -> tuple[str, ...]:
+        """Endings of characters with one file for each person, see `CharacterWriter`."""
+        return tuple(ending for ending in CHARACTER_ENDINGS if ending != ".glb" or self.onto is not None)
 
     @cached_property
     def model(self) -> str:
@@ -154,13 +162,13 @@ class Detect(Task):
     def for_threads(self) -> tuple[Detect, int]:
         """Return a task whose detectors share their networks, and the number of threads.
 
-        The number is 1 for lifting and hiding, whose networks are not shared, for engines without shared networks, and
-        for kinds of extensions.
+        The number is 1 for lifting, whose network is not shared, for engines without shared networks, and for kinds of
+        extensions.
         """
         cores = min(min(task.options.running.thread_count or _CORES, _CORES) for task in self.all)
         count = min(cores, _MOST_THREADS)
         is_shared = all(task._can_share for task in self.all) and self.lift is None
-        if count == 1 or not is_shared or self.style.anonymise in ("blur", "persons"):
+        if count == 1 or not is_shared:
             return self, 1
         first, *also = (replace(task, options=task._on_cores(cores // count), also=()) for task in self.all)
         return replace(first, also=tuple(also)), count
@@ -180,18 +188,8 @@ class Detect(Task):
         """Open a table of the frames of several files. Raise InputError for a format of a single input or video."""
         table_format, are_stills = find_format(save), source.kind == "folder"
         if table_format is not None and (table_format.has_bones or not (table_format.joins_videos or are_stills)):
-            name, what = (
-                Path(save).with_stem("{name}"),
-                "a character" if table_format.has_bones else "a recording for Rerun",
-            )
-            raise InputError(f"{save}: {what} requires one input. For several inputs use --save {name}")
-        """Open a table of the frames of several files. Raise InputError for a format of a single input or video."""
-        table_format, are_stills = find_format(save), source.kind == "folder"
-        if table_format is not None and (table_format.has_bones or not (table_format.joins_videos or are_stills)):
-            name, what = (
-                Path(save).with_stem("{name}"),
-                "a character" if table_format.has_bones else "a recording for Rerun",
-            )
+            name = Path(save).with_stem("{name}")
+            what = "a character" if table_format.has_bones else "a recording for Rerun"
             raise InputError(f"{save}: {what} requires one input. For several inputs use --save {name}")
         with_motions = self.has_gestures and not are_stills
         return self.table(save, source, with_motions=with_motions, with_events=self.has_events)
@@ -253,7 +251,8 @@ class DetectWorker(Worker[Frame]):
     """Loaded detectors."""
 
     def __init__(self, task: Detect, source: SourceKind) -> None:
-        super().__init__(task.style.anonymise, task.options.models_dir)
+        with shared_networks() if task.options.shared else nullcontext():
+            super().__init__(task.style.anonymise, task.options.models_dir, task.options.threads)
         self._task, self._columns = task, task.columns
         self._lists = [item.entry.list_name for item in task.all]
         self._lift = None

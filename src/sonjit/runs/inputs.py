@@ -38,7 +38,6 @@ from sonjit.runs.task import Outputs, Task
 
 _DRAWING_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".mp4", ".mov", ".mkv", ".webm")
 """Formats of inputs that annotated output keeps."""
-_NEXT_CHARACTER = re.compile(r"(.*)-[0-9]+(\.bvh|\.vrma)")  # file of a further person, see `CharacterWriter`
 LOG = ".sonjit-done.jsonl"
 WITHOUT_EFFECT = ("threads",)  # options that change no result
 
@@ -156,10 +155,11 @@ def named_outputs(outputs: Outputs, source: str) -> Outputs:
     return replace(outputs, also=also, **{field: path and _with_name(path, name) for field, path in given.items()})
 
 
-def check_distinct(placed: Iterable[Outputs]) -> None:
+def check_distinct(placed: Iterable[Outputs], task: Task) -> None:
     """Raise InputError if two outputs of a run are one file or folder, also on systems that ignore case.
 
-    A description of a YOLO data set has its labels in a folder next to it.
+    A description of a YOLO data set has its labels in a folder next to it. The second person of a character can be in
+    another file, see `Task.person_endings`.
     """
     folders: dict[str, str] = {}
     used: dict[str, str] = {}
@@ -175,11 +175,14 @@ def check_distinct(placed: Iterable[Outputs]) -> None:
             if name.lower().endswith(".yolo.yaml") and used.setdefault(f"{folders[folder]}/labels", path) != path:
                 advice = "Use one .yolo.yaml file for all inputs, or {name} in the name of the folder."
                 raise InputError(f"{path}: the labels of another input are in its folder. {advice}")
-    for key in used:
-        if (match := _NEXT_CHARACTER.fullmatch(key)) and match[1] + match[2] in used:
-            raise InputError(
-                f"{key} is also the output of another person of {match[1]}{match[2]}. Choose another name or folder."
-            )
+    endings = task.person_endings
+    for key in used if endings else ():
+        stem, ending = os.path.splitext(key)  # noqa: PTH122  # faster, for a million files
+        if ending not in endings:
+            continue
+        first = re.sub(r"-[0-9]+$", "", stem) + ending
+        if first != key and first in used:
+            raise InputError(f"{key} is also the output of another person of {first}. Choose another name or folder.")
 
 
 def shown_paths(outputs: Outputs, task: Task) -> list[str]:

@@ -149,7 +149,7 @@ def run_job(
         raise InputError("--json prints frames in order and cannot be combined with --jobs or --workers")
     if inputs.files is None:
         outputs = named_outputs(outputs, inputs.name)
-        check_distinct([outputs])
+        check_distinct([outputs], task)
     else:
         run_files = partial(_run_files, task, inputs, limit=limit, jobs=jobs, workers=workers, progress=progress)
         if outputs.also and not all(map(is_many, (outputs.save or "", *outputs.also))):
@@ -183,7 +183,7 @@ def _run_files(
     start_s, total = time.perf_counter(), Summary(files=0, notes=[*inputs.notes])
     files = inputs.files or ()
     placed = output_paths(outputs, files, task)
-    check_distinct(placed)
+    check_distinct(placed, task)
     log = FinishedFiles(task, [limit, *inputs.reading])
     progress.start(len(files))
     with sole_writer(*{Path(path).parent for item in placed for path in item.paths}):

@@ -72,7 +72,7 @@ class Session:
             detectors: Detectors of different kinds, without tracks of another stream.
             events: Measures that make events.
             count: Angles whose repetitions to count.
-            measures: Add all measures to `frame.measures`. With `count` alone, only the counts are added.
+            measures: Add all measures to `frame.measures`. With `count` only, the counts are added.
             roi: Region x, y, width and height in pixels that is searched.
         """
         self.detectors = detectors
@@ -112,8 +112,7 @@ class Session:
         is raised after the frames before it.
         """
         stills = is_still(source.kind)
-        errors: list[Exception] = []
-        *frames_by_detector, shown = tee(_until_error(frames, errors), len(self.detectors) + 1)
+        *frames_by_detector, shown = tee(frames, len(self.detectors) + 1)
         images_by_detector = [((frame.rgb, frame.time) for frame in copies) for copies in frames_by_detector]
         results_by_detector = [
             self._live(detector, images) if source.live else detector.detect_frames(images, roi=self._roi)
@@ -122,8 +121,6 @@ class Session:
         for frame, *results in zip(shown, *results_by_detector, strict=True):
             position = index if index is not None and stills else frame.index
             yield frame, self._frame(position, frame.time, label or source.frame_source(frame.index), results)
-        for error in errors:
-            raise error
 
     def _live(self, detector: Detector[Any], images: Iterable[tuple[Image, float | None]]) -> Generator[Results[Any]]:
         """Yield the results of each image before the next one is read."""
@@ -151,11 +148,3 @@ class Session:
         """Return the motions and the events that end with the stream. Another stream may follow."""
         motions = [motion for detector in self.detectors for motion in detector.finish()]
         return motions, self._events.finish(motions)
-
-
-def _until_error(frames: Iterable[SourceFrame], errors: list[Exception]) -> Generator[SourceFrame]:
-    """Yield frames. An error ends them, and is added to a list."""
-    try:
-        yield from frames
-    except Exception as error:
-        errors.append(error)

@@ -86,6 +86,11 @@ class Task(ABC):
         """Paths of the files and folders on which the results depend."""
         return ()
 
+    @property
+    def person_endings(self) -> tuple[str, ...]:
+        """Endings of outputs with one file for each person, the second of which is in `NAME-2`."""
+        return ()
+
     @abstractmethod
     def count_text(self, count: int) -> str:
         """Return a number of instances with their noun, such as `2 hands`."""
@@ -113,9 +118,11 @@ class Task(ABC):
 class Worker(Closing, ABC, Generic[Item]):
     """Loaded networks that process one input after the other. A worker is a context manager that frees them."""
 
-    def __init__(self, anonymise: Anonymise = "none", models_dir: str | Path | None = None) -> None:
+    def __init__(
+        self, anonymise: Anonymise = "none", models_dir: str | Path | None = None, threads: int | None = None
+    ) -> None:
         self.times: defaultdict[str, float] = defaultdict(float)  # seconds spent on parts of the current input
-        self.hidden = Anonymiser(anonymise, models_dir)
+        self.hidden = Anonymiser(anonymise, models_dir, threads)
         self._drawings: dict[str, BestEffortDrawing] = {}
 
     @abstractmethod

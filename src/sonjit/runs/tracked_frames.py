@@ -6,15 +6,15 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Se
 from contextlib import ExitStack, closing
 from functools import partial
 from itertools import chain
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, TypeVar, Unpack, cast, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, Unpack, cast, overload
 
 import numpy as np
 
 from sonjit._util import InputError, InputNote, InputWarning
 from sonjit.detectors.create import KindName, detector_for_input
-from sonjit.detectors.kinds import find_kind, options_of
+from sonjit.detectors.kinds import KINDS, options_of
 from sonjit.detectors.options import is_still
-from sonjit.detectors.pipeline import Detector
+from sonjit.detectors.pipeline import Detector, with_last
 from sonjit.gestures.classifier import CANNED
 from sonjit.media.sources import ImageSource, Reading
 from sonjit.media.sources.base import Source, SourceKind
@@ -24,7 +24,6 @@ from sonjit.runs.annotations import AngleLimits, EventLimits, count_columns
 from sonjit.runs.inputs import Inputs, is_video
 from sonjit.runs.session import Session
 
-T = TypeVar("T")
 Trackable: TypeAlias = "Source | ImageLike | Iterable[ImageLike]"  # inputs of `track`
 _OPTIONS_OF_NAMES = "options apply only to the name of a detector. Pass them to create_detector"
 
@@ -144,7 +143,7 @@ def track(
     """
     if not isinstance(detector, str) and options:
         raise InputError(f"{', '.join(options)}: {_OPTIONS_OF_NAMES}")
-    if isinstance(detector, str) and measures and "gestures" in options_of(find_kind(detector)):
+    if isinstance(detector, str) and measures and "gestures" in options_of(KINDS.find(detector)):
         options.setdefault("gestures", CANNED)
     reading = Reading(fps, start_s, end_s, every)
     kind = detector if isinstance(detector, str) or not (count or events) else detector.kind
@@ -178,7 +177,8 @@ def _detect(
             found = session.frames(opened, opened, index=index, label=label)
             # The source frames keep the images.
             frames = ((Frame.of(frame, source.rgb, session.hidden), source) for source, frame in found)
-            for (frame, _), is_last in _with_last(frames, ahead=has_ends and not opened.live):
+            looks_ahead = has_ends and not opened.live  # a camera would lag by a frame
+            for (frame, _), is_last in with_last(frames) if looks_ahead else ((pair, False) for pair in frames):
                 if is_last:
                     motions, ends = session.finish()
                     frame.motions += motions
@@ -188,24 +188,6 @@ def _detect(
                 warnings.warn(note, InputNote, stacklevel=3)
             for problem in opened.problems:
                 warnings.warn(problem, InputWarning, stacklevel=3)
-
-
-def _with_last(frames: Iterable[T], *, ahead: bool) -> Generator[tuple[T, bool]]:
-    """Yield each frame, and whether it is the last one. That is known only if the next frame is read `ahead`."""
-    if not ahead:  # a camera would lag by a frame
-        for frame in frames:
-            yield frame, False
-        return
-    iterator = iter(frames)
-    frame = next(iterator, None)
-    while frame is not None:
-        try:
-            following = next(iterator, None)
-        except Exception:
-            yield frame, True
-            raise
-        yield frame, following is None
-        frame = following
 
 
 def _sources(source: Trackable, reading: Reading) -> Generator[tuple[Source, int | None, str | None]]:

@@ -5,9 +5,6 @@ from sonjit.weights.bundles import add_bundle as add_bundle
 from sonjit.weights.bundles import has_bundle as has_bundle
 from sonjit.weights.bundles import list_bundles as list_bundles
 from sonjit.weights.bundles import load_bundle as load_bundle
-from sonjit.weights.catalog import Package as Package
-from sonjit.weights.catalog import Problem as Problem
-from sonjit.weights.catalog import Source as Source
 from sonjit.weights.catalog import Weight as Weight
 from sonjit.weights.catalog import cache_folder as cache_folder
 from sonjit.weights.catalog import find_weight as find_weight

@@ -550,7 +550,7 @@ def _source_from_stream(stream: BinaryIO, name: str, fps: float | None, path: Pa
 
 def read_sequence(head: bytes, stream: BinaryIO) -> tuple[bool, bytes]:
     """Check whether images of one format follow each other in a stream. Return the bytes that were read, too."""
-    while (image_format := headers.image_format(head)) in ("jpeg", "png", "bmp", "webp", "pnm"):
+    while (image_format := headers.image_format(head)) in headers.WITH_END:
         if 0 < (end := headers.image_end(head, image_format)) <= len(head) - 3:
             return headers.is_motion_jpeg(head) if image_format == "jpeg" else head[end : end + 2] == head[:2], head
         if not (more := stream.read(max(1 << 18, len(head)))):

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from typing import Final
 
 SNIFF_BYTES = 64  # number of bytes from the start of a file that `image_format` and `is_text` need
+WITH_END: Final = ("jpeg", "png", "bmp", "webp", "pnm")
+"""Formats of images whose end `image_end` knows."""
 _MAGIC: Final = (
     (b"\xff\xd8\xff", "jpeg"),
     (b"\x89PNG\r\n\x1a\n", "png"),
@@ -88,7 +90,7 @@ def is_motion_jpeg(data: bytes) -> bool:
 
 
 def image_end(data: bytes, image_format: str | None) -> int:
-    """Return where the first JPEG, PNG, BMP, WebP or PNM image in data ends, or 0 if that is unknown."""
+    """Return where the first image in data ends, or 0 if that is unknown. Formats are those of `WITH_END`."""
     if image_format == "jpeg":  # a thumbnail before the first scan may contain an end marker
         return end + 2 if (end := data.find(b"\xff\xd9", _scan_start(data))) >= 0 else 0
     if image_format == "png":

@@ -27,6 +27,7 @@ from sonjit._util.lazy_names import LazyModule
 from sonjit.media.sources.geometry import HDR, Geometry, tone_curve
 from sonjit.media.sources.headers import (
     SNIFF_BYTES,
+    WITH_END,
     image_end,
     image_format,
     is_motion_jpeg,
@@ -187,7 +188,7 @@ def _deep_file(file: File) -> NDArray[np.uint16] | None:
 
 
 def image_size(file: bytes | BinaryIO) -> Size | None:
-    """Return the width and height of an image as stored, from its header alone; None if it states none."""
+    """Return the width and height of an image as stored, from its header only; None if it states none."""
     with suppress(InputError), _opened(file, "the image", math.inf) as still:
         width, height = still.image.size
         is_turned = still.kind == "tiff" and _geometry(still).transposed  # Pillow turns TIFF images
@@ -231,8 +232,7 @@ def _problem(opened: BinaryIO, kind: str, reason: str) -> str:
     """Return what is wrong with a file for which a decoder gave a reason."""
     opened.seek(0)
     data = opened.read()
-    has_end = kind in ("jpeg", "png", "bmp", "webp", "pnm")
-    if "trunc" in reason.lower() or (has_end and not 0 < image_end(data, kind) <= len(data)):
+    if "trunc" in reason.lower() or (kind in WITH_END and not 0 < image_end(data, kind) <= len(data)):
         return "the image is cut short; copy or export it again"
     if kind == "tiff":
         with quiet_opencv():

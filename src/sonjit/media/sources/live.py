@@ -29,7 +29,7 @@ class Packets:
     """The packets of a live stream with the times of their arrival, which a thread reads ahead.
 
     The thread never waits for the reader, so that the times are those of the network. If the reader stops, old packets
-    are dropped up to an image that can be decoded alone.
+    are dropped up to an image that can be decoded without others.
     """
 
     def __init__(self, container: InputContainer, stream: av.VideoStream) -> None:

@@ -73,7 +73,7 @@ class LabelWriter(FrameWriter):
         self._frames.append((frame.index, frame.time is not None, frame.source, titled_instances))
 
     def _complete(self) -> None:
-        """Write all files as drafts, so that none is kept alone: those of YOLO are in the draft of a folder."""
+        """Write all files as drafts, so that all or none are kept. Those of YOLO are in the draft of a folder."""
         files = self._format(self._path, self._header, list(self._images()))
         folder = self._path.parent / YOLO_LABELS
         with failing_as_job(self._path):
