@@ -628,7 +628,7 @@ def test_several_recordings_share_a_page_that_compares_them(tmp_path):
 
 
 def test_a_page_in_korean_has_its_letters(tmp_path):
-    if not set(fonts.FONTS[1:]) & set(fonts.installed_fonts()):
+    if not set(fonts.FONTS["ko"]) & set(fonts.installed_fonts()):
         pytest.skip("no font with Korean letters is installed")
     labels = joint_angles.Labels("스쿼트", "김민지", "무릎 수술 후 6주", "2026-01-02")
     with warnings.catch_warnings():

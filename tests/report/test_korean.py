@@ -1,8 +1,9 @@
-"""A report in Korean has Korean texts only."""
+"""A report in Korean has Korean texts only, and every language has all texts."""
 
 import re
 import string
 import warnings
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -90,14 +91,16 @@ def test_each_text_of_a_page_is_korean(recordings, tmp_path):
     assert recordings[3].gait is not None
 
 
-def test_translations_have_the_fields_of_the_english_text():
-    found = texts.translations("ko")
-    assert [text for text, korean in found.items() if fields(text) != fields(korean)] == []
-    assert [text for text, korean in found.items() if not korean.strip()] == []
+@pytest.mark.parametrize("language", get_args(texts.Language)[1:])
+def test_translations_have_all_texts_with_the_fields_of_the_english_ones(language):
+    found = texts.translations(language)
+    assert found.keys() == texts.translations("ko").keys()
+    assert [text for text, other in found.items() if fields(text) != fields(other)] == []
+    assert [text for text, other in found.items() if not other.strip()] == []
 
 
 def test_a_pdf_in_korean_has_its_letters(recordings, tmp_path):
-    if not set(fonts.FONTS[1:]) & set(fonts.installed_fonts()):
+    if not set(fonts.FONTS["ko"]) & set(fonts.installed_fonts()):
         pytest.skip("no font with Korean letters is installed")
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # Matplotlib warns of letters without a glyph
@@ -107,10 +110,13 @@ def test_a_pdf_in_korean_has_its_letters(recordings, tmp_path):
 
 def test_a_pdf_in_korean_requires_a_font(monkeypatch, tmp_path):
     monkeypatch.setattr(fonts, "installed_fonts", lambda: ["DejaVu Sans"])
-    with pytest.raises(InputError, match="no font with Korean letters"):
+    with pytest.raises(InputError, match="no font has the letters of ko"):
         joint_angles.require_fonts(tmp_path / "k.pdf", "ko")
     joint_angles.require_fonts(tmp_path / "k.html", "ko")
-    joint_angles.require_fonts(tmp_path / "k.pdf", "en")
+    names = "\N{HANGUL SYLLABLE JEON}.mp4", "\N{HANGUL SYLLABLE HU}.mp4"  # their letters are left out
+    videos = [recording_of(name, "full", frames_of(squat(90)), (AngleLimits(KNEE),)) for name in names]
+    joint_angles.write_page(tmp_path / "k.pdf", videos, [[], []])
+    assert (tmp_path / "k.pdf").read_bytes()[:4] == b"%PDF"
 
 
 @pytest.mark.usefixtures("quick_plots")

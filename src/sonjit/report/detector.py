@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any, Literal, cast
 
 from sonjit.detectors.create import detector_from
-from sonjit.detectors.kinds import find_kind, make_options
+from sonjit.detectors.kinds import KINDS, make_options
 from sonjit.detectors.options import BodyOptions
 from sonjit.detectors.pipeline import Detector
 
@@ -18,6 +18,6 @@ def report_detector(
     With `averaged`, keypoints are the means of each crop and its mirror image, so that a mirrored video has nearly the
     same ranges of motion.
     """
-    options = make_options(find_kind(kind), {"model": model, "max_instances": max_instances, "smoothing": "none"})
+    options = make_options(KINDS.find(kind), {"model": model, "max_instances": max_instances, "smoothing": "none"})
     video_options = cast("BodyOptions", options.for_input("video"))
     return detector_from(replace(video_options, averages_mirrored=averaged))

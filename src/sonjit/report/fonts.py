@@ -1,16 +1,19 @@
 """Fonts of the letters of a report."""
 
+from collections.abc import Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Final
 
 from sonjit._util import InputError
 from sonjit.report.texts import Language
 
-FONTS: Final = (
-    "DejaVu Sans",
-    *("Noto Sans CJK KR", "Noto Sans CJK JP", "NanumGothic", "Malgun Gothic", "Apple SD Gothic Neo", "AppleGothic"),
-)
-"""Fonts of a PDF in order of preference. The later ones have Korean, Chinese and Japanese letters."""
+PLAIN: Final = "DejaVu Sans"
+"""Font of Latin, Greek and Cyrillic letters, which Matplotlib contains."""
+FONTS: Final[Mapping[Language, tuple[str, ...]]] = {
+    "ko": ("Noto Sans CJK KR", "Noto Sans CJK JP", "NanumGothic", "Malgun Gothic", "Apple SD Gothic Neo", "AppleGothic")
+}
+"""Fonts of each language whose letters `PLAIN` lacks, in order of preference."""
 
 
 def installed_fonts() -> list[str]:
@@ -18,17 +21,25 @@ def installed_fonts() -> list[str]:
     from matplotlib import font_manager
 
     installed = set(font_manager.get_font_names())
-    return [font for font in FONTS if font in installed]
+    return [font for font in (PLAIN, *chain.from_iterable(FONTS.values())) if font in installed]
 
 
 def font_files() -> tuple[str, str, str | None]:
-    """Return the files of the regular and the bold letters of a PDF, and of Korean letters if they are installed."""
+    """Return the files of the regular and the bold letters of a PDF, and of an installed font with further letters."""
     from matplotlib import font_manager
 
-    fonts = [font_manager.FontProperties(family=FONTS[0], weight=weight) for weight in ("normal", "bold")]
+    fonts = [font_manager.FontProperties(family=PLAIN, weight=weight) for weight in ("normal", "bold")]
     regular, bold = map(font_manager.findfont, fonts)
-    korean = [font for font in installed_fonts() if font in FONTS[1:]]
-    return regular, bold, font_manager.findfont(korean[0]) if korean else None
+    further = [font for font in installed_fonts() if font != PLAIN]
+    return regular, bold, font_manager.findfont(further[0]) if further else None
+
+
+def is_plain(text: str) -> bool:
+    """Return True if `PLAIN` has all letters of a text."""
+    from matplotlib import font_manager
+
+    known = font_manager.get_font(font_files()[0]).get_charmap()
+    return all(letter.isspace() or ord(letter) in known for letter in text)
 
 
 def require_fonts(path: Path, language: Language) -> None:
@@ -37,5 +48,6 @@ def require_fonts(path: Path, language: Language) -> None:
     Raises:
         InputError: The page is a PDF, and no font has these letters.
     """
-    if language != "en" and path.suffix.lower() == ".pdf" and not set(FONTS[1:]) & set(installed_fonts()):
-        raise InputError(f"{path}: no font with Korean letters is installed. Install Noto Sans CJK, or write .html")
+    fonts = FONTS.get(language, (PLAIN,))
+    if path.suffix.lower() == ".pdf" and not set(fonts) & set(installed_fonts()):
+        raise InputError(f"{path}: no font has the letters of {language}. Install {fonts[0]}, or write .html")

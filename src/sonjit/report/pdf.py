@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from sonjit._util import files, optional_import
 from sonjit.media.sources.images import decode_image
 from sonjit.report.documents import Block, BulletList, Columns, Heading, Image, Lead, Note, Plot, Table, Text
-from sonjit.report.fonts import font_files
+from sonjit.report.fonts import font_files, is_plain
 
 if TYPE_CHECKING:
     from fpdf import FPDF
@@ -23,7 +23,7 @@ _HEADING: Final = {2: 12.5, 3: 10.0}
 _LINE = 0.5  # height of a line in millimetres for each point of its letters
 _GREY, _INK, _ACCENT, _RULE = (93, 102, 115), (29, 37, 48), (47, 111, 222), (223, 227, 232)
 _TALLEST_MM, _TALLEST_ALONE_MM = 95.0, 50.0  # maximum height of a row of images and plots, and of a single one
-_FONT, _FURTHER = "page", "further"  # names of the fonts, the second one for Korean letters
+_FONT, _FURTHER = "page", "further"  # names of the fonts, the second one for letters that the first one lacks
 
 
 def pdf_from(title: str, blocks: Sequence[Block], metadata: Mapping[str, str]) -> bytes:
@@ -165,7 +165,7 @@ def _draw_row(pdf: "FPDF", pictures: Sequence[Plot | Image]) -> None:
     _keep(pdf, height + 8)
     left, top = _MARGIN_MM, pdf.get_y() + 1
     for part, width in zip(pictures, widths, strict=True):
-        data = _svg_for_pdf(part.svg) if isinstance(part, Plot) else _image_bytes(part.path)
+        data = _svg_for_pdf(pdf, part.svg) if isinstance(part, Plot) else _image_bytes(part.path)
         pdf.image(io.BytesIO(data), left, top, width, height, alt_text=part.alt)
         if isinstance(part, Image) or part.captioned:
             pdf.set_xy(left, top + height + 0.5)
@@ -191,10 +191,10 @@ def _image_bytes(address: str) -> bytes:
     return base64.b64decode(address.partition(",")[2])
 
 
-def _svg_for_pdf(svg: str) -> bytes:
+def _svg_for_pdf(pdf: "FPDF", svg: str) -> bytes:
     """Return an SVG whose letters are those of the page."""
     svg = re.sub(r"<metadata>.*?</metadata>|<title>.*?</title>", "", svg, flags=re.DOTALL)
     words = " ".join(re.findall(r">([^<>]+)</t", svg))
-    font = _FONT if words.isascii() or max(words) < "\u1100" else _FURTHER  # fpdf2 has no fallback in drawings
+    font = _FURTHER if _FURTHER in pdf.fonts and not is_plain(words) else _FONT  # fpdf2 has no fallback in drawings
     svg = re.sub(r"font-family: [^;\"]*", f"font-family: {font}", svg)
     return re.sub(r'font-family="[^"]*"', f'font-family="{font}"', svg).encode()

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -27,6 +27,20 @@ _COLOUR: Final = (255, 214, 10)
 """Colour of the angle in RGB, which is neither that of a side nor of a bone."""
 _SIDE_COLOURS: Final = {"left": pen.LEFT, "right": pen.RIGHT}
 _INDEX = load_skeleton("body_blazepose33").index
+
+
+@dataclass(frozen=True)
+class _Plate:
+    """Rectangle with a value, in pixels of the image."""
+
+    left: int
+    top: int
+    right: int
+    bottom: int
+
+    def overlaps(self, other: "_Plate") -> bool:
+        is_aside = self.left >= other.right or other.left >= self.right
+        return not is_aside and self.top < other.bottom and other.top < self.bottom
 
 
 def pictures_of(
@@ -138,7 +152,7 @@ def with_angles(rgb: Image, body: Body, values_deg: Mapping[str, float], corner:
         arc = _arc(ends[:, 1] - ends[:, 0], radius)
         cv2.polylines(drawn, [np.round(arc + ends[0, 0]).astype(np.int32)], False, _COLOUR, thick, cv2.LINE_AA)
         found.append((angle, ends[0, 0], arc[len(arc) // 2]))
-    plates: list[tuple[int, int, int, int]] = []
+    plates: list[_Plate] = []
     found.sort(key=lambda each: each[1][0])
     for at, (angle, joint, middle) in enumerate(found):
         outwards = middle if len(found) == 1 else np.array([2 * at / (len(found) - 1) - 1, 0]) * radius
@@ -155,14 +169,11 @@ def _arc(bones: RealArray, radius: float) -> FloatArray:
 
 
 def _write_value(
-    rgb: Image, side: str, value_deg: float, at: RealArray, size: float, plates: Sequence[tuple[int, int, int, int]]
-) -> tuple[int, int, int, int]:
-    """Write an angle on a dark plate into an image (H, W, 3), near a place (x, y) in pixels.
+    rgb: Image, side: str, value_deg: float, at: RealArray, size: float, plates: Sequence[_Plate]
+) -> _Plate:
+    """Write an angle on a dark plate into an image (H, W, 3), near a place (x, y) in pixels. Return the plate.
 
     The plate has the letter and the colour of its side. It stays in the image and below other plates.
-
-    Returns:
-        Left, top, right and bottom of the plate.
     """
     import cv2
 
@@ -174,16 +185,19 @@ def _write_value(
     wide, high = width + 3 * pad + 3 * ring, height + 2 * pad
     left = int(np.clip(round(float(at[0])) - wide // 2, 0, max(rgb.shape[1] - wide, 0)))
     top = int(np.clip(round(float(at[1])) - high // 2, 0, max(rgb.shape[0] - high, 0)))
-    for other in sorted(plates, key=lambda plate: plate[1]):
-        if left < other[2] and other[0] < left + wide and top < other[3] and other[1] < top + high:
-            top = other[3] + pad if other[3] + pad + high < rgb.shape[0] else max(other[1] - high - pad, 0)
-    base = top + pad + height
-    cv2.rectangle(rgb, (left, top), (left + wide, top + high), (20, 24, 30), -1)
+    plate = _Plate(left, top, left + wide, top + high)
+    for other in sorted(plates, key=lambda each: each.top):
+        if plate.overlaps(other):
+            is_below = other.bottom + pad + high < rgb.shape[0]
+            top = other.bottom + pad if is_below else max(other.top - high - pad, 0)
+            plate = replace(plate, top=top, bottom=top + high)
+    base = plate.top + pad + height
+    cv2.rectangle(rgb, (left, plate.top), (plate.right, plate.bottom), (20, 24, 30), -1)
     if side:
-        cv2.rectangle(rgb, (left, top), (left + pad // 2, top + high), _SIDE_COLOURS[side], -1)
+        cv2.rectangle(rgb, (left, plate.top), (left + pad // 2, plate.bottom), _SIDE_COLOURS[side], -1)
     cv2.putText(rgb, text, (left + round(1.5 * pad), base), font, scale, _COLOUR, thick, cv2.LINE_AA)
     cv2.circle(rgb, (left + round(1.5 * pad) + width + ring, base - height + ring), ring, _COLOUR, thick, cv2.LINE_AA)
-    return left, top, left + wide, top + high
+    return plate
 
 
 def _pixel(point: RealArray) -> tuple[int, int]:
