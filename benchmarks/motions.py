@@ -29,6 +29,7 @@ ONE_HAND = (
 )  # fmt: skip
 TWO_HANDS = ("Zoom", "Clap")
 RATES = (10, 30, 60)
+FPS = 30  # rate of ordinary movement
 LABELS = Path(__file__).with_name("motions_wild.toml")
 LATE_S = 0.5
 """Maximum delay of the begin event after the end of a labelled motion."""
@@ -162,15 +163,15 @@ def judge_motions(count, noise, seed):
         print(f"{name}: {correct} of {count} reported once without others; delay {delay}; others {dict(others)}")
 
 
-def ordinary(minute, noise, seed, fps):
+def ordinary(minute, noise, seed):
     """Yield times and two hands that reach, rest, turn and slowly change their shape, of another person each minute."""
     rng = np.random.default_rng([seed, minute])
     person = Person(rng)
     state = [[np.array([-1.5, 0.0]), 0.0, None], [np.array([1.5, 0.0]), 0.0, None]]
     poses = [["half", "half"], ["relaxed", "relaxed"]]
     phases = rng.uniform(0, 6, (2, 4))
-    for index in range(60 * fps):
-        t, hands = index / fps, []
+    for index in range(60 * FPS):
+        t, hands = index / FPS, []
         for side in range(2):
             home, until, move = state[side]
             if t >= until:
@@ -195,7 +196,7 @@ def judge_ordinary(minutes, noise, seed):
     events, cost_s, hands_seen = Counter(), 0.0, 0
     for minute in range(minutes):
         recognizer = MotionRecognizer()
-        for t, hands in ordinary(minute, noise, seed, 30):
+        for t, hands in ordinary(minute, noise, seed):
             begin_s = time.process_time()
             found = recognizer(hands, t)
             cost_s += time.process_time() - begin_s
@@ -241,7 +242,7 @@ def judge_custom(people, noise, seed):
             name: MotionRecording.of(name, custom_frames(name, EXAMPLES, teacher, noise, rng)[0]) for name in CUSTOM
         }
         tests = {name: custom_frames(name, REPEATS, other, noise, rng) for name in CUSTOM}
-        usual = [Frame(index, t, hands[:1]) for index, (t, hands) in enumerate(ordinary(number, noise, seed, 30))]
+        usual = [Frame(index, t, hands[:1]) for index, (t, hands) in enumerate(ordinary(number, noise, seed))]
         for name, (_, spans) in tests.items():
             repeats += len(spans)
             for taught, motions in ((1, [recordings[name]]), (len(CUSTOM), [*recordings.values()])):

@@ -42,6 +42,7 @@ from sonjit import SonjitError, track
 from sonjit._util.files import write_text
 from sonjit.detectors.create import detector_for_input
 from sonjit.detectors.options import RECORDING_INSTANCES
+from sonjit.geometry.boxes import box_iou
 from sonjit.media import open_source
 
 KINDS = {"hands": ("hand", "hands"), "face": ("face", "faces"), "body": ("body", "bodies")}
@@ -76,14 +77,6 @@ def half_of(name):
     return HALVES[hashlib.sha256(name.encode()).digest()[0] % 2]
 
 
-def iou(a, b):
-    """Return the IoU of two boxes."""
-    width, height = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
-    shared = max(width, 0) * max(height, 0)
-    union = (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - shared
-    return shared / union if union > 0 else 0.0
-
-
 def is_centre_in(box, other):
     """Check whether the centre of a box lies in another one."""
     x, y = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
@@ -92,7 +85,7 @@ def is_centre_in(box, other):
 
 def fits(box, label):
     """Check whether a detection fits a label."""
-    if iou(box, label) >= MIN_IOU:
+    if box_iou(box, label) >= MIN_IOU:
         return True
     sides = [max(each[2] - each[0], each[3] - each[1]) for each in (box, label)]
     return is_centre_in(box, label) and SIZES[0] <= sides[0] / max(sides[1], 1e-6) <= SIZES[1]
@@ -102,7 +95,7 @@ def assign(boxes, labels):
     """Return the detection of each found label, and what the other detections are."""
     counted = [number for number, label in enumerate(labels) if not label["ignore"]]
     pairs = [
-        (iou(box, labels[number]["box"]), index, number)
+        (box_iou(box, labels[number]["box"]), index, number)
         for index, box in enumerate(boxes)
         for number in counted
         if fits(box, labels[number]["box"])
@@ -243,8 +236,8 @@ def run_peer(clip, folder, kind, python):
         for instance in instances:
             points = np.array(instance["xy"]).clip((0, 0), (clip["width"], clip["height"]))
             box = [*points.min(axis=0).tolist(), *points.max(axis=0).tolist()]
-            linked = max(before, key=lambda other: iou(other["box"], box), default=None)
-            if linked is not None and iou(linked["box"], box) >= LINKED_IOU:
+            linked = max(before, key=lambda other: box_iou(other["box"], box), default=None)
+            if linked is not None and box_iou(linked["box"], box) >= LINKED_IOU:
                 before.remove(linked)
             else:
                 linked = {"id": next(ids)}
