@@ -134,9 +134,7 @@ class BystanderSearch:
         people_boxes = [*(clipped(body, rgb) for body in bodies), *(person.box for person in people)]
         return Bystanders(found_heads, people_boxes, hands)
 
-    def find_again(
-        self, rgb: Image, covered: Sequence[Box], changed: Sequence[Box], hands: Sequence[Box]
-    ) -> list[Box]:
+    def find_again(self, rgb: Image, covered: Sequence[Box], changed: Sequence[Box], hands: Sequence[Box]) -> list[Box]:
         """Return the heads that still show a face in an image (H, W, 3) of which heads are covered.
 
         Args:
@@ -147,7 +145,9 @@ class BystanderSearch:
         """
         lit = light.in_good_light(rgb)
         faces = [
-            face for parts in _FEWER_PARTS for face in self._faces_in(lit, parts, _FACE, covered=covered, changed=changed)
+            face
+            for parts in _FEWER_PARTS
+            for face in self._faces_in(lit, parts, _FACE, covered=covered, changed=changed)
         ]
         return [head for head in _heads_of(faces) if not _is_hand(head, hands) or _is_confirmed(head, faces)]
 
