@@ -13,9 +13,11 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from sonjit.detectors.kinds import KINDS
+
 REPOSITORY = Path(__file__).parents[1]
 BENCH = REPOSITORY / "benchmarks" / "results" / "epyc-2cores.json"
-KINDS = ("hands", "face", "body")
+SINGLE = [name for name, entry in KINDS.items() if len(entry.instances) == 1]
 
 
 def sonjit(*arguments: str | Path) -> None:
@@ -37,7 +39,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--photographs", default="../shared/real/wild")
     parser.add_argument("--datasets", default="../shared/real/datasets")
-    parser.add_argument("--kinds", default=",".join(KINDS))
+    parser.add_argument("--kinds", default=",".join(SINGLE))
     parser.add_argument("--renders", type=int, default=300, help="number of synthetic images")
     parser.add_argument("--out", type=Path, default=Path("evaluation"))
     parser.add_argument("--cards", type=Path, default=REPOSITORY / "docs" / "cards")

@@ -86,7 +86,7 @@ def pull(*names: str) -> None:
     Example: `sonjit models pull hands body-lite`
 
     Args:
-        names: Names from `sonjit models list`, or groups (hands, face, body, all). Default: hands.
+        names: Names or groups from `sonjit models list`, or all. Default: hands.
     """
     names = names or ("hands",)
     with _show_progress() as progress:

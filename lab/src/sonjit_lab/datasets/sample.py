@@ -29,7 +29,8 @@ from sonjit.results.skeletons import load_skeleton
 if TYPE_CHECKING:
     from sonjit_lab.hand_models import Mano, mano_files
 
-InstanceKind = Literal["hand", "face", "body", "object"]  # kinds of instances
+LandmarkKind: TypeAlias = Literal["hand", "face", "body"]  # kinds of instances with keypoints
+InstanceKind: TypeAlias = LandmarkKind | Literal["object"]
 Side = Literal["Right", "Left"]  # the person's own hand, spelled as in `results.Hand.handedness`
 HAND_SKELETON = "hand_mediapipe21"  # keypoint order of a hand in every loader, independent of the order in its files
 HandOf: TypeAlias = "Callable[[Sample, Instance | None], Instance | None]"

@@ -11,7 +11,7 @@ Learning Deep Features for Discriminative Localization, section 4.2.
 import math
 from collections import defaultdict
 from collections.abc import Hashable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,7 @@ from sonjit.media.drawing.labels import draw_captions
 from sonjit.media.sources.images import encode_image
 from sonjit.results import LEAST_SIDE_SCORE, Box
 from sonjit_lab.datasets import Instance, Sample
+from sonjit_lab.datasets.sample import LandmarkKind
 from sonjit_lab.evaluation.metrics import (
     MetricSummary,
     column,
@@ -32,7 +33,6 @@ from sonjit_lab.evaluation.metrics import (
 from sonjit_lab.evaluation.predictions import (
     EvaluatedItem,
     JournalLine,
-    LandmarkKind,
     Prediction,
     group_of,
     hidden_share,
@@ -46,7 +46,7 @@ _MIN_SIZE_RATIO, _MAX_SIZE_RATIO = 0.5, 2.0  # of longest sides, if the centre i
 _MAX_HIDDEN = 0.5  # maximum occluded share of a label that must be found
 _MIN_KEYPOINTS = 10  # minimum number of keypoints whose box is used. With fewer, the detector's own box is more exact.
 _SCORE_EDGES = (0.0, 0.5, 0.6, 0.7, 0.8, 0.9)
-_KINDS = ("hand", "face", "body")
+_KINDS = get_args(LandmarkKind)
 _MIN_SHARE = 0.5
 _MAX_OBJECTS = 6  # of a class in the table, as in the paper
 _COLUMNS, _SIDE_PX = 5, 160  # of a class's picture

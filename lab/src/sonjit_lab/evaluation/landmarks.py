@@ -23,10 +23,10 @@ from sonjit.results.skeletons import load_skeleton
 from sonjit_lab import metrics
 from sonjit_lab.datasets import Instance, Sample
 from sonjit_lab.datasets.face_labels import face_points
+from sonjit_lab.datasets.sample import LandmarkKind
 from sonjit_lab.evaluation import metrics as summaries
 from sonjit_lab.evaluation.predictions import (
     EvaluatedItem,
-    LandmarkKind,
     Prediction,
     group_of,
     hidden_share,

@@ -20,6 +20,7 @@ from sonjit.detectors.kinds import KINDS, find_model
 from sonjit.engines.devices import torch_device
 from sonjit.weights import find_weight
 from sonjit_lab.datasets import Sample
+from sonjit_lab.datasets.sample import LandmarkKind
 from sonjit_lab.evaluation import predictions as records
 from sonjit_lab.evaluation.coco import PALM_MODELS, PalmModel
 
@@ -163,7 +164,7 @@ class ModelChoice:
     layout: Literal["interhand", "stb", "rhd"] | None = None
     root_input_scale: Literal[1, 255] | None = None
     boxes: str | None = None
-    labels: Annotated[records.LandmarkKind, Parameter(parse=False)] = "hand"
+    labels: Annotated[LandmarkKind, Parameter(parse=False)] = "hand"
 
     def __post_init__(self) -> None:
         """Refuse no model, and two models at once."""
@@ -213,12 +214,12 @@ class ModelChoice:
         return self.name or Path(self.predictions or "").stem
 
     @property
-    def kind(self) -> records.LandmarkKind:
+    def kind(self) -> LandmarkKind:
         """Return the kind of its predictions: the data's labels for a file of predictions, and hands if unknown."""
         if self.predictions is not None:
             return self.labels
         entry = KINDS.get((self.name or "hands").partition("-")[0])
-        return cast("records.LandmarkKind", entry.instances[0]) if entry else "hand"
+        return cast("LandmarkKind", entry.instances[0]) if entry else "hand"
 
 
 def list_models() -> list[str]:

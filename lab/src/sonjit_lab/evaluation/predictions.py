@@ -27,7 +27,6 @@ from sonjit_lab.datasets.sample import name_of, ordered_hand
 _MIN_VISIBILITY = 0.5  # minimum visibility of a keypoint that a model predicts as visible
 _UNHASHED = ("id", "image_id", "dataset", "source", "licence")  # fields of a sample that change no result
 _MAX_MATCH_DISTANCE = 0.5  # maximum mean distance of a match, as a share of the truth's longer side
-LandmarkKind = Literal["hand", "body", "face"]  # kinds of instances with keypoints
 Mode = Literal["tracking", "reacquisition", "ground-truth boxes", "predictions"]
 """Source of a model's crop: the previous frame, its own search, the truth; or predictions made before."""
 

@@ -16,6 +16,7 @@ from sonjit._util import InputError, IntArray, SonjitError, data_files
 from sonjit_lab.datasets import Dataset, Sample, open_dataset
 from sonjit_lab.datasets.dataset import AbsentError
 from sonjit_lab.datasets.folder import Folder
+from sonjit_lab.datasets.sample import LandmarkKind
 from sonjit_lab.evaluation import predictions
 
 _MAX_LABEL_SAMPLES = 100  # number of samples that are read to find the kind of labels
@@ -200,7 +201,7 @@ class ProtocolData:
             else:
                 yield sample
 
-    def labels(self) -> predictions.LandmarkKind:
+    def labels(self) -> LandmarkKind:
         """Return the kind of the first labelled keypoints, or hands if the first samples have none."""
         for sample in islice(self.readable(), _MAX_LABEL_SAMPLES):
             for instance in sample.instances:
