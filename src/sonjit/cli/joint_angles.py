@@ -22,6 +22,7 @@ from sonjit.media.sources import Reading
 from sonjit.report import joint_angles
 from sonjit.report.angles import ANGLES
 from sonjit.report.comparison import Earlier, earlier_report
+from sonjit.report.contents import subject_of
 from sonjit.report.conventions import Convention
 from sonjit.report.detector import report_detector
 from sonjit.report.motion_files import ENDINGS, write_motion
@@ -99,7 +100,8 @@ def report(
     """
     ending = Path(save).suffix.lower()
     if ending not in (".html", ".pdf"):
-        raise InputError(f"{save}: choose a name that ends in .html or .pdf")
+        hint = f". --draw {save} writes the video" if ending in ANNOTATED_VIDEO_ENDINGS else ""
+        raise InputError(f"{save}: choose a name that ends in .html or .pdf{hint}")
     if anonymise == "none" and joint_angles.hides_people(Path(save)):
         raise InputError(f"{save} is a report that hides people. Add --anonymise, or choose another name with --save")
     for path in motion:
@@ -150,8 +152,7 @@ def report(
             ]
             new_recordings = [replace(recording, cuts_s=tuple(seen.cuts_s)) for recording in new_recordings]
             described += zip(new_recordings, pictures_of(inputs, new_recordings, hider), strict=True)
-            numbers = ", ".join(f"#{recording.person}" for recording in new_recordings)
-            sys.stdout.write(f"{Path(source).name.translate(CONTROLS)}: {len(seen.frames)} frames, person {numbers}\n")
+            _print_found(Path(source).name, new_recordings)
             _print_notes(Path(source).name, omitted, hider.hidden)
             if stopped is not None:
                 break
@@ -174,8 +175,7 @@ def report(
         stopped.add_note(f"{save} has {', '.join(parts)}")
         raise stopped
     written = [save, *map(str, motion), *([] if draw is None else [str(draw)])]
-    headlines = "".join(f"{recording.headline}\n" for recording in recordings)
-    sys.stdout.write(f"{headlines}wrote {', '.join(written).translate(CONTROLS)}\n")
+    sys.stdout.write(f"{_headlines(recordings)}wrote {', '.join(written).translate(CONTROLS)}\n")
     return 0
 
 
@@ -231,17 +231,36 @@ def _print_notes(video: str, omitted: Omitted, hidden: hiding.Hidden | None) -> 
         sys.stderr.write(f"{hidden}\n")
 
 
+def _print_found(video: str, recordings: list[Recording]) -> None:
+    """Print whom the page describes, and which other people and scenes the video has."""
+    first, shown = recordings[0], video.translate(CONTROLS)
+    numbers = ", ".join(f"#{recording.person}" for recording in recordings)
+    sys.stdout.write(f"{shown}: {len(first.frames)} frames, person {numbers}\n")
+    counts = first.frames_of_people
+    if len(counts) > len(recordings):
+        scenes = "".join(f"another scene begins at {time:.2f} s. " for time in first.cuts_s)
+        people = ", ".join(f"#{number} in {pluralize(count, 'frame')}" for number, count in counts.items())
+        advice = "--person describes others, --start and --end select a part"
+        sys.stderr.write(f"{shown}: {scenes}People: {people}. {advice}.\n")
+
+
+def _headlines(recordings: list[Recording]) -> str:
+    """Return a line with the result of each recording, which has a name if there are several."""
+    names = [f"{subject_of(recording)}: ".translate(CONTROLS) if recordings[1:] else "" for recording in recordings]
+    return "".join(f"{name}{recording.headline}\n" for name, recording in zip(names, recordings, strict=True))
+
+
 def _videos(sources: tuple[str, ...], reading: Reading) -> dict[str, Inputs]:
     """Return the inputs of each video file."""
     if not sources:
-        raise InputError("give a video")
+        raise InputError("name a video, such as sonjit report squats.mp4")
     videos: dict[str, Inputs] = {}
     for source in sources:
         inputs = Inputs.find([source], reading)
         if inputs.files is None and ":" not in source and not Path(source).exists():
             raise InputError(f"{source}: no such file or folder")
         if inputs.files is not None or not is_video(Path(source)):
-            raise InputError(f"{shown_name(source)}: a report requires video files")
+            raise InputError(f"{shown_name(source)}: a report requires video files: name each one, such as squats.mp4")
         videos[source] = inputs
     if len(videos) < len(sources):
         raise InputError("the same video is given twice")

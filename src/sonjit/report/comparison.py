@@ -70,7 +70,7 @@ def rows_against(earlier: Earlier, recording: Recording) -> list[tuple[str, ...]
             (
                 recording.name_of(name),
                 *numbers,
-                f"{np.round(now) - np.round(before) + 0.0:+.0f}",
+                f"{change:+.0f}" if (change := np.round(now) - np.round(before)) else "0",
                 f"{error:.0f}",
                 recording.text(verdict),
             )

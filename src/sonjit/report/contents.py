@@ -23,6 +23,7 @@ from sonjit.report.texts import Language, translated
 
 SIDE_COLOURS: Final = {"left": 1, "right": 0, "": 2}
 """Index of the colour of each side in `documents.COLOURS`, warm for the person's left as in drawings."""
+_FIRST_COLOUR = 2  # of compared recordings, whose colours are not those of the sides
 _AXIS_KINDS: Final = (
     ("elbow", "shoulder", "hip", "knee"),
     ("ankle",),
@@ -32,7 +33,7 @@ _AXIS_KINDS: Final = (
 """Joints whose curves share one scale."""
 _MIN_AXIS_DEG = 40.0  # minimum length of an axis, so that errors do not look like movements
 _AXIS_STEP_DEG = 10.0  # ends of an axis are multiples of this angle
-_LEAD_SIZE = (470, 330)
+_LEAD_SIZE = (360, 253)
 """Width and height of the curve next to the first picture, in pixels."""
 _CURVE_SIZE = (350, 190)
 """Width and height of each curve below the tables, in pixels."""
@@ -104,7 +105,9 @@ def page_blocks(
     blocks: list[Block] = [Note(" · ".join([*labels.lines(first.language), *map(_facts, recordings)]))]
     several = len(recordings) > 1
     for recording, shown in zip(recordings, pictures, strict=True):
-        lead = f"{_subject(recording)}: {recording.headline}" if several else recording.headline
+        lead = f"{subject_of(recording)}: {recording.headline}" if several else recording.headline
+        if recording.people > 1 and not several:  # a page about one of several people names the person
+            lead = f"{_person(recording)}: {lead}"
         blocks += [Lead(f"{lead}."), *_first_screen(recording, shown)]
         if recording.sides:
             blocks.append(Text(recording.sides))
@@ -113,19 +116,23 @@ def page_blocks(
         blocks += _together(recordings)
     for recording in recordings:
         if several:
-            blocks.append(Heading(_subject(recording)))
+            blocks.append(Heading(subject_of(recording)))
         blocks += _tables(recording)
     blocks += _change_blocks(first, labels, earlier)
     for recording in recordings:
         if recording.plots:
             title = recording.text("Angles over time")
-            blocks += [Heading(f"{title}: {_subject(recording)}" if several else title), *_curves(recording)]
+            blocks += [Heading(f"{title}: {subject_of(recording)}" if several else title), *_curves(recording)]
     return [*blocks, *_decisions(first), *_method(first)]
 
 
-def _subject(recording: Recording) -> str:
+def _person(recording: Recording) -> str:
+    return recording.text("person {number}", number=recording.person)
+
+
+def subject_of(recording: Recording) -> str:
     """Return what names one of several people of a page."""
-    person = recording.text("person {number}", number=recording.person)
+    person = _person(recording)
     if not recording.name:
         return person
     return f"{recording.name}, {person}" if recording.people > 1 else recording.name
@@ -264,17 +271,19 @@ def _together(recordings: Sequence[Recording]) -> list[Block]:
     if name is not None:
         shown = [recording for recording in recordings if np.isfinite(recording.angles[name]).any()]
         lines = [
-            Line(_subject(recording), _from_first_bend(recording, name), recording.shown(name).tolist())
-            for recording in shown
+            Line(
+                subject_of(recording), _from_first_bend(recording, name), recording.shown(name).tolist(), colour=colour
+            )
+            for colour, recording in enumerate(shown, _FIRST_COLOUR)
         ]
         alt = first.text("{angle} in degrees", angle=first.name_of(name))
         title = first.text("seconds from the first repetition")
         drawn = docs.lines_svg(lines, title, alt, straight=True, gaps=True, ends=_joint_ends(shown, name))
         blocks += [Heading(first.name_of(name), 3), Plot("compared", drawn, alt)]
     for other in recordings[1:]:
-        rows = rows_against(Earlier(_subject(first), first.model, first.spans), other)
+        rows = rows_against(Earlier(subject_of(first), first.model, first.spans), other)
         if rows:
-            heading = first.text("{first} and {second}", first=_subject(first), second=_subject(other))
+            heading = first.text("{first} and {second}", first=subject_of(first), second=subject_of(other))
             blocks += [Heading(heading, 3), Table(_in_words(first, CHANGE_HEADINGS), tuple(rows))]
     return blocks
 

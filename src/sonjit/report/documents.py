@@ -64,6 +64,7 @@ _PLOT_STYLE: Any = {
     "legend.frameon": False,
     "grid.color": INK,
     "grid.linewidth": 0.4,
+    "grid.alpha": 0.5,
     **dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), INK),
 }
 """Settings of Matplotlib, with which the same data give the same bytes."""
@@ -381,7 +382,9 @@ def lines_svg(
             left.axvspan(begin, end, color=INK, alpha=0.12, linewidth=0)
         for x, y in points:
             left.plot([x], [y], "o", color=INK, markersize=5)
-            left.annotate(f"{y:.0f}", (x, y), (0, -11), textcoords="offset points", ha="center")
+            is_above = y > sum(left.get_ylim()) / 2  # away from the curve, whose end the point is
+            offset, align = (5, "bottom") if is_above else (-5, "top")
+            left.annotate(f"{y:.0f}", (x, y), (0, offset), textcoords="offset points", ha="center", va=align)
         left.set_xlabel(x_title)
         left.grid(axis="y")
         if any(line.name for line in lines):

@@ -15,6 +15,8 @@ FONTS: Final[Mapping[Language, tuple[str, ...]]] = {
 }
 """Fonts of each language whose letters `PLAIN` lacks, in order of preference."""
 
+_WEIGHTS: Final = ("normal", "bold")
+
 
 def installed_fonts() -> list[str]:
     """Return the installed fonts of a page in order of preference."""
@@ -24,22 +26,19 @@ def installed_fonts() -> list[str]:
     return [font for font in (PLAIN, *chain.from_iterable(FONTS.values())) if font in installed]
 
 
-def font_files() -> tuple[str, str, str | None]:
-    """Return the files of the regular and the bold letters of a PDF, and of an installed font with further letters."""
+def font_files(text: str) -> list[tuple[str, str]]:
+    """Return the files of the regular and the bold letters of a text, and of a font for letters that they lack.
+
+    A text is in one font where possible, so that its letters have one shape and weight.
+    """
     from matplotlib import font_manager
 
-    fonts = [font_manager.FontProperties(family=PLAIN, weight=weight) for weight in ("normal", "bold")]
-    regular, bold = map(font_manager.findfont, fonts)
-    further = [font for font in installed_fonts() if font != PLAIN]
-    return regular, bold, font_manager.findfont(further[0]) if further else None
-
-
-def is_plain(text: str) -> bool:
-    """Return True if `PLAIN` has all letters of a text."""
-    from matplotlib import font_manager
-
-    known = font_manager.get_font(font_files()[0]).get_charmap()
-    return all(letter.isspace() or ord(letter) in known for letter in text)
+    fonts = [PLAIN, *[font for font in installed_fonts() if font != PLAIN][:1]]
+    properties = [[font_manager.FontProperties(family=font, weight=weight) for weight in _WEIGHTS] for font in fonts]
+    plain, *further = [(font_manager.findfont(regular), font_manager.findfont(bold)) for regular, bold in properties]
+    known = font_manager.get_font(plain[0]).get_charmap()
+    is_plain = all(letter.isspace() or ord(letter) in known for letter in text)
+    return [plain] if is_plain else [*further, plain]
 
 
 def require_fonts(path: Path, language: Language) -> None:

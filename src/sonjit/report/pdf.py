@@ -5,12 +5,13 @@ import io
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import chain
 from typing import TYPE_CHECKING, Final
 
 from sonjit._util import files, optional_import
 from sonjit.media.sources.images import decode_image
 from sonjit.report.documents import Block, BulletList, Columns, Heading, Image, Lead, Note, Plot, Table, Text
-from sonjit.report.fonts import font_files, is_plain
+from sonjit.report.fonts import font_files
 
 if TYPE_CHECKING:
     from fpdf import FPDF
@@ -22,8 +23,10 @@ _HEADING: Final = {2: 12.5, 3: 10.0}
 """Sizes of the letters of headings by level, in points."""
 _LINE = 0.5  # height of a line in millimetres for each point of its letters
 _GREY, _INK, _ACCENT, _RULE = (93, 102, 115), (29, 37, 48), (47, 111, 222), (223, 227, 232)
-_TALLEST_MM, _TALLEST_ALONE_MM = 95.0, 50.0  # maximum height of a row of images and plots, and of a single one
+_HEADING_MM = 20.0  # space of a heading and the captions of the row below it
+_TALLEST_MM, _TALLEST_ALONE_MM = 95.0, 70.0  # maximum height of a row of images and plots, and of a single one
 _FONT, _FURTHER = "page", "further"  # names of the fonts, the second one for letters that the first one lacks
+_SVG_TEXT = re.compile(r">([^<>]+)</t")
 
 
 def pdf_from(title: str, blocks: Sequence[Block], metadata: Mapping[str, str]) -> bytes:
@@ -45,11 +48,11 @@ def pdf_from(title: str, blocks: Sequence[Block], metadata: Mapping[str, str]) -
             self.cell(0, 5, f"{self.page_no()} / {{nb}}", align="R")
 
     pdf = Page()
-    plain, bold, further = font_files()
-    pdf.add_font(_FONT, "", plain)
-    pdf.add_font(_FONT, "B", bold)
-    if further is not None:
-        pdf.add_font(_FURTHER, "", further)
+    fonts = font_files(" ".join([title, *chain.from_iterable(map(_texts, blocks))]))
+    for name, (regular, bold) in zip((_FONT, _FURTHER), fonts, strict=False):
+        pdf.add_font(name, "", regular)
+        pdf.add_font(name, "B", bold)
+    if len(fonts) > 1:
         pdf.set_fallback_fonts([_FURTHER], exact_match=False)
     pdf.set_title(files.xml_text(title))
     pdf.set_author(files.xml_text(metadata.get("Author", "")))
@@ -60,9 +63,29 @@ def pdf_from(title: str, blocks: Sequence[Block], metadata: Mapping[str, str]) -
     pdf.set_auto_page_break(True, margin=_MARGIN_MM)
     pdf.add_page()
     _write(pdf, title, _TITLE, bold=True)
-    for block in blocks:
+    for block, following in zip(blocks, [*blocks[1:], None], strict=True):
+        if isinstance(block, Heading):
+            rows = _rows_of(following)
+            _keep(pdf, max(_HEADING_MM + (_height_mm(rows[0]) if rows else 0.0), 30))
         _draw(pdf, block)
     return bytes(pdf.output())
+
+
+def _texts(block: Block) -> list[str]:
+    """Return what a block prints."""
+    match block:
+        case Table(headings, rows):
+            return [*headings, *chain.from_iterable(rows)]
+        case BulletList(items):
+            return [*items]
+        case Columns(figures):
+            return [text for figure in figures for text in _texts(figure)]
+        case Plot(_, svg, alt):
+            return [alt, *_SVG_TEXT.findall(svg)]
+        case Image(_, alt):
+            return [alt]
+        case _:
+            return [block.text]
 
 
 def _write(pdf: "FPDF", text: str, size: float, *, bold: bool = False, colour: tuple[int, int, int] = _INK) -> None:
@@ -76,7 +99,6 @@ def _write(pdf: "FPDF", text: str, size: float, *, bold: bool = False, colour: t
 def _draw(pdf: "FPDF", block: Block) -> None:
     match block:
         case Heading(text, level):
-            _keep(pdf, 30)
             pdf.ln(5 if level == 2 else 3)
             _write(pdf, text, _HEADING[level], bold=True)
             pdf.ln(1)
@@ -104,10 +126,9 @@ def _draw(pdf: "FPDF", block: Block) -> None:
                 pdf.ln(0.7)
         case Table():
             _draw_table(pdf, block)
-        case Plot() | Image():
-            _draw_row(pdf, (block,))
-        case Columns(figures):
-            _draw_row(pdf, figures)
+        case Plot() | Image() | Columns():
+            for row in _rows_of(block):
+                _draw_row(pdf, row)
 
 
 def _keep(pdf: "FPDF", height_mm: float) -> None:
@@ -153,19 +174,35 @@ def _words(cell: str, is_text: bool) -> list[str]:
     return [cell[:40]] if is_text else cell.split(" ") or [cell]
 
 
+def _rows_of(block: "Block | None") -> list[tuple[Plot | Image, ...]]:
+    """Return the rows of images and plots of a block. A plot next to several images has a row of its own."""
+    match block:
+        case Plot() | Image():
+            return [(block,)]
+        case Columns(parts):
+            images = tuple(part for part in parts if isinstance(part, Image))
+            if len(images) > 1:
+                return [images, *((part,) for part in parts if isinstance(part, Plot))]
+            return [parts]
+        case _:
+            return []
+
+
+def _height_mm(pictures: Sequence[Plot | Image]) -> float:
+    """Return the height of a row of images and plots, without captions."""
+    ratio = sum(width / height for width, height in map(_size_of, pictures))
+    available = _WIDTH_MM - _GAP_MM * (len(pictures) - 1)
+    return min(available / ratio, _TALLEST_MM if len(pictures) > 1 else _TALLEST_ALONE_MM)
+
+
 def _draw_row(pdf: "FPDF", pictures: Sequence[Plot | Image]) -> None:
     """Draw images and plots next to each other, with their captions below."""
-    sizes = [_size_of(part) for part in pictures]
-    available = _WIDTH_MM - _GAP_MM * (len(pictures) - 1)
-    widths = [
-        available * across / sum(width / height for width, height in sizes) for across in (w / h for w, h in sizes)
-    ]
-    height = min(widths[0] * sizes[0][1] / sizes[0][0], _TALLEST_MM if len(pictures) > 1 else _TALLEST_ALONE_MM)
-    widths = [height * across / down for across, down in sizes]
+    height = _height_mm(pictures)
+    widths = [height * across / down for across, down in map(_size_of, pictures)]
     _keep(pdf, height + 8)
     left, top = _MARGIN_MM, pdf.get_y() + 1
     for part, width in zip(pictures, widths, strict=True):
-        data = _svg_for_pdf(pdf, part.svg) if isinstance(part, Plot) else _image_bytes(part.path)
+        data = _svg_for_pdf(part.svg) if isinstance(part, Plot) else _image_bytes(part.path)
         pdf.image(io.BytesIO(data), left, top, width, height, alt_text=part.alt)
         if isinstance(part, Image) or part.captioned:
             pdf.set_xy(left, top + height + 0.5)
@@ -191,10 +228,8 @@ def _image_bytes(address: str) -> bytes:
     return base64.b64decode(address.partition(",")[2])
 
 
-def _svg_for_pdf(pdf: "FPDF", svg: str) -> bytes:
+def _svg_for_pdf(svg: str) -> bytes:
     """Return an SVG whose letters are those of the page."""
     svg = re.sub(r"<metadata>.*?</metadata>|<title>.*?</title>", "", svg, flags=re.DOTALL)
-    words = " ".join(re.findall(r">([^<>]+)</t", svg))
-    font = _FURTHER if _FURTHER in pdf.fonts and not is_plain(words) else _FONT  # fpdf2 has no fallback in drawings
-    svg = re.sub(r"font-family: [^;\"]*", f"font-family: {font}", svg)
-    return re.sub(r'font-family="[^"]*"', f'font-family="{font}"', svg).encode()
+    svg = re.sub(r"font-family: [^;\"]*", f"font-family: {_FONT}", svg)
+    return re.sub(r'font-family="[^"]*"', f'font-family="{_FONT}"', svg).encode()

@@ -31,6 +31,7 @@ WRISTS: Final = tuple(f"{side}_wrist_{angle}_rad" for angle in ("flexion", "devi
 _PAIRED = ("elbow", "shoulder", "hip", "knee", "ankle")
 _STRAIGHT_DEG = {"elbow": 180.0, "hip": 180.0, "knee": 180.0, "ankle": 90.0}
 """Angle that is 0 in the clinical convention. The other angles are the same in both."""
+_MIN_SHARE_OF_MOST = 0.1  # minimum frames of a person that is named, as a share of the most frequent one's
 _MIN_SEEN = 0.5  # minimum share of the person's frames in which both sides of a joint are seen to compare them
 _REPEATED: Final = ("1 repetition of the {joint}", "{count} repetitions of the {joint}")
 _SIDES_MAY_BE_EQUAL: Final = (
@@ -172,6 +173,14 @@ class Recording:
     def seen(self, name: str) -> float:
         """Return the share of the person's frames in which an angle is known, 0 to 1."""
         return min(int(np.isfinite(self.angles[name]).sum()) / self.frames_seen, 1.0)
+
+    @property
+    def frames_of_people(self) -> dict[int, int]:
+        """Number of frames by id of each person who is in at least a tenth as many as the most frequent one."""
+        bodies = (part for frame in self.frames for _, part in frame.instances() if isinstance(part, Body))
+        counts = Counter(body.id for body in bodies if body.id is not None)
+        most = max(counts.values(), default=0)
+        return {number: count for number, count in sorted(counts.items()) if count >= most * _MIN_SHARE_OF_MOST}
 
     @property
     def frames_seen(self) -> int:
@@ -417,9 +426,10 @@ def recording_of(
     """Return the angles of one person, by default of the person who is in most frames.
 
     Without `counted`, the repetitions of one joint are counted, unless the person walks: knees, or hips where the knees
-    do not repeat, or elbows where the hips do not repeat either. `height_m` is the body height for the speed of a gait,
-    `floor_m_per_px` the size of a pixel on the floor in place of it. With the `size` of the video, width and height in
-    pixels, joints that the image cuts count as not seen.
+    do not repeat, or elbows where the hips do not repeat either. Where none repeats, the joint that moves most is
+    examined. `height_m` is the body height for the speed of a gait, `floor_m_per_px` the size of a pixel on the floor
+    in place of it. With the `size` of the video, width and height in pixels, joints that the image cuts count as not
+    seen.
 
     Raises:
         InputError: There is no person, or none with this number.
@@ -427,7 +437,7 @@ def recording_of(
     all_bodies = [part for frame in frames for _, part in frame.instances() if isinstance(part, Body)]
     ids = Counter(body.id for body in all_bodies if body.id is not None)
     if not ids:
-        raise InputError(f"{name}: no person found")
+        raise InputError(f"{name}: no person found. The whole body should be in the image")
     if person is not None and person not in ids:
         raise InputError(f"--person {person}: {name} has {', '.join(f'#{number}' for number in sorted(ids))}")
     chosen = ids.most_common(1)[0][0] if person is None else person
@@ -445,7 +455,7 @@ def recording_of(
     asked = tuple(limits.measure for limits in counted or ())
     gait = find_gait(bodies, times, rate_hz, height_m=height_m, floor_m_per_px=floor_m_per_px)
     if counted is None:
-        counted = () if gait is not None else _exercise(columns, times)
+        counted = () if gait is not None else _exercise(model, columns, times)
     return Recording(
         name,
         model,
@@ -463,9 +473,12 @@ def recording_of(
     )
 
 
-def _exercise(angles: dict[str, FloatArray], times: Sequence[float]) -> tuple[AngleLimits, ...]:
-    """Return the limits of the joint that an exercise repeats, left and right, or of the first joint that was seen."""
-    candidates: list[tuple[AngleLimits, ...]] = []
+def _exercise(model: str, angles: dict[str, FloatArray], times: Sequence[float]) -> tuple[AngleLimits, ...]:
+    """Return the limits of the joint that an exercise repeats, left and right, or of the one that moves most.
+
+    A movement within the error of a range is none.
+    """
+    candidates: dict[tuple[AngleLimits, ...], float] = {}
     for joint in EXERCISES:
         names = [f"{side}_{joint}_angle_rad" for side in SIDES]
         limits = tuple(AngleLimits(name) for name in names if np.isfinite(angles[name]).any())
@@ -476,8 +489,10 @@ def _exercise(angles: dict[str, FloatArray], times: Sequence[float]) -> tuple[An
         if repeats:
             return limits
         if limits:
-            candidates.append(limits)
-    return candidates[0] if candidates else ()
+            known = [angles[limit.measure][np.isfinite(angles[limit.measure])] for limit in limits]
+            span = max(float(np.ptp(np.percentile(values, errors.PERCENTILES))) for values in known)
+            candidates[limits] = span if span > errors.range_error_deg(model, joint) else 0.0
+    return max(candidates, key=candidates.__getitem__, default=())
 
 
 def _wrists(frames: Sequence[Frame], person: int) -> dict[str, FloatArray]:
