@@ -78,18 +78,24 @@ def serve(
         )
         chosen = replace(chosen, tls_cert=path, tls_key=path)
     log_to_stderr(verbose=verbose)
-    serve(chosen, port, verbose=verbose, started=address_printer(open_page=open_page, cert=chosen.tls_cert))
+    is_shown = token is not None or sys.stdout.isatty()  # a service writes what it prints to a log
+    printer = address_printer(open_page=open_page, cert=chosen.tls_cert, shows_token=is_shown)
+    serve(chosen, port, verbose=verbose, started=printer)
     return 0
 
 
-def address_printer(*, open_page: bool, page: str = "", cert: Path | None = None) -> Callable[[list[str]], None]:
-    """Return a function that prints the addresses of a server once it listens."""
+def address_printer(
+    *, open_page: bool, page: str = "", cert: Path | None = None, shows_token: bool = True
+) -> Callable[[list[str]], None]:
+    """Return a function that prints the addresses of a server once it listens, with the token or without it."""
 
     def print_addresses(addresses: list[str]) -> None:
         address, *others = (link.replace("/#", f"/{page}#") if "#" in link else link + page for link in addresses)
-        sys.stdout.write(f"serving at {address}\n")
+        sys.stdout.write(f"serving at {_printed(address)}\n")
         for other in others:
-            sys.stdout.write(f"for other devices: {other}\n")
+            sys.stdout.write(f"for other devices: {_printed(other)}\n")
+        if _printed(address) != address:
+            sys.stdout.write("the page asks for the token\n")
         if cert is not None:
             sys.stdout.write(f"certificate: {cert}\nSHA-256 fingerprint: {settings.fingerprint(cert)}\n")
         for other in settings.for_other_devices([address, *others])[:1]:
@@ -100,6 +106,9 @@ def address_printer(*, open_page: bool, page: str = "", cert: Path | None = None
         sys.stdout.flush()
         if open_page:
             threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
+
+    def _printed(address: str) -> str:
+        return address if shows_token else address.partition("#")[0]
 
     return print_addresses
 
