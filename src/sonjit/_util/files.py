@@ -445,7 +445,8 @@ def _remove_abandoned(folder: Path, pattern: re.Pattern[str]) -> None:
             kept, match = _remove_unless_locked(folder / name), pattern.fullmatch(name)
             if kept is not None and match is not None:
                 table = f"{match[1]}{match[2]}"
-                _LOG.warning("%s was not finished by an earlier run. Its frames until then are in %s", table, kept)
+                text = "%s was not finished by an earlier run. Its frames until then are in %s until %s is complete"
+                _LOG.warning(text, table, kept, table)
 
 
 def _remove_unless_locked(path: Path) -> Path | None:

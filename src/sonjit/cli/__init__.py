@@ -42,15 +42,25 @@ _OTHER_WORDS = {"pose": "body", "mediapipe": "hands", "detect": "hands", "track"
 """Words that people use for commands, with the commands."""
 _OTHER_OPTIONS = {
     "--show": "There is no window. sonjit serve shows results live, and --draw FILE writes them as an image or a video",
-    "--overwrite": "Outputs of the same name are replaced. Finished ones of several inputs are kept: delete those to "
-    "process again",
-    **dict.fromkeys(("--out", "--output"), "--save FILE writes a table, and --draw FILE an image or a video"),
+    **dict.fromkeys(
+        ("--overwrite", "--force", "-f", "-y"),
+        "Outputs of the same name are replaced. Finished ones of several inputs are kept: delete those to process "
+        "again",
+    ),
+    **dict.fromkeys(("--resume", "--continue"), "The same command continues a run that was stopped"),
+    **dict.fromkeys(("--out", "--output", "-o"), "--save FILE writes a table, and --draw FILE an image or a video"),
+    **dict.fromkeys(("--format", "--csv", "--xlsx"), "The ending of --save FILE chooses the format, such as .csv"),
+    **dict.fromkeys(("--input", "-i"), "Inputs have no option: write their names alone"),
+    **dict.fromkeys(("--webcam", "--camera-index"), "camera:0 is the first camera: write it as the input"),
+    **dict.fromkeys(("--gpu", "--cuda"), "--device selects a device, such as --device gpu"),
+    "--pdf": "The ending of --save FILE chooses the format, such as .pdf",
     "--keep": "sonjit body, face and holistic keep the head of one person visible",
     "--blur": "--anonymise blur hides heads in drawings",
 }
 """Options of other programs and commands that users try, with what to use."""
 _OPTION_NAME = re.compile(r"--[a-z-]+")
-_MIN_SIMILARITY = 0.65  # of a misspelt option without its dashes and the one that the user may mean
+_SHORT_OPTION = re.compile(r"-[A-Za-z]\Z")
+_MIN_SIMILARITY = 0.65  # of a misspelt command, or option without its dashes, and the one that the user may mean
 _INPUT_USAGE = "Usage: sonjit {} INPUT... [OPTIONS]"
 
 
@@ -196,7 +206,7 @@ def _check_known(command: str) -> None:
         name: name for name in (*KINDS, *COMMANDS, *(name for names in PACKAGES.values() for name in names))
     }
     command_of_word |= _OTHER_WORDS | {entry.list_name: name for name, entry in KINDS.items()}
-    nearest = get_close_matches(word, command_of_word, n=1)
+    nearest = get_close_matches(word, command_of_word, n=1, cutoff=_MIN_SIMILARITY)
     hint = f"Did you mean {command_of_word[nearest[0]]}?" if nearest else "sonjit --help lists the commands."
     raise InputError(f"Unknown command {command}. {hint}")
 
@@ -204,7 +214,8 @@ def _check_known(command: str) -> None:
 def _check_options(app: App, command: str, words: Sequence[str]) -> None:
     """Raise InputError for a misspelt option of a command with inputs, which accepts every other word as an input."""
     before = words[: words.index("--") if "--" in words else None]
-    options = {word.partition("=")[0] for word in before if word.startswith("--")} - {"--help", "--version"}
+    given = (word.partition("=")[0] for word in before if word.startswith("--") or _SHORT_OPTION.match(word))
+    options = {*given} - {"--help", "--version", "-h"}
     if options and command in app and callable(app[command].default_command):
         names = {name for argument in app[command].assemble_argument_collection() for name in argument.names}
         for option in sorted(options - names):

@@ -201,6 +201,10 @@ def _output_requirements(
     has_events = has_folder or any(table_format is None or table_format.has_events for table_format in tables.values())
     return [
         *((True, f"--save {save}: a table has no images. Use --draw {save}") for save in drawn),
+        (
+            output.draw is not None and find_format(str(output.draw)) is not None,
+            f"--draw {output.draw}: a drawing is no table. Use --save {output.draw}",
+        ),
         ("-" in saves, "--save - is not supported. For lines on standard output use --json"),
         (
             output.rows and not has_choice,

@@ -65,6 +65,8 @@ def draw(
     """
     from sonjit.media.drawing import DrawingStyle, draw_frame
 
+    if style is not None and not isinstance(style, DrawingStyle):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise InputError(f"{style!r} is no DrawingStyle. Write a drawing with PIL.Image.fromarray(drawn).save(FILE)")
     if not isinstance(found, Frame):
         found = Frame.from_results(0, None, [found] if isinstance(found, Result) else list(found))
     return draw_frame(image, found, style or DrawingStyle(), labels=labels)

@@ -63,7 +63,9 @@ class Inputs:
         named = tuple(named)
         if not named:
             raise InputError("name an INPUT: an image, a folder, a glob, a video, camera:0, rtsp://..., or -")
-        if unknown := [name for name in named if name.startswith("--")]:
+        if unknown := [
+            name for name in named if name.startswith("--") or (name[:1] == "-" != name and not Path(name).exists())
+        ]:
             raise InputError(f"unknown option {unknown[0]}. --help lists the options")
         name, *others = named
         if others:
@@ -170,7 +172,8 @@ def check_distinct(placed: Iterable[Outputs], task: Task) -> None:
                 folders[folder] = os.path.realpath(folder)
             key = folded_name(os.path.join(folders[folder], name))  # noqa: PTH118  # faster, for a million files
             if key in used:
-                raise InputError(f"{used[key]} and {option} write the same {path}. Choose another name or folder.")
+                first, second = (given.split()[0] for given in (used[key], option))
+                raise InputError(f"{first} and {second} write the same {path}. Choose another name or folder.")
             used[key] = option
             if name.lower().endswith(".yolo.yaml") and used.setdefault(f"{folders[folder]}/labels", path) != path:
                 advice = "Use one .yolo.yaml file for all inputs, or {name} in the name of the folder."

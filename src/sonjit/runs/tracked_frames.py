@@ -195,6 +195,8 @@ def _sources(source: Trackable, reading: Reading) -> Generator[tuple[Source, int
     if isinstance(source, Source):
         yield source, None, None
         return
+    if isinstance(source, int):
+        raise InputError(f"{source} is no input. Name a camera as 'camera:{source}'")
     items: Iterator[Any] = iter([source] if _is_image(source) else cast("Iterable[ImageLike]", source))
     first = next(items, None)
     named = [] if first is None else [first]

@@ -192,7 +192,9 @@ def check_caller(scope: Scope, settings: Settings) -> None:
     host = headers.get("host", "")
     if not _has_own_host(host, settings):
         raise RefusedError(
-            "bad_origin", f"host {host[:80]!r} is not this server: call it as {settings.host} or localhost"
+            "bad_origin",
+            f"host {host[:80]!r} is not this server: call it as {settings.host} or localhost. A proxy sends the header "
+            "Host: localhost",
         )
     if not _has_allowed_origin(scope, headers, host, settings):
         origin = headers.get("origin", "another site")[:80]

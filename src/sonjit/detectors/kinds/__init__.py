@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from sonjit._util import InputError
@@ -146,7 +147,10 @@ def make_options(entry: KindEntry, values: Mapping[str, object]) -> CommonOption
         elif value is not None and not any(
             (other := options_of(kind).get(name)) and other.default == value for kind in KINDS.values()
         ):
-            raise InputError(f"{name}={value!r}: {entry.name} has no option {name}. Choose from {', '.join(options)}.")
+            nearest = get_close_matches(name, options, n=1)
+            hint = f"Did you mean {nearest[0]}? " if nearest else ""
+            known = f"{hint}Choose from {', '.join(options)}."
+            raise InputError(f"{name}={value!r}: {entry.name} has no option {name}. {known}")
     model = entry.models[str(checked.get("model", next(iter(entry.models))))]
     defaults: dict[str, object] = {"kind": entry.name, "model": model.name}
     defaults["min_detection_score"] = model.min_detection_score

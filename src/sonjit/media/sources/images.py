@@ -253,7 +253,11 @@ def _checked_format(head: bytes, name: str) -> str:
     if file_format is None and is_text(head):
         raise InputError(f"{name} contains text, not an image. Use a JPEG, PNG, WebP, BMP, TIFF or HEIC file")
     if file_format is None:
-        raise InputError(f"{name} is not an image: name a JPEG, PNG, WebP, BMP, TIFF or HEIC file")
+        from sonjit.media.sources.video import VIDEO_ENDINGS
+
+        is_video = Path(name).suffix.lower() in VIDEO_ENDINGS
+        hint = ". sonjit.track and sonjit.open_source read videos" if is_video else ""
+        raise InputError(f"{name} is not an image: name a JPEG, PNG, WebP, BMP, TIFF or HEIC file{hint}")
     return file_format
 
 
