@@ -1,11 +1,49 @@
-"""Everybody whom a drawing hides: faces of all windows and turns, heads of bodies, and people."""
+"""Everybody whom a drawing hides: faces of all windows and turns, heads of bodies, and people. Hands are no heads."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from sonjit import InputError
+from sonjit._util import Image
+from sonjit._util.data_files import ASSETS
 from sonjit.detectors.bystanders import BystanderSearch
+from sonjit.media import open_source, rgb_from
+
+NETWORKS = "face-short", "face-full", "face-mesh", "face-attention", "body-full", "person-detector"
 
 
-def test_the_search_needs_all_its_networks(tmp_path):
+def test_the_search_needs_all_its_networks(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"face-short.*\(hiding people needs it: sonjit models pull face body\)"):
         BystanderSearch(tmp_path)
+
+
+def test_hands_are_no_heads(need: Callable[..., object], demo_clip: tuple[Path, list[Image], object]) -> None:
+    """The photograph shows a person, and the clip only hands."""
+    need(*NETWORKS)
+    search, (_, frames, _) = BystanderSearch(), demo_clip
+    assert len(search.find(rgb_from(ASSETS / "photo.jpg")).heads) == 1
+    assert [search.find(rgb, thorough=False).heads for rgb in frames[::60]].count([]) >= 5
+
+
+@pytest.mark.golden
+def test_a_head_that_looks_like_a_hand_stays_a_head(need: Callable[..., object], data: Path) -> None:
+    """The network of people and hands takes the head of a bald man in profile for a hand."""
+    need(*NETWORKS)
+    folder = data / "real" / "video2"
+    clip = folder / "clips" / "pushup.mp4"
+    if not clip.is_file():
+        pytest.skip(f"{clip} is not there")
+    labels = next(
+        each for each in json.loads((folder / "labels.json").read_text("utf-8"))["clips"] if each["name"] == "pushup"
+    )
+    labelled = {frame["frame"]: frame["instances"] for frame in labels["key_frames"]}
+    with open_source(clip) as source:
+        frame = next(frame for frame in source if frame.index == 101)
+    ((left, top, right, bottom),) = [item["box"] for item in labelled[101] if item["kind"] == "face"]
+    found = BystanderSearch().find(frame.rgb, thorough=False)
+    assert found.hands
+    x, y = (left + right) / 2, (top + bottom) / 2
+    assert any(head[0] < x < head[2] and head[1] < y < head[3] for head in found.heads)

@@ -45,7 +45,8 @@ _TURNED_FACE: Final = 0.65  # a face with a mesh in a turned image
 _CERTAIN_FACE: Final = 0.8  # a face without a mesh in a turned image, in a frame between searches, or at a hand
 _GLANCED_FACE: Final = 0.6  # a face with a mesh in such a frame
 _AGAIN: Final = 0.25  # a face with a mesh at a covered head
-_IN_HAND: Final = 0.5  # minimum share of a head that lies in the box of a hand, which is then no head
+_IN_HAND, _FILLED = 0.5, 0.66
+"""Minimum share of a head in the box of a hand, and maximum share of that box in the head, for which it is no head."""
 
 # Numbers of windows along the longer side.
 _PARTS: Final = (1, 2, 3, 4)  # stills
@@ -211,8 +212,11 @@ def _heads_of(faces: Iterable[_SeenFace]) -> list[Box]:
 
 
 def _is_hand(head: Box, hands: Iterable[Box]) -> bool:
-    """Check whether a head lies in the box of a hand."""
-    return any(inside(head, hand) > _IN_HAND for hand in hands)
+    """Check whether a head lies in the box of a hand and does not fill it.
+
+    The network of people and hands takes some heads in profile for hands of their size.
+    """
+    return any(inside(head, hand) > _IN_HAND and inside(hand, head) < _FILLED for hand in hands)
 
 
 def _is_confirmed(head: Box, faces: Iterable[_SeenFace]) -> bool:

@@ -19,7 +19,14 @@ import type { Pixels } from "../pixels.js";
 import type { SingleShotDetector } from "../ssd.js";
 import * as geometry from "./geometry.js";
 import { LIMITS, logit, type Features, type Head, type Proposal } from "./geometry.js";
-import { hasSmall, newPeople, type PeopleNetwork, type PersonBox } from "./network.js";
+import {
+  boundsOf,
+  hasSmall,
+  newPeople,
+  type HandBox,
+  type PeopleNetwork,
+  type PersonBox,
+} from "./network.js";
 import {
   StillSearch,
   lastView,
@@ -46,11 +53,14 @@ export type BodyNetworks = {
 export class BodySearch extends StillSearch<BodyObservation> {
   readonly heads: Head[] = []; // heads that the search found
   readonly people: PersonBox[] = []; // people that the networks found
+  readonly hands: HandBox[] = []; // hands that the network found, if they are refused
 
+  /** @param refusesHands refuse a body without a face where the network proposes a hand */
   constructor(
     image: Pixels,
     private readonly networks: BodyNetworks,
     limits: Limits,
+    private readonly refusesHands = false,
   ) {
     super(image, limits, "body");
   }
@@ -85,10 +95,11 @@ export class BodySearch extends StillSearch<BodyObservation> {
 
   /** Yield the crops of the people that the network finds in windows. */
   async *#peopleIn(parts: number): AsyncGenerator<Proposal[]> {
+    const [least, leastHand] = [this.#least(LIMITS.person), this.refusesHands ? OF.HAND_SCORE : 1];
     for (const window of geometry.windows(this.image, parts, true)) {
-      const least = this.#least(LIMITS.person);
-      const { people } = await this.networks.people.find(this.image, window, least);
-      for (const person of newPeople(people, this.people)) {
+      const found = await this.networks.people.find(this.image, window, least, leastHand);
+      this.hands.push(...found.hands);
+      for (const person of newPeople(found.people, this.people)) {
         this.people.push(person);
         yield [
           {
@@ -138,6 +149,18 @@ export class BodySearch extends StillSearch<BodyObservation> {
 
   protected features(candidate: BodyCandidate): Features {
     return bodyFeatures(candidate, this.image, this.heads, this.people);
+  }
+
+  protected override score(candidate: BodyCandidate): number {
+    const score = super.score(candidate);
+    const isDoubtful = candidate.features.face! < OF.SURE_FACE && score < OF.SURE_BODY;
+    return isDoubtful && this.#isHand(lastView(candidate)) ? 0 : score;
+  }
+
+  /** Check whether the network proposes a hand where a body is. */
+  #isHand(body: BodyObservation): boolean {
+    const around = clippedBox(body, this.image);
+    return this.hands.some((hand) => cornersIou(around, boundsOf(hand)) > OF.HAND_IOU);
   }
 
   /**

@@ -9,7 +9,7 @@ import type { Detection, SingleShotDetector } from "../ssd.js";
 import { BodySearch, clippedBox, type BodyNetworks } from "./bodies.js";
 import * as covers from "./covers.js";
 import { windows, type Proposal } from "./geometry.js";
-import type { PeopleNetwork, PersonBox } from "./network.js";
+import { boundsOf, type PeopleNetwork, type PersonBox } from "./network.js";
 
 const OF = constants.bystanders;
 const HIDING = constants.hiding;
@@ -72,12 +72,12 @@ export class BystanderSearch {
   }
 
   async #inStill(image: Pixels): Promise<Covered> {
-    const { faces, people } = await this.#find(image, true);
+    const { faces, people, hands } = await this.#find(image, true);
     const again: Corners[] = [];
     let changed: readonly Corners[] = faces;
     for (let round = 0; round < HIDING.ROUNDS && changed.length; round++) {
       const covered = withCover(image, { faces, people: [], again });
-      changed = await this.#findAgain(covered, [...faces, ...again], changed);
+      changed = await this.#findAgain(covered, [...faces, ...again], changed, hands);
       again.push(...changed);
     }
     return { faces, people, again };
@@ -121,19 +121,22 @@ export class BystanderSearch {
   }
 
   /** Return everybody in an image; with `isThorough` also small and turned faces. */
-  async #find(dim: Pixels, isThorough: boolean): Promise<{ faces: Corners[]; people: Corners[] }> {
+  async #find(dim: Pixels, isThorough: boolean): Promise<Found> {
     const image = inGoodLight(dim);
     const usual = { least: OF.FACE, sure: OF.SURE_FACE, isStrict: !isThorough };
-    const seen: Scored[] = [];
+    const seen: SeenFace[] = [];
     for (const parts of isThorough ? OF.PARTS : OF.FEWER_PARTS)
       seen.push(...(await this.#facesIn(image, parts, usual)));
     const turned = { least: OF.TURNED_FACE, sure: OF.CERTAIN_FACE };
     for (const rotation of isThorough ? OF.TURNS : [])
       seen.push(...(await this.#facesIn(image, 1, { ...turned, rotation })));
-    const faces = covers.distinctHeads(bestFirst(seen));
+    const heads = covers.distinctHeads(bestFirst(seen));
     const { faces: detector, bodies, people } = this.networks;
-    const search = new UnseenBodies(image, { bodies, people, faces: detector }, [...faces]);
+    const least = isThorough ? 0 : OF.LIKELY_PERSON;
+    const search = new UnseenBodies(image, { bodies, people, faces: detector }, heads, least);
     const found = (await search.search()).found.filter(({ score }) => score > OF.BODY);
+    const hands = search.hands.map(boundsOf);
+    const faces = await withoutHands(heads, seen, hands);
     for (const body of found) covers.addUnseen(faces, covers.headOfKeypoints(body.keypoints));
     const sure = search.people.filter(({ score }) => score > OF.PERSON);
     for (const person of sure)
@@ -142,7 +145,7 @@ export class BystanderSearch {
       ...found.map((body) => clippedBox(body, image)),
       ...search.people.map(({ box }) => box),
     ];
-    return { faces, people: shown };
+    return { faces, people: shown, hands };
   }
 
   /**
@@ -150,27 +153,29 @@ export class BystanderSearch {
    *
    * @param covered heads; only there, doubtful faces count
    * @param changed what was covered after the search before; windows without it are left out
+   * @param hands hands that `#find` returned; they are no heads
    */
   async #findAgain(
     image: Pixels,
     covered: readonly Corners[],
     changed: readonly Corners[],
+    hands: readonly Corners[],
   ): Promise<Corners[]> {
     const lit = inGoodLight(image);
     const wanted = { least: OF.FACE, sure: OF.SURE_FACE, covered, changed };
-    const faces: Scored[] = [];
+    const faces: SeenFace[] = [];
     for (const parts of OF.FEWER_PARTS) faces.push(...(await this.#facesIn(lit, parts, wanted)));
-    return covers.distinctHeads(bestFirst(faces));
+    return withoutHands(covers.distinctHeads(bestFirst(faces)), faces, hands);
   }
 
   /** Return the heads of the faces in windows, of doubtful faces only those with a mesh. */
-  async #facesIn(image: Pixels, parts: number, wanted: Wanted): Promise<Scored[]> {
+  async #facesIn(image: Pixels, parts: number, wanted: Wanted): Promise<SeenFace[]> {
     const { isStrict = false, rotation = 0, number = null, covered = [], changed = null } = wanted;
     const all = windows(image, parts).filter(
       (window) => changed?.some((box) => covers.shareInside(box, window) > 0) ?? true,
     );
     const lowest = covered.length ? Math.min(wanted.least, OF.AGAIN) : wanted.least;
-    const found: Scored[] = [];
+    const found: SeenFace[] = [];
     for (const window of number === null || !all.length ? all : [all[number % all.length]!]) {
       const [left, top, right, bottom] = window;
       const part = cut(image, window);
@@ -186,8 +191,9 @@ export class BystanderSearch {
         const head: Corners = [x + left, y + top, farX + left, farY + top];
         const isAgain = covered.some((other) => covers.isSameHead(head, other));
         const least = isAgain ? OF.AGAIN : wanted.least;
-        if (score >= wanted.sure || (score >= least && (await this.#hasMesh(part, face, isStrict))))
-          found.push({ score, box: head });
+        const hasMesh = () => this.#hasMesh(part, face, isStrict);
+        if (score >= wanted.sure || (score >= least && (await hasMesh())))
+          found.push({ score, box: head, hasMesh });
       }
     }
     return found;
@@ -209,10 +215,47 @@ type Wanted = {
   readonly covered?: readonly Corners[];
   readonly changed?: readonly Corners[];
 };
-type Scored = { readonly score: number; readonly box: Corners };
+/** A face that the detector found, and the box of its head. */
+type SeenFace = {
+  readonly score: number;
+  readonly box: Corners;
+  readonly hasMesh: () => Promise<boolean>;
+};
+/** Boxes of heads, people and hands. */
+type Found = {
+  readonly faces: Corners[];
+  readonly people: Corners[];
+  readonly hands: readonly Corners[];
+};
 
-const bestFirst = (found: readonly Scored[]): Corners[] =>
+const bestFirst = (found: readonly SeenFace[]): Corners[] =>
   [...found].sort((a, b) => b.score - a.score).map(({ box }) => box);
+
+/** Return heads without those that lie in a larger box of a hand and have no certain face or mesh. */
+async function withoutHands(
+  heads: readonly Corners[],
+  faces: readonly SeenFace[],
+  hands: readonly Corners[],
+): Promise<Corners[]> {
+  const kept: Corners[] = [];
+  for (const head of heads) {
+    const isHand = (hand: Corners) =>
+      covers.shareInside(head, hand) > OF.IN_HAND && covers.shareInside(hand, head) < OF.FILLED;
+    if (!hands.some(isHand) || (await isConfirmed(head, faces))) kept.push(head);
+  }
+  return kept;
+}
+
+/** Check whether a face of a head is certain or has a mesh. */
+async function isConfirmed(head: Corners, faces: readonly SeenFace[]): Promise<boolean> {
+  for (const face of faces)
+    if (
+      covers.isSameHead(face.box, head) &&
+      (face.score >= OF.CERTAIN_FACE || (await face.hasMesh()))
+    )
+      return true;
+  return false;
+}
 
 /** Searches one image for the bodies of people whose heads are not known. */
 class UnseenBodies extends BodySearch {
@@ -220,12 +263,14 @@ class UnseenBodies extends BodySearch {
     image: Pixels,
     networks: BodyNetworks,
     private readonly known: readonly Corners[],
+    private readonly least: number, // minimum score of a proposal
   ) {
-    super(image, networks, { published: PUBLISHED, isThorough: false });
+    super(image, networks, { published: PUBLISHED, isThorough: false }, true);
   }
 
   protected override isKnown(proposal: Proposal): boolean {
-    return super.isKnown(proposal) || this.known.some((head) => isOf(proposal, head));
+    const isDoubtful = proposal.score < this.least;
+    return isDoubtful || super.isKnown(proposal) || this.known.some((head) => isOf(proposal, head));
   }
 }
 

@@ -17,6 +17,11 @@ export type PersonBox = { readonly score: number; readonly box: Corners };
 /** A hand in an image: score 0..1, and crop in pixels. */
 export type HandBox = { readonly score: number; readonly box: RotatedBox };
 
+/** Return the upright square of the size of a hand's crop. */
+export function boundsOf({ box: { cx, cy, width } }: HandBox): Corners {
+  return [cx - width / 2, cy - width / 2, cx + width / 2, cy + width / 2];
+}
+
 /** Proposes people and hands by the published network and by one that continues from its map. */
 export class PeopleNetwork {
   /** @param network the published network, or a part of it that computes only the map */
