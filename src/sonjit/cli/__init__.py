@@ -30,7 +30,8 @@ from sonjit.cli.commands import COMMANDS, PACKAGES, TRACKER, Command
 from sonjit.detectors import load_extension
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Sequence
+    from collections.abc import Callable, Generator, Iterator, Sequence
+    from inspect import BoundArguments
 
     from cyclopts import App
 
@@ -138,9 +139,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _check_known(called)
         with _memory_errors(), _input_warnings() as shown:
             app = build_app(None if "--install-completion" in words else called)
-            _check_options(app, called, words)
+            try:
+                command, bound, _ = app.parse_args(words, exit_on_error=False, print_error=False)
+            except CycloptsError:
+                _check_options(app, called, words)
+                raise
+            if any(isinstance(value, str) and value.startswith("--") for value in _values_of(bound)):
+                _check_options(app, called, words)
             gc.enable()  # `sonjit.__main__` disables it
-            result = app(words, exit_on_error=False, print_error=False, result_action="return_value")
+            result = command(*bound.args, **bound.kwargs)
     except SonjitError as error:
         print_error(str(error))
         return error.exit_status
@@ -224,6 +231,12 @@ def _check_options(app: App, command: str, words: Sequence[str]) -> None:
             known = [name.removeprefix("--") for name in names]
             if nearest := get_close_matches(option.removeprefix("--"), known, n=1, cutoff=_MIN_SIMILARITY):
                 raise InputError(f"unknown option {option}. Did you mean --{nearest[0]}?")
+
+
+def _values_of(bound: BoundArguments) -> Iterator[object]:
+    """Return the positional arguments of a call, and the items of those that are tuples."""
+    for value in bound.args:
+        yield from value if isinstance(value, tuple) else (value,)
 
 
 @contextmanager
