@@ -30,6 +30,14 @@ def test_options_of_other_programs_name_the_one_to_use(sonjit: Run, options: str
     assert line.startswith(f"sonjit: {remedy}")
 
 
+def test_a_hint_names_no_option_that_a_command_lacks(sonjit: Run) -> None:
+    for words in (("motions", "a.mp4", "--draws"), ("gestures", "export", "a.mp4", "--webcams")):
+        assert sonjit(*words)[0] == 2
+    for command in ("motions", "report"):
+        line = sonjit(command, "a.mp4", "--gpu")[2][0]
+        assert line == "sonjit: unknown option --gpu. --help lists the options"
+
+
 def test_a_word_that_resembles_no_command_suggests_none(sonjit: Run) -> None:
     assert sonjit("update") == (2, "", ["sonjit: Unknown command update. sonjit --help lists the commands."])
 

@@ -49,6 +49,15 @@ def test_the_joint_that_moves_most_is_examined_where_none_repeats() -> None:
     assert {errors.joint_of(limits.measure) for limits in moving.counted} == {"elbow"}
 
 
+def test_the_first_plot_marks_movements_that_do_not_count(tmp_path: Path) -> None:
+    """A coach who sees three bent positions, and reads of two, finds the third one marked."""
+    cut = recording_of("a.mp4", "full", frames_of([*squat(90), *squat(80), *squat(85)[:40]]), COUNTED)
+    page = page_of(tmp_path, cut)
+    assert cut.headline.startswith("2 ")
+    assert page[page.index('class="lead"') : page.index("</svg>")].count("not counted") == 1
+    assert "not counted" not in page_of(tmp_path, recording_of("a.mp4", "full", frames_of(REPEATED), COUNTED))
+
+
 def test_compared_recordings_have_other_colours_than_left_and_right(tmp_path: Path) -> None:
     names = "first.mp4", "second.mp4"
     recordings = [recording_of(name, "full", frames_of(REPEATED), COUNTED) for name in names]

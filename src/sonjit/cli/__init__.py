@@ -226,8 +226,9 @@ def _check_options(app: App, command: str, words: Sequence[str]) -> None:
     if options and command in app and callable(app[command].default_command):
         names = {name for argument in app[command].assemble_argument_collection() for name in argument.names}
         for option in sorted(options - names):
-            if (hint := _OTHER_OPTIONS.get(option)) and names.issuperset(_OPTION_NAME.findall(hint)):
-                raise InputError(f"unknown option {option}. {hint}")
+            if hint := _OTHER_OPTIONS.get(option):
+                is_known = names.issuperset(_OPTION_NAME.findall(hint))
+                raise InputError(f"unknown option {option}. {hint if is_known else '--help lists the options'}")
             known = [name.removeprefix("--") for name in names]
             if nearest := get_close_matches(option.removeprefix("--"), known, n=1, cutoff=_MIN_SIMILARITY):
                 raise InputError(f"unknown option {option}. Did you mean --{nearest[0]}?")

@@ -23,6 +23,7 @@ from sonjit.report.texts import Language, translated
 
 SIDE_COLOURS: Final = {"left": 1, "right": 0, "": 2}
 """Index of the colour of each side in `documents.COLOURS`, warm for the person's left as in drawings."""
+_ONE_MOVEMENT_S = 1.0  # bent positions of left and right that are closer belong to one movement
 _FIRST_COLOUR = 2  # of compared recordings, whose colours are not those of the sides
 _AXIS_KINDS: Final = (
     ("elbow", "shoulder", "hip", "knee"),
@@ -168,10 +169,22 @@ def _first_screen(recording: Recording, pictures: Sequence[tuple[str, Image]]) -
         joint = errors.joint_of(name)
         bends = recording.bends.get(joint, [])
         lowest = [(bend.deepest, *bend.lowest[bend.deepest]) for bend in bends]
-        points = [(time, recording.in_convention(value, angle)) for angle, value, time in lowest]
+        values = [(time, recording.in_convention(value, angle)) for angle, value, time in lowest]
+        points = [(time, value, f"{value:.0f}") for time, value in values] + _uncounted(recording, joint)
         bands = [(bend.begin_s, bend.end_s) for bend in bends]
         figures.append(_curve(recording, joint, _LEAD_SIZE, bands=bands, points=points))
     return [Columns(tuple(figures))] if figures else []
+
+
+def _uncounted(recording: Recording, joint: str) -> list[tuple[float, float, str]]:
+    """Return the time, angle and text of each bent position of a joint that does not count, one for both sides."""
+    found: list[tuple[float, float, str]] = []
+    positions = [(time, name) for name, time, _ in recording.uncounted if errors.joint_of(name) == joint]
+    for time, name in sorted(positions):
+        if not found or time - found[-1][0] > _ONE_MOVEMENT_S:
+            value = float(recording.shown(name)[recording.times.index(time)])
+            found.append((time, value, recording.text("not counted")))
+    return found
 
 
 def _curve(
@@ -180,7 +193,7 @@ def _curve(
     size: tuple[int, int],
     *,
     bands: Sequence[tuple[float, float]] = (),
-    points: Sequence[tuple[float, float]] = (),
+    points: Sequence[tuple[float, float, str]] = (),
 ) -> Plot:
     title = recording.text(joint)
     lines = [

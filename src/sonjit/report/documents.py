@@ -30,6 +30,7 @@ _PAGE_STYLE = """
 body { font: 16px/1.55 Inter, "Segoe UI", system-ui, "Noto Sans", sans-serif; color: var(--ink);
   background: var(--page);
   max-width: 60rem; margin: 0 auto; padding: 2.5rem 1.25rem 4rem; }
+h1, h2, h3, .lead { word-break: keep-all; overflow-wrap: anywhere; }
 h1, h2, h3 { line-height: 1.25; text-wrap: balance; } h1 { font-size: 1.75rem; margin: 0 0 .5rem; }
 h2 { font-size: 1.3rem; margin: 2.6rem 0 .8rem; padding-top: 1rem; border-top: 1px solid var(--line); }
 h3 { font-size: 1.02rem; margin: 1.8rem 0 .5rem; }
@@ -334,7 +335,7 @@ def lines_svg(
     ends: tuple[float, float] | None = None,
     size: tuple[int, int] = (640, 300),
     bands: Sequence[tuple[float, float]] = (),
-    points: Sequence[tuple[float, float]] = (),
+    points: Sequence[tuple[float, float, str]] = (),
 ) -> str:
     """Draw labelled lines in one plot.
 
@@ -350,7 +351,7 @@ def lines_svg(
         ends: Ends of the axis at the left, in the unit of the values. Default: the values decide.
         size: Width and height of the plot in pixels.
         bands: Begin and end of intervals along the horizontal axis that are shaded.
-        points: Places (x, y) that are marked with a dot and their value.
+        points: Places (x, y) that are marked with a dot and a text.
     """
 
     def draw(left: Any) -> None:  # noqa: ANN401  # Matplotlib
@@ -380,11 +381,11 @@ def lines_svg(
             left.set_ylim(*ends)
         for begin, end in bands:
             left.axvspan(begin, end, color=INK, alpha=0.12, linewidth=0)
-        for x, y in points:
+        for x, y, text in points:
             left.plot([x], [y], "o", color=INK, markersize=5)
             is_above = y > sum(left.get_ylim()) / 2  # away from the curve, whose end the point is
             offset, align = (5, "bottom") if is_above else (-5, "top")
-            left.annotate(f"{y:.0f}", (x, y), (0, offset), textcoords="offset points", ha="center", va=align)
+            left.annotate(text, (x, y), (0, offset), textcoords="offset points", ha="center", va=align)
         left.set_xlabel(x_title)
         left.grid(axis="y")
         if any(line.name for line in lines):
