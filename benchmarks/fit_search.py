@@ -6,7 +6,8 @@
 `record` runs the search on all photographs and on changed copies, and keeps every candidate with its features.
 `fit` fits a logistic regression for each kind, and prints recall and precision without the set that is scored, next to
 the fit to all sets, and the instances that only one source proposes. `--write` writes `search.json`. Hands have two
-scores: one for all networks, and one that also reads the maps of the full landmark network.
+scores: one for all networks, and one that also reads the maps of the full landmark network. `fit` also
+prints how often a side that is fitted to them is right; `--write` keeps the shipped one.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from sonjit.detectors.search import network, score, stills
 from sonjit.detectors.search.bodies import BodySearch
 from sonjit.detectors.search.faces import FaceSearch
 from sonjit.detectors.search.hands import HandSearch
+from sonjit.results.classes import LEAST_SIDE_SCORE
 from sonjit_lab.datasets import Sample, open_dataset
 from sonjit_lab.evaluation.detection import assign
 
@@ -43,6 +45,8 @@ PENALTY = {"hands": 30.0, "face": 10.0, "body": 10.0}
 """L2 penalty of standardised weights."""
 MAP_PENALTY = 100.0
 """L2 penalty of the standardised weights of maps, chosen by the log loss of left-out sets."""
+SIDE_PENALTY = 1.0
+"""L2 penalty of the standardised weights of the side of hands."""
 SCORES = {"hands": ("hand", "verified_hand"), "face": ("face",), "body": ("body",)}
 ALLOWED = 20
 HEAD = [0, 2, 5, 9, 10]
@@ -129,9 +133,10 @@ def record(data: Path, kinds: list[str], target: Path, precision: str, networks:
     stills.StillSearch.run = run_and_keep  # type: ignore[method-assign]
     kept = pickle.loads(target.read_bytes()) if target.is_file() else {}
     shipped = network.OWN_FILE
+    create: Any = sonjit.create_detector
     for kind, left_out in product(kinds, SETS):
         network.OWN_FILE = networks / f"{left_out}.tflite" if networks else shipped  # type: ignore[misc]
-        make = partial(sonjit.create_detector, kind, static_image=True, threads=1, precision=precision)
+        make = partial(create, kind, static_image=True, threads=1, precision=precision)
         with make(max_instances=1000) as default, make(search="fast", max_instances=ALLOWED) as fast:
             own: dict[Place, Any] = {} if left_out == SETS[0] else kept[kind]
             kept[kind] = own
@@ -160,7 +165,7 @@ def record(data: Path, kinds: list[str], target: Path, precision: str, networks:
 
 def mean_maps(views: list[Any]) -> np.ndarray | None:
     """Return the mean (L,) of the maps at the keypoints over keypoints and views; None without them."""
-    maps = [getattr(view, "maps", None) for view in views]
+    maps: list[Any] = [getattr(view, "maps", None) for view in views]
     return None if maps[0] is None else np.mean(maps, axis=(0, 1))
 
 
@@ -173,6 +178,7 @@ class Labels:
         self.crowds = [box for instance in own if instance.crowd and (box := instance.bounds())]
         labels = [(box, instance) for instance in own if not instance.crowd and (box := instance.bounds())]
         self.boxes = [box for box, _ in labels]
+        self.sides = [instance.side for _, instance in labels]
         self.clear = [bool(instance.extra.get("clear", True)) for _, instance in labels]
         following = zip(sample.instances, sample.instances[1:], strict=False)
         faces_of = {id(body): other.bounds() for body, other in following if other.kind == "face"}
@@ -183,10 +189,10 @@ class Labels:
         points = candidate.keypoints[:, :2].clip(0, (self.sample.width, self.sample.height))
         box = (*points.min(0).tolist(), *points.max(0).tolist())
         assigned = assign([(box, 1.0)], self.boxes, self.crowds)
-        if not assigned.found:
+        if not assigned.detection_of_label:
             return Row(candidate, box, 0 if assigned.false else -1, -1)
-        (instance,) = assigned.found
-        fits = [i for i, other in enumerate(self.boxes) if assign([(box, 1.0)], [other]).found]
+        (instance,) = assigned.detection_of_label
+        fits = [i for i, other in enumerate(self.boxes) if assign([(box, 1.0)], [other]).detection_of_label]
         if self.faces:
             x, y = candidate.keypoints[HEAD, :2].mean(axis=0).tolist()
             fits = [i for i in fits if is_near(x, y, self.faces[i])]
@@ -216,7 +222,7 @@ class Regression(NamedTuple):
     def fitted(cls, names: list[str], rows: list[Row], penalty: float) -> Regression:
         """Fit to the labelled rows. The penalty applies to standardised weights."""
         rows = [row for row in rows if row.label >= 0]
-        return cls(names, *logistic(cls.table(names, rows), rows, penalty))
+        return cls(names, *logistic(cls.table(names, rows), labels_of(rows), penalty))
 
     @staticmethod
     def table(names: list[str], rows: list[Row]) -> np.ndarray:
@@ -228,9 +234,13 @@ class Regression(NamedTuple):
         return self.table(self.names, rows) @ self.weights + self.bias
 
 
-def logistic(x: np.ndarray, rows: list[Row], penalty: float) -> tuple[np.ndarray, float]:
-    """Return weights (F,) and bias of a logistic regression of features (N, F) of labelled rows."""
-    y = np.array([row.label for row in rows], float)
+def labels_of(rows: list[Row]) -> np.ndarray:
+    """Return the labels (N,) of rows."""
+    return np.array([row.label for row in rows])
+
+
+def logistic(x: np.ndarray, y: np.ndarray, penalty: float) -> tuple[np.ndarray, float]:
+    """Return weights (F,) and bias of a logistic regression of features (N, F) with labels (N,) of 0 or 1."""
     middle, scale = x.mean(0), x.std(0) + 1e-6
     model = LogisticRegression(C=1 / penalty, tol=1e-6, max_iter=5000).fit((x - middle) / scale, y)
     weights = model.coef_[0] / scale
@@ -249,7 +259,7 @@ class MapModels:
         key = frozenset(sets)
         if key not in self._fitted:
             own = [row for name, row in self._rows if name not in key and row.label >= 0]
-            self._fitted[key] = logistic(np.array([row.last.maps for row in own]), own, MAP_PENALTY)
+            self._fitted[key] = logistic(np.array([row.last.maps for row in own]), labels_of(own), MAP_PENALTY)
         return self._fitted[key]
 
     def set_features(self, left_out: str | None) -> None:
@@ -261,9 +271,13 @@ class MapModels:
 
 def suppressed(kind: str, rows: list[Row], odds: np.ndarray, threshold: float) -> list[Row]:
     """Return one row per instance, best first, with the scores of a search whose threshold has these log odds."""
-    search = object.__new__(SEARCHES[kind])
+    search: Any = object.__new__(SEARCHES[kind])
     scores = dict(zip(map(id, rows), 1 / (1 + np.exp(threshold - odds)), strict=True))
-    search.candidates, search.score = rows, lambda row: scores[id(row)]
+
+    def score_of(row: Row) -> float:
+        return scores[id(row)]
+
+    search.candidates, search.score = rows, score_of
     return search.suppressed()
 
 
@@ -273,7 +287,7 @@ def counts(kept: dict[Place, list[Row]], labels: dict[Place, Labels]) -> tuple[i
     for place, rows in kept.items():
         accepted = [(row.box, row.score) for row in rows if row.score > 0.5][:ALLOWED]
         assigned = assign(accepted, labels[place].boxes, labels[place].crowds)
-        found += sum(labels[place].clear[instance] for instance in assigned.found)
+        found += sum(labels[place].clear[instance] for instance in assigned.detection_of_label)
         wrong += len(assigned.false) + len(assigned.doubled)
     return found, wrong
 
@@ -303,6 +317,7 @@ def fit_score(kind: str, name: str, recorded: dict[Place, Any], data: Path) -> d
         odds_of["set left out"] |= {p: own(copies[0]) for p, copies in rows.items() if p[0] == left_out}
     shift = 0.0
     for title, odds in odds_of.items():
+        threshold, found, wrong, kept = 0.0, 0, 0, dict[Place, list[Row]]()
         for threshold in THRESHOLDS:
             kept = {p: suppressed(kind, rows[p][0], odds[p], threshold) for p in rows}
             found, wrong = counts(kept, labels)
@@ -325,6 +340,36 @@ def fit_score(kind: str, name: str, recorded: dict[Place, Any], data: Path) -> d
         own_weights, bias = maps.without(None)
         fit["hand_maps"] = {"bias": round(bias, 4), "weights": [round(float(w), 4) for w in own_weights]}
     return fit
+
+
+def print_side(recorded: dict[Place, Any], data: Path) -> None:
+    """Fit the side to the candidates of clear hands, and print how often it is right, next to the shipped weights.
+
+    Mirrored hands have the opposite side and the opposite features, so that the regression has no bias.
+    """
+    samples = photographs(data, "hands")
+    rows: list[tuple[str, Row, bool]] = []
+    for place, (copies, _) in recorded.items():
+        labels = Labels(samples[place], WHAT["hands"])
+        own = (labels.row(Candidate(*candidate)) for candidate in copies[0])
+        sided = [row for row in own if row.label == 1 and labels.sides[row.instance] is not None]
+        rows += [(place[0], row, labels.sides[row.instance] == "Left") for row in sided]
+    names = list(score.CONSTANTS["scores"]["side"]["weights"])
+    x, sets = Regression.table(names, [row for _, row, _ in rows]), np.array([name for name, _, _ in rows])
+    left = np.array([is_left for _, _, is_left in rows])
+
+    def fitted(left_out: str | None) -> np.ndarray:
+        own = sets != left_out
+        return logistic(np.vstack([x[own], -x[own]]), np.concatenate([left[own], ~left[own]]), SIDE_PENALTY)[0]
+
+    shipped, final = np.array([*score.CONSTANTS["scores"]["side"]["weights"].values()]), fitted(None)
+    by_set = {name: fitted(name) for name in SETS}
+    chosen = np.array([by_set[name] for name in sets])
+    print("side:", ", ".join(f"{name} {weight:.2f}" for name, weight in zip(names, final, strict=True)))
+    for title, weights in (("shipped", shipped), ("set left out", chosen), ("tuned", final)):
+        odds = (x * weights).sum(axis=1)
+        right, sure = (odds > 0) == left, np.abs(odds) > score.logit(LEAST_SIDE_SCORE)
+        print(f"  {title}: {right.sum()} of {len(rows)}, sure: {right[sure].sum()} of {sure.sum()}")
 
 
 def print_sources(rows: dict[Place, list[list[Row]]]) -> None:
@@ -363,6 +408,8 @@ def main() -> None:
         fit = fit_score(kind, name, recorded[kind], options.data)
         constants["scores"] |= fit["scores"]
         constants["hand_maps"] = fit.get("hand_maps", constants["hand_maps"])
+    if "hands" in kinds:
+        print_side(recorded["hands"], options.data)
     if options.write:
         FILE.write_text(json.dumps(constants, indent=1) + "\n", "utf-8")
 
