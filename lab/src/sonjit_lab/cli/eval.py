@@ -190,8 +190,8 @@ def card(
     except OSError as error:
         raise InputError(f"--out {out}: {error.strerror}; choose another folder") from None
     documents.save_files(out, files)
-    names = sorted(name for name in files if name.endswith(".md"))
-    sys.stderr.write(f"wrote {', '.join(str(out / name) for name in names)}, each also as .html\n")
+    names = sorted(name for name in files if name.endswith((".md", ".html")))
+    sys.stderr.write(f"wrote {', '.join(str(out / name) for name in names)}\n")
     return 0
 
 
