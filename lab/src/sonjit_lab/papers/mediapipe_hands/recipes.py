@@ -1,20 +1,30 @@
 """Recipes of MediaPipe's hand networks, and of masks on their trunk; this module does not import PyTorch."""
 
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final
 
 from sonjit_lab.training.recipes import Ablation, AblationRow, Recipe
 
-_MIXES: Final[dict[str, object]] = {
+_AUGMENTATION: Final[Mapping[str, object]] = {
+    "mirror": 0.5,
+    "rotation_deg": 20.0,
+    "scale": [0.87, 1.15],
+    "shift": 0.06,
+    "brightness": 0.2,
+    "contrast": 0.2,
+    "channels": 0.1,
+}
+_SCRATCH: Final[Mapping[str, object]] = {
     "scratch": True,
-    "network": "hand-full",
     "batch": 64,
     "steps": 100000,
     "learning_rate": 1e-3,
     "warmup": 500,
     "save_every": 1000,
 }
-"""Settings of the ablations that compare mixed data sets."""
-_SMALL_MIXES: Final[dict[str, object]] = {
+"""Settings of landmark networks that start with random weights."""
+_SMALL: Final[Mapping[str, object]] = {
     "trunk": "tiny",
     "width": 3.0,
     "size": 64,
@@ -33,11 +43,46 @@ _SMALL_MIXES: Final[dict[str, object]] = {
         "contrast": 0.2,
     },
 }
-"""Settings of their trials on small sets."""
+"""Settings of trials of the ablations on small sets."""
+
+
+_HAND_LITE: Final = Recipe(
+    name="hand-lite",
+    summary="train the smaller hand landmark network: fine-tune the published one, or from scratch",
+    function="sonjit_lab.papers.mediapipe_hands.landmarks:train_landmarks",
+    settings_class="sonjit_lab.papers.mediapipe_hands.landmarks:LandmarkSettings",
+    data=(
+        "hands with keypoints, in COCO's format with images or video (--data, --images), or any data set by "
+        "dataset=NAME"
+    ),
+    requires=("data",),
+    settings={"network": "hand-lite", "workers": 4, "augmentation": _AUGMENTATION},
+    smoke={"steps": 20, "limit": 32},
+)
+_TABLE2: Final = Ablation(
+    title="Hand landmarks: what they are trained on",
+    metric="mnae",
+    higher_is_better=False,
+    unit="% of the palm",
+    also=("hands", "handedness"),
+    source="Zhang et al. 2020, MediaPipe Hands, table 2",
+    notes=(
+        "--data contains the folders real, synthetic and real_test. A second render style with few people and poses "
+        "replaces real images, see research/recipes.md.",
+        "Measured on the second render style, of other people. Each row takes as many steps, from scratch.",
+    ),
+    settings={**_SCRATCH, "network": "hand-full", "test": "real_test"},
+    smoke_settings=_SMALL,
+    rows=(
+        AblationRow(label="only real", set={"mix": {"real": 1.0}}, published=16.1),
+        AblationRow(label="only synthetic", set={"mix": {"synthetic": 1.0}}, published=25.7),
+        AblationRow(label="combined", set={"mix": {"real": 0.5, "synthetic": 0.5}}, published=13.4),
+    ),
+)
 RECIPES: Final = (
     Recipe(
         name="palm",
-        summary=("train the palm detector: with and without its decoder, by focal loss or cross entropy"),
+        summary="train the palm detector: with and without its decoder, by focal loss or cross entropy",
         function="sonjit_lab.papers.mediapipe_hands.palms:train_palms",
         settings_class="sonjit_lab.papers.mediapipe_hands.palms:PalmSettings",
         data=(
@@ -129,108 +174,30 @@ RECIPES: Final = (
             )
         },
     ),
-    Recipe(
-        name="hand-lite",
-        summary=("train the smaller hand landmark network: fine-tune the published one, or from scratch"),
-        function="sonjit_lab.papers.mediapipe_hands.landmarks:train_landmarks",
-        settings_class="sonjit_lab.papers.mediapipe_hands.landmarks:LandmarkSettings",
-        data=(
-            "hands with keypoints, in COCO's format with images or video (--data, --images), or any "
-            "data set by dataset=NAME"
-        ),
-        requires=("data",),
-        settings={
-            "network": "hand-lite",
-            "workers": 4,
-            "augmentation": {
-                "mirror": 0.5,
-                "rotation_deg": 20.0,
-                "scale": [0.87, 1.15],
-                "shift": 0.06,
-                "brightness": 0.2,
-                "contrast": 0.2,
-                "channels": 0.1,
-            },
-        },
-        smoke={"steps": 20, "limit": 32},
-    ),
-    Recipe(
+    _HAND_LITE,
+    replace(
+        _HAND_LITE,
         name="hand-full",
         summary=(
-            "train the hand landmark network: fine-tune the published one, with more keypoints where "
-            "asked for, or from scratch"
+            "train the hand landmark network: fine-tune the published one, with more keypoints where asked for, or "
+            "from scratch"
         ),
-        function="sonjit_lab.papers.mediapipe_hands.landmarks:train_landmarks",
-        settings_class="sonjit_lab.papers.mediapipe_hands.landmarks:LandmarkSettings",
-        data=(
-            "hands with keypoints, in COCO's format with images or video (--data, --images), or any "
-            "data set by dataset=NAME"
-        ),
-        requires=("data",),
-        settings={
-            "workers": 4,
-            "augmentation": {
-                "mirror": 0.5,
-                "rotation_deg": 20.0,
-                "scale": [0.87, 1.15],
-                "shift": 0.06,
-                "brightness": 0.2,
-                "contrast": 0.2,
-                "channels": 0.1,
-            },
-        },
-        smoke={"steps": 20, "limit": 32},
+        settings={"workers": 4, "augmentation": _AUGMENTATION},
         ablation={
-            "table2": Ablation(
-                title="Hand landmarks: what they are trained on",
-                metric="mnae",
-                higher_is_better=False,
-                unit="% of the palm",
-                also=(
-                    "hands",
-                    "handedness",
-                ),
-                source="Zhang et al. 2020, MediaPipe Hands, table 2",
-                notes=(
-                    (
-                        "--data contains the folders real, synthetic and real_test. A second render style with "
-                        "few people and poses replaces real images, see research/recipes.md."
-                    ),
-                    (
-                        "Measured on the second render style, of other people. Each row takes as many steps, from"
-                        " scratch."
-                    ),
-                ),
-                settings={**_MIXES, "test": "real_test"},
-                smoke_settings=_SMALL_MIXES,
-                rows=(
-                    AblationRow(label="only real", set={"mix": {"real": 1.0}}, published=16.1),
-                    AblationRow(label="only synthetic", set={"mix": {"synthetic": 1.0}}, published=25.7),
-                    AblationRow(label="combined", set={"mix": {"real": 0.5, "synthetic": 0.5}}, published=13.4),
-                ),
-            ),
-            "sources": Ablation(
+            "table2": _TABLE2,
+            "sources": replace(
+                _TABLE2,
                 title="Hand landmarks: in the wild, gestures and synthetic images",
-                metric="mnae",
-                higher_is_better=False,
-                unit="% of the palm",
-                also=(
-                    "hands",
-                    "handedness",
-                ),
                 source=(
-                    "Zhang et al. 2020, MediaPipe Hands, section 3: 6,000 images in the wild, 10,000 of "
-                    "gestures, 100,000 synthetic"
+                    "Zhang et al. 2020, MediaPipe Hands, section 3: 6,000 images in the wild, 10,000 of gestures, "
+                    "100,000 synthetic"
                 ),
                 notes=(
-                    (
-                        "--data contains the folders wild, gestures, synthetic and wild_test: your own sets, or "
-                        "renders that replace them, see docs/recipes-hands.md."
-                    ),
-                    ("Measured on images in the wild of other people. Each row takes as many steps, from scratch."),
+                    "--data contains the folders wild, gestures, synthetic and wild_test: your own sets, or renders "
+                    "that replace them, see docs/recipes-hands.md.",
+                    "Measured on images in the wild of other people. Each row takes as many steps, from scratch.",
                 ),
-                settings={**_MIXES, "test": "wild_test"},
-                smoke_settings=_SMALL_MIXES,
+                settings={**_SCRATCH, "network": "hand-full", "test": "wild_test"},
                 rows=(
                     AblationRow(label="in the wild", set={"mix": {"wild": 1.0}}),
                     AblationRow(label="gestures", set={"mix": {"gestures": 1.0}}),
@@ -239,52 +206,24 @@ RECIPES: Final = (
                     AblationRow(label="all three", set={"mix": {"wild": 0.34, "gestures": 0.33, "synthetic": 0.33}}),
                 ),
             ),
-            "table3": Ablation(
+            "table3": replace(
+                _TABLE2,
                 title="Hand landmarks: how large the network is",
-                metric="mnae",
-                higher_is_better=False,
-                unit="% of the palm",
-                also=(
-                    "parameters",
-                    "ms",
-                ),
+                also=("parameters", "ms"),
                 source=(
-                    "Zhang et al. 2020, MediaPipe Hands, table 3: 1.0, 1.98 and 4.02 million parameters; 6.6,"
-                    " 16.1 and 36.9 ms on a Pixel 3"
+                    "Zhang et al. 2020, MediaPipe Hands, table 3: 1.0, 1.98 and 4.02 million parameters; 6.6, 16.1 and "
+                    "36.9 ms on a Pixel 3"
                 ),
                 notes=(
                     "ms: median of 200 runs with OpenVINO on one thread of this machine, float32.",
-                    ("The published full network has 2.7 million parameters; the paper states 1.98."),
+                    "The published full network has 2.7 million parameters; the paper states 1.98.",
                     "The smoke run replaces them by three widths of one small trunk.",
                 ),
                 settings={
-                    "scratch": True,
+                    **_SCRATCH,
                     "test": "real_test",
                     "mix": {"real": 0.5, "synthetic": 0.5},
-                    "batch": 64,
-                    "steps": 100000,
-                    "learning_rate": 1e-3,
-                    "warmup": 500,
-                    "save_every": 1000,
                     "timed": True,
-                },
-                smoke_settings={
-                    "trunk": "tiny",
-                    "size": 64,
-                    "batch": 32,
-                    "steps": 1200,
-                    "learning_rate": 0.01,
-                    "warmup": 50,
-                    "save_every": 400,
-                    "limit": 0,
-                    "augmentation": {
-                        "mirror": 0.5,
-                        "rotation_deg": 6.0,
-                        "scale": [0.96, 1.04],
-                        "shift": 0.02,
-                        "brightness": 0.2,
-                        "contrast": 0.2,
-                    },
                 },
                 rows=(
                     AblationRow(label="light", set={"network": "hand-lite"}, smoke_set={"width": 1.5}, published=11.83),
@@ -296,35 +235,11 @@ RECIPES: Final = (
             ),
         },
     ),
-    Recipe(
+    replace(
+        _HAND_LITE,
         name="hand-heavy",
-        summary=("train the largest hand landmark network, from scratch: no weights of it are published"),
-        function="sonjit_lab.papers.mediapipe_hands.landmarks:train_landmarks",
-        settings_class="sonjit_lab.papers.mediapipe_hands.landmarks:LandmarkSettings",
-        data=(
-            "hands with keypoints, in COCO's format with images or video (--data, --images), or any "
-            "data set by dataset=NAME"
-        ),
-        requires=("data",),
-        settings={
-            "network": "hand-heavy",
-            "scratch": True,
-            "batch": 64,
-            "steps": 100000,
-            "learning_rate": 1e-3,
-            "warmup": 500,
-            "save_every": 1000,
-            "workers": 8,
-            "augmentation": {
-                "mirror": 0.5,
-                "rotation_deg": 20.0,
-                "scale": [0.87, 1.15],
-                "shift": 0.06,
-                "brightness": 0.2,
-                "contrast": 0.2,
-                "channels": 0.1,
-            },
-        },
+        summary="train the largest hand landmark network, from scratch: no weights of it are published",
+        settings={"network": "hand-heavy", **_SCRATCH, "workers": 8, "augmentation": _AUGMENTATION},
         smoke={"size": 96, "batch": 8, "steps": 40, "warmup": 5, "save_every": 20},
     ),
     Recipe(
