@@ -20,7 +20,7 @@ from sonjit._util import Float32Array, FloatArray, Image, InputError, IntArray
 from sonjit.geometry.boxes import RotatedBox, box_from_corners, crop, crop_matrix, square_box
 from sonjit.results import Box
 from sonjit_lab.networks.backbones import IMAGENET_MEAN, IMAGENET_STD
-from sonjit_lab.networks.checkpoints import load_checkpoint, load_description
+from sonjit_lab.networks.checkpoints import WEIGHTS, load_checkpoint, load_description
 from sonjit_lab.networks.registry import InputSpec, Network, NetworkEntry, create_network, register
 
 _PALM_M = 0.09  # typical length of a palm, the unit of an untrained network's positions in metres
@@ -239,7 +239,7 @@ class KeypointDetector:
 
     def __init__(self, weights: str | Path, device: str = "cpu") -> None:
         file = Path(weights)
-        file = file / "weights.safetensors" if file.is_dir() else file
+        file = file / WEIGHTS if file.is_dir() else file
         if not file.is_file():
             raise InputError(f"{file}: no such file; create it with sonjit train keypoint-detector")
         self._device = device

@@ -23,10 +23,11 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from sonjit._util import Image, InputError, JobError
 from sonjit_lab.networks import modes, save_checkpoint
+from sonjit_lab.networks.checkpoints import WEIGHTS
 from sonjit_lab.training import processes
 from sonjit_lab.training.batches import prefetch, seeds_of
 from sonjit_lab.training.recipes import Progress, TrainingRequest, no_progress
-from sonjit_lab.training.run_folder import BEST, CHECKPOINT, LOG, SETTINGS, WEIGHTS, LogRow, RunFolder, RunState
+from sonjit_lab.training.run_folder import BEST, CHECKPOINT, LOG, SETTINGS, LogRow, RunFolder, RunState
 from sonjit_lab.training.settings import TrainingSettings, create_optimizer, freeze, schedule_factor
 from sonjit_lab.training.signals import SaveRequests, end_process, ends_training
 

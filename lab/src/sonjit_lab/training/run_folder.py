@@ -22,7 +22,7 @@ _LOG = logging.getLogger(__name__)
 _LIBRARIES = ("torch", "torchvision", "timm", "numpy", "opencv-python-headless")
 _REMOVED = {"initialise": "own"}  # settings of earlier versions, with the value that trains as this version does
 ENVIRONMENT = "environment"  # key of how a run was started, which does not identify the run
-WEIGHTS, CHECKPOINT, LOG, SETTINGS = "weights.safetensors", "checkpoint.pt", "log.jsonl", "settings.json"
+CHECKPOINT, LOG, SETTINGS = "checkpoint.pt", "log.jsonl", "settings.json"
 """File names in a run's folder."""
 IMAGES = "images"  # subfolder of pictures, whose file names are captions in the report
 BEST = "best.safetensors"  # weights with the best evaluation so far

@@ -19,8 +19,7 @@ from sonjit._util import InputError
 from sonjit_lab.networks import checkpoints
 from sonjit_lab.papers.cam import network as classifiers
 
-_CLASSIFIER = Path("classifier", "weights.safetensors")  # path of the classifier's weights in a run
-_WEIGHTS = "weights.safetensors"
+_CLASSIFIER = Path("classifier", checkpoints.WEIGHTS)  # path of the classifier's weights in a run
 
 
 class AnswerHead(nn.Module):
@@ -97,7 +96,7 @@ def load_answerer(name: str, folder: str | Path | None) -> Answerer:
         raise InputError(f"{path} is a run with {run_name}, not with {name}; use --model {run_name}")
     network = classifiers.load_classifier(name, path / _CLASSIFIER).network
     assert isinstance(network, classifiers.CamNetwork)
-    state = checkpoints.load_checkpoint(path / _WEIGHTS)
+    state = checkpoints.load_checkpoint(path)
     head = AnswerHead((state["middle"], state["spread"]), len(words), len(answers))
     head.load_state_dict(state)
     return Answerer(network, size, head.eval(), words, answers)

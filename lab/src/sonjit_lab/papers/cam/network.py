@@ -37,7 +37,6 @@ _OFFICIAL_HEADS = {
     "cam-efficientnet_lite0": "_fc.weight",
 }
 _CROPPER = "cropper"  # subfolder of a run with the run whose maps crop its images
-_WEIGHTS = "weights.safetensors"
 
 
 def class_activation_map(features: Tensor, weights: Tensor, classes: Sequence[int] | None = None) -> Tensor:
@@ -328,7 +327,7 @@ def load_classifier(name: str, weights: str | Path | None, pooling: str | None =
         return Classifier(registry.create_network(name, "demo", **options).eval(), size, (), tuple(range(1000)))
     folder = path if path.is_dir() else path.parent
     if path.is_dir() or (folder / checkpoints.DESCRIPTION).is_file():
-        return _classifier_of_run(name, folder, folder / _WEIGHTS if path.is_dir() else path, options)
+        return _classifier_of_run(name, folder, path, options)
     if checkpoints.saved_network(path):
         network = registry.create_network(name, path, **options).eval()
         count = int(str(network.options["classes"]))
@@ -351,7 +350,7 @@ def save_classifier_description(folder: Path, classifier: Classifier, cropper: P
     description = {"network": classifier.network.name, "size": classifier.size, "view": classifier.view}
     checkpoints.save_description(folder, {**description, "categories": categories})
     if cropper is not None:
-        for file in (checkpoints.DESCRIPTION, _WEIGHTS):
+        for file in (checkpoints.DESCRIPTION, checkpoints.WEIGHTS):
             with files.atomic_file(folder / _CROPPER / file) as draft:
                 shutil.copyfile(cropper / file, draft)
 
@@ -364,9 +363,7 @@ def _classifier_of_run(name: str, folder: Path, weights: Path, options: Mapping[
     inner = folder / _CROPPER
     cropper = None
     if (inner / checkpoints.DESCRIPTION).is_file():
-        cropper = _classifier_of_run(
-            checkpoints.load_description(inner, "cam", _parse_options)[0], inner, inner / _WEIGHTS, {}
-        )
+        cropper = _classifier_of_run(checkpoints.load_description(inner, "cam", _parse_options)[0], inner, inner, {})
     ids, names = (tuple(category[key] for category in categories) for key in ("id", "name"))
     return Classifier(network=network, size=size, names=names, ids=ids, view=view, cropper=cropper)
 

@@ -11,7 +11,7 @@ from sonjit.segmentation.task import CATEGORIES
 from sonjit_lab.networks import checkpoints
 from sonjit_lab.networks.export import Export, Format, export_network
 from sonjit_lab.networks.registry import InputSpec, create_network, required_checkpoint
-from sonjit_lab.papers.mask_rcnn.network import SHIPPED, WEIGHTS, Category, MaskRCNN
+from sonjit_lab.papers.mask_rcnn.network import SHIPPED, Category, MaskRCNN
 
 _MIN_SCORE, _STRIDE = 0.05, 32
 _INFERENCE_OPTIONS = ("min_side", "max_side", "min_score", "most")
@@ -46,7 +46,7 @@ def load_mask_rcnn(path: str | Path | None, **options: Any) -> SavedMaskRCNN:  #
     folder = file if file.is_dir() else file.parent
     if file.is_dir() or (folder / checkpoints.DESCRIPTION).is_file():
         name, run_options, categories = checkpoints.load_description(folder, "mask-rcnn", _parse_options)
-        return _create(name, folder / WEIGHTS if file.is_dir() else file, {**run_options, **options}, categories)
+        return _create(name, file, {**run_options, **options}, categories)
     key = "roi_heads.box_predictor.cls_score.weight"
     weights = checkpoints.without_prefixes(checkpoints.load_checkpoint(file), (key,))
     scores = weights.get(key)

@@ -185,9 +185,7 @@ def open_finder(task: Segment) -> MaskRCNNFinder | HandMaskFinder:
 
 def load_hand_masks(path: str | Path, *, min_score: float = 0.5, device: str | torch.device = "cpu") -> HandMaskFinder:
     """Load a finder from a run of `sonjit train hand-masks`, its weights, or "demo" for placeholder weights."""
-    file = Path(path)
-    weights = file / mask_rcnn.WEIGHTS if file.is_dir() else file
-    network = registry.create_network("hand-masks", path if path == "demo" else weights)
+    network = registry.create_network("hand-masks", path)
     assert isinstance(network, HandMaskNetwork)
     return HandMaskFinder(network.eval().to(device), min_score=min_score)
 
@@ -195,7 +193,7 @@ def load_hand_masks(path: str | Path, *, min_score: float = 0.5, device: str | t
 def is_hand_masks(path: str | None) -> bool:
     """Return whether a path is a run of `sonjit train hand-masks` or the weights of one."""
     file = Path(path or "")
-    saved = checkpoints.saved_network(file / mask_rcnn.WEIGHTS if file.is_dir() else file)
+    saved = checkpoints.saved_network(file / checkpoints.WEIGHTS if file.is_dir() else file)
     return saved is not None and saved.name == "hand-masks"
 
 

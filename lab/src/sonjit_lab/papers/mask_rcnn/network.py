@@ -31,7 +31,6 @@ from sonjit_lab.networks.registry import InputSpec, Network, NetworkEntry, regis
 __all__ = ["DetectedInstances", "MaskRCNN", "Steps", "Target", "paste_masks"]
 Pooling = Literal["align", "pool"]
 MaskHeadName = Literal["fcn", "skip"]
-WEIGHTS = "weights.safetensors"  # file of the weights in a training run
 _BATCH_NORM_EPSILON = 1e-5
 _STRIDE = 32  # the batch is padded to a multiple of the coarsest map's stride
 SHIPPED = Path(__file__).with_name("people_and_hands")
