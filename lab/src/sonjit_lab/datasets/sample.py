@@ -164,6 +164,16 @@ class Instance:
         """Read the mask (H, W) of its visible part; None if the set has none."""
         return self.read_mask() if self.read_mask else None
 
+    @property
+    def labelled_px(self) -> FloatArray | None:
+        """Keypoints (K, 2) in pixels, NaN where they are not labelled; None without any."""
+        return _labelled(self.keypoints_px, self.valid_px)
+
+    @property
+    def labelled_m(self) -> FloatArray | None:
+        """Keypoints (K, 3) in metres in the camera's frame, NaN where they are not labelled; None without any."""
+        return _labelled(self.keypoints_m, self.valid_m)
+
     def keypoint_indices(self, names: Sequence[str]) -> list[int] | None:
         """Return the indices of keypoints by name; None if it lacks one of them."""
         keypoint_names = self.keypoint_names or _keypoints_of(self.skeleton or "")
@@ -184,6 +194,15 @@ class Instance:
             x_min, y_min, x_max, y_max = (max(round(edge), 0) for edge in self.bounds() or (0, 0, 0, 0))
             mask[y_min:y_max, x_min:x_max] = True
         return mask
+
+
+def _labelled(points: FloatArray | None, valid: BoolArray | None) -> FloatArray | None:
+    if points is None:
+        return None
+    labelled = np.asarray(np.isfinite(points).all(1), np.bool_)
+    if valid is not None:
+        labelled &= valid
+    return np.where(labelled[:, None], points, np.nan) if labelled.any() else None
 
 
 def name_of(sample: Sample) -> str:

@@ -98,11 +98,10 @@ def draw_sample(sample: Sample, size_px: int, *, zoom: bool = False) -> Image:
             draw_path(canvas, path, INK, 3)
             draw_path(canvas, path, {"Left": LEFT, "Right": RIGHT}.get(side or "", NEUTRAL), 1)
     for instance in sample.instances:
-        if instance.keypoints_px is not None:
-            _draw_keypoints(canvas, instance, (instance.keypoints_px - origin) * scale)
-        if sample.camera is not None and instance.keypoints_m is not None:
-            labelled = slice(None) if instance.valid_m is None else instance.valid_m
-            projected = (sample.camera.project(instance.keypoints_m[labelled]) - origin) * scale
+        if (points_px := instance.labelled_px) is not None:
+            _draw_keypoints(canvas, instance, (points_px - origin) * scale)
+        if sample.camera is not None and (points_m := instance.labelled_m) is not None:
+            projected = (sample.camera.project(points_m) - origin) * scale
             for point in projected[np.isfinite(projected).all(axis=1)]:
                 draw_ring(canvas, point, 3.0, _PROJECTED, 1)
     return canvas
@@ -133,10 +132,7 @@ def _draw_text(instance: Instance) -> str:
 
 def _draw_keypoints(canvas: Image, instance: Instance, points: FloatArray) -> None:
     """Draw labelled points and the lines between them."""
-    labelled_points = points if instance.valid_px is None else np.where(instance.valid_px[:, None], points, np.nan)
-    strokes = Strokes(
-        canvas, np.column_stack([labelled_points, np.full(len(labelled_points), np.nan)]).astype(np.float32)
-    )
+    strokes = Strokes(canvas, np.column_stack([points, np.full(len(points), np.nan)]).astype(np.float32))
     width = strokes.width(0.012)
     colours, lines = _colours_and_lines(instance, len(points))
     outline = {"Left": LEFT, "Right": RIGHT}.get(instance.side or "", INK)

@@ -31,7 +31,7 @@ def draw_case(
     import cv2
 
     shown = (sample.instances[index],) if index >= 0 else sample.instances if prediction is None else ()
-    labels = [(item, predictions.masked_points(item.keypoints_px, item.valid_px)) for item in shown]
+    labels = [(item, item.labelled_px) for item in shown]
     clouds = [points for _, points in labels if points is not None]
     clouds += [] if prediction is None or only_labels else [prediction]
     clouds += [np.reshape(item.box, (2, 2)) for item in shown if item.box is not None]

@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from sonjit.geometry.boxes import RotatedBox
 from sonjit_lab.datasets import Instance, Sample
-from sonjit_lab.evaluation.predictions import Prediction, masked_points
+from sonjit_lab.evaluation.predictions import Prediction
 from sonjit_lab.hand_models.hand_mesh import Sight
 
 
@@ -15,7 +15,7 @@ def hand_points(instance: Instance) -> NDArray[np.float64] | None:
         return None
     if instance.box is not None:
         return np.reshape(instance.box, (2, 2)).astype(np.float64)
-    points = masked_points(instance.keypoints_px, instance.valid_px)
+    points = instance.labelled_px
     if points is None:
         return None
     points = points[np.isfinite(points).all(1)]

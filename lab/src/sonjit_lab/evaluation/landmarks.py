@@ -31,7 +31,6 @@ from sonjit_lab.evaluation.predictions import (
     group_of,
     hidden_share,
     in_known_order,
-    masked_points,
     match_predictions,
     match_shape,
 )
@@ -92,7 +91,7 @@ class JointEvaluator:
             for number, labelled in enumerate(sample.instances)
             if labelled.kind == "hand"
             and (instance := in_known_order(labelled, sample)) is not None
-            and (points_m := masked_points(instance.keypoints_m, instance.valid_m)) is not None
+            and (points_m := instance.labelled_m) is not None
             and np.isfinite(points_m).all(1).sum() > 1
         ]
         matches = match_predictions(truth, predictions)
@@ -101,7 +100,7 @@ class JointEvaluator:
     def _evaluate(
         self, sample: Sample, number: int, instance: Instance, prediction: Prediction | None
     ) -> EvaluatedItem:
-        truth = masked_points(instance.keypoints_m, instance.valid_m)
+        truth = instance.labelled_m
         assert truth is not None
         joints = match_shape(None if prediction is None else prediction.keypoints_m, truth, "keypoints_m")
         if self._protocol.root == "palm":  # the palm's centre, halfway to the middle finger's knuckle
@@ -320,7 +319,7 @@ class LandmarkEvaluator:
             if labelled.kind == self._kind
             and not labelled.crowd
             and (instance := in_known_order(labelled, sample)) is not None
-            and (truth := masked_points(instance.keypoints_px, instance.valid_px)) is not None
+            and (truth := instance.labelled_px) is not None
         ]
         if not labels:
             return []

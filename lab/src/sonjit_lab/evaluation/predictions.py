@@ -176,16 +176,6 @@ def match_predictions(
     return matches
 
 
-def masked_points(points: NDArray[np.float64] | None, valid: NDArray[np.bool_] | None) -> NDArray[np.float64] | None:
-    """Return points (K, D) with NaN where they are not labelled; None without any."""
-    if points is None:
-        return None
-    labelled = np.asarray(np.isfinite(points).all(1), np.bool_)
-    if valid is not None:
-        labelled &= valid
-    return np.where(labelled[:, None], points, np.nan) if labelled.any() else None
-
-
 def group_of(instance: Instance) -> dict[str, str]:
     """Return the labels of the person without those that identify the person."""
     group: Mapping[str, Any] = instance.extra.get("group") or {}
@@ -229,7 +219,7 @@ def match_shape(prediction: NDArray[np.floating] | None, truth: NDArray[np.float
 
 def _distance(instance: Instance, prediction: Prediction, *, is_only: bool) -> float | None:
     """Return the distance of a prediction from an instance in units of its size; None if it does not match."""
-    truth = masked_points(instance.keypoints_px, instance.valid_px)
+    truth = instance.labelled_px
     if truth is not None and prediction.keypoints_px is not None and len(truth) == len(prediction.keypoints_px):
         errors_px = np.linalg.norm(np.asarray(prediction.keypoints_px, np.float64)[:, :2] - truth, axis=1)
         size = float(np.nanmax(np.nanmax(truth, 0) - np.nanmin(truth, 0)))

@@ -160,10 +160,9 @@ def _labelled_instances(
     """Return instances of the network's kind with their points (NaN unknown), box, and unit of errors."""
     instances: list[tuple[Instance, FloatArray, RotatedBox, float]] = []
     for instance in sample.instances:
-        if instance.kind != settings.kind or instance.crowd or not instance.skeleton or instance.keypoints_px is None:
+        points = instance.labelled_px
+        if instance.kind != settings.kind or instance.crowd or not instance.skeleton or points is None:
             continue
-        valid = np.ones(len(instance.keypoints_px), np.bool_) if instance.valid_px is None else instance.valid_px
-        points = np.where(valid[:, None], instance.keypoints_px, np.nan)
         box_and_length = _face_box(points) if instance.kind == "face" else _body_box(points, instance)
         if box_and_length is not None and box_and_length[0].width >= 1:
             instances.append((instance, points, *box_and_length))

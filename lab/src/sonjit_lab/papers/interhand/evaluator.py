@@ -20,7 +20,6 @@ from sonjit_lab.evaluation.predictions import (
     Prediction,
     hidden_share,
     in_known_order,
-    masked_points,
     match_shape,
 )
 from sonjit_lab.evaluation.protocols import Protocol
@@ -51,7 +50,7 @@ class TwoHandEvaluator:
         }
         unknown = np.full((_JOINTS, 3), np.nan)
         labels = (hands.get(side) for side in SIDES)
-        labelled_points = [None if hand is None else masked_points(hand.keypoints_m, hand.valid_m) for hand in labels]
+        labelled_points = [None if hand is None else hand.labelled_m for hand in labels]
         truth = np.concatenate([unknown if points is None else points for points in labelled_points])
         if not np.isfinite(truth).any() and not (hands and "hand_type" in sample.tags):
             return []

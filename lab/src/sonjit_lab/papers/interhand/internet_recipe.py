@@ -308,12 +308,10 @@ def _hands(sample: Sample) -> dict[internet.Side, Instance]:
     """Return hands with labels of some joints in camera space and in the image; their other joints are NaN."""
     hands: dict[internet.Side, Instance] = {}
     for hand in (ordered_hand(item, name_of(sample)) for item in sample.instances):
-        if hand is None or hand.side is None or hand.keypoints_px is None or hand.keypoints_m is None:
+        if hand is None or hand.side is None or (pixels := hand.labelled_px) is None:
             continue
-        pixels, metres = (
-            points if valid is None else np.where(valid[:, None], points, np.nan)
-            for points, valid in ((hand.keypoints_px, hand.valid_px), (hand.keypoints_m, hand.valid_m))
-        )
+        if (metres := hand.labelled_m) is None:
+            continue
         if (np.isfinite(pixels).all(1) & np.isfinite(metres).all(1)).any():
             hands[hand.side] = replace(hand, keypoints_px=pixels, keypoints_m=metres)
     return hands

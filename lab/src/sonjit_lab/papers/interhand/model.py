@@ -20,7 +20,7 @@ from sonjit.results import Box
 from sonjit_lab.datasets import Instance, Sample
 from sonjit_lab.datasets.sample import ordered_hand
 from sonjit_lab.evaluation.models import ModelChoice
-from sonjit_lab.evaluation.predictions import Mode, Model, Prediction, masked_points
+from sonjit_lab.evaluation.predictions import Mode, Model, Prediction
 from sonjit_lab.networks.registry import required_checkpoint
 from sonjit_lab.papers.interhand import internet
 from sonjit_lab.papers.interhand.lifter import image_crops, load_internet, load_rootnet, pairs_of_hands
@@ -137,8 +137,7 @@ class InterNetModel(Model):
         def depth(hand: Instance) -> float:
             if self._rootnet is not None:
                 return self._rootnet_mm(rgb, hand, camera)
-            labelled = ordered_hand(hand) or hand
-            points = masked_points(labelled.keypoints_m, labelled.valid_m)
+            points = (ordered_hand(hand) or hand).labelled_m
             return np.nan if points is None else float(points[list(self._layout.root_keypoints), 2].mean()) * _MM
 
         return np.array([depth(hands[side]) if side in hands else np.nan for side in internet.SIDES])
@@ -188,7 +187,7 @@ def _area(hands: Iterable[Instance], box: Box | None) -> RotatedBox | None:
 
 def _labelled_px(hand: Instance) -> FloatArray | None:
     """Return the joints (K, 2) that are labelled in the image."""
-    points = masked_points(hand.keypoints_px, hand.valid_px)
+    points = hand.labelled_px
     return None if points is None else points[np.isfinite(points).all(1)]
 
 

@@ -156,7 +156,9 @@ def evaluate(detector: detectors.KeypointDetector, mean: FloatArray, held_out: S
             truth = example_from_hand(sample.rgb(), hand, area, detector.side)
             is_known = truth.known > 0
             hand_side = max(box[2] - box[0], box[3] - box[1])
-            errors_px = np.linalg.norm(detection.keypoints - points_of(hand), axis=1)[is_known]
+            points_px = hand.labelled_px
+            assert points_px is not None
+            errors_px = np.linalg.norm(detection.keypoints - points_px, axis=1)[is_known]
             px += errors_px.tolist()
             shares += (errors_px / hand_side).tolist()
             by_mean = np.linalg.norm(mean - truth.keypoints / detector.side, axis=1)[is_known] * area.width
@@ -180,7 +182,9 @@ def mean_pose(samples: Sequence[Sample]) -> FloatArray:
     for index in range(0, len(samples), max(len(samples) // 200, 1)):
         for hand, box in labelled_hands(samples[index]):
             area = detectors.area_of_box(box)
-            points = (points_of(hand) - (area.cx, area.cy)) / area.width
+            points_px = hand.labelled_px
+            assert points_px is not None
+            points = (points_px - (area.cx, area.cy)) / area.width
             finite = np.isfinite(points).all(1, keepdims=True)
             total += np.where(finite, points, 0)
             count += finite
@@ -201,9 +205,8 @@ def labelled_hands(sample: Sample) -> list[tuple[Instance, Box]]:
     """Return hands with at least two known keypoints, and the boxes around these in pixels."""
     hands: list[tuple[Instance, Box]] = []
     for instance in (ordered_hand(item, name_of(sample)) for item in sample.instances):
-        if instance is None or instance.keypoints_px is None:
+        if instance is None or (points := instance.labelled_px) is None:
             continue
-        points = points_of(instance)
         points = points[np.isfinite(points).all(1)]
         if len(points) >= 2 and (np.ptp(points, 0) >= 1).all():
             (x_min, y_min), (x_max, y_max) = points.min(0).tolist(), points.max(0).tolist()
@@ -228,18 +231,11 @@ def example_from_hand(
     """Return a hand in an area of an image (H, W, 3), cropped to `side` pixels; handedness is not a label."""
     area = change.box(area)
     image = change.image(crop(rgb, area, side, side, border="zero"))
-    points = change.points(points_into_crop(points_of(hand), area, side), side)
+    points_px = hand.labelled_px
+    assert points_px is not None
+    points = change.points(points_into_crop(points_px, area, side), side)
     in_crop: BoolArray = np.asarray(((points >= 0) & (points <= side - 1)).all(1))  # NaN is neither
     labelled = in_crop if hand.visible is not None else np.zeros(_KEYPOINTS, np.bool_)
     visible = np.zeros(_KEYPOINTS, np.bool_) if hand.visible is None else hand.visible
     labels = (values.astype(np.float32) for values in (in_crop, visible, labelled))
     return HeatmapExample(image, np.where(in_crop[:, None], points, 0).astype(np.float32), *labels)
-
-
-def points_of(hand: Instance) -> FloatArray:
-    """Return keypoints (21, 2) in pixels and in MediaPipe's order, NaN where unknown."""
-    ordered = ordered_hand(hand)
-    if ordered is None or (points := ordered.keypoints_px) is None:
-        return np.full((_KEYPOINTS, 2), np.nan)
-    valid = np.ones(_KEYPOINTS, np.bool_) if ordered.valid_px is None else ordered.valid_px
-    return np.where(valid[:, None], points, np.nan)
