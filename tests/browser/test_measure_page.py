@@ -183,6 +183,17 @@ def test_a_video_is_measured_looked_at_compared_and_removed(user, squats, tmp_pa
     assert "first.mp4" in user.text("#jobs")
 
 
+def test_the_page_stays_where_the_user_goes_while_a_file_is_sent(user, squats):
+    user.click("#task-measure")
+    user.upload("measure-file", squats("squats.mp4", 10))
+    user.wait("document.getElementById('job-start')")
+    user.ask("['job-start', 'task-watch', 'task-measure'].forEach((id) => document.getElementById(id).click())")
+    user.wait("document.querySelector('#jobs .job[data-state=done]')")
+    assert user.ask("location.hash") == "#page=measure"
+    user.click("#jobs .job-title a")
+    user.wait("location.hash.includes('result=')")
+
+
 def test_a_folder_shows_the_picture_of_each_image(user, images):
     user.click("#task-measure")
     if isinstance(user.browser, Firefox):

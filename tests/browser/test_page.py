@@ -5,6 +5,7 @@ import base64
 import cv2
 import numpy as np
 import pytest
+from selenium.webdriver import ActionChains
 
 from .conftest import run
 from .driver import EMPTY, Page
@@ -26,6 +27,13 @@ def test_the_camera_is_drawn_over_and_cleared_on_stop(page):
     page.stop()
     assert page.ink == 0
     assert page.latest == {}
+
+
+def test_a_double_click_on_start_does_not_stop(page):
+    ActionChains(page.browser).double_click(page["start"]).perform()
+    page.wait(lambda: page.ink, "a drawing")
+    assert page["stop"].is_displayed()
+    page.stop()
 
 
 def test_a_drawing_is_at_the_position_of_the_hand(shown, photo):

@@ -383,7 +383,8 @@ find("share").onclick = share;
 find("start").onclick = start;
 find("fullscreen").onclick = () =>
   document.fullscreenElement ? document.exitFullscreen() : find("viewer").requestFullscreen();
-find("stop").onclick = () => stop();
+// Stop appears in the place of Start, and gets the second click of a double click.
+find("stop").onclick = ({ detail }) => detail < 2 && stop();
 find("snapshot").onclick = snapshot;
 find("record").onclick = () => record().catch(showError);
 find("download-csv").onclick = async () =>

@@ -3612,6 +3612,7 @@ function Start({ setup, given }) {
   }
   async function start2() {
     isBusy.value = true;
+    const from = place.value;
     try {
       const still = files.value.every(isImage);
       const [job, ...others] = await startJobs(
@@ -3621,7 +3622,7 @@ function Start({ setup, given }) {
       );
       put2([]);
       const id = job?.job.peek().id;
-      if (id && !others.length) go({ task: "measure", result: id });
+      if (id && !others.length && place.value === from) go({ task: "measure", result: id });
     } catch (error) {
       showError(error);
     } finally {
@@ -5397,7 +5398,7 @@ store.watch(["detectors", "source"], ({ detectors: wanted, source }) => {
 find("share").onclick = share;
 find("start").onclick = start;
 find("fullscreen").onclick = () => document.fullscreenElement ? document.exitFullscreen() : find("viewer").requestFullscreen();
-find("stop").onclick = () => stop();
+find("stop").onclick = ({ detail }) => detail < 2 && stop();
 find("snapshot").onclick = snapshot;
 find("record").onclick = () => record().catch(showError);
 find("download-csv").onclick = async () => save(await table.csv(find("download-rows").value), nameNow(".csv"));

@@ -16,7 +16,7 @@ import {
 } from "../jobs.js";
 import { kinds } from "../kinds.js";
 import { isResultWanted } from "../model.js";
-import { go, hashOf } from "../places.js";
+import { go, hashOf, place } from "../places.js";
 import { isImage, isVideo } from "../sources.js";
 import type { Style } from "../style.js";
 import { filesOf } from "../dropped.js";
@@ -62,6 +62,7 @@ export function Start({ setup, given }: { setup: Setup; given: File[] }) {
 
   async function start() {
     isBusy.value = true;
+    const from = place.value;
     try {
       const still = files.value.every(isImage);
       const [job, ...others] = await startJobs(
@@ -71,7 +72,7 @@ export function Start({ setup, given }: { setup: Setup; given: File[] }) {
       );
       put([]); // a refusal stays visible
       const id = job?.job.peek().id;
-      if (id && !others.length) go({ task: "measure", result: id });
+      if (id && !others.length && place.value === from) go({ task: "measure", result: id }); // not if the user left
     } catch (error) {
       showError(error);
     } finally {
