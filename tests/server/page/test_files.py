@@ -26,6 +26,7 @@ SOURCES = sorted((Path(__file__).parents[3] / "web" / "src" / "page").glob("*.ts
 WRITTEN = {"./kinds.json", "./engine/sonjit-web.js"}  # written by `sonjit page`
 DOCUMENTS = sorted(PAGE.glob("*.html"))
 FOLDERS = [PAGE / "i18n", PAGE / "annotate" / "i18n"]
+KOREAN = [*(folder / "ko.json" for folder in FOLDERS), Path(str(files("sonjit.report"))) / "ko.json"]
 EQUAL = {  # texts that are the same in every language: symbols, and names of protocols
     *("docs", "transport.image", "measure.x", "measure.y", "measure.z", "agreement.within", "latency.value"),
     *(f"file.{name}" for name in ("parquet", "json", "jsonl", "glb", "bvh", "rrd")),
@@ -132,6 +133,14 @@ def test_every_text_is_translated(language, folder):
     english, texts = (json.loads((folder / f"{name}.json").read_text("utf-8")) for name in ("en", language))
     assert texts.keys() == english.keys()
     assert {key for key, text in texts.items() if text == english[key]} - EQUAL == set()
+
+
+@pytest.mark.parametrize("path", KOREAN, ids=lambda path: path.parent.parent.name)
+def test_no_korean_text_has_a_particle_that_depends_on_a_value(path):
+    """The particles after a name depend on its last sound, which names in Latin letters do not show."""
+    texts = json.loads(path.read_text("utf-8")).values()
+    particle = re.compile(r"\}[”’\"]?(은|는|이|가|을|를|과|와|으로|로)(?![가-힣])|\((은|는|이|가|을|를|과|와|으)\)")
+    assert [text for text in texts if particle.search(text)] == []
 
 
 @pytest.mark.parametrize("language", TEXTS)
