@@ -29,7 +29,6 @@ def short_demo(media, tmp_path, monkeypatch):
         "synth {mine} --count 1 --size 64x64", "datasets convert folder {mine} --root {stills}",
         "gestures record wave {stills} --to {mine}/own.npz", "gestures export {clip} --out {mine}/t.csv",
         "annotate board charuco:8x6:30mm:22mm:4x4_50 --out {mine}/board.svg",
-        "export hand-lite --weights demo --set trunk=tiny --out {mine}/hand.onnx",
         "stream {clip} --to osc://127.0.0.1:9 --limit 2 --model lite", "explain {stills} --draw {mine}",
         "explain {stills} --save {mine}/t.json",
         "segment {tiny} --weights demo --min-side 64 --draw {mine}/drawn.png --save {mine}/found.json",

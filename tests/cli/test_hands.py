@@ -225,7 +225,7 @@ def test_without_weights_the_line_to_type_is_named(sonjit, photo, tmp_path, out,
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("line", ["hands clip.mp4 --json", "--help", "models list"])
+@pytest.mark.parametrize("line", ["hands clip.mp4 --json", "--help"])
 def test_a_pipe_that_is_closed_ends_it_quietly(media, line):
     command = [sys.executable, "-m", "sonjit", *line.replace("clip.mp4", str(media / "clip.mp4")).split()]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as program:

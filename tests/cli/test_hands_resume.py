@@ -65,10 +65,9 @@ def test_a_half_written_log_loses_only_its_last_line(sonjit, stills, out):
     assert sonjit("hands", stills, "--save", f"{out}/tables/")[2][0].startswith("1 file, ")
 
 
-@pytest.mark.parametrize("jobs", [1, 2])
-def test_several_inputs_are_taken_together_and_each_once(sonjit, media, stills, out, jobs, names_in):
+def test_several_inputs_are_taken_together_and_each_once(sonjit, media, stills, out, names_in):
     inputs = (media / "clip.mp4", stills, f"{stills}/f1*.png", media / "photo.png", media / "photo.png")
-    status, _, (line,) = sonjit("hands", *inputs, "--save", f"{out}/t/", "--limit", 2, "--jobs", jobs)
+    status, _, (line,) = sonjit("hands", *inputs, "--save", f"{out}/t/", "--limit", 2)
     assert status == 0
     assert line.startswith("5 files, ")
     assert names_in(out) == [f"t/{name}.json" for name in ("clip", "f10", "f2", "f9", "photo")]

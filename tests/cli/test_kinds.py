@@ -263,13 +263,11 @@ def repeated(clip, path, times):
 
 @pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="Windows sends no SIGINT to one process")
-@pytest.mark.parametrize("ending", [".html", ".pdf"])
-def test_a_report_that_is_stopped_in_its_second_video_has_the_first_one(need, tmp_path, ending):
+def test_a_report_that_is_stopped_in_its_second_video_has_the_first_one(need, tmp_path):
     need("body-lite", "face-short", "person-detector")
     pytest.importorskip("matplotlib")
-    pytest.importorskip("fpdf")
     clip = Path(sonjit_package.__file__).parent / "_util" / "assets" / "squats.mp4"
-    long, page = repeated(clip, tmp_path / "long.mp4", 60), tmp_path / f"r{ending}"
+    long, page = repeated(clip, tmp_path / "long.mp4", 60), tmp_path / "r.html"
     command = [sys.executable, "-u", "-c", INTERRUPTIBLE, "report", clip, long, "--model", "lite", "--save", page]
     with subprocess.Popen(
         list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -282,6 +280,5 @@ def test_a_report_that_is_stopped_in_its_second_video_has_the_first_one(need, tm
     assert last.startswith(f"sonjit: stopped; {page} has 73 frames of squats.mp4, ")
     assert last.endswith(" of long.mp4")
     assert "Traceback" not in out + errors
-    content = page.read_bytes()
-    assert b"</html>" in content if ending == ".html" else content.rstrip().endswith(b"%%EOF")
+    assert "</html>" in page.read_text("utf-8")
     assert {path.name for path in tmp_path.iterdir()} == {"long.mp4", page.name}

@@ -72,7 +72,7 @@ def test_the_token_of_a_file_or_a_variable_is_not_in_the_list_of_processes(tmp_p
     file = tmp_path / "token"
     file.write_text("from file\n")
     monkeypatch.setenv("SONJIT_TOKEN", "from variable")
-    for options, token in (((), "from variable"), (("--token-file", str(file)), "from file"), (("--token", "x"), "x")):
+    for options, token in (((), "from variable"), (("--token-file", str(file)), "from file")):
         with start(*options) as process:
             address = process.stdout.readline().split()[-1].partition("#")[0]
             for shown, status in ((token, 200), ("other", 401)):

@@ -224,14 +224,16 @@ def test_an_interrupt_that_pytorch_discards_or_replaces_still_stops(tmp_path, mo
 
 
 def test_the_command_writes_a_file_and_prints_its_error(tmp_path, capfd):
-    file = tmp_path / "hand.xml"
+    file, other = tmp_path / "hand.xml", tmp_path / "hand.onnx"
+    other.write_text("of another program")
     command = ["export", "hand-lite", "--weights", "demo", "--set", "trunk=tiny", "--set", "keypoints=22"]
     assert main([*command, "--to", "openvino", "--out", str(file)]) == 0
     out, err = capfd.readouterr()
     assert out.startswith(f"{file}: ")
     assert "keypoints_3d" in out
     assert not err
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["hand.bin", "hand.xml"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["hand.bin", "hand.onnx", "hand.xml"]
+    assert other.read_text() == "of another program"
 
 
 @pytest.mark.parametrize(

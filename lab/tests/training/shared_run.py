@@ -1,4 +1,4 @@
-"""Train a small network in this process, or in the processes of torchrun, and save its gradients and weights."""
+"""Train small networks in this process, or in the processes of torchrun, and save their gradients and weights."""
 
 import sys
 from contextlib import suppress
@@ -39,7 +39,7 @@ def losses(network, data):
     return {"squares": ((network(data[0]) - data[1]) ** 2).mean()}
 
 
-def main(out, steps):
+def main(out, steps=0):
     torch.manual_seed(1)
     network = Small()
     settings = TrainingSettings(steps=STEPS, learning_rate=1e-2, warmup=0, save_every=1, accumulate=BATCHES)
@@ -63,4 +63,5 @@ def main(out, steps):
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]))
+    for folder in sys.argv[1:]:
+        main(folder)

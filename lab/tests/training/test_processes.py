@@ -16,17 +16,18 @@ from .shared_run import STEPS, Small, batch, losses, main
 SCRIPT = Path(__file__).with_name("shared_run.py")
 
 
-def run(out, processes, steps=0):
-    """Train in this process, or in the processes of torchrun."""
-    if processes == 1:
-        main(str(out), steps)
-    else:
-        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
-        command += [str(SCRIPT), str(out), str(steps)]
-        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
-        assert done.returncode == 0, done.stderr[-2000:]
-    return torch.load(f"{out}.pt")
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """Return a run of this process, one of two processes, and one that two processes continue after its first step."""
+    folder = tmp_path_factory.mktemp("runs")
+    one, two, part = (str(folder / name) for name in ("one", "two", "part"))
+    main(one)
+    main(part, steps=1)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(SCRIPT)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([*command, two, part], env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return [torch.load(f"{out}.pt") | {"folder": Path(out)} for out in (one, two, part)]
 
 
 def assert_same_training(found, expected):
@@ -43,12 +44,12 @@ def assert_same_training(found, expected):
 
 
 @pytest.mark.slow
-def test_two_processes_have_the_gradients_of_one(tmp_path):
-    one, two = run(tmp_path / "one", 1), run(tmp_path / "two", 2)
+def test_two_processes_have_the_gradients_of_one(runs):
+    one, two, _ = runs
     assert len(one["gradients"]) == STEPS
     assert "unused.weight" not in two["gradients"][0]
     assert_same_training(two, one)
-    assert (tmp_path / "two/weights.safetensors").is_file()
+    assert (two["folder"] / "weights.safetensors").is_file()
     assert one["weights"]["norm.running_mean"].abs().max() > 0
     torch.testing.assert_close(
         two["weights"]["norm.running_mean"], one["weights"]["norm.running_mean"], rtol=0, atol=0.2
@@ -56,13 +57,10 @@ def test_two_processes_have_the_gradients_of_one(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_run_continues_with_another_number_of_processes(tmp_path):
-    whole = run(tmp_path / "whole", 1)
-    run(tmp_path / "part", 1, steps=1)
-    rest = run(tmp_path / "part", 2)
+def test_a_run_continues_with_another_number_of_processes(runs):
+    whole, _, rest = runs
     assert len(rest["gradients"]) == STEPS - 1
-    whole = {**whole, "gradients": whole["gradients"][1:], "rows": whole["rows"][1:]}
-    assert_same_training(rest, whole)
+    assert_same_training(rest, {**whole, "gradients": whole["gradients"][1:], "rows": whole["rows"][1:]})
 
 
 def test_processes_that_do_not_share_the_work_are_refused(monkeypatch):
