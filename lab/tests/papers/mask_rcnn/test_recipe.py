@@ -1,7 +1,5 @@
 """Mask R-CNN on the command line: training on generated shapes, COCO evaluation, continuation, segmentation."""
 
-import contextlib
-import io
 import json
 
 import cv2
@@ -66,19 +64,12 @@ def train(data, out, steps, *more, **settings):
 
 
 @pytest.fixture(scope="module")
-def exported(tmp_path_factory):
-    """Return a data set, a successful run on it, and what the command printed about the run and its export."""
-    folder, printed = tmp_path_factory.mktemp("instances"), io.StringIO()
+def run(tmp_path_factory):
+    """Return a data set and a successful run on it."""
+    folder = tmp_path_factory.mktemp("instances")
     data = shapes(folder / "data")
-    with contextlib.redirect_stdout(printed):
-        assert train(data, folder / "run", 50, "--export", "onnx") == 0
-    return data, folder / "run", printed.getvalue()
-
-
-@pytest.fixture(scope="module")
-def run(exported):
-    """Return the data set and the run."""
-    return exported[:2]
+    assert train(data, folder / "run", 50) == 0
+    return data, folder / "run"
 
 
 def test_a_run_begins_with_the_weights_of_another(run, tmp_path):
@@ -90,7 +81,7 @@ def test_a_run_begins_with_the_weights_of_another(run, tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["classifier", "mask-rcnn"])
-def test_a_run_begins_with_the_residual_network_of_torchvisions_files(kind, exported, tmp_path):
+def test_a_run_begins_with_the_residual_network_of_torchvisions_files(kind, run, tmp_path):
     """Compare the maps of the last stage with those of torchvision's classifier, whose norms have statistics."""
     torch.manual_seed(0)
     official = torchvision.models.resnet18().eval()
@@ -105,7 +96,7 @@ def test_a_run_begins_with_the_residual_network_of_torchvisions_files(kind, expo
         weights = whole.state_dict()
     torch.save(weights, tmp_path / "resnet.pth")
     layers = {"depth": 18, "width": 64, "learning_rate": 1e-12, "trunk_weights": tmp_path / "resnet.pth"}
-    assert train(exported[0], tmp_path / "run", 1, **layers) == 0
+    assert train(run[0], tmp_path / "run", 1, **layers) == 0
     images = torch.rand(1, 3, 64, 96, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         expected = torch.nn.Sequential(*list(official.children())[:-2])(images)
@@ -321,12 +312,14 @@ def test_one_image_as_each_of_the_four_tasks(run, tmp_path, capsys):
     assert "--tasks requires --draw" in capsys.readouterr().err
 
 
-def test_an_exported_run_segments_without_pytorch(exported, tmp_path, refusal, monkeypatch, capsys):
+@pytest.mark.nightly  # the export takes half a minute; the bundled file is compared above
+def test_an_exported_run_segments_without_pytorch(tmp_path, refusal, monkeypatch, capsys):
     """Compare both runtimes with PyTorch."""
     ort = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed; type: pip install sonjit[onnx]")
-    data, out, printed = exported
+    data, out = shapes(tmp_path / "data"), tmp_path / "run"
+    assert train(data, out, 50, "--export", "onnx") == 0
     file, rgb = out / "mask-rcnn.onnx", cv2.imread(str(data / "images" / "003.png"))[..., ::-1]
-    assert str(file) in printed
+    assert str(file) in capsys.readouterr().out
     finder = segment.ExportedFinder(0.05, file)
     assert [name for _, name in finder.categories] == NAMES
     padded = torch.tensor([0.485, 0.456, 0.406])[:, None, None].repeat(1, EXPORTED_SIDE, EXPORTED_SIDE)
