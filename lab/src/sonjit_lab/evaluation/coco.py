@@ -10,7 +10,7 @@ import math
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +25,7 @@ from sonjit_lab.datasets import Instance, Sample, rle_from_mask
 from sonjit_lab.datasets.coco import Record
 from sonjit_lab.evaluation import landmarks, protocols
 from sonjit_lab.evaluation.metrics import Metric, MetricSummary, column
-from sonjit_lab.evaluation.predictions import EvaluatedItem, Mode, Model, PersonPart, Prediction, in_known_order
+from sonjit_lab.evaluation.predictions import EvaluatedItem, Mode, Model, Prediction, in_known_order
 from sonjit_lab.metrics import box_iou, coco_precision
 
 _TOPS = (1, 5)
@@ -34,7 +34,22 @@ _BODY: Final = 17
 _WHOLE_BODY = "wholebody"
 _STATS: Final = ("AP", "AP50", "AP75", "AP_medium", "AP_large", "AR")
 _PERSON = 1
-_PARTS: Final = {
+PALM_MODELS = ("palm-full", "palm-lite")
+_PALM = 1
+_MIN_PALM_SCORE = 0.02  # minimum score of a palm, so low that average precision sees nearly all of the curve
+
+
+class PersonPart(NamedTuple):
+    """Part of a person: kind and side of its instances, their skeleton, the selected keypoints and their sigmas."""
+
+    kind: str
+    side: str | None
+    skeleton: str
+    chosen: slice
+    sigmas: tuple[float, ...]
+
+
+PARTS: Final = {
     "body": PersonPart("body", None, "body_coco17", slice(None), metrics.COCO_SIGMAS),
     "foot": PersonPart("body", None, "body_coco23", slice(_BODY, None), metrics.FOOT_SIGMAS),
     "face": PersonPart("face", None, "face_300w68", slice(None), metrics.FACE_SIGMAS),
@@ -43,10 +58,7 @@ _PARTS: Final = {
 }
 """Parts in the order of COCO-WholeBody's 133 keypoints."""
 _HAND: Final = PersonPart("hand", None, "hand_mediapipe21", slice(None), metrics.HAND_SIGMAS)
-_ALL_PARTS: Final = {**_PARTS, "hand": _HAND}
-PALM_MODELS = ("palm-full", "palm-lite")
-_PALM = 1
-_MIN_PALM_SCORE = 0.02  # minimum score of a palm, so low that average precision sees nearly all of the curve
+_ALL_PARTS: Final = {**PARTS, "hand": _HAND}
 
 
 class LocalizationEvaluator:
@@ -239,7 +251,7 @@ class KeypointEvaluator:
 
     def _truth(self, person: Instance, instances: Sequence[Instance]) -> Iterable[Record]:
         points = {part: _labelled(definition, instances) for part, definition in _ALL_PARTS.items()}
-        points[_WHOLE_BODY] = np.concatenate([points[part] for part in _PARTS])
+        points[_WHOLE_BODY] = np.concatenate([points[part] for part in PARTS])
         box = corner_and_size(person.box or person.bounds() or (0.0, 0.0, 0.0, 0.0))
         for part in self._parts:
             yield {
@@ -280,7 +292,7 @@ class KeypointEvaluator:
 def part_sigmas(part: str) -> tuple[float, ...]:
     """Return the sigmas of a part's keypoints; `wholebody` consists of all parts."""
     if part == _WHOLE_BODY:
-        return tuple(sigma for definition in _PARTS.values() for sigma in definition.sigmas)
+        return tuple(sigma for definition in PARTS.values() for sigma in definition.sigmas)
     return _ALL_PARTS[part].sigmas
 
 
@@ -289,19 +301,12 @@ def _labelled(definition: PersonPart, instances: Sequence[Instance]) -> NDArray[
     result = np.zeros((len(definition.sigmas), 3))
     names = load_skeleton(definition.skeleton).keypoints
     for instance in instances:
-        if (
-            instance.kind == definition.kind
-            and definition.side in (None, instance.side)
-            and instance.keypoints_px is not None
-        ):
-            indices = instance.keypoint_indices(names)
-            if indices is None:
-                continue
-            chosen = np.array(indices)[definition.chosen]
-            points = instance.keypoints_px[chosen]
+        indices, labelled_px = instance.keypoint_indices(names), instance.labelled_px
+        if indices is None or labelled_px is None:
+            continue
+        if instance.kind == definition.kind and definition.side in (None, instance.side):
+            points = labelled_px[indices][definition.chosen]
             labelled = np.isfinite(points).all(1)
-            if instance.valid_px is not None:
-                labelled &= instance.valid_px[chosen]
             result[labelled] = np.column_stack([points[labelled], np.full(labelled.sum(), 2.0)])
     return result
 
@@ -350,11 +355,11 @@ def _whole_body_results(predictions: Sequence[Prediction]) -> Iterable[Record]:
     """Yield all parts of each person as one result, with the score of the body or else of the best part."""
     for person in sorted({prediction.person for prediction in predictions if prediction.person is not None}):
         person_predictions = [prediction for prediction in predictions if prediction.person == person]
-        by_part = {part: _predicted_parts(part, person_predictions, hidden=True)[:1] for part in _PARTS}
+        by_part = {part: _predicted_parts(part, person_predictions, hidden=True)[:1] for part in PARTS}
         predicted = [value[0][0] for value in by_part.values() if value]
         if not any(map(_any_visible, predicted)):
             continue
-        points = [item[0][1] if item else np.zeros((len(_PARTS[part].sigmas), 3)) for part, item in by_part.items()]
+        points = [item[0][1] if item else np.zeros((len(PARTS[part].sigmas), 3)) for part, item in by_part.items()]
         best = by_part["body"][0][0] if by_part["body"] else max(predicted, key=lambda item: item.score)
         result = _result(_WHOLE_BODY, np.concatenate(points), best)
         yield result if best.person_score is None else result | {"score": best.person_score}

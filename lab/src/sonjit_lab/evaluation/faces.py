@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,15 +12,9 @@ from numpy.typing import NDArray
 from sonjit_lab import metrics
 from sonjit_lab.datasets import Instance
 from sonjit_lab.evaluation import metrics as summaries
-from sonjit_lab.evaluation.predictions import (
-    EvaluatedItem,
-    Prediction,
-)
-from sonjit_lab.evaluation.protocols import Protocol
-
-if TYPE_CHECKING:
-    pass
 from sonjit_lab.evaluation.landmarks import LandmarkEvaluator, points_of
+from sonjit_lab.evaluation.predictions import EvaluatedItem, Prediction
+from sonjit_lab.evaluation.protocols import Protocol
 
 
 class FaceEvaluator(LandmarkEvaluator):

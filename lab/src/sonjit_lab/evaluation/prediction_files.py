@@ -21,8 +21,9 @@ from sonjit.media import load_frames
 from sonjit.results import RESULT_TYPES, Box
 from sonjit.results.skeletons import load_skeleton
 from sonjit_lab.datasets import Sample, coco, mask_from_segmentation, reading
+from sonjit_lab.datasets.hands_3d import FROM_OPENGL
 from sonjit_lab.datasets.reading import skeleton_of_order
-from sonjit_lab.evaluation.coco import instance_result
+from sonjit_lab.evaluation.coco import PARTS, instance_result
 from sonjit_lab.evaluation.landmarks import SKELETONS
 from sonjit_lab.evaluation.predictions import (
     JournalLine,
@@ -48,15 +49,7 @@ _ARRAYS = {
 """Arrays of an .npz in addition to `id`: their shape after the first axis, None for any size, and their content."""
 
 _MAX_BEYOND = 1.05  # maximum edge of a box, as a share of its image's side, that is no sign of another form of box
-_PARTS: dict[str, tuple[str, str | None, int]] = {
-    "foot": ("body_coco23", None, 6),
-    "face": ("face_300w68", None, 68),
-    "lefthand": ("hand_mediapipe21", "Left", 21),
-    "righthand": ("hand_mediapipe21", "Right", 21),
-}
-"""Parts of COCO-WholeBody's results in addition to `keypoints`: skeleton, side and number of keypoints in NAME_kpts."""
 _JOINTS, _VERTICES = 21, 778
-_FROM_OPENGL = np.array([1.0, -1.0, -1.0])
 
 
 class PredictionsModel(Model):
@@ -311,7 +304,7 @@ def _in_order(record: Mapping[str, Any], orders: Mapping[int, IntArray]) -> Mapp
 def _from_record(record: Mapping[str, Any], height: int, width: int, number: int) -> list[Prediction]:
     """Return the predictions of a record: an instance, or the parts of a person."""
     if "keypoints" in record:
-        names = [name for name in _PARTS if f"{name}_kpts" in record]
+        names = [name for name in PARTS if f"{name}_kpts" in record]  # the body's are in `keypoints`
         count = np.size(record["keypoints"]) // 3
         skeleton = "body_coco17" if names else SKELETONS.get(count, "body_coco17")
         body, flags = _points(record, "keypoints", len(load_skeleton(skeleton).keypoints))
@@ -321,13 +314,15 @@ def _from_record(record: Mapping[str, Any], height: int, width: int, number: int
         flags = flags if names else None
         parts = [part_of(skeleton=skeleton, score=score, keypoints_px=body, visible=flags, box=_box(record))]
         for name in names:
-            skeleton, side, count = _PARTS[name]
-            points, flags = _points(record, f"{name}_kpts", count)
+            part = PARTS[name]
+            points, flags = _points(record, f"{name}_kpts", len(part.sigmas))
             if name == "foot":
                 points = np.concatenate([np.full_like(body, np.nan), points])
                 flags = np.concatenate([np.zeros(len(body), np.bool_), flags])
             score_of = float(record.get(f"{name}_score", score))
-            parts.append(part_of(skeleton=skeleton, side=side, score=score_of, keypoints_px=points, visible=flags))
+            parts.append(
+                part_of(skeleton=part.skeleton, side=part.side, score=score_of, keypoints_px=points, visible=flags)
+            )
         return parts
     box = _box(record)
     mask = mask_from_segmentation(record["segmentation"], height, width) if "segmentation" in record else None
@@ -340,10 +335,7 @@ def _from_record(record: Mapping[str, Any], height: int, width: int, number: int
 
 def _box(record: Mapping[str, Any]) -> Box | None:
     """Return the box of a record as x_min, y_min, x_max, y_max in pixels, or None without one."""
-    if not record.get("bbox"):
-        return None
-    x, y, width, height = map(float, record["bbox"])
-    return x, y, x + width, y + height
+    return reading.box_from_xywh(record["bbox"]) if record.get("bbox") else None
 
 
 def _points(record: Mapping[str, Any], field: str, count: int) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
@@ -411,9 +403,9 @@ def encode_submission(protocol: Protocol, sample: Sample, predictions: Sequence[
             raise InputError(f"{named}: the data set has no wrist to move the hand to")
         wrist = hand.keypoints_m[0]
         shift = wrist - joints[0]
-        vertices, moved = (vertices + shift) * _FROM_OPENGL, (joints + shift) * _FROM_OPENGL
+        vertices, moved = (vertices + shift) * FROM_OPENGL, (joints + shift) * FROM_OPENGL
         # To the last digit: the server divides by the distance of joints from the wrist.
-        moved[(joints == joints[0]).all(1)] = wrist * _FROM_OPENGL
+        moved[(joints == joints[0]).all(1)] = wrist * FROM_OPENGL
         joints = np.empty_like(moved)
         joints[list(reading.MANO)] = moved
     return base64.b64encode(np.concatenate([joints, vertices]).tobytes()).decode()

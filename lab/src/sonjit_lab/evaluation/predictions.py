@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal, NamedTuple, NotRequired, Self, TypedDict, cast
+from typing import Any, Literal, NotRequired, Self, TypedDict, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,16 +29,6 @@ _UNHASHED = ("id", "image_id", "dataset", "source", "licence")  # fields of a sa
 _MAX_MATCH_DISTANCE = 0.5  # maximum mean distance of a match, as a share of the truth's longer side
 Mode = Literal["tracking", "reacquisition", "ground-truth boxes", "predictions"]
 """Source of a model's crop: the previous frame, its own search, the truth; or predictions made before."""
-
-
-class PersonPart(NamedTuple):
-    """Part of a person: kind and side of its instances, their skeleton, the selected keypoints and their sigmas."""
-
-    kind: str
-    side: str | None
-    skeleton: str
-    chosen: slice
-    sigmas: tuple[float, ...]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

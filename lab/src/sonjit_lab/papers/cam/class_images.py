@@ -25,6 +25,7 @@ from sonjit_lab.metrics.detection import localization_error
 from sonjit_lab.papers.cam.maps import ClassBox, LocalizeBy, crop_box, localize_classes
 from sonjit_lab.papers.cam.network import Classifier, View
 from sonjit_lab.training.augment import UNCHANGED, Augmentation, AugmentationSettings, draw_augmentation
+from sonjit_lab.training.building_blocks import evenly_spaced
 
 _MAX_TRIES = 50  # maximum number of images that are drawn to find one with a class
 CLASSES = ("Left", "Right", "none")
@@ -97,9 +98,7 @@ class ClassImages:
 
     def select_held_out(self, maximum: int) -> list[Sample]:
         """Return at most `maximum` evenly spaced images to evaluate on that have a class."""
-        count = len(self._held_out)
-        indices = range(count) if count <= maximum else [i * count // maximum for i in range(maximum)]
-        samples = (self._held_out[index] for index in indices)
+        samples = evenly_spaced(self._held_out, maximum)
         return [sample for sample in samples if label_of(sample, self.ids, self.names) is not None]
 
     def _draw_crop(self, rng: np.random.Generator, augmentation: AugmentationSettings | None) -> Crop:
