@@ -19,7 +19,6 @@ from sonjit.geometry.boxes import RotatedBox, crop, crop_on_grid, points_into_cr
 from sonjit.results.skeletons import load_skeleton
 from sonjit_lab.datasets.dataset import Dataset, Identity, identity_of
 from sonjit_lab.datasets.sample import Instance, Sample, Side, name_of, ordered_hand
-from sonjit_lab.datasets.splits import hold_out
 from sonjit_lab.metrics import mnae
 from sonjit_lab.networks.modes import evaluates
 from sonjit_lab.networks.registry import Network
@@ -156,10 +155,6 @@ class LandmarkCrops(Sequence[LandmarkCrop]):
         """Return the crops of the other images and those of held-out ones, which are indices into `identities`."""
         chosen = np.isin(self._indices[:, 0], np.unique(self._indices[:, 0])[held_out])
         return self.subset(self._indices[~chosen]), self.subset(self._indices[chosen])
-
-    def split(self, share: float) -> tuple[LandmarkCrops, LandmarkCrops]:
-        """Split off about a share of the crops: those of some subjects, else recordings, else the last images."""
-        return self.parted(hold_out([self.identities()], share)[0])
 
     def without_scores(self) -> LandmarkCrops:
         """Return only the hands, for keypoints: neither handedness nor presence is trained on them."""
