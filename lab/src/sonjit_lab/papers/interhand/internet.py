@@ -5,7 +5,7 @@ are kept: bins count from the crop's corner without a half, and the bin with the
 of a crop and of the image count from the centre of the first pixel.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType
@@ -16,9 +16,11 @@ import torch
 from torch import Tensor, nn
 
 from sonjit._util import BoolArray, FloatArray, InputError, RealArray
-from sonjit.geometry.boxes import RotatedBox, square_box
+from sonjit.geometry.boxes import RotatedBox, box_from_corners, square_box
 from sonjit.geometry.cameras import Intrinsics
+from sonjit.results import Box
 from sonjit.results.skeletons import Skeleton, load_skeleton
+from sonjit_lab.datasets import Instance
 from sonjit_lab.networks import backbones, registry
 
 Side = Literal["Right", "Left"]
@@ -125,6 +127,15 @@ def box_of_joints(xy_px: RealArray) -> RotatedBox:
     low, high = xy_px.min(0), xy_px.max(0)
     (cx, cy), (width, height) = ((low + high) / 2).tolist(), ((high - low) * _JOINT_MARGIN).tolist()
     return RotatedBox(cx, cy, width, height)
+
+
+def box_of_hands(hands: Collection[Instance], shared: Box | None = None) -> RotatedBox | None:
+    """Return the upright box of hands in pixels: the box that they share, else around their own, else their joints."""
+    boxes = [shared] if shared else [hand.box for hand in hands if hand.box]
+    if boxes and (shared or len(boxes) == len(hands)):
+        return box_from_corners([*np.min(boxes, 0)[:2].tolist(), *np.max(boxes, 0)[2:].tolist()])
+    points = [points[np.isfinite(points).all(1)] for hand in hands if (points := hand.labelled_px) is not None]
+    return box_of_joints(np.concatenate(points)) if points else None
 
 
 def area_of_box(box: RotatedBox) -> RotatedBox:

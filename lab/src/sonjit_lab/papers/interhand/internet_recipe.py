@@ -15,7 +15,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 from sonjit._util import BoolArray, Float32Array, FloatArray, Image, InputError, RealArray
-from sonjit.geometry.boxes import RotatedBox, box_from_corners, crop, crop_matrix, points_into_crop
+from sonjit.geometry.boxes import RotatedBox, crop, crop_matrix, points_into_crop
 from sonjit_lab.datasets import Instance, Sample
 from sonjit_lab.datasets.sample import name_of, ordered_hand
 from sonjit_lab.metrics import handedness_hits, mrrpe, two_hand_errors
@@ -275,14 +275,8 @@ def _crop(sample: Sample, hands: Mapping[internet.Side, Instance], layout: inter
             joints[root, :2] = sample.camera.project(joints_mm[[root]] / _MM)[0]
     valid = labelled & np.isfinite(joints).all(1)
     joints = np.where(valid[:, None], joints, 0)
-    shared = sample.box if layout.both_in_a_crop else None
-    boxes = [shared] if shared else [hand.box for hand in hands.values() if hand.box]
-    if shared or len(boxes) == len(hands):
-        box = box_from_corners([*np.min(boxes, 0)[:2].tolist(), *np.max(boxes, 0)[2:].tolist()])
-    else:
-        pixels = [hand.keypoints_px for hand in hands.values() if hand.keypoints_px is not None]
-        points = np.concatenate(pixels)
-        box = internet.box_of_joints(points[np.isfinite(points).all(1)])
+    box = internet.box_of_hands(hands.values(), sample.box if layout.both_in_a_crop else None)
+    assert box is not None
     hand_type_valid = bool(sample.tags.get("hand_type_valid", True))
     present = np.array([side in hands for side in internet.SIDES])
     return LabelledCrop(

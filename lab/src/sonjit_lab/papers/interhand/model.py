@@ -16,7 +16,6 @@ import torch
 from sonjit._util import FloatArray, Image, InputError, data_files
 from sonjit.geometry.boxes import RotatedBox, crop_matrix
 from sonjit.geometry.cameras import Intrinsics, assumed_camera
-from sonjit.results import Box
 from sonjit_lab.datasets import Instance, Sample
 from sonjit_lab.datasets.sample import ordered_hand
 from sonjit_lab.evaluation.models import ModelChoice
@@ -102,10 +101,12 @@ class InterNetModel(Model):
         self, sample: Sample, rgb: Image, group: Mapping[internet.Side, int], camera: Intrinsics, *, is_only: bool
     ) -> Iterable[Prediction]:
         hands: dict[internet.Side, Instance] = {side: sample.instances[number] for side, number in group.items()}
-        area, given = _area(hands.values(), sample.box if len(hands) > 1 else None), None
+        given = None
         if self._boxes:
             area, given = self._boxes.of(sample, hands, is_only=is_only)
-        if area is None:
+        elif box := internet.box_of_hands(hands.values(), sample.box if len(hands) > 1 else None):
+            area = internet.area_of_box(box)
+        else:
             return
         space = self._internet.space
         crops = image_crops(rgb, [area], space.size_px).to(self._device)
@@ -144,8 +145,9 @@ class InterNetModel(Model):
 
     def _rootnet_mm(self, rgb: Image, hand: Instance, camera: Intrinsics) -> float:
         assert self._rootnet is not None
-        if (area := _area([hand], None)) is None:
+        if (box := internet.box_of_hands([hand])) is None:
             return np.nan
+        area = internet.area_of_box(box)
         crops = self._rootnet.normalise_crops(image_crops(rgb, [area], self._rootnet.side).to(self._device))
         at_box = depth_of_box((area.width, area.height), (camera.fx, camera.fy))
         return float(self._rootnet(crops, crops.new_tensor([[at_box]]))["coord"][0, 2])
@@ -171,18 +173,6 @@ def _groups(sample: Sample, layout: internet.HandLayout) -> list[Mapping[interne
     located = [(hand, item) for hand, item in zip(hands, points, strict=True) if item is not None]  # of several people
     pairs = pairs_of_hands([item for _, item in located], [hand[0] for hand, _ in located])
     return [{side: located[index][0][1] for side, index in pair.items()} for pair in pairs]
-
-
-def _area(hands: Iterable[Instance], box: Box | None) -> RotatedBox | None:
-    """Return the square around hands: around their boxes if the set has them, else around their joints."""
-    hands = list(hands)
-    boxes = [hand.box for hand in hands if hand.box] if box is None else [box]
-    if boxes and (box is not None or len(boxes) == len(hands)):
-        low, high = np.min(boxes, 0)[:2], np.max(boxes, 0)[2:]
-        (cx, cy), (width, height) = ((low + high) / 2).tolist(), (high - low).tolist()
-        return internet.area_of_box(RotatedBox(cx, cy, width, height))
-    points = [points for hand in hands if (points := _labelled_px(hand)) is not None]
-    return internet.area_of_box(internet.box_of_joints(np.concatenate(points))) if points else None
 
 
 def _labelled_px(hand: Instance) -> FloatArray | None:
