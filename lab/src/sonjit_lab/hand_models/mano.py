@@ -368,6 +368,12 @@ def quaternion_wxyz_from_matrix(matrix: Tensor) -> Tensor:
     return torch.stack([choose(part) for part in branches], -1) * (0.5 / largest.sqrt()).unsqueeze(-1)
 
 
+def turned_pose(pose: Tensor, turn: Tensor) -> Tensor:
+    """Rotate hands with poses (B, 3 or more), axis-angles in radians with the root first, by a matrix (3, 3)."""
+    root = axis_angle_from_matrix(turn @ matrix_from_axis_angle(pose[:, :3]))
+    return torch.cat([root, pose[:, 3:]], 1)
+
+
 def axis_angle_from_matrix(matrix: Tensor) -> Tensor:
     """Convert rotation matrices (..., 3, 3) to axis times angle (..., 3), with an angle of at most pi radians."""
     w, vector = quaternion_wxyz_from_matrix(matrix).split((1, 3), -1)

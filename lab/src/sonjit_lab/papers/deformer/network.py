@@ -20,7 +20,7 @@ from torchvision.ops import roi_align
 from sonjit._util import Float32Array, InputError, RealArray
 from sonjit.geometry.boxes import RotatedBox
 from sonjit_lab.hand_models import Mano
-from sonjit_lab.hand_models.mano import Side, axis_angle_from_matrix, matrix_from_axis_angle, remove_mano
+from sonjit_lab.hand_models.mano import Side, remove_mano, turned_pose
 from sonjit_lab.hand_models.placeholders import mano_by_name
 from sonjit_lab.networks import modes
 from sonjit_lab.networks.registry import InputSpec, Network, NetworkEntry, register
@@ -372,8 +372,7 @@ def rotate_to_camera(pose: Tensor, variant: Variant) -> Tensor:
     if not variant.opengl:
         return pose
     turn = pose.new_tensor([1.0, -1.0, -1.0]).diag()
-    root = axis_angle_from_matrix(turn @ matrix_from_axis_angle(pose[:, :3]))
-    return torch.cat([root, pose[:, 3:]], 1)
+    return turned_pose(pose, turn)
 
 
 def _inputs(size: deformer_layers.DeformerSize) -> tuple[InputSpec, ...]:

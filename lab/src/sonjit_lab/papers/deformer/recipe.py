@@ -43,7 +43,7 @@ from sonjit_lab.papers.handoccnet.network import rotations_from_6d
 from sonjit_lab.training import building_blocks
 from sonjit_lab.training.augment import UNCHANGED, Augmentation, AugmentationSettings, draw_augmentation
 from sonjit_lab.training.batches import to_device
-from sonjit_lab.training.hands.samples import complete_hands, draw_examples
+from sonjit_lab.training.hands.samples import draw_examples
 from sonjit_lab.training.loop import WEIGHTS, fit
 from sonjit_lab.training.losses import maxmse
 from sonjit_lab.training.recipes import TrainingRequest, settings_from
@@ -209,8 +209,7 @@ def window_around(
 
 def _hand(sample: Sample, like: Instance | None) -> Instance | None:
     """Return a sample's first hand with MANO parameters, of the same side as `like`."""
-    hands = [hand for hand in complete_hands(sample) if hand.mesh is not None]
-    return next((hand for hand in hands if like is None or hand.side == like.side), None)
+    return next((hand for hand in handoccnet.fitted_hands(sample) if like is None or hand.side == like.side), None)
 
 
 def window_from_samples(

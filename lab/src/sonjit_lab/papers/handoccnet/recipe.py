@@ -27,7 +27,7 @@ from sonjit.results.skeletons import load_skeleton
 from sonjit_lab.datasets import Instance, ManoParameters, Sample, reading
 from sonjit_lab.datasets.sample import HAND_SKELETON, fit_with_mean
 from sonjit_lab.hand_models import Mano, load_mano
-from sonjit_lab.hand_models.mano import Side, axis_angle_from_matrix, matrix_from_6d, matrix_from_axis_angle
+from sonjit_lab.hand_models.mano import Side, matrix_from_6d, matrix_from_axis_angle, turned_pose
 from sonjit_lab.hand_models.placeholders import PLACEHOLDER, placeholder_mano
 from sonjit_lab.metrics import joint_errors, pck_auc, similarity_aligned
 from sonjit_lab.networks import create_network, load_checkpoint, modes
@@ -96,15 +96,18 @@ def mano_from_setting(recipe: str, name: str, file: str, side: Side = "right") -
 def mano_data(request: TrainingRequest, settings: ManoSettings) -> HandData:
     """Return a data set's images, or synthetic clips of the placeholder."""
     if request.data is not None:
-        return hand_data(
-            request, settings, lambda sample: any(hand.mesh is not None for hand in complete_hands(sample))
-        )
+        return hand_data(request, settings, lambda sample: bool(fitted_hands(sample)))
     if settings.mano != PLACEHOLDER:
         raise InputError(f"{request.recipe} requires --data, or --set mano={PLACEHOLDER} for clips of a hand of tubes")
     mano, frames = placeholder_mano(), settings.clip_frames
     training = synthetic_clips(mano, settings.clips, frames, seed=1)
     held_out = synthetic_clips(mano, settings.held_out_clips, frames, seed=2)
     return HandData(training, held_out, "synthetic clips of the placeholder for MANO", report_split(training, held_out))
+
+
+def fitted_hands(sample: Sample) -> list[Instance]:
+    """Return the complete hands of an image that have MANO parameters."""
+    return [hand for hand in complete_hands(sample) if hand.mesh is not None]
 
 
 def pose_in_camera(fit: ManoParameters, camera: CalibratedCamera | None, mano: Mano, *, flat_mean: bool) -> FloatArray:
@@ -121,9 +124,7 @@ def pose_in_camera(fit: ManoParameters, camera: CalibratedCamera | None, mano: M
         raise InputError("MANO fits in world space require the pose of the camera, which the data set lacks")
     if fit.frame != "camera":
         turn = _OPENGL_TO_CAMERA if fit.frame == "opengl" or camera is None or camera.R is None else camera.R
-        root = axis_angle_from_matrix((torch.tensor(turn) @ matrix_from_axis_angle(torch.tensor(root)))[None])[
-            0
-        ].numpy()
+        root = turned_pose(torch.tensor(root)[None], torch.tensor(turn))[0].numpy()
     return np.concatenate([root, fingers.double().cpu().numpy()])
 
 
@@ -267,8 +268,7 @@ def rotate_poses(pose: Tensor, rotation_deg: float) -> Tensor:
     The wrist rotates the other way about the optical axis.
     """
     around = matrix_from_axis_angle(pose.new_tensor([0.0, 0.0, -math.radians(rotation_deg)]))
-    root = axis_angle_from_matrix(around @ matrix_from_axis_angle(pose[:, :3]))
-    return torch.cat([root, pose[:, 3:]], 1)
+    return turned_pose(pose, around)
 
 
 def mirror_poses(pose: Tensor) -> Tensor:
@@ -342,19 +342,14 @@ def train_handoccnet(request: TrainingRequest) -> Mapping[str, object]:
 
 
 def example_from_sample(
-    sample: Sample,
-    rng: np.random.Generator | None,
-    mano: Mano,
-    side: int,
-    augmentation: AugmentationSettings | None = None,
+    sample: Sample, rng: np.random.Generator, mano: Mano, side: int, augmentation: AugmentationSettings
 ) -> OccludedHand | None:
-    """Return a hand of an image, augmented if there is a generator, or None if no hand has MANO parameters."""
-    hands = [hand for hand in complete_hands(sample) if hand.mesh is not None]
+    """Return a hand of an image, augmented, or None if no hand has MANO parameters."""
+    hands = fitted_hands(sample)
     if not hands:
         return None
-    hand = hands[0 if rng is None else int(rng.integers(len(hands)))]
-    change = UNCHANGED if rng is None else draw_augmentation(augmentation or AugmentationSettings(), rng)
-    return _example(sample, hand, mano, side, change)
+    hand = hands[int(rng.integers(len(hands)))]
+    return _example(sample, hand, mano, side, draw_augmentation(augmentation, rng))
 
 
 def _example(sample: Sample, hand: Instance, mano: Mano, side: int, change: Augmentation) -> OccludedHand | None:
@@ -447,9 +442,11 @@ def mean_pose_error(training: Sequence[Sample], held_out: Sequence[Sample], mano
 
 
 def _chunks(samples: Sequence[Sample], mano: Mano, side: int) -> Generator[list[OccludedHand]]:
-    """Yield all hands without augmentation in chunks of ten."""
-    examples = (hand for sample in samples if (hand := example_from_sample(sample, None, mano, side)) is not None)
-    while chunk := list(islice(examples, 10)):
+    """Yield the first hand of each image without augmentation in chunks of ten."""
+    first_hands = ((sample, hand) for sample in samples for hand in fitted_hands(sample)[:1])
+    examples = (_example(sample, hand, mano, side, UNCHANGED) for sample, hand in first_hands)
+    inside = (example for example in examples if example is not None)
+    while chunk := list(islice(inside, 10)):
         yield chunk
 
 
