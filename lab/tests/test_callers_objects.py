@@ -161,7 +161,7 @@ if find_spec("pytorch_grad_cam"):
         NETWORKS["grad_cam" if method == "GradCAM" else method] = (classifier, lambda network, _, f=explain: f(network))
 CHANGED = {
     "train", "fit", "fit_landmarks", "fit_palms", "freeze", "fold", "add_batch_norms", "scale_head", "remove_mano",
-    "start_pretrained", "start_from_nearest", "prepare_for_training", "init_small_weights", "fill_from_tflite",
+    "start_pretrained", "start_from_nearest", "init_small_weights", "fill_from_tflite",
     "fit_state_dict", "export_trained", "create_optimizer", "average_statistics", "same_everywhere",
 }  # fmt: skip
 """Functions that prepare or train the network, as their names and docstrings state."""

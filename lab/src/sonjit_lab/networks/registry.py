@@ -46,8 +46,7 @@ class Network(nn.Module):
         specs: Inputs in the entry, from which `inputs` follow.
         maxima: Outputs that are the x, y, z of the maximum of another output (B, N, z, y, x), and the names of those.
         selects: True if the outputs are a selection by score, in which nearly equal scores may exchange entries.
-        resnet_prefix: Prefix of the keys of a ResNet. `load_official(resnet50, strict=False)` loads it from
-            torchvision's classifier, to start a training.
+        resnet_prefix: Prefix of the keys of a ResNet, which `load_trunk` loads to start a training.
     """
 
     maxima: Mapping[str, str] = MappingProxyType({})
@@ -95,6 +94,28 @@ class Network(nn.Module):
     def from_classifier(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Convert the ResNet of a classifier to the keys of this module."""
         return {self.resnet_prefix + key: value for key, value in weights.items() if not key.startswith("fc.")}
+
+    def load_trunk(self, file: str | Path) -> None:
+        """Load only the ResNet from torchvision's classifier, or from an official checkpoint of this network.
+
+        Raises:
+            InputError: The file does not contain this ResNet.
+        """
+        prefix = self.resnet_prefix
+        official = checkpoints.without_prefixes(
+            checkpoints.load_checkpoint(file), ("conv1.weight", f"{prefix}conv1.weight")
+        )
+        weights = {key: value for key, value in self.from_official(official).items() if key.startswith(prefix)}
+        own_weights = {key: value for key, value in self.state_dict().items() if key.startswith(prefix)}
+        expected = {key: value.shape for key, value in own_weights.items() if not key.endswith("_tracked")}
+        stored = {key: value.shape for key, value in weights.items() if not key.endswith("_tracked")}
+        if stored != expected:
+            depth, width = self.options["depth"], self.options["width"]
+            raise InputError(
+                f"{file} does not fit a residual network with depth={depth} and width={width}; ResNet-50 of "
+                "torchvision requires depth=50 and width=64"
+            )
+        fit_state_dict(self, weights, strict=False)
 
     def on_full_budget(self, *inputs: Tensor) -> None:
         """Run every layer, as often as it can run for inputs; for counting operations."""

@@ -13,7 +13,6 @@ from sonjit import InputError
 from sonjit.geometry.boxes import RotatedBox, crop_matrix, inverse_affine
 from sonjit_lab.networks import create_network, load_checkpoint, network_entry
 from sonjit_lab.papers.interhand import internet, rootnet
-from sonjit_lab.papers.interhand.internet_recipe import prepare_for_training
 
 PROTOCOLS = pytest.mark.files("goldens/networks/protocols_internet*.npz")
 TINY = network_entry("internet").tiny
@@ -174,8 +173,8 @@ def test_depths_of_wrong_shape_or_value_are_refused(k_value, message):
     [
         ("", "resnet50", ""),
         ("_orig_mod.", "resnet50", ""),
-        ("encoder_q.", "resnet50", "trunk"),
-        ("", "resnet101", "unexp"),
+        ("encoder_q.", "resnet50", "does not fit a residual network"),
+        ("", "resnet101", "does not fit a residual network"),
     ],
 )
 def test_a_trunk_is_loaded_completely_or_refused(prefix, resnet, message, tmp_path):
@@ -183,6 +182,6 @@ def test_a_trunk_is_loaded_completely_or_refused(prefix, resnet, message, tmp_pa
     torch.save({f"{prefix}{key}": value for key, value in weights.items()}, tmp_path / "trunk.pth")
     network = create_network("internet")
     with pytest.raises(InputError, match=message) if message else nullcontext():
-        prepare_for_training(network, str(tmp_path / "trunk.pth"), "cpu")
+        network.load_trunk(tmp_path / "trunk.pth")
         own = network.state_dict()
         assert all(torch.equal(own[network.resnet_prefix + k], v) for k, v in weights.items() if k[:2] != "fc")

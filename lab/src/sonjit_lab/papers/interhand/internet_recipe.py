@@ -19,9 +19,8 @@ from sonjit.geometry.boxes import RotatedBox, crop, crop_matrix, points_into_cro
 from sonjit_lab.datasets import Instance, Sample
 from sonjit_lab.datasets.sample import name_of, ordered_hand
 from sonjit_lab.metrics import handedness_hits, mrrpe, two_hand_errors
-from sonjit_lab.networks import create_network, load_checkpoint, modes
-from sonjit_lab.networks.checkpoints import without_prefixes
-from sonjit_lab.papers.interhand import internet, rootnet
+from sonjit_lab.networks import create_network, modes
+from sonjit_lab.papers.interhand import internet
 from sonjit_lab.training.augment import UNCHANGED, Augmentation, AugmentationSettings, draw_augmentation
 from sonjit_lab.training.building_blocks import export_trained
 from sonjit_lab.training.hands.samples import CropSettings, draw_batch, hand_data
@@ -33,23 +32,6 @@ PEAK, SIGMA_BINS = 255.0, 2.5
 _SPACE = internet.HeatmapSpace()
 _MM: Final = 1000.0
 _MEAN_IMAGES: Final = 500  # maximum number of images for the mean pose
-
-
-def prepare_for_training(network: internet.InterNet | rootnet.RootNet, trunk_weights: str, device: str) -> None:
-    """Load a trunk, torchvision's ResNet or a complete network, and move the network to a device in train mode."""
-    if trunk_weights:
-        network_keys = network.state_dict().keys()
-        weights = network.from_official(
-            without_prefixes(load_checkpoint(trunk_weights), {*network_keys, "conv1.weight"})
-        )
-        trunk = {key for key in network_keys if key.startswith(network.resnet_prefix) and not key.endswith("_tracked")}
-        if not trunk <= weights.keys() <= network_keys:
-            wrong = min(trunk - weights.keys() or weights.keys() - network_keys)
-            raise InputError(
-                f"{trunk_weights} does not fit the trunk of {network.name}: {wrong} is missing or unexpected"
-            )
-        network.load_official(weights, strict=False)
-    network.to(device).train()
 
 
 class InterNetTargets(NamedTuple):
@@ -221,7 +203,9 @@ def train_internet(request: TrainingRequest) -> Mapping[str, object]:
     options = {name: getattr(settings, name) for name in ("layout", "depth", "width", "channels", "hidden")}
     network = create_network("internet", request.weights, **options, bins=settings.space.bins)
     assert isinstance(network, internet.InterNet)
-    prepare_for_training(network, settings.trunk_weights, request.device)
+    if settings.trunk_weights:
+        network.load_trunk(settings.trunk_weights)
+    network.to(request.device).train()
     data = hand_data(request, settings, lambda sample: sample.camera is not None and bool(_hands(sample)))
     make_example = partial(_example, layout=network.layout, space=settings.space, augmentation=settings.augmentation)
     batch = partial(

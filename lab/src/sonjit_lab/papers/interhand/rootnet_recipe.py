@@ -18,7 +18,7 @@ from sonjit.geometry.boxes import crop, points_into_crop
 from sonjit_lab.datasets import Instance, Sample
 from sonjit_lab.networks import create_network, modes
 from sonjit_lab.papers.interhand import internet, rootnet
-from sonjit_lab.papers.interhand.internet_recipe import TrunkSettings, prepare_for_training
+from sonjit_lab.papers.interhand.internet_recipe import TrunkSettings
 from sonjit_lab.training.augment import UNCHANGED, Augmentation, AugmentationSettings, draw_augmentation
 from sonjit_lab.training.building_blocks import export_trained
 from sonjit_lab.training.hands.samples import complete_hands, draw_batch, hand_data
@@ -63,7 +63,9 @@ def train_rootnet(request: TrainingRequest) -> Mapping[str, object]:
     options = {name: getattr(settings, name) for name in ("input_scale", "depth", "width", "channels", "side")}
     network = create_network("rootnet", request.weights, **options)
     assert isinstance(network, rootnet.RootNet)
-    prepare_for_training(network, settings.trunk_weights, request.device)
+    if settings.trunk_weights:
+        network.load_trunk(settings.trunk_weights)
+    network.to(request.device).train()
     data = hand_data(request, settings, lambda sample: sample.camera is not None and bool(complete_hands(sample)))
     make_example = partial(example_from_sample, side=settings.side, augmentation=settings.augmentation)
     batch = partial(draw_batch, samples=data.training, make_example=make_example, join=_tensors, count=settings.batch)

@@ -19,7 +19,6 @@ from sonjit.results.skeletons import mirrored_order
 from sonjit.segmentation.instances import results_from_instances
 from sonjit_lab.datasets import Dataset, Sample, convert, dataset_entry, open_dataset
 from sonjit_lab.metrics import coco_precision
-from sonjit_lab.networks.checkpoints import load_checkpoint, without_prefixes
 from sonjit_lab.networks.export import ENDINGS
 from sonjit_lab.networks.modes import evaluates
 from sonjit_lab.networks.registry import create_network
@@ -272,7 +271,7 @@ def _network(
         network = create_network("mask-rcnn", **options)
         assert isinstance(network, mask_rcnn.MaskRCNN)
         if settings.trunk_weights:
-            _load_trunk(network, settings)
+            network.load_trunk(settings.trunk_weights)
         saved = files.SavedMaskRCNN(network, tuple(categories), "mask-rcnn", options)
     else:
         if settings.trunk_weights:
@@ -289,20 +288,6 @@ def _network(
             module.eval()
     saved.network.set_samples(settings.samples)
     return saved
-
-
-def _load_trunk(network: mask_rcnn.MaskRCNN, settings: MaskRCNNSettings) -> None:
-    """Load the residual network of a classifier or of a Mask R-CNN from torchvision's file, and nothing else of it."""
-    file, prefix = settings.trunk_weights, mask_rcnn.MaskRCNN.resnet_prefix
-    known = without_prefixes(load_checkpoint(file), ("conv1.weight", f"{prefix}conv1.weight"))
-    weights = {key: value for key, value in network.from_official(known).items() if key.startswith(prefix)}
-    expected = {key: value.shape for key, value in network.state_dict().items() if key.startswith(prefix)}
-    if {key: value.shape for key, value in weights.items()} != expected:
-        raise InputError(
-            f"{file} does not fit a residual network with depth={settings.depth} and width={settings.width}; "
-            "ResNet-50 of torchvision, also in its Mask R-CNN, requires depth=50 and width=64"
-        )
-    network.load_official(weights, strict=False)
 
 
 def _split(data: Dataset, settings: MaskRCNNSettings) -> tuple[Dataset, Dataset]:
