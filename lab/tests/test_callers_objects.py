@@ -19,7 +19,7 @@ from sonjit.geometry.cameras import Intrinsics
 from sonjit.results import Frame, Hand
 from sonjit_lab import metrics
 from sonjit_lab.hand_models.hand_mesh import Sight
-from sonjit_lab.networks import create_network, export, modes, network_entry, save_checkpoint
+from sonjit_lab.networks import Network, create_network, export, modes, network_entry, save_checkpoint
 from sonjit_lab.networks.checkpoints import placeholder_state_dict
 from sonjit_lab.papers.cam import maps as classes
 from sonjit_lab.papers.cam import recipe as cam
@@ -50,7 +50,7 @@ HAND = Hand(
 PALMS = [palms.PalmSample(np.zeros((64, 64, 3), np.uint8), RANDOM.random((1, 7, 2), np.float32), np.zeros((0, 4)))]
 
 
-class Points(nn.Module):
+class Points(Network):
     """Network of points with every kind of layer that changes in training."""
 
     def __init__(self):

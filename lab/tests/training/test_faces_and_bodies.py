@@ -10,14 +10,14 @@ from sonjit.cli import main
 from sonjit.detectors import create_detector
 from sonjit.results.skeletons import load_skeleton
 from sonjit_lab.datasets import Instance, Sample, face_labels
-from sonjit_lab.networks import create_network
+from sonjit_lab.networks import Network, create_network
 from sonjit_lab.training import augment, faces_and_bodies
 from sonjit_lab.training.recipes import TrainingRequest, run_recipe
 
 BODY = load_skeleton("body_blazepose33").keypoints
 
 
-class Fixed(torch.nn.Module):
+class Fixed(Network):
     """Network with the same points in every crop."""
 
     def __init__(self, points, per_point):

@@ -251,12 +251,12 @@ class KeypointDetector:
             self._run = network.to(device).eval()
 
     @classmethod
-    def from_network(cls, network: Network, side: int, device: str = "cpu") -> Self:
-        """Return a detector with a network in eval mode on a device, and the side of its crops in pixels."""
+    def from_network(cls, network: Network, side: int) -> Self:
+        """Return a detector with a network in eval mode and the side of its crops in pixels."""
         detector = cls.__new__(cls)
         detector._run = network
         detector.side = side
-        detector._device = device
+        detector._device = network.device
         return detector
 
     @torch.inference_mode()

@@ -111,7 +111,7 @@ def train_points(request: TrainingRequest) -> Mapping[str, object]:
     network.to(request.device).side = settings.size
     held_out = [crop for sample in data.held_out for crop in labelled_crops(sample, settings)]
     published = copy.deepcopy(network).eval().requires_grad_(False)
-    before = point_error(published, held_out, request.device)
+    before = point_error(published, held_out)
     losses = point_losses(published, 0.0 if settings.backbone else settings.keep, settings.loss)
     metrics = fit(
         request,
@@ -120,7 +120,7 @@ def train_points(request: TrainingRequest) -> Mapping[str, object]:
         losses,
         settings,
         inputs=data.inputs(request),
-        evaluate=lambda network: {"error": point_error(network, held_out, request.device)},
+        evaluate=lambda network: {"error": point_error(network, held_out)},
     )
     exported = export_trained(network, request, "timm-landmarks" if settings.backbone else settings.network)
     counts = {"held_out": len(held_out), "split": data.split.text}
@@ -281,11 +281,11 @@ def _weights(points: FloatArray, skeleton: str) -> FloatArray:
 
 
 @modes.evaluates
-def point_error(network: registry.Network, crops: Sequence[LabelledCrop], device: str = "cpu") -> float:
+def point_error(network: registry.Network, crops: Sequence[LabelledCrop]) -> float:
     """Return the mean distance in per cent of the unit of errors, averaged over faces or bodies; NaN without any."""
     means: list[float] = []
     for start in range(0, len(crops), _BATCH):
         batch = point_batch(crops[start : start + _BATCH])
-        distances = distance(_offsets(network(batch.images.to(device))["keypoints"].cpu(), batch))
+        distances = distance(_offsets(network(batch.images.to(network.device))["keypoints"].cpu(), batch))
         means += ((distances * batch.known).sum(1) / batch.known.sum(1).clamp(min=1)).tolist()
     return 100 * float(np.mean(means)) if means else float("nan")

@@ -111,6 +111,8 @@ def test_images_are_given_in_the_networks_order_and_unknown_joints_left_out(data
 class Right(torch.nn.Module):
     """Network that outputs the truth of each crop in turn, with errors of less than a bin."""
 
+    device = torch.device("cpu")
+
     def __init__(self, crops, layout, space):
         super().__init__()
         self.examples = (internet.example_from_image(crop.image, layout, space=space) for crop in crops)
@@ -142,7 +144,7 @@ def test_each_layout_is_taught_and_judged(name, clip):
             np.testing.assert_allclose(found, 1000 * hand.keypoints_m, atol=1e-9)
             pixels = samples[0].camera.project(crop.joints_mm[own] / 1000)
             np.testing.assert_allclose(pixels, crop.image.joints[own, :2])
-    metrics = internet.evaluate(Right(crops, layout, settings.space), clip.training[:40], samples, settings, "cpu")
+    metrics = internet.evaluate(Right(crops, layout, settings.space), clip.training[:40], samples, settings)
     assert metrics["mpjpe_mm"] < 0.1
     assert metrics.get("mrrpe_mm", 1) < 0.1 or name != "interhand"
     assert metrics["handedness"] == 1

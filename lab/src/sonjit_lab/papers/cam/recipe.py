@@ -276,7 +276,7 @@ def train_cam(request: TrainingRequest) -> dict[str, object]:
     test = crops.test()
 
     def evaluate(network: Network) -> dict[str, float]:
-        return {"accuracy": accuracy(network, test, str(network.device))}
+        return {"accuracy": accuracy(network, test)}
 
     network = _train(classifier, crops, settings, request, evaluate)
     results: dict[str, object] = {"weights": request.out / loop.WEIGHTS, "accuracy": accuracy(network, test)}
@@ -441,11 +441,11 @@ def _run_folder_of(weights: str | None) -> Path | None:
 
 
 @modes.evaluates
-def accuracy(network: Network, crops: Sequence[class_images.Crop], device: str = "cpu") -> float:
+def accuracy(network: Network, crops: Sequence[class_images.Crop]) -> float:
     """Return the share of crops whose class is predicted correctly, 0..1."""
     right = 0
     for start in range(0, len(crops), 64):
         part = crops[start : start + 64]
-        best = network(class_images.images_from(part).to(device))["scores"].argmax(1).cpu()
+        best = network(class_images.images_from(part).to(network.device))["scores"].argmax(1).cpu()
         right += int((best == torch.tensor([item.label for item in part])).sum())
     return right / len(crops)

@@ -390,11 +390,11 @@ def train_deformer(request: TrainingRequest) -> Mapping[str, object]:
         settings,
         inputs=data.inputs(request),
         saved_module=lambda pair: pair.deformer,
-        evaluate=lambda pair: evaluate(pair.deformer, held_out, request.device),
+        evaluate=lambda pair: evaluate(pair.deformer, held_out),
     )
     counts = {"training_images": len(data.training), "split": data.split.text}
     results: dict[str, object] = {"weights": request.out / WEIGHTS, **counts, **metrics}
-    results["mean_pose_mpjpe_mm"] = mean_pose_error(network, windows, held_out, request.device)
+    results["mean_pose_mpjpe_mm"] = mean_pose_error(network, windows, held_out)
     return results | building_blocks.export_trained(network, request)
 
 
@@ -420,13 +420,13 @@ class Windows:
         side = torch.full((1, len(window)), float(window[0][1].side == "Left"))
         return motions(side.to(pose), pose[None])[0]
 
-    def batches(self, device: str, maximum: int = 0) -> Generator[tuple[list[Middle], Batch]]:
+    def batches(self, device: torch.device, maximum: int = 0) -> Generator[tuple[list[Middle], Batch]]:
         """Yield all windows, or at most `maximum` evenly spaced ones, in batches of ten with their middle frames."""
         step = max(len(self.samples) // maximum, 1) if maximum else 1
         indices = range(0, len(self.samples), step)
         windows = (window for index in indices if (window := self.window(index)) is not None)
         while chunk := list(islice(windows, 10)):
-            yield [window.middle for window in chunk], to_device(_tensors(chunk, torch.zeros(0)), torch.device(device))
+            yield [window.middle for window in chunk], to_device(_tensors(chunk, torch.zeros(0)), device)
 
     def _around(self, index: int) -> list[tuple[Sample, Instance]]:
         """Return the frames around a sample, or an empty list if there is no MANO model for its hand."""
@@ -464,12 +464,12 @@ def _tensors(windows: Sequence[Window], real: Tensor) -> Batch:
 
 
 @modes.evaluates
-def evaluate(network: DeformerNetwork, held_out: Windows, device: str) -> dict[str, float]:
+def evaluate(network: DeformerNetwork, held_out: Windows) -> dict[str, float]:
     """Return metrics of a network in eval mode on held-out windows; see `train_deformer`."""
     middle = network.size.frames // 2
     middles: list[Middle] = []
     rows: list[tuple[Tensor, ...]] = []
-    for chunk, batch in held_out.batches(device):
+    for chunk, batch in held_out.batches(network.device):
         predicted = predicted_hands(network, network(batch.images, batch.boxes, batch.side), batch.side)
         middles += chunk
         rows.append((predicted.fused.joints, batch.targets(network).hands.joints[:, middle]))
@@ -510,12 +510,12 @@ def _jerk(middles: Sequence[Middle], hands: Tensor) -> float:
     return float(torch.stack([hands[start : start + 4].diff(n=3, dim=0).norm(dim=2).mean() for start in starts]).mean())
 
 
-def mean_pose_error(network: DeformerNetwork, training: Windows, held_out: Windows, device: str) -> float:
+def mean_pose_error(network: DeformerNetwork, training: Windows, held_out: Windows) -> float:
     """Return the MPJPE in mm of the training set's mean hand on held-out windows."""
     middle = network.size.frames // 2
     training_joints, truth = (
         [handoccnet.from_wrist(batch.targets(network).hands.joints[:, middle]) for _, batch in batches]
-        for batches in (training.batches(device, maximum=200), held_out.batches(device))
+        for batches in (training.batches(network.device, maximum=200), held_out.batches(network.device))
     )
     if not training_joints:
         raise InputError("No window with MANO parameters to train on. Choose another data set.")

@@ -333,7 +333,7 @@ def train_handoccnet(request: TrainingRequest) -> Mapping[str, object]:
         losses,
         settings,
         inputs=data.inputs(request),
-        evaluate=partial(evaluate, held_out=data.held_out, mano=mano, side=side, device=request.device),
+        evaluate=partial(evaluate, held_out=data.held_out, mano=mano, side=side),
     )
     counts = {"training_images": len(data.training), "split": data.split.text}
     results: dict[str, object] = {"weights": request.out / WEIGHTS, **counts, **metrics}
@@ -404,16 +404,14 @@ def _targets(network: handoccnet.HandOccNetwork, batch: HandOccBatch) -> HandOcc
 
 
 @modes.evaluates
-def evaluate(
-    network: handoccnet.HandOccNetwork, held_out: Sequence[Sample], mano: Mano, side: int, device: str
-) -> dict[str, float]:
+def evaluate(network: handoccnet.HandOccNetwork, held_out: Sequence[Sample], mano: Mano, side: int) -> dict[str, float]:
     """Return metrics on held-out hands; see `train_handoccnet`.
 
     `side`: side of the crops in pixels.
     """
     rows: list[tuple[Tensor, ...]] = []
     for examples in _chunks(held_out, mano, side):
-        batch = to_device(_tensors(examples), torch.device(device))
+        batch = to_device(_tensors(examples), network.device)
         joints = network(batch.images)["joints_coord_cam"], _targets(network, batch).joints
         rows.append((*map(from_wrist, joints), batch.hidden))
     if not rows:

@@ -223,7 +223,7 @@ def train_internet(request: TrainingRequest) -> Mapping[str, object]:
         losses,
         settings,
         inputs=data.inputs(request),
-        evaluate=lambda model: evaluate(model, data.training, data.held_out, settings, request.device),
+        evaluate=lambda model: evaluate(model, data.training, data.held_out, settings),
     )
     counts = {"training_images": len(data.training), "split": data.split.text}
     results: dict[str, object] = {"weights": request.out / WEIGHTS, **counts, **metrics}
@@ -315,7 +315,6 @@ def evaluate(
     training: Sequence[Sample],
     held_out: Sequence[Sample],
     settings: InterNetSettings,
-    device: str,
 ) -> dict[str, float]:
     """Return metrics on held-out images; see `train_internet`."""
     layout = internet.LAYOUTS[settings.layout]
@@ -327,7 +326,7 @@ def evaluate(
     for labelled, camera in ((labelled, camera.intrinsics) for labelled, camera in crops if camera is not None):
         area = internet.area_of_box(labelled.image.box)
         image = crop(labelled.image.rgb.astype(np.float32), area, side, side, border="zero") / np.float32(255)
-        outputs = network(torch.from_numpy(image).permute(2, 0, 1)[None].to(device))
+        outputs = network(torch.from_numpy(image).permute(2, 0, 1)[None].to(network.device))
         predicted = internet.two_hands_from_outputs(outputs, crop_matrix(area, side, side)[None], space)
         depths = labelled.joints_mm[None, own_roots, 2]
         # MRRPE measures the left root as predicted relative to the right one.

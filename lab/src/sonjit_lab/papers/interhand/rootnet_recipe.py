@@ -82,7 +82,7 @@ def train_rootnet(request: TrainingRequest) -> Mapping[str, object]:
         losses,
         settings,
         inputs=data.inputs(request),
-        evaluate=partial(evaluate, held_out=data.held_out, side=settings.side, device=request.device),
+        evaluate=partial(evaluate, held_out=data.held_out, side=settings.side),
     )
     counts = {"training_images": len(data.training), "split": data.split.text}
     results: dict[str, object] = {"weights": request.out / WEIGHTS, **counts, **metrics}
@@ -126,12 +126,12 @@ def _tensors(examples: Sequence[RootExample]) -> list[Tensor]:
 
 
 @modes.evaluates
-def evaluate(network: rootnet.RootNet, held_out: Sequence[Sample], side: int, device: str) -> dict[str, float]:
+def evaluate(network: rootnet.RootNet, held_out: Sequence[Sample], side: int) -> dict[str, float]:
     """Return the error of the wrist's depth on held-out hands; see `train_rootnet`."""
     examples = [example for sample in held_out for example in _examples(sample, side)]
     errors_mm: list[float] = []
     for start in range(0, len(examples), 32):
-        images, at_box, coord, _ = (values.to(device) for values in _tensors(examples[start : start + 32]))
+        images, at_box, coord, _ = (values.to(network.device) for values in _tensors(examples[start : start + 32]))
         depths = network(network.normalise_crops(images), at_box)["coord"][:, 2]
         errors_mm += (depths - coord[:, 2]).abs().tolist()
     if not errors_mm:

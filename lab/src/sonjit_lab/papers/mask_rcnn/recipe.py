@@ -133,10 +133,10 @@ def tensors_from_example(example: Example) -> tuple[Tensor, mask_rcnn.Target]:
         x, y, wide, high = cv2.boundingRect(mask)
         box[:] = x, y, x + wide, y + high
     labels, masks = torch.from_numpy(example.labels), torch.from_numpy(example.masks)
-    return image_tensor(example.rgb, "cpu"), mask_rcnn.Target(torch.from_numpy(boxes), labels, masks)
+    return image_tensor(example.rgb), mask_rcnn.Target(torch.from_numpy(boxes), labels, masks)
 
 
-def image_tensor(rgb: Image, device: str | torch.device) -> Tensor:
+def image_tensor(rgb: Image, device: torch.device | None = None) -> Tensor:
     """Convert (H, W, 3) uint8 to (3, H, W) float32, 0..1."""
     return torch.from_numpy(rgb).to(device).permute(2, 0, 1).float() / 255
 
@@ -210,7 +210,7 @@ def train_mask_rcnn(request: TrainingRequest) -> Mapping[str, object]:
         losses,
         settings,
         inputs=request.inputs() | {"images": str(request.images)} | split.inputs(),
-        evaluate=partial(evaluate, samples=held_out, categories=names, device=request.device),
+        evaluate=partial(evaluate, samples=held_out, categories=names),
         higher_is_better=True,
         describe=partial(files.save_mask_rcnn_description, request.out, saved),
     )
@@ -241,16 +241,14 @@ def make_example(
 
 
 @evaluates
-def evaluate(
-    network: mask_rcnn.MaskRCNN, samples: Sequence[Sample], categories: Mapping[int, str], device: str
-) -> dict[str, float]:
+def evaluate(network: mask_rcnn.MaskRCNN, samples: Sequence[Sample], categories: Mapping[int, str]) -> dict[str, float]:
     """Return AP over IoU 0.5 to 0.95 and AP at 0.5 of boxes and masks, and the number of images per second."""
     results: list[Mapping[str, object]] = []
     seconds = 0.0
     for index, sample in enumerate(samples):
         rgb = sample.rgb()
         start = time.perf_counter()
-        (outputs,) = network.find([image_tensor(rgb, device)])
+        (outputs,) = network.find([image_tensor(rgb, network.device)])
         results += results_from_instances(instances_from(outputs), rgb.shape[:2], index, list(categories))
         seconds += time.perf_counter() - start
     truth, metrics = coco_from_samples(samples, categories), dict[str, float]()

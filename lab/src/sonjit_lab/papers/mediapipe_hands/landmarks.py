@@ -127,12 +127,12 @@ def train_landmarks(request: TrainingRequest) -> Mapping[str, object]:
     if not settings.scratch:
         if isinstance(network, HandLandmarkNetwork):
             start_from_nearest(network, evaluated)
-        before = landmark_data.landmark_metrics(network.eval(), evaluated, request.device)
+        before = landmark_data.landmark_metrics(network.eval(), evaluated)
         results["error_before_px"] = before["error_px"]
     metrics = fit_landmarks(network, sources, held_out, settings, request, split)
     loop.fold(network.eval())
     results["parameters"] = sum(part.numel() for part in network.parameters())
-    results["error_px"] = landmark_data.landmark_metrics(network, evaluated, request.device)["error_px"]
+    results["error_px"] = landmark_data.landmark_metrics(network, evaluated)["error_px"]
     if held_out:
         results |= {"held_out": len(held_out), **metrics}
     if settings.timed:
@@ -275,14 +275,14 @@ def fit_landmarks(
         losses = _losses_by(import_object(settings.loss, "loss"))
 
     def evaluate(model: registry.Network) -> dict[str, float]:
-        metrics = landmark_data.landmark_metrics(model, held_out, request.device)
+        metrics = landmark_data.landmark_metrics(model, held_out)
         return {"held_out_error_px": metrics.pop("error_px"), **metrics}
 
     spaced = building_blocks.evenly_spaced(held_out, 2 * building_blocks.MAX_CROPS)
     drawn = [crop for crop in spaced if crop.known.any()][: building_blocks.MAX_CROPS]
 
     def pictures(model: registry.Network) -> dict[str, Image]:
-        points = list(landmark_data.predicted_points(model, drawn, request.device))
+        points = list(landmark_data.predicted_points(model, drawn))
         images, labels, labelled = zip(*((crop.image(), crop.keypoints, crop.known) for crop in drawn), strict=True)
         return {building_blocks.PICTURE: building_blocks.draw_predictions(images, points, labels, labelled)}
 

@@ -102,8 +102,8 @@ def train_hand_masks(request: TrainingRequest) -> Mapping[str, object]:
         settings,
         inputs=request.inputs() | split.inputs(),
         higher_is_better=True,
-        evaluate=partial(evaluate, hands=held_out[:_MAX_EVALUATED], batch=settings.batch, device=request.device),
-        pictures=partial(pictures, hands=evenly_spaced(held_out, MAX_CROPS), device=request.device),
+        evaluate=partial(evaluate, hands=held_out[:_MAX_EVALUATED], batch=settings.batch),
+        pictures=partial(pictures, hands=evenly_spaced(held_out, MAX_CROPS)),
     )
     counts = {"hands": len(training), "held_out": len(held_out), "split": split.text}
     results: dict[str, object] = {"weights": request.out / WEIGHTS, **counts, **metrics}
@@ -213,10 +213,10 @@ def losses(network: HandMaskNetwork, batch: MaskBatch) -> Mapping[str, Tensor]:
 
 
 @evaluates
-def pictures(network: HandMaskNetwork, hands: Sequence[MaskedHand], device: str) -> dict[str, Image]:
+def pictures(network: HandMaskNetwork, hands: Sequence[MaskedHand]) -> dict[str, Image]:
     """Return the crops of hands with their masks: true ones on the left, predicted ones on the right."""
     crops = [cut_hand(hand, network.size) for hand in hands]
-    probabilities = network(to_batch(crops).images.to(device))["masks"].sigmoid().float().cpu().numpy()
+    probabilities = network(to_batch(crops).images.to(network.device))["masks"].sigmoid().float().cpu().numpy()
     cells: list[Image] = []
     for (image, truth), probable in zip(crops, probabilities, strict=True):
         cells += [_tinted(image, truth[: len(PARTS)]), _tinted(image, probable)]
@@ -235,12 +235,12 @@ def _tinted(rgb: Image, masks: Float32Array) -> Image:
 
 
 @evaluates
-def evaluate(network: HandMaskNetwork, hands: Sequence[MaskedHand], batch: int, device: str) -> dict[str, float]:
+def evaluate(network: HandMaskNetwork, hands: Sequence[MaskedHand], batch: int) -> dict[str, float]:
     """Return the mean IoU of the masks of each part where it is visible."""
     overlaps: dict[str, list[float]] = {part: [] for part in PARTS}
     for start in range(0, len(hands), batch):
         values = to_batch([cut_hand(hand, network.size) for hand in hands[start : start + batch]])
-        outputs = network(values.images.to(device))
+        outputs = network(values.images.to(network.device))
         predicted, truth = outputs["masks"].cpu() > 0, values.masks >= 0.5
         for index, part in enumerate(PARTS):
             both = (predicted[:, index] & truth[:, index]).sum((1, 2))

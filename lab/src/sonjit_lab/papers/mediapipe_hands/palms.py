@@ -311,7 +311,7 @@ def fit_palms(
         settings,
         inputs=request.inputs() | split.inputs(),
         higher_is_better=True,
-        evaluate=partial(palm_precision, samples=held_out, anchors=anchors, device=request.device),
+        evaluate=partial(palm_precision, samples=held_out, anchors=anchors),
     )
 
 
@@ -354,7 +354,7 @@ def _images(
 
 @modes.evaluates
 def palm_precision(
-    network: PalmDetectionNetwork, samples: Sequence[PalmSample], anchors: FloatArray, device: str = "cpu"
+    network: PalmDetectionNetwork, samples: Sequence[PalmSample], anchors: FloatArray
 ) -> dict[str, float]:
     """Return "ap", average precision in per cent at an IoU of 0.5, and "ap_strict", its mean over IoU 0.5 to 0.95.
 
@@ -366,7 +366,7 @@ def palm_precision(
         chunk = samples[start : start + _BATCH]
         truths += [replace(sample, image=_NO_IMAGE) for sample in chunk]
         images = np.stack([sample.image for sample in chunk])  # (B, S, S, 3)
-        outputs = network(torch.from_numpy(images).to(device).permute(0, 3, 1, 2) / 255)
+        outputs = network(torch.from_numpy(images).to(network.device).permute(0, 3, 1, 2) / 255)
         scores, boxes = outputs["scores"][..., 0].sigmoid().cpu().numpy(), outputs["boxes"].cpu().numpy()
         for number, (score, box) in enumerate(zip(scores, boxes, strict=True)):
             results += _detections(score, box, anchors, start + number)

@@ -87,9 +87,7 @@ def train_keypoint_detector(request: TrainingRequest) -> Mapping[str, object]:
     mean = mean_pose(data.training)
 
     def evaluate_on_held_out(model: detectors.KeypointHeatmaps) -> dict[str, float]:
-        return evaluate(
-            detectors.KeypointDetector.from_network(model, settings.side, request.device), mean, data.held_out
-        )
+        return evaluate(detectors.KeypointDetector.from_network(model, settings.side), mean, data.held_out)
 
     def pictures(model: detectors.KeypointHeatmaps) -> dict[str, Image]:
         """Draw the predictions for the first hand of some images."""
@@ -97,7 +95,7 @@ def train_keypoint_detector(request: TrainingRequest) -> Mapping[str, object]:
         crops = [
             example_from_hand(item.rgb(), hand, detectors.area_of_box(box), settings.side) for item, hand, box in hands
         ]
-        maps = model(tensors_from_examples(crops)[0].to(request.device))["heatmaps"]
+        maps = model(tensors_from_examples(crops)[0].to(model.device))["heatmaps"]
         points = detectors.px_from_cell(detectors.read_heatmaps(maps.float().cpu().numpy())[0])
         images, labels = [example.image for example in crops], [example.keypoints for example in crops]
         return {PICTURE: draw_predictions(images, list(points), labels, [example.known > 0 for example in crops])}

@@ -379,20 +379,19 @@ def _masked_mean(values: Tensor, mask: Tensor) -> Tensor:
     return torch.where(mask, values, 0).sum() / mask.sum().clamp(min=1)
 
 
-def landmark_metrics(network: Network, crops: Sequence[LandmarkCrop], device: str = "cpu") -> dict[str, float]:
+def landmark_metrics(network: Network, crops: Sequence[LandmarkCrop]) -> dict[str, float]:
     """Return the errors without augmentation.
 
     Args:
         network: Network in eval mode.
         crops: Crops with at least one hand.
-        device: Device of the network.
 
     Returns:
         "error_px": Mean distance of known keypoints from the ground truth in pixels of the crops. "mnae": Mean distance
         of the 21 keypoints in percent of each hand's palm (wrist to the middle finger's knuckle). "handedness" and
         "presence", where crops are labelled: Accuracy in percent at a threshold of 0.5.
     """
-    outputs = _outputs(network, crops, device)
+    outputs = _outputs(network, crops)
     points = outputs["keypoints"].reshape(len(crops), -1, 3)[..., :2]
     truth = np.stack([crop.keypoints for crop in crops])
     is_known = np.stack([crop.known for crop in crops])
@@ -409,15 +408,16 @@ def landmark_metrics(network: Network, crops: Sequence[LandmarkCrop], device: st
     return metrics
 
 
-def predicted_points(network: Network, crops: Sequence[LandmarkCrop], device: str = "cpu") -> Float32Array:
+def predicted_points(network: Network, crops: Sequence[LandmarkCrop]) -> Float32Array:
     """Return the predicted keypoints (N, K, 2) in pixels of the crops."""
-    return _outputs(network, crops, device)["keypoints"].reshape(len(crops), -1, 3)[..., :2]
+    return _outputs(network, crops)["keypoints"].reshape(len(crops), -1, 3)[..., :2]
 
 
 @evaluates
-def _outputs(network: Network, crops: Sequence[LandmarkCrop], device: str) -> dict[str, Float32Array]:
+def _outputs(network: Network, crops: Sequence[LandmarkCrop]) -> dict[str, Float32Array]:
     """Return the network's outputs (N, ...) by name."""
     batches = [
-        network(to_batch(crops[start : start + _BATCH]).images.to(device)) for start in range(0, len(crops), _BATCH)
+        network(to_batch(crops[start : start + _BATCH]).images.to(network.device))
+        for start in range(0, len(crops), _BATCH)
     ]
     return {name: torch.cat([part[name] for part in batches]).cpu().numpy() for name in batches[0]}
