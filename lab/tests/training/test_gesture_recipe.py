@@ -73,7 +73,7 @@ def seen(count, seed):
     return gesture_data.DetectedHands(**{**vars(hands), **same}, appearance=np.concatenate(rows, 1).astype(np.float16))
 
 
-def test_the_arrays_equal_the_network_of_the_image():
+def test_the_arrays_equal_the_network_of_the_image(tmp_path):
     hands = seen(6, 3)
     features = hands.features() + np.random.default_rng(0).normal(size=(6, classifier.FEATURES)).astype(np.float32)
     torch.manual_seed(0)
@@ -87,7 +87,8 @@ def test_the_arrays_equal_the_network_of_the_image():
     assert keypoints.shape == (6, 126)
     assert (corrected - inputs[1]).abs().mean() > 0.01
     plain = gestures.GestureSettings(steps=1, batch=4, hidden=4, embedding=4, people=0)
-    weights = gestures.train_network([(posed(6, 1), 1.0)], plain).arrays()
+    request = TrainingRequest("gestures", tmp_path)
+    weights = gestures.train_network([(posed(6, 1), 1.0)], plain, request, posed(6, 1)).arrays()
     both = classifier.GestureClassifier(weights | network.arrays(np.array([2, 0, 1])))
     shown = gestures.with_appearance(hands, network.heads()).appearance
     around = corrected.numpy() - corrected.numpy().mean(1, keepdims=True)
@@ -142,8 +143,9 @@ def test_nobody_calibrates_and_trains_the_networks_of_keypoints_and_of_the_image
 
 
 def test_unlearnable_data_is_reported(tmp_path):
+    one = posed(3, 1).take(np.array([0]))
     with pytest.raises(InputError, match="two poses"):
-        gestures.train_network([(posed(3, 1).take(np.array([0])), 1.0)], SMALL)
+        gestures.train_network([(one, 1.0)], SMALL, TrainingRequest("gestures", tmp_path), one)
     with pytest.raises(InputError, match="in held_out and in train or seen"):
         gestures.GestureSettings(train=("a",), held_out=("a",))
     with pytest.raises(InputError, match="seen applies only to the shipped gestures"):

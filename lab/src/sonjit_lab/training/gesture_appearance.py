@@ -177,7 +177,7 @@ def sampled(maps: list[Tensor], places: Tensor) -> Tensor:
 
 
 def train_with_image(
-    hands: DetectedHands, chances: RealArray, settings: AppearanceSettings, request: TrainingRequest | None = None
+    hands: DetectedHands, chances: RealArray, settings: AppearanceSettings, request: TrainingRequest
 ) -> tuple[dict[str, RealArray], dict[str, RealArray]]:
     """Train on hands drawn with probabilities (N,), and return arrays for the hand heads and the file of gestures."""
     names, pose = np.unique(hands.pose, return_inverse=True)
@@ -204,7 +204,7 @@ def train_with_image(
             "places": _PLACE_WEIGHT * smooth_l1_loss(corrected, exact, beta=_PLACE_BETA),
         }
 
-    network.to(request.device if request else "cpu").train()
+    network.to(request.device).train()
     fit(request, network, batch, losses, settings, inputs={"hands": len(hands)}, folder="with_image")
     network.cpu().eval()
     return network.heads(), network.arrays(shipped_gestures().shapes_of(names.tolist()))

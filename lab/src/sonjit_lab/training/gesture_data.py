@@ -128,7 +128,9 @@ class DetectedHands(PosedHands):
     appearance: NDArray[np.floating]
 
 
-def posed_hands(root: Path, progress: Callable[[int, int], None] | None = None, *, crops: int) -> PosedHands:
+def posed_hands(
+    root: Path, progress: Callable[[int, int], None] = lambda done, images: None, *, crops: int
+) -> PosedHands:
     """Run the published hand network on every hand of a folder that `sonjit synth` wrote."""
     network = _network(HandHeads)
     columns = _columns(root, lambda sample, rng: _detect(sample, network, crops, rng), progress)
@@ -136,7 +138,7 @@ def posed_hands(root: Path, progress: Callable[[int, int], None] | None = None, 
 
 
 def detect_hands(
-    root: Path, progress: Callable[[int, int], None] | None = None, *, more: int = 0, maps: bool = False
+    root: Path, progress: Callable[[int, int], None] = lambda done, images: None, *, more: int = 0, maps: bool = False
 ) -> DetectedHands:
     """Run the hand network on one crop of each hand, with its appearance, or with `maps` the inputs of that."""
     network = _network(_Maps if maps else HandHeads)
@@ -171,7 +173,7 @@ def _network(heads: type[HandHeads]) -> Hands:
 def _columns(
     root: Path,
     detect: Callable[[Sample, np.random.Generator], Iterator[_DetectedHand]],
-    progress: Callable[[int, int], None] | None,
+    progress: Callable[[int, int], None],
 ) -> list[Any]:
     """Return the columns of `DetectedHands` for a folder."""
     samples = open_dataset("folder", root)
@@ -184,8 +186,7 @@ def _columns(
         for hand, *exact in detect(sample, np.random.default_rng(number)):
             labels = hand.handedness == "Left", "any" if has_object else pose
             rows.append((hand.keypoints, hand.keypoints_3d, *labels, number, *exact, hand.appearance))
-        if progress:
-            progress(number + 1, len(samples))
+        progress(number + 1, len(samples))
     if not rows:
         raise InputError(f"{root}: no hand was detected")
     types = (np.float32, np.float32, np.bool_, np.str_, np.int64, np.float32, np.float32, np.bool_, np.float16)

@@ -143,10 +143,6 @@ def train_gestures(request: TrainingRequest) -> dict[str, object]:
     settings = settings_from(GestureSettings, request.settings)
     alphabet = load_alphabet(settings.alphabet)
     assert request.data is not None
-    for name in (*settings.train, *settings.held_out, *(settings.seen.folders if settings.seen else ())):
-        if not (request.data / name).is_dir():
-            raise InputError(f"{request.data / name}: no such folder; see the comments in training/own_recipes.py")
-
     folders = (*settings.train, *(settings.seen.folders if settings.seen else ()))
     split = report_folders(request, folders, settings.held_out)
 
@@ -170,7 +166,7 @@ def train_gestures(request: TrainingRequest) -> dict[str, object]:
     if settings.exact:
         hands, calibration, held_out = hands.exact(), calibration.exact(), held_out.exact()
     sources = _sources(hands, settings, alphabet)
-    network = train_network(sources, settings, request, (held_out, alphabet))
+    network = train_network(sources, settings, request, held_out)
     weights = calibrate(network.arrays(), calibration, alphabet)
     if not settings.alphabet:
         weights = add_whitening(weights, [hands for hands, _ in sources])
@@ -231,8 +227,8 @@ def _sources(
 def train_network(
     sources: list[tuple[gesture_data.PosedHands, float]],
     settings: GestureSettings,
-    request: TrainingRequest | None = None,
-    held_out: tuple[gesture_data.PosedHands, Alphabet] | None = None,
+    request: TrainingRequest,
+    held_out: gesture_data.PosedHands,
 ) -> GestureNetwork:
     """Return a trained network without calibration, in eval mode on the CPU; `sources` are hands and their share."""
     features = np.concatenate([hands.features() for hands, _ in sources])
@@ -257,21 +253,18 @@ def train_network(
         return {"loss": cross_entropy(logits, batch[1], label_smoothing=settings.smoothing)}
 
     def evaluate(network: GestureNetwork) -> dict[str, float]:
-        assert held_out is not None
-        hands, alphabet = held_out
         classifier = GestureClassifier(copy.deepcopy(network).cpu().arrays(), alphabet.vocabulary)
-        return {"accuracy": gesture_metrics(classifier, hands, alphabet)["accuracy"]}
+        return {"accuracy": gesture_metrics(classifier, held_out, alphabet)["accuracy"]}
 
-    network.to(request.device if request else "cpu").train()
-    inputs = request.inputs() | {"hands": len(features)} if request else None
+    network.to(request.device).train()
     fit(
         request,
         network,
         batch,
         losses,
         settings,
-        inputs=inputs,
-        evaluate=evaluate if held_out else None,
+        inputs=request.inputs() | {"hands": len(features)},
+        evaluate=evaluate,
         higher_is_better=True,
     )
     return network.cpu().eval()
@@ -355,11 +348,11 @@ def add_whitening(weights: Mapping[str, RealArray], sources: Sequence[gesture_da
 
 
 def gesture_metrics(
-    classifier: GestureClassifier, hands: gesture_data.PosedHands, alphabet: Alphabet | None = None
+    classifier: GestureClassifier, hands: gesture_data.PosedHands, alphabet: Alphabet
 ) -> dict[str, float]:
     """Return accuracies over all hands, hands with gestures and each shape, and rates of errors."""
     names = classifier.vocabulary.shapes
-    shape, predicted = hands.shapes(alphabet or shipped_gestures()), _predicted(classifier, hands)
+    shape, predicted = hands.shapes(alphabet), _predicted(classifier, hands)
     right, has_gesture = predicted == shape, shape > 0
     metrics = {
         "accuracy": float(right.mean()),

@@ -363,7 +363,7 @@ def _fold(network: nn.Module) -> nn.Module:
 
 
 def fit(
-    request: TrainingRequest | None,
+    request: TrainingRequest,
     network: N,
     batch: Callable[[np.random.Generator], T],
     losses: Callable[[N, T], Mapping[str, Tensor]],
@@ -377,9 +377,7 @@ def fit(
     saved_module: Callable[[N], nn.Module] = lambda network: network,
     describe: Callable[[], None] = lambda: None,
 ) -> dict[str, float]:
-    """Train a network of a recipe with `train` in a folder of its run; without a request, save and evaluate nothing."""
-    if request is None:
-        return train(network, batch, losses, settings)
+    """Train a network of a recipe with `train` in a folder of its run."""
     if request.require_better and not folder and not (evaluate and settings.evaluate_first):
         raise InputError("--require-better requires held-out data that are evaluated before the first step")
     return train(

@@ -256,13 +256,12 @@ WINDOWS = {  # of frames 0 to 12 without one, two from each other
 def test_a_stream_gives_what_windows_give(variant, left):
     network = twin(variant=variant)
     images, boxes = (values.flatten(0, 1) for values in windows(3))
-    roots = torch.randn(13, 3)
     stream = DeformerStream(network, gap=2, left=left)
     for _ in range(2):  # a second video begins anew
         answers = []
         for index in range(13):
             if index != MISSING:
-                due = stream.push(index, images[index], boxes[index], roots[index])
+                due = stream.push(index, images[index], boxes[index])
                 assert all(answer.frame <= index - 4 for answer in due)
                 answers += due
         answers += stream.finish()
@@ -272,7 +271,7 @@ def test_a_stream_gives_what_windows_give(variant, left):
     for index, window in WINDOWS.items():
         at = window[variant]
         with torch.inference_mode():
-            expected = network(images[at][None], boxes[at][None], side, roots[at][None])
+            expected = network(images[at][None], boxes[at][None], side)
         for key, value in given[index].items():
             torch.testing.assert_close(value, expected[key], rtol=0, atol=1e-4)
 

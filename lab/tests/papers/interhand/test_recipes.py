@@ -217,7 +217,7 @@ def test_losses_are_the_released_codes(file):
         assert losses[name].item() == pytest.approx(golden[f"loss.{expected}"].mean(), rel=1e-4), name
 
 
-def test_the_loss_of_rootnet_takes_labels_without_depth():
+def test_the_loss_of_rootnet_counts_roots_in_the_crop():
     outputs = {"coord": torch.tensor([[1.0, 2.0, 3.0], [1.0, 2.0, 9.0], [5.0, 5.0, 5.0]])}
-    loss = rootnet_losses(outputs, torch.zeros(3, 3), torch.tensor([1.0, 1, 0]), torch.tensor([1.0, 0, 1]))["root"]
-    assert loss.item() == pytest.approx(((1 + 2 + 3) + (1 + 2)) / 9)
+    loss = rootnet_losses(outputs, torch.zeros(3, 3), torch.tensor([1.0, 1, 0]), "l1")["root"]
+    assert loss.item() == pytest.approx(((1 + 2 + 3) + (1 + 2 + 9)) / 9)

@@ -407,7 +407,6 @@ class _Frame(NamedTuple):
 
     tokens: Tensor  # (256,)
     joints: Tensor  # (21, 2)
-    root: Tensor  # (3,)
 
 
 class DeformerStream:
@@ -430,17 +429,17 @@ class DeformerStream:
         self._newest: int | None = None
 
     @torch.inference_mode()
-    def push(self, index: int, image: Tensor, hand_box: Tensor, root: Tensor | None = None) -> list[Fused]:
+    def push(self, index: int, image: Tensor, hand_box: Tensor) -> list[Fused]:
         """Add a frame, and return the outputs that are now complete, usually one, of 30 frames ago.
 
         `index`: greater than the previous one; frames without the hand are skipped; `image`: (3, 512, 512) RGB in 0..1;
-        `hand_box`: (4,) x_min, y_min, x_max, y_max in pixels; `root`: (3,) metres, added to this frame's mesh.
+        `hand_box`: (4,) x_min, y_min, x_max, y_max in pixels.
         """
         if self._newest is not None and index <= self._newest:
             raise InputError(f"frame {index} came after frame {self._newest}; push frames in order")
         with modes.eval_mode(self._network):
             tokens, joints = self._network.encode(image[None], hand_box[None])
-        self._seen[index] = _Frame(tokens[0], joints[0], torch.zeros_like(tokens[0, :3]) if root is None else root)
+        self._seen[index] = _Frame(tokens[0], joints[0])
         self._due.append(index)
         self._newest = index
         return self._fuse_until(index - self._half * self._gap)
@@ -460,13 +459,13 @@ class DeformerStream:
             index = self._due.popleft()
             for old in [old for old in self._seen if old < index - self._half * self._gap]:
                 del self._seen[old]
-            tokens, joints, roots = (
+            tokens, joints = (
                 torch.stack(tensors)[None]
                 for tensors in zip(*map(self._seen.__getitem__, self._window(index)), strict=True)
             )
             side = tokens.new_full(tokens.shape[:2], float(self._left))
             with modes.eval_mode(self._network):
-                fused.append(Fused(index, self._network.fuse(tokens, joints, side, roots)))
+                fused.append(Fused(index, self._network.fuse(tokens, joints, side)))
         return fused
 
     def _window(self, centre: int) -> list[int]:

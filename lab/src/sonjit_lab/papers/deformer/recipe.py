@@ -120,10 +120,9 @@ def deformer_losses(
     outputs: Mapping[str, Tensor],
     predicted: PredictedHands,
     targets: DeformerTargets,
-    points_loss: Callable[[Tensor, Tensor], Tensor] | None = None,
+    points_loss: Callable[[Tensor, Tensor], Tensor],
 ) -> dict[str, Tensor]:
     """Return the published losses times their weights, by name; their sum is minimised."""
-    points_loss = points_loss or maxmse
     windows, frames = targets.side.shape
     truth = targets.hands
     after = slice(1, None)
@@ -213,7 +212,7 @@ def _hand(sample: Sample, like: Instance | None) -> Instance | None:
 
 
 def window_from_samples(
-    window: Sequence[tuple[Sample, Instance]], hands: VariantHands, side: int, change: Augmentation = UNCHANGED
+    window: Sequence[tuple[Sample, Instance]], hands: VariantHands, side: int, change: Augmentation
 ) -> Window | None:
     """Return crops of a window's frames and their ground truth, or None if a hand is outside its image."""
     rotation, without_rotation = change.rotation_rad, replace(change, rotation_rad=0.0)

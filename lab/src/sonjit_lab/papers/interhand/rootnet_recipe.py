@@ -73,7 +73,7 @@ def train_rootnet(request: TrainingRequest) -> Mapping[str, object]:
     def losses(model: rootnet.RootNet, batch: list[Tensor]) -> Mapping[str, Tensor]:
         images, at_box, coord, visible = batch
         outputs = model(model.normalise_crops(images), at_box)
-        return rootnet_losses(outputs, coord, visible, torch.ones_like(visible), settings.loss)
+        return rootnet_losses(outputs, coord, visible, settings.loss)
 
     metrics = fit(
         request,
@@ -154,15 +154,12 @@ def _examples(sample: Sample, side: int) -> list[RootExample]:
     return [] if sample.camera is None else [example_from_hand(sample, hand, side) for hand in complete_hands(sample)]
 
 
-def rootnet_losses(
-    outputs: Mapping[str, Tensor], coord: Tensor, visible: Tensor, has_depth: Tensor, loss: PointLoss = "l1"
-) -> dict[str, Tensor]:
+def rootnet_losses(outputs: Mapping[str, Tensor], coord: Tensor, visible: Tensor, loss: PointLoss) -> dict[str, Tensor]:
     """Return the loss of the predicted root, `root`: mean over the three axes and the batch, in 64 cells or mm as unit.
 
-    Roots (B, 3) are x, y in cells of the map and the depth in mm. `visible` (B,) is 1 for roots in the crop, and
-    `has_depth` (B,) for known depths; images with only 2D labels have none.
+    Roots (B, 3) are x, y in cells of the map and the depth in mm. `visible` (B,) is 1 for roots in the crop.
     """
     error_of = point_loss(loss)
     offsets = (outputs["coord"] - coord) / _UNIT
     in_image, in_depth = _UNIT * error_of(offsets[:, :2]), _UNIT * error_of(offsets[:, 2:])  # (B,)
-    return {"root": ((2 * in_image + in_depth * has_depth) * visible / 3).mean()}
+    return {"root": ((2 * in_image + in_depth) * visible / 3).mean()}

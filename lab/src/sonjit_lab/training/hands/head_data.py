@@ -125,7 +125,7 @@ def _covered(hand: LabelledHand, mask: NDArray[np.uint8]) -> LabelledHand:
 
 
 def hand_features(
-    root: Path, model: str, *, more: int = 0, progress: Callable[[int, int], None] | None = None
+    root: Path, model: str, *, more: int, progress: Callable[[int, int], None] = lambda done, images: None
 ) -> HandFeatures:
     """Compute features of every hand of a data set, in the palm detector's box and in a box like that of tracking.
 
@@ -155,8 +155,7 @@ def hand_features(
                 scene_rows += _features_of(other, [], network, rng)
             rows += [(*row, number, error) for *row, error in scene_rows]
             before = scene.rgb
-        if progress:
-            progress(number + 1, len(samples))
+        progress(number + 1, len(samples))
     if not rows:
         raise InputError(f"{root}: no hand with labels of hidden keypoints was detected")
     types = (np.float16, np.float32, np.float16, np.int8, np.bool_, np.float32, np.int64, np.float32)

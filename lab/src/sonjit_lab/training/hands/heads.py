@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sonjit._util import BoolArray, Float32Array, InputError, RealArray
+from sonjit._util import BoolArray, Float32Array, RealArray
 from sonjit._util.files import atomic_file
 from sonjit.detectors.kinds.hand_heads import ASSET, BEFORE, BEHIND, HandHeads, shipped_arrays
 from sonjit_lab.metrics.probabilities import auroc, auroc_interval, calibration_error
@@ -130,9 +130,6 @@ def train_hand_heads(request: recipes.TrainingRequest) -> dict[str, object]:
     """
     settings = recipes.settings_from(HandHeadSettings, request.settings)
     assert request.data is not None
-    for name in (*settings.train, *settings.held_out):
-        if not (folder := request.data / name).is_dir():
-            raise InputError(f"{folder}: no such folder; see the comments in training/own_recipes.py")
     split = report_folders(request, settings.train, settings.held_out)
     images = CalibrationImages(request, settings.train, settings.calibration)
     training: dict[str, HandFeatures] = {}

@@ -226,9 +226,6 @@ def train_refinement(request: recipes.TrainingRequest) -> dict[str, object]:
     """
     settings = recipes.settings_from(RefinementSettings, request.settings)
     assert request.data is not None
-    for name in (*settings.train, *settings.held_out):
-        if not (folder := request.data / name).is_dir():
-            raise InputError(f"{folder}: no such folder; see the comments in training/own_recipes.py")
     split = report_folders(request, settings.train, settings.held_out)
     training = {model: _source(request, settings.train, model, settings.more) for model in CHANNELS}
     held_out = {model: _source(request, settings.held_out, model, 0) for model in CHANNELS}

@@ -133,7 +133,7 @@ class _Crop(NamedTuple):
 
 
 def write_refinable_hands(
-    root: Path, model: str, more: int, out: Path, progress: Callable[[int, int], None] | None = None
+    root: Path, model: str, more: int, out: Path, progress: Callable[[int, int], None] = lambda done, images: None
 ) -> RefinableHands:
     """Run a published network on crops of every hand of a folder that `sonjit synth` wrote.
 
@@ -156,8 +156,7 @@ def write_refinable_hands(
             rows.append((*crop.row, number))
             for file, values in zip(files, crop.maps, strict=True):
                 file.write(values.tobytes())
-        if progress:
-            progress(number + 1, len(samples))
+        progress(number + 1, len(samples))
     for file in files:
         file.close()
     if not rows:

@@ -114,8 +114,15 @@ def report_split(training: Sequence[Sample], held_out: Sequence[Sample]) -> Spli
 
 
 def report_folders(request: TrainingRequest, training: Sequence[str], held_out: Sequence[str]) -> SplitReport:
-    """Return what separates the folders below the data to train on from those to evaluate on, as `report_split`."""
+    """Return what separates the folders below the data to train on from those to evaluate on, as `report_split`.
+
+    Raises:
+        InputError: A folder does not exist.
+    """
     assert request.data is not None
+    for name in (*training, *held_out):
+        if not (folder := request.data / name).is_dir():
+            raise InputError(f"{folder}: no such folder; see the comments in training/own_recipes.py")
     sides: list[list[Identity]] = []
     for names in (training, held_out):
         sides.append([])
