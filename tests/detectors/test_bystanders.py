@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
 import pytest
 
 from sonjit import InputError
@@ -11,6 +12,7 @@ from sonjit._util import Image
 from sonjit._util.data_files import ASSETS
 from sonjit.detectors.bystanders import BystanderSearch
 from sonjit.media import open_source, rgb_from
+from sonjit.media.drawing.covers import inside
 
 NETWORKS = "face-short", "face-full", "face-mesh", "face-attention", "body-full", "person-detector"
 
@@ -47,3 +49,18 @@ def test_a_head_that_looks_like_a_hand_stays_a_head(need: Callable[..., object],
     assert found.hands
     x, y = (left + right) / 2, (top + bottom) / 2
     assert any(head[0] < x < head[2] and head[1] < y < head[3] for head in found.heads)
+
+
+def test_a_followed_head_that_has_drifted_does_not_replace_the_head_of_its_person(need: Callable[..., object]) -> None:
+    """The person shows no face."""
+    need(*NETWORKS)
+    search = BystanderSearch()
+    with open_source(ASSETS / "squats.mp4") as source:
+        rgb = next(iter(source)).rgb.copy()
+    (head,) = search.find(rgb, thorough=False).heads
+    left, top, right, bottom = map(int, head)
+    rgb[top:bottom, left:right] = cv2.blur(rgb[top:bottom, left:right], (31, 31))
+    wide, high = right - left, bottom - top
+    drifted = left + 0.4 * wide, top + 0.3 * high, right + 0.4 * wide, bottom + 0.3 * high
+    found = search.find(rgb, thorough=False, known=[drifted]).heads
+    assert max((inside(head, other) for other in found), default=0) > 0.7, (head, drifted, found)

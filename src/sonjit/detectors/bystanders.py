@@ -40,7 +40,7 @@ _MESH: Final = 0.5  # the mesh of a face by one model
 _EACH_MESH: Final = 0.2  # the mesh of a face by each model
 _BODY: Final = 0.2
 _PERSON: Final = 0.65
-_LIKELY_PERSON: Final = 0.2  # a person in a frame of a video, in whose box a body is searched
+_LIKELY_PERSON: Final = 0.35  # a small person in a frame of a video, in whose box a body is searched
 _TURNED_FACE: Final = 0.65  # a face with a mesh in a turned image
 _CERTAIN_FACE: Final = 0.8  # a face without a mesh in a turned image, in a frame between searches, or at a hand
 _GLANCED_FACE: Final = 0.6  # a face with a mesh in such a frame
@@ -59,6 +59,8 @@ _ABOVE: Final = 0.1  # maximum distance of the centre above the upper edge, in h
 _UPPER: Final = 0.35  # maximum distance of the centre below the upper edge, in heights
 _ASIDE: Final = 0.3  # maximum distance of the centre from the middle, in widths
 _LEAST_HEAD: Final = 0.15  # minimum width of the head, in widths
+
+_SMALL: Final = 0.3  # maximum height of a small person, relative to the longer side of the image
 
 _EYES, _MOUTH = slice(2), 3  # keypoints of a detected face
 
@@ -109,7 +111,7 @@ class BystanderSearch:
         Args:
             rgb: Image.
             thorough: Also search finer windows for small faces, and for turned ones.
-            known: Heads that are followed. They count as found where a person is below them.
+            known: Heads that are followed, which may have drifted. They count as found above a person without a head.
             with_people: Return the bodies and people, too.
         """
         rgb, window_counts = light.in_good_light(rgb), _PARTS if thorough else _FEWER_PARTS
@@ -117,7 +119,7 @@ class BystanderSearch:
         for turn in _TURNS if thorough else ():
             faces += self._faces_in(rgb, 1, _TURNED_FACE, _CERTAIN_FACE, turn=turn)
         found_heads = _heads_of(faces)
-        seen = () if with_people else (*found_heads, *known)
+        seen = () if with_people else found_heads.copy()
         least = 0 if thorough or with_people else _LIKELY_PERSON
         search = _UnseenBodies(rgb, self._network, self._faces, self._bodies, seen, least)
         bodies = [body.last for body in search.search() if body.score > _BODY]
@@ -125,8 +127,11 @@ class BystanderSearch:
         found_heads = [head for head in found_heads if not _is_hand(head, hands) or _is_confirmed(head, faces)]
         for body in bodies:
             add_unseen(found_heads, head_of_keypoints(body.keypoints))
+        headless = [
+            person.box for person in search.people if not any(_is_head_of(head, person.box) for head in found_heads)
+        ]
         for head in known:
-            if any(_is_head_of(head, person.box) for person in search.people):
+            if any(_is_head_of(head, person) for person in headless):
                 add_unseen(found_heads, head)
         people = [person for person in search.people if person.score > _PERSON]
         for person in people:
@@ -241,9 +246,14 @@ class _UnseenBodies(BodySearch):
         self._known, self._least_score = known, least
 
     def is_known(self, proposal: Proposal) -> bool:
-        """Check whether a proposal is doubtful, or shows the body of a known head or what was verified before."""
-        is_doubtful = proposal.score < self._least_score
+        """Check whether a proposal is small and doubtful, or shows a known head or what was verified before."""
+        is_doubtful = proposal.score < self._least_score and self._is_small(proposal)
         return is_doubtful or super().is_known(proposal) or any(self._has(proposal, head) for head in self._known)
+
+    def _is_small(self, proposal: Proposal) -> bool:
+        """Check whether a proposal is a small person, of which crowds have many."""
+        box = proposal.person
+        return box is not None and box[3] - box[1] < _SMALL * max(self.rgb.shape[:2])
 
     def _has(self, proposal: Proposal, head: Box) -> bool:
         if proposal.head is None:

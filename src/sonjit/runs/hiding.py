@@ -44,6 +44,8 @@ _TOGETHER_S: Final = 0.7  # time for which two heads are at one place if they ar
 _SMALL_PX: Final = 320  # longer side of the grey images in which heads are followed
 _GRID: Final = 5  # points along a followed box
 _MIN_POINTS, _MAX_ERROR_PX = 6, 1.0  # minimum number of followed points, and their error after going back
+_LEVELS, _STEPS, _STEP_PX = 2, 10, 0.03
+"""Number of halvings of the image in which a point is first followed, maximum number of steps, and smallest step."""
 _MAX_SCALE: Final = 1.1  # maximum change of the size between two frames
 _SAME: Final = 0.25  # IoU from which two boxes of bodies show one person
 _PART, _SHRINK = 0.6, 0.9
@@ -494,7 +496,8 @@ def _moved(first: Image, second: Image, boxes: Sequence[FloatArray]) -> list[Flo
 
 def _flow(first: Image, second: Image, points: Float32Array) -> tuple[Float32Array, NDArray[np.bool_], Float32Array]:
     """Return where points (n, 1, 2) of an image are in a second one (n, 2), whether found (n,), and back (n, 2)."""
-    there, status, _ = cv2.calcOpticalFlowPyrLK(first, second, points, None)  # pyright: ignore[reportCallIssue, reportArgumentType]
-    back, again, _ = cv2.calcOpticalFlowPyrLK(second, first, there, None)  # pyright: ignore[reportCallIssue, reportArgumentType]
+    settings = {"maxLevel": _LEVELS, "criteria": (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, _STEPS, _STEP_PX)}
+    there, status, _ = cv2.calcOpticalFlowPyrLK(first, second, points, None, **settings)  # pyright: ignore[reportCallIssue, reportArgumentType]
+    back, again, _ = cv2.calcOpticalFlowPyrLK(second, first, there, None, **settings)  # pyright: ignore[reportCallIssue, reportArgumentType]
     is_found = ((status > 0) & (again > 0)).ravel()
     return there.reshape(-1, 2), is_found, back.reshape(-1, 2)

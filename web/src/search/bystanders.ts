@@ -263,14 +263,20 @@ class UnseenBodies extends BodySearch {
     image: Pixels,
     networks: BodyNetworks,
     private readonly known: readonly Corners[],
-    private readonly least: number, // minimum score of a proposal
+    private readonly least: number, // minimum score of a small person
   ) {
     super(image, networks, { published: PUBLISHED, isThorough: false }, true);
   }
 
   protected override isKnown(proposal: Proposal): boolean {
-    const isDoubtful = proposal.score < this.least;
+    const isDoubtful = proposal.score < this.least && this.#isSmall(proposal);
     return isDoubtful || super.isKnown(proposal) || this.known.some((head) => isOf(proposal, head));
+  }
+
+  /** Check whether a proposal is a small person, of which crowds have many. */
+  #isSmall({ person }: Proposal): boolean {
+    if (!person) return false;
+    return person[3] - person[1] < OF.SMALL * Math.max(this.image.width, this.image.height);
   }
 }
 
