@@ -24,7 +24,6 @@ def test_similarity_of_keypoints_falls_with_their_distance():
     assert oks(points, points) == 1
     assert oks(points, square(8)) == pytest.approx(math.exp(-1 / 2))
     assert oks(points, square(8), tolerance=0.16) == pytest.approx(math.exp(-1 / 8))
-    assert oks(points, square(8, 50), moved=True) == pytest.approx(1)
     assert oks(points, square(y=8, height=92), weights=np.array([1, 1, 3, 0])) == pytest.approx(
         (2 * math.exp(-1 / 2) + 3) / 5
     )

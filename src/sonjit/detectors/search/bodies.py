@@ -231,7 +231,7 @@ def _pixel(point: RealArray) -> tuple[int, int]:
     return round(float(point[0])), round(float(point[1]))
 
 
-def body_oks(first: BodyObservation, second: BodyObservation, rgb: Image, *, moved: bool = False) -> float:
+def body_oks(first: BodyObservation, second: BodyObservation, rgb: Image) -> float:
     """Return `oks` of two observations of a body, weighted by the visibility in the second one.
 
     Keypoints outside the image (H, W, 3) of the second observation have weight 0.
@@ -239,4 +239,4 @@ def body_oks(first: BodyObservation, second: BodyObservation, rgb: Image, *, mov
     height, width = rgb.shape[:2]
     x, y = second.keypoints[:, 0], second.keypoints[:, 1]
     visible = second.visibility * ((x > 0) & (x < width) & (y > 0) & (y < height))
-    return geometry.oks(first.keypoints, second.keypoints, _TOLERANCE, visible, moved=moved)
+    return geometry.oks(first.keypoints, second.keypoints, _TOLERANCE, visible)

@@ -69,15 +69,11 @@ def is_near(a: RotatedBox, b: RotatedBox) -> bool:
     )
 
 
-def oks(
-    a: RealArray, b: RealArray, tolerance: float = _TOLERANCE, weights: RealArray | None = None, *, moved: bool = False
-) -> float:
+def oks(a: RealArray, b: RealArray, tolerance: float = _TOLERANCE, weights: RealArray | None = None) -> float:
     """Return the object keypoint similarity (Ronchi and Perona 2017) of keypoints (K, 2 or more) of two views, 0..1.
 
-    The tolerance is in sizes of the instance. If that may have moved, the centres of the keypoints are aligned.
+    The tolerance is in sizes of the instance.
     """
-    if moved:
-        b = b + (a.mean(axis=0) - b.mean(axis=0))
     size = max(size_of(a[:, :2]), size_of(b[:, :2]))
     near = np.exp(-((a[:, :2] - b[:, :2]) ** 2).sum(axis=1) / (2 * (tolerance * size) ** 2))
     return float(near.mean()) if weights is None else float((near * weights).sum() / max(weights.sum(), 1e-6))
