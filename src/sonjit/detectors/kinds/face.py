@@ -11,10 +11,18 @@ from functools import cached_property
 
 import numpy as np
 
-from sonjit._util import Float32Array, Image, RealArray
+from sonjit._util import Float32Array, Image
 from sonjit.detectors import interfaces, ssd, tracking
 from sonjit.engines import Engine
-from sonjit.geometry.boxes import RotatedBox, box_from_corners, crop, points_from_crop, square_box, wrap_angle
+from sonjit.geometry.boxes import (
+    RotatedBox,
+    box_around,
+    box_from_corners,
+    crop,
+    points_from_crop,
+    square_box,
+    wrap_angle,
+)
 from sonjit.geometry.rotations import CanonicalFace, face_transform
 from sonjit.results import Box, Face
 from sonjit.results.skeletons.faces import LEFT_EYE, LIPS, RIGHT_EYE
@@ -66,7 +74,7 @@ class FaceObservation:
     @cached_property
     def box(self) -> Box:
         """Return the upright box around the keypoints, computed once."""
-        return corners_of(self.keypoints[:, :2])
+        return box_around(self.keypoints)
 
 
 class FaceMeshes(interfaces.Kind[FaceObservation, Face]):
@@ -122,7 +130,7 @@ class FaceMeshes(interfaces.Kind[FaceObservation, Face]):
         if not faces:
             return None
         points = faces[0].keypoints
-        return box_around_face(corners_of(points), *points[:2].tolist(), scale=_AROUND_KEYPOINTS, shift_y=self._shift_y)
+        return box_around_face(box_around(points), *points[:2].tolist(), scale=_AROUND_KEYPOINTS, shift_y=self._shift_y)
 
     def turned_upright(self, detector: ssd.SingleShotDetector, rgb: Image, face: ssd.Detection) -> ssd.Detection:
         """Return a doubtful face of an image (H, W, 3), or the upside-down face there if that is likelier."""
@@ -196,13 +204,6 @@ def box_around_detection(
 def _logit(probability: float) -> float:
     """Return log odds of a probability, limited to a range in which networks are reliable."""
     return math.log(max(probability, _LEAST) / max(1 - probability, _LEAST))
-
-
-def corners_of(points: RealArray) -> Box:
-    """Return the upright box x_min, y_min, x_max, y_max around points (K, 2), in pixels."""
-    rows = points.T.copy()  # in rows: four times as fast
-    (x_min, y_min), (x_max, y_max) = rows.min(axis=1).tolist(), rows.max(axis=1).tolist()
-    return x_min, y_min, x_max, y_max
 
 
 def box_around_face(

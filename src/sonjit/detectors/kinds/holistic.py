@@ -22,14 +22,22 @@ from sonjit.detectors.crops import check_shapes
 from sonjit.detectors.interfaces import Kind
 from sonjit.detectors.kinds import KindEntry, Model, face_networks
 from sonjit.detectors.kinds.body import BODY, Bodies, BodyObservation, body_smoothers, load_bodies
-from sonjit.detectors.kinds.face import FaceMeshes, FaceObservation, box_around_face, corners_of
+from sonjit.detectors.kinds.face import FaceMeshes, FaceObservation, box_around_face
 from sonjit.detectors.kinds.hands import HANDS, HandObservation, Hands, hand_smoothers, load_hands_of_people
 from sonjit.detectors.observations import Observation, is_same_object
 from sonjit.detectors.options import PUBLISHED_THRESHOLDS, FaceOptions, GraphThresholds, HolisticOptions
 from sonjit.detectors.smoothing import KeypointSmoother, keypoint_smoothers
 from sonjit.detectors.tracking import Track
 from sonjit.engines import Engine, load_engine
-from sonjit.geometry.boxes import RotatedBox, crop_on_grid, points_from_crop, size_of, square_box, wrap_angle
+from sonjit.geometry.boxes import (
+    RotatedBox,
+    box_around,
+    crop_on_grid,
+    points_from_crop,
+    size_of,
+    square_box,
+    wrap_angle,
+)
 from sonjit.results import Hand, Handedness, Person
 
 P = TypeVar("P", bound=Observation)
@@ -344,7 +352,7 @@ def head_box(body: BodyObservation) -> RotatedBox | None:
         return None
     points = body.keypoints[_HEAD, :2].astype(np.float64)
     right, left = points[_EYES].tolist()
-    box = box_around_face(corners_of(points), right, left, scale=_HEAD_SCALE)
+    box = box_around_face(box_around(points), right, left, scale=_HEAD_SCALE)
     return None if box.width < _MIN_HEAD_PX else box
 
 
