@@ -51,6 +51,15 @@ def wrap_angle(angle_rad: float) -> float:
     return angle_rad - 2 * math.pi * math.floor((angle_rad + math.pi) / (2 * math.pi))
 
 
+def upright_rotation(start: Sequence[float], end: Sequence[float]) -> float:
+    """Return the rotation in radians of a box in which the direction from one point to another points up.
+
+    >>> upright_rotation((0, 0), (0, -1)), round(upright_rotation((0, 0), (1, 0)), 4)
+    (0.0, 1.5708)
+    """
+    return wrap_angle(math.pi / 2 - math.atan2(start[1] - end[1], end[0] - start[0]))
+
+
 def square_box(box: RotatedBox, *, scale: float, shift_y: float = 0.0) -> RotatedBox:
     """Shift a box along its own y axis by a part of its height, then square its long side and scale it.
 

@@ -22,7 +22,7 @@ from sonjit.detectors.kinds import KindEntry, Model
 from sonjit.detectors.options import BodyOptions
 from sonjit.detectors.smoothing import FilterChoice, KeypointSmoother, OneEuro
 from sonjit.engines import Engine, load_engine
-from sonjit.geometry.boxes import RotatedBox, crop_matrix, points_from_crop, square_box, turn_matrix, wrap_angle
+from sonjit.geometry.boxes import RotatedBox, crop_matrix, points_from_crop, square_box, turn_matrix, upright_rotation
 from sonjit.results import Body
 from sonjit.results.skeletons import load_skeleton, mirrored_order
 
@@ -272,10 +272,10 @@ def box_from_alignment(points: RealArray) -> RotatedBox:
 
     The points are the centre, and a point of the circle around the person above it.
     """
-    (cx, cy), (x, y) = points.tolist()
-    side = 2 * math.dist((cx, cy), (x, y))
-    rotation = wrap_angle(math.pi / 2 - math.atan2(cy - y, x - cx))
-    return square_box(RotatedBox(cx, cy, side, side, rotation), scale=_BOX_SCALE)
+    centre, above = points.tolist()
+    side = 2 * math.dist(centre, above)
+    box = RotatedBox(centre[0], centre[1], side, side, upright_rotation(centre, above))
+    return square_box(box, scale=_BOX_SCALE)
 
 
 def _torso_colours(rgb: Image, keypoints: Float32Array) -> Float32Array:

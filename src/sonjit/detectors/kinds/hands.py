@@ -153,7 +153,8 @@ def palm_squares(palms: RealArray) -> FloatArray:
 
 def box_from_palm(palm: ssd.Detection, turn_rad: float = 0.0) -> boxes.RotatedBox:
     """Return the box of a hand from a palm's box and keypoints in pixels, with the fingers up or turned by an angle."""
-    rotation = boxes.wrap_angle(_upright(palm.keypoints[_PALM_WRIST], palm.keypoints[_PALM_MIDDLE_MCP]) + turn_rad)
+    wrist, middle_mcp = palm.keypoints[[_PALM_WRIST, _PALM_MIDDLE_MCP]].tolist()
+    rotation = boxes.wrap_angle(boxes.upright_rotation(wrist, middle_mcp) + turn_rad)
     return boxes.square_box(boxes.box_from_corners(palm.box.tolist(), rotation), **_FROM_PALM)
 
 
@@ -316,14 +317,8 @@ def box_around_hand(keypoints: RealArray) -> boxes.RotatedBox:
     """Return the crop of a hand (21, 2) in pixels: upright, twice as large as wrist, palm and first joints."""
     points = keypoints[:, :2].astype(np.float64)
     knuckles = ((points[_INDEX_MCP] + points[_RING_MCP]) / 2 + points[_MIDDLE_MCP]) / 2
-    tight = boxes.rotated_box_around(points[BOX_KEYPOINTS], _upright(points[_WRIST], knuckles))
-    return boxes.square_box(tight, **_AROUND_HAND)
-
-
-def _upright(start: FloatArray, end: FloatArray) -> float:
-    """Return the rotation in radians of a box in which the direction from start to end points up."""
-    dx, dy = (end - start).tolist()
-    return boxes.wrap_angle(math.pi / 2 - math.atan2(-dy, dx))
+    rotation = boxes.upright_rotation(points[_WRIST].tolist(), knuckles.tolist())
+    return boxes.square_box(boxes.rotated_box_around(points[BOX_KEYPOINTS], rotation), **_AROUND_HAND)
 
 
 class HandSmoother(KeypointSmoother):

@@ -36,6 +36,7 @@ from sonjit.geometry.boxes import (
     points_from_crop,
     size_of,
     square_box,
+    upright_rotation,
     wrap_angle,
 )
 from sonjit.results import Hand, Handedness, Person
@@ -338,11 +339,9 @@ def hand_box(body: BodyObservation, side: int) -> RotatedBox | None:
         return None
     ends = [_WRIST[side], _INDEX[side], _PINKY[side]]
     wrist, index, pinky = body.keypoints[ends, :2].astype(np.float64)
-    knuckles = (2 * index + pinky) / 3
+    knuckles = ((2 * index + pinky) / 3).tolist()
     side_px = 2 * math.dist(knuckles, wrist)
-    dx, dy = (knuckles - wrist).tolist()
-    rotation = wrap_angle(math.pi / 2 - math.atan2(-dy, dx))
-    box = RotatedBox(float(knuckles[0]), float(knuckles[1]), side_px, side_px, rotation)
+    box = RotatedBox(knuckles[0], knuckles[1], side_px, side_px, upright_rotation(wrist.tolist(), knuckles))
     return square_box(box, scale=_HAND_SCALE, shift_y=_HAND_SHIFT)
 
 
