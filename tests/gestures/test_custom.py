@@ -281,7 +281,7 @@ def test_hands_of_people_are_hands_of_a_frame():
     left, right, third = (Hand(side, 1.0, points, points, id=1) for side in ("Left", "Right", "Left"))
     body = Body(1.0, np.ones((33, 3), np.float32), np.ones((33, 3), np.float32), np.ones(33), np.ones(33), id=1)
     frame = Frame(0, 0.0, [third], people=[Person(body, left, right, None), Person(body, None, None, None)])
-    assert [id(one) for one in custom.hands_of(frame)] == [id(third), id(left), id(right)]
+    assert [id(one) for one in classifier.hands_of(frame.all_results())] == [id(third), id(left), id(right)]
 
 
 def test_confusions_are_of_gestures_and_motions(recordings, motions):

@@ -25,8 +25,9 @@ from sonjit.detectors.options import CommonOptions
 from sonjit.engines import refuse_in_fork
 from sonjit.geometry.boxes import RotatedBox
 from sonjit.gestures import GestureSmoother, MotionRecognizer
+from sonjit.gestures.classifier import hands_of
 from sonjit.media import ImageLike, rgb_from
-from sonjit.results import Hand, MotionEvent, Result, Results
+from sonjit.results import MotionEvent, Result, Results
 
 if TYPE_CHECKING:
     from sonjit.gestures import LearnedGestures
@@ -133,7 +134,7 @@ class Detector(files.Closing, Generic[R]):
         """Return the results of one image, of which `rgb` (H, W, 3) is a region; `size` is that of the image."""
         results = [loop.kind.result(rgb, observation, track) for observation, track in found.instances]
         if self._gestures is not None:
-            hands = _hands_of(results)
+            hands = hands_of(results)
             for hand, gesture in zip(hands, self._gestures(hands, self._shown_s), strict=True):
                 hand.gesture = gesture
         for result in results:
@@ -142,7 +143,7 @@ class Detector(files.Closing, Generic[R]):
             if self._options.flip_horizontal:
                 result.flip(size[0])
             result.freeze()
-        motions = [] if self._motions is None else self._motions(_hands_of(results), self._shown_s)
+        motions = [] if self._motions is None else self._motions(hands_of(results), self._shown_s)
         return Results(results, image, motions, found.total, found.complete, keypoint_count=self._keypoint_count)
 
     def detect_frames(
@@ -323,7 +324,3 @@ def with_last(frames: Iterable[_T]) -> Generator[tuple[_T, bool]]:
         raise
     if waiting:
         yield waiting.pop(), True
-
-
-def _hands_of(results: Sequence[Result]) -> list[Hand]:
-    return [part for result in results for part in result.parts if isinstance(part, Hand)]

@@ -10,7 +10,7 @@ from typing import Any, Final, Self
 import numpy as np
 
 from sonjit._util import BoolArray, Float32Array, InputError, RealArray, data_files, json_from
-from sonjit.results import Gesture, Hand
+from sonjit.results import Gesture, Hand, Result
 
 SHIPPED: Final = ("asl",)  # manual alphabets
 CANNED: Final = "canned"  # name of the shipped gestures for `find_gestures`
@@ -320,6 +320,11 @@ def gesture_of(hand: Hand) -> Gesture | None:
         2
     """
     return load_gestures()(hand)
+
+
+def hands_of(results: Iterable[Result]) -> list[Hand]:
+    """Return the hands among results, including those of people, which have the id of their person."""
+    return [part for result in results for part in result.parts if isinstance(part, Hand)]
 
 
 def features_of(hands: Sequence[Hand]) -> Float32Array:

@@ -302,7 +302,10 @@ def segments_of(frames: Iterable[Frame], gestures: LearnedGestures | None = None
     for frame in frames:
         if frame.time is None:
             raise InputError("segments require a video or camera: images have no time")
-        hands, time_s = hands_of(frame), max(time_s, frame.time)  # a damaged video's times may step back
+        hands, time_s = (
+            classifier.hands_of(frame.all_results()),
+            max(time_s, frame.time),
+        )  # a damaged video's times may step back
         segments += spotter(hands, time_s)
         visible: set[tuple[int, Handedness]] = set()
         for hand, steady in zip(hands, smoother(hands, time_s), strict=True):
@@ -320,14 +323,6 @@ def segments_of(frames: Iterable[Frame], gestures: LearnedGestures | None = None
     return sorted(
         (item for item in segments if item.end - item.start >= _MIN_DURATION_S), key=lambda item: (item.start, item.end)
     )
-
-
-def hands_of(frame: Frame) -> list[Hand]:
-    """Return the hands of a frame, including those of people, which have the id of their person."""
-    hands_of_people = [
-        item for person in frame.people for item in (person.left_hand, person.right_hand) if item is not None
-    ]
-    return [*frame.hands, *hands_of_people]
 
 
 def confusions(recordings: Sequence[GestureRecording | MotionRecording]) -> list[tuple[tuple[str, ...], IntArray]]:

@@ -17,6 +17,7 @@ from sonjit.detectors.kinds import KINDS, hands
 from sonjit.detectors.options import HandOptions
 from sonjit.explanations import hand_saliency, imagenet
 from sonjit.gestures import LearnedGestures
+from sonjit.gestures.classifier import hands_of
 from sonjit.media.sources.headers import SNIFF_BYTES, image_format
 from sonjit.media.sources.images import encode_image, image_size
 from sonjit.results import Event, Hand, MotionEvent, Result
@@ -87,7 +88,7 @@ class ClientDetector:
         self._ended.clear()
         self.hidden = self._session.hidden
         parts = [part for result in results for part in result.parts]
-        self.hands = [part for part in parts if isinstance(part, Hand)]
+        self.hands = hands_of(results)
         masks = [getattr(part, "mask", None) for part in parts]
         cut: list[JsonObject] = [{} if mask is None else {"segmentation": mask_to_dict(mask)} for mask in masks]
         members = [cut]
