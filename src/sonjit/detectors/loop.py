@@ -17,10 +17,11 @@ from sonjit.detectors.observations import Observation, suppress_duplicates
 from sonjit.detectors.options import CommonOptions
 from sonjit.detectors.recordings.following import Follower
 from sonjit.detectors.recordings.joining import Recording
-from sonjit.detectors.recordings.key_frames import KeyFrames, is_same
+from sonjit.detectors.recordings.key_frames import KeyFrames
 from sonjit.detectors.recordings.live import LiveSearch
 from sonjit.detectors.recordings.tracklets import Pairs, Tracklets
 from sonjit.detectors.schedule import Schedule
+from sonjit.detectors.search.geometry import is_same
 from sonjit.detectors.tracking import Track, Tracker
 from sonjit.geometry.boxes import RotatedBox, iou, latest_boxes
 from sonjit.media.cuts import Scenes

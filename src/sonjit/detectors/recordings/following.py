@@ -9,8 +9,8 @@ from sonjit._util import Image
 from sonjit.detectors.observations import O
 from sonjit.detectors.recordings.key_frames import KeyFrame, KeyFrames
 from sonjit.detectors.recordings.live import LiveSearch
-from sonjit.detectors.recordings.sameness import is_same
 from sonjit.detectors.recordings.tracklets import Pairs, Tracklets
+from sonjit.detectors.search.geometry import is_same
 from sonjit.detectors.tracking import Track
 
 

@@ -11,8 +11,8 @@ from weakref import WeakKeyDictionary
 from sonjit._util import Image
 from sonjit.detectors.observations import O
 from sonjit.detectors.recordings.following import Follower
-from sonjit.detectors.recordings.sameness import is_same
 from sonjit.detectors.recordings.tracklets import Tracklets, follow_back
+from sonjit.detectors.search.geometry import is_same
 from sonjit.detectors.tracking import Track
 
 

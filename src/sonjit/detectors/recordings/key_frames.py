@@ -15,8 +15,8 @@ import numpy as np
 
 from sonjit._util import Image
 from sonjit.detectors.observations import O
-from sonjit.detectors.recordings.sameness import is_same
 from sonjit.detectors.schedule import Schedule
+from sonjit.detectors.search.geometry import is_same
 from sonjit.detectors.tracking import Track
 
 if TYPE_CHECKING:

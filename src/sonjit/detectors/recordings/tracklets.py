@@ -8,7 +8,7 @@ from typing import Any, Generic
 from sonjit._util import Image
 from sonjit.detectors.interfaces import Kind
 from sonjit.detectors.observations import O
-from sonjit.detectors.recordings.sameness import is_same
+from sonjit.detectors.search.geometry import is_same
 from sonjit.detectors.tracking import Track, Tracker
 from sonjit.geometry.boxes import RotatedBox
 

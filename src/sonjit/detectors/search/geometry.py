@@ -9,6 +9,7 @@ import numpy as np
 
 from sonjit._util import FloatArray, Image, RealArray
 from sonjit.detectors.kinds.body import BodyObservation
+from sonjit.detectors.observations import Observation
 from sonjit.detectors.search.score import LIMITS
 from sonjit.detectors.ssd import Detection, SingleShotDetector
 from sonjit.geometry.boxes import Box, RotatedBox, box_around, box_iou, overlap_over_smaller, size_of, wrap_angle
@@ -85,6 +86,13 @@ def is_same_instance(a: RealArray, b: RealArray) -> bool:
     if distance < _SAME_DISTANCE * max(size_of(a[:, :2]), size_of(b[:, :2])):
         return True
     return box_iou(box_around(a), box_around(b)) > _SAME_IOU or overlap_over_smaller(a, b) > _SAME_INSIDE
+
+
+def is_same(a: Observation, b: Observation) -> bool:
+    """Check whether two observations of one image show the same instance; bodies also by their torso."""
+    if isinstance(a, BodyObservation) and isinstance(b, BodyObservation) and is_same_torso(a, b):
+        return True
+    return is_same_instance(a.keypoints, b.keypoints)
 
 
 class Head(NamedTuple):
