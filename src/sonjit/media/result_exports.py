@@ -10,7 +10,7 @@ import importlib
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 from itertools import chain
 from pathlib import Path
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import polars
 
     from sonjit.media.drawing import DrawingStyle
-    from sonjit.media.tables.base import ColumnType, Extras, TableRows
+    from sonjit.media.tables.base import Extras, TableRows
     from sonjit.media.tables.layout import Layout, Row
 
 R = TypeVar("R", bound=Result)
@@ -173,7 +173,7 @@ def to_dataframe(
         >>> int(tips.frame.max()), tips.handedness.unique().tolist()
         (11, ['Left', 'Right'])
     """
-    from sonjit.media.tables.layout import Layout, has_errors, wide_points
+    from sonjit.media.tables.layout import Layout, has_errors, types_of, wide_points
 
     if library not in ("pandas", "polars"):
         raise InputError(f"Unknown library {library!r}. Choose from pandas, polars.")
@@ -188,7 +188,7 @@ def to_dataframe(
     if results:
         frames.append(Frame.from_results(0, None, results))
     extras = [_values(frame, measures=measures) for frame in frames]
-    types = _types(chain.from_iterable(extras))
+    types = types_of(chain.from_iterable(extras))
     layout = Layout(
         with_source=any(frame.source is not None for frame in frames),
         extra=in_degrees(types) if degrees else types,
@@ -224,17 +224,6 @@ def _values(frame: Frame, *, measures: bool) -> Extras:
     if frame.measures:
         return frame.measures
     return [instance_values(*pair) for pair in with_owners(frame)] if measures else []
-
-
-def _types(values: Iterable[Mapping[str, float | str | None]]) -> dict[str, ColumnType]:
-    """Return the additional columns and their types. A column of integers and other numbers has numbers."""
-    kinds_by_name: dict[str, set[ColumnType]] = {}
-    for mapping in values:
-        for name, value in mapping.items():
-            kinds = kinds_by_name.setdefault(name, set())
-            if value is not None:
-                kinds.add(str if isinstance(value, str) else int if isinstance(value, int) else float)
-    return {name: str if str in kinds else int if kinds == {int} else float for name, kinds in kinds_by_name.items()}
 
 
 def _named(made: Sequence[Sequence[Row]]) -> list[list[Row]]:

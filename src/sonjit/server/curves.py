@@ -12,6 +12,7 @@ import numpy as np
 
 from sonjit._util import FloatArray, Json, JsonObject, files, json_from
 from sonjit.media.tables import open_json_lines, open_writer
+from sonjit.media.tables.layout import types_of
 from sonjit.report.angles import ANGLES
 from sonjit.report.recording import Recording, recording_of
 from sonjit.report.texts import Language
@@ -72,10 +73,8 @@ def use_report_angles(lines: Path, recordings: Sequence[Recording]) -> None:
     if not any(angle in values for values in measured for angle in ANGLES):
         return
     angles = {recording.person: _angles_rad(recording) for recording in recordings}
-    texts = {column for values in measured for column, value in values.items() if isinstance(value, str)}
-    types = {column: str if column in texts else float for values in measured for column in values}
     start = replace(header, sources={}, notes=())
-    with open_writer(lines, start, types) as writer:
+    with open_writer(lines, start, types_of(measured)) as writer:
         writer.sources.update(header.sources)
         writer.remarks = header.notes
         for index, (frame, values) in enumerate(zip(frames, extras, strict=True)):

@@ -401,15 +401,10 @@ def convert_table(
 
 def _extra_types(path: Path, ending: str) -> base.ExtraTypes:
     """Return the types of the additional columns of a table by name; none for formats that are read without them."""
-    kinds_by_name: dict[str, set[type]] = {}
     if ending not in (".json", ".jsonl"):
         return {}
     with ExitStack() as stack:
-        for _, extras in _open_frames(path, ending, stack)[1]:
-            for name, value in (item for values in extras or () for item in values.items()):
-                kinds_by_name.setdefault(name, set()).add(type(value))
-    value_kinds = {name: kinds - {type(None)} for name, kinds in kinds_by_name.items()}
-    return {name: str if str in kinds else int if kinds == {int} else float for name, kinds in value_kinds.items()}
+        return layout.types_of(values for _, extras in _open_frames(path, ending, stack)[1] for values in extras or ())
 
 
 def _open_frames(

@@ -39,6 +39,17 @@ def extra_types(extra: Iterable[str] | ExtraTypes, used: Iterable[str]) -> Extra
     return types
 
 
+def types_of(values: Iterable[Mapping[str, float | str | None]]) -> ExtraTypes:
+    """Return the types of the additional values by name. A column of integers and other numbers has numbers."""
+    kinds_by_name: dict[str, set[ColumnType]] = {}
+    for mapping in values:
+        for name, value in mapping.items():
+            kinds = kinds_by_name.setdefault(name, set())
+            if value is not None:
+                kinds.add(str if isinstance(value, str) else int if isinstance(value, int) else float)
+    return {name: str if str in kinds else int if kinds == {int} else float for name, kinds in kinds_by_name.items()}
+
+
 def known_extras(frame: Frame, extras: Extras | None, types: ExtraTypes) -> list[tuple[float | str | None, ...]]:
     """Return the values of the additional columns per instance of a frame, in their unit; None if unknown or NaN."""
     count = sum(1 for _ in frame.instances())
