@@ -1,5 +1,6 @@
-"""Recognise addresses of cameras and storage in text, and hide their secrets."""
+"""Recognise addresses of cameras and storage in text, hide their secrets, and check whether they may be used."""
 
+import os
 import re
 from pathlib import PurePath
 from typing import Final
@@ -15,6 +16,11 @@ _IN_TEXT: Final = re.compile(
     r"""(?=["'.,:;)]*(?:\s|$))"""
 )
 _NOT_A_PORT: Final = re.compile(r"[^\[]*:(?!\d*$)")
+
+
+def is_offline() -> bool:
+    """Check whether the environment variable SONJIT_OFFLINE forbids the use of the network."""
+    return os.environ.get("SONJIT_OFFLINE", "") not in ("", "0")
 
 
 def is_address(named: str) -> bool:

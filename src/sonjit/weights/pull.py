@@ -20,6 +20,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from sonjit._util import InputError, JobError, SonjitError
+from sonjit._util.addresses import is_offline
 from sonjit._util.files import Draft, WorkFolder, sync
 from sonjit.weights.catalog import Package, Weight, find_problem, models_folder, select_weights
 
@@ -159,7 +160,7 @@ def pull_weights(names: Iterable[str] = ("hands",), *, progress: Progress | None
     folder = models_folder()
     missing = [weight for weight in weights if find_problem(weight)]
     if missing:
-        if os.environ.get("SONJIT_OFFLINE", "") not in ("", "0"):
+        if is_offline():
             files = ", ".join(weight.file for weight in missing)
             raise InputError(
                 f"SONJIT_OFFLINE is set and {folder} lacks {files}; unset it to pull, or copy the files there"

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from sonjit._util import InputError, optional_import
-from sonjit._util.addresses import ADDRESS_STARTS, is_address, shown_name
+from sonjit._util.addresses import ADDRESS_STARTS, is_address, is_offline, shown_name
 from sonjit._util.files import WorkFolder
 from sonjit.media.sources.base import Source, SourceFrame
 from sonjit.media.sources.geometry import Geometry
@@ -53,7 +53,7 @@ class NetworkCameraSource(Source):
 
     def __init__(self, address: str, reconnect_s: float = 0.0) -> None:
         super().__init__(shown_name(address))
-        if os.environ.get("SONJIT_OFFLINE", "") not in ("", "0"):
+        if is_offline():
             raise InputError(f"SONJIT_OFFLINE is set and {self.name} is in the network; unset it to read that camera")
         self._address = address
         self._reconnect_s = reconnect_s
@@ -235,7 +235,7 @@ def remote_files(named: str) -> list[RemoteFile] | None:
 def _storage(url: str) -> Generator[tuple[Any, str]]:
     """Yield the file system and path of a URL, and convert its errors to InputError."""
     scheme, name = url.partition("://")[0], shown_name(url)
-    if scheme not in _HERE and os.environ.get("SONJIT_OFFLINE", "") not in ("", "0"):
+    if scheme not in _HERE and is_offline():
         raise InputError(f"SONJIT_OFFLINE is set and {name} is in the network; unset it, or copy the file")
     with optional_import(f"{scheme}://", "remote"):
         import fsspec
