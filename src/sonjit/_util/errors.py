@@ -100,13 +100,13 @@ def install_line(extra: str) -> str:
     return f"pip install 'sonjit[{extra}]'"
 
 
-def unknown_name(noun: str, name: str, choices: Iterable[str]) -> str:
+def unknown_name(noun: str, name: object, choices: Iterable[object]) -> str:
     """Return the message for an unknown name.
 
     >>> unknown_name("kind", "feet", ("face", "hands"))
     "Unknown kind 'feet'. Choose from face, hands."
     """
-    return f"Unknown {noun} {name!r}. Choose from {', '.join(choices)}."
+    return f"Unknown {noun} {name!r}. Choose from {', '.join(map(str, choices))}."
 
 
 def already_registered(noun: str, name: str) -> str:

@@ -27,7 +27,7 @@ from typing import (
     get_type_hints,
 )
 
-from sonjit._util.errors import InputError
+from sonjit._util.errors import InputError, unknown_name
 
 T = TypeVar("T")
 _EXPECTED: Final = {bool: "true or false", int: "an integer", float: "a number", str: "text", Path: "a path"}
@@ -133,7 +133,7 @@ class Option:
         if read is not None:
             return read
         if self.choices:
-            raise _not_among(self.name, value, self.choices)
+            raise InputError(unknown_name(self.name, value, self.choices))
         raise InputError(f"{self.name}={value!r:.60}: give {self.wanted}")
 
     @property
@@ -217,7 +217,7 @@ def check_settings(settings: object) -> None:
     for name, hint in _limited_fields(type(settings)):
         value = getattr(settings, name)
         if get_origin(hint) is Literal and value not in get_args(hint):
-            raise _not_among(name, value, get_args(hint))
+            raise InputError(unknown_name(name, value, get_args(hint)))
         for limits in getattr(hint, "__metadata__", ()):
             if isinstance(limits, Range):
                 limits.check(name, value)
@@ -271,7 +271,7 @@ def _read_field(name: str, value: object, kind: Any, noun: str) -> object:  # no
         for choice in inner:
             if str(choice) == str(value):
                 return choice
-        raise _not_among(name, value, inner)
+        raise InputError(unknown_name(name, value, inner))
     if origin is tuple:
         items = _items(value)
         kinds = inner[:1] * len(items) if inner[-1] is Ellipsis else inner
@@ -284,10 +284,6 @@ def _read_field(name: str, value: object, kind: Any, noun: str) -> object:  # no
     if read is None:
         raise InputError(f"{name}={value!s:.60}: must be {_EXPECTED[kind]}")
     return read
-
-
-def _not_among(name: str, value: object, choices: Sequence[object]) -> InputError:
-    return InputError(f"Unknown {name} {value!r}. Choose from {', '.join(map(str, choices))}.")
 
 
 def _read_nested(name: str, value: object, kind: Any, noun: str) -> object:  # noqa: ANN401  # a type

@@ -10,11 +10,12 @@ from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar, copy_context
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, TypeVar, get_args
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 
 from sonjit._util import Float32Array, Image, InputError
+from sonjit._util.settings import check_settings
 
 if TYPE_CHECKING:
     from sonjit.engines.openvino import OpenVinoEngine
@@ -100,10 +101,7 @@ class EngineOptions:
 
     def __post_init__(self) -> None:
         """Check the names."""
-        if self.engine not in get_args(EngineName):
-            raise InputError(f"Unknown engine {self.engine!r}. Choose from {', '.join(get_args(EngineName))}.")
-        if self.precision not in get_args(Precision):
-            raise InputError(f"Unknown precision {self.precision!r}. Choose from {', '.join(get_args(Precision))}.")
+        check_settings(self)
         check_threads(self.threads)
         device = self.device.upper()
         if self.engine == "openvino" and device != "CPU":  # OpenVINO need not be loaded for the CPU

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypedDict, Typ
 
 import numpy as np
 
-from sonjit._util import Image, InputError, optional_import
+from sonjit._util import Image, InputError, optional_import, unknown_name
 from sonjit.media.sources.images import ImageLike, encode_image
 from sonjit.results import NO_ID, Frame, Result, Results
 from sonjit.results.measures import in_degrees, instance_values, with_owners
@@ -176,9 +176,9 @@ def to_dataframe(
     from sonjit.media.tables.layout import Layout, has_errors, types_of, wide_points
 
     if library not in ("pandas", "polars"):
-        raise InputError(f"Unknown library {library!r}. Choose from pandas, polars.")
+        raise InputError(unknown_name("library", library, ("pandas", "polars")))
     if rows not in ("keypoint", "instance", "wide"):
-        raise InputError(f"Unknown rows {rows!r}. Choose from keypoint, instance, wide.")
+        raise InputError(unknown_name("rows", rows, ("keypoint", "instance", "wide")))
     with optional_import("a data frame"):
         module: Any = importlib.import_module(library)
     frames: list[Frame] = []
@@ -238,7 +238,7 @@ def _named(made: Sequence[Sequence[Row]]) -> list[list[Row]]:
 def to_supervision(frame: Frame, form: Literal["keypoints", "detections"]) -> Any:  # noqa: ANN401  # supervision's types
     """Return the results of a frame as types of Supervision; see `Results.to_supervision`."""
     if form not in ("keypoints", "detections"):
-        raise InputError(f"Unknown form {form!r}. Choose from keypoints, detections.")
+        raise InputError(unknown_name("form", form, ("keypoints", "detections")))
     with optional_import("to_supervision", "supervision"):
         sv: Any = importlib.import_module("supervision")
     is_points = form == "keypoints"

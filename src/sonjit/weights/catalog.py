@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-from sonjit._util import InputError, JobError
+from sonjit._util import InputError, JobError, unknown_name
 
 CATALOG = Path(__file__).with_name("catalog.toml")
 Shapes = dict[str, tuple[int, ...]]
@@ -100,7 +100,7 @@ def find_record(name: str) -> Weight:
     try:
         return _read_index()[name]
     except KeyError:
-        raise InputError(f"Unknown weight {name!r}. Choose from {', '.join(_read_catalog())}.") from None
+        raise InputError(unknown_name("weight", name, _read_catalog())) from None
 
 
 def select_weights(names: Iterable[str]) -> list[Weight]:

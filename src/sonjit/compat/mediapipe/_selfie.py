@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from sonjit._util import Float32Array, Image, InputError, SonjitError, files
+from sonjit._util import Float32Array, Image, InputError, SonjitError, files, unknown_name
 from sonjit.detectors.kinds.body import sigmoid
 from sonjit.engines import Engine, EngineOptions, Precision, load_engine, tflite
 from sonjit.geometry.boxes import RotatedBox, crop_on_grid
@@ -67,7 +67,7 @@ def load_selfie_segmenter(model: SelfieModel | Path, *, precision: Precision = "
         path = find_weight(SELFIE_WEIGHTS[model])
         help_text = f"type: sonjit models pull {SELFIE_WEIGHTS[model]}"
     else:
-        raise InputError(f"Unknown selfie model {model!r}. Choose from {', '.join(SELFIE_WEIGHTS)}.")
+        raise InputError(unknown_name("selfie model", model, SELFIE_WEIGHTS))
     try:
         part = _without_last(tflite.TfliteFile(path.read_bytes()))
     except ValueError as error:

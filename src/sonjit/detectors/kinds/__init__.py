@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
-from sonjit._util import InputError
+from sonjit._util import InputError, unknown_name
 from sonjit._util.extensions import Registry
 from sonjit._util.settings import Option, declared_options
 from sonjit.detectors.options import CommonOptions
@@ -120,7 +120,7 @@ def find_model(name: str) -> tuple[KindEntry, Model]:
     entry = KINDS.find(kind)
     model = model or next(iter(entry.models))
     if model not in entry.models:
-        raise InputError(f"Unknown {kind} model {model!r}. Choose from {', '.join(entry.models)}.")
+        raise InputError(unknown_name(f"{kind} model", model, entry.models))
     return entry, entry.models[model]
 
 
