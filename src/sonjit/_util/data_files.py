@@ -42,9 +42,17 @@ _LONG_KEY: Final = re.compile(
 """TOML key of more than the maximum of parts, such as `a.b.c` of three."""
 
 
+def content_of(path: Path | Traversable) -> bytes:
+    """Return the content of a file, or raise an InputError that names it."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror or error}") from None
+
+
 def read_json(path: Path | Traversable) -> Any:  # noqa: ANN401  # JSON
     """Return the content of a JSON file."""
-    return parse_json(_content(path), str(path))
+    return parse_json(content_of(path), str(path))
 
 
 def parse_json(content: str | bytes, name: str) -> Any:  # noqa: ANN401  # JSON
@@ -67,7 +75,7 @@ def write_json(path: Path, value: object, *, indent: int | None = None) -> None:
 
 def read_toml_table(path: Path | Traversable) -> dict[str, Any]:
     """Return the content of a TOML file."""
-    return parse_toml(_content(path), str(path))
+    return parse_toml(content_of(path), str(path))
 
 
 def parse_toml(content: str | bytes, name: str) -> dict[str, Any]:
@@ -128,13 +136,6 @@ def npz_arrays(
         if "pickle" in reason:  # NumPy takes every other file for a pickle, and advises to load it
             reason = "it has another format or contains Python objects"
         raise InputError(f"{name} is damaged or no .npz file of plain arrays ({reason})") from None
-
-
-def _content(path: Path | Traversable) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror or error}") from None
 
 
 @cache

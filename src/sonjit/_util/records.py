@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from sonjit._util.arrays import FloatArray
+from sonjit._util.data_files import content_of
 from sonjit._util.errors import InputError
 from sonjit._util.extras import optional_import
 
@@ -48,7 +49,7 @@ def load_yaml(path: Path, text: str | None = None) -> dict[Any, Any]:
     """Return a YAML file that contains a mapping of plain values, or the `text` of one."""
     with optional_import("YAML files"):
         import yaml
-    encoded = _bytes_of(path) if text is None else text
+    encoded = content_of(path) if text is None else text
     try:
         content = yaml.safe_load(encoded)
     except Exception as error:  # in addition to its own errors, those of its constructors
@@ -60,10 +61,3 @@ def load_yaml(path: Path, text: str | None = None) -> dict[Any, Any]:
 
 def _shape_text(shape: tuple[int, ...]) -> str:
     return " x ".join("any" if size < 0 else str(size) for size in shape) or "1"
-
-
-def _bytes_of(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror or error}") from None
