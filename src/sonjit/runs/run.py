@@ -81,7 +81,7 @@ def run_input(
         summary.problems = list(source.problems)
         summary.notes = list(dict.fromkeys(source.notes))
         if limit == summary.frames != source.count:  # the header names it, and the closing line the number
-            source.notes.append(f"{source.name}: only the first {pluralize(summary.frames, 'frame')} read, --limit")
+            source.note(f"{source.name}: only the first {pluralize(summary.frames, 'frame')} read, --limit")
     summary.written = outputs.paths
     summary.times = worker.times.copy()
     summary.times["read"] += source.reading_s

@@ -113,9 +113,8 @@ class SoundTrack:
         if has_sound and source.keeps_clock:
             return cls(container, source.start_s)
         container.close()
-        note = f"{source.name}: drawn without its sound, because --fps changes the times of the images"
-        if has_sound and note not in source.notes:
-            source.notes.append(note)
+        if has_sound:
+            source.note(f"{source.name}: drawn without its sound, because --fps changes the times of the images")
         return None
 
     def skip(self, time_s: float) -> None:

@@ -98,7 +98,7 @@ class FolderSource(Source):
         else:
             raise InputError(f"{name}: none of its {len(files)} images can be read; first: {reasons[0]}")
         if self._levels not in (None, Levels()):
-            self.notes.append(f"{name}: {stretch_note(self._levels)}, the same for all images")
+            self.note(f"{name}: {stretch_note(self._levels)}, the same for all images")
 
     def frame_source(self, index: int) -> str | None:
         return self._labels[index]
@@ -132,14 +132,14 @@ class SequenceSource(FolderSource):
         columns = zip(*numbers_by_file, strict=False) if len({len(numbers) for numbers in numbers_by_file}) == 1 else ()
         rising = [part for part in columns if all(before < after for before, after in pairwise(part))]
         if not rising and len(files) > 1:
-            self.notes.append(f"{name}: the names have no number that rises from file to file. Gaps are not visible")
+            self.note(f"{name}: the names have no number that rises from file to file. Gaps are not visible")
         numbers = rising[-1] if rising else range(len(files))
         positions = frame_positions(numbers)
         if positions[-1] < numbers[-1] - numbers[0]:
-            self.notes.append(f"{name}: the numbers in the names are no frame numbers. The images are counted")
+            self.note(f"{name}: the numbers in the names are no frame numbers. The images are counted")
         self._numbers = [position - positions[0] for position in positions]
         if missing := self._numbers[-1] + 1 - len(files):
-            self.notes.append(f"{name}: {pluralize(missing, 'frame')} missing between the numbers of the files")
+            self.note(f"{name}: {pluralize(missing, 'frame')} missing between the numbers of the files")
 
     def frame_source(self, index: int) -> None:
         """Return None: the frames of a recording have numbers."""
@@ -194,9 +194,9 @@ class CameraSource(Source):
         self.height = round(self._capture.get(cv2.CAP_PROP_FRAME_HEIGHT)) or None
         self.fps = self._capture.get(cv2.CAP_PROP_FPS) or None
         if mode.size not in (None, (self.width, self.height)):
-            self.notes.append(f"{self.name} gives {self.width}x{self.height} pixels in place of {mode.size_text}")
+            self.note(f"{self.name} gives {self.width}x{self.height} pixels in place of {mode.size_text}")
         if mode.fps is not None and self.fps is not None and abs(self.fps - mode.fps) >= 1:
-            self.notes.append(f"{self.name} gives {self.fps:g} images per second in place of {mode.fps:g}")
+            self.note(f"{self.name} gives {self.fps:g} images per second in place of {mode.fps:g}")
 
     def close(self) -> None:
         super().close()
@@ -325,7 +325,7 @@ class Reading(NamedTuple):
         self.check()
         source = open_source(named, fps=self.fps, reconnect_s=self.reconnect_s)
         if self.reconnect_s and source.kind != "camera":
-            source.notes.append("reconnect applies to network cameras")
+            source.note("reconnect applies to network cameras")
         self.select(source)
         return source
 
@@ -333,7 +333,7 @@ class Reading(NamedTuple):
         """Let a source yield only these frames, and note what has no effect on still images."""
         source.select(self.start_s, self.end_s, self.every, self.fps)
         if self.fps is not None and source.kind in ("image", "folder"):
-            source.notes.append("fps applies to videos and folders of images, not to single images")
+            source.note("fps applies to videos and folders of images, not to single images")
 
 
 def _source_from_file(path: Path, fps: float | None) -> Source:

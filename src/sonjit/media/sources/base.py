@@ -102,7 +102,7 @@ class Source(Closing, ABC):
         limits += [] if end_s is None else [f"until {end_s:g} s"]
         limits += [f"one of {every} frames"] if every > 1 else []
         if limits and self.kind in ("image", "folder"):
-            self.notes.append("start, end and every apply to videos, not to still images")
+            self.note("start, end and every apply to videos, not to still images")
         elif limits:
             self._selection = [f"{self.name}: read {', '.join(limits)}"]
 
@@ -119,6 +119,11 @@ class Source(Closing, ABC):
             yield frame
         if is_empty and self.starts_late:
             self.problems.append(f"{self.name}: no frame from {self._from_s:g} s, the last is at {last_s:.2f} s")
+
+    def note(self, line: str) -> None:
+        """Add a line to `notes`, once."""
+        if line not in self.notes:
+            self.notes.append(line)
 
     def remarks(self) -> tuple[str, ...]:
         """Return the selected part, notes and problems for the header of a table, each once."""

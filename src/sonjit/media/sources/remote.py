@@ -107,17 +107,14 @@ class NetworkCameraSource(Source):
                 self.problems.append(f"{self.name} ended after {clock.last_s:.1f} s{why}")
                 return
             gap_s = time.monotonic() - lost_s
-            self.notes.append(f"{self.name} sent nothing from {clock.last_s:.1f} s for {gap_s:.1f} s{why}")
+            self.note(f"{self.name} sent nothing from {clock.last_s:.1f} s for {gap_s:.1f} s{why}")
             clock.restart()
 
     def _note_times(self, clock: LiveClock) -> None:
-        line = None
         if not clock.is_timed:
-            line = f"{self.name}: its images have no times and get those of their arrival"
+            self.note(f"{self.name}: its images have no times and get those of their arrival")
         elif clock.restarts:
-            line = f"{self.name}: its clock restarts. The time continues"
-        if line is not None and line not in self.notes:
-            self.notes.append(line)
+            self.note(f"{self.name}: its clock restarts. The time continues")
 
     def _reconnect(self, lost_s: float) -> bool:
         """Open a lost camera again, once a second, and return whether it answers within the time limit."""

@@ -99,7 +99,7 @@ class VideoSource(Source):
         videos = sum(not other.disposition & Disposition.attached_pic for other in container.streams.video)
         if videos != 1:
             what = f"contains {videos} video streams. Only number {stream.index}" if videos else "only its cover image"
-            self.notes.append(f"{name}: {what} is read")
+            self.note(f"{name}: {what} is read")
         is_untimed = bool(container.format.flags & UNTIMED) or container.format.name.endswith("_pipe")
         stated = stream.codec_context.framerate if is_untimed else None
         rates = (stated, stream.average_rate, stream.guessed_rate, _ASSUMED_RATE if is_untimed else None)
@@ -113,7 +113,7 @@ class VideoSource(Source):
         if is_untimed and fps is None:
             source = "its headers state" if stated else "assumed, as it states none"
             note = f"{self.fps:g} frames per second, {source}. --fps sets the rate"
-            self.notes.append(f"{name}: contains no times. {note}")
+            self.note(f"{name}: contains no times. {note}")
         self.time_base: Fraction | None = None if self._counts_frames else stream.time_base  # seconds per tick
         self.start_s = float((stream.start_time or 0) * (stream.time_base or 0))  # origin of `time` in the container
         self._origin_s = (container.start_time or 0) / 1_000_000 if container.streams.audio else None
@@ -191,7 +191,7 @@ class VideoSource(Source):
             if np.ptp(values):  # a uniform frame states no range
                 self._levels = used_levels(chain([values], self._samples())) or Levels()
                 if self._levels != Levels():
-                    self._note(f"{self.name}: {stretch_note(self._levels)}, the same for all frames")
+                    self.note(f"{self.name}: {stretch_note(self._levels)}, the same for all frames")
         return self._levels if self._levels != Levels() else None
 
     def _samples(self) -> Generator[NDArray[np.uint16]]:
@@ -212,14 +212,14 @@ class VideoSource(Source):
             stated = frame.pts if stream.start_time is None else stream.start_time  # may be 0
             lost_s = self.start_s - float(stated * (stream.time_base or 0))
             if lost_s > 1.5 * step_s > 0 and not self._counts_frames:
-                self._note(f"{self.name}: begins with {lost_s:.2f} s that cannot be decoded")
+                self.note(f"{self.name}: begins with {lost_s:.2f} s that cannot be decoded")
         has_sound = self._origin_s is not None and self.keeps_clock
         self.offset_s = max(0.0, self.start_s - (self._origin_s or 0.0)) if has_sound else 0.0
         self.geometry = geometry
         if frame.color_trc in HDR:
-            self._note(f"{self.name}: HDR video, tone-mapped to standard range")
+            self.note(f"{self.name}: HDR video, tone-mapped to standard range")
         if "f32" in frame.format.name or "f16" in frame.format.name:
-            self._note(f"{self.name}: values above 1 of floating-point images are cut off")
+            self.note(f"{self.name}: values above 1 of floating-point images are cut off")
 
     def _report(self, container: InputContainer, stream: av.VideoStream, done: Decoded, clock: Clock) -> None:
         """Add notes and problems after the last frame."""
@@ -227,13 +227,11 @@ class VideoSource(Source):
         if done.resized:
             is_mpeg = stream.codec_context.name in ("mpeg1video", "mpeg2video")
             lost = ". MPEG-1 and MPEG-2 decoders lose a frame there" if is_mpeg else ""
-            self._note(
-                f"{name}: the size changes at frame {done.resized[0]}. Images are scaled to the first size{lost}"
-            )
+            self.note(f"{name}: the size changes at frame {done.resized[0]}. Images are scaled to the first size{lost}")
         if pause_s > max(10.0, 10 * done.step_s):  # players may leave it out
-            self._note(f"{name}: no frame for {pause_s:.1f} s before frame {done.after_longest}")
+            self.note(f"{name}: no frame for {pause_s:.1f} s before frame {done.after_longest}")
         if clock.restarts:
-            self._note(f"{name}: its clock restarts {pluralize(clock.restarts, 'time')}. The time continues")
+            self.note(f"{name}: its clock restarts {pluralize(clock.restarts, 'time')}. The time continues")
         if self._stream is not None:
             self._stream.read(1 << 16)  # FFmpeg may stop before the head of a second recording
             if getattr(self._stream, "heads", 0) > 1:
@@ -245,7 +243,7 @@ class VideoSource(Source):
             self.problems.append(f"{name}: {damaged_parts} could not be decoded: {next(iter(done.damage))}")
         if done.damaged:
             frames = pluralize(len(done.damaged), "frame")
-            self._note(f"{name}: {frames} decoded with errors, first frame {done.damaged[0]}")
+            self.note(f"{name}: {frames} decoded with errors, first frame {done.damaged[0]}")
         end_s = done.time_s + done.step_s
         if self._length_s and end_s < self._length_s - self._slack_s and self._is_cut():
             stated = f"{self.count} frames, {self._length_s:.2f} s" if self.count else f"{self._length_s:.2f} s"
@@ -253,7 +251,7 @@ class VideoSource(Source):
         elif self.path is not None and ends_early(self.path, container.format.name):
             self.problems.append(f"{name} is cut: its last part, after frame {done.count - 1}, is not complete")
         elif container.format.name == "avi" and done.count < stream.frames:
-            self._note(f"{name}: {done.count} of {stream.frames} frames contain an image")
+            self.note(f"{name}: {done.count} of {stream.frames} frames contain an image")
 
     def _parts(
         self, container: InputContainer, stream: av.VideoStream, clock: Clock, damage: Counter[str]
@@ -261,7 +259,7 @@ class VideoSource(Source):
         """Yield the frames with their decoder. Each joined part has its own one: FFmpeg reads only the first."""
         joints = [] if self.path is None else find_joints(self.path, container.format.name)
         if joints:
-            self._note(f"{self.name}: consists of {len(joints) + 1} joined parts. All are read")
+            self.note(f"{self.name}: consists of {len(joints) + 1} joined parts. All are read")
         for start, end in pairwise((0, *joints, 0)):
             with ExitStack() as opened:
                 if joints and self.path is not None:
@@ -286,10 +284,6 @@ class VideoSource(Source):
                 if packet.pts is not None and packet.time_base:
                     end_s = max(end_s, float((packet.pts + (packet.duration or 0)) * packet.time_base))
         return end_s < self._length_s - self._slack_s
-
-    def _note(self, note: str) -> None:
-        if note not in self.notes:
-            self.notes.append(note)
 
 
 class Decoded:
@@ -449,8 +443,7 @@ def deinterlaced(frames: Iterable[av.VideoFrame], source: Source) -> Generator[a
             yield frame
             continue
         if graph is None:
-            note = f"{source.name}: interlaced, and deinterlaced"
-            source.notes += [] if note in source.notes else [note]
+            source.note(f"{source.name}: interlaced, and deinterlaced")
             graph, shape = _deinterlacer(frame), (frame.width, frame.height, frame.format.name)
         waiting.append(frame)
         yield from _filtered(graph, frame, waiting)
