@@ -148,24 +148,12 @@ class SequenceSource(FolderSource):
         return self._numbers[index], self._numbers[index] / (self.fps or 1)
 
 
-class CameraMode(NamedTuple):
-    """Size in pixels and images per second that a camera is asked for. None leaves the choice to the camera."""
-
-    size: tuple[int, int] | None = None
-    fps: float | None = None
-
-    @property
-    def size_text(self) -> str:
-        """Size as text, such as 1280x720."""
-        return "x".join(map(str, self.size or ()))
-
-
 class CameraSource(Source):
     """Images of a camera, always the newest one: while the caller works, older ones are dropped.
 
     `index` counts all images taken, so that dropped ones show as gaps. `time` is the wall time in seconds since the
-    camera was opened. The stream ends when the camera is unplugged, with an entry in `problems`. `notes` names the size
-    and rate of a camera that does not take those of `mode`.
+    camera was opened. The stream ends when the camera is unplugged, with an entry in `problems`. `size` in pixels and
+    `fps` are asked for, and None leaves the choice to the camera. `notes` names those of a camera that has others.
     """
 
     kind = "camera"
@@ -173,17 +161,17 @@ class CameraSource(Source):
     live = True
     newest = True
 
-    def __init__(self, number: int, mode: CameraMode = CameraMode()) -> None:  # noqa: B008  # immutable
+    def __init__(self, number: int, size: tuple[int, int] | None = None, fps: float | None = None) -> None:
         super().__init__(f"camera:{number}")
         import cv2
 
         with images.quiet_opencv():
             self._capture = cv2.VideoCapture(number)
-            if mode.size is not None:
-                self._capture.set(cv2.CAP_PROP_FRAME_WIDTH, mode.size[0])
-                self._capture.set(cv2.CAP_PROP_FRAME_HEIGHT, mode.size[1])
-            if mode.fps is not None:
-                self._capture.set(cv2.CAP_PROP_FPS, mode.fps)
+            if size is not None:
+                self._capture.set(cv2.CAP_PROP_FRAME_WIDTH, size[0])
+                self._capture.set(cv2.CAP_PROP_FRAME_HEIGHT, size[1])
+            if fps is not None:
+                self._capture.set(cv2.CAP_PROP_FPS, fps)
             opened = self._capture.isOpened() and self._capture.read()[0]
         if not opened:
             self._capture.release()
@@ -193,10 +181,10 @@ class CameraSource(Source):
         self.width = round(self._capture.get(cv2.CAP_PROP_FRAME_WIDTH)) or None
         self.height = round(self._capture.get(cv2.CAP_PROP_FRAME_HEIGHT)) or None
         self.fps = self._capture.get(cv2.CAP_PROP_FPS) or None
-        if mode.size not in (None, (self.width, self.height)):
-            self.note(f"{self.name} gives {self.width}x{self.height} pixels in place of {mode.size_text}")
-        if mode.fps is not None and self.fps is not None and abs(self.fps - mode.fps) >= 1:
-            self.note(f"{self.name} gives {self.fps:g} images per second in place of {mode.fps:g}")
+        if size is not None and size != (self.width, self.height):
+            self.note(f"{self.name} gives {self.width}x{self.height} pixels in place of {size[0]}x{size[1]}")
+        if fps is not None and self.fps is not None and abs(self.fps - fps) >= 1:
+            self.note(f"{self.name} gives {self.fps:g} images per second in place of {fps:g}")
 
     def close(self) -> None:
         super().close()
@@ -259,7 +247,7 @@ def open_source(named: str | os.PathLike[str], *, fps: float | None = None, reco
                 f"{text}: a camera has a number, such as camera:0, with size and rate camera:0@1280x720@60"
             )
         size = (int(match["width"]), int(match["height"])) if match["width"] else None
-        return CameraSource(int(match["number"]), CameraMode(size, float(match["fps"]) if match["fps"] else None))
+        return CameraSource(int(match["number"]), size, float(match["fps"]) if match["fps"] else None)
     if isinstance(named, str) and is_address(text):
         return NetworkCameraSource(text, reconnect_s)
     path = Path(text)
