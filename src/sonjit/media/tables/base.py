@@ -25,7 +25,7 @@ TableRows: TypeAlias = Literal["keypoint", "instance", "wide"]
 """What a row of a table describes: a keypoint, an instance without its keypoints, or an instance with a column per
 keypoint and axis."""
 _ESCAPED = "sonjit-escaped"
-"""Name of the error handler that writes a byte which is not UTF-8 as an escape such as `xff`, as in Parquet."""
+"""Name of the error handler that writes a byte which is not UTF-8 as an escape such as `xff`."""
 _PERIOD_S = 1.0  # time after which the frames written before are passed to the system
 
 
@@ -38,6 +38,15 @@ def _escape(error: UnicodeError) -> tuple[str, int]:
 
 
 codecs.register_error(_ESCAPED, _escape)
+
+
+def escaped(text: str) -> str:
+    r"""Return text with the bytes of a file name that are not UTF-8 as escapes.
+
+    >>> print(escaped("a\udcff.jpg"))
+    a\xff.jpg
+    """
+    return text.encode(errors=_ESCAPED).decode()
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,6 @@
 """Write row tables as Parquet and as Excel workbooks, and read Parquet."""
 
 import json
-import os
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -99,7 +98,7 @@ class _ParquetFile(Output):
         try:
             return self._pa.array(values, kind)
         except UnicodeEncodeError:  # a file name that is not UTF-8
-            texts = [os.fsencode(v).decode(errors="backslashreplace") if isinstance(v, str) else v for v in values]
+            texts = [base.escaped(value) if isinstance(value, str) else value for value in values]
             return self._pa.array(texts, kind)
 
     def _complete(self) -> None:
@@ -291,9 +290,8 @@ class _Sheet:
             self._open()
             self.add(*self._first)
         for column, value in enumerate(values):
-            if isinstance(value, str):  # a file name may contain bytes that are not UTF-8
-                text = os.fsencode(value).decode(errors="backslashreplace")
-                self._sheet.write_string(self._count, column, text, style)
+            if isinstance(value, str):
+                self._sheet.write_string(self._count, column, base.escaped(value), style)
             elif value is not None:
                 self._sheet.write(self._count, column, value, style)
         self._count += 1
