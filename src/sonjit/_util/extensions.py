@@ -84,13 +84,13 @@ FUNCTIONS: Final[Registry[Callable[..., Any]]] = Registry("function")
 """Functions of other distributions that the tracker calls by name, such as those that require PyTorch."""
 
 
-def find_function(name: str, purpose: str, package: str) -> Callable[..., Any]:
-    """Return a function of another distribution.
+def find_function(name: str, purpose: str) -> Callable[..., Any]:
+    """Return a function of the lab.
 
-    Raise MissingPackageError with the purpose and the package if no installed extension has added it to `FUNCTIONS`.
+    Raise MissingPackageError with the purpose if no installed extension has added it to `FUNCTIONS`.
     """
     if not FUNCTIONS.has(name):
-        raise MissingPackageError(purpose, package)
+        raise MissingPackageError(purpose, "sonjit-lab")
     return FUNCTIONS[name]
 
 

@@ -553,17 +553,18 @@ def _end_at_complete_frame(path: Path) -> None:
             return
         if path.suffix == ".json":
             end = len(data[:end].rstrip(b",\n"))
-            if not _is_written(file, start + end, _END):  # a full disk has room in the place of the last frame
+            if not _is_ended(file, start + end):  # a full disk has room in the place of the last frame
                 end = len(data[: data.rfind(b"\n", 0, end)].rstrip(b",\n"))
-                _is_written(file, start + end, _END)
+                _is_ended(file, start + end)
             end += len(_END)
         file.truncate(start + end)
 
 
-def _is_written(file: FileIO, position: int, data: bytes) -> bool:
+def _is_ended(file: FileIO, position: int) -> bool:
+    """Write the end of a JSON table, and check whether the disk has room for it."""
     file.seek(position)
     try:
-        return file.write(data) == len(data)
+        return file.write(_END) == len(_END)
     except OSError:
         return False
 

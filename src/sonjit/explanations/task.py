@@ -488,7 +488,7 @@ def _classifiers(task: Explain) -> ClassSaliency:
     if set(models) <= set(IMAGE_MODELS) and not task.backprop:
         shipped = [ImageClassifier(name, task.models_dir, task.device) for name in models]
         return ClassSaliency(shipped, targets=task.targets, top=task.top, boxes=task.boxes)
-    loaded = find_function("load_classifiers", "another classifier", "sonjit-lab")(task)
+    loaded = find_function("load_classifiers", "another classifier")(task)
     return ClassSaliency(
         loaded, targets=task.targets, top=task.top, boxes=task.boxes, saliency=loaded if task.backprop else ()
     )

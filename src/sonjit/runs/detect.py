@@ -257,7 +257,7 @@ class DetectWorker(Worker[Frame]):
         self._lists = [item.entry.list_name for item in task.all]
         self._lift = None
         if task.lift is not None:
-            self._lift = find_function("create_lifter", "--lift", "sonjit-lab")(task.lift).lift_frame
+            self._lift = find_function("create_lifter", "--lift")(task.lift).lift_frame
         self._detectors: list[Detector[Any]] = []
         with ExitStack() as stack:
             stack.callback(self.close)  # if a later detector fails

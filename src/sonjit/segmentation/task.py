@@ -144,7 +144,7 @@ class SegmentWorker(Worker[Instances]):
         if is_exported or (task.weights is None and not needs_torch):
             self._finder: Finder = ExportedFinder(task.min_score, Path(task.weights or BUNDLED))
         else:
-            self._finder = find_function("open_finder", "another network for segmentation", "sonjit-lab")(task)
+            self._finder = find_function("open_finder", "another network for segmentation")(task)
         self._ids, self._names = map(list, zip(*self._finder.categories, strict=True))
 
     def start(self, source: Source, outputs: Outputs, files: ExitStack) -> None:

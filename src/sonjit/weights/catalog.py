@@ -188,10 +188,10 @@ def find_weight(name: str, models_dir: str | Path | None = None) -> Path:
     raise InputError(f"{weight.file} is not in {folder}; {_remedy(weight, models_dir)}")
 
 
-def has_weight(name: str, models_dir: Path | None = None) -> bool:
-    """Check whether `find_weight` finds a file."""
+def has_weight(name: str) -> bool:
+    """Check whether `find_weight` finds a file in the cache."""
     try:
-        return bool(find_weight(name, models_dir))
+        return bool(find_weight(name))
     except InputError:
         return False
 
