@@ -1,7 +1,6 @@
 """Files of the live app: installed ones for the server, and a folder of files for any web host."""
 
 import gzip
-import json
 import mimetypes
 import shutil
 from importlib.resources import files
@@ -89,7 +88,7 @@ def add_files(app: FastAPI, settings: Settings, engine: Path) -> None:
 
     @router.get("/manifest.webmanifest")
     def manifest(request: Request) -> Response:
-        content = json.loads((PAGE / "manifest.webmanifest").read_text("utf-8"))
+        content = data_files.read_json(PAGE / "manifest.webmanifest")
         if settings.token is not None and middleware.shows_token(request.scope, settings.token):
             # some systems pass no cookies to the installed app
             content["start_url"] = f"./#token={quote(settings.token, safe='')}"

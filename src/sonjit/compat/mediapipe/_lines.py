@@ -1,11 +1,11 @@
 """Make the names and the pairs of landmarks that MediaPipe's modules list."""
 
-import json
 import re
 from collections.abc import Iterable, Mapping
 from importlib import resources
 from typing import Any
 
+from sonjit._util.data_files import read_json
 from sonjit.compat.mediapipe._containers import Connection
 from sonjit.results.skeletons import Skeleton
 
@@ -25,8 +25,8 @@ def within(skeleton: Skeleton, *groups: str) -> tuple[Pair, ...]:
 
 def mesh_connections() -> tuple[Pair, ...]:
     """Return every side of every triangle of the face mesh in the triangle's direction."""
-    text = resources.files("sonjit.results.skeletons").joinpath("face_mediapipe_tesselation.json").read_text("utf-8")
-    triangles: list[tuple[int, int, int]] = json.loads(text)["triangles"]
+    table = read_json(resources.files("sonjit.results.skeletons") / "face_mediapipe_tesselation.json")
+    triangles: list[tuple[int, int, int]] = table["triangles"]
     return tuple(pair for a, b, c in triangles for pair in ((a, b), (b, c), (c, a)))
 
 

@@ -1,6 +1,5 @@
 """Scores and limits of the search, fitted to labelled photographs by `benchmarks/fit_search.py`."""
 
-import json
 import math
 from collections.abc import Iterable, Mapping
 from importlib import resources
@@ -9,9 +8,9 @@ from typing import Any, Final
 import numpy as np
 
 from sonjit._util import Float32Array
+from sonjit._util.data_files import read_json
 
-_FILE: Final = "search.json"
-CONSTANTS: Final[dict[str, Any]] = json.loads((resources.files("sonjit.detectors.search") / _FILE).read_text("utf-8"))
+CONSTANTS: Final[dict[str, Any]] = read_json(resources.files("sonjit.detectors.search") / "search.json")
 LIMITS: Final[dict[str, float]] = CONSTANTS["limits"]
 _LEAST_PROBABILITY = 1e-3
 _MAP_WEIGHTS: Final = np.array(CONSTANTS["hand_maps"]["weights"], np.float32)
