@@ -7,6 +7,7 @@ import urllib.request
 
 import cv2
 import pytest
+from selenium.webdriver.common.keys import Keys
 
 from sonjit.media import open_source
 
@@ -105,8 +106,8 @@ def test_the_files_of_the_view_can_be_measured(page, images, server):
     page.click("measure-all")
     (name,) = page.wait(lambda: page.browser.find_elements("id", "measure-name"), "the chosen files")
     assert "3" in name.text
-    for kind in ("body", "hands", "face"):
-        page.click(f"measure-{kind}")
+    assert page["measure-hands"].is_selected()  # what the view detects
+    page.click("measure-face")
     page.click("job-start")
     csv_link = "#downloads a[href$='result.csv']"
     (link,) = page.wait(lambda: page.browser.find_elements("css selector", csv_link), "the files of the result", 60)
@@ -119,3 +120,60 @@ def test_the_files_of_the_view_can_be_measured(page, images, server):
     with urllib.request.urlopen(f"{server.url}/v1/jobs") as answer:
         (job,) = json.load(answer)
     assert job["id"] in address
+
+
+def test_hidden_faces_are_chosen_while_a_video_is_paused_and_stay_hidden(page):
+    """One setting, with the detectors and with what to measure. An open list keeps the entry that keys mark."""
+    page.click("source-sample")
+    page.wait(lambda: page.latest.get("hands"), "hands")
+    page.click("play-pause")
+    page.wait(lambda: page.state["paused"], "a paused video")
+    hiding = page["style-anonymise"]
+    assert hiding.is_displayed()
+    assert page.label_of("style-anonymise").text == "Hide faces"
+    hiding.send_keys(Keys.ARROW_DOWN)
+    page.wait(lambda: page.state["style"]["anonymise"] == "blur", "the choice")
+    page.wait(lambda: page.latest.get("covered"), "the heads of the paused image")
+    page.click("play-pause")
+    frame = page.latest["frame"]
+    page.wait(lambda: page.latest.get("frame", 0) > frame + 5 and page.latest.get("covered"), "hidden heads", 90)
+    assert hiding.get_attribute("value") == "blur"
+    page.click("measure-all")
+    page.wait(lambda: page.browser.find_elements("id", "measure-anonymise"), "the same setting")
+    assert page.label_of("measure-anonymise").text == "Hide faces"
+    assert page["measure-anonymise"].get_attribute("value") == "blur"
+    page.choose("measure-anonymise", "none")
+    page.click("task-watch")
+    assert hiding.get_attribute("value") == "none"
+
+
+def test_each_page_has_its_own_detectors_and_measures_what_it_detects(page):
+    def on():
+        return {kind for kind, one in page.state["detectors"].items() if one["on"]}
+
+    page.click("task-avatar")
+    page.wait(lambda: on() == {"holistic"}, "a whole person on the page of the avatar")
+    page.click("source-sample")
+    page.click("measure-all")
+    page.wait(lambda: page.browser.find_elements("id", "measure-holistic"), "what to measure")
+    chosen = [kind for kind in ("hands", "face", "body", "holistic") if page[f"measure-{kind}"].is_selected()]
+    assert chosen == ["holistic"]
+    page.click("measure-body")  # a part of the person, whose drawings would be doubled
+    assert page["measure-body"].is_selected()
+    assert not page["measure-holistic"].is_selected()
+    page.click("task-gestures")
+    page.wait(lambda: on() == {"hands"}, "hands on the page of gestures")
+    page.tick("detector-face")
+    page.click("task-watch")
+    assert on() == {"hands"}
+    page.tick("detector-holistic")
+    assert on() == {"holistic"}
+    page.click("task-gestures")
+    assert on() == {"hands", "face"}
+    page.browser.refresh()
+    page.wait_until_ready()
+    assert on() == {"hands"}
+    page.click("task-watch")
+    assert on() == {"holistic"}
+    page.tick("detector-hands")
+    assert on() == {"hands"}

@@ -8,6 +8,7 @@ import { isResultWanted } from "./model.js";
 import {
   find,
   make,
+  memory,
   onLanguage,
   PageError,
   put,
@@ -35,6 +36,7 @@ import {
 } from "./kinds.js";
 import { plotView } from "./live-plot.js";
 import { mountMeasure } from "./measure/page.js";
+import type { Given } from "./measure/start.js";
 import { hidingOf, overlayView, whomToHide } from "./overlay.js";
 import {
   gesturesView,
@@ -45,17 +47,22 @@ import {
   wirePhone,
   wireTabs,
 } from "./panels.js";
-import { go, task, TASKS } from "./places.js";
+import { go, task, TASKS, type Task } from "./places.js";
 import { wireClasses, wireSaliencyLegend } from "./saliency.js";
-import { mountOptions } from "./options-panel.js";
+import { mountOptions, switchKind } from "./options-panel.js";
 import {
   configuredDetectors,
   isMirrored,
+  kindsOn,
   linkOf,
   rememberedSettings,
   settingsFrom,
   settingsOf,
+  STORED,
+  WHOLE,
+  withOnly,
   type Configured,
+  type DetectorSettings,
 } from "./settings.js";
 import type { Phase, State } from "./state.js";
 import { sourceChooser, wireTransport } from "./source-chooser.js";
@@ -165,7 +172,11 @@ const chooser = sourceChooser(store, overlay, {
 });
 const usePlayer = wireTransport((paused) => store.set({ paused }));
 const clearClasses = wireClasses(() => chooser.files());
-let toMeasure: File[] = []; // files of the live view that the page for files gets
+const NOTHING_GIVEN: Given = { files: [], kinds: [] };
+let toMeasure = NOTHING_GIVEN; // of the live view, for the page for files
+const FIRST: Task = "watch";
+let livePage: Task = FIRST; // shown last
+const ofPages: Map<Task, DetectorSettings> = new Map(); // detectors of the other live pages
 
 /** Store an answer for tables and recordings. */
 function keep(frame: Frame, shown: ShownImage) {
@@ -270,6 +281,15 @@ async function stopRecording(events: FrameEvent[] = []) {
     );
 }
 
+/** Use the detectors of a live page. Each one has its own, which begin as those of the first. */
+function useDetectorsOf(page: Task) {
+  if (page === "measure" || page === livePage) return;
+  ofPages.set(livePage, store.state.detectors);
+  livePage = page;
+  store.set({ detectors: ofPages.get(page) ?? ofPages.get(FIRST)! });
+  ofPages.delete(page);
+}
+
 /** Write the settings as a link to the address and, if available, to the clipboard. */
 async function share() {
   const link = linkOf(store.state, settingsFrom());
@@ -351,6 +371,10 @@ Object.defineProperty(globalThis, "sonjitPage", {
 
 find<HTMLElement & { href: string }>("manifest").href = "manifest.webmanifest"; // the browser has its cookie now
 mountOptions(store, find("detectors"), find("options"));
+store.watch([...STORED], (state) => {
+  const stored = Object.fromEntries(STORED.map((name) => [name, state[name]]));
+  memory.write("settings", { ...stored, detectors: ofPages.get(FIRST) ?? state.detectors });
+});
 for (const id of ["data-tabs", "space-tabs", "gesture-tabs"]) wireTabs(find(id));
 wirePhone();
 wireSaliencyLegend(store);
@@ -391,7 +415,7 @@ find("download-csv").onclick = async () =>
   save(await table.csv(find("download-rows").value), nameNow(".csv"));
 find("download-json").onclick = async () => save(await table.json(), nameNow(".json"));
 find("measure-all").onclick = async () => {
-  toMeasure = await chooser.files();
+  toMeasure = { files: await chooser.files(), kinds: kindsOn(store.state.detectors) };
   go({ task: "measure" });
 };
 mountTasks(find("tasks"), hasNoServer ? TASKS.filter((name) => name === "watch") : TASKS);
@@ -399,20 +423,27 @@ mountMeasure(
   find("measure"),
   {
     detectorsOf: (chosen, still) => {
-      const known = Object.entries(store.state.detectors);
-      const wanted = known.map(([kind, one]) => [kind, { ...one, on: chosen.includes(kind) }]);
-      const settings = { ...store.state, detectors: Object.fromEntries(wanted), here: false };
+      const { state } = store;
+      const settings = { ...state, detectors: withOnly(state.detectors, chosen), here: false };
       // avatars need the face of a person
       return configuredDetectors(settings, still).map((one) =>
-        one.kind === "holistic" ? { ...one, blendshapes: true, transform: true } : one,
+        one.kind === WHOLE ? { ...one, blendshapes: true, transform: true } : one,
       );
     },
-    style: () => store.state.style,
+    store,
   },
-  () => toMeasure.splice(0),
+  () => {
+    const given = toMeasure;
+    toMeasure = NOTHING_GIVEN;
+    return given;
+  },
 );
 task.subscribe((name) => {
-  if (name === "gestures") find("tab-gestures").click();
+  useDetectorsOf(name);
+  if (name === "gestures") {
+    find("tab-gestures").click();
+    switchKind(store, "hands", true);
+  }
   if (name === "avatar") avatar.follow();
   if (name === "measure" && store.state.started) void stop();
   if (name !== "measure") isResultWanted.value = false;

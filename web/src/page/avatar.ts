@@ -9,7 +9,7 @@ import { hasNoServer } from "./endpoints.js";
 import { kindsWhere } from "./kinds.js";
 import { isResultWanted, loadModel, loadSample, model, mountAvatar } from "./model.js";
 import { go, task } from "./places.js";
-import { isMirrored } from "./settings.js";
+import { isMirrored, withOnly } from "./settings.js";
 import type { AppStore } from "./state.js";
 
 const MOVERS = ["holistic", "face"]; // kinds that move an avatar, the best first
@@ -95,12 +95,8 @@ export function avatarView(store: AppStore) {
     const { detectors, here, options } = store.state;
     const kind = moverOf(here);
     if (!kind) return;
-    const only = Object.entries(detectors).map(([name, one]) => [
-      name,
-      { ...one, on: name === kind },
-    ]);
     store.set({
-      detectors: Object.fromEntries(only),
+      detectors: withOnly(detectors, [kind]),
       options: { ...options, blendshapes: true, transform: true },
     });
   }

@@ -96,10 +96,11 @@ export class Store<S extends object> {
 
   set(changes: Partial<S>) {
     const before = this.state;
-    this.now.value = Object.freeze({ ...before, ...changes });
     const changed = (Object.keys(changes) as (keyof S)[]).filter(
       (name) => before[name] !== changes[name],
     );
+    if (!changed.length) return; // such as of most frames
+    this.now.value = Object.freeze({ ...before, ...changes });
     for (const { names, react } of [...this.#watchers]) {
       if (names.some((name) => changed.includes(name))) react(this.state);
     }

@@ -1,5 +1,7 @@
 /** Controls of options and of settings of drawings, made from their JSON schemas. */
 
+import { useMemo } from "preact/hooks";
+
 import { text } from "./common.js";
 import type { Schema } from "./kinds.js";
 
@@ -118,25 +120,31 @@ type SelectProps = {
   onChange: (value: string) => void;
 };
 
-export const Select = ({ value: selected, choices, onChange, ...others }: SelectProps) => (
-  <select
-    {...others}
-    value={selected}
-    onInput={({ currentTarget }) => onChange(currentTarget.value)}
-  >
-    {choices.map((one) =>
-      "choices" in one ? (
-        <optgroup key={one.label} label={one.label}>
-          {one.choices.map((choice) => (
-            <Entry key={choice.value} {...choice} selected={selected} />
-          ))}
-        </optgroup>
-      ) : (
-        <Entry key={one.value} {...one} selected={selected} />
-      ),
-    )}
-  </select>
-);
+export function Select({ value: selected, choices, onChange, ...others }: SelectProps) {
+  // drawn again only after changes: a list that is open would lose the entry that is marked in it
+  return useMemo(
+    () => (
+      <select
+        {...others}
+        value={selected}
+        onInput={({ currentTarget }) => onChange(currentTarget.value)}
+      >
+        {choices.map((one) =>
+          "choices" in one ? (
+            <optgroup key={one.label} label={one.label}>
+              {one.choices.map((choice) => (
+                <Entry key={choice.value} {...choice} selected={selected} />
+              ))}
+            </optgroup>
+          ) : (
+            <Entry key={one.value} {...one} selected={selected} />
+          ),
+        )}
+      </select>
+    ),
+    [selected, JSON.stringify(choices)],
+  );
+}
 
 const Entry = ({ value, label, selected }: Choice & { selected: string }) => (
   <option value={value} selected={value === selected}>

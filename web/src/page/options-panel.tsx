@@ -2,7 +2,7 @@
 
 import { render } from "preact";
 
-import { memory, text, textOr } from "./common.js";
+import { text, textOr } from "./common.js";
 import { Control, Select, Switch, type Choice, type Group } from "./controls.js";
 import { hasNoServer } from "./endpoints.js";
 import { Icon } from "./icon.js";
@@ -12,15 +12,17 @@ import {
   formOptions,
   hasEngine,
   isMirrored,
+  kindsOn,
   LONGEST,
   modelOf,
   ofCamera,
-  STORED,
+  switched,
   within,
+  withOnly,
   type DetectorSetting,
 } from "./settings.js";
 import type { AppStore } from "./state.js";
-import { accepts, BY_INSTANCE, STYLE_SCHEMAS, type Style } from "./style.js";
+import { accepts, BY_INSTANCE, checkedStyle, STYLE_SCHEMAS, type Style } from "./style.js";
 
 const USUAL_COLOUR = "#38bdff";
 
@@ -28,9 +30,6 @@ const USUAL_COLOUR = "#38bdff";
 export function mountOptions(store: AppStore, detectors: HTMLElement, options: HTMLElement) {
   render(<Detectors store={store} />, detectors);
   render(<Options store={store} />, options);
-  store.watch([...STORED], (state) =>
-    memory.write("settings", Object.fromEntries(STORED.map((name) => [name, state[name]]))),
-  );
 }
 
 type Props = { store: AppStore };
@@ -49,12 +48,42 @@ function Detectors({ store }: Props) {
             label={nameOfKind(kind)}
             isOn={detectors[kind]?.on ?? false}
             icon={<Icon name={kind} />}
-            onChange={(on) => change(store, kind, { on })}
+            onChange={(on) => switchKind(store, kind, on)}
           />
         </div>
       ))}
+      <Hiding store={store} id="style-anonymise" />
     </>
   );
+}
+
+const HIDING = ["none", "blur", "persons", "black"];
+
+/** The choice of whom the view, recordings and measured files hide. */
+export function Hiding({ store, id }: Props & { id: string }) {
+  const schema = STYLE_SCHEMAS["anonymise"]!;
+  return (
+    <Control
+      id={id}
+      name="style.anonymise"
+      schema={schema}
+      value={store.now.value.style.anonymise}
+      words={text("style.anonymise")}
+      hint={text("style.anonymise.hint")}
+      choices={HIDING.map((value) => ({ value, label: text(`style.anonymise.${value}`) }))}
+      onChange={(anonymise) => {
+        if (accepts(schema, anonymise))
+          store.set({ style: checkedStyle({ ...store.state.style, anonymise }) });
+      }}
+    />
+  );
+}
+
+/** Switch a detector on or off. */
+export function switchKind(store: AppStore, kind: string, on: boolean) {
+  const { detectors } = store.state;
+  const wanted = switched(kindsOn(detectors), kind, on);
+  store.set({ detectors: withOnly(detectors, wanted) });
 }
 
 function change(store: AppStore, kind: string, changes: Partial<DetectorSetting>) {
@@ -231,7 +260,7 @@ function Drawing({ store }: Props) {
   const { style } = store.now.value;
   const changeStyle = (changes: Partial<Style>) =>
     store.set({ style: { ...store.state.style, ...changes } });
-  const { colour: _, ...others } = STYLE_SCHEMAS;
+  const { colour: _, anonymise: __, ...others } = STYLE_SCHEMAS;
   const values = new Map<string, unknown>(Object.entries(style));
   const isSingle = !["", BY_INSTANCE].includes(style.colour);
   const palette = [

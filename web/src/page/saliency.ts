@@ -2,7 +2,7 @@
  * Draws saliency maps of the hand network and class activation maps of photographs as heat maps.
  */
 
-import { find, makeButton, onLanguage, showError, text, textOr } from "./common.js";
+import { find, makeButton, onLanguage, put, showError, text, textOr } from "./common.js";
 import { addressOf, call, ENGINE, hasNoServer } from "./endpoints.js";
 import { classes, NEUTRAL, type SaliencyMap } from "./kinds.js";
 import type { Label } from "./labels.js";
@@ -11,6 +11,7 @@ import type { AppStore } from "./state.js";
 const MIN_OPACITY = 30; // of 255
 const STRONG = 190;
 const STEPS = 64;
+const LEAST = 0.5; // probability of a class that is shown
 /**
  * Colours of the scale in OKLCh. Lightness grows evenly from dark blue to light yellow, also for
  * colour-blind readers.
@@ -124,8 +125,8 @@ export function wireSaliencyLegend(store: AppStore) {
 }
 
 /**
- * Wire the button that lists the most probable classes of a still image. A click on a class draws
- * its map over the image.
+ * Wire the button that lists the classes of a still image that are more probable than not. A click
+ * on a class draws its map over the image.
  *
  * @param files files of the source
  * @returns removes classes and map
@@ -133,10 +134,12 @@ export function wireSaliencyLegend(store: AppStore) {
 export function wireClasses(files: () => Promise<File[]>): () => void {
   const canvas = find<HTMLCanvasElement>("class-map");
   const list = find("class-list");
+  const unsure = find("class-unsure");
   const clear = () => {
-    canvas.hidden = true;
+    canvas.hidden = unsure.hidden = true;
     list.replaceChildren();
   };
+  onLanguage(() => put(unsure, text("classes.unsure", { percent: Math.round(100 * LEAST) })));
   const show = async () => {
     clear();
     const file = (await files())[0]!;
@@ -147,8 +150,10 @@ export function wireClasses(files: () => Promise<File[]>): () => void {
     } = await (hasNoServer
       ? classifyHere(file)
       : call<ClassesAnswer>(addressOf("/v1/classes?top=5"), null, { method: "POST", body: file }));
+    const sure = found.filter(({ probability }) => probability >= LEAST);
+    unsure.hidden = sure.length > 0;
     list.replaceChildren(
-      ...found.map((one) => {
+      ...sure.map((one) => {
         const button = makeButton(
           `${one.name} ${Math.round(100 * one.probability)}%`,
           () => {

@@ -30,6 +30,28 @@ export const STORED = [
 ] as const;
 const MIRRORS = { camera: true, files: false }; // people expect to see themselves in a mirror
 
+export const WHOLE = "holistic"; // a whole person
+const PARTS = ["hands", "face", "body"];
+const isWithin = (part: string, whole: string) => whole === WHOLE && PARTS.includes(part);
+
+/** Return chosen kinds with one switched on or off. A whole person and its parts exclude each other. */
+export function switched(chosen: readonly string[], kind: string, on: boolean): string[] {
+  const others = chosen.filter(
+    (one) => one !== kind && !(on && (isWithin(one, kind) || isWithin(kind, one))),
+  );
+  return on ? [...others, kind] : others;
+}
+
+/** Return the kinds that are on. */
+export const kindsOn = (detectors: DetectorSettings): string[] =>
+  Object.keys(detectors).filter((kind) => detectors[kind]!.on);
+
+/** Return detectors of which only these kinds are on. */
+export const withOnly = (detectors: DetectorSettings, wanted: readonly string[]) =>
+  Object.fromEntries(
+    Object.entries(detectors).map(([kind, one]) => [kind, { ...one, on: wanted.includes(kind) }]),
+  );
+
 /** Check whether an option has an effect. Detectors of this page always search streams fast. */
 const hasEffect = (name: string, here: boolean, still: boolean) =>
   name !== "search" || still || !here;

@@ -151,6 +151,19 @@ var STORED = [
   "here"
 ];
 var MIRRORS = { camera: true, files: false };
+var WHOLE = "holistic";
+var PARTS = ["hands", "face", "body"];
+var isWithin = (part, whole) => whole === WHOLE && PARTS.includes(part);
+function switched(chosen, kind, on) {
+  const others = chosen.filter(
+    (one) => one !== kind && !(on && (isWithin(one, kind) || isWithin(kind, one)))
+  );
+  return on ? [...others, kind] : others;
+}
+var kindsOn = (detectors2) => Object.keys(detectors2).filter((kind) => detectors2[kind].on);
+var withOnly = (detectors2, wanted) => Object.fromEntries(
+  Object.entries(detectors2).map(([kind, one]) => [kind, { ...one, on: wanted.includes(kind) }])
+);
 var hasEffect = (name, here, still) => name !== "search" || still || !here;
 function formOptions(here = hasNoServer, still = true) {
   const all = Object.assign(
@@ -349,12 +362,8 @@ function avatarView(store2) {
     const { detectors: detectors2, here, options } = store2.state;
     const kind = moverOf(here);
     if (!kind) return;
-    const only = Object.entries(detectors2).map(([name, one]) => [
-      name,
-      { ...one, on: name === kind }
-    ]);
     store2.set({
-      detectors: Object.fromEntries(only),
+      detectors: withOnly(detectors2, [kind]),
       options: { ...options, blendshapes: true, transform: true }
     });
   }
@@ -3564,6 +3573,356 @@ function rowsOf(tracked) {
 }
 var rank = (name) => withoutSide(name).endsWith("_angle_rad") ? 0 : 1;
 
+// src/page/controls.tsx
+var STEP = 0.05;
+function Control(props) {
+  const { id, name, hint } = props;
+  return /* @__PURE__ */ a("div", { class: "option", title: name, children: [
+    /* @__PURE__ */ a(Field, { ...props }),
+    hint && /* @__PURE__ */ a("p", { class: "hint", id: `${id}-hint`, children: hint })
+  ] });
+}
+function Field({ id, schema, value, words, hint, choices, onChange }) {
+  const { minimum, maximum } = schema;
+  const shared = { id, ...hint ? { "aria-describedby": `${id}-hint` } : {} };
+  if (schema.type === "boolean")
+    return /* @__PURE__ */ a(Switch, { ...shared, label: words, isOn: value === true, onChange: (isOn) => onChange(isOn) });
+  if (schema.enum)
+    return /* @__PURE__ */ a("div", { class: "field", children: [
+      /* @__PURE__ */ a("label", { for: id, children: words }),
+      /* @__PURE__ */ a(Select, { ...shared, value: String(value ?? ""), choices, onChange })
+    ] });
+  if (schema.type === "number" && maximum !== void 0)
+    return /* @__PURE__ */ a("div", { class: "field slider", children: [
+      /* @__PURE__ */ a("label", { for: id, children: words }),
+      /* @__PURE__ */ a("output", { for: id, children: value === void 0 ? text("option.default") : Number(value).toFixed(2) }),
+      /* @__PURE__ */ a(
+        "input",
+        {
+          ...shared,
+          type: "range",
+          min: minimum ?? 0,
+          max: maximum,
+          step: STEP,
+          value: Number(value ?? ((minimum ?? 0) + maximum) / 2),
+          onInput: ({ currentTarget }) => onChange(Number(currentTarget.value))
+        }
+      )
+    ] });
+  return /* @__PURE__ */ a("div", { class: "field number", children: [
+    /* @__PURE__ */ a("label", { for: id, children: words }),
+    /* @__PURE__ */ a(
+      "input",
+      {
+        ...shared,
+        type: "number",
+        inputMode: "decimal",
+        min: minimum,
+        max: maximum,
+        step: schema.type === "integer" ? 1 : "any",
+        placeholder: String(schema.default ?? ""),
+        value: typeof value === "number" ? value : "",
+        onInput: ({ currentTarget: { value: given } }) => onChange(given && Number(given))
+      }
+    )
+  ] });
+}
+var Switch = ({ id, label, isOn, onChange, icon, ...others }) => /* @__PURE__ */ a("label", { class: "switch", children: [
+  /* @__PURE__ */ a(
+    "input",
+    {
+      id,
+      type: "checkbox",
+      checked: isOn,
+      onChange: ({ currentTarget }) => onChange(currentTarget.checked),
+      ...others
+    }
+  ),
+  icon,
+  /* @__PURE__ */ a("span", { class: "words", children: label })
+] });
+function Select({ value: selected, choices, onChange, ...others }) {
+  return w(
+    () => /* @__PURE__ */ a(
+      "select",
+      {
+        ...others,
+        value: selected,
+        onInput: ({ currentTarget }) => onChange(currentTarget.value),
+        children: choices.map(
+          (one) => "choices" in one ? /* @__PURE__ */ a("optgroup", { label: one.label, children: one.choices.map((choice) => /* @__PURE__ */ a(Entry, { ...choice, selected }, choice.value)) }, one.label) : /* @__PURE__ */ a(Entry, { ...one, selected }, one.value)
+        )
+      }
+    ),
+    [selected, JSON.stringify(choices)]
+  );
+}
+var Entry = ({ value, label, selected }) => /* @__PURE__ */ a("option", { value, selected: value === selected, children: label });
+
+// src/page/options-panel.tsx
+var USUAL_COLOUR = "#38bdff";
+function mountOptions(store2, detectors2, options) {
+  Q(/* @__PURE__ */ a(Detectors2, { store: store2 }), detectors2);
+  Q(/* @__PURE__ */ a(Options, { store: store2 }), options);
+}
+var nameOfKind = (kind) => textOr(`kind.${kind}`, kind);
+function Detectors2({ store: store2 }) {
+  const { here, detectors: detectors2 } = store2.now.value;
+  return /* @__PURE__ */ a($, { children: [
+    Object.keys(kindsWhere(here)).map((kind) => /* @__PURE__ */ a("div", { class: `detector${detectors2[kind]?.on ? " on" : ""}`, children: /* @__PURE__ */ a(
+      Switch,
+      {
+        id: `detector-${kind}`,
+        label: nameOfKind(kind),
+        isOn: detectors2[kind]?.on ?? false,
+        icon: /* @__PURE__ */ a(Icon, { name: kind }),
+        onChange: (on) => switchKind(store2, kind, on)
+      }
+    ) }, kind)),
+    /* @__PURE__ */ a(Hiding, { store: store2, id: "style-anonymise" })
+  ] });
+}
+var HIDING = ["none", "blur", "persons", "black"];
+function Hiding({ store: store2, id }) {
+  const schema = STYLE_SCHEMAS["anonymise"];
+  return /* @__PURE__ */ a(
+    Control,
+    {
+      id,
+      name: "style.anonymise",
+      schema,
+      value: store2.now.value.style.anonymise,
+      words: text("style.anonymise"),
+      hint: text("style.anonymise.hint"),
+      choices: HIDING.map((value) => ({ value, label: text(`style.anonymise.${value}`) })),
+      onChange: (anonymise) => {
+        if (accepts(schema, anonymise))
+          store2.set({ style: checkedStyle({ ...store2.state.style, anonymise }) });
+      }
+    }
+  );
+}
+function switchKind(store2, kind, on) {
+  const { detectors: detectors2 } = store2.state;
+  const wanted = switched(kindsOn(detectors2), kind, on);
+  store2.set({ detectors: withOnly(detectors2, wanted) });
+}
+function change(store2, kind, changes) {
+  const { detectors: detectors2 } = store2.state;
+  store2.set({ detectors: { ...detectors2, [kind]: { ...detectors2[kind], ...changes } } });
+}
+function Options({ store: store2 }) {
+  const { here, source, mirrors, longest } = store2.now.value;
+  const mirrored = isMirrored({ mirrors, source });
+  const where = ["server", "page"].map((value) => ({ value, label: text(`here.${value}`) }));
+  return /* @__PURE__ */ a($, { children: [
+    /* @__PURE__ */ a(
+      Switch,
+      {
+        id: "mirror",
+        label: text("mirror"),
+        isOn: mirrored,
+        onChange: (on) => store2.set({ mirrors: { ...mirrors, [ofCamera(source)]: on } })
+      }
+    ),
+    !hasNoServer && hasEngine() && /* @__PURE__ */ a(Field2, { id: "here", label: text("here"), children: /* @__PURE__ */ a(
+      Select,
+      {
+        id: "here",
+        value: here ? "page" : "server",
+        choices: where,
+        onChange: (value) => store2.set({ here: value === "page" })
+      }
+    ) }),
+    Object.keys(kindsWhere(here)).map((kind) => /* @__PURE__ */ a(Models, { store: store2, kind }, kind)),
+    /* @__PURE__ */ a("div", { class: "option", children: [
+      /* @__PURE__ */ a(Field2, { id: "longest", label: text("size"), children: /* @__PURE__ */ a(
+        Select,
+        {
+          id: "longest",
+          value: String(longest),
+          choices: LONGEST.map((side) => ({
+            value: String(side),
+            label: side ? text("size.longest", { side }) : text("size.own")
+          })),
+          onChange: (value) => store2.set({ longest: Number(value) })
+        }
+      ) }),
+      /* @__PURE__ */ a("p", { class: "hint", children: text("size.hint") })
+    ] }),
+    /* @__PURE__ */ a(DetectorOptions, { store: store2 }),
+    /* @__PURE__ */ a("details", { class: "part", id: "style-card", children: [
+      /* @__PURE__ */ a("summary", { children: /* @__PURE__ */ a("h3", { children: text("style") }) }),
+      /* @__PURE__ */ a(Drawing, { store: store2 })
+    ] }),
+    /* @__PURE__ */ a("details", { class: "part compare", children: [
+      /* @__PURE__ */ a("summary", { children: /* @__PURE__ */ a("h3", { children: text("compare") }) }),
+      /* @__PURE__ */ a(Rivals, { store: store2 })
+    ] })
+  ] });
+}
+var Field2 = ({ id, label, children }) => /* @__PURE__ */ a("div", { class: "field", children: [
+  /* @__PURE__ */ a("label", { for: id, children: label }),
+  children
+] });
+function Models({ store: store2, kind }) {
+  const { here, detectors: detectors2, source } = store2.now.value;
+  const [there, setting] = [kindsWhere(here)[kind], detectors2[kind]];
+  if (!there || !setting?.on) return null;
+  const { minimum, maximum } = kinds[kind].options.max_instances;
+  const usual = source?.still ? text("max.usual") : String(there.max_instances);
+  return /* @__PURE__ */ a("div", { class: "detector-options", children: [
+    /* @__PURE__ */ a(Field2, { id: `model-${kind}`, label: `${nameOfKind(kind)}: ${text("model")}`, children: /* @__PURE__ */ a(
+      "select",
+      {
+        id: `model-${kind}`,
+        onInput: ({ currentTarget }) => change(store2, kind, { model: currentTarget.value }),
+        children: there.models.map((name) => /* @__PURE__ */ a(
+          "option",
+          {
+            value: name,
+            disabled: name in there.missing,
+            selected: name === modelOf(there, setting.model),
+            children: [
+              textOr(`model.${name}`, name),
+              name in there.missing ? ` – ${text("model.missing")}` : ""
+            ]
+          },
+          name
+        ))
+      }
+    ) }),
+    /* @__PURE__ */ a(Field2, { id: `max-${kind}`, label: text("max"), children: /* @__PURE__ */ a(
+      "input",
+      {
+        id: `max-${kind}`,
+        type: "number",
+        inputMode: "numeric",
+        min: minimum,
+        max: maximum,
+        step: 1,
+        placeholder: usual,
+        value: setting.max ?? "",
+        onChange: ({ currentTarget: { value } }) => change(store2, kind, { max: value === "" ? null : within(kind, Number(value)) })
+      }
+    ) })
+  ] });
+}
+function DetectorOptions({ store: store2 }) {
+  const { here, source, options } = store2.now.value;
+  return /* @__PURE__ */ a($, { children: Object.entries(formOptions(here, source?.still ?? false)).map(([name, schema]) => {
+    const usual = schema.default;
+    const chosen = options[name];
+    return /* @__PURE__ */ a(
+      Control,
+      {
+        id: `option-${name}`,
+        name,
+        schema,
+        value: chosen !== void 0 && accepts(schema, chosen) ? chosen : usual,
+        words: textOr(`option.${name}`, name.replaceAll("_", " ")),
+        hint: textOr(`option.${name}.hint`, schema.description),
+        choices: choicesOf(name, schema),
+        onChange: (value) => {
+          const { [name]: _, ...others } = store2.state.options;
+          const isChosen = value !== (usual ?? false) && accepts(schema, value);
+          store2.set({ options: isChosen ? { ...others, [name]: value } : others });
+        }
+      },
+      name
+    );
+  }) });
+}
+function choicesOf(name, { enum: values = [], default: usual }) {
+  const best = { value: "", label: textOr(`${name}.auto`, text("option.default")) };
+  if (name !== "explain") {
+    const listed = values.map((value) => ({ value, label: textOr(`${name}.${value}`, value) }));
+    return usual === void 0 ? [best, ...listed] : listed;
+  }
+  const grouped = Object.values(TARGETS).flat();
+  const others = values.filter((value) => value !== "none" && !grouped.includes(value));
+  const choice = (value) => ({ value, label: targetName(value) });
+  const groups = Object.entries({ ...TARGETS, others }).map(([group, targets]) => ({
+    label: text(`target.group.${group}`),
+    choices: targets.filter((target) => values.includes(target)).map(choice)
+  }));
+  return [choice("none"), ...groups];
+}
+function Drawing({ store: store2 }) {
+  const { style } = store2.now.value;
+  const changeStyle = (changes) => store2.set({ style: { ...store2.state.style, ...changes } });
+  const { colour: _, anonymise: __, ...others } = STYLE_SCHEMAS;
+  const values = new Map(Object.entries(style));
+  const isSingle = !["", BY_INSTANCE].includes(style.colour);
+  const palette = [
+    { value: "", label: text("style.colour.part") },
+    { value: BY_INSTANCE, label: text("style.colour.instance") },
+    { value: "single", label: text("style.colour.single") }
+  ];
+  return /* @__PURE__ */ a($, { children: [
+    Object.entries(others).map(([name, schema]) => /* @__PURE__ */ a(
+      Control,
+      {
+        id: `style-${name}`,
+        name: `style.${name}`,
+        schema,
+        value: values.get(name),
+        words: textOr(`style.${name}`, schema.description),
+        hint: textOr(`style.${name}.hint`, ""),
+        choices: (schema.enum ?? []).map((value) => ({
+          value,
+          label: textOr(`style.${name}.${value}`, value)
+        })),
+        onChange: (value) => {
+          if (accepts(schema, value)) changeStyle({ [name]: value });
+        }
+      },
+      name
+    )),
+    /* @__PURE__ */ a(Field2, { id: "style-palette", label: text("style.colour"), children: /* @__PURE__ */ a(
+      Select,
+      {
+        id: "style-palette",
+        value: isSingle ? "single" : style.colour,
+        choices: palette,
+        onChange: (value) => changeStyle({ colour: value === "single" ? USUAL_COLOUR : value })
+      }
+    ) }),
+    isSingle && /* @__PURE__ */ a(
+      "input",
+      {
+        id: "style-colour",
+        type: "color",
+        "aria-label": text("style.colour.single"),
+        value: style.colour,
+        onInput: ({ currentTarget }) => changeStyle({ colour: currentTarget.value })
+      }
+    )
+  ] });
+}
+function Rivals({ store: store2 }) {
+  const { detectors: detectors2, here, compare } = store2.now.value;
+  const there = kindsWhere(here);
+  const on = Object.entries(detectors2).filter(([kind, { on: isOn }]) => isOn && kind in there);
+  const others = on.flatMap(([kind, { model: model2 }]) => {
+    const { models, missing } = there[kind];
+    return models.filter((name) => name !== model2 && !(name in missing)).map((name) => ({
+      value: `${kind}:${name}`,
+      label: `${nameOfKind(kind)}: ${textOr(`model.${name}`, name)}`
+    }));
+  });
+  const isKnown = others.some(({ value }) => value === compare);
+  return /* @__PURE__ */ a(Field2, { id: "compare", label: text("compare.with"), children: /* @__PURE__ */ a(
+    Select,
+    {
+      id: "compare",
+      value: isKnown ? compare : "",
+      choices: [{ value: "", label: text("compare.off") }, ...others],
+      onChange: (value) => store2.set({ compare: value })
+    }
+  ) });
+}
+
 // src/page/dropped.ts
 async function filesOf({ items, files }) {
   const entries = [...items].map((item) => item.webkitGetAsEntry()).filter((entry) => entry !== null);
@@ -3590,10 +3949,8 @@ async function filesOfEntry(entry) {
 var SAMPLE2 = "squats.mp4";
 var FIRST5 = "body";
 function Start({ setup, given }) {
-  const files = useSignal(given);
-  const chosen = useSignal([
-    FIRST5 in kinds ? FIRST5 : Object.keys(kinds)[0] ?? ""
-  ]);
+  const files = useSignal(given.files);
+  const chosen = useSignal(given.kinds.length ? given.kinds : usualKinds());
   const isOver = useSignal(false);
   const isBusy = useSignal(false);
   const put2 = (some) => files.value = some;
@@ -3618,7 +3975,7 @@ function Start({ setup, given }) {
       const [job, ...others] = await startJobs(
         files.value,
         setup.detectorsOf(chosen.value, still),
-        setup.style()
+        setup.store.state.style
       );
       put2([]);
       const id = job?.job.peek().id;
@@ -3700,8 +4057,7 @@ function Start({ setup, given }) {
                         type: "checkbox",
                         checked: chosen.value.includes(kind),
                         onChange: ({ currentTarget }) => {
-                          const others = chosen.value.filter((one) => one !== kind);
-                          chosen.value = currentTarget.checked ? [...others, kind] : others;
+                          chosen.value = switched(chosen.value, kind, currentTarget.checked);
                         }
                       }
                     ),
@@ -3709,6 +4065,7 @@ function Start({ setup, given }) {
                     /* @__PURE__ */ a("span", { children: textOr(`kind.${kind}`, kind) })
                   ] }, kind))
                 ] }),
+                /* @__PURE__ */ a(Hiding, { store: setup.store, id: "measure-anonymise" }),
                 /* @__PURE__ */ a(
                   "button",
                   {
@@ -3733,6 +4090,10 @@ function Start({ setup, given }) {
       jobs.value.length ? /* @__PURE__ */ a("ul", { id: "jobs", class: "jobs", children: jobs.value.map((followed) => /* @__PURE__ */ a(Item, { followed }, followed.key)) }) : /* @__PURE__ */ a("p", { class: "hint", children: text("measure.none") })
     ] })
   ] });
+}
+function usualKinds() {
+  const wanted = isResultWanted.peek() ? [WHOLE, FIRST5] : [FIRST5];
+  return [...wanted, ...Object.keys(kinds)].filter((kind) => kind in kinds).slice(0, 1);
 }
 function Choice({ id, icon, label, take, isFolder = false }) {
   const kind = isFolder ? { webkitdirectory: true } : { accept: "image/*,video/*" };
@@ -4236,327 +4597,6 @@ function gesturesView() {
       write();
     }
   };
-}
-
-// src/page/controls.tsx
-var STEP = 0.05;
-function Control(props) {
-  const { id, name, hint } = props;
-  return /* @__PURE__ */ a("div", { class: "option", title: name, children: [
-    /* @__PURE__ */ a(Field, { ...props }),
-    hint && /* @__PURE__ */ a("p", { class: "hint", id: `${id}-hint`, children: hint })
-  ] });
-}
-function Field({ id, schema, value, words, hint, choices, onChange }) {
-  const { minimum, maximum } = schema;
-  const shared = { id, ...hint ? { "aria-describedby": `${id}-hint` } : {} };
-  if (schema.type === "boolean")
-    return /* @__PURE__ */ a(Switch, { ...shared, label: words, isOn: value === true, onChange: (isOn) => onChange(isOn) });
-  if (schema.enum)
-    return /* @__PURE__ */ a("div", { class: "field", children: [
-      /* @__PURE__ */ a("label", { for: id, children: words }),
-      /* @__PURE__ */ a(Select, { ...shared, value: String(value ?? ""), choices, onChange })
-    ] });
-  if (schema.type === "number" && maximum !== void 0)
-    return /* @__PURE__ */ a("div", { class: "field slider", children: [
-      /* @__PURE__ */ a("label", { for: id, children: words }),
-      /* @__PURE__ */ a("output", { for: id, children: value === void 0 ? text("option.default") : Number(value).toFixed(2) }),
-      /* @__PURE__ */ a(
-        "input",
-        {
-          ...shared,
-          type: "range",
-          min: minimum ?? 0,
-          max: maximum,
-          step: STEP,
-          value: Number(value ?? ((minimum ?? 0) + maximum) / 2),
-          onInput: ({ currentTarget }) => onChange(Number(currentTarget.value))
-        }
-      )
-    ] });
-  return /* @__PURE__ */ a("div", { class: "field number", children: [
-    /* @__PURE__ */ a("label", { for: id, children: words }),
-    /* @__PURE__ */ a(
-      "input",
-      {
-        ...shared,
-        type: "number",
-        inputMode: "decimal",
-        min: minimum,
-        max: maximum,
-        step: schema.type === "integer" ? 1 : "any",
-        placeholder: String(schema.default ?? ""),
-        value: typeof value === "number" ? value : "",
-        onInput: ({ currentTarget: { value: given } }) => onChange(given && Number(given))
-      }
-    )
-  ] });
-}
-var Switch = ({ id, label, isOn, onChange, icon, ...others }) => /* @__PURE__ */ a("label", { class: "switch", children: [
-  /* @__PURE__ */ a(
-    "input",
-    {
-      id,
-      type: "checkbox",
-      checked: isOn,
-      onChange: ({ currentTarget }) => onChange(currentTarget.checked),
-      ...others
-    }
-  ),
-  icon,
-  /* @__PURE__ */ a("span", { class: "words", children: label })
-] });
-var Select = ({ value: selected, choices, onChange, ...others }) => /* @__PURE__ */ a(
-  "select",
-  {
-    ...others,
-    value: selected,
-    onInput: ({ currentTarget }) => onChange(currentTarget.value),
-    children: choices.map(
-      (one) => "choices" in one ? /* @__PURE__ */ a("optgroup", { label: one.label, children: one.choices.map((choice) => /* @__PURE__ */ a(Entry, { ...choice, selected }, choice.value)) }, one.label) : /* @__PURE__ */ a(Entry, { ...one, selected }, one.value)
-    )
-  }
-);
-var Entry = ({ value, label, selected }) => /* @__PURE__ */ a("option", { value, selected: value === selected, children: label });
-
-// src/page/options-panel.tsx
-var USUAL_COLOUR = "#38bdff";
-function mountOptions(store2, detectors2, options) {
-  Q(/* @__PURE__ */ a(Detectors2, { store: store2 }), detectors2);
-  Q(/* @__PURE__ */ a(Options, { store: store2 }), options);
-  store2.watch(
-    [...STORED],
-    (state) => memory.write("settings", Object.fromEntries(STORED.map((name) => [name, state[name]])))
-  );
-}
-var nameOfKind = (kind) => textOr(`kind.${kind}`, kind);
-function Detectors2({ store: store2 }) {
-  const { here, detectors: detectors2 } = store2.now.value;
-  return /* @__PURE__ */ a($, { children: Object.keys(kindsWhere(here)).map((kind) => /* @__PURE__ */ a("div", { class: `detector${detectors2[kind]?.on ? " on" : ""}`, children: /* @__PURE__ */ a(
-    Switch,
-    {
-      id: `detector-${kind}`,
-      label: nameOfKind(kind),
-      isOn: detectors2[kind]?.on ?? false,
-      icon: /* @__PURE__ */ a(Icon, { name: kind }),
-      onChange: (on) => change(store2, kind, { on })
-    }
-  ) }, kind)) });
-}
-function change(store2, kind, changes) {
-  const { detectors: detectors2 } = store2.state;
-  store2.set({ detectors: { ...detectors2, [kind]: { ...detectors2[kind], ...changes } } });
-}
-function Options({ store: store2 }) {
-  const { here, source, mirrors, longest } = store2.now.value;
-  const mirrored = isMirrored({ mirrors, source });
-  const where = ["server", "page"].map((value) => ({ value, label: text(`here.${value}`) }));
-  return /* @__PURE__ */ a($, { children: [
-    /* @__PURE__ */ a(
-      Switch,
-      {
-        id: "mirror",
-        label: text("mirror"),
-        isOn: mirrored,
-        onChange: (on) => store2.set({ mirrors: { ...mirrors, [ofCamera(source)]: on } })
-      }
-    ),
-    !hasNoServer && hasEngine() && /* @__PURE__ */ a(Field2, { id: "here", label: text("here"), children: /* @__PURE__ */ a(
-      Select,
-      {
-        id: "here",
-        value: here ? "page" : "server",
-        choices: where,
-        onChange: (value) => store2.set({ here: value === "page" })
-      }
-    ) }),
-    Object.keys(kindsWhere(here)).map((kind) => /* @__PURE__ */ a(Models, { store: store2, kind }, kind)),
-    /* @__PURE__ */ a("div", { class: "option", children: [
-      /* @__PURE__ */ a(Field2, { id: "longest", label: text("size"), children: /* @__PURE__ */ a(
-        Select,
-        {
-          id: "longest",
-          value: String(longest),
-          choices: LONGEST.map((side) => ({
-            value: String(side),
-            label: side ? text("size.longest", { side }) : text("size.own")
-          })),
-          onChange: (value) => store2.set({ longest: Number(value) })
-        }
-      ) }),
-      /* @__PURE__ */ a("p", { class: "hint", children: text("size.hint") })
-    ] }),
-    /* @__PURE__ */ a(DetectorOptions, { store: store2 }),
-    /* @__PURE__ */ a("details", { class: "part", id: "style-card", children: [
-      /* @__PURE__ */ a("summary", { children: /* @__PURE__ */ a("h3", { children: text("style") }) }),
-      /* @__PURE__ */ a(Drawing, { store: store2 })
-    ] }),
-    /* @__PURE__ */ a("details", { class: "part compare", children: [
-      /* @__PURE__ */ a("summary", { children: /* @__PURE__ */ a("h3", { children: text("compare") }) }),
-      /* @__PURE__ */ a(Rivals, { store: store2 })
-    ] })
-  ] });
-}
-var Field2 = ({ id, label, children }) => /* @__PURE__ */ a("div", { class: "field", children: [
-  /* @__PURE__ */ a("label", { for: id, children: label }),
-  children
-] });
-function Models({ store: store2, kind }) {
-  const { here, detectors: detectors2, source } = store2.now.value;
-  const [there, setting] = [kindsWhere(here)[kind], detectors2[kind]];
-  if (!there || !setting?.on) return null;
-  const { minimum, maximum } = kinds[kind].options.max_instances;
-  const usual = source?.still ? text("max.usual") : String(there.max_instances);
-  return /* @__PURE__ */ a("div", { class: "detector-options", children: [
-    /* @__PURE__ */ a(Field2, { id: `model-${kind}`, label: `${nameOfKind(kind)}: ${text("model")}`, children: /* @__PURE__ */ a(
-      "select",
-      {
-        id: `model-${kind}`,
-        onInput: ({ currentTarget }) => change(store2, kind, { model: currentTarget.value }),
-        children: there.models.map((name) => /* @__PURE__ */ a(
-          "option",
-          {
-            value: name,
-            disabled: name in there.missing,
-            selected: name === modelOf(there, setting.model),
-            children: [
-              textOr(`model.${name}`, name),
-              name in there.missing ? ` – ${text("model.missing")}` : ""
-            ]
-          },
-          name
-        ))
-      }
-    ) }),
-    /* @__PURE__ */ a(Field2, { id: `max-${kind}`, label: text("max"), children: /* @__PURE__ */ a(
-      "input",
-      {
-        id: `max-${kind}`,
-        type: "number",
-        inputMode: "numeric",
-        min: minimum,
-        max: maximum,
-        step: 1,
-        placeholder: usual,
-        value: setting.max ?? "",
-        onChange: ({ currentTarget: { value } }) => change(store2, kind, { max: value === "" ? null : within(kind, Number(value)) })
-      }
-    ) })
-  ] });
-}
-function DetectorOptions({ store: store2 }) {
-  const { here, source, options } = store2.now.value;
-  return /* @__PURE__ */ a($, { children: Object.entries(formOptions(here, source?.still ?? false)).map(([name, schema]) => {
-    const usual = schema.default;
-    const chosen = options[name];
-    return /* @__PURE__ */ a(
-      Control,
-      {
-        id: `option-${name}`,
-        name,
-        schema,
-        value: chosen !== void 0 && accepts(schema, chosen) ? chosen : usual,
-        words: textOr(`option.${name}`, name.replaceAll("_", " ")),
-        hint: textOr(`option.${name}.hint`, schema.description),
-        choices: choicesOf(name, schema),
-        onChange: (value) => {
-          const { [name]: _, ...others } = store2.state.options;
-          const isChosen = value !== (usual ?? false) && accepts(schema, value);
-          store2.set({ options: isChosen ? { ...others, [name]: value } : others });
-        }
-      },
-      name
-    );
-  }) });
-}
-function choicesOf(name, { enum: values = [], default: usual }) {
-  const best = { value: "", label: textOr(`${name}.auto`, text("option.default")) };
-  if (name !== "explain") {
-    const listed = values.map((value) => ({ value, label: textOr(`${name}.${value}`, value) }));
-    return usual === void 0 ? [best, ...listed] : listed;
-  }
-  const grouped = Object.values(TARGETS).flat();
-  const others = values.filter((value) => value !== "none" && !grouped.includes(value));
-  const choice = (value) => ({ value, label: targetName(value) });
-  const groups = Object.entries({ ...TARGETS, others }).map(([group, targets]) => ({
-    label: text(`target.group.${group}`),
-    choices: targets.filter((target) => values.includes(target)).map(choice)
-  }));
-  return [choice("none"), ...groups];
-}
-function Drawing({ store: store2 }) {
-  const { style } = store2.now.value;
-  const changeStyle = (changes) => store2.set({ style: { ...store2.state.style, ...changes } });
-  const { colour: _, ...others } = STYLE_SCHEMAS;
-  const values = new Map(Object.entries(style));
-  const isSingle = !["", BY_INSTANCE].includes(style.colour);
-  const palette = [
-    { value: "", label: text("style.colour.part") },
-    { value: BY_INSTANCE, label: text("style.colour.instance") },
-    { value: "single", label: text("style.colour.single") }
-  ];
-  return /* @__PURE__ */ a($, { children: [
-    Object.entries(others).map(([name, schema]) => /* @__PURE__ */ a(
-      Control,
-      {
-        id: `style-${name}`,
-        name: `style.${name}`,
-        schema,
-        value: values.get(name),
-        words: textOr(`style.${name}`, schema.description),
-        hint: textOr(`style.${name}.hint`, ""),
-        choices: (schema.enum ?? []).map((value) => ({
-          value,
-          label: textOr(`style.${name}.${value}`, value)
-        })),
-        onChange: (value) => {
-          if (accepts(schema, value)) changeStyle({ [name]: value });
-        }
-      },
-      name
-    )),
-    /* @__PURE__ */ a(Field2, { id: "style-palette", label: text("style.colour"), children: /* @__PURE__ */ a(
-      Select,
-      {
-        id: "style-palette",
-        value: isSingle ? "single" : style.colour,
-        choices: palette,
-        onChange: (value) => changeStyle({ colour: value === "single" ? USUAL_COLOUR : value })
-      }
-    ) }),
-    isSingle && /* @__PURE__ */ a(
-      "input",
-      {
-        id: "style-colour",
-        type: "color",
-        "aria-label": text("style.colour.single"),
-        value: style.colour,
-        onInput: ({ currentTarget }) => changeStyle({ colour: currentTarget.value })
-      }
-    )
-  ] });
-}
-function Rivals({ store: store2 }) {
-  const { detectors: detectors2, here, compare } = store2.now.value;
-  const there = kindsWhere(here);
-  const on = Object.entries(detectors2).filter(([kind, { on: isOn }]) => isOn && kind in there);
-  const others = on.flatMap(([kind, { model: model2 }]) => {
-    const { models, missing } = there[kind];
-    return models.filter((name) => name !== model2 && !(name in missing)).map((name) => ({
-      value: `${kind}:${name}`,
-      label: `${nameOfKind(kind)}: ${textOr(`model.${name}`, name)}`
-    }));
-  });
-  const isKnown = others.some(({ value }) => value === compare);
-  return /* @__PURE__ */ a(Field2, { id: "compare", label: text("compare.with"), children: /* @__PURE__ */ a(
-    Select,
-    {
-      id: "compare",
-      value: isKnown ? compare : "",
-      choices: [{ value: "", label: text("compare.off") }, ...others],
-      onChange: (value) => store2.set({ compare: value })
-    }
-  ) });
 }
 
 // src/page/source-chooser.ts
@@ -5224,7 +5264,11 @@ var chooser = sourceChooser(store, overlay, {
 });
 var usePlayer = wireTransport((paused) => store.set({ paused }));
 var clearClasses = wireClasses(() => chooser.files());
-var toMeasure = [];
+var NOTHING_GIVEN = { files: [], kinds: [] };
+var toMeasure = NOTHING_GIVEN;
+var FIRST6 = "watch";
+var livePage = FIRST6;
+var ofPages = /* @__PURE__ */ new Map();
 function keep(frame, shown2) {
   latest = frame;
   if (latestRival) showPane("pane-name", configuration(), frame);
@@ -5306,6 +5350,13 @@ async function stopRecording(events = []) {
       text("recording.made", { frames: files[0].frames })
     );
 }
+function useDetectorsOf(page) {
+  if (page === "measure" || page === livePage) return;
+  ofPages.set(livePage, store.state.detectors);
+  livePage = page;
+  store.set({ detectors: ofPages.get(page) ?? ofPages.get(FIRST6) });
+  ofPages.delete(page);
+}
 async function share() {
   const link = linkOf(store.state, settingsFrom());
   history.replaceState(null, "", new URL(link).hash);
@@ -5370,6 +5421,10 @@ Object.defineProperty(globalThis, "sonjitPage", {
 });
 find("manifest").href = "manifest.webmanifest";
 mountOptions(store, find("detectors"), find("options"));
+store.watch([...STORED], (state) => {
+  const stored = Object.fromEntries(STORED.map((name) => [name, state[name]]));
+  memory.write("settings", { ...stored, detectors: ofPages.get(FIRST6) ?? state.detectors });
+});
 for (const id of ["data-tabs", "space-tabs", "gesture-tabs"]) wireTabs(find(id));
 wirePhone();
 wireSaliencyLegend(store);
@@ -5404,7 +5459,7 @@ find("record").onclick = () => record().catch(showError);
 find("download-csv").onclick = async () => save(await table.csv(find("download-rows").value), nameNow(".csv"));
 find("download-json").onclick = async () => save(await table.json(), nameNow(".json"));
 find("measure-all").onclick = async () => {
-  toMeasure = await chooser.files();
+  toMeasure = { files: await chooser.files(), kinds: kindsOn(store.state.detectors) };
   go({ task: "measure" });
 };
 mountTasks(find("tasks"), hasNoServer ? TASKS.filter((name) => name === "watch") : TASKS);
@@ -5412,19 +5467,26 @@ mountMeasure(
   find("measure"),
   {
     detectorsOf: (chosen, still) => {
-      const known = Object.entries(store.state.detectors);
-      const wanted = known.map(([kind, one]) => [kind, { ...one, on: chosen.includes(kind) }]);
-      const settings2 = { ...store.state, detectors: Object.fromEntries(wanted), here: false };
+      const { state } = store;
+      const settings2 = { ...state, detectors: withOnly(state.detectors, chosen), here: false };
       return configuredDetectors(settings2, still).map(
-        (one) => one.kind === "holistic" ? { ...one, blendshapes: true, transform: true } : one
+        (one) => one.kind === WHOLE ? { ...one, blendshapes: true, transform: true } : one
       );
     },
-    style: () => store.state.style
+    store
   },
-  () => toMeasure.splice(0)
+  () => {
+    const given = toMeasure;
+    toMeasure = NOTHING_GIVEN;
+    return given;
+  }
 );
 task.subscribe((name) => {
-  if (name === "gestures") find("tab-gestures").click();
+  useDetectorsOf(name);
+  if (name === "gestures") {
+    find("tab-gestures").click();
+    switchKind(store, "hands", true);
+  }
   if (name === "avatar") avatar.follow();
   if (name === "measure" && store.state.started) void stop();
   if (name !== "measure") isResultWanted.value = false;

@@ -19,6 +19,7 @@ import {
   lineColour,
   makeButton,
   onLanguage,
+  put,
   results_default,
   shade,
   showError,
@@ -31,6 +32,7 @@ import {
 var MIN_OPACITY = 30;
 var STRONG = 190;
 var STEPS = 64;
+var LEAST = 0.5;
 var HEAT = { lightness: [0.3, 0.93], chroma: [0.11, 0.16], hue: [275, 100] };
 var POINTS = [
   "wrist",
@@ -104,10 +106,12 @@ function wireSaliencyLegend(store) {
 function wireClasses(files) {
   const canvas = find("class-map");
   const list = find("class-list");
+  const unsure = find("class-unsure");
   const clear = () => {
-    canvas.hidden = true;
+    canvas.hidden = unsure.hidden = true;
     list.replaceChildren();
   };
+  onLanguage(() => put(unsure, text("classes.unsure", { percent: Math.round(100 * LEAST) })));
   const show = async () => {
     clear();
     const file = (await files())[0];
@@ -116,8 +120,10 @@ function wireClasses(files) {
       height,
       classes: found
     } = await (hasNoServer ? classifyHere(file) : call(addressOf("/v1/classes?top=5"), null, { method: "POST", body: file }));
+    const sure = found.filter(({ probability }) => probability >= LEAST);
+    unsure.hidden = sure.length > 0;
     list.replaceChildren(
-      ...found.map((one) => {
+      ...sure.map((one) => {
         const button = makeButton(
           `${one.name} ${Math.round(100 * one.probability)}%`,
           () => {

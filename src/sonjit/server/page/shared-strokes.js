@@ -453,10 +453,11 @@ var Store = class {
   }
   set(changes) {
     const before = this.state;
-    this.now.value = Object.freeze({ ...before, ...changes });
     const changed = Object.keys(changes).filter(
       (name) => before[name] !== changes[name]
     );
+    if (!changed.length) return;
+    this.now.value = Object.freeze({ ...before, ...changes });
     for (const { names, react } of [...this.#watchers]) {
       if (names.some((name) => changed.includes(name))) react(this.state);
     }

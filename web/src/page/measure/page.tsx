@@ -4,14 +4,14 @@ import { render } from "preact";
 
 import { place, task } from "../places.js";
 import { Result } from "./result.js";
-import { Start, type Setup } from "./start.js";
+import { Start, type Given, type Setup } from "./start.js";
 
 /** Show the page in a section while its task is chosen. */
-export function mountMeasure(section: HTMLElement, setup: Setup, given: () => File[]) {
+export function mountMeasure(section: HTMLElement, setup: Setup, given: () => Given) {
   render(<Measure setup={setup} given={given} />, section);
 }
 
-function Measure({ setup, given }: { setup: Setup; given: () => File[] }) {
+function Measure({ setup, given }: { setup: Setup; given: () => Given }) {
   if (task.value !== "measure") return null;
   const { result } = place.value;
   return result ? <Result key={result} id={result} /> : <Start setup={setup} given={given()} />;

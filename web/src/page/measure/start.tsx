@@ -16,9 +16,11 @@ import {
 } from "../jobs.js";
 import { kinds } from "../kinds.js";
 import { isResultWanted } from "../model.js";
+import { Hiding } from "../options-panel.js";
 import { go, hashOf, place } from "../places.js";
 import { isImage, isVideo } from "../sources.js";
-import type { Style } from "../style.js";
+import { switched, WHOLE } from "../settings.js";
+import type { AppStore } from "../state.js";
 import { filesOf } from "../dropped.js";
 import { KindsTag, Progress, Remove } from "./result.js";
 
@@ -31,15 +33,15 @@ export type Setup = {
     kinds: readonly string[],
     still: boolean,
   ) => { kind: string; [option: string]: unknown }[];
-  style: () => Style;
+  store: AppStore;
 };
 
-/** @param props `given`: files that another page gave */
-export function Start({ setup, given }: { setup: Setup; given: File[] }) {
-  const files = useSignal<File[]>(given);
-  const chosen = useSignal<readonly string[]>([
-    FIRST in kinds ? FIRST : (Object.keys(kinds)[0] ?? ""),
-  ]);
+/** what another page gave: files, and the kinds that it detects in them */
+export type Given = { files: File[]; kinds: readonly string[] };
+
+export function Start({ setup, given }: { setup: Setup; given: Given }) {
+  const files = useSignal<File[]>(given.files);
+  const chosen = useSignal<readonly string[]>(given.kinds.length ? given.kinds : usualKinds());
   const isOver = useSignal(false);
   const isBusy = useSignal(false);
 
@@ -68,7 +70,7 @@ export function Start({ setup, given }: { setup: Setup; given: File[] }) {
       const [job, ...others] = await startJobs(
         files.value,
         setup.detectorsOf(chosen.value, still),
-        setup.style(),
+        setup.store.state.style,
       );
       put([]); // a refusal stays visible
       const id = job?.job.peek().id;
@@ -147,8 +149,7 @@ export function Start({ setup, given }: { setup: Setup; given: File[] }) {
                     type="checkbox"
                     checked={chosen.value.includes(kind)}
                     onChange={({ currentTarget }) => {
-                      const others = chosen.value.filter((one) => one !== kind);
-                      chosen.value = currentTarget.checked ? [...others, kind] : others;
+                      chosen.value = switched(chosen.value, kind, currentTarget.checked);
                     }}
                   />
                   <Icon name={kind} />
@@ -156,6 +157,7 @@ export function Start({ setup, given }: { setup: Setup; given: File[] }) {
                 </label>
               ))}
             </fieldset>
+            <Hiding store={setup.store} id="measure-anonymise" />
             <button
               id="job-start"
               class="button primary"
@@ -186,6 +188,12 @@ export function Start({ setup, given }: { setup: Setup; given: File[] }) {
       </section>
     </>
   );
+}
+
+/** Return what is measured unless the user chooses: a whole person for an avatar. */
+function usualKinds(): string[] {
+  const wanted = isResultWanted.peek() ? [WHOLE, FIRST] : [FIRST];
+  return [...wanted, ...Object.keys(kinds)].filter((kind) => kind in kinds).slice(0, 1);
 }
 
 type ChoiceProps = {
