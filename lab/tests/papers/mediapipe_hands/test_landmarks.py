@@ -5,6 +5,7 @@ import sys
 from dataclasses import replace
 from importlib import import_module
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -60,12 +61,20 @@ def write_coco(path, truth, *, names=(*NAMES, NAIL), every=30, sides=False):
 
 
 @pytest.fixture(scope="module")
-def coco(demo_clip, tmp_path_factory):
-    clip, frames, truth = demo_clip
-    size = frames[0].shape[:2]
-    assert size == (480, 640)
-    file = write_coco(tmp_path_factory.mktemp("coco") / "hands.json", truth)
-    return open_dataset("folder", file, images=str(clip))
+def images(demo_clip, tmp_path_factory):
+    """Return a folder with the labelled frames: a video would be decoded again for each crop."""
+    _, frames, truth = demo_clip
+    assert frames[0].shape[:2] == (480, 640)
+    folder = tmp_path_factory.mktemp("images")
+    for frame in truth[::30]:
+        cv2.imwrite(str(folder / f"{frame['index']:06}.png"), frames[frame["index"]][..., ::-1])
+    return str(folder)
+
+
+@pytest.fixture(scope="module")
+def coco(demo_clip, images, tmp_path_factory):
+    file = write_coco(tmp_path_factory.mktemp("coco") / "hands.json", demo_clip[2])
+    return open_dataset("folder", file, images=images)
 
 
 @pytest.fixture(scope="module")
@@ -105,20 +114,19 @@ def test_augmented_keypoints_follow_the_image(crops, seed):
 
 
 @pytest.mark.slow
-def test_hands_without_palm_are_left_out(demo_clip, tmp_path):
-    clip, _, truth = demo_clip
-    path = write_coco(tmp_path / "hands.json", truth)
+def test_hands_without_palm_are_left_out(demo_clip, images, tmp_path):
+    path = write_coco(tmp_path / "hands.json", demo_clip[2])
     data = json.loads(path.read_text("utf-8"))
     for index, annotation in enumerate(data["annotations"]):
         joint = NAMES.index("wrist" if index else "ring_finger_tip")
         annotation["keypoints"][3 * joint : 3 * joint + 3] = [0, 0, 0]
     path.write_text(json.dumps(data), "utf-8")
-    (kept,) = LandmarkCrops(open_dataset("folder", path, images=str(clip)))
+    (kept,) = LandmarkCrops(open_dataset("folder", path, images=images))
     assert kept.known.sum() == 20
     del data["annotations"][0]
     path.write_text(json.dumps(data), "utf-8")
     with pytest.raises(InputError, match="no hand with wrist, palm and first joints annotated"):
-        LandmarkCrops(open_dataset("folder", path, images=str(clip)))
+        LandmarkCrops(open_dataset("folder", path, images=images))
 
 
 def test_missing_keypoints_are_named(coco):
@@ -127,11 +135,10 @@ def test_missing_keypoints_are_named(coco):
 
 
 @pytest.mark.slow
-def test_one_command_adds_a_keypoint_and_detectors_find_it(weights, coco, demo_clip, tmp_path, capfd):
+def test_one_command_adds_a_keypoint_and_detectors_find_it(weights, coco, images, demo_clip, tmp_path, capfd):
     del weights
-    annotations, clip = coco.annotations, demo_clip[0]
     out = tmp_path / "run"
-    command = ["train", "hand-lite", "--data", str(annotations), "--images", str(clip), "--out", str(out)]
+    command = ["train", "hand-lite", "--data", str(coco.annotations), "--images", images, "--out", str(out)]
     command += ["--extra-keypoints", NAIL, "--steps", "20", "--export", "onnx", "--set", "keep=0"]
     command += ["--set", "batch=4", "--set", "limit=4", "--set", "held_out=0", "--set", "augmentation=none"]
     assert main(command) == 0
@@ -159,12 +166,11 @@ def flat_hand(rng, size=64, **known):
 
 
 @pytest.mark.slow
-def test_labels_have_the_terms_of_the_published_network(weights, demo_clip, tmp_path):
+def test_labels_have_the_terms_of_the_published_network(weights, demo_clip, images, tmp_path):
     """Check that the network is nearer to the labels in its own terms (depth, metres, side) than to others."""
     del weights
-    clip, _, truth = demo_clip
-    file = write_coco(tmp_path / "hands.json", truth, names=NAMES, sides=True)
-    crops = LandmarkCrops(open_dataset("folder", file, images=str(clip)))
+    file = write_coco(tmp_path / "hands.json", demo_clip[2], names=NAMES, sides=True)
+    crops = LandmarkCrops(open_dataset("folder", file, images=images))
     network = create_network("hand-full", "published")
     batch = to_batch(crops)
     with torch.inference_mode():
@@ -198,12 +204,11 @@ def test_unknown_labels_give_no_gradient():
 
 
 @pytest.mark.slow
-def test_one_command_trains_a_new_network_from_several_sources(demo_clip, tmp_path, capfd):
-    clip, _, truth = demo_clip
+def test_one_command_trains_a_new_network_from_several_sources(demo_clip, images, tmp_path, capfd):
     for name in ("real", "synthetic", "test"):
-        write_coco(tmp_path / f"{name}.json", truth, names=NAMES, every=60, sides=True)
+        write_coco(tmp_path / f"{name}.json", demo_clip[2], names=NAMES, every=60, sides=True)
     out = tmp_path / "run"
-    command = ["train", "hand-lite", "--data", str(tmp_path), "--images", str(clip), "--out", str(out)]
+    command = ["train", "hand-lite", "--data", str(tmp_path), "--images", images, "--out", str(out)]
     command += ["--set", "mix=real.json=0.3,synthetic.json=0.7", "--set", "heads_from=real.json", "--steps", "3"]
     command += ["--set", "scratch=true", "--set", "width=0.25", "--set", "size=32", "--set", "negatives=0.3"]
     command += ["--set", "activation=elu", "--set", "dropout=0.1"]
@@ -267,19 +272,24 @@ def own_module(tmp_path, monkeypatch):
     sys.modules.pop("own_hand", None)
 
 
-def train_command(tmp_path, demo_clip, *sets):
-    clip, _, truth = demo_clip
-    write_coco(tmp_path / "hands.json", truth, names=NAMES, every=60, sides=True)
-    command = ["train", "hand-full", "--data", str(tmp_path / "hands.json"), "--images", str(clip), "--steps", "2"]
+def train_command(tmp_path, demo_clip, images, *sets):
+    write_coco(tmp_path / "hands.json", demo_clip[2], names=NAMES, every=60, sides=True)
+    command = ["train", "hand-full", "--data", str(tmp_path / "hands.json"), "--images", images, "--steps", "2"]
     sets = ("scratch=true", "size=32", "batch=2", *sets)
     return [*command, "--out", str(tmp_path / "run"), *(f"--set={value}" for value in sets)]
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("own_module")
-def test_a_user_network_and_loss_have_the_same_data_and_metrics(demo_clip, tmp_path, capfd):
+def test_a_user_network_and_loss_have_the_same_data_and_metrics(demo_clip, images, tmp_path, capfd):
     command = train_command(
-        tmp_path, demo_clip, "network=own-hand", "network_options=width=6", "loss=own_hand:losses", "held_out=0.5"
+        tmp_path,
+        demo_clip,
+        images,
+        "network=own-hand",
+        "network_options=width=6",
+        "loss=own_hand:losses",
+        "held_out=0.5",
     )
     assert main(command) == 0
     results = dict(line.split(": ") for line in capfd.readouterr().out.splitlines())
@@ -307,8 +317,8 @@ def test_a_user_network_and_loss_have_the_same_data_and_metrics(demo_clip, tmp_p
         ("negatives=1", "negatives=1.0: must be at least 0 and below 1"),
     ],
 )
-def test_wrong_settings_are_refused_in_one_line(demo_clip, tmp_path, refusal, sets, message):
-    assert message in refusal(*train_command(tmp_path, demo_clip, *sets.split()))
+def test_wrong_settings_are_refused_in_one_line(demo_clip, images, tmp_path, refusal, sets, message):
+    assert message in refusal(*train_command(tmp_path, demo_clip, images, *sets.split()))
 
 
 @pytest.mark.slow
