@@ -29,6 +29,7 @@ def test_gestures_are_listed_trained_and_tested(page):
     page.click("tab-gestures")
     page.wait(lambda: "hand #" in page["gestures-now"].text, "hands with their gestures")
     assert not page["trainer-train"].is_enabled()
+    assert page["trainer-test-needs"].text == "Test needs two recordings of each gesture."
     for name in ("one", "one", "two", "two"):
         before = len(page["trainer-recordings"].find_elements("tag name", "li"))
         page.choose("trainer-name", name)
@@ -38,6 +39,7 @@ def test_gestures_are_listed_trained_and_tested(page):
             "a recording",
             90,
         )
+    assert page["trainer-test-needs"].text == ""
     page.click("trainer-test")
     page.wait(lambda: page["trainer-table"].find_elements("tag name", "td"), "the table")
     cells = [int(one.text) for one in page["trainer-table"].find_elements("tag name", "td")]
@@ -54,10 +56,12 @@ def test_gestures_are_listed_trained_and_tested(page):
     for where in ("server", "page"):
         page.choose("here", where)
         page.wait(lambda: names_of(page) & {"one", "two"}, f"custom gestures recognised by the {where}", 60)
-    page.click("trainer-try")
+    page.label_of("trainer-try").find_element("tag name", "span").click()  # the words of the switch
+    assert not page["trainer-try"].is_selected()
     page.wait(lambda: page.latest.get("hands") and not names_of(page) & {"one", "two"}, "shipped gestures alone", 60)
     page.choose("here", "server")
     page["trainer-recordings"].find_element("tag name", "button").click()
+    assert page["trainer-words"].text == ""
     assert not page["trainer-test"].is_enabled()
 
 
@@ -140,6 +144,15 @@ def test_a_map_is_checked_tried_and_downloaded(page):
     page.click("map-check")
     page.wait(lambda: "no rule" in page["map-words"].text, "what is wrong")
     page.browser.expected.append("/v1/control")  # a refusal
+    page.click("map-add")
+    page.wait(lambda: "127.0.0.1:9000" in page["map-words"].text, "what is missing")
+    assert page["map-text"].get_attribute("value") == "", "a rule without a target was added"
+    page.choose("language", "ko")
+    page.choose("map-text", '[[rule]]\non = "Victory"\nosc = "space"')
+    page.click("map-check")
+    page.wait(lambda: page["map-words"].text.startswith("1번 규칙의 OSC 대상"), "what is wrong in Korean")
+    page.choose("language", "en")
+    page.choose("map-text", "")
     page.choose("map-on", 'measure = "x"')
     page.choose("map-action", "osc")
     page["map-target"].send_keys("127.0.0.1:9/hand")

@@ -8,6 +8,10 @@ from .conftest import run
 from .driver import Page
 
 pytestmark = pytest.mark.browser
+IN_VIEW = """
+    const {top, bottom} = document.getElementById("message").getBoundingClientRect();
+    return top >= 0 && bottom <= innerHeight;
+"""
 
 
 def test_the_page_reports_a_hidden_tab_and_a_rotated_or_removed_camera_and_continues(page):
@@ -19,6 +23,9 @@ def test_the_page_reports_a_hidden_tab_and_a_rotated_or_removed_camera_and_conti
     browser.close()
     browser.switch_to.window(tab)
     page.wait(lambda: message.get_attribute("data-code") == "hidden", "word of the hidden tab")
+    assert "camera" not in message.text  # a video or the sample is paused too
+    browser.execute_script("scrollTo(0, document.body.scrollHeight)")
+    assert run(browser, IN_VIEW), "a message is out of sight"
     before = page.latest["frame"]
     page.wait(lambda: page.latest.get("frame", 0) > before, "the next image")
     run(browser, """

@@ -105,11 +105,12 @@ export const shareOf = ({ state, share = 0, frames = 0, of }: Job): number | nul
 export function stateText({ state, share = 0, frames = 0, of, instances = 0, seconds = 0 }: Job) {
   const values = {
     frames,
-    of: of ?? "?",
+    of,
     instances,
     seconds: seconds.toFixed(1),
     percent: Math.round(share * 100),
   };
+  if (state === "running" && !of) return text(frames ? "job.frames" : "job.starting", values);
   return text(`job.${state}`, values);
 }
 

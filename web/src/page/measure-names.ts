@@ -35,6 +35,8 @@ export function measureName(name: string) {
   return words.charAt(0).toUpperCase() + words.slice(1) + ofFist;
 }
 
+const BLENDSHAPE = /^([a-z]+[A-Z]\w*?)(Left|Right)?$/;
+
 /** Return a measure's name without its unit as words, in the order of the language. */
 function wordsOf(bare: string): string {
   const [difference, image] = ["symmetry_", "_2d"];
@@ -42,6 +44,12 @@ function wordsOf(bare: string): string {
     return text("measure.symmetry", { measure: wordsOf(bare.slice(difference.length)) });
   if (bare.endsWith(image))
     return text("measure.2d", { measure: wordsOf(bare.slice(0, -image.length)) });
+  const [, shape, side] = BLENDSHAPE.exec(bare) ?? [];
+  if (shape)
+    return [side ?? "", ...shape.split(/(?=[A-Z])/)]
+      .filter(Boolean)
+      .map((word) => textOr(`shape.${word.toLowerCase()}`, word.toLowerCase()))
+      .join(" ");
   const words = bare.split(/_(?!arm)/).map((word) => textOr(`measure.${word}`, word));
   return textOr(`measure.${bare}`, words.join(" ").trim());
 }

@@ -1187,12 +1187,16 @@ function measureName(name) {
   const ofFist = name.endsWith("_curl") ? " (0–1)" : "";
   return words.charAt(0).toUpperCase() + words.slice(1) + ofFist;
 }
+var BLENDSHAPE = /^([a-z]+[A-Z]\w*?)(Left|Right)?$/;
 function wordsOf(bare) {
   const [difference, image] = ["symmetry_", "_2d"];
   if (bare.startsWith(difference))
     return text("measure.symmetry", { measure: wordsOf(bare.slice(difference.length)) });
   if (bare.endsWith(image))
     return text("measure.2d", { measure: wordsOf(bare.slice(0, -image.length)) });
+  const [, shape, side] = BLENDSHAPE.exec(bare) ?? [];
+  if (shape)
+    return [side ?? "", ...shape.split(/(?=[A-Z])/)].filter(Boolean).map((word) => textOr(`shape.${word.toLowerCase()}`, word.toLowerCase())).join(" ");
   const words = bare.split(/_(?!arm)/).map((word) => textOr(`measure.${word}`, word));
   return textOr(`measure.${bare}`, words.join(" ").trim());
 }
@@ -1239,6 +1243,10 @@ function createMapEditor(place2, dryRun) {
   const action = y("");
   const target = y("");
   const chosenAction = O(() => action.value || (Object.keys(known.value.actions)[0] ?? ""));
+  function targetHint() {
+    const name = chosenAction.value;
+    return textOr(`map.target.${name}`, known.value.actions[name] ?? "");
+  }
   async function load() {
     known.value = await call(addressOf("/v1/control"));
   }
@@ -1251,6 +1259,11 @@ function createMapEditor(place2, dryRun) {
       commands.value = [...added.reverse(), ...commands.peek()].slice(0, MOST_COMMANDS);
   }
   function add2(first) {
+    if (!target.peek().trim()) {
+      checked.value = { isRight: false, text: targetHint };
+      find("map-target").focus();
+      return;
+    }
     const before = map.peek().trimEnd();
     const rule = `${on.peek() || first}
 ${chosenAction.peek()} = ${JSON.stringify(target.peek())}`;
@@ -1275,7 +1288,7 @@ ${rule}
     } catch (error) {
       if (!(error instanceof ServerError) || error.code !== "bad_option") showError(error);
       const { message } = error;
-      checked.value = { isRight: false, text: () => text("map.wrong", { message }) };
+      checked.value = { isRight: false, text: () => wrongText(message) };
     }
     return checked.peek()?.isRight ?? false;
   }
@@ -1359,7 +1372,7 @@ ${rule}
           }
         )
       ] }),
-      /* @__PURE__ */ a("p", { id: "map-target-hint", class: "hint", children: textOr(`map.target.${chosenAction.value}`, hint) }),
+      /* @__PURE__ */ a("p", { id: "map-target-hint", class: "hint", children: targetHint() }),
       /* @__PURE__ */ a("details", { class: "part", children: [
         /* @__PURE__ */ a("summary", { children: /* @__PURE__ */ a("h3", { children: text("map.text") }) }),
         /* @__PURE__ */ a(
@@ -1422,6 +1435,15 @@ ${rule}
     clear() {
     }
   };
+}
+var NO_RULE = /: no rule;/;
+var WRONG_TARGET = /, rule (\d+): (\w+) = .*: give /;
+function wrongText(message) {
+  if (NO_RULE.test(message)) return text("map.wrong.none");
+  const [, number, name] = WRONG_TARGET.exec(message) ?? [];
+  const needs = textOr(`map.target.${name}`, "");
+  if (!needs) return text("map.wrong", { message });
+  return text("map.wrong.target", { number, action: text(`map.action.${name}`), needs });
 }
 
 // src/page/gestures/hands.ts
@@ -1547,6 +1569,7 @@ function createTrainer(place2, use, hasStream) {
   function remove(recording) {
     recordings.value = recordings.peek().filter((other) => other !== recording);
     tested.value = [];
+    words.value = null;
   }
   function Teach() {
     const isMotion = running.value === "motion";
@@ -1623,6 +1646,7 @@ function createTrainer(place2, use, hasStream) {
             class: "button small",
             type: "button",
             disabled: !canTest.value,
+            "aria-describedby": "trainer-test-needs",
             onClick: test,
             children: text("trainer.test")
           }
@@ -1652,6 +1676,7 @@ function createTrainer(place2, use, hasStream) {
           /* @__PURE__ */ a("span", { children: text("trainer.try") })
         ] })
       ] }),
+      /* @__PURE__ */ a("p", { id: "trainer-test-needs", class: "hint", children: !canTest.value && text("trainer.test.needs") }),
       /* @__PURE__ */ a(
         "div",
         {
@@ -2013,11 +2038,12 @@ var shareOf = ({ state, share: share2 = 0, frames = 0, of }) => state === "uploa
 function stateText({ state, share: share2 = 0, frames = 0, of, instances = 0, seconds = 0 }) {
   const values = {
     frames,
-    of: of ?? "?",
+    of,
     instances,
     seconds: seconds.toFixed(1),
     percent: Math.round(share2 * 100)
   };
+  if (state === "running" && !of) return text(frames ? "job.frames" : "job.starting", values);
   return text(`job.${state}`, values);
 }
 var kindsText = ({ kind }) => kind.split("+").map((each) => textOr(`kind.${each}`, each)).join(", ");
@@ -2885,7 +2911,7 @@ function clock({ isVideo: isVideo2, times }, time) {
 function Transport({ curves, player }) {
   const { times, isVideo: isVideo2 } = curves;
   const label = useComputed(
-    () => `${clock(curves, player.time.value)} / ${clock(curves, times.at(-1) ?? 0)}`
+    () => `${clock(curves, times[player.index.value] ?? 0)} / ${clock(curves, times.at(-1) ?? 0)}`
   );
   const step = (by, key) => /* @__PURE__ */ a(
     "button",

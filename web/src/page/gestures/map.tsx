@@ -3,7 +3,7 @@
 import { computed, signal } from "@preact/signals";
 import { render } from "preact";
 
-import { save, showError, text, textOr } from "../common.js";
+import { find, save, showError, text, textOr } from "../common.js";
 import { addressOf, call, ServerError } from "../endpoints.js";
 import { measureName } from "../measure-names.js";
 
@@ -42,6 +42,12 @@ export function createMapEditor(place: HTMLElement, dryRun: (map: string | null)
   const target = signal("");
   const chosenAction = computed(() => action.value || (Object.keys(known.value.actions)[0] ?? ""));
 
+  /** Return what the target of the chosen action is, in the language of the page. */
+  function targetHint() {
+    const name = chosenAction.value;
+    return textOr(`map.target.${name}`, known.value.actions[name] ?? "");
+  }
+
   /** Load the names for rules. */
   async function load() {
     known.value = await call<Known>(addressOf("/v1/control"));
@@ -57,6 +63,11 @@ export function createMapEditor(place: HTMLElement, dryRun: (map: string | null)
   }
 
   function add(first: string) {
+    if (!target.peek().trim()) {
+      checked.value = { isRight: false, text: targetHint };
+      find("map-target").focus();
+      return;
+    }
     const before = map.peek().trimEnd();
     const rule = `${on.peek() || first}\n${chosenAction.peek()} = ${JSON.stringify(target.peek())}`;
     change(`${before}${before ? "\n\n" : ""}[[rule]]\n${rule}\n`);
@@ -81,7 +92,7 @@ export function createMapEditor(place: HTMLElement, dryRun: (map: string | null)
     } catch (error) {
       if (!(error instanceof ServerError) || error.code !== "bad_option") showError(error);
       const { message } = error as Error;
-      checked.value = { isRight: false, text: () => text("map.wrong", { message }) };
+      checked.value = { isRight: false, text: () => wrongText(message) };
     }
     return checked.peek()?.isRight ?? false;
   }
@@ -176,7 +187,7 @@ export function createMapEditor(place: HTMLElement, dryRun: (map: string | null)
           </button>
         </div>
         <p id="map-target-hint" class="hint">
-          {textOr(`map.target.${chosenAction.value}`, hint)}
+          {targetHint()}
         </p>
         <details class="part">
           <summary>
@@ -239,4 +250,16 @@ export function createMapEditor(place: HTMLElement, dryRun: (map: string | null)
     draw,
     clear() {},
   };
+}
+
+const NO_RULE = /: no rule;/;
+const WRONG_TARGET = /, rule (\d+): (\w+) = .*: give /;
+
+/** Return why a map is refused, in the language of the page where it has a text. */
+function wrongText(message: string) {
+  if (NO_RULE.test(message)) return text("map.wrong.none");
+  const [, number, name] = WRONG_TARGET.exec(message) ?? [];
+  const needs = textOr(`map.target.${name}`, "");
+  if (!needs) return text("map.wrong", { message });
+  return text("map.wrong.target", { number, action: text(`map.action.${name}`), needs });
 }

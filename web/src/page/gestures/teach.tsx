@@ -149,6 +149,7 @@ export function createTrainer(
   function remove(recording: Recording) {
     recordings.value = recordings.peek().filter((other) => other !== recording);
     tested.value = [];
+    words.value = null;
   }
 
   function Teach() {
@@ -222,6 +223,7 @@ export function createTrainer(
             class="button small"
             type="button"
             disabled={!canTest.value}
+            aria-describedby="trainer-test-needs"
             onClick={test}
           >
             {text("trainer.test")}
@@ -246,6 +248,9 @@ export function createTrainer(
             <span>{text("trainer.try")}</span>
           </label>
         </div>
+        <p id="trainer-test-needs" class="hint">
+          {!canTest.value && text("trainer.test.needs")}
+        </p>
         <div
           id="trainer-table"
           class="live-table"

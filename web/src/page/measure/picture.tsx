@@ -156,7 +156,7 @@ export function clock({ isVideo, times }: Curves, time: number) {
 export function Transport({ curves, player }: { curves: Curves; player: Player }) {
   const { times, isVideo } = curves;
   const label = useComputed(
-    () => `${clock(curves, player.time.value)} / ${clock(curves, times.at(-1) ?? 0)}`,
+    () => `${clock(curves, times[player.index.value] ?? 0)} / ${clock(curves, times.at(-1) ?? 0)}`,
   );
   const step = (by: number, key: string) => (
     <button
