@@ -101,17 +101,21 @@ def squats(write_video, tmp_path_factory):
 def test_a_video_is_measured_looked_at_compared_and_removed(user, squats, tmp_path, need):
     need("body-full", "pose-detector")
     user.click("#task-measure")
-    shutil.copy(SQUATS, tmp_path / "second.mp4")
-    for path in (squats("first.mp4", 12), tmp_path / "second.mp4"):
-        name = path.name
+    shutil.copy(SQUATS, tmp_path / "squats.mp4")
+    short = squats("squats.mp4", 12)  # of the same name
+    for path in (short, tmp_path / "squats.mp4"):
         user.upload("measure-file", path)
-        user.wait(f"document.getElementById('measure-name')?.innerText === '{name}'")
+        user.wait("document.getElementById('measure-name')?.innerText === 'squats.mp4'")
         user.click("#job-start")
         user.wait("document.querySelector('.chart canvas')", 180)
-        if name == "first.mp4":
+        if path == short:
             user.click(".back")
     address = user.ask("location.href")
-    assert "deepest" in user.text(".headline")
+    headline = user.text(".headline")
+    assert re.fullmatch(r"2 squats, deepest knee \d+° \(± \d+°, (left|right) \d+°\) at \d\.\d s", headline), headline
+    error = re.search(r"± \d+°", headline)[0]
+    assert "Left and right knee may move equally" in user.text(".result-head")
+    assert error in user.text(".moments li:nth-child(2)")
     length = r"\d+\.\d s, (\d+) frames, Person in \1; computed in \d+\.\d s"
     assert re.fullmatch(length, user.text(".result-head [role=status]"))
     assert user.text(".graph-head .hint") == "180° = straight"
@@ -160,6 +164,8 @@ def test_a_video_is_measured_looked_at_compared_and_removed(user, squats, tmp_pa
     other = user.ask("[...document.querySelectorAll('#result-with option')].at(-1).value")
     user.choose("#result-with", other)
     user.wait("document.querySelectorAll('.graph .dashed').length === 4")
+    names = "new Set([...document.querySelectorAll('.graph .legend')].map(({innerText}) => innerText.split('): ')[0]))"
+    assert user.ask(f"{names}.size") > 1, "both recordings have one name"
 
     groups = user.ask("[...document.querySelectorAll('#downloads section')].map(({innerText}) => innerText)")
     assert [("Excel" in group, ".pdf" in group, ".glb" in group) for group in groups] == [
@@ -173,14 +179,51 @@ def test_a_video_is_measured_looked_at_compared_and_removed(user, squats, tmp_pa
             status = run(user.browser, "const answer = await fetch(given[0]); return answer.status", link)
             assert status == 200, link
 
+    print_link = "[...document.querySelectorAll('.first-files a')].at(-1)"
+    click = "new MouseEvent('click', {bubbles: true, cancelable: true})"
+    user.ask("(document.addEventListener('click', (event) => event.preventDefault(), {once: true}), 1)")  # no dialog
+    user.ask(f"{print_link}.dispatchEvent({click})")
+    user.wait(f"{print_link}.innerText === 'Making: Report to print…' && {print_link}.ariaDisabled === 'true'")
+    assert user.ask(f"{print_link}.dispatchEvent({click})") is False, "a second click makes a second file"
+    user.wait(f"{print_link}.innerText === 'Report to print'")
+
     user.browser.get("about:blank")
     user.browser.get(address)
     user.wait("document.querySelector('.chart canvas')")
-    assert "second.mp4" in user.text("#result-title")
+    assert "73 frames" in user.text(".result-head [role=status]")
     user.click(".result-head .quiet-button")
     user.click(".result-head .danger")
     user.wait("document.querySelectorAll('#jobs .job').length === 1")
-    assert "first.mp4" in user.text("#jobs")
+    assert "12 frames" in user.text("#jobs")
+
+    removed = "const [{id}] = await (await fetch('v1/jobs')).json(); await fetch(`v1/jobs/${id}`, {method: 'DELETE'})"
+    gone = run(user.browser, f"{removed}; return id")  # as in another tab
+    if not isinstance(user.browser, Firefox):
+        user.browser.expected.append(gone)
+    user.click("#jobs a")
+    user.wait("document.getElementById('result-title')?.innerText === 'This result was removed.'")
+    assert not user.ask("document.getElementById('message').checkVisibility()")
+    user.click(".back")
+    user.wait("document.getElementById('results-title') && !document.querySelector('#jobs .job')")
+
+
+def test_a_result_without_a_body_says_so_and_offers_hands(user, write_video, tmp_path, need):
+    need("body-full", "pose-detector", "hand-full")
+    user.click("#task-measure")
+    user.upload("measure-file", write_video(tmp_path / "wall.mp4", [np.full((240, 320, 3), 128, np.uint8)] * 6, 15))
+    user.click("#job-start")
+    user.wait("document.getElementById('result-none')?.innerText === 'No body was found.'")
+    unused = ".first-files, .result-curves, .result-values, .result-files"
+    assert user.ask(f"document.querySelectorAll('{unused}').length") == 0
+    assert user.text("#result-other") == "Measure hands instead"
+    user.click("#result-other")
+    user.wait("document.getElementById('result-none')?.innerText === 'No hand was found.'")
+    address = user.ask("location.href")
+    user.browser.get("about:blank")
+    user.browser.get(address)  # without the file
+    user.wait("document.getElementById('result-other')?.innerText.startsWith('Choose')")
+    user.click("#result-other")
+    user.wait("document.getElementById('measure-file')")
 
 
 def test_the_page_stays_where_the_user_goes_while_a_file_is_sent(user, squats):

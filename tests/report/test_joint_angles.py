@@ -141,17 +141,18 @@ def test_repetitions_and_what_is_not_counted_have_rows():
 
 def test_the_headline_states_how_often_and_how_deep():
     recording = recorded([*squat(90), *squat(80), *[170] * 10])
-    assert recording.headline == "2 repetitions of the knee, deepest left knee 80° at 3.0 s"
+    error = f"{recording.errors_deg[KNEE]:.0f}"
+    assert recording.headline == f"2 repetitions of the knee, deepest left knee 80° (± {error}°) at 3.0 s"
     assert recorded([*squat(90), *[170] * 10]).headline.startswith("1 repetition of the knee, deepest left knee 90°")
     clinical = recorded([*squat(90), *squat(80), *[170] * 10], convention="clinical")
-    assert clinical.headline == "2 repetitions of the knee, deepest left knee 100° at 3.0 s"
+    assert clinical.headline == f"2 repetitions of the knee, deepest left knee 100° (± {error}°) at 3.0 s"
     (moment,) = recording.moments
     assert moment.frame.time == pytest.approx(3.0, abs=0.05)
     assert moment.value_deg == pytest.approx(80, abs=1)
     page = page_of(recording)
     assert page.index(recording.headline) < page.index("<table")
     still = recorded([*np.linspace(120, 160, 60)])
-    assert re.fullmatch(r"left knee moved most, from 12\d° to 1[56]\d°", still.headline)
+    assert re.fullmatch(r"left knee moved most, from 12\d° to 1[56]\d° \(± \d+°\)", still.headline)
 
 
 def squatting(low=80, frames=60):
@@ -592,7 +593,8 @@ def test_angles_of_both_sides_have_plates_apart_within_the_image(shift):
 
 def test_the_headline_names_a_side_only_where_both_differ_by_more_than_the_error():
     recording = recording_of("a.mp4", "full", squatting(), None)
-    assert "deepest knee " in recording.headline
+    deepest = r"1 squat, deepest knee (\d+)° \(± \d+°, (?:left|right) \1°\) at \d\.\d s"
+    assert re.fullmatch(deepest, recording.headline), recording.headline  # both sides are drawn alike
     assert "may move equally: their ranges differ by" in page_of(recording)
     limit = errors.difference_error_deg("knee", "full")
     counted = (AngleLimits(KNEE), AngleLimits("right_knee_angle_rad"))

@@ -107,6 +107,27 @@ def test_several_detectors_are_one_job_with_one_table_and_one_drawing(ask, media
         assert client.get(job["downloads"][name]).content.startswith(begin)
 
 
+def _check_first_sheets(client, job, curves):
+    """Check that the first sheet of both workbooks has the headline, and a row for each repetition."""
+    (repetition,), (summary,) = curves["repetitions"], job["summaries"]
+    lowest = {name[:4]: round(math.degrees(one["value"]), 1) for name, one in repetition["lowest"].items()}
+    for file, language, title in (("xlsx", "en", "Summary"), ("ko.xlsx", "ko", "요약")):
+        book = openpyxl.load_workbook(io.BytesIO(client.get(job["downloads"][file]).content))
+        assert (book.sheetnames[0], book.active.title, book.active.freeze_panes) == (title, title, "A3")
+        assert book.sheetnames[1:] == ["frames", "instances", "run"]
+        (lead, *_), heading, row, *facts = book.active.iter_rows(values_only=True)
+        assert lead == f"{summary['texts'][language]}."
+        assert row[:2] == (1, {"en": "knee", "ko": "무릎"}[language])
+        assert row[2:4] == (round(repetition["begin"], 3), round(repetition["end"], 3))
+        assert row[4] == round(min(repetition["lowest"].values(), key=lambda one: one["value"])["time"], 3)
+        assert row[5:7] == pytest.approx((lowest["left"], lowest["righ"]), abs=0.11)
+        words = [text for fact in facts for text in fact if text]
+        assert "squats.mp4" in words
+        assert any("lite" in text for text in words)
+        widths = [book.active.column_dimensions[column].width for column in "ABCDEFG"]
+        assert all(width > len(str(name)) for width, name in zip(widths, heading, strict=False))
+
+
 def test_all_files_of_a_video_have_the_same_angles(ask, all_weights, write_video, tmp_path):
     with open_source(SQUATS) as source:
         one_squat = write_video(tmp_path / "squats.mp4", [frame.rgb for frame in islice(source, 40)], 15)
@@ -131,7 +152,16 @@ def test_all_files_of_a_video_have_the_same_angles(ask, all_weights, write_video
     assert both == pytest.approx([a - b for a, b in zip(left, right, strict=True)], abs=2e-4)
     (summary,) = curves["summaries"]
     assert summary["texts"]["en"] in get["report.html"].text
+    sides = summary.pop("sides")
+    assert sides["en"] in get["report.html"].text
+    assert sides["ko"] in client.get(job["downloads"]["report.ko.html"]).text
     assert (job["length"], job["summaries"]) == (curves["times"][-1], [summary])
+    lowest = [one for row in curves["repetitions"] for one in row["lowest"].values()]
+    assert all(
+        f"{math.degrees(one['value']):.0f} ± {math.degrees(one['error']):.0f}" in get["report.html"].text
+        for one in lowest
+    )
+    _check_first_sheets(client, job, curves)
     deepest = min(row["lowest"][summary["measure"]]["value"] for row in curves["repetitions"])
     assert min(float(row[summary["measure"]]) for row in table) == pytest.approx(deepest, abs=1e-4)
 

@@ -103,12 +103,12 @@ def page_blocks(
         earlier: Ranges of an earlier page of the same person.
     """
     first = recordings[0]
-    blocks: list[Block] = [Note(" · ".join([*labels.lines(first.language), *map(_facts, recordings)]))]
+    blocks: list[Block] = [Note(" · ".join([*labels.lines(first.language), *map(facts_of, recordings)]))]
     several = len(recordings) > 1
     for recording, shown in zip(recordings, pictures, strict=True):
         lead = f"{subject_of(recording)}: {recording.headline}" if several else recording.headline
         if recording.people > 1 and not several:  # a page about one of several people names the person
-            lead = f"{_person(recording)}: {lead}"
+            lead = f"{person_of(recording)}: {lead}"
         blocks += [Lead(f"{lead}."), *_first_screen(recording, shown)]
         if recording.sides:
             blocks.append(Text(recording.sides))
@@ -127,19 +127,21 @@ def page_blocks(
     return [*blocks, *_decisions(first), *_method(first)]
 
 
-def _person(recording: Recording) -> str:
+def person_of(recording: Recording) -> str:
+    """Return the number of a person in words."""
     return recording.text("person {number}", number=recording.person)
 
 
 def subject_of(recording: Recording) -> str:
     """Return what names one of several people of a page."""
-    person = _person(recording)
+    person = person_of(recording)
     if not recording.name:
         return person
     return f"{recording.name}, {person}" if recording.people > 1 else recording.name
 
 
-def _facts(recording: Recording) -> str:
+def facts_of(recording: Recording) -> str:
+    """Return in which images the person is, and with which model they were measured."""
     times = recording.times
     facts = recording.text(
         "the person is in {seen} of {images} images, {begin} to {end} s, model {model}",
@@ -376,6 +378,12 @@ def _method(recording: Recording) -> list[Block]:
         Text(f"{say(conventions.WORDS[recording.convention])} {say(conventions.SIGNS)}"),
         BulletList((*map(say, _COLUMNS), say(_METHOD), origin, *_mirrored(recording))),
     ]
+
+
+def method_of(recording: Recording) -> list[str]:
+    """Return sentences about the angles of repetitions: what counts as one, their meaning, error and limits."""
+    meaning = conventions.WORDS[recording.convention]
+    return [*recording.counting, *map(recording.text, (meaning, _COLUMNS[-1], _METHOD, _WARNING))]
 
 
 def _mirrored(recording: Recording) -> list[str]:

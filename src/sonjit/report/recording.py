@@ -366,15 +366,27 @@ class Recording:
             singular, plural = ("1 squat", "{count} squats") if joint == "knee" and self.are_squats else _REPEATED
             words = {"count": len(bends), "joint": self.text(joint)}
             counted = self.text(singular if len(bends) == 1 else plural, **words)
+            is_certain = self._is_side_certain(name)
             return self.text(
-                "{counted}, deepest {angle} {value}° at {time} s",
+                "{counted}, deepest {angle} {value}°{doubt} at {time} s",
                 counted=counted,
-                angle=self.name_of(name) if self._is_side_certain(name) else self.text(joint),
+                angle=self.name_of(name) if is_certain else self.text(joint),
                 value=value,
+                doubt=self._doubt(name, None if is_certain else deepest[1]),
                 time=f"{deepest[1]:.1f}",
             )
         low, high = map(whole, self.ranges[name])
-        return self.text("{angle} moved most, from {low}° to {high}°", angle=self.name_of(name), low=low, high=high)
+        values = {"angle": self.name_of(name), "low": low, "high": high, "doubt": self._doubt(name)}
+        return self.text("{angle} moved most, from {low}° to {high}°{doubt}", **values)
+
+    def _doubt(self, name: str, time_s: float | None = None) -> str:
+        """Return the error of an angle, and the other side at a time in seconds, as brackets after a value."""
+        parts = [self._error(name, "°").strip()]
+        other = f"{SIDES[side_of(name) == SIDES[0]]}_{name.partition('_')[2]}"
+        value = math.nan if time_s is None else float(self.shown(other)[self.times.index(time_s)])
+        if math.isfinite(value):
+            parts.append(f"{self.text(side_of(other))} {whole(value)}°")
+        return f" ({', '.join(filter(None, parts))})" if any(parts) else ""
 
     def _is_side_certain(self, name: str) -> bool:
         """Check whether only one side of an angle is counted, or both differ by more than the error of a difference."""

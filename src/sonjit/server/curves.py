@@ -108,7 +108,7 @@ def write_curves(path: Path, lines: Path, name: str, recordings: Sequence[Record
     for recording in recordings:
         _use_angles(tracks, recording)
     translated = [{language: _in(language, recording) for language in get_args(Language)} for recording in recordings]
-    summaries: list[Json] = [_summary(versions) for versions in translated]
+    summaries = [_summary(versions) for versions in translated]
     times = [frame.time for frame in frames]
     answer: JsonObject = {
         "name": name,
@@ -131,13 +131,13 @@ def write_curves(path: Path, lines: Path, name: str, recordings: Sequence[Record
         "repetitions": [repetition for recording in recordings for repetition in _repetitions(recording)],
         "uncounted": [position for versions in translated for position in _uncounted(versions)],
         "events": [event.to_dict() for frame in frames for event in frame.events if event.end is not None],
-        "summaries": summaries,
+        "summaries": [*summaries],
     }
     files.write_bytes(path, json_from(answer).encode())
     overview: JsonObject = {
         "ended": datetime.fromtimestamp(lines.stat().st_mtime, UTC).isoformat(timespec="seconds"),
         "length": times[-1] if len(times) > 1 else None,
-        "summaries": summaries,
+        "summaries": [{name: value for name, value in one.items() if name != "sides"} for one in summaries],
     }
     files.write_bytes(path.with_name(OVERVIEW), json_from(overview).encode())
 
@@ -186,7 +186,7 @@ def _column(values: FloatArray) -> list[float | None]:
 
 
 def _repetitions(recording: Recording) -> list[Json]:
-    """Return the repetitions of a person. `lowest` has the smallest angle and its time by name."""
+    """Return the repetitions of a person. `lowest` has the smallest angle, its 95 % error and its time by name."""
     return [
         {
             "id": recording.person,
@@ -194,7 +194,11 @@ def _repetitions(recording: Recording) -> list[Json]:
             "begin": bend.begin_s,
             "end": bend.end_s,
             "lowest": {
-                name: {"value": round(float(np.radians(value)), _DIGITS), "time": time_s}
+                name: {
+                    "value": round(float(np.radians(value)), _DIGITS),
+                    "error": _column(np.radians([recording.errors_deg[name]]))[0],
+                    "time": time_s,
+                }
                 for name, (value, time_s) in bend.lowest.items()
             },
         }
@@ -220,9 +224,13 @@ def _uncounted(versions: Mapping[Language, Recording]) -> list[Json]:
 
 
 def _summary(versions: Mapping[Language, Recording]) -> JsonObject:
-    """Return one line about a person in each language, and the angle that it names."""
-    texts: dict[str, Json] = {language: version.headline for language, version in versions.items()}
-    return {"id": versions["en"].person, "measure": versions["en"].main_angle, "texts": texts}
+    """Return a line about a person and one about left and right in each language, and the angle that they name."""
+    return {
+        "id": versions["en"].person,
+        "measure": versions["en"].main_angle,
+        "texts": {language: version.headline for language, version in versions.items()},
+        "sides": {language: version.sides for language, version in versions.items()},
+    }
 
 
 def _offsets(lines: Path) -> list[int]:

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -21,6 +21,7 @@ from sonjit.media.tables.characters import CHARACTER_ENDINGS
 from sonjit.report import joint_angles, motion_files
 from sonjit.report.recording import recording_of
 from sonjit.report.texts import Language
+from sonjit.report.workbook import summary_of
 from sonjit.runs import ROW_ENDINGS, convert_events, convert_motions
 from sonjit.server.curves import CURVES, OVERVIEW, recordings_of_job, write_curves
 from sonjit.server.job_files import JobInput, reported_model, task_of
@@ -38,6 +39,10 @@ _REPORTS: Mapping[str, Language] = {
     for ending in ("html", "pdf")
 }
 """Languages of the reports of a job, by file."""
+_WORKBOOKS: Mapping[str, Language] = {
+    "result.xlsx" if language == "en" else f"result.{language}.xlsx": language for language in get_args(Language)
+}
+"""Languages of the first sheet of the workbook, by file."""
 _NO_OVERVIEW: Mapping[str, Json] = {"ended": None, "length": None, "summaries": []}
 _MOTION_FILES = ("angles.mot", "points.trc")  # of the person in most frames, for OpenSim
 
@@ -120,7 +125,7 @@ class UploadJob:
         if is_video and task_of(self.detectors).has_gestures:
             names += [f"{table}{ending}" for table in ("motions", "events") for ending in ROW_ENDINGS]
         if self._reported_model:
-            names += [*_REPORTS, *_MOTION_FILES]
+            names += [*_REPORTS, *(name for name in _WORKBOOKS if name not in names), *_MOTION_FILES]
             if self.detectors[0][0] in ("body", "holistic"):  # characters are made of the first kind
                 names += [f"result{ending}" for ending in CHARACTER_ENDINGS]
         if is_video and is_installed("rerun"):
@@ -186,7 +191,12 @@ class UploadJob:
     def _write(self, path: Path) -> None:
         lines, model = self.folder / "result.jsonl", self._reported_model
         table, _, ending = path.name.partition(".")
-        if table == "result":
+        if path.name in _WORKBOOKS:
+            recordings = [] if model is None else recordings_of_job(lines, self.input.name, model)
+            in_language = [replace(recording, language=_WORKBOOKS[path.name]) for recording in recordings]
+            summary = summary_of(in_language) if in_language else None
+            convert_table(lines, path, task_of(self.detectors).columns, rows="instance", summary=summary)
+        elif table == "result":
             convert_table(lines, path, task_of(self.detectors).columns, rows=MORE_TABLES.get(f".{ending}"))
         elif path.name == CURVES:
             recordings = [] if model is None else recordings_of_job(lines, self.input.name, model)

@@ -6,10 +6,15 @@ import { PageError, showError, text, textOr } from "./common.js";
 import { addressOf, call, ServerError } from "./endpoints.js";
 import { kinds } from "./kinds.js";
 import { isImage, isVideo } from "./sources.js";
+import type { AppStore } from "./state.js";
 import type { Style } from "./style.js";
 
 /** one line about a person in each language */
 type Summary = { id: number | null; measure: string | null; texts: Record<string, string> };
+
+/** Return the text of the page's language. */
+export const inLanguage = (texts: Record<string, string>) =>
+  texts[document.documentElement.lang] ?? texts["en"] ?? "";
 
 /**
  * `kind`: names of the detectors joined by "+"; `share` of an upload, 0 to 1; `length` of a video in
@@ -38,6 +43,15 @@ export type Job = {
 export const jobs = signal<readonly FollowedJob[]>([]);
 /** Whether the jobs of the server are known. */
 export const areJobsKnown = signal(false);
+
+/** How jobs detect, from the settings of the page. */
+export type Setup = {
+  detectorsOf: (
+    kinds: readonly string[],
+    still: boolean,
+  ) => { kind: string; [option: string]: unknown }[];
+  store: AppStore;
+};
 
 /** Load the jobs of the server. */
 export async function loadJobs() {
@@ -130,9 +144,8 @@ export function dateText({ ended }: Job) {
 
 /** Return one line about each person of a result. */
 export function headlinesOf({ summaries = [] }: { summaries?: Summary[] }): string[] {
-  const language = document.documentElement.lang;
   return summaries.map(({ id, texts }) => {
-    const words = texts[language] ?? texts["en"] ?? "";
+    const words = inLanguage(texts);
     return summaries.length > 1 ? `${text("one.holistic")} #${id}: ${words}` : words;
   });
 }
@@ -150,6 +163,8 @@ let made = 0;
 export class FollowedJob {
   readonly job: Signal<Job>;
   readonly key = `job-${++made}`;
+  /** the files of a job that was started here */
+  files: File[] = [];
   #request = new XMLHttpRequest();
   #events: EventSource | undefined;
 
@@ -167,6 +182,7 @@ export class FollowedJob {
    * @returns whether the server accepted them
    */
   async upload(files: File[], path: string): Promise<boolean> {
+    this.files = files;
     const form = new FormData();
     for (const file of files) form.append("file", file, file.webkitRelativePath || file.name);
     const request = this.#request;
@@ -219,6 +235,15 @@ export class FollowedJob {
     );
     if (refusal instanceof ServerError && refusal.code !== "not_found") showError(refusal);
     else this.#remove();
+  }
+
+  /** Show the error of a request. If the job was removed elsewhere, remove it from the list instead. */
+  async explain(error: unknown) {
+    const isMissing = error instanceof ServerError && error.code === "not_found";
+    const address = addressOf(`/v1/jobs/${this.job.value.id}`);
+    const answer = isMissing ? await call<Job>(address).catch((reason: unknown) => reason) : null;
+    if (answer instanceof ServerError && answer.code === "not_found") this.#remove();
+    else showError(error);
   }
 
   #remove() {

@@ -359,6 +359,7 @@ def convert_table(
     rows: base.TableRows | None = None,
     bones: BoneNames | None = None,
     onto: str | os.PathLike[str] | None = None,
+    summary: base.Summary | None = None,
 ) -> None:
     """Convert a table to the format of another ending.
 
@@ -372,6 +373,7 @@ def convert_table(
         rows: What a row describes, as in `open_writer`.
         bones: Bone names of a character, as in `open_writer`.
         onto: Model that moves as the person, as in `open_writer`.
+        summary: First sheet of a workbook. Other formats ignore it.
 
     Raises:
         InputError: A missing or damaged table, an unknown ending, or `extra` for another format.
@@ -391,6 +393,7 @@ def convert_table(
         writer = stack.enter_context(open_writer(path, start, extra, rows=rows, bones=bones, onto=onto))
         writer.sources.update(header.sources)
         writer.remarks = header.notes
+        writer.summary = summary
         while True:
             with _readable(source, ending):
                 first_frame = next(frames, None)

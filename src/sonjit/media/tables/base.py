@@ -108,6 +108,17 @@ class Header:
         return {name: value for name, value in data.items() if value or name not in optional}
 
 
+@dataclass(frozen=True)
+class Summary:
+    """The sheet that readers of a workbook see first: sentences, a table, and facts."""
+
+    name: str  # of the sheet
+    lead: Sequence[str]  # sentences above the table
+    headings: Sequence[str]  # names of the columns
+    rows: Sequence[Sequence[float | str | None]]  # of the table
+    facts: Sequence[tuple[str, str]]  # names and texts below the table
+
+
 class TextOutput(Output):
     """Text file that receives its final name at the end."""
 
@@ -151,6 +162,7 @@ class FrameWriter(Output):
         self.sources: dict[str, JsonObject] = {}  # "width", "height" and "fps" of each file by its name
         self.more_paths: list[str] = []  # paths of further files that the writer made at the end
         self.notes: list[str] = []  # hints for the user about what was written, one line each
+        self.summary: Summary | None = None  # first sheet of a workbook, known before the first frame
 
     @abstractmethod
     def write(self, frame: Frame, extras: Extras | None = None) -> None:

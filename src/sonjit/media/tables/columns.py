@@ -1,6 +1,7 @@
 """Write row tables as Parquet and as Excel workbooks, and read Parquet."""
 
 import json
+import unicodedata
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -21,6 +22,8 @@ METADATA_KEY = b"sonjit"  # key of the header as JSON in the metadata of the sch
 SOURCES_KEY = b"sonjit.sources"  # key of the size of each source as JSON in the metadata of the file
 NOTES_KEY = b"sonjit.notes"  # key of the notes as JSON in the metadata of the file
 MAX_ROWS: Final = 1_048_576
+_TEXT_WIDTH: Final = 90  # of the texts of a summary, in digits
+_LINE_POINTS: Final = 17  # height of a line of such a text
 _MAX_COLUMNS: Final = 16_384  # limits of a sheet in Excel
 _CREATED: Final = datetime(1980, 1, 1, tzinfo=UTC)  # date in every workbook, so that equal results are equal files
 
@@ -179,7 +182,7 @@ def load_parquet(path: Path) -> tuple[base.Header, list[Frame]]:
 
 
 class ExcelWriter(base.FrameWriter):
-    """Frames as a workbook with sheets of frames, instances, the header and, if there are any, events.
+    """Frames as a workbook with sheets of frames, instances, the header and, if there are any, a summary and events.
 
     Rows that exceed a sheet continue in further sheets, such as `instances 2`.
     """
@@ -195,38 +198,46 @@ class ExcelWriter(base.FrameWriter):
         options = {"constant_memory": True, "tmpdir": self._folder.name, "use_zip64": True}
         self._book: Any = Workbook(str(self._draft.path), options)
         self._book.set_properties({"created": _CREATED})
-        bold: Any = self._book.add_format({"bold": True})
-        self._bold = bold
-        self._frames, self._instances, self._run = (_Sheet(self._book, name) for name in ("frames", "instances", "run"))
-        self._frames.add(("source", "frame", "time", "instances"), bold)
-        self._instances.activate()
-        self._events: _Sheet | None = None
+        self._bold: Any = self._book.add_format({"bold": True})
+        self._sheets: dict[str, _Sheet] = {}
         self._rows_from = RowMaker(header, extra, rows, self._begin)
+
+    def _sheet(self, name: str) -> "_Sheet":
+        """Return a sheet. The first call makes the usual ones, after the summary, which is known then."""
+        if not self._sheets:
+            if self.summary is not None:
+                _write_summary(self._book, self.summary)
+            self._sheets = {name: _Sheet(self._book, name) for name in ("frames", "instances", "run")}
+            self._sheets["frames"].add(("source", "frame", "time", "instances"), self._bold)
+            if self.summary is None:
+                self._sheets["instances"].activate()
+        return self._sheets[name]
 
     def _begin(self, layout: Layout) -> None:
         if len(layout.columns) > _MAX_COLUMNS:
             raise InputError(f"{self._draft.final}: {len(layout.columns)} columns exceed Excel's {_MAX_COLUMNS}")
-        self._instances.add(layout.columns, self._bold)
+        self._sheet("instances").add(layout.columns, self._bold)
 
     def write(self, frame: Frame, extras: base.Extras | None = None) -> None:
         """Append one frame."""
         rows = self._rows_from(frame, extras)
         count = sum(1 for _ in frame.all_results())
         with failing_as_job(self._draft.final):
-            self._frames.add((frame.source or self._header.source, frame.index, frame.time, count))
+            self._sheet("frames").add((frame.source or self._header.source, frame.index, frame.time, count))
             self._add(rows)
 
     def write_event(self, record: Mapping[str, object]) -> None:
         """Append a row to the sheet `events`."""
         with failing_as_job(self._draft.final):
-            if self._events is None:
-                self._events = _Sheet(self._book, "events")
-                self._events.add(record, self._bold)
-            self._events.add(record.values())
+            self._sheet("frames")  # the usual sheets come first
+            if "events" not in self._sheets:
+                self._sheets["events"] = _Sheet(self._book, "events")
+                self._sheets["events"].add(record, self._bold)
+            self._sheet("events").add(record.values())
 
     def _add(self, rows: Iterable[Sequence[object]]) -> None:
         for row in rows:
-            self._instances.add(row)
+            self._sheet("instances").add(row)
 
     def _complete(self) -> None:
         with failing_as_job(self._draft.final):
@@ -240,15 +251,16 @@ class ExcelWriter(base.FrameWriter):
     def _write_rest(self) -> None:
         """Write the rows that were kept back, and the sheet about the run."""
         self._add(self._rows_from.finish())
-        self._run.add(("name", "value", "width", "height", "fps"), self._bold)
+        run = self._sheet("run")
+        run.add(("name", "value", "width", "height", "fps"), self._bold)
         header = replace(self._header, sources={}, notes=self.remarks or self._header.notes).to_dict()
         options = header.pop("options", {})
         for name, value in {**header, **options}.items():  # pyright: ignore[reportGeneralTypeIssues]
-            self._run.add((name, value if isinstance(value, (int, float)) or value is None else str(value)))
+            run.add((name, value if isinstance(value, (int, float)) or value is None else str(value)))
         for name, size in self.sources.items():
-            self._run.add((name, "source", size.get("width"), size.get("height"), size.get("fps")))
-        for sheet in (self._frames, self._instances, self._events):
-            if sheet is not None and sheet.number > 1:
+            run.add((name, "source", size.get("width"), size.get("height"), size.get("fps")))
+        for name, sheet in self._sheets.items():
+            if name != "run" and sheet.number > 1:
                 self.notes.append(
                     f"{self._draft.final}: {sheet.name} continue in {sheet.number} sheets of {MAX_ROWS} rows"
                 )
@@ -259,6 +271,49 @@ class ExcelWriter(base.FrameWriter):
                 sheet.row_data_fh.close()
         self._folder.cleanup()
         self._draft.drop()
+
+
+def _write_summary(book: Any, summary: base.Summary) -> None:  # noqa: ANN401  # XlsxWriter has no types
+    """Write the sheet that a reader sees first. Its sentences and the names of its columns stay in view."""
+    sheet = book.add_worksheet(summary.name)
+    sheet.activate()
+    bold = book.add_format({"bold": True, "text_wrap": True, "valign": "top"})
+    plain = book.add_format({"text_wrap": True, "valign": "top", "align": "left"})
+    columns = [list(column) for column in zip(summary.headings, *summary.rows, strict=True)] or [[], []]
+    widths = [max((_width(str(value)) for value in column), default=0) + 2 for column in columns]
+    widths[0] = max(widths[0], *(_width(name) + 2 for name, _ in summary.facts))
+    widths[-1] = max(widths[-1], _TEXT_WIDTH - sum(widths[1:-1]))  # the texts of facts reach over all further columns
+    for column, width in enumerate(widths):
+        sheet.set_column(column, column, width)
+    row, last = 0, len(widths) - 1
+
+    def add_text(first: int, text: str, style: object) -> None:
+        """Write a text over all columns from one on, in as many lines as it needs."""
+        sheet.set_row(row, _LINE_POINTS * -(-_width(text) // (sum(widths[first:]) - 2)))
+        if first < last:
+            sheet.merge_range(row, first, row, last, "", style)
+        sheet.write_string(row, first, base.escaped(text), style)
+
+    for line in summary.lead:
+        add_text(0, line, book.add_format({"bold": True, "font_size": 12, "text_wrap": True}))
+        row += 1
+    for cells in (summary.headings, *summary.rows) if summary.rows else ():
+        for column, value in enumerate(cells):
+            if value is not None:
+                sheet.write(row, column, value, bold if cells is summary.headings else plain)
+        row += 1
+        if cells is summary.headings:
+            sheet.freeze_panes(row, 0)
+    row += 1
+    for name, text in summary.facts:
+        add_text(1, text, plain)
+        sheet.write_string(row, 0, name, bold)
+        row += 1
+
+
+def _width(text: str) -> int:
+    """Return the width of a text in digits. Letters of Hangul are as wide as two."""
+    return sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in text)
 
 
 class _Sheet:

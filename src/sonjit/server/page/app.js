@@ -1995,6 +1995,7 @@ function videoPlayer(video, signal) {
 }
 
 // src/page/jobs.ts
+var inLanguage = (texts) => texts[document.documentElement.lang] ?? texts["en"] ?? "";
 var jobs = y([]);
 var areJobsKnown = y(false);
 async function loadJobs() {
@@ -2053,9 +2054,8 @@ function dateText({ ended }) {
   return new Intl.DateTimeFormat(document.documentElement.lang, style).format(new Date(ended));
 }
 function headlinesOf({ summaries = [] }) {
-  const language = document.documentElement.lang;
   return summaries.map(({ id, texts }) => {
-    const words = texts[language] ?? texts["en"] ?? "";
+    const words = inLanguage(texts);
     return summaries.length > 1 ? `${text("one.holistic")} #${id}: ${words}` : words;
   });
 }
@@ -2065,6 +2065,8 @@ var made = 0;
 var FollowedJob = class {
   job;
   key = `job-${++made}`;
+  /** the files of a job that was started here */
+  files = [];
   #request = new XMLHttpRequest();
   #events;
   constructor(job) {
@@ -2079,6 +2081,7 @@ var FollowedJob = class {
    * @returns whether the server accepted them
    */
   async upload(files, path) {
+    this.files = files;
     const form = new FormData();
     for (const file of files) form.append("file", file, file.webkitRelativePath || file.name);
     const request = this.#request;
@@ -2127,6 +2130,14 @@ var FollowedJob = class {
     );
     if (refusal instanceof ServerError && refusal.code !== "not_found") showError(refusal);
     else this.#remove();
+  }
+  /** Show the error of a request. If the job was removed elsewhere, remove it from the list instead. */
+  async explain(error) {
+    const isMissing = error instanceof ServerError && error.code === "not_found";
+    const address = addressOf(`/v1/jobs/${this.job.value.id}`);
+    const answer = isMissing ? await call(address).catch((reason) => reason) : null;
+    if (answer instanceof ServerError && answer.code === "not_found") this.#remove();
+    else showError(error);
   }
   #remove() {
     this.#events?.close();
@@ -2560,26 +2571,66 @@ var NOT_OFFERED = ["curves.json", "events.parquet", "motions.parquet"];
 function othersOf({ downloads = {} }) {
   const known = [...Object.values(GROUPS).flat(), ...NOT_OFFERED];
   return Object.keys(downloads).filter(
-    (name) => !known.includes(name) && !name.startsWith("report.")
+    (name) => !known.includes(name) && !/^report\.|^\w\w\.xlsx$/.test(name)
   );
 }
-function addressOf2({ downloads = {} }, name) {
+var OF_BODIES = /^report\.|^angles\.mot$|^points\.trc$/;
+function addressOf2({ job, instances }, name) {
   const language = document.documentElement.lang;
-  const path = downloads[name.replace("report.", `report.${language}.`)] ?? downloads[name];
+  const { downloads = {} } = job;
+  if (OF_BODIES.test(name) && !instances.some(({ kind }) => kind === "body")) return null;
+  const path = downloads[name.replace(/(report\.)?/, `$1${language}.`)] ?? downloads[name];
   return path === void 0 ? null : new URL(path, thisServer).href;
 }
 var FIRST4 = ["xlsx", "report.pdf"];
-function FirstDownloads({ job }) {
+function FirstDownloads({ curves, followed }) {
   return /* @__PURE__ */ a("p", { class: "row first-files", children: FIRST4.map((name) => {
-    const href = addressOf2(job, name);
-    return href && /* @__PURE__ */ a("a", { class: "button small", href, download: "", children: textOr(`file.${name}`, name) }, name);
+    const href = addressOf2(curves, name);
+    return href && /* @__PURE__ */ a(
+      FileLink,
+      {
+        ...{ href, followed },
+        label: textOr(`file.${name}`, name),
+        isButton: true
+      },
+      name
+    );
   }) });
 }
-function Downloads({ job }) {
+function FileLink({ href, followed, label, ending, isButton = false }) {
+  const isBusy = useSignal(false);
+  const start2 = (event) => {
+    if (isBusy.value) return event.preventDefault();
+    isBusy.value = true;
+    void responseOf(new URL(href), null, { headers: { Range: "bytes=0-0" } }).then(
+      (answer) => answer.body?.cancel(),
+      (error) => followed.explain(error)
+    ).finally(() => isBusy.value = false);
+  };
+  return /* @__PURE__ */ a(
+    "a",
+    {
+      class: isButton ? "button small" : "",
+      href,
+      download: "",
+      "aria-disabled": isBusy.value,
+      onClick: start2,
+      children: [
+        isBusy.value ? text("file.making", { file: label }) : isButton ? label : /* @__PURE__ */ a("b", { children: label }),
+        ending && /* @__PURE__ */ a("small", { children: [
+          " .",
+          ending
+        ] })
+      ]
+    }
+  );
+}
+function Downloads({ curves, followed }) {
+  const { job } = curves;
   const groups = Object.entries(GROUPS).map(([group, names]) => ({
     group,
     files: [...names, ...group === "formats" ? othersOf(job) : []].flatMap((name) => {
-      const href = addressOf2(job, name);
+      const href = addressOf2(curves, name);
       return href ? [{ name, href }] : [];
     })
   })).filter(({ files }) => files.length);
@@ -2588,14 +2639,7 @@ function Downloads({ job }) {
     /* @__PURE__ */ a("ul", { children: files.map(({ name, href }) => {
       const ending = name === "drawn" ? href.split(".").at(-1) : name.split(".").at(-1);
       return /* @__PURE__ */ a("li", { children: [
-        /* @__PURE__ */ a("a", { href, download: "", children: [
-          /* @__PURE__ */ a("b", { children: textOr(`file.${name}`, name) }),
-          " ",
-          /* @__PURE__ */ a("small", { children: [
-            ".",
-            ending
-          ] })
-        ] }),
+        /* @__PURE__ */ a(FileLink, { ...{ href, followed, ending }, label: textOr(`file.${name}`, name) }),
         /* @__PURE__ */ a("span", { class: "hint", children: textOr(`file.${name}.hint`, "") })
       ] }, name);
     }) })
@@ -3136,18 +3180,26 @@ function shiftedTimes(compared) {
   shifted.set(compared, known);
   return known;
 }
+function titlesOf(own, compared) {
+  const other = compared?.curves ?? own;
+  if (own.name !== other.name) return [own.name, other.name];
+  const dates = [dateText(own.job), dateText(other.job)];
+  const [first, second] = dates[0] === dates[1] ? ["1", "2"] : dates;
+  return [`${own.name} (${first})`, `${other.name} (${second})`];
+}
 function linesOf(curves, compared, name) {
   const own = seriesOf(curves, name);
   const others = compared ? seriesOf(compared.curves, name) : [];
   const isOne = new Set([...own, ...others].map(({ tracked }) => tracked.label)).size === 1;
-  const drawn = (list, source, times, isOther) => {
+  const drawn = (list, times, isOther) => {
+    const title = titlesOf(curves, compared)[Number(isOther)];
     const colours = lineColours(list.map(({ side }) => side));
     return list.map((series, k) => {
       const side = sideName(series.side);
       const who = isOne && side ? side : [series.tracked.label, side].filter(Boolean).join(" ");
       return {
         key: `${isOther} ${series.tracked.label} ${series.measure}`,
-        label: compared ? `${source.name}: ${who}` : who,
+        label: compared ? `${title}: ${who}` : who,
         colour: colours[k],
         times,
         series,
@@ -3156,8 +3208,8 @@ function linesOf(curves, compared, name) {
     });
   };
   return [
-    ...drawn(own, curves, curves.times, false),
-    ...compared ? drawn(others, compared.curves, shiftedTimes(compared), true) : []
+    ...drawn(own, curves.times, false),
+    ...compared ? drawn(others, shiftedTimes(compared), true) : []
   ];
 }
 function contentOf(curves, lines, name) {
@@ -3303,26 +3355,76 @@ function nearestTo(times, time) {
 }
 
 // src/page/measure/result.tsx
-function Result({ id }) {
+function Result({ id, setup }) {
   const followed = jobs.value.find(({ job }) => job.value.id === id);
   const curves = useSignal(null);
   const state = followed?.job.value.state;
   A(() => {
     curves.value = null;
     if (followed && state === "done")
-      loadCurves(followed.job.peek()).then((loaded) => curves.value = loaded, showError);
+      loadCurves(followed.job.peek()).then(
+        (loaded) => curves.value = loaded,
+        (error) => followed.explain(error)
+      );
   }, [id, state]);
   const name = followed?.job.value.name ?? "";
   return /* @__PURE__ */ a("article", { class: "result", "aria-labelledby": "result-title", children: [
     /* @__PURE__ */ a("p", { children: /* @__PURE__ */ a(BackLink, {}) }),
-    !followed && areJobsKnown.value && /* @__PURE__ */ a("section", { class: "card", children: [
-      /* @__PURE__ */ a("h2", { id: "result-title", children: text("result.gone") }),
-      /* @__PURE__ */ a("p", { class: "hint", children: text("result.gone.hint") })
-    ] }),
+    !followed && areJobsKnown.value && /* @__PURE__ */ a("section", { class: "card", children: /* @__PURE__ */ a("h2", { id: "result-title", children: text("result.gone") }) }),
     followed && /* @__PURE__ */ a(Head, { followed, curves: curves.value, name }),
-    curves.value && /* @__PURE__ */ a(Views, { curves: curves.value }, id)
+    followed && curves.value && hasValues(curves.value) && /* @__PURE__ */ a(Views, { curves: curves.value, followed }, id),
+    followed && curves.value && !hasValues(curves.value) && /* @__PURE__ */ a(Nothing, { curves: curves.value, followed, setup }, id)
   ] });
 }
+var hasValues = ({ instances }) => instances.length > 0;
+function Nothing({ curves, followed, setup }) {
+  const player = w(() => new Player(curves.times), [curves]);
+  const reader = w(() => new FrameReader(curves), [curves]);
+  A(() => () => player.dispose(), [player]);
+  const { kind } = curves.job;
+  const other = OTHERS[kind];
+  const { files } = followed;
+  const measure2 = async (wanted) => {
+    const detectors2 = setup.detectorsOf([wanted], files.every(isImage));
+    const [job] = await startJobs(files, detectors2, setup.store.state.style);
+    const id = job?.job.peek().id;
+    if (id) go({ task: "measure", result: id });
+  };
+  return /* @__PURE__ */ a("div", { class: "result-grid", children: [
+    /* @__PURE__ */ a("section", { class: "card result-view", "aria-label": text("result.picture"), children: [
+      /* @__PURE__ */ a(Picture, { ...{ curves, player, reader }, series: () => [] }),
+      /* @__PURE__ */ a(Transport, { curves, player })
+    ] }),
+    /* @__PURE__ */ a("section", { class: "card result-moments", children: [
+      /* @__PURE__ */ a("h3", { id: "result-none", children: textOr(`result.none.${kind}`, text("result.none")) }),
+      /* @__PURE__ */ a("p", { class: "row", children: other && other in kinds && files.length ? /* @__PURE__ */ a(
+        "button",
+        {
+          id: "result-other",
+          class: "button small primary",
+          type: "button",
+          onClick: () => void measure2(other).catch(showError),
+          children: text(`result.instead.${other}`)
+        }
+      ) : /* @__PURE__ */ a(
+        "button",
+        {
+          id: "result-other",
+          class: "button small primary",
+          type: "button",
+          onClick: () => go({ task: "measure" }),
+          children: text("result.again")
+        }
+      ) })
+    ] })
+  ] });
+}
+var OTHERS = {
+  body: "hands",
+  holistic: "hands",
+  hands: "body",
+  face: "body"
+};
 function BackLink() {
   const target = { task: "measure", result: null, compared: null };
   return /* @__PURE__ */ a(
@@ -3353,12 +3455,13 @@ function Head({ followed, curves, name }) {
         /* @__PURE__ */ a(KindsTag, { job })
       ] }),
       lines.map((line) => /* @__PURE__ */ a("p", { class: "headline", children: line }, line)),
+      curves?.summaries.map(({ id, sides }) => sides && /* @__PURE__ */ a("p", { children: inLanguage(sides) }, id)),
       /* @__PURE__ */ a("p", { class: "hint", role: "status", children: isLoading ? text("result.loading") : curves ? extentText(curves) : stateText(job) }),
       isActive(job) && /* @__PURE__ */ a(Progress, { job }),
       notesOf(job).map((note) => /* @__PURE__ */ a("p", { class: "hint", children: note }, note))
     ] }),
     /* @__PURE__ */ a("div", { class: "row", children: [
-      job.state === "done" && /* @__PURE__ */ a(FirstDownloads, { job }),
+      curves && hasValues(curves) && /* @__PURE__ */ a(FirstDownloads, { curves, followed }),
       /* @__PURE__ */ a(Remove, { followed, onRemoved: () => go({ task: "measure" }) })
     ] })
   ] });
@@ -3394,7 +3497,7 @@ function Remove({ followed, onRemoved }) {
     button("job.keep", () => isAsked.value = false)
   ] });
 }
-function Views({ curves }) {
+function Views({ curves, followed }) {
   const player = w(() => new Player(curves.times), [curves]);
   const reader = w(() => new FrameReader(curves), [curves]);
   A(() => () => player.dispose(), [player]);
@@ -3438,7 +3541,7 @@ function Views({ curves }) {
     ] }),
     /* @__PURE__ */ a("section", { class: "card result-files", "aria-labelledby": "files-title", children: [
       /* @__PURE__ */ a("h3", { id: "files-title", children: text("files") }),
-      /* @__PURE__ */ a(Downloads, { job: curves.job })
+      /* @__PURE__ */ a(Downloads, { curves, followed })
     ] })
   ] });
 }
@@ -3453,7 +3556,7 @@ function Comparison({ curves, compared }) {
     else if (compared.value?.curves.job.id !== chosen)
       loadCurves(other.job.peek()).then(
         (loaded) => compared.value = { curves: loaded, shift: 0 },
-        showError
+        (error) => other.explain(error)
       );
   }, [other, chosen]);
   if (!others.length) return null;
@@ -3491,7 +3594,6 @@ function Comparison({ curves, compared }) {
 }
 function Moments({ curves, player }) {
   const { repetitions, uncounted, events } = curves;
-  const language = document.documentElement.lang;
   const jump = (time) => {
     player.pause();
     player.seek(time);
@@ -3509,9 +3611,9 @@ function Moments({ curves, player }) {
         "–",
         clock(curves, one.end)
       ] }),
-      Object.entries(one.lowest).map(([name, { value, time }]) => /* @__PURE__ */ a("span", { children: text("result.lowest", {
+      Object.entries(one.lowest).map(([name, { value, error, time }]) => /* @__PURE__ */ a("span", { children: text("result.lowest", {
         measure: measureName(name),
-        value: shown(name, value),
+        value: [shown(name, value), ...error ? [shown(name, error)] : []].join(" ± "),
         time: clock(curves, time)
       }) }, name))
     ] }) }, `r${k}`)),
@@ -3522,7 +3624,7 @@ function Moments({ curves, player }) {
         value: shown(measure2, value),
         time: clock(curves, time)
       }) }),
-      /* @__PURE__ */ a("span", { class: "hint", children: texts[language] ?? texts["en"] })
+      /* @__PURE__ */ a("span", { class: "hint", children: inLanguage(texts) })
     ] }) }, `u${k}`)),
     events.map(({ name, begin, end: end2, id, handedness }, k) => /* @__PURE__ */ a("li", { children: /* @__PURE__ */ a("button", { type: "button", onClick: () => jump(begin), children: [
       /* @__PURE__ */ a("b", { children: textOr(`gesture.${name}`, name.replaceAll("_", " ")) }),
@@ -4176,7 +4278,7 @@ function mountMeasure(section, setup, given) {
 function Measure({ setup, given }) {
   if (task.value !== "measure") return null;
   const { result } = place.value;
-  return result ? /* @__PURE__ */ a(Result, { id: result }, result) : /* @__PURE__ */ a(Start, { setup, given: given() });
+  return result ? /* @__PURE__ */ a(Result, { id: result, setup }, result) : /* @__PURE__ */ a(Start, { setup, given: given() });
 }
 
 // src/data.json

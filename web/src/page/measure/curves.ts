@@ -27,7 +27,7 @@ type Answer = {
     joint: string;
     begin: number;
     end: number;
-    lowest: Record<string, { value: number; time: number }>;
+    lowest: Record<string, { value: number; error?: number | null; time: number }>;
   }[];
   events: {
     name: string;
@@ -44,7 +44,12 @@ type Answer = {
     value: number | null;
     texts: Record<string, string>;
   }[];
-  summaries: { id: number; measure: string | null; texts: Record<string, string> }[];
+  summaries: {
+    id: number;
+    measure: string | null;
+    texts: Record<string, string>;
+    sides?: Record<string, string>;
+  }[];
 };
 export type Values = (number | null)[];
 /** A person, hand or face with its values of each frame by measure. */

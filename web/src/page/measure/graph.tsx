@@ -14,6 +14,7 @@ import {
   withoutSide,
 } from "../measure-names.js";
 import type { Chart, Content } from "../chart.js";
+import { dateText } from "../jobs.js";
 import { indexAt, measuresOf, seriesOf, type Curves, type Series } from "./curves.js";
 import { clock } from "./picture.js";
 import type { Player } from "./player.js";
@@ -225,18 +226,28 @@ function shiftedTimes(compared: Compared) {
   return known;
 }
 
+/** Return the names of both recordings, with their times or numbers where the names are equal. */
+function titlesOf(own: Curves, compared: Compared | null): [string, string] {
+  const other = compared?.curves ?? own;
+  if (own.name !== other.name) return [own.name, other.name];
+  const dates = [dateText(own.job), dateText(other.job)] as const;
+  const [first, second] = dates[0] === dates[1] ? ["1", "2"] : dates;
+  return [`${own.name} (${first})`, `${other.name} (${second})`];
+}
+
 function linesOf(curves: Curves, compared: Compared | null, name: string): Drawn[] {
   const own = seriesOf(curves, name);
   const others = compared ? seriesOf(compared.curves, name) : [];
   const isOne = new Set([...own, ...others].map(({ tracked }) => tracked.label)).size === 1;
-  const drawn = (list: Series[], source: Curves, times: number[], isOther: boolean) => {
+  const drawn = (list: Series[], times: number[], isOther: boolean) => {
+    const title = titlesOf(curves, compared)[Number(isOther)];
     const colours = lineColours(list.map(({ side }) => side));
     return list.map((series, k) => {
       const side = sideName(series.side);
       const who = isOne && side ? side : [series.tracked.label, side].filter(Boolean).join(" ");
       return {
         key: `${isOther} ${series.tracked.label} ${series.measure}`,
-        label: compared ? `${source.name}: ${who}` : who,
+        label: compared ? `${title}: ${who}` : who,
         colour: colours[k]!,
         times,
         series,
@@ -245,8 +256,8 @@ function linesOf(curves: Curves, compared: Compared | null, name: string): Drawn
     });
   };
   return [
-    ...drawn(own, curves, curves.times, false),
-    ...(compared ? drawn(others, compared.curves, shiftedTimes(compared), true) : []),
+    ...drawn(own, curves.times, false),
+    ...(compared ? drawn(others, shiftedTimes(compared), true) : []),
   ];
 }
 

@@ -5,18 +5,23 @@ import { useEffect, useMemo } from "preact/hooks";
 
 import type { Avatar } from "../avatar/scene.js";
 import { showError, text, textOr } from "../common.js";
+import { isImage } from "../sources.js";
+import { kinds } from "../kinds.js";
 import {
   areJobsKnown,
   dateText,
   headlinesOf,
+  inLanguage,
   isActive,
   jobs,
   kindsText,
   notesOf,
   shareOf,
+  startJobs,
   stateText,
   type FollowedJob,
   type Job,
+  type Setup,
 } from "../jobs.js";
 import { measureName, shown, sideName, sideOf, withoutSide } from "../measure-names.js";
 import { isResultWanted, model } from "../model.js";
@@ -41,14 +46,17 @@ import { clock, Picture, Transport } from "./picture.js";
 import { Player } from "./player.js";
 
 /** The open result, by its id. */
-export function Result({ id }: { id: string }) {
+export function Result({ id, setup }: { id: string; setup: Setup }) {
   const followed = jobs.value.find(({ job }) => job.value.id === id);
   const curves = useSignal<Curves | null>(null);
   const state = followed?.job.value.state;
   useEffect(() => {
     curves.value = null;
     if (followed && state === "done")
-      loadCurves(followed.job.peek()).then((loaded) => (curves.value = loaded), showError);
+      loadCurves(followed.job.peek()).then(
+        (loaded) => (curves.value = loaded),
+        (error: unknown) => followed.explain(error),
+      );
   }, [id, state]);
   const name = followed?.job.value.name ?? "";
   return (
@@ -59,14 +67,76 @@ export function Result({ id }: { id: string }) {
       {!followed && areJobsKnown.value && (
         <section class="card">
           <h2 id="result-title">{text("result.gone")}</h2>
-          <p class="hint">{text("result.gone.hint")}</p>
         </section>
       )}
       {followed && <Head followed={followed} curves={curves.value} name={name} />}
-      {curves.value && <Views key={id} curves={curves.value} />}
+      {followed && curves.value && hasValues(curves.value) && (
+        <Views key={id} curves={curves.value} followed={followed} />
+      )}
+      {followed && curves.value && !hasValues(curves.value) && (
+        <Nothing key={id} curves={curves.value} followed={followed} setup={setup} />
+      )}
     </article>
   );
 }
+
+const hasValues = ({ instances }: Curves) => instances.length > 0;
+
+/** A result in which nothing was found: its picture, and the way to another one. */
+function Nothing({ curves, followed, setup }: ViewProps & { setup: Setup }) {
+  const player = useMemo(() => new Player(curves.times), [curves]);
+  const reader = useMemo(() => new FrameReader(curves), [curves]);
+  useEffect(() => () => player.dispose(), [player]);
+  const { kind } = curves.job;
+  const other = OTHERS[kind];
+  const { files } = followed;
+  const measure = async (wanted: string) => {
+    const detectors = setup.detectorsOf([wanted], files.every(isImage));
+    const [job] = await startJobs(files, detectors, setup.store.state.style);
+    const id = job?.job.peek().id;
+    if (id) go({ task: "measure", result: id });
+  };
+  return (
+    <div class="result-grid">
+      <section class="card result-view" aria-label={text("result.picture")}>
+        <Picture {...{ curves, player, reader }} series={() => []} />
+        <Transport curves={curves} player={player} />
+      </section>
+      <section class="card result-moments">
+        <h3 id="result-none">{textOr(`result.none.${kind}`, text("result.none"))}</h3>
+        <p class="row">
+          {other && other in kinds && files.length ? (
+            <button
+              id="result-other"
+              class="button small primary"
+              type="button"
+              onClick={() => void measure(other).catch(showError)}
+            >
+              {text(`result.instead.${other}`)}
+            </button>
+          ) : (
+            <button
+              id="result-other"
+              class="button small primary"
+              type="button"
+              onClick={() => go({ task: "measure" })}
+            >
+              {text("result.again")}
+            </button>
+          )}
+        </p>
+      </section>
+    </div>
+  );
+}
+
+/** What is offered where nothing was found. */
+const OTHERS: Record<string, string> = {
+  body: "hands",
+  holistic: "hands",
+  hands: "body",
+  face: "body",
+};
 
 function BackLink() {
   const target = { task: "measure", result: null, compared: null } as const;
@@ -101,6 +171,7 @@ function Head({ followed, curves, name }: HeadProps) {
             {line}
           </p>
         ))}
+        {curves?.summaries.map(({ id, sides }) => sides && <p key={id}>{inLanguage(sides)}</p>)}
         <p class="hint" role="status">
           {isLoading ? text("result.loading") : curves ? extentText(curves) : stateText(job)}
         </p>
@@ -112,7 +183,7 @@ function Head({ followed, curves, name }: HeadProps) {
         ))}
       </div>
       <div class="row">
-        {job.state === "done" && <FirstDownloads job={job} />}
+        {curves && hasValues(curves) && <FirstDownloads curves={curves} followed={followed} />}
         <Remove followed={followed} onRemoved={() => go({ task: "measure" })} />
       </div>
     </header>
@@ -162,7 +233,9 @@ export function Remove({ followed, onRemoved }: { followed: FollowedJob; onRemov
   );
 }
 
-function Views({ curves }: { curves: Curves }) {
+type ViewProps = { curves: Curves; followed: FollowedJob };
+
+function Views({ curves, followed }: ViewProps) {
   const player = useMemo(() => new Player(curves.times), [curves]);
   const reader = useMemo(() => new FrameReader(curves), [curves]);
   useEffect(() => () => player.dispose(), [player]);
@@ -208,7 +281,7 @@ function Views({ curves }: { curves: Curves }) {
       </section>
       <section class="card result-files" aria-labelledby="files-title">
         <h3 id="files-title">{text("files")}</h3>
-        <Downloads job={curves.job} />
+        <Downloads curves={curves} followed={followed} />
       </section>
     </div>
   );
@@ -226,7 +299,7 @@ function Comparison({ curves, compared }: { curves: Curves; compared: Signal<Com
     else if (compared.value?.curves.job.id !== chosen)
       loadCurves(other.job.peek()).then(
         (loaded) => (compared.value = { curves: loaded, shift: 0 }),
-        showError,
+        (error: unknown) => other.explain(error),
       );
   }, [other, chosen]);
   if (!others.length) return null;
@@ -271,7 +344,6 @@ function Comparison({ curves, compared }: { curves: Curves; compared: Signal<Com
 /** The repetitions and the events, which move the position to them. */
 function Moments({ curves, player }: { curves: Curves; player: Player }) {
   const { repetitions, uncounted, events } = curves;
-  const language = document.documentElement.lang;
   const jump = (time: number) => {
     player.pause();
     player.seek(time);
@@ -292,11 +364,11 @@ function Moments({ curves, player }: { curves: Curves; player: Player }) {
             <span>
               {clock(curves, one.begin)}–{clock(curves, one.end)}
             </span>
-            {Object.entries(one.lowest).map(([name, { value, time }]) => (
+            {Object.entries(one.lowest).map(([name, { value, error, time }]) => (
               <span key={name}>
                 {text("result.lowest", {
                   measure: measureName(name),
-                  value: shown(name, value),
+                  value: [shown(name, value), ...(error ? [shown(name, error)] : [])].join(" ± "),
                   time: clock(curves, time),
                 })}
               </span>
@@ -315,7 +387,7 @@ function Moments({ curves, player }: { curves: Curves; player: Player }) {
                 time: clock(curves, time),
               })}
             </span>
-            <span class="hint">{texts[language] ?? texts["en"]}</span>
+            <span class="hint">{inLanguage(texts)}</span>
           </button>
         </li>
       ))}

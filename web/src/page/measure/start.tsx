@@ -13,6 +13,7 @@ import {
   startJobs,
   stateText,
   type FollowedJob,
+  type Setup,
 } from "../jobs.js";
 import { kinds } from "../kinds.js";
 import { isResultWanted } from "../model.js";
@@ -20,21 +21,11 @@ import { Hiding } from "../options-panel.js";
 import { go, hashOf, place } from "../places.js";
 import { isImage, isVideo } from "../sources.js";
 import { switched, WHOLE } from "../settings.js";
-import type { AppStore } from "../state.js";
 import { filesOf } from "../dropped.js";
 import { KindsTag, Progress, Remove } from "./result.js";
 
 const SAMPLE = "squats.mp4";
 const FIRST = "body"; // most results are angles of joints
-
-/** How jobs detect, from the settings of the page. */
-export type Setup = {
-  detectorsOf: (
-    kinds: readonly string[],
-    still: boolean,
-  ) => { kind: string; [option: string]: unknown }[];
-  store: AppStore;
-};
 
 /** what another page gave: files, and the kinds that it detects in them */
 export type Given = { files: File[]; kinds: readonly string[] };
