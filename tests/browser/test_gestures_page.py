@@ -65,6 +65,81 @@ def test_gestures_are_listed_trained_and_tested(page):
     assert not page["trainer-test"].is_enabled()
 
 
+RECORD_TEXTS = """
+    const write = CanvasRenderingContext2D.prototype.fillText;
+    globalThis.written = new Set();
+    CanvasRenderingContext2D.prototype.fillText = function (...given) {
+        written.add(given[0]);
+        return write.apply(this, given);
+    };
+"""
+
+
+def test_the_trainer_names_what_is_missing_and_keeps_its_samples(page, tmp_path):
+    def recordings():
+        return [one.text for one in page["trainer-recordings"].find_elements("tag name", "li")]
+
+    def refused(words):
+        page.click("trainer-record")
+        page.wait(lambda: words in page["trainer-words"].text, f"the message {words!r}")
+
+    page.click("task-gestures")
+    page.choose("trainer-name", "one")
+    refused("Start the camera")
+    page.browser.execute_script(RECORD_TEXTS)
+    page.click("source-sample")
+    drawn = "return [...written].some((text) => text.includes('hand') && text.includes(' · '))"
+    page.wait(lambda: page.browser.execute_script(drawn), "a gesture in the picture")
+    assert not page.state["style"]["gestures"]
+    page.tick("detector-hands", on=False)
+    page.tick("detector-face")
+    refused("Switch on Hands")
+    page.tick("detector-hands")
+    page.tick("detector-face", on=False)
+    page.wait(lambda: page.latest.get("hands"), "hands")
+    page.click("play-pause")
+    page.wait(lambda: page.state["paused"], "a pause")
+    refused("The video is paused")
+    page.click("play-pause")
+    page.wait(lambda: not page["trainer-words"].text, "that the message goes")
+    change_clock(page, 4)
+    page.click("trainer-record")
+    page.wait(recordings, "a recording", 90)
+    (before,) = recordings()
+    assert before.startswith("one: 20 samples")
+    page.browser.refresh()
+    page.wait_until_ready()
+    assert recordings() == [before]
+    file = tmp_path / "gestures.npz"
+    file.write_bytes(b"PK")
+    page.upload("source-file", file)
+    page.wait(lambda: "gestures.npz holds trained gestures" in page["message"].text, "what the file is for")
+    assert "sonjit hands camera --gestures gestures.npz" in page["message"].text
+    assert page["docs"].get_attribute("target") == "_blank"
+    page["trainer-recordings"].find_element("tag name", "button").click()
+    page.browser.refresh()
+    page.wait_until_ready()
+    assert recordings() == []
+
+
+def test_a_recording_that_is_paused_or_sees_no_hand_says_why_it_ends(page):
+    page.click("task-gestures")
+    page.choose("trainer-name", "one")
+    page.click("source-sample")
+    page.wait(lambda: page.latest.get("hands"), "hands")
+    page.click("trainer-record")
+    page.click("play-pause")
+    page.wait(lambda: "The video is paused" in page["trainer-words"].text, "why it ends")
+    assert not page.browser.find_elements("id", "trainer-progress")
+    page.click("play-pause")
+    page.wait(lambda: not page["trainer-words"].text, "that the message goes")
+    for name in ("min_detection_score", "min_presence_score"):
+        page.choose(f"option-{name}", "1")
+    page.wait(lambda: not page.latest.get("hands"), "no hands")
+    page.click("trainer-record")
+    page.wait(lambda: "seen in only 0 samples; 5 are needed" in page["trainer-words"].text, "why it ends", 30)
+
+
 def test_gestures_of_a_clip_are_listed_by_time(page):
     page.choose("option-gestures", "canned")
     page.click("tab-gestures")

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import urllib.error
 import urllib.request
 
@@ -93,6 +94,11 @@ def test_a_recording_is_a_video_and_its_frames(page):
     page.click("record")
     links = page.wait(lambda: page["recordings"].find_elements("tag name", "a"), "links")
     files = {link.get_attribute("download").rpartition(".")[2]: link for link in links}
+    assert re.search(r"Recording: \d+\.\d s \(\d+ frames\)", page["recordings"].text)
+    page.choose("language", "ko")
+    page.wait(lambda: re.search(r"녹화: \d+\.\d초\(\d+프레임\)", page["recordings"].text), "the bar in Korean")
+    assert "표(.csv)" in page["recordings"].text
+    page.choose("language", "en")
     lines = page.download(files["jsonl"], ".jsonl").read_text("utf-8").splitlines()
     assert len(lines) > 10
     assert all(json.loads(line) for line in lines)

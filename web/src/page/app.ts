@@ -22,7 +22,7 @@ import {
 import { Capture, Detectors, type ShownImage } from "./detectors.js";
 import { hasNoServer } from "./endpoints.js";
 import { createMapEditor } from "./gestures/map.js";
-import { createTrainer } from "./gestures/teach.js";
+import { createTrainer, type Obstacle } from "./gestures/teach.js";
 import { loadJobs } from "./jobs.js";
 import {
   annotates,
@@ -100,7 +100,7 @@ const trainer = createTrainer(
     detectors.ask({ gestures_file: isTried ? file : null });
     mapEditor.setCustom(names);
   },
-  () => store.state.phase === "running" && !store.state.paused && !chooser.isStill(),
+  whyNotRecorded,
 );
 const mapEditor = createMapEditor(find("panel-map"), (map) => {
   if (map !== null) trainer.tryFor(map);
@@ -270,15 +270,9 @@ async function record() {
 
 /** @param events that end with the stream */
 async function stopRecording(events: FrameEvent[] = []) {
-  const files = await recorder.stop(events);
+  const recorded = await recorder.stop(events);
   store.set({ recording: false });
-  if (files)
-    listRecording(
-      find("recordings"),
-      files,
-      nameNow(""),
-      text("recording.made", { frames: files[0]!.frames }),
-    );
+  if (recorded) listRecording(find("recordings"), recorded, nameNow(""));
 }
 
 /** Use the detectors of a live page. Each one has its own, which begin as those of the first. */
@@ -288,6 +282,25 @@ function useDetectorsOf(page: Task) {
   livePage = page;
   store.set({ detectors: ofPages.get(page) ?? ofPages.get(FIRST)! });
   ofPages.delete(page);
+}
+
+/** Return why no gesture can be recorded. */
+function whyNotRecorded(): Obstacle | null {
+  const { started, phase, paused, detectors: chosen } = store.state;
+  if (!started) return "start";
+  if (chooser.isStill()) return "still";
+  if (phase !== "running") return "wait";
+  if (paused) return "paused";
+  return kindsOn(chosen).some((kind) => kind === WHOLE || kinds[kind]!.list === "hands")
+    ? null
+    : "hands";
+}
+
+/** Draw as the settings say. The page of gestures always shows their names. */
+function applyStyle() {
+  const { style } = store.state;
+  const gestures = style.gestures || task.peek() === "gestures";
+  for (const view of overlays) view.setStyle({ ...style, gestures });
 }
 
 /** Write the settings as a link to the address and, if available, to the clipboard. */
@@ -380,7 +393,7 @@ wirePhone();
 wireSaliencyLegend(store);
 store.watch(["longest"], ({ longest }) => (capture.longest = longest));
 store.watch(["style"], ({ style }) => {
-  overlays.forEach((view) => view.setStyle(style));
+  applyStyle();
   find("thumbnails").classList.toggle("anonymous", hidingOf(style) !== "none");
   const anonymise = whomToHide(style);
   if (anonymise !== asked) detectors.ask({ anonymise });
@@ -440,6 +453,7 @@ mountMeasure(
 );
 task.subscribe((name) => {
   useDetectorsOf(name);
+  applyStyle();
   if (name === "gestures") {
     find("tab-gestures").click();
     switchKind(store, "hands", true);
@@ -454,6 +468,7 @@ store.watch(
   ["phase", "detail", "started", "paused", "recording", "searching", "hidden"],
   showPhase,
 );
+store.watch(["phase", "started", "paused", "detectors", "source"], () => trainer.check());
 let timer: ReturnType<typeof setTimeout> | undefined;
 const requestedDetectors = () => JSON.stringify([configuration(), rivals()]);
 let requested = requestedDetectors();

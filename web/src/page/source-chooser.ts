@@ -1,13 +1,14 @@
 /** Selection of the source: tiles, files, drag and drop, cameras, and a preview. */
 
 import { isModel } from "./model.js";
-import { find, make, memory, onLanguage, PageError, setLabel, showError, text } from "./common.js";
+import { find, make, memory, onLanguage, setLabel, showError, text } from "./common.js";
 import { filesOf } from "./dropped.js";
 import { task } from "./places.js";
 import {
   decoded,
   isImage,
   isVideo,
+  notMedia,
   openCamera,
   openImages,
   openVideo,
@@ -135,8 +136,7 @@ export function sourceChooser(
       .sort((a, b) => order.compare(path(a), path(b)));
     const model = given.find(isModel);
     if (model) on.model(model).catch(showError);
-    if (!usable.length)
-      return model || showError(new PageError("no_media", { name: given[0]!.name }));
+    if (!usable.length) return model || showError(notMedia(given[0]!));
     chosen = usable;
     return choose("files");
   }

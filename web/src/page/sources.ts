@@ -42,6 +42,10 @@ export const isImage = (file: File) =>
 export const isVideo = (file: File) =>
   file.type.startsWith("video/") || (!file.type && VIDEO.test(file.name));
 
+/** Return the error of a file that is neither an image nor a video. */
+export const notMedia = ({ name }: File) =>
+  new PageError(/\.npz$/i.test(name) ? "trained_gestures" : "no_media", { name });
+
 const CAMERA = {
   NotAllowedError: "camera_denied",
   SecurityError: "camera_denied",

@@ -1,6 +1,6 @@
 /** Tables of the processed frames, in the format of `sonjit KIND INPUT --save`. */
 
-import { make, PageError } from "./common.js";
+import { make, onLanguage, PageError, text } from "./common.js";
 import {
   columns,
   instancesOf,
@@ -182,7 +182,9 @@ function plain(given: object, members: string[]): Record<string, unknown> {
 /** Return the columns of the options that some lines have. */
 function optionalColumns(lines: readonly string[]): Set<string> {
   const names = new Set<string>();
-  for (const line of lines.filter((text) => OPTIONAL.some((key) => text.includes(`"${key}":`))))
+  for (const line of lines.filter((content) =>
+    OPTIONAL.some((key) => content.includes(`"${key}":`)),
+  ))
     for (const { instance } of instancesOf(JSON.parse(line)))
       for (const name of Object.keys(optionalValues(instance))) names.add(name);
   return names;
@@ -336,6 +338,9 @@ const FORMATS = [
 ] as const;
 const BITS_PER_PX_S = 6;
 
+/** files of a recording and its length */
+type Recorded = { files: { ending: string; blob: Blob }[]; frames: number; seconds: number };
+
 /** Return a recorder of a view and its tables. */
 export function recorderOf(overlay: Overlay) {
   const canvas = make("canvas");
@@ -343,6 +348,7 @@ export function recorderOf(overlay: Overlay) {
   let parts: Blob[] = [];
   const table = new Table();
   let ending = "";
+  let began = 0; // performance.now()
 
   function start(of: { source: string; detectors: { kind: string }[] }) {
     const format = FORMATS.find(([type]) => globalThis.MediaRecorder?.isTypeSupported(type));
@@ -356,6 +362,7 @@ export function recorderOf(overlay: Overlay) {
     media = new MediaRecorder(canvas.captureStream(0), options);
     media.ondataavailable = ({ data }) => parts.push(data);
     media.start(1000);
+    began = performance.now();
   }
 
   /** Add the current frame. */
@@ -371,12 +378,11 @@ export function recorderOf(overlay: Overlay) {
    * @param events that end with the stream
    * @returns video and tables; null without frames
    */
-  async function stop(
-    events: FrameEvent[],
-  ): Promise<{ ending: string; blob: Blob; frames: number }[] | null> {
+  async function stop(events: FrameEvent[]): Promise<Recorded | null> {
     const ended = media;
     if (!ended) return null;
     media = null;
+    const seconds = (performance.now() - began) / 1000;
     await new Promise((resolve) => {
       ended.onstop = resolve;
       ended.stop();
@@ -385,11 +391,12 @@ export function recorderOf(overlay: Overlay) {
     const frames = table.count;
     if (!frames) return null;
     table.end(events);
-    return [
-      { ending, blob: new Blob(parts, { type: ended.mimeType }), frames },
-      { ending: "jsonl", blob: await table.jsonLines(), frames },
-      { ending: "csv", blob: await table.csv(), frames },
+    const files = [
+      { ending, blob: new Blob(parts, { type: ended.mimeType }) },
+      { ending: "jsonl", blob: await table.jsonLines() },
+      { ending: "csv", blob: await table.csv() },
     ];
+    return { files, frames, seconds };
   }
 
   return { start, add, stop, isOn: () => media !== null };
@@ -398,17 +405,21 @@ export function recorderOf(overlay: Overlay) {
 /** Add links to the files of a recording. */
 export function listRecording(
   list: HTMLElement,
-  files: { ending: string; blob: Blob }[],
+  { files, frames, seconds }: Recorded,
   name: string,
-  title: string,
 ) {
+  const title = make("span");
   const links = files.map(({ ending, blob }) =>
-    make(
-      "a",
-      { className: "button small", href: URL.createObjectURL(blob), download: `${name}.${ending}` },
-      ending.toUpperCase(),
-    ),
+    make("a", {
+      className: "button small",
+      href: URL.createObjectURL(blob),
+      download: `${name}.${ending}`,
+    }),
   );
-  list.prepend(make("li", {}, make("span", {}, title), ...links));
+  onLanguage(() => {
+    title.textContent = text("recording.made", { seconds: seconds.toFixed(1), frames });
+    files.forEach(({ ending }, k) => (links[k]!.textContent = text(`recording.${ending}`)));
+  });
+  list.prepend(make("li", {}, title, ...links));
   list.hidden = false;
 }

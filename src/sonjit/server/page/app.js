@@ -1462,16 +1462,18 @@ function knownHands(frame) {
     };
   });
 }
-var plain = (points) => points.map(({ x: x2, y: y2, z }) => ({ x: x2, y: y2, z }));
+var plain = (points) => points.map(({ x: x2, y: y2, z }) => ({ x: rounded(x2), y: rounded(y2), z: rounded(z) }));
+var rounded = (value) => Number(value.toFixed(5));
 
 // src/page/gestures/teach.tsx
 var SAMPLES = 20;
 var LASTS_MS = 3e3;
 var PATIENCE_MS2 = 1e4;
 var LEAST = 5;
+var STORED2 = "gestures";
 var MAX_FRAMES = 600;
-function createTrainer(place2, use, hasStream) {
-  const recordings = y([]);
+function createTrainer(place2, use, obstacle) {
+  const recordings = y(remembered());
   const tested = y([]);
   const trained = y(null);
   const isTried = y(false);
@@ -1481,6 +1483,12 @@ function createTrainer(place2, use, hasStream) {
   const running = y(null);
   const name = y("");
   let taking = null;
+  let isRefused = false;
+  let isKept = true;
+  recordings.subscribe((all) => isKept = memory.write(STORED2, all) !== null);
+  globalThis.addEventListener("beforeunload", (event) => {
+    if (!isKept && recordings.peek().length) event.preventDefault();
+  });
   const canTest = O(() => {
     const names = recordings.value.map((one) => one.name);
     const count = (wanted) => names.filter((other) => other === wanted).length;
@@ -1496,7 +1504,6 @@ function createTrainer(place2, use, hasStream) {
     if (now) use(now, on);
   }
   function draw(frame) {
-    if (words.peek()?.key === "trainer.start") words.value = null;
     if (!taking) return;
     const { isMotion, frames } = taking;
     const time = Number(frame["time"]);
@@ -1519,10 +1526,7 @@ function createTrainer(place2, use, hasStream) {
   function begin() {
     const wanted = name.peek().trim();
     if (!wanted) return;
-    if (!hasStream()) {
-      words.value = { key: "trainer.start" };
-      return;
-    }
+    if (refuse()) return;
     const isMotion = isMoving.peek();
     const now = performance.now();
     const until = isMotion ? Infinity : now + PATIENCE_MS2;
@@ -1531,6 +1535,16 @@ function createTrainer(place2, use, hasStream) {
     const key = isMotion ? "trainer.move" : "trainer.taking";
     words.value = { key, values: { name: wanted } };
   }
+  function refuse() {
+    const why = obstacle();
+    isRefused = why !== null;
+    if (why) words.value = { key: `trainer.${why}` };
+    return isRefused;
+  }
+  function check() {
+    if (taking && obstacle()) end2();
+    else if (isRefused && !refuse()) words.value = null;
+  }
   function end2() {
     if (!taking) return;
     const { name: of, isMotion, frames } = taking;
@@ -1538,15 +1552,18 @@ function createTrainer(place2, use, hasStream) {
     running.value = null;
     share2.value = 0;
     const hands = handsOf(frames).slice(0, SAMPLES);
-    if (isMotion) {
+    const isEmpty = isMotion ? !frames.length : hands.length < LEAST;
+    if (isEmpty) {
+      if (!refuse())
+        words.value = { key: "trainer.few", values: { count: hands.length, least: LEAST } };
+    } else if (isMotion) {
       const sent = [{ name: of, frames }];
       ask(
         "train",
         sent,
         ({ examples }) => keep2({ name: of, frames, count: examples[0] ?? 0 })
       );
-    } else if (hands.length < LEAST) words.value = { key: "trainer.few" };
-    else keep2({ name: of, hands });
+    } else keep2({ name: of, hands });
   }
   function ask(what, sent, show) {
     call(addressOf(`/v1/gestures/${what}`), null, {
@@ -1714,7 +1731,7 @@ function createTrainer(place2, use, hasStream) {
     ] });
   }
   Q(/* @__PURE__ */ a(Teach, {}), place2);
-  return { tryFor, draw, clear: end2 };
+  return { tryFor, draw, check, clear: end2 };
 }
 function Table({ names, counts }) {
   return /* @__PURE__ */ a($, { children: [
@@ -1735,6 +1752,10 @@ function Table({ names, counts }) {
     ] })
   ] });
 }
+function remembered() {
+  const stored = memory.read(STORED2);
+  return Array.isArray(stored) ? stored : [];
+}
 var handsOf = (frames) => frames.flatMap(({ hands }) => hands);
 var countOf = ({ hands, count }) => count ?? hands?.length ?? 0;
 
@@ -1747,6 +1768,7 @@ var IMAGE = /\.(jpe?g|png|webp|bmp|gif|tiff?|avif|heic)$/i;
 var VIDEO = /\.(mp4|m4v|mov|webm|mkv|avi|ogv|mpe?g|ts)$/i;
 var isImage = (file) => file.type.startsWith("image/") || !file.type && IMAGE.test(file.name);
 var isVideo = (file) => file.type.startsWith("video/") || !file.type && VIDEO.test(file.name);
+var notMedia = ({ name }) => new PageError(/\.npz$/i.test(name) ? "trained_gestures" : "no_media", { name });
 var CAMERA = {
   NotAllowedError: "camera_denied",
   SecurityError: "camera_denied",
@@ -2947,10 +2969,10 @@ function contextOf(canvas, curves) {
 }
 function clock({ isVideo: isVideo2, times }, time) {
   if (!isVideo2) return String(Math.round(time));
-  const rounded = Math.round(time * 100) / 100;
-  if ((times.at(-1) ?? 0) < MINUTE_S) return `${rounded.toFixed(2)} s`;
-  const seconds = (rounded % MINUTE_S).toFixed(2).padStart(5, "0");
-  return `${Math.floor(rounded / MINUTE_S)}:${seconds}`;
+  const rounded2 = Math.round(time * 100) / 100;
+  if ((times.at(-1) ?? 0) < MINUTE_S) return `${rounded2.toFixed(2)} s`;
+  const seconds = (rounded2 % MINUTE_S).toFixed(2).padStart(5, "0");
+  return `${Math.floor(rounded2 / MINUTE_S)}:${seconds}`;
 }
 function Transport({ curves, player }) {
   const { times, isVideo: isVideo2 } = curves;
@@ -4084,8 +4106,7 @@ function Start({ setup, given }) {
   const put2 = (some) => files.value = some;
   function take(some) {
     const usable = some.filter((file) => isImage(file) || isVideo(file));
-    if (some.length && !usable.length)
-      showError(new PageError("no_media", { name: some[0].name }));
+    if (some.length && !usable.length) showError(notMedia(some[0]));
     else {
       showError(null);
       put2(usable);
@@ -4818,8 +4839,7 @@ function sourceChooser(store2, overlay2, on) {
     const usable = given.filter((file) => isImage(file) || isVideo(file)).sort((a2, b) => order.compare(path(a2), path(b)));
     const model2 = given.find(isModel);
     if (model2) on.model(model2).catch(showError);
-    if (!usable.length)
-      return model2 || showError(new PageError("no_media", { name: given[0].name }));
+    if (!usable.length) return model2 || showError(notMedia(given[0]));
     chosen = usable;
     return choose("files");
   }
@@ -5080,7 +5100,9 @@ function plain2(given, members) {
 }
 function optionalColumns(lines) {
   const names = /* @__PURE__ */ new Set();
-  for (const line of lines.filter((text2) => OPTIONAL.some((key) => text2.includes(`"${key}":`))))
+  for (const line of lines.filter(
+    (content) => OPTIONAL.some((key) => content.includes(`"${key}":`))
+  ))
     for (const { instance } of instancesOf(JSON.parse(line)))
       for (const name of Object.keys(optionalValues(instance))) names.add(name);
   return names;
@@ -5215,6 +5237,7 @@ function recorderOf(overlay2) {
   let parts = [];
   const table2 = new Table2();
   let ending = "";
+  let began = 0;
   function start2(of) {
     const format = FORMATS.find(([type]) => globalThis.MediaRecorder?.isTypeSupported(type));
     if (!format) throw new PageError("no_recorder");
@@ -5227,6 +5250,7 @@ function recorderOf(overlay2) {
     media = new MediaRecorder(canvas.captureStream(0), options);
     media.ondataavailable = ({ data }) => parts.push(data);
     media.start(1e3);
+    began = performance.now();
   }
   function add2(frame, seen) {
     if (!media) return;
@@ -5239,6 +5263,7 @@ function recorderOf(overlay2) {
     const ended = media;
     if (!ended) return null;
     media = null;
+    const seconds = (performance.now() - began) / 1e3;
     await new Promise((resolve) => {
       ended.onstop = resolve;
       ended.stop();
@@ -5247,23 +5272,29 @@ function recorderOf(overlay2) {
     const frames = table2.count;
     if (!frames) return null;
     table2.end(events);
-    return [
-      { ending, blob: new Blob(parts, { type: ended.mimeType }), frames },
-      { ending: "jsonl", blob: await table2.jsonLines(), frames },
-      { ending: "csv", blob: await table2.csv(), frames }
+    const files = [
+      { ending, blob: new Blob(parts, { type: ended.mimeType }) },
+      { ending: "jsonl", blob: await table2.jsonLines() },
+      { ending: "csv", blob: await table2.csv() }
     ];
+    return { files, frames, seconds };
   }
   return { start: start2, add: add2, stop: stop2, isOn: () => media !== null };
 }
-function listRecording(list, files, name, title) {
+function listRecording(list, { files, frames, seconds }, name) {
+  const title = make("span");
   const links = files.map(
-    ({ ending, blob }) => make(
-      "a",
-      { className: "button small", href: URL.createObjectURL(blob), download: `${name}.${ending}` },
-      ending.toUpperCase()
-    )
+    ({ ending, blob }) => make("a", {
+      className: "button small",
+      href: URL.createObjectURL(blob),
+      download: `${name}.${ending}`
+    })
   );
-  list.prepend(make("li", {}, make("span", {}, title), ...links));
+  onLanguage(() => {
+    title.textContent = text("recording.made", { seconds: seconds.toFixed(1), frames });
+    files.forEach(({ ending }, k) => links[k].textContent = text(`recording.${ending}`));
+  });
+  list.prepend(make("li", {}, title, ...links));
   list.hidden = false;
 }
 
@@ -5321,7 +5352,7 @@ var trainer = createTrainer(
     detectors.ask({ gestures_file: isTried ? file : null });
     mapEditor.setCustom(names);
   },
-  () => store.state.phase === "running" && !store.state.paused && !chooser.isStill()
+  whyNotRecorded
 );
 var mapEditor = createMapEditor(find("panel-map"), (map) => {
   if (map !== null) trainer.tryFor(map);
@@ -5468,15 +5499,9 @@ async function record() {
   return store.set({ recording: true });
 }
 async function stopRecording(events = []) {
-  const files = await recorder.stop(events);
+  const recorded = await recorder.stop(events);
   store.set({ recording: false });
-  if (files)
-    listRecording(
-      find("recordings"),
-      files,
-      nameNow(""),
-      text("recording.made", { frames: files[0].frames })
-    );
+  if (recorded) listRecording(find("recordings"), recorded, nameNow(""));
 }
 function useDetectorsOf(page) {
   if (page === "measure" || page === livePage) return;
@@ -5484,6 +5509,19 @@ function useDetectorsOf(page) {
   livePage = page;
   store.set({ detectors: ofPages.get(page) ?? ofPages.get(FIRST6) });
   ofPages.delete(page);
+}
+function whyNotRecorded() {
+  const { started, phase, paused, detectors: chosen } = store.state;
+  if (!started) return "start";
+  if (chooser.isStill()) return "still";
+  if (phase !== "running") return "wait";
+  if (paused) return "paused";
+  return kindsOn(chosen).some((kind) => kind === WHOLE || kinds[kind].list === "hands") ? null : "hands";
+}
+function applyStyle() {
+  const { style } = store.state;
+  const gestures = style.gestures || task.peek() === "gestures";
+  for (const view of overlays) view.setStyle({ ...style, gestures });
 }
 async function share() {
   const link = linkOf(store.state, settingsFrom());
@@ -5558,7 +5596,7 @@ wirePhone();
 wireSaliencyLegend(store);
 store.watch(["longest"], ({ longest }) => capture.longest = longest);
 store.watch(["style"], ({ style }) => {
-  overlays.forEach((view) => view.setStyle(style));
+  applyStyle();
   find("thumbnails").classList.toggle("anonymous", hidingOf(style) !== "none");
   const anonymise = whomToHide(style);
   if (anonymise !== asked) detectors.ask({ anonymise });
@@ -5611,6 +5649,7 @@ mountMeasure(
 );
 task.subscribe((name) => {
   useDetectorsOf(name);
+  applyStyle();
   if (name === "gestures") {
     find("tab-gestures").click();
     switchKind(store, "hands", true);
@@ -5625,6 +5664,7 @@ store.watch(
   ["phase", "detail", "started", "paused", "recording", "searching", "hidden"],
   showPhase
 );
+store.watch(["phase", "started", "paused", "detectors", "source"], () => trainer.check());
 var timer;
 var requestedDetectors = () => JSON.stringify([configuration(), rivals()]);
 var requested = requestedDetectors();

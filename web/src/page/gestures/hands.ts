@@ -29,4 +29,6 @@ export function knownHands(frame: Record<string, unknown>): Hand[] {
 }
 
 const plain = (points: readonly { x: number; y: number; z?: number | undefined }[]): Point[] =>
-  points.map(({ x, y, z }) => ({ x, y, z: z! }));
+  points.map(({ x, y, z }) => ({ x: rounded(x), y: rounded(y), z: rounded(z!) }));
+
+const rounded = (value: number) => Number(value.toFixed(5)); // 0.01 mm; browsers keep few megabytes

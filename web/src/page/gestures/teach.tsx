@@ -6,7 +6,7 @@
 import { computed, signal } from "@preact/signals";
 import { render } from "preact";
 
-import { save, showError, text } from "../common.js";
+import { memory, save, showError, text } from "../common.js";
 import { addressOf, call } from "../endpoints.js";
 import { bytesOf } from "../../masks.js";
 import { knownHands, type Hand } from "./hands.js";
@@ -15,6 +15,7 @@ const SAMPLES = 20;
 const LASTS_MS = 3000;
 const PATIENCE_MS = 10_000; // maximum time without a hand
 const LEAST = 5;
+const STORED = "gestures";
 const MAX_FRAMES = 600; // frame rate and maximum length of a motion's recording on the server
 
 type Frame = { time: number; hands: Hand[] };
@@ -27,17 +28,19 @@ type Tested = { names: string[]; counts: number[][] };
 type Taking = { name: string; isMotion: boolean; frames: Frame[]; until: number; next: number };
 /** a text of the page with its values */
 type Words = { key: string; values?: Record<string, unknown> };
+/** why nothing can be recorded: no stream, one that waits, or no detector of hands */
+export type Obstacle = "start" | "wait" | "still" | "paused" | "hands";
 
 /**
  * @param use function that receives the trained gestures and whether the stream uses them
- * @param hasStream whether a camera or video runs
+ * @param obstacle why nothing can be recorded now; null if it can
  */
 export function createTrainer(
   place: HTMLElement,
   use: (trained: Trained, isTried: boolean) => void,
-  hasStream: () => boolean,
+  obstacle: () => Obstacle | null,
 ) {
-  const recordings = signal<readonly Recording[]>([]);
+  const recordings = signal<readonly Recording[]>(remembered());
   const tested = signal<readonly Tested[]>([]);
   const trained = signal<Trained | null>(null);
   const isTried = signal(false);
@@ -47,6 +50,12 @@ export function createTrainer(
   const running = signal<"still" | "motion" | null>(null);
   const name = signal("");
   let taking: Taking | null = null;
+  let isRefused = false; // whether the words name an obstacle
+  let isKept = true; // whether the browser stores all recordings
+  recordings.subscribe((all) => (isKept = memory.write(STORED, all) !== null));
+  globalThis.addEventListener("beforeunload", (event) => {
+    if (!isKept && recordings.peek().length) event.preventDefault();
+  });
 
   const canTest = computed(() => {
     const names = recordings.value.map((one) => one.name);
@@ -67,7 +76,6 @@ export function createTrainer(
   }
 
   function draw(frame: Record<string, unknown>) {
-    if (words.peek()?.key === "trainer.start") words.value = null;
     if (!taking) return;
     const { isMotion, frames } = taking;
     const time = Number(frame["time"]);
@@ -93,10 +101,7 @@ export function createTrainer(
   function begin() {
     const wanted = name.peek().trim();
     if (!wanted) return;
-    if (!hasStream()) {
-      words.value = { key: "trainer.start" };
-      return;
-    }
+    if (refuse()) return;
     const isMotion = isMoving.peek();
     const now = performance.now();
     const until = isMotion ? Infinity : now + PATIENCE_MS;
@@ -104,6 +109,20 @@ export function createTrainer(
     running.value = isMotion ? "motion" : "still";
     const key = isMotion ? "trainer.move" : "trainer.taking";
     words.value = { key, values: { name: wanted } };
+  }
+
+  /** Name the obstacle. Return whether there is one. */
+  function refuse() {
+    const why = obstacle();
+    isRefused = why !== null;
+    if (why) words.value = { key: `trainer.${why}` };
+    return isRefused;
+  }
+
+  /** After a change of the stream: end a recording that gets no images, or renew the words. */
+  function check() {
+    if (taking && obstacle()) end();
+    else if (isRefused && !refuse()) words.value = null;
   }
 
   /** Store the recording. The server splits one of motions at pauses; it must contain one. */
@@ -114,13 +133,16 @@ export function createTrainer(
     running.value = null;
     share.value = 0;
     const hands = handsOf(frames).slice(0, SAMPLES);
-    if (isMotion) {
+    const isEmpty = isMotion ? !frames.length : hands.length < LEAST;
+    if (isEmpty) {
+      if (!refuse())
+        words.value = { key: "trainer.few", values: { count: hands.length, least: LEAST } };
+    } else if (isMotion) {
       const sent = [{ name: of, frames }];
       ask<{ examples: number[] }>("train", sent, ({ examples }) =>
         keep({ name: of, frames, count: examples[0] ?? 0 }),
       );
-    } else if (hands.length < LEAST) words.value = { key: "trainer.few" };
-    else keep({ name: of, hands });
+    } else keep({ name: of, hands });
   }
 
   function ask<T>(what: "train" | "test", sent: readonly Recording[], show: (answer: T) => void) {
@@ -290,7 +312,7 @@ export function createTrainer(
   }
 
   render(<Teach />, place);
-  return { tryFor, draw, clear: end };
+  return { tryFor, draw, check, clear: end };
 }
 
 /** How often each recorded gesture was recognised. */
@@ -330,6 +352,12 @@ function Table({ names, counts }: Tested) {
       </table>
     </>
   );
+}
+
+/** Return the recordings that the browser stores. */
+function remembered(): Recording[] {
+  const stored = memory.read<unknown>(STORED);
+  return Array.isArray(stored) ? (stored as Recording[]) : [];
 }
 
 const handsOf = (frames: Frame[]) => frames.flatMap(({ hands }) => hands);

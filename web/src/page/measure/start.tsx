@@ -2,7 +2,7 @@
 
 import { useSignal } from "@preact/signals";
 
-import { PageError, showError, text, textOr } from "../common.js";
+import { showError, text, textOr } from "../common.js";
 import { Icon } from "../icon.js";
 import {
   dateText,
@@ -19,7 +19,7 @@ import { kinds } from "../kinds.js";
 import { isResultWanted } from "../model.js";
 import { Hiding } from "../options-panel.js";
 import { go, hashOf, place } from "../places.js";
-import { isImage, isVideo } from "../sources.js";
+import { isImage, isVideo, notMedia } from "../sources.js";
 import { switched, WHOLE } from "../settings.js";
 import { filesOf } from "../dropped.js";
 import { KindsTag, Progress, Remove } from "./result.js";
@@ -40,8 +40,7 @@ export function Start({ setup, given }: { setup: Setup; given: Given }) {
 
   function take(some: File[]) {
     const usable = some.filter((file) => isImage(file) || isVideo(file));
-    if (some.length && !usable.length)
-      showError(new PageError("no_media", { name: some[0]!.name }));
+    if (some.length && !usable.length) showError(notMedia(some[0]!));
     else {
       showError(null);
       put(usable);
