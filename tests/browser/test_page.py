@@ -342,3 +342,23 @@ def test_the_page_of_the_endpoints_documents_and_draws_their_answers(page, serve
     assert any('"downloads"' in shape for shape in shapes)
     page.browser.get(server.url)
     page.wait_until_ready()
+
+
+def test_a_phone_shows_the_names_of_all_pages_and_the_avatar_does_not_move_when_it_starts(page):
+    size = {"width": 375, "height": 812, "deviceScaleFactor": 1, "mobile": False}
+    page.browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    space = "return document.getElementById('menu').getBoundingClientRect().left - {}.getBoundingClientRect().right"
+    try:
+        for language in ("ko", "en"):
+            page.choose("language", language)
+            page.wait(lambda of=language: run(page.browser, "return document.documentElement.lang") == of, language)
+            room = page.browser.execute_script(space.format("document.getElementById('task-avatar')"))
+            assert room >= 0, language
+    finally:
+        page.browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    page.click("task-avatar")
+    before = page["stage"].size["height"]
+    page.click("source-sample")
+    page.wait(lambda: page["video"].get_attribute("videoWidth") not in (None, "0"), "the sample")
+    page.wait(lambda: "/" in page["stage"].get_attribute("style"), "the shape of the sample")
+    assert page["stage"].size["height"] == before
