@@ -3530,6 +3530,9 @@ function Views({ curves, followed }) {
   const avatar2 = useSignal(null);
   const name = useSignal("");
   const person = useSignal(peopleOf(curves)[0] ?? null);
+  A(() => {
+    isResultWanted.value = false;
+  }, []);
   const angles = () => measures.value.filter(isAngle).flatMap((measure2) => seriesOf(curves, measure2));
   A(() => {
     range.value = extentOf(curves, compared.value);
@@ -3619,45 +3622,56 @@ function Moments({ curves, player }) {
   const jump = (time) => {
     player.pause();
     player.seek(time);
+    document.querySelector(".result-picture")?.scrollIntoView({ block: "nearest" });
   };
   if (!repetitions.length && !uncounted.length && !events.length)
     return /* @__PURE__ */ a(Extremes, { ...{ curves, jump } });
-  return /* @__PURE__ */ a("ol", { class: "moments", children: [
-    repetitions.map((one, k) => /* @__PURE__ */ a("li", { children: /* @__PURE__ */ a("button", { type: "button", onClick: () => jump(deepestOf(one).time), children: [
-      /* @__PURE__ */ a("b", { children: text("result.repetition", {
-        number: k + 1,
-        joint: textOr(`measure.${one.joint}`, one.joint)
-      }) }),
-      /* @__PURE__ */ a("span", { children: [
-        clock(curves, one.begin),
-        "–",
-        clock(curves, one.end)
-      ] }),
-      Object.entries(one.lowest).map(([name, { value, error, time }]) => /* @__PURE__ */ a("span", { children: text("result.lowest", {
-        measure: measureName(name),
-        value: [shown(name, value), ...error ? [shown(name, error)] : []].join(" ± "),
-        time: clock(curves, time)
-      }) }, name))
-    ] }) }, `r${k}`)),
-    uncounted.map(({ measure: measure2, value, time, texts }, k) => /* @__PURE__ */ a("li", { class: "uncounted", children: /* @__PURE__ */ a("button", { type: "button", onClick: () => jump(time), children: [
-      /* @__PURE__ */ a("b", { children: text("result.uncounted") }),
-      /* @__PURE__ */ a("span", { children: text("result.lowest", {
-        measure: measureName(measure2),
-        value: shown(measure2, value),
-        time: clock(curves, time)
-      }) }),
-      /* @__PURE__ */ a("span", { class: "hint", children: inLanguage(texts) })
-    ] }) }, `u${k}`)),
-    events.map(({ name, begin, end: end2, id, handedness }, k) => /* @__PURE__ */ a("li", { children: /* @__PURE__ */ a("button", { type: "button", onClick: () => jump(begin), children: [
-      /* @__PURE__ */ a("b", { children: textOr(`gesture.${name}`, name.replaceAll("_", " ")) }),
-      /* @__PURE__ */ a("span", { children: [
-        clock(curves, begin),
-        "–",
-        clock(curves, end2)
-      ] }),
-      /* @__PURE__ */ a("span", { children: [sideName(sideOf("", handedness)), `#${id}`].filter(Boolean).join(" ") })
-    ] }) }, `e${k}`))
-  ] });
+  const moments = [
+    ...repetitions.map((one, k) => ({
+      time: one.begin,
+      item: /* @__PURE__ */ a("li", { children: /* @__PURE__ */ a("button", { type: "button", onClick: () => jump(deepestOf(one).time), children: [
+        /* @__PURE__ */ a("b", { children: text("result.repetition", {
+          number: k + 1,
+          joint: textOr(`measure.${one.joint}`, one.joint)
+        }) }),
+        /* @__PURE__ */ a("span", { children: [
+          clock(curves, one.begin),
+          "–",
+          clock(curves, one.end)
+        ] }),
+        Object.entries(one.lowest).map(([name, { value, error, time }]) => /* @__PURE__ */ a("span", { children: text("result.lowest", {
+          measure: measureName(name),
+          value: [shown(name, value), ...error ? [shown(name, error)] : []].join(" ± "),
+          time: clock(curves, time)
+        }) }, name))
+      ] }) }, `r${k}`)
+    })),
+    ...uncounted.map(({ measure: measure2, value, time, texts }, k) => ({
+      time,
+      item: /* @__PURE__ */ a("li", { class: "uncounted", children: /* @__PURE__ */ a("button", { type: "button", onClick: () => jump(time), children: [
+        /* @__PURE__ */ a("b", { children: text("result.uncounted") }),
+        /* @__PURE__ */ a("span", { children: text("result.lowest", {
+          measure: measureName(measure2),
+          value: shown(measure2, value),
+          time: clock(curves, time)
+        }) }),
+        /* @__PURE__ */ a("span", { class: "hint", children: inLanguage(texts) })
+      ] }) }, `u${k}`)
+    })),
+    ...events.map(({ name, begin, end: end2, id, handedness }, k) => ({
+      time: begin,
+      item: /* @__PURE__ */ a("li", { children: /* @__PURE__ */ a("button", { type: "button", onClick: () => jump(begin), children: [
+        /* @__PURE__ */ a("b", { children: textOr(`gesture.${name}`, name.replaceAll("_", " ")) }),
+        /* @__PURE__ */ a("span", { children: [
+          clock(curves, begin),
+          "–",
+          clock(curves, end2)
+        ] }),
+        /* @__PURE__ */ a("span", { children: [sideName(sideOf("", handedness)), `#${id}`].filter(Boolean).join(" ") })
+      ] }) }, `e${k}`)
+    }))
+  ].sort((one, other) => one.time - other.time);
+  return /* @__PURE__ */ a("ol", { class: "moments", children: moments.map(({ item }) => item) });
 }
 var deepestOf = ({ lowest, begin }) => Object.values(lowest).reduce((least, one) => one.value < least.value ? one : least, {
   value: Infinity,

@@ -1,6 +1,6 @@
 // Made by `npm --prefix web run page` from web/src/page. Change it there.
 
-// ../../../main/web/node_modules/@preact/signals-core/dist/signals-core.module.js
+// node_modules/@preact/signals-core/dist/signals-core.module.js
 var i = /* @__PURE__ */ Symbol.for("preact-signals");
 function t() {
   if (!(v > 1)) {
@@ -768,7 +768,7 @@ function colourOf({ keypoints, groups }, k4) {
   return /(?:^|_)left/.test(keypoints[k4]) ? LEFT : /(?:^|_)right/.test(keypoints[k4]) ? RIGHT : NEUTRAL;
 }
 
-// ../../../main/web/node_modules/preact/dist/preact.mjs
+// node_modules/preact/dist/preact.mjs
 var n2;
 var t2;
 var r2;
@@ -1039,7 +1039,7 @@ n2 = { __e: function(n3, t4, r4, u4) {
   return n3.__v.__b - t4.__v.__b;
 }, e2 = /* @__PURE__ */ Symbol(), l2 = /(PointerCapture)$|Capture$/i, c2 = 0, a2 = {}, s2 = 0;
 
-// ../../../main/web/node_modules/preact/hooks/dist/hooks.mjs
+// node_modules/preact/hooks/dist/hooks.mjs
 var t3;
 var r3;
 var u3;
@@ -1160,7 +1160,7 @@ function E2(n3, t4) {
   });
 }
 
-// ../../../main/web/node_modules/@preact/signals/dist/signals.module.js
+// node_modules/@preact/signals/dist/signals.module.js
 var h4;
 var d3;
 var p4;
@@ -1421,7 +1421,7 @@ function useSignalEffect(i4, n3) {
   }, []);
 }
 
-// ../../../main/web/node_modules/preact/jsx-runtime/dist/jsxRuntime.mjs
+// node_modules/preact/jsx-runtime/dist/jsxRuntime.mjs
 var f4 = /* @__PURE__ */ Symbol.for("pv");
 var o4 = 0;
 function a4(t4, e4, n3, u4, a5, i4) {

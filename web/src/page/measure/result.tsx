@@ -246,6 +246,9 @@ function Views({ curves, followed }: ViewProps) {
   const avatar = useSignal<Avatar | null>(null);
   const name = useSignal("");
   const person = useSignal(peopleOf(curves)[0] ?? null);
+  useEffect(() => {
+    isResultWanted.value = false; // it was found
+  }, []);
   const angles = () =>
     measures.value.filter(isAngle).flatMap((measure) => seriesOf(curves, measure));
   useEffect(() => {
@@ -347,12 +350,14 @@ function Moments({ curves, player }: { curves: Curves; player: Player }) {
   const jump = (time: number) => {
     player.pause();
     player.seek(time);
+    document.querySelector(".result-picture")?.scrollIntoView({ block: "nearest" });
   };
   if (!repetitions.length && !uncounted.length && !events.length)
     return <Extremes {...{ curves, jump }} />;
-  return (
-    <ol class="moments">
-      {repetitions.map((one, k) => (
+  const moments = [
+    ...repetitions.map((one, k) => ({
+      time: one.begin,
+      item: (
         <li key={`r${k}`}>
           <button type="button" onClick={() => jump(deepestOf(one).time)}>
             <b>
@@ -375,8 +380,11 @@ function Moments({ curves, player }: { curves: Curves; player: Player }) {
             ))}
           </button>
         </li>
-      ))}
-      {uncounted.map(({ measure, value, time, texts }, k) => (
+      ),
+    })),
+    ...uncounted.map(({ measure, value, time, texts }, k) => ({
+      time,
+      item: (
         <li key={`u${k}`} class="uncounted">
           <button type="button" onClick={() => jump(time)}>
             <b>{text("result.uncounted")}</b>
@@ -390,8 +398,11 @@ function Moments({ curves, player }: { curves: Curves; player: Player }) {
             <span class="hint">{inLanguage(texts)}</span>
           </button>
         </li>
-      ))}
-      {events.map(({ name, begin, end, id, handedness }, k) => (
+      ),
+    })),
+    ...events.map(({ name, begin, end, id, handedness }, k) => ({
+      time: begin,
+      item: (
         <li key={`e${k}`}>
           <button type="button" onClick={() => jump(begin)}>
             <b>{textOr(`gesture.${name}`, name.replaceAll("_", " "))}</b>
@@ -401,9 +412,10 @@ function Moments({ curves, player }: { curves: Curves; player: Player }) {
             <span>{[sideName(sideOf("", handedness)), `#${id}`].filter(Boolean).join(" ")}</span>
           </button>
         </li>
-      ))}
-    </ol>
-  );
+      ),
+    })),
+  ].sort((one, other) => one.time - other.time);
+  return <ol class="moments">{moments.map(({ item }) => item)}</ol>;
 }
 
 /** Return the smallest value of a repetition with its time. */
