@@ -144,7 +144,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             except CycloptsError:
                 _check_options(app, called, words)
                 raise
-            if any(isinstance(value, str) and value.startswith("--") for value in _values_of(bound)):
+            if any(isinstance(value, str) and value.startswith("-") for value in _values_of(bound)):
                 _check_options(app, called, words)
             gc.enable()  # `sonjit.__main__` disables it
             result = command(*bound.args, **bound.kwargs)
