@@ -43,6 +43,7 @@ more-models: models
 browser:
 	$(call system,command -v chromedriver && { command -v chromium || command -v google-chrome; },chromium chromium-driver fonts-noto-cjk,tests in Chromium)
 	$(call system,command -v firefox-esr || command -v firefox,firefox-esr,tests in Firefox)
+	$(call system,/sbin/ldconfig -p | grep -q libavcodec,libavcodec-extra,tests of videos in Firefox)
 	$(call system,command -v Xvfb,xvfb,tests of 3D graphics in Firefox)
 
 graphics: install
