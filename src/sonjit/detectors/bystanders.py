@@ -51,6 +51,7 @@ _IN_HAND, _FILLED = 0.5, 0.66
 # Numbers of windows along the longer side.
 _PARTS: Final = (1, 2, 3, 4)  # stills
 _FEWER_PARTS: Final = (1, 2, 3)  # frames of videos, and stills whose heads are covered
+_CLOSE_UP: Final = 2.0  # size of an area around the image, in which a face that fills the image is as large as usual
 
 # The head of a person, relative to the width and height of the person's box.
 _HEAD_WIDTH: Final = 0.5  # maximum side of a head that is not seen, in widths
@@ -116,6 +117,7 @@ class BystanderSearch:
         """
         rgb, window_counts = light.in_good_light(rgb), _PARTS if thorough else _FEWER_PARTS
         faces = [face for count in window_counts for face in self._faces_in(rgb, count, _FACE, is_strict=not thorough)]
+        faces += self._faces_in(rgb, 1, _FACE, is_strict=not thorough, size=_CLOSE_UP)
         for turn in _TURNS if thorough else ():
             faces += self._faces_in(rgb, 1, _TURNED_FACE, _CERTAIN_FACE, turn=turn)
         found_heads = _heads_of(faces)
@@ -177,6 +179,7 @@ class BystanderSearch:
         *,
         is_strict: bool = False,
         turn: float = 0.0,
+        size: float = 1.0,
         number: int | None = None,
         covered: Sequence[Box] = (),
         changed: Sequence[Box] | None = None,
@@ -193,7 +196,8 @@ class BystanderSearch:
         faces: list[_SeenFace] = []
         for window in searched:
             part, corner = window.cut(rgb), np.tile((window.left, window.top), 2)
-            area = letterbox_box(part.shape[1], part.shape[0], 1, 1)._replace(rotation=turn)
+            area = letterbox_box(part.shape[1], part.shape[0], 1, 1)
+            area = area._replace(width=area.width * size, height=area.height * size, rotation=turn)
             for face in self._faces.find_in(part, area, min(least, _AGAIN) if covered else least):
                 down = face.keypoints[_MOUTH] - face.keypoints[_EYES].mean(axis=0)
                 head = head_around((face.box + corner).tolist(), down)

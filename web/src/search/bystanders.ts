@@ -127,6 +127,7 @@ export class BystanderSearch {
     const seen: SeenFace[] = [];
     for (const parts of isThorough ? OF.PARTS : OF.FEWER_PARTS)
       seen.push(...(await this.#facesIn(image, parts, usual)));
+    seen.push(...(await this.#facesIn(image, 1, { ...usual, size: OF.CLOSE_UP })));
     const turned = { least: OF.TURNED_FACE, sure: OF.CERTAIN_FACE };
     for (const rotation of isThorough ? OF.TURNS : [])
       seen.push(...(await this.#facesIn(image, 1, { ...turned, rotation })));
@@ -170,7 +171,14 @@ export class BystanderSearch {
 
   /** Return the heads of the faces in windows, of doubtful faces only those with a mesh. */
   async #facesIn(image: Pixels, parts: number, wanted: Wanted): Promise<SeenFace[]> {
-    const { isStrict = false, rotation = 0, number = null, covered = [], changed = null } = wanted;
+    const {
+      isStrict = false,
+      rotation = 0,
+      size = 1,
+      number = null,
+      covered = [],
+      changed = null,
+    } = wanted;
     const all = windows(image, parts).filter(
       (window) => changed?.some((box) => covers.shareInside(box, window) > 0) ?? true,
     );
@@ -179,7 +187,13 @@ export class BystanderSearch {
     for (const window of number === null || !all.length ? all : [all[number % all.length]!]) {
       const [left, top, right, bottom] = window;
       const part = cut(image, window);
-      const area = { ...squareAround(right - left, bottom - top), rotation };
+      const square = squareAround(right - left, bottom - top);
+      const area = {
+        ...square,
+        width: square.width * size,
+        height: square.height * size,
+        rotation,
+      };
       for (const face of await this.networks.faces.findIn(part, area, lowest)) {
         const { box, keypoints, score } = face;
         const [rightEye, leftEye, , mouth] = keypoints;
@@ -211,6 +225,7 @@ type Wanted = {
   readonly sure: number;
   readonly isStrict?: boolean;
   readonly rotation?: number;
+  readonly size?: number;
   readonly number?: number;
   readonly covered?: readonly Corners[];
   readonly changed?: readonly Corners[];
