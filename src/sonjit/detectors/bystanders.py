@@ -44,9 +44,11 @@ _LIKELY_PERSON: Final = 0.35  # a small person in a frame of a video, in whose b
 _TURNED_FACE: Final = 0.65  # a face with a mesh in a turned image
 _CERTAIN_FACE: Final = 0.8  # a face without a mesh in a turned image, in a frame between searches, or at a hand
 _GLANCED_FACE: Final = 0.6  # a face with a mesh in such a frame
-_AGAIN: Final = 0.25  # a face with a mesh at a covered head
+_AGAIN: Final = 0.25  # a face with a mesh at a covered head of similar size
 _IN_HAND, _FILLED = 0.5, 0.66
 """Minimum share of a head in the box of a hand, and maximum share of that box in the head, for which it is no head."""
+
+_AGAIN_SIZE: Final = 0.4  # minimum size of a face at a covered head, relative to that head
 
 # Numbers of windows along the longer side.
 _PARTS: Final = (1, 2, 3, 4)  # stills
@@ -147,7 +149,7 @@ class BystanderSearch:
 
         Args:
             rgb: Image.
-            covered: Covered heads. Only there, doubtful faces count.
+            covered: Covered heads. A lower limit applies to faces of similar size there.
             changed: What was covered after the search before. Windows without it show what they showed before.
             hands: Hands that `find` returned. They are no heads.
         """
@@ -186,7 +188,7 @@ class BystanderSearch:
     ) -> list[_SeenFace]:
         """Return the faces in windows, of doubtful ones only those with a mesh.
 
-        A lower limit applies to faces at covered heads. Windows without a changed box are left out.
+        A lower limit applies to faces at covered heads of similar size. Windows without a changed box are left out.
         """
         searched = windows(rgb.shape[1], rgb.shape[0], parts)
         if changed is not None:
@@ -201,7 +203,10 @@ class BystanderSearch:
             for face in self._faces.find_in(part, area, min(least, _AGAIN) if covered else least):
                 down = face.keypoints[_MOUTH] - face.keypoints[_EYES].mean(axis=0)
                 head = head_around((face.box + corner).tolist(), down)
-                is_again = any(is_same_head(head, other) for other in covered)
+                is_again = any(
+                    is_same_head(head, other) and head[2] - head[0] > _AGAIN_SIZE * (other[2] - other[0])
+                    for other in covered
+                )
                 is_doubtful = face.score >= (_AGAIN if is_again else least)
                 has_mesh = partial(self._has_mesh, part, face, is_strict=is_strict)
                 if face.score >= sure or (is_doubtful and has_mesh()):
