@@ -88,7 +88,7 @@ class LightWorker(Worker):
 
     def report(self, summary):
         summary.last = Frame(0, None)
-        if self.task.doubts and self.task.doubts in self.source.name:
+        if self.task.doubts and self.task.doubts in Path(self.source.name).name:
             summary.problems.append("one frame is damaged")
         summary.lines = [f"{self.source.name}: bright", "a line"]
         summary.notes += [f"note on {Path(self.source.name).name}", "common note"]

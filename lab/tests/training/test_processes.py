@@ -20,14 +20,15 @@ SCRIPT = Path(__file__).with_name("shared_run.py")
 def runs(tmp_path_factory):
     """Return a run of this process, one of two processes, and one that two processes continue after its first step."""
     folder = tmp_path_factory.mktemp("runs")
-    one, two, part = (str(folder / name) for name in ("one", "two", "part"))
-    main(one)
-    main(part, steps=1)
+    main(folder, "one")
+    main(folder, "part", steps=1)
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(SCRIPT)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run([*command, two, part], env=environment, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(
+        [*command, folder, "two", "part"], env=environment, capture_output=True, text=True, timeout=300
+    )
     assert done.returncode == 0, done.stderr[-2000:]
-    return [torch.load(f"{out}.pt") | {"folder": Path(out)} for out in (one, two, part)]
+    return [torch.load(f"{folder / name}.pt") | {"folder": folder / name} for name in ("one", "two", "part")]
 
 
 def assert_same_training(found, expected):
