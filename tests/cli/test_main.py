@@ -9,6 +9,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from tests.support import unmeasured
 
 from sonjit import __version__
 from sonjit._util.errors import OUT_OF_MEMORY
@@ -180,8 +181,9 @@ def test_help_loads_nothing_heavy():
         f"assert not {heavy} & set(sys.modules), sorted(sys.modules); sys.exit(status)"
     )
     # The measurement of coverage imports some of these modules.
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE")}
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=unmeasured.environment(), capture_output=True, text=True, check=False
+    )
     assert (done.returncode, done.stderr) == (0, "")
 
 
@@ -321,7 +323,8 @@ run()
     ],
 )
 def test_run_skips_the_end_of_the_interpreter_unless_a_profiler_waits_for_it(what, printed):
-    done = subprocess.run([sys.executable, "-c", ENDS, what], capture_output=True, text=True, check=True)
+    command = [sys.executable, "-c", ENDS, what]
+    done = subprocess.run(command, env=unmeasured.environment(), capture_output=True, text=True, check=True)
     assert done.stdout.splitlines() == ["collects True", *printed]
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from tests.support import unmeasured
 
 from sonjit import InputError, load_extension
 from sonjit._util import errors, extensions
@@ -46,8 +47,7 @@ class Place:
     def run(self, *arguments, text=None):
         path = os.pathsep.join([str(self.site), *filter(None, [os.environ.get("PYTHONPATH")])])
         command = [sys.executable, *map(str, arguments)]
-        others = {key: value for key, value in os.environ.items() if not key.startswith("COVERAGE_")}  # it warns there
-        environment = others | {"PYTHONPATH": path}
+        environment = unmeasured.environment() | {"PYTHONPATH": path}
         return subprocess.run(
             command, cwd=self.folder, env=environment, input=text, capture_output=True, encoding="utf-8", check=False
         )
