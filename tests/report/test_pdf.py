@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.support.moving_people import frames_of, squat
+from tests.support.moving_people import frames_of, knees_of, squat
 
 from sonjit.report import fonts, joint_angles
 from sonjit.report.recording import recording_of
@@ -45,14 +45,17 @@ def checked_texts(content: bytes) -> int:
 
 
 @pytest.mark.parametrize("language", ["ko", "en"])
-def test_every_text_of_a_pdf_has_a_font(tmp_path: Path, language: Language) -> None:
+def test_every_text_of_a_pdf_has_a_font_with_its_letters(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, language: Language
+) -> None:
     if not set(fonts.FONTS["ko"]) & set(fonts.installed_fonts()):
         pytest.skip("no font with Korean letters is installed")
     knees = [*squat(80), *squat(90)[:40]]
-    recording = recording_of("스쿼트 1월.mov", "full", frames_of(knees), COUNTED, language=language)
+    recording = knees_of(recording_of("스쿼트 1월.mov", "full", frames_of(knees), COUNTED, language=language))
     labels = joint_angles.Labels("스쿼트", "김민지", "무릎 수술 후 6주", "2026-01-02")
     joint_angles.write_page(tmp_path / "k.pdf", [recording], [[]], labels=labels)
     assert sum(map(checked_texts, contents_of(tmp_path / "k.pdf"))) > 100
+    assert "glyph" not in caplog.text  # fpdf2 logs letters that no font has
 
 
 def test_a_plot_next_to_two_images_has_a_row_of_its_own(tmp_path: Path) -> None:
@@ -62,7 +65,7 @@ def test_a_plot_next_to_two_images_has_a_row_of_its_own(tmp_path: Path) -> None:
         (moment.caption, np.full((400, 600, 3), 50 * k, np.uint8)) for k, moment in enumerate(recording.moments, 1)
     ]
     assert len(shown) == 2
-    joint_angles.write_page(tmp_path / "a.pdf", [recording], [shown])
+    joint_angles.write_page(tmp_path / "a.pdf", [knees_of(recording)], [shown])
     pages = [content for content in contents_of(tmp_path / "a.pdf") if b"/I1 Do" in content]
     (first,) = (content for content in pages if b"/I2 Do" in content)
     images = re.findall(rb"([\d.]+) 0 0 ([\d.]+) ([\d.]+) ([\d.]+) cm /I\d Do", first)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.support.moving_people import INDEX, frames_of, squat
+from tests.support.moving_people import INDEX, frames_of, knees_of, squat
 
 from sonjit import InputError
 from sonjit.report import errors, joint_angles
@@ -18,7 +18,7 @@ REPEATED = [*squat(90), *[170] * 10]
 
 
 def page_of(folder: Path, *recordings: Recording) -> str:
-    joint_angles.write_page(folder / "page.html", recordings, [[] for _ in recordings])
+    joint_angles.write_page(folder / "page.html", [*map(knees_of, recordings)], [[] for _ in recordings])
     return (folder / "page.html").read_text("utf-8")
 
 

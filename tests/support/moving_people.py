@@ -1,8 +1,11 @@
 """People who squat and walk, as the keypoints of a side view."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from sonjit import Body, Frame
+from sonjit.report.errors import joint_of
 from sonjit.results.skeletons import load_skeleton
 
 INDEX = load_skeleton("body_blazepose33").index
@@ -34,6 +37,12 @@ def frames_of(knees, rate_hz=30.0):
 
 def squat(low, frames=60):
     return list(170 - (170 - low) * np.sin(np.pi * np.arange(frames) / frames) ** 2)
+
+
+def knees_of(recording):
+    """Return a recording with the angles of its knees only, whose page has few plots."""
+    knees = {name: values for name, values in recording.angles.items() if joint_of(name) == "knee"}
+    return replace(recording, angles=knees)
 
 
 def walker(seconds=5.0, *, direction=1, late_s=0.0):
