@@ -141,11 +141,12 @@ class Bvh:
     def pose(self, row):
         """Positions and rotations of the joints in one frame."""
         places, turns, values = {}, {}, self.rows[row]
+        own = {name: [] for name in self.parents}
+        for (bone, channel), value in zip(self.channels, values, strict=True):
+            own[bone].append((channel, value))
         for name, parent in self.parents.items():
             local, offset = np.eye(3), self.offsets[name]
-            for (bone, channel), value in zip(self.channels, values, strict=True):
-                if bone != name:
-                    continue
+            for channel, value in own[name]:
                 axis = "XYZ".index(channel[0])
                 if channel.endswith("position"):
                     offset = offset + value * np.eye(3)[axis]

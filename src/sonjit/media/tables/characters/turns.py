@@ -4,6 +4,7 @@ A network can exchange two solutions of a hand or a foot for a few frames. Such 
 those before and after. What remains too fast is slowed down, as in live streams.
 """
 
+import math
 from typing import Final
 
 import numpy as np
@@ -15,6 +16,8 @@ MAX_SPEED: Final = 25.0  # maximum speed of a bone in radians per second, relati
 _LONGEST_S: Final = 0.3  # longest time of a pose that is replaced
 _BACK_SPEED, _BACK_RAD = 8.0, 0.8
 """Maximum speed from before to after a replaced pose, in radians per second, and maximum of that turn in radians."""
+
+_ROUNDING: Final = 1e-9  # of a trace
 
 
 def steady(turns: FloatArray, parents: list[int | None], times: FloatArray) -> FloatArray:
@@ -39,9 +42,13 @@ def follow(before: FloatArray, wanted: FloatArray, parents: list[int | None], li
     """
     result = _limited(before, wanted, limit)
     old, new = in_space(before, parents), np.empty_like(result)
+    least_trace = (
+        1 + 2 * math.cos(min(limit, math.pi)) + _ROUNDING
+    )  # of a turn within the limit, which is quick to check
     for bone, parent in enumerate(parents):
         rotation = result[bone] if parent is None else new[parent] @ result[bone]
-        new[bone] = _limited(old[bone], rotation, limit)
+        is_within = float(np.vdot(old[bone], rotation)) > least_trace
+        new[bone] = rotation if is_within else _limited(old[bone], rotation, limit)
         result[bone] = new[bone] if parent is None else new[parent].T @ new[bone]
     return result
 
