@@ -55,7 +55,7 @@ def test_a_disk_that_is_full_ends_a_drawing(tmp_path, clip, full_disk, ending, r
 @pytest.mark.parametrize("ending", [".mp4", ".mov", ".mkv", ".webm", ".avi", ".gif"])
 def test_a_disk_that_fills_up_keeps_the_images_until_then(tmp_path, clip, full_disk, ending):
     """The file is complete, and its images are those of a drawing that ends there, but for those in the encoder."""
-    noise, out, room = np.random.default_rng(0), tmp_path / f"o{ending}", 2_000_000
+    noise, out, room = np.random.default_rng(0), tmp_path / f"o{ending}", 300_000
     images = [noise.integers(0, 255, (48, 64, 3), np.uint8) for _ in range(30)]
     with open_source(clip("v.mp4", sound="aac")) as source:
         writer, count, caught = open_drawing_writer(out, source), 0, None
