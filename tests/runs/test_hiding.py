@@ -337,7 +337,7 @@ def test_the_summary_of_a_run_counts_the_hidden_faces(hider, weights, demo_clip,
 @pytest.mark.parametrize("count", [4, pytest.param(60, marks=pytest.mark.nightly)])
 def test_no_search_finds_a_face_on_a_grid_of_faces_after_hiding(need, data, read_rgb, count):
     """Lay faces of labelled photographs in rows, as in a video call."""
-    need("face-short", "face-full", "face-mesh", "body-full", "person-detector")
+    need("face-short", "face-full", "face-mesh", "body-full", "body-lite", "person-detector")
     tiles = []
     for file in sorted((data / "real").glob("wild*/people.json")):
         for name, photo in json.loads(file.read_text("utf-8")).items():

@@ -44,7 +44,7 @@ def clip(photo, tmp_path_factory):
 
 @pytest.mark.parametrize("kind", ["hands", "body", "explain"])
 def test_drawings_of_a_photograph(sonjit, need, photo, tmp_path, kind):
-    need("face-short", "face-full", "face-mesh", "body-full", "person-detector")
+    need("face-short", "face-full", "face-mesh", "body-full", "body-lite", "person-detector")
     out = tmp_path / "a.png"
     status, _, lines = sonjit(kind, photo, "--anonymise", "blur", "--draw", out)
     assert status == 0, lines
@@ -52,7 +52,7 @@ def test_drawings_of_a_photograph(sonjit, need, photo, tmp_path, kind):
 
 
 def test_a_drawn_video(sonjit, need, photo, clip, tmp_path):
-    need("face-short", "face-full", "face-mesh", "body-full", "person-detector")
+    need("face-short", "face-full", "face-mesh", "body-full", "body-lite", "person-detector")
     out = tmp_path / "a.mp4"
     status, _, lines = sonjit("hands", clip, "--anonymise", "blur", "--draw", out)
     assert status == 0, lines
@@ -64,7 +64,7 @@ def test_a_drawn_video(sonjit, need, photo, clip, tmp_path):
 
 
 def test_pictures_of_a_report(sonjit, need, photo, clip, tmp_path):
-    need("face-short", "face-full", "face-mesh", "body-full", "person-detector")
+    need("face-short", "face-full", "face-mesh", "body-full", "body-lite", "person-detector")
     pytest.importorskip("matplotlib")
     out = tmp_path / "a.html"
     status, _, lines = sonjit("report", clip, "--anonymise", "blur", "--save", out)
@@ -81,7 +81,7 @@ def test_pictures_of_a_report(sonjit, need, photo, clip, tmp_path):
 
 @pytest.mark.parametrize("keep", [None, 1, 2])
 def test_one_of_three_people_of_a_clip_stays_visible(sonjit, need, data, tmp_path, keep):
-    need("face-short", "face-full", "face-mesh", "body-full", "person-detector")
+    need("face-short", "face-full", "face-mesh", "body-full", "body-lite", "person-detector")
     folder = data / "real" / "video2"
     clip = folder / "clips" / "trio.mp4"
     if not clip.is_file():

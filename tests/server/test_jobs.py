@@ -240,7 +240,7 @@ def test_a_video_can_be_played_from_anywhere(ask, media):
 @pytest.mark.golden
 @pytest.mark.slow
 def test_a_job_hides_people_as_the_command_line_does(ask, data, need):
-    need("face-short", "face-full", "face-mesh", "body-full", "person-detector")
+    need("face-short", "face-full", "face-mesh", "body-full", "body-lite", "person-detector")
     photo = next(photographs_of_one_person(data), None)
     if photo is None:
         pytest.skip("no photographs of one person")

@@ -6,6 +6,7 @@ that doubtful faces are verified by their meshes, and bodies count from a low sc
 
 import math
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from functools import cache, partial
 from operator import attrgetter
 from pathlib import Path
@@ -29,7 +30,15 @@ from sonjit.geometry.boxes import Box, letterbox_box
 from sonjit.geometry.windows import windows
 from sonjit.media.drawing.covers import add_unseen, distinct, head_around, head_of_keypoints, inside, is_same_head
 
-_WEIGHTS: Final = ("face-short", "face-full", "face-mesh", "face-attention", "body-full", "person-detector")
+_WEIGHTS: Final = (
+    "face-short",
+    "face-full",
+    "face-mesh",
+    "face-attention",
+    "body-full",
+    "body-lite",
+    "person-detector",
+)
 _MODELS: Final = ("attention", "mesh")  # models of faces, of which each takes other covered heads for faces
 _TURNS: Final = math.pi / 2, math.pi, -math.pi / 2
 
@@ -104,7 +113,9 @@ class BystanderSearch:
             raise InputError(f"{error} (hiding people needs it: sonjit models pull face body)") from error
         self._faces = face_networks.load_face_detector(face, "face-full")
         self._meshes = [face_networks.load_meshes(face, model) for model in _MODELS]
-        self._bodies, self._network = load_bodies(body, finds=False), cache(lambda: load.load_network(body))
+        loads = {model: partial(load_bodies, replace(body, model=model), finds=False) for model in ("full", "lite")}
+        self._bodies = {model: cache(load_one) for model, load_one in loads.items()}
+        self._network = cache(lambda: load.load_network(body))
 
     def find(
         self, rgb: Image, *, thorough: bool = True, known: Sequence[Box] = (), with_people: bool = False
@@ -113,7 +124,8 @@ class BystanderSearch:
 
         Args:
             rgb: Image.
-            thorough: Also search finer windows for small faces, and for turned ones.
+            thorough: Also search finer windows for small faces, and for turned ones, and verify bodies by the larger
+                network.
             known: Heads that are followed, which may have drifted. They count as found above a person without a head.
             with_people: Return the bodies and people, too.
         """
@@ -125,7 +137,8 @@ class BystanderSearch:
         found_heads = _heads_of(faces)
         seen = () if with_people else found_heads.copy()
         least = 0 if thorough or with_people else _LIKELY_PERSON
-        search = _UnseenBodies(rgb, self._network, self._faces, self._bodies, seen, least)
+        networks = self._bodies["full" if thorough else "lite"]()
+        search = _UnseenBodies(rgb, self._network, self._faces, networks, seen, least)
         bodies = [body.last for body in search.search() if body.score > _BODY]
         hands = [hand.bounds for hand in search.hands]
         found_heads = [head for head in found_heads if not _is_hand(head, hands) or _is_confirmed(head, faces)]

@@ -37,6 +37,7 @@ else:
 _COVERS: Final = 0.9  # share of a head that a followed one covers if the head needs no cover of its own
 _ROUNDS: Final = 6  # maximum number of further searches of a still, in which the heads of those before are hidden
 _PERIOD_S: Final = 0.5  # time between searches of a video as a still
+_GLANCE_S: Final = 0.05  # minimum time between searches for faces in a file, where heads are also followed back
 _WINDOWS: Final = (2, 3)  # numbers of windows along the longer side of a frame, of which one each is searched
 _FORWARD_S, _BACK_S = 1.0, 3.0  # time for which a head is followed after its last and before its first detection
 _ONCE_S: Final = 0.5  # time for which a head is followed before its first detection if there is no second one
@@ -318,7 +319,7 @@ class _Follower:
         self._scenes = Scenes()
         self._regions: list[_Region] = []
         self._before: deque[_Frame] = deque()
-        self._searched_s = -math.inf
+        self._searched_s = self._glanced_s = -math.inf
         self._number = 0
         self._sightings = Counter[int]()  # of each person
         self._starts: WeakKeyDictionary[_Region, _Start] = WeakKeyDictionary()
@@ -342,7 +343,7 @@ class _Follower:
                 region.box = _scaled(box, scale)
         else:
             self._regions.clear()
-            self._searched_s = -math.inf
+            self._searched_s = self._glanced_s = -math.inf
         new, again = self._see(self._found(rgb, now), current)
         self._before.append(current)
         self._regions = [each for each in self._regions if _is_inside(each.box, rgb)]
@@ -365,10 +366,13 @@ class _Follower:
 
     def _found(self, rgb: Image, now: float) -> Covered:
         """Return the boxes found in a frame."""
-        self._number += 1
         if now - self._searched_s >= _PERIOD_S:
-            self._searched_s = now
+            self._searched_s = self._glanced_s = now
             return self._find(rgb, known=[region.box for region in self._regions if not region.is_body])
+        if not self._is_live and now - self._glanced_s < _GLANCE_S:
+            return Covered()
+        self._glanced_s = now
+        self._number += 1
         heads = self._search.glance(rgb, 1)
         heads += (box for count in _WINDOWS for box in self._search.glance(rgb, count, self._number))
         return Covered(distinct(heads))
