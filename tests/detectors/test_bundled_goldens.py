@@ -18,8 +18,8 @@ UNDECIDED = 0.52
 PIXELS = {"hands": (0.03, 0.1), "face": (0.3, 0.8), "body": (0.3, 1.0)}
 """Maximum of the mean and of the 95th percentile of the distances in MediaPipe's own boxes."""
 METRES = {"hands": 0.002, "body": 0.05}
-EVERY = 6  # Every so many frames of a video run in MediaPipe's own boxes.
-TRACKED_FRAMES = 150  # The second hand of the clip enters in frame 78, and then both stay.
+EVERY = 15  # Every so many frames of a video run in MediaPipe's own boxes.
+TRACKED_FRAMES = 100  # The second hand of the clip enters in frame 78, and then both stay.
 
 
 def runs(*words):

@@ -2,6 +2,7 @@
 
 import json
 import math
+from itertools import islice
 from types import SimpleNamespace
 
 import numpy as np
@@ -18,7 +19,8 @@ from sonjit.geometry.boxes import RotatedBox, wrap_angle
 from sonjit.media import open_source, rgb_from
 
 STILLS = pytest.mark.files("goldens/mediapipe/pose.*.static.full.json")
-VIDEOS = pytest.mark.files("goldens/mediapipe/pose.*.track.full.json")
+VIDEOS = pytest.mark.files("goldens/mediapipe/pose.*[!p].track.full.json")  # without the gap of another golden
+FRAMES = 24  # of a video, in which parts are lost and found again
 
 
 def medium(file):
@@ -96,7 +98,7 @@ def test_two_people_have_the_results_of_single_images(file, holistic):
 def test_everything_of_a_person_keeps_one_id(file, weights):
     _, path = medium(file)
     with create_detector("holistic", max_instances=1) as detector, open_source(path) as source:
-        frames = [detector.detect(rgb, time=time) for _, time, rgb in source]
+        frames = [detector.detect(rgb, time=time) for _, time, rgb in islice(source, FRAMES)]
     assert all(len(people) == 1 for people in frames[1:])
     assert {part.id for people in frames for person in people for part in person.parts} == {1}
 
