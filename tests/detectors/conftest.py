@@ -12,8 +12,8 @@ from sonjit.geometry.boxes import RotatedBox, iou
 
 BF16_STEP = 3
 """Frames from one comparison of bf16 with f32 to the next."""
-LAST_FRAME = 59
-"""Last frame that is compared: two seconds have every step of a track, and the rest of a video repeats them."""
+LAST_FRAME = 31
+"""Last frame that is compared: one second has every step of a track, and the rest of a video repeats them."""
 
 
 class Pair(NamedTuple):

@@ -6,7 +6,6 @@ from itertools import islice
 import numpy as np
 import pytest
 
-from sonjit.detectors.kinds.body import KEYPOINT_OUTPUTS
 from sonjit.engines import EngineOptions, load_engine
 from sonjit.media import VIDEO_ENDINGS, open_source
 
@@ -115,15 +114,15 @@ NETWORKS = {
     "face_landmark": "face-mesh", "face_landmark_with_attention": "face-attention",
     "hand_landmark_full": "hand-full", "hand_landmark_lite": "hand-lite",
     "palm_detection_full": "palm-full", "palm_detection_lite": "palm-lite",
-    "pose_detection": "pose-detector", "pose_landmark_full": "body-full",
-    "pose_landmark_heavy": "body-heavy", "pose_landmark_lite": "body-lite",
+    "pose_detection": "pose-detector",
 }  # fmt: skip
+"""Networks of tensors. Those of the landmarks of bodies are compared in `test_body.py`, with their masks."""
 
 
 @pytest.mark.files("goldens/mediapipe/tensors/*.npz")
 def test_tensors(file, need):
     if file.stem not in NETWORKS:
-        pytest.skip(f"{file.stem} is no network of Sonjit's detectors")
+        pytest.skip(f"{file.stem} is no network that is compared here")
     golden = np.load(file)
     (path,) = need(NETWORKS[file.stem]).values()
     options, value_range = EngineOptions(precision="f32"), tuple(golden["crop_range"])
@@ -139,8 +138,3 @@ def test_tensors(file, need):
             tolerance = 1e-3 if reference.dtype == np.float32 else 1e-2
             limit = tolerance * max(float(np.ptp(reference)), 1.0)
             np.testing.assert_allclose(thinned.ravel(), reference.ravel(), atol=limit)
-    if file.stem.startswith("pose_landmark"):
-        cut = load_engine(path, options, value_range=value_range, outputs=KEYPOINT_OUTPUTS)
-        cut.input[0] = golden["crop_u8"]
-        for output, index in zip(cut.run(), KEYPOINT_OUTPUTS, strict=True):
-            np.testing.assert_allclose(output, outputs[index], atol=1e-3)

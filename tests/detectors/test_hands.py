@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 
+DEMO_FRAMES = 150
+
 
 def keypoints_of(hands):
     return np.array([hand.keypoints[:, :2] for hand in hands])
@@ -10,10 +12,10 @@ def keypoints_of(hands):
 
 @pytest.fixture(scope="session")
 def demo_run(hands, demo_clip):
-    """Return the hands of each frame of the bundled clip with default options."""
+    """Return the hands of the first frames of the bundled clip with default options. Both hands enter in them."""
     _, frames, _ = demo_clip
     detector = hands(smoothing="one_euro")
-    return [detector.detect(rgb, time=i / 30) for i, rgb in enumerate(frames)]
+    return [detector.detect(rgb, time=i / 30) for i, rgb in enumerate(frames[:DEMO_FRAMES])]
 
 
 @pytest.fixture(scope="session")
@@ -22,7 +24,7 @@ def demo_matches(demo_clip, demo_run):
     _, frames, truth = demo_clip
     height, width = frames[0].shape[:2]
     matches = []
-    for index, (record, found) in enumerate(zip(truth, demo_run, strict=True)):
+    for index, (record, found) in enumerate(zip(truth[:DEMO_FRAMES], demo_run, strict=True)):
         for true in record["hands"]:
             points = np.array(true["xy"])
             if ((points < 0) | (points > (width, height))).any():
@@ -41,7 +43,8 @@ def test_every_complete_hand_of_the_demo_is_found(demo_matches):
 
 @pytest.mark.slow
 def test_nothing_else_is_found_in_the_demo(demo_clip, demo_run):
-    assert all(len(found) <= len(record["hands"]) for found, record in zip(demo_run, demo_clip[2], strict=True))
+    records = demo_clip[2][:DEMO_FRAMES]
+    assert all(len(found) <= len(record["hands"]) for found, record in zip(demo_run, records, strict=True))
 
 
 @pytest.mark.slow

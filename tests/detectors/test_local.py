@@ -20,6 +20,7 @@ def near(rgb, box, palms, hands, skips=lambda _: False):
 
 
 MOST_AWAY = 0.15  # maximum mean distance of the keypoints, in sizes of the hand
+HANDS = 30
 DISPLACED = 3  # boxes of each hand: a few boxes more or less do not decide
 
 
@@ -30,7 +31,9 @@ def recognised_hands(data, hands, count):
         pytest.skip(f"no labelled photographs in {folder}")
     labels = json.loads((folder / "hands.json").read_text("utf-8"))
     found = []
-    with sonjit.create_detector("hands", static_image=True, max_instances=20, precision="f32") as detector:
+    with sonjit.create_detector(
+        "hands", static_image=True, max_instances=20, search="fast", precision="f32"
+    ) as detector:
         for name in sorted(name for name in labels if name[0] != "_"):
             rgb = np.ascontiguousarray(cv2.imread(str(folder / name))[..., ::-1])
             boxes = [tuple(label["box"]) for label in labels[name]["hands"] if label["clear"]]
@@ -59,12 +62,12 @@ def test_nine_of_ten_recognised_hands_are_found_from_loose_boxes(data):
     hands = load_hands(HandOptions(kind="hands", static_image=True, precision="f32"))
     rng = np.random.default_rng(0)
     results = []
-    for rgb, keypoints in recognised_hands(data, hands, 60) * DISPLACED:
+    for rgb, keypoints in recognised_hands(data, hands, HANDS) * DISPLACED:
         size = size_of(keypoints[:, :2])
         box = displaced(box_around_hand(keypoints), size, rng)
         crops = near(rgb, box, hands.palms, hands)
         seen = [each for crop in crops if (each := hands.observe(rgb, crop.box)).score > PRESENT]
         away = (np.linalg.norm(each.keypoints[:, :2] - keypoints[:, :2], axis=1).mean() / size for each in seen)
         results.append(any(distance < MOST_AWAY for distance in away))
-    assert len(results) >= 60 * DISPLACED
+    assert len(results) >= HANDS * DISPLACED
     assert np.mean(results) >= 0.9

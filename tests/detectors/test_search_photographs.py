@@ -19,7 +19,7 @@ pytestmark = pytest.mark.golden
 
 WILD = Path(os.environ.get("SONJIT_TEST_DATA", "../shared")) / "real" / "wild"
 SAME_PX = 0.05
-FEW_FRAMES = 16
+FEW_FRAMES = 10
 
 
 @pytest.fixture(autouse=True)
