@@ -19,7 +19,7 @@ pytestmark = pytest.mark.golden
 STILLS = pytest.mark.files("goldens/mediapipe/pose.*.static*.json")
 VIDEOS = pytest.mark.files("goldens/mediapipe/pose.*.track*.json")
 MODELS = ("lite", "full", "heavy")
-LAST_FRAME = 23  # that is compared: the filters have settled, and a body that was lost is found again
+LAST_FRAME = 23  # that is compared: the filters have settled by then
 
 
 @pytest.fixture(scope="module")

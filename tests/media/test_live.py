@@ -74,18 +74,18 @@ def in_bursts(parts, size):
 
 @pytest.mark.parametrize("size", [1, 25])
 def test_images_that_arrive_in_bursts_have_the_times_of_the_stream(size):
-    with serving(in_bursts(stream_of(100, 7.5), size), size * STEP) as address, open_source(address) as source:
+    with serving(in_bursts(stream_of(50, 7.5), size), size * STEP) as address, open_source(address) as source:
         frames = list(source)
     times = np.array([frame.time for frame in frames])
     indices = np.array([frame.index for frame in frames])
     np.testing.assert_allclose(times, indices * STEP, atol=1e-3)  # also if a slow machine drops some
     assert numbers_of(frames) == (indices % 25).tolist()
-    assert len(frames) > 30
+    assert len(frames) > 15
     assert "secret" not in "".join([source.name, *source.notes, *source.problems])
 
 
 def test_a_slow_reader_gets_fewer_images_with_their_own_times():
-    with serving(in_bursts(stream_of(150), 50), 2) as address, open_source(address) as source:
+    with serving(in_bursts(stream_of(100), 50), 2) as address, open_source(address) as source:
         frames = []
         for frame in source:
             frames.append(frame)
@@ -94,14 +94,14 @@ def test_a_slow_reader_gets_fewer_images_with_their_own_times():
     indices = np.array([frame.index for frame in frames])
     np.testing.assert_allclose(times, indices * STEP, atol=1e-3)
     assert numbers_of(frames) == (indices % 25).tolist()
-    assert len(frames) < 75
+    assert len(frames) < 50
     assert np.diff(times).max() < 2.5  # it drops single images, not one part of the stream
 
 
 @pytest.mark.parametrize("jump_s", [3 * 3600, -5.0, 2**33 / 90_000])
 def test_a_clock_that_jumps_continues_with_a_note(jump_s):
     parts = stream_of(50, 10.0) + stream_of(50, (10.0 + 2 + jump_s) % (2**33 / 90_000))
-    with serving(in_bursts(parts, 25), 1) as address, open_source(address) as source:
+    with serving(in_bursts(parts, 25), 0.5) as address, open_source(address) as source:
         frames = list(source)
     times = np.array([frame.time for frame in frames])
     np.testing.assert_allclose(np.diff(times), np.diff([frame.index for frame in frames]) * STEP, atol=0.3)

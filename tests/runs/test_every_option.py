@@ -57,7 +57,7 @@ def images(data):
     if len(found) < 2:
         pytest.skip("no photographs of one person")
     photos = [rgb_from(path) for path in found]
-    return [cv2.resize(rgb, None, fx=320 / max(rgb.shape[:2]), fy=320 / max(rgb.shape[:2])) for rgb in photos]
+    return [cv2.resize(rgb, None, fx=240 / max(rgb.shape[:2]), fy=240 / max(rgb.shape[:2])) for rgb in photos]
 
 
 @pytest.fixture(scope="module")

@@ -15,12 +15,12 @@ pytestmark = [pytest.mark.golden, pytest.mark.slow]
 CASES = [
     pytest.param(kind, options, id="-".join([kind, *options.values()]))
     for kind, options in (
-        ("hands", {}), ("body", {"search": "fast"}), ("face", {}), ("face", {"model": "box-full"}),
-        ("body", {}), ("body", {"search": "thorough"}), ("holistic", {"model": "lite"}),
+        ("hands", {"model": "lite"}), ("body", {"search": "fast"}), ("face", {}), ("face", {"model": "box-full"}),
+        ("body", {"model": "lite"}), ("body", {"model": "lite", "search": "thorough"}), ("holistic", {"model": "lite"}),
     )
 ]  # fmt: skip
 OUTPUTS = ["--save {}/a.csv", "--draw {}/a.png", "--mask {}/a.png", "--json"]
-FRAMES = 6
+FRAMES = 3
 LINE = r"{}: (\d+) of at least (\d+) shown\. Use --max-instances( and --person)?\."
 
 

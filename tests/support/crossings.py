@@ -1,5 +1,6 @@
 """People cut out of photographs who cross in front of each other, with the truth of their positions."""
 
+import math
 from itertools import permutations
 
 import cv2
@@ -40,11 +41,17 @@ def backdrop():
 
 def paste(image, person, x):
     """Paste a person into an image, centred at x, and return the opaque pixels (H, W)."""
-    shift = np.float32([[1, 0, x - person.shape[1] / 2], [0, 1, CROSSING[1] - PERSON_PX]])
-    moved = cv2.warpAffine(person, shift, CROSSING)
-    opacity = moved[..., 3:] / 255
-    image[:] = image * (1 - opacity) + moved[..., :3] * opacity
-    return moved[..., 3] > 127
+    place, width = x - person.shape[1] / 2, person.shape[1] + 1
+    left = math.floor(place)
+    moved = cv2.warpAffine(person, np.float32([[1, 0, place - left], [0, 1, 0]]), (width, PERSON_PX))
+    first, last = max(left, 0), min(left + width, CROSSING[0])
+    moved = moved[:, first - left : last - left]
+    part = np.s_[CROSSING[1] - PERSON_PX :, first:last]
+    opacity = moved[..., 3:] / np.float32(255)
+    image[part] = image[part] * (1 - opacity) + moved[..., :3] * opacity
+    opaque = np.zeros(image.shape[:2], bool)
+    opaque[part] = moved[..., 3] > 127
+    return opaque
 
 
 def crossing(behind, front, fps):
