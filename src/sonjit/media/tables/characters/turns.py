@@ -42,9 +42,8 @@ def follow(before: FloatArray, wanted: FloatArray, parents: list[int | None], li
     """
     result = _limited(before, wanted, limit)
     old, new = in_space(before, parents), np.empty_like(result)
-    least_trace = (
-        1 + 2 * math.cos(min(limit, math.pi)) + _ROUNDING
-    )  # of a turn within the limit, which is quick to check
+    # The trace of a turn within the limit is larger, which is quick to check.
+    least_trace = 1 + 2 * math.cos(min(limit, math.pi)) + _ROUNDING
     for bone, parent in enumerate(parents):
         rotation = result[bone] if parent is None else new[parent] @ result[bone]
         is_within = float(np.vdot(old[bone], rotation)) > least_trace
