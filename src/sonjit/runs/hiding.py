@@ -1,9 +1,9 @@
 """Hide people in the images below drawings.
 
 Stills are searched thoroughly, and searched again after hiding until no face is found. A video that can be read twice
-is searched before it is drawn: by the face detector in every frame, and by the search of stills periodically and in the
-first frame of a scene. Each head is followed to the frames before and after, within its scene. Frames of a live stream
-are drawn at once, so that somebody is visible until the first detection.
+is searched before it is drawn: by the face detector up to 20 times a second, and by the search of stills periodically
+and in the first frame of a scene. Each head is followed to the frames before and after, within its scene. Frames of a
+live stream are drawn at once, so that somebody is visible until the first detection.
 """
 
 import math
