@@ -35,6 +35,17 @@ def matrix_from_rotation_vector(vectors: RealArray) -> FloatArray:
     return np.eye(3) + np.sinc(angle / np.pi) * cross + np.sinc(angle / (2 * np.pi)) ** 2 / 2 * (cross @ cross)
 
 
+def cross_matrices(vectors: FloatArray) -> FloatArray:
+    """Return the matrices (..., 3, 3) of the cross product with vectors (..., 3), in the unit of the vectors.
+
+    >>> cross_matrices(np.array([0.0, 0.0, 2.0])) @ [1.0, 0.0, 0.0]
+    array([0., 2., 0.])
+    """
+    x, y, z = np.moveaxis(vectors, -1, 0)
+    zero = np.zeros_like(x)
+    return np.stack([zero, -z, y, z, zero, -x, -y, x, zero], -1).reshape(*x.shape, 3, 3)
+
+
 def quaternion_wxyz_from_matrix(matrices: RealArray) -> FloatArray:
     """Convert rotation matrices (..., 3, 3) to unit quaternions (..., 4) as w, x, y, z.
 

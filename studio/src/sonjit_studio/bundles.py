@@ -16,7 +16,7 @@ import numpy as np
 
 from sonjit._util import BoolArray, FloatArray, IndexArray, JobError
 from sonjit.geometry.cameras import FISHEYE, distort, distortion_jacobian
-from sonjit.geometry.rotations import matrix_from_rotation_vector, rotation_vector_from_matrix
+from sonjit.geometry.rotations import cross_matrices, matrix_from_rotation_vector, rotation_vector_from_matrix
 from sonjit_studio.boards import CalibrationTarget, PoseKey
 
 if TYPE_CHECKING:
@@ -363,13 +363,6 @@ def _lens_jacobian(bundle: Bundle, rays: FloatArray, camera: IndexArray) -> Floa
         slopes[wide, :, 8:] = 0
     slopes[:, :, 4:] *= lens[:, :2, None]
     return slopes
-
-
-def cross_matrices(vectors: FloatArray) -> FloatArray:
-    """Return the matrices (M, 3, 3) of the cross product with vectors (M, 3), in the unit of the vectors."""
-    x, y, z = vectors.T
-    zero = np.zeros_like(x)
-    return np.stack([zero, -z, y, z, zero, -x, -y, x, zero], -1).reshape(-1, 3, 3)
 
 
 def fit_image_times(

@@ -12,7 +12,7 @@ import numpy as np
 
 from sonjit._util import BoolArray, FloatArray, IndexArray, InputError, JobError
 from sonjit.geometry.cameras import CalibratedCamera
-from sonjit.geometry.rotations import rotation_vector_from_matrix
+from sonjit.geometry.rotations import cross_matrices, rotation_vector_from_matrix
 from sonjit_studio import boards, bundles, estimates
 from sonjit_studio.rig import CameraRig, RigCamera
 
@@ -121,7 +121,7 @@ def _relative_variances(best: bundles.Bundle, covariance: FloatArray) -> tuple[F
     coordinates = np.zeros((2, cameras, 3, cameras, bundles.CAMERA_SIZE))
     camera_indices = np.arange(cameras)
     coordinates[0, camera_indices, :, camera_indices, bundles.LENS_SIZE : bundles.LENS_SIZE + 3] = (
-        -to_world @ bundles.cross_matrices(best.camera_translations)
+        -to_world @ cross_matrices(best.camera_translations)
     )
     coordinates[0, camera_indices, :, camera_indices, bundles.LENS_SIZE + 3 :] = -to_world
     coordinates[1, camera_indices, :, camera_indices, bundles.LENS_SIZE : bundles.LENS_SIZE + 3] = to_world

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from sonjit._util import FloatArray, IndexArray, InputError, IntArray, RealArray
 from sonjit._util.glb import Glb
-from sonjit.geometry.rotations import align_rigidly, matrix_from_rotation_vector, vertex_normals
+from sonjit.geometry.rotations import align_rigidly, cross_matrices, matrix_from_rotation_vector, vertex_normals
 from sonjit.media.tables.characters import FINGER_LIMITS, FINGER_PARTS, NAMES, BoneNames
 from sonjit.weights import find_weight
 from sonjit_lab.hand_models.mano_files import LAYOUTS, TO_MEDIAPIPE21
@@ -500,7 +500,7 @@ def _slopes(rig: Rig, keypoints: FloatArray, pose: RigPose, joints: FreeJoints) 
     chains, count = positions[:, FINGERS], len(pose)  # (N, 5, 4, 3)
     fitted = positions[:, KEYPOINTS]
     slopes = np.zeros((count, 21, 3, 6 + len(joints.low)))
-    slopes[..., :3] = -_cross_matrices(fitted - pose.translation[:, None])
+    slopes[..., :3] = -cross_matrices(fitted - pose.translation[:, None])
     slopes[..., 3:6] = np.eye(3)
     axes = turn_axes(rig, frames[:, FINGERS][:, :, :3], pose.angles)  # (N, 5, 3, 3 angles, 3)
     arms = chains[:, :, None] - chains[:, :, :3, None]  # (N, 5, from joint, to keypoint, 3)
@@ -544,13 +544,6 @@ def joint_limits(joints: FreeJoints) -> tuple[FloatArray, FloatArray]:
     low, high = np.zeros((5, 3, 3)), np.zeros((5, 3, 3))
     low[joints.which], high[joints.which] = joints.low, joints.high
     return low, high
-
-
-def _cross_matrices(vectors: FloatArray) -> FloatArray:
-    """Return the matrices (..., 3, 3) M with M w = v × w."""
-    x, y, z = np.moveaxis(vectors, -1, 0)
-    zero = np.zeros_like(x)
-    return np.stack([zero, -z, y, z, zero, -x, -y, x, zero], -1).reshape(*x.shape, 3, 3)
 
 
 def _check_keypoints(keypoints: RealArray) -> FloatArray:
