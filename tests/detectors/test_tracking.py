@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
 from sonjit.detectors.observations import centre_of, clamp_to_occluder, size_of
-from sonjit.detectors.tracking import Tracker
+from sonjit.detectors.tracking import SHIPPED, Tracker
 
 from .fakes import seen_at
 
@@ -174,7 +174,7 @@ def test_an_instance_is_hidden_though_another_one_is_lost_in_the_same_frame(firs
 
 
 LANES = (0, 800, 1600)
-MEMORY_S = 2.0
+MEMORY_S = SHIPPED.memory_s
 
 
 class Identities(RuleBasedStateMachine):
@@ -182,7 +182,7 @@ class Identities(RuleBasedStateMachine):
 
     def __init__(self):
         super().__init__()
-        self.tracker = Tracker(memory_s=MEMORY_S)
+        self.tracker = Tracker()
         self.now_s = 0.0
         self.shift = dict.fromkeys(LANES, 0.0)
         self.visible = dict.fromkeys(LANES, True)

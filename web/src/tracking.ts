@@ -28,7 +28,6 @@ import type { Result } from "./results.js";
 import type { Smoother, SmootherOf } from "./smoothing.js";
 
 const OF = constants.tracking;
-const MEMORY_S = 2;
 
 /** Position, side and colours of an instance. */
 type Appearance = {
@@ -270,7 +269,7 @@ export class Tracker<O extends Observation> {
   update(carried: readonly Pair<O>[], found: readonly O[], now: number): boolean {
     const isFast = this.#isFast;
     this.#lost = this.#lost.filter(
-      (track) => now - track.seenS >= 0 && now - track.seenS <= MEMORY_S,
+      (track) => now - track.seenS >= 0 && now - track.seenS <= OF.MEMORY_S,
     );
     const observed = new Set(carried.map(([track]) => track));
     const discs = this.active.map((track) => ({ track, disc: discAround(track.observation) }));

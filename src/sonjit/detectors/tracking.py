@@ -86,6 +86,8 @@ class TrackerSettings:
     """Time in which its velocity decays to 1/e."""
     score_decay_s: float = 1.0
     """Time in which its score decays to 1/e."""
+    memory_s: float = 2.0
+    """Time after which a lost instance is forgotten."""
 
 
 SHIPPED: Final = TrackerSettings()
@@ -213,15 +215,14 @@ class _Appearance(NamedTuple):
 class Tracker(Generic[O]):
     """Assign observations to tracks.
 
-    Lost instances are forgotten after `memory_s`. `propagate` shifts an occluded instance until it is visible again;
-    without it the instance is lost. For `merge_nested` see `is_same_object`. `overlap_keypoints` are the indices of the
-    keypoints that decide whether two instances overlap.
+    `propagate` shifts an occluded instance until it is visible again; without it the instance is lost. For
+    `merge_nested` see `is_same_object`. `overlap_keypoints` are the indices of the keypoints that decide whether two
+    instances overlap.
     """
 
     def __init__(
         self,
         new_smoother: Callable[[], Smoother[O] | None] = lambda: None,
-        memory_s: float = 2.0,
         *,
         merge_nested: bool = False,
         propagate: Propagate[O] | None = None,
@@ -234,7 +235,6 @@ class Tracker(Generic[O]):
         self._propagate, self._max_tracks = propagate, max_tracks
         self._merge_nested = merge_nested
         self._new_smoother = new_smoother
-        self._memory_s = memory_s
         self.reset()
 
     def match(self, observations: Sequence[O], now_s: float) -> tuple[list[tuple[Track[O], O]], list[O]]:
@@ -301,11 +301,11 @@ class Tracker(Generic[O]):
 
         `carried` are the tracks whose box still shows an instance, each with its observation.
         """
-        self._lost = [track for track in self._lost if 0 <= now_s - track.seen_s <= self._memory_s]
+        self._lost = [track for track in self._lost if 0 <= now_s - track.seen_s <= self._settings.memory_s]
         self._former = {
             number: kept
             for number, tracks in self._former.items()
-            if (kept := [track for track in tracks if 0 <= now_s - track.seen_s <= self._memory_s])
+            if (kept := [track for track in tracks if 0 <= now_s - track.seen_s <= self._settings.memory_s])
         }
         observed = {track for track, _ in carried}
         discs = [(track, Disc.around(track.observation)) for track in self.active] if len(self.active) > 1 else []
