@@ -14,7 +14,7 @@ from sonjit.detectors.bystanders import BystanderSearch
 from sonjit.media import open_source, rgb_from
 from sonjit.media.drawing.covers import inside
 
-NETWORKS = "face-short", "face-full", "face-mesh", "face-attention", "body-full", "person-detector"
+NETWORKS = "face-short", "face-full", "face-mesh", "face-attention", "body-full", "body-lite", "person-detector"
 
 
 def test_the_search_needs_all_its_networks(tmp_path: Path) -> None:
@@ -27,7 +27,9 @@ def test_hands_are_no_heads(need: Callable[..., object], demo_clip: tuple[Path, 
     need(*NETWORKS)
     search, (_, frames, _) = BystanderSearch(), demo_clip
     assert len(search.find(rgb_from(ASSETS / "photo.jpg")).heads) == 1
-    assert [search.find(rgb, thorough=False).heads for rgb in frames[::60]].count([]) >= 5
+    found = [search.find(rgb, thorough=False) for rgb in (*frames[::60], frames[135])]
+    assert not [head for each in found for head in each.heads if any(inside(head, hand) > 0.5 for hand in each.hands)]
+    assert [each.heads for each in found].count([]) >= 6
 
 
 @pytest.mark.golden

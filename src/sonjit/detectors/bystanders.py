@@ -51,7 +51,8 @@ _BODY: Final = 0.2
 _PERSON: Final = 0.65
 _LIKELY_PERSON: Final = 0.35  # a small person in a frame of a video, in whose box a body is searched
 _TURNED_FACE: Final = 0.65  # a face with a mesh in a turned image
-_CERTAIN_FACE: Final = 0.8  # a face without a mesh in a turned image, in a frame between searches, or at a hand
+_CERTAIN_FACE: Final = 0.8
+"""A face without a mesh in a turned or distant image, in a frame between searches, or at a hand."""
 _GLANCED_FACE: Final = 0.6  # a face with a mesh in such a frame
 _AGAIN: Final = 0.25  # a face with a mesh at a covered head of similar size
 _IN_HAND, _FILLED = 0.5, 0.66
@@ -131,7 +132,7 @@ class BystanderSearch:
         """
         rgb, window_counts = light.in_good_light(rgb), _PARTS if thorough else _FEWER_PARTS
         faces = [face for count in window_counts for face in self._faces_in(rgb, count, _FACE, is_strict=not thorough)]
-        faces += self._faces_in(rgb, 1, _FACE, is_strict=not thorough, size=_CLOSE_UP)
+        faces += self._faces_in(rgb, 1, _FACE, _CERTAIN_FACE, is_strict=not thorough, size=_CLOSE_UP)
         for turn in _TURNS if thorough else ():
             faces += self._faces_in(rgb, 1, _TURNED_FACE, _CERTAIN_FACE, turn=turn)
         found_heads = _heads_of(faces)
