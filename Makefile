@@ -9,7 +9,7 @@ export SONJIT_TEST_DATA ?= ../shared
 export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: help install models more-models browser graphics web demo serve room test coverage test-core test-fast repeat torture mutants check check-page \
-  bench cards generated docs learn test-lowest lock audit release clean
+  bench cards generated docs learn test-lowest lock audit changelog release clean
 
 help:
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -162,6 +162,9 @@ lock: install  ## write versions and hashes of all packages, and of those in the
 
 audit: install  ## known vulnerabilities of the image's versions; needs a network
 	$(BIN)/pip-audit --progress-spinner off --disable-pip --require-hashes -r packaging/docker/requirements.txt
+
+changelog: install  ## before a release: make a section of CHANGELOG.md from the fragments of changelog.d, and delete them
+	$(BIN)/towncrier build --yes --version "$$($(BIN)/python -c 'import sonjit; print(sonjit.__version__)')"
 
 release: install more-models web  ## audit, build and check sdist, wheel and site, and try the wheel; uploads nothing
 	$(BIN)/python tools/release.py
