@@ -1,6 +1,7 @@
 """The search of streams and its verifiers, on instances made of plain numbers, and people who cross."""
 
 import os
+import weakref
 from itertools import islice
 from pathlib import Path
 
@@ -64,3 +65,42 @@ def test_rendered_hands_are_no_bodies(demo_clip, need):
     need("pose-detector", "body-full", "face-full", "person-detector")
     with sonjit.create_detector("body") as auto:
         assert sum(bool(auto.detect(rgb)) for rgb in demo_clip[1][215:305:2]) <= 2
+
+
+@pytest.mark.slow
+def test_a_clock_that_steps_back_changes_no_instance(demo_clip):
+    """Two clips in a row in one recording, the second of which has a clock of its own."""
+    images = demo_clip[1][:24]
+    times = [index / 30 for index in range(len(images))]
+
+    def ids(start_s):
+        with sonjit.create_detector("hands") as detector:
+            frames = [
+                *zip(images, times, strict=True),
+                *((rgb, start_s + time) for rgb, time in zip(images, times, strict=True)),
+            ]
+            streamed = [[hand.id for hand in detector.detect(rgb, time=time)] for rgb, time in frames]
+            return streamed, [[hand.id for hand in hands] for hands in detector.detect_frames(frames)]
+
+    (streamed, recorded), (_, goes_on) = ids(0.0), ids(times[-1] + 1 / 30)
+    assert recorded == goes_on
+    assert [len(frame) for frame in streamed] == [len(frame) for frame in streamed[:24]] * 2
+
+
+def test_a_recording_of_a_region_counts_its_complete_images(need):
+    """Images of 72 MB take no memory here, because all of their pixels are one."""
+    need("palm-full", "hand-full", "person-detector", "body-full")
+    alive, most = set(), 0
+
+    def frames():
+        nonlocal most
+        for index in range(8):
+            rgb = np.broadcast_to(np.zeros(3, np.uint8), (4000, 6000, 3))
+            alive.add(index)
+            weakref.finalize(rgb, alive.discard, index)
+            most = max(most, len(alive))
+            yield rgb, index / 30
+
+    with sonjit.create_detector("hands") as detector:
+        assert len(list(detector.detect_frames(frames(), roi=(0, 0, 64, 64)))) == 8
+    assert most <= 256_000_000 // 72_000_000 + 3  # one is read ahead, one leaves, and one is yielded

@@ -118,8 +118,9 @@ class Detector(files.Closing, Generic[R]):
                 if self._options.static_image:
                     found = loop.still(rgb, boxes)
                 else:
-                    self._shown_s = self._clock(loop, time)
-                    found = loop.frame(rgb, self._shown_s, boxes)
+                    shown_s, now_s = self._clock(loop, time)
+                    self._show(shown_s)
+                    found = loop.frame(rgb, now_s, boxes)
                 return self._results(loop, rgb, image, found, (width, height), roi)
 
     def _results(
@@ -169,19 +170,20 @@ class Detector(files.Closing, Generic[R]):
                 yield self.detect(rgb, time=time, roi=roi)
             return
         self.reset()
-        images: deque[Image] = deque()
+        waiting: deque[tuple[Image, float]] = deque()  # images with the times of the caller
         for (image, time), is_last in with_last(frames):
             with self._lock:
                 loop = self._opened()
                 refuse_in_fork()
                 rgb = image if roi is None else self._region(image, *roi)
-                now_s = self._clock(loop, time)
-                images.append(image)
-                recording.add(rgb, now_s, loop.scenes.number(rgb, now_s), is_last=is_last)
-            for view, shown_s, joined in recording.ready(is_last=is_last):
+                shown_s, now_s = self._clock(loop, time)
+                waiting.append((image, shown_s))
+                scene = loop.scenes.number(rgb, now_s)
+                recording.add(rgb, now_s, scene, is_last=is_last, kept_bytes=image.nbytes)
+            for view, joined in recording.ready(is_last=is_last):
                 with self._lock:
-                    shown = images.popleft()
-                    self._shown_s = shown_s
+                    shown, shown_s = waiting.popleft()
+                    self._show(shown_s)
                     instances = [(track.smoothed, track) for track in joined.tracks]
                     found = Found(instances, len(instances) + joined.excess)
                     results = self._results(loop, view, shown, found, shown.shape[1::-1], roi)
@@ -267,7 +269,8 @@ class Detector(files.Closing, Generic[R]):
             if self._loop is not None:
                 self._loop.reset()
             self._reset_gestures()
-            self._time = self._shown_s = -math.inf
+            self._time = self._shown_s = self._stream_s = -math.inf
+            self._start_s = 0.0  # time of the stream at time 0 of the caller
             self._warned = False
 
     def _reset_gestures(self) -> None:
@@ -292,8 +295,11 @@ class Detector(files.Closing, Generic[R]):
             raise InputError("this detector is closed. Create a new one with create_detector.")
         return self._loop
 
-    def _clock(self, loop: Loop[R], time: float | None) -> float:
-        """Return an increasing time. Filters restart if the caller's time does not increase."""
+    def _clock(self, loop: Loop[R], time: float | None) -> tuple[float, float]:
+        """Return the time of the next frame, and its time in the stream, which always increases.
+
+        Filters restart if the caller's time does not increase. The stream then goes on by one frame.
+        """
         if time is None:
             time = self._time + _NOMINAL_STEP_S if math.isfinite(self._time) else 0.0
         if not math.isfinite(time) or time - self._time < _MIN_STEP_S:
@@ -301,10 +307,17 @@ class Detector(files.Closing, Generic[R]):
                 _LOG.warning("time %r does not move forward from %r: filters restart", time, self._time)
                 self._warned = True
             loop.tracker.restart_clock()
-            self._reset_gestures()
             time = time if math.isfinite(time) else 0.0
-        self._time = time
-        return time
+            if math.isfinite(self._stream_s):
+                self._start_s = self._stream_s + _NOMINAL_STEP_S - time
+        self._time, self._stream_s = time, time + self._start_s
+        return time, self._stream_s
+
+    def _show(self, time: float) -> None:
+        """Set the time of the frame whose results are made. Gestures restart if it does not increase."""
+        if time - self._shown_s < _MIN_STEP_S:
+            self._reset_gestures()
+        self._shown_s = time
 
 
 def with_last(frames: Iterable[_T]) -> Generator[tuple[_T, bool]]:

@@ -41,6 +41,7 @@ class _Frame(Generic[O]):
     rgb: Image
     time_s: float
     scene: int
+    kept_bytes: int
     excess: int = 0  # number of instances beyond the maximum
     tracks: dict[Track[O], _Shown[O]] = field(default_factory=dict[Track[O], _Shown[O]])
     single: list[O] = field(default_factory=list[O])  # instances of a key frame that cannot be followed
@@ -77,14 +78,18 @@ class Recording(Generic[O]):
         self._public: WeakKeyDictionary[Track[O], Track[O]] = WeakKeyDictionary()
         self._count = 0
 
-    def add(self, rgb: Image, now_s: float, scene: int, *, is_last: bool) -> None:
-        """Follow the instances to the next image (H, W, 3) at a time in seconds, in a scene of `media.cuts.Scenes`."""
+    def add(self, rgb: Image, now_s: float, scene: int, *, is_last: bool, kept_bytes: int | None = None) -> None:
+        """Follow the instances to the next image (H, W, 3) at a time in seconds, in a scene of `media.cuts.Scenes`.
+
+        `kept_bytes` is the memory that its frame takes until it is ready. Default: that of the image.
+        """
         step = self._follower.step(rgb, now_s, scene, looks_ahead=True, is_last=is_last)
         if step.excess is not None:
             self._excess = step.excess
         seen = {track: _Shown(track.observation, track.smoothed, track.occluded_s) for track in step.tracks}
-        self._window.append(_Frame(rgb, now_s, scene, self._excess, seen, step.single))
-        self._bytes += rgb.nbytes
+        size = rgb.nbytes if kept_bytes is None else kept_bytes
+        self._window.append(_Frame(rgb, now_s, scene, size, self._excess, seen, step.single))
+        self._bytes += size
         for track in step.begun:
             self._follow_back(track)
         for track, last_s in step.ended.items():
@@ -112,12 +117,12 @@ class Recording(Generic[O]):
             after |= set(frame.tracks)
             frame.tracks[track] = _Shown(state.observation, state.smoothed, None)
 
-    def ready(self, *, is_last: bool) -> Iterator[tuple[Image, float, Joined[O]]]:
-        """Yield the frames that leave the window, all at the end: image (H, W, 3), time and instances."""
+    def ready(self, *, is_last: bool) -> Iterator[tuple[Image, Joined[O]]]:
+        """Yield the frames that leave the window, all at the end: image (H, W, 3) and instances."""
         while self._window and (is_last or self._is_full()):
             frame = self._window.popleft()
-            self._bytes -= frame.rgb.nbytes
-            yield frame.rgb, frame.time_s, self._instances(frame)
+            self._bytes -= frame.kept_bytes
+            yield frame.rgb, self._instances(frame)
 
     def _is_full(self) -> bool:
         duration_s = self._window[-1].time_s - self._window[0].time_s
