@@ -34,6 +34,15 @@ function foldersOf(name, importer) {
   ];
 }
 
+/** Return what npm installs for a package of networks: a file next to that of `sonjit-web`, or its name. */
+function sourceOf(name) {
+  const { dependencies = {}, devDependencies = {} } = JSON.parse(
+    readFileSync("package.json", "utf8"),
+  );
+  const own = { ...devDependencies, ...dependencies }["sonjit-web"] ?? "";
+  return own.startsWith("file:") ? own.slice(5).replace(/sonjit-web-(?=[^/]*$)/, `${name}-`) : name;
+}
+
 function fail(message) {
   console.error(message);
   process.exit(2);
@@ -50,7 +59,8 @@ const found = KINDS.map((kind) => [
 const missing =
   found.find(([kind, folders]) => wanted.includes(kind) && !folders.length)?.[0] ??
   (found.some(([, folders]) => folders.length) ? null : "hands");
-if (missing) fail(`no networks of ${missing}: npm install sonjit-web-models-${missing}`);
+if (missing)
+  fail(`no networks of ${missing}: npm install ${sourceOf(`sonjit-web-models-${missing}`)}`);
 mkdirSync(target, { recursive: true });
 cpSync(join(DIST, "wasm"), join(target, "wasm"), { recursive: true });
 copyFileSync(join(DIST, "sonjit-web-worker.js"), join(target, "sonjit-web-worker.js"));

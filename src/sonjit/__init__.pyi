@@ -2,8 +2,8 @@
 
 from sonjit._util.errors import InputError as InputError
 from sonjit._util.errors import JobError as JobError
-from sonjit._util.errors import MissingExtraError as MissingExtraError
 from sonjit._util.errors import SonjitError as SonjitError
+from sonjit._util.extras import MissingExtraError as MissingExtraError
 from sonjit._util.version import __version__ as __version__
 from sonjit.detectors import Detector as Detector
 from sonjit.detectors import Filter as Filter

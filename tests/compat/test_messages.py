@@ -1,5 +1,6 @@
 """Messages have the fields of MediaPipe's own; protobuf does the rest."""
 
+import re
 import subprocess
 import sys
 
@@ -86,4 +87,4 @@ def test_tasks_run_without_protobuf_and_solutions_name_its_extra():
         "    print(error)",
     ]
     done = subprocess.run([sys.executable, "-c", "\n".join(lines)], check=True, timeout=120, capture_output=True)
-    assert b"pip install 'sonjit[compat]'" in done.stdout
+    assert re.search(rb"pip install .*\[compat\]'", done.stdout)

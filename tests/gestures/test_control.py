@@ -17,7 +17,8 @@ import numpy as np
 import pytest
 from websockets.sync.server import serve
 
-from sonjit._util.errors import InputError, MissingExtraError
+from sonjit._util.errors import InputError
+from sonjit._util.extras import MissingExtraError
 from sonjit.gestures.control import Command, Controller, ControlMap, Rule, load_map
 from sonjit.gestures.outlets import Outlets
 from sonjit.gestures.outlets.osc import osc_message

@@ -10,7 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image, features
 
-from sonjit._util.errors import InputError, MissingExtraError
+from sonjit._util.errors import InputError
+from sonjit._util.extras import MissingExtraError
 from sonjit.media import open_source, rgb_from
 from sonjit.media.sources.images import decode_image, image_size
 

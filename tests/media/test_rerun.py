@@ -7,7 +7,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from sonjit._util.errors import InputError, MissingExtraError
+from sonjit._util.errors import InputError
+from sonjit._util.extras import MissingExtraError
 from sonjit.detectors.kinds import options_for
 from sonjit.media import Header, load_frames, open_writer
 from sonjit.results import Frame

@@ -15,7 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from sonjit._util.errors import InputError, MissingExtraError
+from sonjit._util.errors import InputError
+from sonjit._util.extras import MissingExtraError
 from sonjit._util.files import DiskError
 from sonjit.media import TABLE_ENDINGS, Header, convert_table, load_frames, open_writer
 from sonjit.media.tables import open_row_writer

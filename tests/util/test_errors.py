@@ -1,5 +1,6 @@
 """Failed allocations of each library are recognised, and missing extras are named."""
 
+import json
 import sys
 import tomllib
 from importlib.metadata import packages_distributions
@@ -9,8 +10,16 @@ import cv2
 import numpy as np
 import pytest
 
-from sonjit._util.errors import OUT_OF_MEMORY, JobError, MissingExtraError, check_memory, is_out_of_memory
-from sonjit._util.extras import EXTRAS, extra_of, is_installed, optional_import, require
+from sonjit._util.errors import OUT_OF_MEMORY, JobError, check_memory, is_out_of_memory
+from sonjit._util.extras import (
+    EXTRAS,
+    MissingExtraError,
+    extra_of,
+    install_command,
+    is_installed,
+    optional_import,
+    require,
+)
 
 
 def allocate_numpy():
@@ -75,20 +84,47 @@ def test_the_table_is_what_the_project_declares():
 def test_a_missing_module_names_its_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with (
-        pytest.raises(
-            MissingExtraError, match=r"^Parquet needs an optional dependency: pip install 'sonjit\[tables\]'$"
-        ),
+        pytest.raises(MissingExtraError, match=r"^Parquet needs an optional dependency: pip install .*\[tables\]'$"),
         optional_import("Parquet"),
     ):
         import pyarrow.parquet  # noqa: F401
-    with pytest.raises(MissingExtraError, match=r"sonjit\[tables\]"):
+    with pytest.raises(MissingExtraError, match=r"\[tables\]"):
         require("pyarrow", "Parquet")
     assert not is_installed("tables")
 
 
-def test_extras_of_the_lab_are_installed_from_a_clone():
-    message = str(MissingExtraError("export to TFLite", "sonjit-lab[tflite]"))
-    assert message.endswith("needs an optional dependency: pip install './lab[tflite]' in a clone of Sonjit")
+_CLONE = {"url": "file:///opt/sonjit", "dir_info": {"editable": True}}
+_WHEEL = {"url": "file:///opt/dist/sonjit-1.0.0-py3-none-any.whl", "archive_info": {}}
+_COMMIT = {"url": "https://example.org/sonjit.git", "vcs_info": {"vcs": "git", "commit_id": "abc"}}
+
+
+@pytest.mark.parametrize(
+    ("record", "name", "expected"),
+    [
+        (_CLONE, "report", "pip install --editable '/opt/sonjit[report]'"),
+        (_CLONE, "sonjit-lab[synth]", "pip install --editable '/opt/sonjit/lab[synth]'"),
+        (_CLONE, "sonjit-studio", "pip install --editable /opt/sonjit/lab --editable /opt/sonjit/studio"),
+        (_CLONE | {"dir_info": {}}, "report", "pip install '/opt/sonjit[report]'"),
+        (_WHEEL, "report", "pip install --find-links /opt/dist 'sonjit[report]'"),
+        (_WHEEL, "sonjit-studio", "pip install --find-links /opt/dist sonjit-lab sonjit-studio"),
+        (_COMMIT, "report", "pip install 'sonjit[report] @ git+https://example.org/sonjit.git@abc'"),
+        (
+            _COMMIT,
+            "sonjit-lab",
+            "pip install 'sonjit-lab @ git+https://example.org/sonjit.git@abc#subdirectory=lab'",
+        ),
+        (None, "report", "pip install 'sonjit[report]'"),
+        (None, "sonjit-lab[synth]", "pip install 'sonjit-lab[synth]'"),
+    ],
+)
+def test_extras_are_installed_from_where_sonjit_was(tmp_path, monkeypatch, record, name, expected):
+    folder = tmp_path / "sonjit-1.0.0.dist-info"
+    folder.mkdir()
+    (folder / "METADATA").write_text("Name: sonjit\nVersion: 1.0.0\n", "utf-8")
+    if record:
+        (folder / "direct_url.json").write_text(json.dumps(record), "utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert install_command(name) == expected
 
 
 def test_a_module_of_no_extra_is_missing_as_it_is():

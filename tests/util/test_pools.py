@@ -6,7 +6,8 @@ import threading
 
 import pytest
 
-from sonjit._util.errors import InputError, JobError, MissingExtraError
+from sonjit._util.errors import InputError, JobError
+from sonjit._util.extras import MissingExtraError
 from sonjit._util.pools import check_workers, run_calls
 
 
@@ -170,7 +171,7 @@ def test_no_process_is_refused():
 
 def test_a_missing_ray_is_reported_in_one_line(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(MissingExtraError, match=r"pip install .sonjit\[ray\]"):
+    with pytest.raises(MissingExtraError, match=r"pip install .*\[ray\]"):
         list(run_calls(pow, [(1, 2)], workers="ray"))
 
 

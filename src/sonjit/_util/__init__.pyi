@@ -11,14 +11,14 @@ from sonjit._util.errors import InputError as InputError
 from sonjit._util.errors import InputNote as InputNote
 from sonjit._util.errors import InputWarning as InputWarning
 from sonjit._util.errors import JobError as JobError
-from sonjit._util.errors import MissingExtraError as MissingExtraError
-from sonjit._util.errors import MissingPackageError as MissingPackageError
 from sonjit._util.errors import SonjitError as SonjitError
 from sonjit._util.errors import already_registered as already_registered
 from sonjit._util.errors import check_memory as check_memory
 from sonjit._util.errors import is_out_of_memory as is_out_of_memory
 from sonjit._util.errors import pluralize as pluralize
 from sonjit._util.errors import unknown_name as unknown_name
+from sonjit._util.extras import MissingExtraError as MissingExtraError
+from sonjit._util.extras import MissingPackageError as MissingPackageError
 from sonjit._util.extras import is_installed as is_installed
 from sonjit._util.extras import optional_import as optional_import
 from sonjit._util.extras import require as require

@@ -20,10 +20,6 @@ _ALLOCATION_FAILED: Final = (
     "failed to map segment",  # a library that is loaded
     "Cannot allocate memory",
 )
-_INSTALL: Final = {  # no index has these
-    "sonjit-lab": "pip install ./lab in a clone of Sonjit",
-    "sonjit-studio": "pip install ./lab ./studio in a clone of Sonjit",
-}
 
 
 class SonjitError(Exception):
@@ -59,24 +55,6 @@ class JobError(SonjitError, RuntimeError):
     """Report a job that was called correctly and failed. Exit status 1."""
 
 
-class MissingExtraError(SonjitError, ImportError):
-    """Report an optional dependency that is not installed, with the command that installs it. Exit status 2."""
-
-    exit_status = 2
-
-    def __init__(self, purpose: str, extra: str) -> None:
-        super().__init__(f"{purpose} needs an optional dependency: {install_line(extra)}")
-
-
-class MissingPackageError(SonjitError, ImportError):
-    """Report a distribution of Sonjit that is not installed, with the command that installs it. Exit status 2."""
-
-    exit_status = 2
-
-    def __init__(self, purpose: str, package: str) -> None:
-        super().__init__(f"{purpose} needs {package}: type {_INSTALL.get(package, f'pip install {package}')}")
-
-
 def is_out_of_memory(error: BaseException) -> bool:
     """Check whether an error is a failed allocation, of Python or of a library in C++, which has its own errors.
 
@@ -90,14 +68,6 @@ def check_memory(error: BaseException) -> None:
     """Raise a JobError if an error that would be blamed on an input is a failed allocation."""
     if is_out_of_memory(error):
         raise JobError(OUT_OF_MEMORY) from error
-
-
-def install_line(extra: str) -> str:
-    """Return the command that installs an extra of Sonjit, or of the lab, such as `sonjit-lab[synth]`."""
-    name, bracket, rest = extra.partition("[")
-    if name == "sonjit-lab":  # no index has it
-        return f"pip install './lab{bracket}{rest}' in a clone of Sonjit"
-    return f"pip install 'sonjit[{extra}]'"
 
 
 def unknown_name(noun: str, name: object, choices: Iterable[object]) -> str:

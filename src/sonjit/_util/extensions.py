@@ -24,7 +24,8 @@ from pkgutil import resolve_name
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
-from sonjit._util.errors import InputError, JobError, MissingPackageError, already_registered, unknown_name
+from sonjit._util.errors import InputError, JobError, already_registered, unknown_name
+from sonjit._util.extras import MissingPackageError
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint

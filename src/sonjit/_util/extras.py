@@ -1,11 +1,15 @@
-"""Extras, which install optional dependencies, and imports of such dependencies."""
+"""Extras, which install optional dependencies, imports of such dependencies, and the commands that install them."""
 
+import json
+import shlex
 from collections.abc import Generator
 from contextlib import contextmanager
 from importlib.util import find_spec
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
-from sonjit._util.errors import MissingExtraError
+from sonjit._util.errors import SonjitError
 
 
 class Extra(NamedTuple):
@@ -38,6 +42,72 @@ EXTRAS: Final = {
     "learn": Extra("figures of the course", ("matplotlib", "sklearn")),
 }
 """Extras by name. A module in several extras is attributed to the first."""
+
+
+_FOLDERS: Final = {"sonjit": "", "sonjit-lab": "/lab", "sonjit-studio": "/studio"}
+"""Folders of the distributions in a clone."""
+
+
+class MissingExtraError(SonjitError, ImportError):
+    """Report an optional dependency that is not installed, with the command that installs it. Exit status 2."""
+
+    exit_status = 2
+
+    def __init__(self, purpose: str, extra: str) -> None:
+        super().__init__(f"{purpose} needs an optional dependency: {install_command(extra)}")
+
+
+class MissingPackageError(SonjitError, ImportError):
+    """Report a distribution of Sonjit that is not installed, with the command that installs it. Exit status 2."""
+
+    exit_status = 2
+
+    def __init__(self, purpose: str, package: str) -> None:
+        super().__init__(f"{purpose} needs {package}: {install_command(package)}")
+
+
+def install_command(name: str) -> str:
+    """Return the command that adds an extra or a distribution to this Sonjit, from where Sonjit was installed.
+
+    `direct_url.json` (PEP 610) records a clone, a file or a repository. Packages of an index have no such record.
+
+    Args:
+        name: An extra, such as `report`, or a distribution, such as `sonjit-lab` or `sonjit-lab[synth]`.
+    """
+    names = [name] if name.partition("[")[0] in _FOLDERS else [f"sonjit[{name}]"]
+    if name == "sonjit-studio":
+        names = ["sonjit-lab", name]
+    record = _read_record()
+    url = record.get("url", "")
+    place = url2pathname(urlsplit(url).path) if url.startswith("file:") else url
+    if "dir_info" in record:
+        editable = ["--editable"] if record["dir_info"].get("editable") else []
+        parts = [part for each in names for part in (*editable, place + _in_folder(each))]
+    elif "vcs_info" in record:
+        source = f"{record['vcs_info']['vcs']}+{url}@{record['vcs_info']['commit_id']}"
+        folders = [_FOLDERS[each.partition("[")[0]].replace("/", "#subdirectory=") for each in names]
+        parts = [f"{each} @ {source}{folder}" for each, folder in zip(names, folders, strict=True)]
+    elif place:  # a wheel, next to those of the lab and the studio
+        parts = ["--find-links", place.replace("\\", "/").rpartition("/")[0], *names]
+    else:
+        parts = names
+    return shlex.join(["pip", "install", *parts])
+
+
+def _read_record() -> dict[str, Any]:
+    """Return how Sonjit was installed; {} if from an index, or not at all."""
+    from importlib.metadata import PackageNotFoundError, distribution  # slow to import
+
+    try:
+        return json.loads(distribution("sonjit").read_text("direct_url.json") or "{}")
+    except PackageNotFoundError:
+        return {}
+
+
+def _in_folder(name: str) -> str:
+    """Return the folder of a distribution in a clone, with its extra."""
+    distribution, bracket, extra = name.partition("[")
+    return _FOLDERS[distribution] + bracket + extra
 
 
 def is_installed(extra: str) -> bool:

@@ -25,8 +25,9 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Final, TypeVar, TypeVarTuple
 
 from sonjit._util import signals
-from sonjit._util.errors import InputError, JobError, MissingExtraError, SonjitError
+from sonjit._util.errors import InputError, JobError, SonjitError
 from sonjit._util.extensions import LoadedExtensions
+from sonjit._util.extras import MissingExtraError
 from sonjit._util.version import __version__
 
 if TYPE_CHECKING:

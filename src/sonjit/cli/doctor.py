@@ -17,7 +17,7 @@ from rich.table import Table
 
 from sonjit import __version__
 from sonjit._util import extensions, extras
-from sonjit._util.errors import SonjitError, install_line
+from sonjit._util.errors import SonjitError
 from sonjit.cli.checks import CHECKS, Finding
 from sonjit.detectors.kinds import KINDS
 from sonjit.weights import models_folder, verify_weights
@@ -60,7 +60,7 @@ def examine() -> Iterator[Finding]:
         yield _note(has_codec, f"encoder {codec}", f"annotated {job}{'' if has_codec else ' cannot be written'}")
     for name, extra in extras.EXTRAS.items():
         is_installed = extras.is_installed(name)
-        detail = ", ".join(extra.modules) if is_installed else install_line(name)
+        detail = ", ".join(extra.modules) if is_installed else extras.install_command(name)
         yield _note(is_installed, f"extra [{name}]", f"{extra.purpose}: {detail}")
     for extension in extensions.load_extensions(extensions.EXTENSIONS, extensions.NETWORKS):
         detail = extension.problem or f"{extension.package}: {extension.target}"

@@ -13,6 +13,7 @@ from typing import Annotated
 
 from cyclopts import Group, Parameter
 
+from sonjit._util.extras import install_command
 from sonjit.cli.options import TO_FOLDER
 from sonjit.detectors.kinds import KINDS
 from sonjit.server import settings
@@ -167,7 +168,7 @@ def page(out: Annotated[Path, TO_FOLDER], /, *, engine: Path | None = None, bund
     size_mb = sum((out / name).stat().st_size for name in names) / 1e6
     sys.stdout.write(f"{out}: {len(names)} files, {size_mb:.1f} MB; to try it: python -m http.server -d {out}\n")
     if CLASSIFIER_FILE not in names:
-        sys.stdout.write("photographs are not classified: sonjit models pull classifiers; pip install 'sonjit[page]'\n")
+        sys.stdout.write(f"photographs are not classified: sonjit models pull classifiers; {install_command('page')}\n")
     for name in IN_PAGES:
         if missing := missing_for_stills(KINDS[name], out / "engine"):
             sys.stdout.write(f"images on their own are searched fast for {name}: without {', '.join(missing)}\n")

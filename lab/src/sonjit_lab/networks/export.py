@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from sonjit._util import InputError, JobError, check_memory, require
-from sonjit._util.errors import MissingExtraError
+from sonjit._util.extras import MissingExtraError
 from sonjit._util.files import WorkFolder, failing_as_job, note_kept
 from sonjit_lab.networks.checkpoints import METADATA
 from sonjit_lab.networks.modes import eval_mode
