@@ -11,6 +11,9 @@ from urllib.request import url2pathname
 
 from sonjit._util.errors import SonjitError
 
+_FOLDERS: Final = {"sonjit": "", "sonjit-lab": "/lab", "sonjit-studio": "/studio"}
+"""Folders of the distributions in a clone."""
+
 
 class Extra(NamedTuple):
     """An extra of a distribution."""
@@ -42,10 +45,6 @@ EXTRAS: Final = {
     "learn": Extra("figures of the course", ("matplotlib", "sklearn")),
 }
 """Extras by name. A module in several extras is attributed to the first."""
-
-
-_FOLDERS: Final = {"sonjit": "", "sonjit-lab": "/lab", "sonjit-studio": "/studio"}
-"""Folders of the distributions in a clone."""
 
 
 class MissingExtraError(SonjitError, ImportError):
