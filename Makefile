@@ -8,7 +8,7 @@ export SONJIT_TEST_DATA ?= ../shared
 # Tests start many processes, and each would compile the sources again.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help install models more-models browser graphics web demo serve room test coverage test-core test-fast repeat torture mutants check check-page \
+.PHONY: help install models more-models browser graphics web demo serve room test test-all durations coverage test-core test-fast repeat torture mutants check check-page \
   bench cards generated docs learn test-lowest lock audit changelog release clean
 
 help:
@@ -69,13 +69,19 @@ MEMORY_GB := 3
 room:
 	@$(PYTHON) tools/room.py --disk-gb $(DISK_GB) --memory-gb $(MEMORY_GB) --workers $(WORKERS)
 
-# Complete files go to a worker, because tests of a file share fixtures; conftest.py orders them.
+# Complete files go to a worker, because tests of a file share fixtures; tests/support/levels.py orders them.
 # A worker that crashes is not replaced: with --dist loadfile, the run would wait for its replacement without end.
-PYTEST := -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --max-worker-restart=0 --durations=15
-test: room install more-models browser graphics web  ## install, fetch weights and browsers, run the tests; WORKERS=4
-	$(BIN)/python $(PYTEST) -m "not nightly"
+PYTEST := -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --max-worker-restart=0
+test: room install more-models browser graphics web  ## install, fetch weights and browsers, test each promise once; WORKERS=4
+	$(BIN)/python $(PYTEST) -m "not nightly" $(OPTIONS)
 
-coverage: room install more-models browser graphics web  ## every test, also the nightly ones, and the share of the tracker that they run
+test-all: room install more-models browser graphics web  ## after `make test`: all other tests, and more examples of Hypothesis
+	$(BIN)/python $(PYTEST) -m "nightly or hypothesis" --hypothesis-profile=long $(OPTIONS)
+
+durations: OPTIONS := --store-durations
+durations: test test-all  ## all tests, and store their processor time in .test_durations
+
+coverage: room install more-models browser graphics web  ## every test of both levels, and the share of the tracker that they run
 	$(BIN)/coverage erase
 	$(BIN)/coverage run $(PYTEST); status=$$?; \
 	  find . -maxdepth 1 -name ".coverage.*" -empty -delete; $(BIN)/coverage combine --quiet; exit $$status
@@ -95,7 +101,7 @@ test-core: room more-models .venv/core/installed  ## the tests of the tracker, i
 test-fast: install models  ## the short tests: no browser, no training, no reference data
 	$(BIN)/python $(PYTEST) -m "not slow and not golden and not nightly and not browser" tests
 
-repeat: room install more-models browser graphics web  ## every test in random order; RUNS=10
+repeat: room install more-models browser graphics web  ## every test of both levels in random order; RUNS=10
 	for seed in $$(seq $(RUNS)); do $(BIN)/python $(PYTEST) -p randomly -p no:cacheprovider --randomly-seed=$$seed || exit 1; done
 
 MINUTES ?= 28

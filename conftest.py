@@ -25,21 +25,23 @@ from sonjit.media import open_source
 from sonjit.weights import cache_folder, find_weight
 from sonjit_lab.hand_models.rig import load_rig
 
+pytest_plugins = ["tests.support.levels"]
 PROJECT = Path(__file__).parent
 DATA = (PROJECT / os.environ.get("SONJIT_TEST_DATA", "../shared")).resolve()
 
 os.environ.setdefault("SONJIT_THREADS", "1")  # networks of many threads slow each other down on a busy machine
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # PyTorch's too
 
-hypothesis.settings.register_profile(
-    "sonjit",
-    deadline=None,
-    derandomize=True,
-    database=None,
-    max_examples=60,
-    suppress_health_check=[hypothesis.HealthCheck.too_slow],  # depends on the load of the machine
-)
-hypothesis.settings.load_profile("sonjit")
+for name, examples in {"long": 200, "short": 30}.items():  # of `make test-all`, and of all other runs
+    hypothesis.settings.register_profile(
+        name,
+        deadline=None,
+        derandomize=True,
+        database=None,
+        max_examples=examples,
+        suppress_health_check=[hypothesis.HealthCheck.too_slow],  # depends on the load of the machine
+    )
+hypothesis.settings.load_profile("short")
 
 
 def pytest_configure(config):
@@ -50,17 +52,6 @@ def pytest_configure(config):
         config.args[:] = config.args[first:] + config.args[:first]
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as shells do in background jobs, and so in our processes
         signal.signal(signal.SIGINT, signal.default_int_handler)
-    config.addinivalue_line("markers", "files(pattern): run once per file of SONJIT_TEST_DATA that matches, as `file`")
-
-
-def pytest_collection_modifyitems(config, items):
-    """Put files of long tests first, so that no worker begins one when the others have nothing left."""
-    is_left_out = "not nightly" in config.getoption("-m")
-    weights, costs = {"slow": 10, "browser": 40, "nightly": 100}, Counter()
-    for item in items:
-        if not (is_left_out and item.get_closest_marker("nightly")):
-            costs[item.path] += 1 + sum(weights.get(mark.name, 0) for mark in item.iter_markers())
-    items.sort(key=lambda item: (-costs[item.path], item.path))
 
 
 def pytest_collection_finish():
