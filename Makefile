@@ -150,9 +150,8 @@ docs: install  ## write the tables of the docs and build the site into site/
 	$(BIN)/python tools/options.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
 
-learn: install models  ## run the lessons of docs/learn and write their numbers into the pages
+learn: install models  ## run the lessons of docs/learn: print their numbers, and write their plots
 	for lesson in descent networks losses deep svm hand_features; do $(BIN)/python docs/learn/$$lesson.py || exit 1; done
-	$(BIN)/python docs/learn/build.py
 
 LOWEST := .venv/lowest
 test-lowest: install models  ## short tests with the lowest versions of the base dependencies

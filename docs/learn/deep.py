@@ -200,4 +200,4 @@ def run(depth: int = 20, steps: int = 400, seeds: int = 5) -> tuple[Numbers, dic
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    finish("deep", *run())
+    finish(*run())

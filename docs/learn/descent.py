@@ -259,4 +259,4 @@ def _draw_rates(rate_of: dict[str, list[float]], away: dict[str, list[float]]) -
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    finish("descent", *run())
+    finish(*run())

@@ -207,6 +207,6 @@ def run(learnt: int = 900, epochs: int = 12, seeds: int = 3, out: Path = HERE) -
 if __name__ == "__main__":
     torch.set_num_threads(1)
     try:
-        finish("hand_features", *run())
+        finish(*run())
     except SonjitError as error:
         sys.exit(str(error))

@@ -1,4 +1,4 @@
-"""What every lesson shares: where its numbers and plots go, and how plots look."""
+"""What every lesson shares: how its numbers are printed, where its plots go, and how they look."""
 
 from __future__ import annotations
 
@@ -51,19 +51,16 @@ def axes(columns: int, height: float = 2.8) -> tuple[Figure, list[Axes]]:
     return figure, list(found[0])
 
 
-def finish(name: str, numbers: Numbers, figures: Mapping[str, Figure], out: Path = HERE) -> None:
-    """Print a lesson's numbers; keep them in `numbers/<name>.json` and its drawings in `plots/`."""
-    for folder in ("numbers", "plots"):
-        (out / folder).mkdir(parents=True, exist_ok=True)
-    text = json.dumps(rounded(numbers), indent=1) + "\n"
-    (out / "numbers" / f"{name}.json").write_text(text, "utf-8")
+def finish(numbers: Numbers, figures: Mapping[str, Figure], out: Path = HERE) -> None:
+    """Print a lesson's numbers, which its page states, and write its drawings into `plots/`."""
+    (out / "plots").mkdir(parents=True, exist_ok=True)
     for title, figure in figures.items():
         drawn = io.StringIO()
         figure.savefig(drawn, format="svg", metadata={"Date": None, "Creator": None})
         plt.close(figure)
         short = re.sub(r"(\d\.\d\d)\d+", r"\1", drawn.getvalue())  # a hundredth of a point will do
         (out / "plots" / f"{title}.svg").write_text(short, "utf-8")
-    sys.stdout.write(text)
+    sys.stdout.write(json.dumps(rounded(numbers), indent=1) + "\n")
 
 
 def rounded(value: object) -> object:

@@ -136,4 +136,4 @@ def run(samples: int = 400) -> tuple[Numbers, dict[str, Figure]]:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    finish("losses", *run())
+    finish(*run())

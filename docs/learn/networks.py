@@ -164,4 +164,4 @@ def run(steps: int = 400) -> tuple[Numbers, dict[str, Figure]]:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    finish("networks", *run())
+    finish(*run())

@@ -91,4 +91,4 @@ def run(samples: int = 600) -> tuple[Numbers, dict[str, Figure]]:
 
 
 if __name__ == "__main__":
-    finish("svm", *run())
+    finish(*run())
