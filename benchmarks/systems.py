@@ -1,7 +1,7 @@
 """Run the commands of the systems' READMEs on small sets in the official layouts, and tabulate time, memory and result.
 
 python -m benchmarks.systems            # print the table
-python -m benchmarks.systems --write    # also write it into docs/students.md
+python -m benchmarks.systems --write    # also write it into docs/measured.md
 
 Each training takes a few steps with a small network, so that the results show only that the path works.
 """
@@ -84,7 +84,7 @@ def row_of(name, folder):
 def main():
     """Write or print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--write", action="store_true", help="write the table into docs/students.md")
+    parser.add_argument("--write", action="store_true", help="write the table into docs/measured.md")
     parser.add_argument("systems", nargs="*", default=list(SYSTEMS), help="systems; by default all")
     options = parser.parse_args()
     lines = ["| system | data of this run | training, evaluation, memory | result | file for a server | missing |"]
@@ -98,7 +98,7 @@ def main():
     )
     text = "\n".join([*lines, "", f"Processor time and memory with {machine}."])
     if options.write:
-        write_section("students.md", "python -m benchmarks.systems --write", text)
+        write_section("measured.md", "python -m benchmarks.systems --write", text)
 
 
 if __name__ == "__main__":
