@@ -276,6 +276,7 @@ def test_the_keyboard_alone_is_enough(page):
     page["help-close"].click()
 
 
+@pytest.mark.nightly
 def test_two_annotators_at_once_do_not_overwrite_each_other(page):
     browser, tile = page.browser, joint_in_all(page, 0)[0]
     view = page.state["shown"][tile]
@@ -321,6 +322,7 @@ def test_what_could_not_be_sent_is_sent_later(page):
     assert page["saved"].get_attribute("data-state") == "running"
 
 
+@pytest.mark.nightly
 def test_annotators_who_share_a_tab_have_separate_marks(page):
     tile, other, *_ = joint_in_all(page, 0)
     view, name = page.state["shown"][tile], page.state["annotator"]
@@ -369,6 +371,7 @@ def test_a_frame_with_one_complete_hand_needs_no_attention(page):
     assert float(page["progress"].get_attribute("value")) == pytest.approx(1 / 3)
 
 
+@pytest.mark.nightly_after(1)
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_every_control_has_a_name(page, language):
     page.run("const l = document.getElementById('language'); l.value = arguments[0]; l.onchange()", language)

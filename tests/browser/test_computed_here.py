@@ -68,6 +68,7 @@ def test_the_page_finds_what_the_server_finds(page, photo, tmp_path):
     page.stop()
 
 
+@pytest.mark.nightly
 @pytest.mark.golden
 def test_whole_people_are_found_and_drawn(page, data, golden_frames, tmp_path):
     rgb = next(golden_frames(*golden_of(data, "pose.pose_squats.track.lite"))[1])
@@ -103,6 +104,7 @@ HIDDEN = """
 """
 
 
+@pytest.mark.nightly_after(1)
 @pytest.mark.golden
 @pytest.mark.parametrize("here", ["server", "page"])
 def test_people_whom_no_detector_of_the_page_reports_are_hidden_too(page, data, tmp_path, here):
@@ -125,6 +127,7 @@ def test_people_whom_no_detector_of_the_page_reports_are_hidden_too(page, data, 
     assert 0.005 < changed < 0.6  # the rest of the image stays
 
 
+@pytest.mark.nightly
 @pytest.mark.golden
 @pytest.mark.files("real/wild/person-lexi.jpg")
 @pytest.mark.parametrize("here", ["server", "page"])

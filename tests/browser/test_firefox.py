@@ -11,7 +11,7 @@ from .firefox import FIREFOX, Firefox
 from .test_static_page import host  # noqa: F401  # a fixture
 from .web_module import TRACK, offsets, put_on
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow]
+pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.nightly]
 
 
 @pytest.fixture(scope="module")

@@ -62,7 +62,7 @@ class Way:
         return float(self.text("#result-time").split()[0])
 
 
-@pytest.fixture(scope="module", params=["chromium", "firefox"])
+@pytest.fixture(scope="module", params=["chromium", pytest.param("firefox", marks=pytest.mark.nightly)])
 def place(request, new_server, tmp_path_factory):
     """Return the address of a new server, and Firefox, or None for the Chromium that tests share."""
     if request.param == "chromium":
@@ -272,6 +272,7 @@ def figure_rows(browser):
     return (inside.sum(-1) > BRIGHT).mean(), (rows.min() if len(rows) else 0) / len(inside)
 
 
+@pytest.mark.nightly
 def test_the_own_avatar_moves_with_the_person_of_a_measured_file(user, squats, tmp_path, need):
     """Its head sinks in the squat, and rises again where the position goes back to the start."""
     need("body-full", "pose-detector", "hand-full")

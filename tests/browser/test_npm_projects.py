@@ -50,6 +50,7 @@ def networks_of(packages, kind):
     return files
 
 
+@pytest.mark.nightly_after(1)
 @pytest.mark.browser
 @pytest.mark.usefixtures("all_networks")
 @pytest.mark.parametrize("kind", IN_PAGES)

@@ -29,6 +29,7 @@ def test_the_camera_is_drawn_over_and_cleared_on_stop(page):
     assert page.latest == {}
 
 
+@pytest.mark.nightly
 def test_a_double_click_on_start_does_not_stop(page):
     ActionChains(page.browser).double_click(page["start"]).perform()
     page.wait(lambda: page.ink, "a drawing")
@@ -76,6 +77,7 @@ def darkness(page, width, height):
     return np.reshape(rows, (height, width)) / 255
 
 
+@pytest.mark.nightly_after(1)
 @pytest.mark.parametrize("kind", ["body", "holistic"])
 def test_the_background_can_be_removed_and_restored(shown, photo, kind):
     page, (height, width) = shown, photo.shape[:2]
@@ -175,6 +177,7 @@ def test_the_drawing_is_styled_and_a_link_holds_it(shown):
     assert not state["started"]
 
 
+@pytest.mark.nightly
 def test_images_are_scaled_before_they_are_sent(shown, images):
     own = shown.latest["width"]
     shown.choose("longest", "320")
@@ -241,6 +244,7 @@ def test_where_nothing_is_found_the_last_drawing_goes(shown, images):
     assert shown.status == "running"
 
 
+@pytest.mark.nightly
 def test_detectors_change_while_it_runs_and_all_are_cleared(page):
     page.click("source-sample")
     page.wait(lambda: page.latest.get("hands"), "hands")
@@ -344,6 +348,7 @@ def test_the_page_of_the_endpoints_documents_and_draws_their_answers(page, serve
     page.wait_until_ready()
 
 
+@pytest.mark.nightly
 def test_a_phone_shows_the_names_of_all_pages_and_the_avatar_does_not_move_when_it_starts(page):
     size = {"width": 375, "height": 812, "deviceScaleFactor": 1, "mobile": False}
     page.browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)

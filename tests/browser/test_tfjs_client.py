@@ -41,6 +41,7 @@ def assert_same(found, expected, tolerance=0.05):
         assert found == expected
 
 
+@pytest.mark.nightly_after(1)
 @pytest.mark.parametrize("flip", [False, True])
 def test_a_image_with_hands(page, show, photo, flip):
     found = run(page, "return once(given[0], {runtime: 'tfjs'}, await load(given[1]), {flipHorizontal: given[2]})",
@@ -60,6 +61,7 @@ MODELS = [
 ]
 
 
+@pytest.mark.nightly_after(1)
 @pytest.mark.golden
 @pytest.mark.files("real/tfjs-models/*-*/test_data/*.jpg")
 def test_a_photograph(page, show, file, read_rgb):

@@ -5,7 +5,7 @@ import pytest
 from .conftest import hosted, open_chromium, open_kit, run
 from .web_module import distances, put_on
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow]
+pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.nightly]
 FLAGS = (
     *("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-background-networking"),
     *("--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader", "--enable-unsafe-swiftshader"),

@@ -16,6 +16,7 @@ from .web_module import PARTS, PROJECT, TRACK, distances, golden_of, in_python, 
 pytestmark = pytest.mark.browser
 
 
+@pytest.mark.nightly_after(1)
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "options"), [("demo.hands.full.stills", {"mirrored": True}), ("photo.body.full.stills", {})]
@@ -36,6 +37,7 @@ def test_a_clip_tracked_freely_is_as_mediapipe_tracks_it(web_page, show, demo_cl
     assert np.mean(offsets(found, frames)) < 1
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_a_stream_is_as_python_tracks_it(web_page, all_networks, show, demo_clip):
     """Compare ids, sides, smoothing and metres. By default, streams of pages are searched as MediaPipe does."""
@@ -98,6 +100,7 @@ def test_faces_and_bodies_of_stills_are_as_mediapipe_finds_them(
             np.testing.assert_allclose(seen, np.array(theirs["keypoints"])[:, 3:], atol=0.01)
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 @pytest.mark.golden
 @pytest.mark.parametrize(
@@ -155,6 +158,7 @@ def test_blendshapes_and_poses_are_those_of_mediapipe_and_python(web_page, all_n
         np.testing.assert_allclose(ours["transform"], theirs.transform, atol=0.05)
 
 
+@pytest.mark.nightly_after(1)
 @pytest.mark.slow
 @pytest.mark.golden
 @pytest.mark.parametrize(
@@ -301,6 +305,7 @@ def fine_tuned_file(weights):
     return data.replace(numbers, (np.frombuffer(numbers, np.float16) + np.float16(5)).tobytes())
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_a_fine_tuned_hand_network_is_read_as_in_python(web_page, site, show, weights, demo_clip, tmp_path):
     data = fine_tuned_file(weights)
@@ -325,6 +330,7 @@ def test_a_fine_tuned_hand_network_is_read_as_in_python(web_page, site, show, we
     assert np.abs(np.array(before) - np.array(after)).max() > 1
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 @pytest.mark.golden
 @pytest.mark.parametrize("model", ["attention", "box"])

@@ -141,6 +141,7 @@ ORDER = LOAD + """
 """  # fmt: skip
 
 
+@pytest.mark.nightly
 def test_a_hand_that_appears_is_first(web_page, show, data, read_rgb, theirs):
     hand = cv2.resize(
         read_rgb(data / "real" / "wild" / "mps_hand.jpg"), None, fx=0.2, fy=0.2, interpolation=cv2.INTER_AREA
@@ -153,6 +154,7 @@ def test_a_hand_that_appears_is_first(web_page, show, data, read_rgb, theirs):
     assert ours[-1] == expected[-1] == ["left", "right"]
 
 
+@pytest.mark.nightly_after(1)
 @pytest.mark.parametrize(("runtime", "least", "most"), [("mediapipe", 0, 0.01), ("tfjs", 0.3, 3)])
 def test_runtimes_of_tfjs(web_page, show, large_hand, runtime, least, most):
     """The runtime `mediapipe` has the results of MediaPipe's package."""
@@ -171,6 +173,7 @@ def test_runtimes_of_tfjs(web_page, show, large_hand, runtime, least, most):
     assert least <= distance(ours, expected, found["size"]) < most
 
 
+@pytest.mark.nightly_after(1)
 @pytest.mark.parametrize("is_refined", [False, True])
 def test_faces(all_networks, portrait, sent, is_refined):
     options = {"maxNumFaces": 1, "refineLandmarks": is_refined}

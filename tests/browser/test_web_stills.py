@@ -17,6 +17,7 @@ def photograph(data, name):
     return np.ascontiguousarray(cv2.imread(str(file))[..., ::-1])
 
 
+@pytest.mark.nightly_after(1)
 @pytest.mark.golden
 @pytest.mark.parametrize(
     ("name", "options"), [("group-2", {"max_instances": 12}), ("cgi-model-10", {"model": "lite", "max_instances": 4})]
@@ -38,6 +39,7 @@ def assert_same_hands(found, expected):
         assert distances([ours], [[[p["x"], p["y"]] for p in theirs["keypoints"]]])[0] < 0.5
 
 
+@pytest.mark.nightly
 def test_dark_and_grey_stills_are_searched_in_good_light(both, photo):
     dark = (photo // 6).astype(np.uint8)
     grey = np.repeat(cv2.cvtColor(dark, cv2.COLOR_RGB2GRAY)[..., None], 3, axis=2)
@@ -45,6 +47,7 @@ def test_dark_and_grey_stills_are_searched_in_good_light(both, photo):
         assert_same_hands(ours, [hand.to_dict() for hand in theirs])
 
 
+@pytest.mark.nightly_after(1, per="kind")
 @pytest.mark.golden
 @pytest.mark.parametrize(
     ("kind", "name", "options", "tolerance"),
@@ -69,6 +72,7 @@ def test_faces_bodies_and_people_of_stills_are_those_of_pythons_search(both, dat
                 assert distances([one], [[[p["x"], p["y"]] for p in other["keypoints"]]])[0] < tolerance
 
 
+@pytest.mark.nightly
 @pytest.mark.golden
 def test_people_have_the_faces_that_their_head_crops_show(web_page, all_networks, show, data):
     """The search for bodies ends before that for faces if it finds the maximum number of bodies."""
@@ -79,6 +83,7 @@ def test_people_have_the_faces_that_their_head_crops_show(web_page, all_networks
     assert sum(person["face"] is not None for person in found) > sum(expected) > 0
 
 
+@pytest.mark.nightly
 @pytest.mark.golden
 def test_bodies_that_cover_each_other_are_those_of_pythons_search(web_page, all_networks, show, data):
     """Compare the count, and the positions that Python finds again after one pixel in a thousand is brighter."""
@@ -118,6 +123,7 @@ def test_instances_beyond_the_maximum_are_counted_as_in_python(web_page, all_net
     assert answer["total"] > 2
 
 
+@pytest.mark.nightly
 def test_stills_show_everyone_by_default_and_streams_the_usual_number(web_page, all_networks, show, demo_clip):
     """The image shows four hands. Streams of hands have at most two by default."""
     frame = demo_clip[1][240]
@@ -134,6 +140,7 @@ def test_stills_show_everyone_by_default_and_streams_the_usual_number(web_page, 
     assert (counts[0] > 2, *counts[1:]) == (True, 2, 1, 1)
 
 
+@pytest.mark.nightly
 def test_a_stream_counts_instances_beyond_the_maximum_as_in_python(web_page, all_networks, show, demo_clip):
     rgb, options = demo_clip[1][240], {"max_instances": 1}
     totals = run(web_page, """
@@ -147,6 +154,7 @@ def test_a_stream_counts_instances_beyond_the_maximum_as_in_python(web_page, all
     assert totals == [frame.total for frame in expected] == [2, 2, 2]
 
 
+@pytest.mark.nightly
 def test_after_a_reset_a_stream_begins_as_the_first_one(web_page, all_networks, show, demo_clip):
     paths = [show(rgb) for rgb in demo_clip[1][60:64]]
     first, again = run(web_page, """
@@ -195,6 +203,7 @@ def test_without_the_networks_for_it_stills_are_searched_fast(web_page, all_netw
     assert "hand_heads.npz: 404" in found[3]
 
 
+@pytest.mark.nightly
 @pytest.mark.golden
 def test_the_boxes_to_hide_in_a_stream_stay_for_a_second(web_page, all_networks, show, data):
     rgb = cv2.resize(photograph(data, "person-lexi"), None, fx=0.4, fy=0.4)

@@ -52,12 +52,16 @@ DRAW = """
 """
 
 
-@pytest.fixture(params=TASKS_VISION, ids=["0.10.21", "1.1.0"])
+VERSIONS = dict(zip(["0.10.21", "1.1.0"], TASKS_VISION, strict=True))
+
+
+@pytest.fixture(params=["0.10.21", pytest.param("1.1.0", marks=pytest.mark.nightly)])
 def theirs(web_page, site, request):
     """Return the address of a version of MediaPipe's module, for a new page."""
-    opened_for_theirs(web_page, request.param)
+    package = VERSIONS[request.param]
+    opened_for_theirs(web_page, package)
     web_page.expected.append("/v1/log")  # 1.1.0 sends a request to its maker's log server
-    return f"{put_theirs(site, request.param)}/vision_bundle.mjs"
+    return f"{put_theirs(site, package)}/vision_bundle.mjs"
 
 
 @pytest.fixture
@@ -97,6 +101,7 @@ def test_hands_are_those_of_python(web_page, show, photo):
     np.testing.assert_allclose(metres, python_metres, atol=0.001)
 
 
+@pytest.mark.nightly_after(1)
 @pytest.mark.parametrize("kind", ["module", "classic"])
 def test_workers_find_hands(web_page, show, photo, kind):
     body = """
@@ -167,6 +172,7 @@ def test_faces_bodies_people_and_gestures(web_page, all_networks, show, photo):
     assert found["masks"] == [[photo.shape[1], photo.shape[0]]] * found["poses"]
 
 
+@pytest.mark.nightly
 def test_poses_are_cropped_anew_while_there_is_room(web_page, all_networks, show, data, read_rgb):
     """While fewer poses are tracked than wanted, MediaPipe searches every frame and crops what the search finds."""
     photo = cv2.resize(read_rgb(data / "real" / "wild" / "mps_pose.jpg"), (640, 427))
@@ -180,6 +186,7 @@ def test_poses_are_cropped_anew_while_there_is_room(web_page, all_networks, show
     assert np.abs(tracked - first).max() > 0.1
 
 
+@pytest.mark.nightly_after(1)
 @pytest.mark.parametrize("is_video", [False, True])
 def test_hands_are_those_of_mediapipe(web_page, theirs, hand_bundle, show, photo, demo_clip, is_video):
     frames = demo_clip[1][:4] if is_video else [photo]
@@ -196,6 +203,7 @@ def test_hands_are_those_of_mediapipe(web_page, theirs, hand_bundle, show, photo
         assert labels(one) == labels(other)
 
 
+@pytest.mark.nightly
 def test_the_gpu_delegate_samples_as_mediapipe(web_page, theirs, hand_bundle, data, show, read_rgb):
     """The crop is much larger than the network's input, so results depend on the point in a pixel that it samples."""
     photo = cv2.resize(read_rgb(data / "real" / "wild" / "mps_thumb_up.jpg"), (640, 427))
@@ -262,6 +270,7 @@ DRAW_MASKS = """
 """
 
 
+@pytest.mark.nightly
 def test_drawings_of_masks_are_those_of_mediapipe(web_page, theirs):
     web_page.expected.append("MPMask instances")
     other = np.array(run(web_page, DRAW_MASKS, theirs, True))
@@ -286,6 +295,7 @@ SEGMENT = """
 """
 
 
+@pytest.mark.nightly_after(1)
 @pytest.mark.parametrize("name", ["selfie_segmenter.tflite", "selfie_segmenter_landscape.tflite"])
 def test_masks_of_selfies_are_those_of_python(web_page, show, photo, name):
     for weight in ("selfie", "selfie-landscape"):
