@@ -42,7 +42,7 @@ PROJECT = Path(__file__).parents[1]
 PAGES = [
     PROJECT / f"{name}.md"
     for name in (
-        *("README", "benchmarks/README", "docs/browser", "docs/cli", "docs/gestures", "docs/http-api", "docs/measured"),
+        *("README", "benchmarks/README", "docs/browser", "docs/gestures", "docs/http-api", "docs/measured"),
         *("docs/options", "docs/search"),
     )
 ]
@@ -189,14 +189,6 @@ def server() -> str:
         for name, option in options.items()
     ]
     return _table(("option", "type", "default", "kinds", "what it does"), rows)
-
-
-def commands() -> str:
-    """Return a table with a row per command."""
-    rows = [
-        (f"`sonjit {name}`", text.partition("\n\n")[0].replace("\n", " ")) for name, text, _ in _commands(build_app())
-    ]
-    return _table(("command", "what it does"), rows)
 
 
 def cli() -> str:
@@ -479,7 +471,6 @@ SECTIONS: dict[str, Callable[[], str]] = {
         full_answers,
         only_python,
         server,
-        commands,
         speed,
         speed_short,
         speed_classes,
