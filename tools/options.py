@@ -42,7 +42,7 @@ PROJECT = Path(__file__).parents[1]
 PAGES = [
     PROJECT / f"{name}.md"
     for name in (
-        *("README", "benchmarks/README", "docs/browser", "docs/gestures", "docs/http-api", "docs/measured"),
+        *("benchmarks/README", "docs/browser", "docs/gestures", "docs/http-api", "docs/measured"),
         *("docs/options", "docs/search"),
     )
 ]
@@ -340,26 +340,6 @@ def speed() -> str:
     return _table(head, rows) + _where_measured(default)
 
 
-def speed_short() -> str:
-    """Return times of the cases with the largest networks.
-
-    Results that have them add the time outside the networks, in per cent of their time.
-    """
-    fast = _saved_speed("")
-    cases = [case for case in fast["cases"] if "mediapipe" in case]
-    cases = [case for case in cases if case["case"]["name"].endswith((", full", "attention", "masks"))]
-    has_floor = all("networks_ms" in case["sonjit"]["median"] for case in cases)
-    head = ["case", "Sonjit, ms", "MediaPipe, ms", "ratio"]
-    head += ["above networks, %"] * has_floor
-    rows: list[tuple[str, ...]] = []
-    for case in cases:
-        ours, peer, name = case["sonjit"]["median"], case["mediapipe"]["median"], case["case"]["name"]
-        cells = [f"{time:.1f}" for time in (ours["p50_ms"], peer["p50_ms"], peer["p50_ms"] / ours["p50_ms"])]
-        cells += [f"{100 * (ours['mean_ms'] / ours['networks_ms'] - 1):.0f}"] if has_floor else []
-        rows.append((name, *cells))
-    return _table(head, rows) + _where_measured(fast)
-
-
 def _saved_speed(end: str) -> dict[str, Any]:
     """Return a saved result of `benchmarks/bench.py`; nothing if there is none."""
     path = RESULTS / f"xeon-2cores{end}.json"
@@ -472,7 +452,6 @@ SECTIONS: dict[str, Callable[[], str]] = {
         only_python,
         server,
         speed,
-        speed_short,
         speed_classes,
         web_speed,
         app_speed,
