@@ -74,7 +74,7 @@ def stream(
     frames = instances = 0
     omitted = Omitted()
     try:
-        with LiveOutput(to, list_name, mirrored=mirrored) as output:
+        with LiveOutput(to, list_name) as output:
             start_s = None
             for frame in islice(frames_of_source, limit and min(limit, sys.maxsize)):
                 height, width = frame.image.shape[:2]

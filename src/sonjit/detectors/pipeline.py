@@ -134,6 +134,8 @@ class Detector(files.Closing, Generic[R]):
     ) -> Results[R]:
         """Return the results of one image, of which `rgb` (H, W, 3) is a region; `size` is that of the image."""
         results = [loop.kind.result(rgb, observation, track) for observation, track in found.instances]
+        for part in (part for result in results for part in result.parts):
+            part.is_mirrored = getattr(self._options, "mirrored", False)
         if self._gestures is not None:
             hands = hands_of(results)
             for hand, gesture in zip(hands, self._gestures(hands, self._shown_s), strict=True):

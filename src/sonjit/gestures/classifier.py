@@ -330,7 +330,7 @@ def hands_of(results: Iterable[Result]) -> list[Hand]:
 def features_of(hands: Sequence[Hand]) -> Float32Array:
     """Return the features (N, F) of hands, see `gesture_features`."""
     image, world = (np.stack(points) for points in zip(*(hand.gesture_points for hand in hands), strict=True))
-    return gesture_features(image, world, np.array([hand.handedness == "Left" for hand in hands]))
+    return gesture_features(image, world, np.array([hand.looks_left for hand in hands]))
 
 
 @dataclass(slots=True)

@@ -41,7 +41,7 @@ class GestureRecording:
             raise InputError(f"{name}: no hand found. Use an image or video that shows one")
         points = np.stack([np.stack(hand.gesture_points) for hand in hands]).astype(np.float32)
         return cls(
-            name, classifier.aligned(points, np.array([hand.handedness == "Left" for hand in hands])).astype(np.float16)
+            name, classifier.aligned(points, np.array([hand.looks_left for hand in hands])).astype(np.float16)
         )
 
     @classmethod

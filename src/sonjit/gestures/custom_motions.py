@@ -280,7 +280,7 @@ class _Path:
         length, elapsed = float(hand_length_m(points)), time_s - self.time_s
         if not (length > 0 and elapsed > 0 and np.isfinite(flat).all()):
             return []
-        if hand.handedness == "Left":
+        if hand.looks_left:
             flat = flat * [-1, 1]
         self.time_s = time_s
         self.was_lost = elapsed > GAP_S

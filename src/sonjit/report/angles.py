@@ -1,13 +1,14 @@
 """Joint angles of one person over a recording: keypoints of the image with depth, stable sides, and one filter."""
 
 import math
+from copy import copy
 from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
 
 from sonjit._util import BoolArray, FloatArray, RealArray
-from sonjit.results import Body
+from sonjit.results import Body, unmirrored
 from sonjit.results.measures.bodies import (
     ANGLE_BONES,
     BODY_ANGLES,
@@ -159,19 +160,11 @@ def uncut_bodies(
             lost = cut | unsure.any(1, keepdims=True)
             for column, values in zip(columns, lost.T, strict=True):
                 hidden[:, [column, *_FOLLOWERS.get(column, ())]] |= values[:, None]
-    return [
-        None
-        if body is None
-        else Body(
-            score=body.score,
-            keypoints=body.keypoints,
-            keypoints_3d=body.keypoints_3d,
-            visibility=body.visibility * ~hidden[index],
-            presence=body.presence,
-            id=body.id,
-        )
-        for index, body in enumerate(bodies)
-    ]
+    result = [copy(body) for body in bodies]
+    for index, body in enumerate(result):
+        if body is not None:
+            body.visibility = body.visibility * ~hidden[index]
+    return result
 
 
 def _inside(pixels: FloatArray, margin: FloatArray, size: tuple[int, int]) -> BoolArray:
@@ -359,6 +352,7 @@ def track_angles(bodies: Sequence[Body | None], rate_hz: float | FloatArray) -> 
         bodies: The person in each frame, or None.
         rate_hz: Frames per second, of the recording or around each frame (N,).
     """
+    bodies = [body and unmirrored(body) for body in bodies]
     points, lifted = track_points(bodies), _lifted(bodies)
     values = angles_deg(points)
     values[:, _ANKLES] = angles_deg(same_sides(lifted, lifted))[:, _ANKLES]

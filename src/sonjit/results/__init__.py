@@ -17,10 +17,20 @@ from sonjit.results.classes import (
 )
 from sonjit.results.containers import NO_ID, Frame, Results
 from sonjit.results.containers import Frame as TrackedFrame  # a frame of `sonjit.track`
-from sonjit.results.schema import RESULT_TYPES, Box, Points, Result, Value, box_around, register_result, shortest_floats
+from sonjit.results.schema import (
+    RESULT_TYPES,
+    Box,
+    Points,
+    Result,
+    Value,
+    box_around,
+    register_result,
+    shortest_floats,
+    unmirrored,
+)
 
 __all__ = [
     "LEAST_SIDE_SCORE", "NO_ID", "RESULT_TYPES", "Body", "Box", "Event", "EventType", "Face", "Frame", "Gesture",
     "Hand", "HandPoints", "Handedness", "Instance", "MotionEvent", "Person", "Phase", "Points", "Result", "Results",
-    "TrackedFrame", "Value", "box_around", "register_result", "shortest_floats",
+    "TrackedFrame", "Value", "box_around", "register_result", "shortest_floats", "unmirrored",
 ]  # fmt: skip

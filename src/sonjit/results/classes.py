@@ -235,6 +235,11 @@ class Hand(Result):
         return self.handedness if is_certain else None
 
     @property
+    def looks_left(self) -> bool:
+        """Whether the keypoints have the shape of a left hand: `handedness`, exchanged if the hand is mirrored."""
+        return (self.handedness == "Left") != self.is_mirrored
+
+    @property
     def gesture_points(self) -> HandPoints:
         """Return the published keypoints, on which gestures were trained, or the hand's own if they are unknown."""
         return self.published or HandPoints(self.keypoints, self.keypoints_3d)
@@ -398,6 +403,11 @@ class Person(Result):
     def score(self) -> float:  # pyright: ignore[reportIncompatibleVariableOverride]
         """Return the score of the body."""
         return self.body.score
+
+    @property
+    def is_mirrored(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """Whether the keypoints of the body show the mirror image of the person."""
+        return self.body.is_mirrored
 
     @property
     def keypoints(self) -> Float32Array:  # pyright: ignore[reportIncompatibleVariableOverride]

@@ -7,9 +7,10 @@ declares its fields in the same way.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import MISSING, dataclass, fields
 from functools import cache
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Self, TypeAlias, TypeVar, cast
 
 import numpy as np
 
@@ -21,6 +22,8 @@ R = TypeVar("R", bound="Result")
 
 RESULT_TYPES: extensions.Registry[type[Result]] = extensions.Registry("list of results")
 """Result types by the name of a frame's list."""
+MIRRORED_KEY: Final = "mirrored"
+"""Key in JSON, and column of row tables, of `Result.is_mirrored`; absent if no result is."""
 _MIRRORED_POSE = np.array([[1, -1, -1, -1], [-1, 1, 1, 1], [-1, 1, 1, 1], [1, 1, 1, 1]], np.float32)
 """Signs of a pose (4, 4) between the mirror images of both its spaces."""
 _FLOAT32_RANGE = np.finfo(np.float32).min, np.finfo(np.float32).max
@@ -112,7 +115,7 @@ class Result:
         drawing: Instance of `sonjit.media.drawing.Drawing`. None draws the lines of the skeleton.
     """
 
-    __slots__ = ()
+    __slots__ = ("_mirrored",)  # unset for False
     __hash__ = None  # pyright: ignore[reportAssignmentType]  # it has arrays, which change
 
     kind: ClassVar[str]
@@ -133,7 +136,21 @@ class Result:
         if type(self) is not type(other):
             return NotImplemented
         names = [item.name for item in fields(self) if item.compare]  # pyright: ignore[reportArgumentType]
-        return all(_same(getattr(self, name), getattr(other, name)) for name in names)
+        is_same_view = self.is_mirrored == cast("Result", other).is_mirrored
+        return is_same_view and all(_same(getattr(self, name), getattr(other, name)) for name in names)
+
+    @property
+    def is_mirrored(self) -> bool:
+        """Whether the keypoints show the mirror image of the person, whose sides `handedness` and names state.
+
+        Detectors set it with `mirrored`, unless `flip_horizontal` mirrors the selfie view back, and with
+        `flip_horizontal` of an image that is no selfie view.
+        """
+        return getattr(self, "_mirrored", False)
+
+    @is_mirrored.setter
+    def is_mirrored(self, value: bool) -> None:
+        self._mirrored = value
 
     @property
     def skeleton(self) -> Skeleton:
@@ -206,6 +223,7 @@ class Result:
         """Mirror x in an image of that width in pixels. Names keep the person's own left and right."""
         mirror, offset = np.array([-1, 1, 1], np.float32), np.array([width, 0, 0], np.float32)
         for part in self.parts:
+            part.is_mirrored = not part.is_mirrored
             for name, role, value in _placed_fields(part):
                 match role:
                     case "pixels":
@@ -255,7 +273,7 @@ class Result:
                     result[item.key] = _points_to_dicts(value, keys, item.axes(value, full=full), scores)
             elif full or not item.full:
                 result |= item.to_dict(value)
-        return result
+        return result | ({MIRRORED_KEY: True} if full and self.is_mirrored and not self.members else {})
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
@@ -285,7 +303,7 @@ class Result:
                 values[item.name] = tuple(np.array(corners, np.float32).tolist())
             else:
                 values[item.name] = value
-        return cls(**values).freeze()
+        return _seen(cls(**values), data)
 
     @classmethod
     def from_columns(cls, first: Mapping[str, Any], columns: Mapping[str, Float32Array]) -> Self:
@@ -306,7 +324,14 @@ class Result:
             elif item.name == "box" and "box" in parameters:
                 points = values["keypoints"]
                 values["box"] = box_around(points) if len(points) > 6 else (np.nan,) * 4  # six determine no box
-        return cls(**values).freeze()
+        return _seen(cls(**values), first)
+
+
+def _seen(result: R, data: Mapping[str, Any]) -> R:
+    """Return a frozen result that was read from `data`, which states whether it shows the mirror image of a person."""
+    if data.get(MIRRORED_KEY):
+        result.is_mirrored = True
+    return result.freeze()
 
 
 def _present_fields(part: Result) -> list[tuple[str, Any]]:
@@ -358,6 +383,17 @@ def _parameters(kind: type[Result]) -> tuple[set[str], set[str]]:
     """Return the parameters of a result type's constructor, and those with a default."""
     items = fields(kind)  # pyright: ignore[reportArgumentType]
     return {item.name for item in items}, {item.name for item in items if item.default is not MISSING}
+
+
+def unmirrored(result: R, width: int = 0) -> R:
+    """Return a result as in the image of that width in pixels that is not mirrored, or itself if it is not mirrored."""
+    if not result.is_mirrored:
+        return result
+    other = copy(result)
+    for name in result.members:
+        setattr(other, name, copy(getattr(result, name)))
+    other.flip(width)
+    return other
 
 
 def register_result(kind: type[R]) -> type[R]:

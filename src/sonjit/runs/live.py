@@ -29,14 +29,12 @@ class LiveOutput(Closing):
 
     `osc` sends keypoints as messages of Open Sound Control over UDP, in bundles. `ws` sends a JSON object per frame,
     which has the list of results even if it is empty. `vmc` sends the Virtual Motion Capture protocol, in bundles: the
-    bones of one body, or the blendshapes and the head of one face. `mirrored` applies to bones; detectors exchange all
-    other sides.
+    bones of one body, or the blendshapes and the head of one face.
     """
 
-    def __init__(self, address: str, list_name: str, *, mirrored: bool = False) -> None:
+    def __init__(self, address: str, list_name: str) -> None:
         self._address = address
         self._list_name = list_name
-        self._mirrored = mirrored
         try:
             url = urlsplit(address)
             scheme, host, port = url.scheme, url.hostname, url.port
@@ -66,7 +64,7 @@ class LiveOutput(Closing):
                 json_from({"width": size[0], "height": size[1], **frame.to_dict(lists)})
             )
         send = open_udp(host, port, stack)
-        character = writer.LiveCharacter(mirrored=self._mirrored)
+        character = writer.LiveCharacter()
         messages = partial(_vmc_messages, character) if scheme == "vmc" else _osc_messages
 
         def send_all(packets: list[bytes]) -> None:

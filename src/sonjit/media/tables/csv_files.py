@@ -22,12 +22,13 @@ from sonjit.media.tables.base import (
 from sonjit.media.tables.layout import COLUMNS, ERROR_COLUMN, VALUES, RowMaker
 from sonjit.media.tables.rows import frames_from_rows
 from sonjit.results import RESULT_TYPES, Frame
+from sonjit.results.schema import MIRRORED_KEY
 
 V = TypeVar("V")
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")  # starts of texts that spreadsheets read as formulas
 _PARSERS: dict[str, Callable[[str], Any]] = {
-    **dict.fromkeys(("frame", "instance", "id", "keypoint"), int),
+    **dict.fromkeys(("frame", "instance", "id", "keypoint", MIRRORED_KEY), int),
     **dict.fromkeys(("time", "score", *VALUES, ERROR_COLUMN), float),
 }
 

@@ -13,6 +13,7 @@ from sonjit._util import Float32Array, InputError
 from sonjit.media.tables.base import ColumnType, Extras, ExtraTypes, Header, TableRows
 from sonjit.results import RESULT_TYPES, Face, Frame, Hand, Instance, Person, Points, Result, shortest_floats
 from sonjit.results.measures import in_degrees
+from sonjit.results.schema import MIRRORED_KEY
 from sonjit.results.skeletons import load_skeleton
 from sonjit.results.skeletons.faces import BLENDSHAPES
 
@@ -84,6 +85,7 @@ class Layout:
     rows: TableRows  # what a row describes
     points: Mapping[str, int]  # number of keypoints of each kind that have columns in wide rows
     with_error: bool  # add the expected error of each keypoint
+    with_mirrored: bool  # add whether the keypoints show the mirror image of a person
 
     @property
     def values(self) -> tuple[str, ...]:
@@ -95,9 +97,13 @@ class Layout:
         """Return the column names in order."""
         source = (SOURCE_COLUMN,) if self.with_source else ()
         if self.rows == "keypoint":
-            return (*COLUMNS, *self.values[len(VALUES) :], *source, *self.extra)
+            return (*COLUMNS, *self.values[len(VALUES) :], *self._view, *source, *self.extra)
         points = (name for kind, count in self.points.items() for name in _point_columns(kind, count, self.values))
-        return tuple(dict.fromkeys((*source, *INSTANCE_COLUMNS, *self.extra, *points)))
+        return tuple(dict.fromkeys((*source, *INSTANCE_COLUMNS, *self._view, *self.extra, *points)))
+
+    @property
+    def _view(self) -> tuple[str, ...]:
+        return (MIRRORED_KEY,) if self.with_mirrored else ()
 
     def make_rows(self, frame: Frame, extras: Extras | None = None) -> list[Row]:
         """Return the rows of a frame as Python values, with None instead of NaN."""
@@ -109,8 +115,9 @@ class Layout:
         for (number, result), measures in zip(frame.instances(), measured, strict=True):
             side = getattr(result, "handedness", None)
             start = (frame.index, frame.time, number, result.id, result.kind, side, _known(result.score))
-            rows += [(*start, *point, *source, *measures) for point in _points(result, self.values)]
-        unknown = (None,) * (len(COLUMNS) - 2 + len(self.values) - len(VALUES))
+            view = (int(result.is_mirrored),) if self.with_mirrored else ()
+            rows += [(*start, *point, *view, *source, *measures) for point in _points(result, self.values)]
+        unknown = (None,) * (len(COLUMNS) - 2 + len(self.values) - len(VALUES) + len(self._view))
         nothing = (frame.index, frame.time, *unknown, *source, *(None,) * len(self.extra))
         return rows or [nothing]
 
@@ -122,7 +129,7 @@ class Layout:
             row: dict[str, object] = {**shared, "instance": number, "id": result.id}
             row["key"] = number if result.id is None else result.id
             row |= {"kind": result.kind, "handedness": getattr(result, "handedness", None)}
-            row |= {"score": _rounded(result.score)}
+            row |= {"score": _rounded(result.score), MIRRORED_KEY: int(result.is_mirrored)}
             row |= dict(zip(BOX_COLUMNS, [_known(round(value, 2)) for value in result.box], strict=True))
             row |= {name: _rounded(value, name) for name, value in zip(self.extra, values, strict=True)}
             if result.kind in self.points:
@@ -141,6 +148,8 @@ class RowMaker:
         self._result_type = RESULT_TYPES[header.kind]
         self._is_refined = header.options.get("keypoints") == "refined" or bool(header.options.get("distance"))
         is_known = bool(header.version) or self._is_refined  # a run of Sonjit names all of its options
+        chosen = {name.rpartition(".")[2] for name, value in header.options.items() if value}
+        self._is_mirrored = not chosen.isdisjoint(("mirrored", "flip_horizontal"))
         self._knows_options = is_known or self._result_type not in (Hand, Person)
         self._extra, self._begin = extra, begin
         self._rows: TableRows = rows
@@ -164,7 +173,8 @@ class RowMaker:
             with_source = bool(frames) and frames[0].source is not None
             points = wide_points(frames, self._result_type) if self._rows == "wide" else {}
             with_error = self._is_refined or has_errors(frames)
-            self._layout = Layout(with_source, self._extra, self._rows, points, with_error)
+            with_mirrored = self._is_mirrored or has_mirrored(frames)
+            self._layout = Layout(with_source, self._extra, self._rows, points, with_error, with_mirrored)
             self._begin(self._layout)
         rows = [row for frame, extras in self._waiting for row in self._layout.make_rows(frame, extras)]
         self._waiting.clear()
@@ -175,6 +185,11 @@ def has_errors(frames: Iterable[Frame]) -> bool:
     """Check whether the expected errors of a hand are known."""
     instances = (instance for frame in frames for _, instance in frame.instances())
     return any(isinstance(instance, Hand) and instance.error_px is not None for instance in instances)
+
+
+def has_mirrored(frames: Iterable[Frame]) -> bool:
+    """Check whether the keypoints of a result show the mirror image of a person."""
+    return any(instance.is_mirrored for frame in frames for _, instance in frame.instances())
 
 
 def wide_points(frames: Iterable[Frame], result_type: type[Result] | None = None) -> dict[str, int]:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import Final, TypeVar, cast
 
 from sonjit._util import InputError
-from sonjit.results import RESULT_TYPES, Body, Face, Frame, Hand, Instance, Person, Result
+from sonjit.results import RESULT_TYPES, Body, Face, Frame, Hand, Instance, Person, Result, unmirrored
 from sonjit.results.measures import bodies, faces, hands, joints
 from sonjit.results.measures.bodies import *  # noqa: F403
 from sonjit.results.measures.bodies import BODY_MEASURES, measure_body
@@ -82,11 +82,14 @@ def in_degrees(values: Mapping[str, V]) -> dict[str, V]:
 def measures(instance: Result) -> dict[str, float]:
     """Return all measures of a hand, body, face or other result by name; NaN is unknown.
 
-    Those of a `Person` are those of its body, with the wrists.
+    Those of a `Person` are those of its body, with the wrists. A mirrored result has the measures of the image that is
+    not mirrored.
 
     Raises:
         InputError: The instance is not a result.
     """
+    if isinstance(instance, Result):  # pyright: ignore[reportUnnecessaryIsInstance]  # programs may give anything
+        instance = unmirrored(instance)
     match instance:
         case Hand():
             return measure_hand(instance)

@@ -22,7 +22,7 @@ from sonjit.media.tables.characters.avatars import Avatar
 from sonjit.media.tables.characters.fit import Track, fit_motion, latest_of, runs
 from sonjit.media.tables.characters.floor import on_floor
 from sonjit.media.tables.characters.turns import MAX_SPEED, follow, steady
-from sonjit.results import Body, Frame, Hand, Person
+from sonjit.results import Body, Frame, Hand, Person, unmirrored
 from sonjit.results.skeletons.faces import NO_EXPRESSION
 
 _MIN_EDGE_SCORE, _EDGE_S = 0.9, 0.3
@@ -48,9 +48,13 @@ class Appearance(NamedTuple):
     blendshapes: dict[str, float] | None = None
 
 
-def people_of_frame(frame: Frame, row: int) -> Iterator[tuple[int, Appearance]]:
-    """Yield each person of a frame with the track ID. Still images have no track IDs and get negative numbers."""
-    for number, result in enumerate(frame.all_results()):
+def people_of_frame(frame: Frame, row: int, width: int) -> Iterator[tuple[int, Appearance]]:
+    """Yield each person of a frame of that width in pixels with the track ID, as in an image that is not mirrored.
+
+    Still images have no track IDs and get negative numbers.
+    """
+    for number, seen in enumerate(frame.all_results()):
+        result = unmirrored(seen, width)
         body = result.body if isinstance(result, Person) else result
         hands = (result.left_hand, result.right_hand) if isinstance(result, Person) else (None, None)
         face = result.face if isinstance(result, Person) else None
@@ -62,20 +66,13 @@ def people_of_frame(frame: Frame, row: int) -> Iterator[tuple[int, Appearance]]:
             yield -1 - number if body.id is None else body.id, appearance
 
 
-def track_from_people(people: Sequence[Appearance], times: FloatArray, mirrored_width: int | None) -> Track:
-    """Return one person in M frames of all `times` (T,) in seconds, as in images that are not mirrored.
-
-    Unknown presence (NaN) counts as present.
-    """
+def track_from_people(people: Sequence[Appearance], times: FloatArray) -> Track:
+    """Return one person in M frames of all `times` (T,) in seconds. Unknown presence (NaN) counts as present."""
     frames = np.array([person.row for person in people])
     bodies = [person.body for person in people]
     left, right = (_hands([person.hands[side] for person in people], times[frames]) for side in (0, 1))
     metric = np.array([body.keypoints_3d for body in bodies], np.float64)
     pixels = np.array([body.keypoints[:, :2] for body in bodies], np.float64)
-    if mirrored_width is not None:
-        pixels[..., 0] = mirrored_width - pixels[..., 0]
-        for points in (metric, left, right):
-            points[..., 0] *= -1
     presence = np.nan_to_num(np.array([body.presence for body in bodies], np.float64), nan=1.0)
     return Track(frames, times[frames], metric, pixels, presence, (left, right))
 
@@ -105,8 +102,7 @@ def _hands(hands: Sequence[Hand | None], times: FloatArray) -> FloatArray:
 class LiveCharacter:
     """Pose of the first person of a stream until it is lost, from its latest frames, above the origin."""
 
-    def __init__(self, *, mirrored: bool = False) -> None:
-        self._mirrored = mirrored
+    def __init__(self) -> None:
         self._latest: deque[tuple[float, Appearance]] = deque(maxlen=_MAX_FRAMES)
         self._id: int | None = None
         self._origin: FloatArray | None = None
@@ -114,7 +110,7 @@ class LiveCharacter:
 
     def pose(self, frame: Frame, size: tuple[int, int]) -> Motion | None:
         """Return the pose of a frame as a motion of one frame; None if the frame has no person."""
-        people = dict(people_of_frame(frame, 0))
+        people = dict(people_of_frame(frame, 0, size[0]))
         if not people:
             return None
         if self._id not in people:
@@ -127,7 +123,7 @@ class LiveCharacter:
         self._latest.append((time_s, people[self._id]))
         track = [person._replace(row=row) for row, (_, person) in enumerate(self._latest)]
         times = np.array([time for time, _ in self._latest])
-        keypoints = track_from_people(track, times, size[0] if self._mirrored else None)
+        keypoints = track_from_people(track, times)
         motion = on_floor(fit_motion("person", keypoints, len(times), size), times)
         hips = motion.hips[-1:]
         self._origin = hips * (1, 0, 1) if self._origin is None else self._origin
@@ -328,7 +324,6 @@ class CharacterWriter(FrameWriter):
         if header.width is None or header.height is None:
             raise InputError(f"{path}: a character requires images of one size, as in a video")
         self._size, self._fps = (header.width, header.height), header.fps
-        self._mirrored_width = header.width if header.options.get("mirrored") else None
         self._convention: BoneNames = choice.bones or "vrm"
         self._avatar = None if choice.onto is None else Avatar(choice.onto)
         self._path, self._drafts = path, {path: Draft(path)}
@@ -341,7 +336,7 @@ class CharacterWriter(FrameWriter):
             raise InputError(f"{self._path}: a character requires one video or one image")
         row = len(self._times)
         self._times.append(max(frame.time or 0.0, *(time + 0.001 for time in self._times[-1:]), 0.0))  # they rise
-        for key, person in people_of_frame(frame, row):
+        for key, person in people_of_frame(frame, row, self._size[0]):
             self._people.setdefault(key, []).append(person)
 
     def _complete(self) -> None:
@@ -393,7 +388,7 @@ class CharacterWriter(FrameWriter):
         times = np.array(self._times)
         motions: list[Motion] = []
         for number, rows in enumerate(long, 1):
-            track = track_from_people(rows, times, self._mirrored_width)
+            track = track_from_people(rows, times)
             motion = fit_motion(f"person{number}", track, len(times), self._size)
             motion = replace(motion, rotations=steady(motion.rotations, _PARENTS, times))
             held = {side: motion.hands_held[side] for n, side in enumerate(SIDES) if any(row.hands[n] for row in rows)}
