@@ -36,7 +36,7 @@ class Script(Detector):
     def __init__(self, angles, more=0):
         self.angles, self.more, self.calls = iter(angles), more, []
 
-    def detect_frames(self, frames, *, roi=None):
+    def detect_frames(self, frames, *, roi=None, copy=True):
         for rgb, time in frames:
             yield self.detect(rgb, time=time, roi=roi)
 

@@ -26,7 +26,7 @@ class Finds(Detector):
     def __init__(self):
         """Load no network."""
 
-    def detect_frames(self, frames, *, roi=None):
+    def detect_frames(self, frames, *, roi=None, copy=True):
         for rgb, time in frames:
             yield self.detect(rgb, time=time, roi=roi)
 

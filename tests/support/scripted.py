@@ -100,7 +100,7 @@ class Script(Detector):
         instances, motions = found if isinstance(found, tuple) else (found, [])
         return Results(instances, rgb, motions, len(instances) + self._more)
 
-    def detect_frames(self, frames, *, roi=None):
+    def detect_frames(self, frames, *, roi=None, copy=True):
         for rgb, time in frames:
             yield self.detect(rgb, time=time, roi=roi)
 

@@ -11,9 +11,12 @@ import math
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TYPE_CHECKING, Generic, TypeVar
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from weakref import ref
 
 import numpy as np
 
@@ -30,6 +33,7 @@ from sonjit.media import ImageLike, rgb_from
 from sonjit.results import MotionEvent, Result, Results
 
 if TYPE_CHECKING:
+    from sonjit.detectors.recordings.joining import Recording
     from sonjit.gestures import LearnedGestures
 
 R = TypeVar("R", bound=Result, covariant=True)
@@ -47,6 +51,23 @@ def check_region(roi: tuple[int, int, int, int], options: CommonOptions) -> None
         raise InputError(f"{named}: give x and y of at least 0, and width and height of at least 1")
     if used := [name for name in ("distance", "transform") if getattr(options, name, False)]:
         raise InputError(f"{named}: cannot be combined with {used[0]}, which requires the complete image")
+
+
+@dataclass(eq=False)
+class _Open(Generic[R]):
+    """Recording that a detector reads.
+
+    Attributes:
+        recording: Frames within the window; None if each frame is processed on its own, and after a reset.
+        waiting: The frames of the window: the caller's image, its copy, the time of the caller, and the region.
+        ready: Results that are not yielded yet, each with its image, which they do not keep.
+    """
+
+    recording: Recording[Any] | None
+    waiting: deque[tuple[Callable[[], ImageLike | None], Image, float, tuple[int, int, int, int] | None]] = field(
+        default_factory=deque
+    )
+    ready: deque[tuple[ImageLike, Results[R]]] = field(default_factory=deque)
 
 
 class Detector(files.Closing, Generic[R]):
@@ -77,6 +98,7 @@ class Detector(files.Closing, Generic[R]):
         self._batch_threads = ThreadPoolExecutor(self._parallel, thread_name_prefix="sonjit-batch")
         self._create_sibling, self._own = create_sibling, threading.local()
         self._siblings: list[Detector[R]] = []
+        self._open: _Open[R] | None = None  # recording that is read
         self.set_gestures(getattr(options, "gestures", None))
         self.reset()
 
@@ -104,11 +126,7 @@ class Detector(files.Closing, Generic[R]):
         """
         self._opened()
         refuse_in_fork()
-        rgb = rgb_from(image)
-        if max(rgb.shape[:2]) > _MAX_SIDE_PX:
-            raise InputError(
-                f"image of {rgb.shape[1]} x {rgb.shape[0]} px: shrink it to at most {_MAX_SIDE_PX} px a side"
-            )
+        rgb = self._checked(image)
         height, width = rgb.shape[:2]
         if roi is not None:
             rgb = self._region(rgb, *roi)
@@ -134,8 +152,8 @@ class Detector(files.Closing, Generic[R]):
     ) -> Results[R]:
         """Return the results of one image, of which `rgb` (H, W, 3) is a region; `size` is that of the image."""
         results = [loop.kind.result(rgb, observation, track) for observation, track in found.instances]
-        for part in (part for result in results for part in result.parts):
-            part.is_mirrored = getattr(self._options, "mirrored", False)
+        for result in results if getattr(self._options, "mirrored", False) else ():
+            result.is_mirrored = True
         if self._gestures is not None:
             hands = hands_of(results)
             for hand, gesture in zip(hands, self._gestures(hands, self._shown_s), strict=True):
@@ -150,7 +168,11 @@ class Detector(files.Closing, Generic[R]):
         return Results(results, image, motions, found.total, found.complete, keypoint_count=self._keypoint_count)
 
     def detect_frames(
-        self, frames: Iterable[tuple[Image, float | None]], *, roi: tuple[int, int, int, int] | None = None
+        self,
+        frames: Iterable[tuple[ImageLike, float | None]],
+        *,
+        roi: tuple[int, int, int, int] | None = None,
+        copy: bool = True,
     ) -> Generator[Results[R]]:
         """Yield the instances in each frame of a recording, as lists in the order of the frames.
 
@@ -158,38 +180,108 @@ class Detector(files.Closing, Generic[R]):
         first detected. It keeps images of at most 256 MB. The results depend only on the frames. An error of the
         frames is raised after the results of all frames before it.
 
+        A detector has one open recording. `reset` begins a new stream with the next frame that is read.
+
         Args:
-            frames: RGB images (H, W, 3) uint8 of one size, each with its time in seconds; None as in `detect`.
+            frames: Images as `detect` takes them, each with its time in seconds; None as in `detect`. One of another
+                size begins a new scene, whose instances have new ids.
             roi: Region that is searched, as in `detect`.
+            copy: Copy each array, so that the caller may reuse it for the next frame. False saves the copy of arrays
+                that do not change.
+
+        Raises:
+            InputError: An image that `detect` refuses, or another recording that began before this one ended.
 
         Example:
             >>> with sonjit.create_detector("body") as detector, sonjit.open_source("clip.mp4") as source:
             ...     counts = [len(bodies) for bodies in detector.detect_frames((f.rgb, f.time) for f in source)]
         """
         recording = self._opened().recording()
-        if recording is None:
-            for rgb, time in frames:
-                yield self.detect(rgb, time=time, roi=roi)
-            return
+        self._open = None  # a recording before is over
         self.reset()
-        waiting: deque[tuple[Image, float]] = deque()  # images with the times of the caller
-        for (image, time), is_last in with_last(frames):
-            with self._lock:
-                loop = self._opened()
-                refuse_in_fork()
-                rgb = image if roi is None else self._region(image, *roi)
-                shown_s, now_s = self._clock(loop, time)
-                waiting.append((image, shown_s))
-                scene = loop.scenes.number(rgb, now_s)
-                recording.add(rgb, now_s, scene, is_last=is_last, kept_bytes=image.nbytes)
-            for view, joined in recording.ready(is_last=is_last):
+        self._open = opened = _Open[R](recording)
+        try:
+            if recording is None:
+                for image, time in _pairs(frames):
+                    self._check_open(opened)
+                    yield self.detect(image, time=time, roi=roi)
+                return
+            for frame, is_last in with_last(self._taken(frames, copy=copy)):
                 with self._lock:
-                    shown, shown_s = waiting.popleft()
-                    self._show(shown_s)
-                    instances = [(track.smoothed, track) for track in joined.tracks]
-                    found = Found(instances, len(instances) + joined.excess)
-                    results = self._results(loop, view, shown, found, shown.shape[1::-1], roi)
-                yield results
+                    self._check_open(opened)
+                    self._add(opened, *frame, roi, is_last=is_last)
+                while opened.ready:
+                    shown, results = opened.ready.popleft()
+                    yield results
+                    del shown
+        finally:
+            if self._open is opened:
+                self._open = None
+
+    def _taken(
+        self, frames: Iterable[tuple[ImageLike, float | None]], *, copy: bool
+    ) -> Iterator[tuple[Callable[[], ImageLike | None], Image, float | None]]:
+        """Yield the checked image (H, W, 3) of each frame, with the caller's own as long as the caller keeps it."""
+        for image, time in _pairs(frames):
+            rgb = self._checked(image)
+            if not isinstance(image, np.ndarray):
+                yield partial(_same, image), rgb, time
+            else:
+                yield ref(image), rgb.copy() if copy and np.may_share_memory(rgb, image) else rgb, time
+
+    def _checked(self, image: ImageLike) -> Image:
+        """Return an image as (H, W, 3) uint8 RGB. Raise InputError for what is no image, or is too large."""
+        rgb = rgb_from(image)
+        if max(rgb.shape[:2]) > _MAX_SIDE_PX:
+            raise InputError(
+                f"image of {rgb.shape[1]} x {rgb.shape[0]} px: shrink it to at most {_MAX_SIDE_PX} px a side"
+            )
+        return rgb
+
+    def _check_open(self, opened: _Open[R]) -> None:
+        if self._open is not opened:
+            raise InputError(
+                "another recording of this detector has begun. Create a detector for each recording that is read "
+                "at the same time"
+            )
+
+    def _add(
+        self,
+        opened: _Open[R],
+        original: Callable[[], ImageLike | None],
+        image: Image,
+        time: float | None,
+        roi: tuple[int, int, int, int] | None,
+        *,
+        is_last: bool,
+    ) -> None:
+        """Add a frame to an open recording, with the results of the frames that are then ready."""
+        loop = self._opened()
+        refuse_in_fork()
+        if opened.recording is None:  # after a reset
+            opened.recording = loop.recording()
+            assert opened.recording is not None
+        rgb = image if roi is None else self._region(image, *roi)
+        shown_s, now_s = self._clock(loop, time)
+        opened.waiting.append((original, image, shown_s, roi))
+        scene = loop.scenes.number(rgb, now_s)
+        opened.recording.add(rgb, now_s, scene, is_last=is_last, kept_bytes=image.nbytes)
+        self._make_ready(loop, opened, is_last=is_last)
+
+    def _make_ready(self, loop: Loop[R], opened: _Open[R], *, is_last: bool) -> None:
+        """Make the results of the frames that leave the window of a recording, all at the end."""
+        if opened.recording is None:
+            return
+        for view, joined in opened.recording.ready(is_last=is_last):
+            original, image, shown_s, roi = opened.waiting.popleft()
+            self._show(shown_s)
+            instances = [(track.smoothed, track) for track in joined.tracks]
+            found = Found(instances, len(instances) + joined.excess)
+            kept = original()
+            if isinstance(kept, np.ndarray) and kept is not image and not np.array_equal(kept[..., :3], image):
+                kept = None  # the caller uses its memory for another frame
+            shown = image if kept is None else kept
+            opened.ready.append((shown, self._results(loop, view, shown, found, image.shape[1::-1], roi)))
 
     def _region(self, rgb: Image, x: int, y: int, width: int, height: int) -> Image:
         """Return a region of an image (H, W, 3). Raise InputError if it is not inside."""
@@ -269,6 +361,9 @@ class Detector(files.Closing, Generic[R]):
         """Forget all tracked instances and the time. The next image starts a new stream."""
         with self._lock:
             if self._loop is not None:
+                if self._open is not None:
+                    self._make_ready(self._loop, self._open, is_last=True)
+                    self._open.recording = None
                 self._loop.reset()
             self._reset_gestures()
             self._time = self._shown_s = self._stream_s = -math.inf
@@ -320,6 +415,21 @@ class Detector(files.Closing, Generic[R]):
         if time - self._shown_s < _MIN_STEP_S:
             self._reset_gestures()
         self._shown_s = time
+
+
+def _same(image: ImageLike) -> ImageLike:
+    return image
+
+
+def _pairs(frames: Iterable[tuple[ImageLike, float | None]]) -> Iterator[tuple[ImageLike, float | None]]:
+    """Yield frames that are an image and its time. Raise InputError for others."""
+    for frame in frames:
+        if not isinstance(frame, tuple | list) or len(frame) != 2:  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise InputError(
+                f"a frame of a recording is a pair of an image and its time, not a {type(frame).__name__}: "
+                "give (image, seconds), or (image, None) for 30 frames a second"
+            )
+        yield frame
 
 
 def with_last(frames: Iterable[_T]) -> Generator[tuple[_T, bool]]:

@@ -40,9 +40,7 @@ class GestureRecording:
         if not hands:
             raise InputError(f"{name}: no hand found. Use an image or video that shows one")
         points = np.stack([np.stack(hand.gesture_points) for hand in hands]).astype(np.float32)
-        return cls(
-            name, classifier.aligned(points, np.array([hand.looks_left for hand in hands])).astype(np.float16)
-        )
+        return cls(name, classifier.aligned(points, np.array([hand.looks_left for hand in hands])).astype(np.float16))
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], path: Path) -> Self:

@@ -49,9 +49,13 @@ class SceneSettings:
 
 
 class _View(NamedTuple):
-    """A frame: time in seconds, grey thumbnail (h, w), and histogram of its colours without black, with sum 1."""
+    """A frame: time in seconds, width and height in pixels, grey thumbnail (h, w), and its colours.
+
+    These are a histogram without black, with sum 1.
+    """
 
     time_s: float
+    size: tuple[int, int]
     grey: Float32Array
     colours: Float32Array
 
@@ -83,7 +87,7 @@ class Scenes:
         """Return the number of the scene of the next frame (H, W, 3) at a time in seconds, from 1.
 
         A blank image belongs to the scene before, and blank images at the start are scene 1. A video that returns to a
-        scene within its memory has the number of that scene.
+        scene within its memory has the number of that scene. An image of another size begins a scene.
         """
         view = _view_of(rgb, time_s)
         if view.grey.std() < self._settings.blank:
@@ -95,7 +99,7 @@ class Scenes:
             self._views.append(view)
             return self._scene
         last = self._views[-1]
-        if view.grey.shape != last.grey.shape or time_s < last.time_s or not self._continues(last, view):
+        if view.size != last.size or time_s < last.time_s or not self._continues(last, view):
             self._begin(view, last)
         else:
             self._views.append(view)
@@ -117,7 +121,7 @@ class Scenes:
 
     def _is_same(self, a: _View, b: _View) -> bool:
         """Check whether two frames look the same."""
-        return self._has_same_colours(a, b) and self._is_alike(a, b)
+        return a.size == b.size and self._has_same_colours(a, b) and self._is_alike(a, b)
 
     def _has_same_colours(self, a: _View, b: _View) -> bool:
         return _shared(a.colours, b.colours) >= self._settings.same_colours
@@ -127,12 +131,10 @@ class Scenes:
 
     def _begin(self, view: _View, before: _View) -> None:
         """Start a new scene, or return to a remembered one that looks like a frame. `before` shows the current one."""
-        memory_s, shape = self._settings.memory_s, view.grey.shape
+        memory_s = self._settings.memory_s
         left = self._scene
         self._former = {
-            number: former
-            for number, former in self._former.items()
-            if 0 <= view.time_s - former.time_s < memory_s and former.grey.shape == shape
+            number: former for number, former in self._former.items() if 0 <= view.time_s - former.time_s < memory_s
         }
         back = self._former_of(view)
         if back is None:
@@ -177,7 +179,7 @@ def _view_of(rgb: Image, time_s: float) -> _View:
     counts = cv2.calcHist([small], [0, 1, 2], None, [_BINS] * 3, [0, 256] * 3)
     counts[0, 0, 0] = 0  # black bars and darkness do not describe a scene
     colours = np.asarray(counts.ravel() / max(counts.sum(), 1.0), np.float32)
-    return _View(time_s, np.asarray(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY), np.float32), colours)
+    return _View(time_s, (width, height), np.asarray(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY), np.float32), colours)
 
 
 def _shared(a: Float32Array, b: Float32Array) -> float:

@@ -1,8 +1,8 @@
 """Joint angles of one person over a recording: keypoints of the image with depth, stable sides, and one filter."""
 
 import math
-from copy import copy
 from collections.abc import Sequence
+from copy import copy
 from typing import Final
 
 import numpy as np

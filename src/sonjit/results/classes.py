@@ -406,8 +406,13 @@ class Person(Result):
 
     @property
     def is_mirrored(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """Whether the keypoints of the body show the mirror image of the person."""
+        """Whether the keypoints of the parts show the mirror image of the person."""
         return self.body.is_mirrored
+
+    @is_mirrored.setter
+    def is_mirrored(self, value: bool) -> None:
+        for part in self.parts:
+            part.is_mirrored = value
 
     @property
     def keypoints(self) -> Float32Array:  # pyright: ignore[reportIncompatibleVariableOverride]

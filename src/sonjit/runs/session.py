@@ -115,7 +115,7 @@ class Session:
         *frames_by_detector, shown = tee(frames, len(self.detectors) + 1)
         images_by_detector = [((frame.rgb, frame.time) for frame in copies) for copies in frames_by_detector]
         results_by_detector = [
-            self._live(detector, images) if source.live else detector.detect_frames(images, roi=self._roi)
+            self._live(detector, images) if source.live else detector.detect_frames(images, roi=self._roi, copy=False)
             for detector, images in zip(self.detectors, images_by_detector, strict=True)
         ]
         for frame, *results in zip(shown, *results_by_detector, strict=True):

@@ -1,5 +1,6 @@
 """Characters fitted to the keypoints of an actor with known joints."""
 
+from copy import copy
 from dataclasses import replace
 
 import numpy as np
@@ -150,8 +151,9 @@ def test_a_hand_that_is_lost_follows_the_body(truth):
 def mirrored(frame):
     """Return the frame as `mirrored=True` finds it in the mirrored image: equal names of sides, reversed x."""
     (body,) = frame.bodies
-    keypoints = body.keypoints * (-1, 1, 1) + (SIZE[0], 0, 0)
-    return replace(frame, bodies=[replace(body, keypoints=keypoints, keypoints_3d=body.keypoints_3d * (-1, 1, 1))])
+    other = copy(body)
+    other.flip(SIZE[0])
+    return replace(frame, bodies=[other])
 
 
 def test_poses_of_a_stream_follow_the_actor():
@@ -190,8 +192,8 @@ def test_frames_without_the_person_have_no_pose_and_another_person_follows():
 
 def test_mirrored_images_give_the_same_character(tmp_path):
     frames = frames_of(TIMES[:20])
-    for name, given, options in (("plain", frames, {}), ("mirror", map(mirrored, frames), {"mirrored": True})):
-        with open_writer(tmp_path / f"{name}.bvh", replace(HEADER, options=options)) as writer:
+    for name, given in (("plain", frames), ("mirror", map(mirrored, frames))):
+        with open_writer(tmp_path / f"{name}.bvh", HEADER) as writer:
             for frame in given:
                 writer.write(frame)
     plain, mirror = Bvh(tmp_path / "plain.bvh"), Bvh(tmp_path / "mirror.bvh")
@@ -234,14 +236,16 @@ def test_the_mean_of_rotations_is_the_rotation_nearest_to_their_sum_also_if_that
 
 def test_keypoints_of_unknown_presence_count_as_in_the_image(truth):
     presence = np.where(np.arange(33) % 3, 0.25, np.nan)
-    people = [person for _, person in people_of_frame(Frame(0, 0.0, bodies=[body_of(truth[0], presence=presence)]), 0)]
-    track = track_from_people(people, np.zeros(1), None)
+    people = [
+        person for _, person in people_of_frame(Frame(0, 0.0, bodies=[body_of(truth[0], presence=presence)]), 0, 640)
+    ]
+    track = track_from_people(people, np.zeros(1))
     np.testing.assert_array_equal(track.presence, [np.nan_to_num(presence, nan=1)])
 
 
 def test_weights_of_a_face_are_repeated_before_and_after_it(truth):
     frame = Frame(0, 0.0, bodies=[body_of(truth[0])])
-    ((_, person),) = people_of_frame(frame, 0)
+    ((_, person),) = people_of_frame(frame, 0, 640)
     weights = {2: {"_neutral": 0.5, "jawOpen": 0.25}, 4: {"_neutral": 0.5, "jawOpen": 0.75}}
     people = [person._replace(row=row, blendshapes=weights.get(row)) for row in range(6)]
     found = expressions_of_people(people, 7)
@@ -267,7 +271,7 @@ def test_bodies_with_unknown_keypoints_are_no_people(truth, axis):
     for name, value in (("keypoints", np.nan), ("keypoints_3d", np.inf)):
         body = body_of(truth[0])
         getattr(body, name)[4, axis] = value
-        assert not list(people_of_frame(Frame(0, 0.0, bodies=[body]), 0))
+        assert not list(people_of_frame(Frame(0, 0.0, bodies=[body]), 0, 640))
     body = body_of(truth[0])
     body.keypoints[4, 2] = np.nan
-    assert len(list(people_of_frame(Frame(0, 0.0, bodies=[body]), 0))) == 1
+    assert len(list(people_of_frame(Frame(0, 0.0, bodies=[body]), 0, 640))) == 1
