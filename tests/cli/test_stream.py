@@ -72,6 +72,7 @@ def test_an_avatar_receives_blendshapes_without_a_task_bundle(sonjit, data, kind
         ("stream none.mp4 --to vmc://127.0.0.1:1 --kind holistic --gestures canned", "vmc, which sends no gestures"),
         ("control map.toml none.mp4 --dry-run --limit 0", '"0" for --limit. Must be >= 1'),
         ("control wrong.toml none.mp4 --dry-run", "rule 1: unknown key 'speed'"),
+        ("control map.toml camera:0 --each-rule --dry-run", "--each-rule reads no input"),
     ],
 )
 def test_wrong_calls(sonjit, tmp_path, monkeypatch, arguments, message):
@@ -138,6 +139,18 @@ def test_a_dry_run_prints_what_would_be_sent(sonjit, media, tmp_path):
     code, out, err = sonjit("control", file, clip, "--dry-run", "--limit", 12)
     assert (code, err) == (0, ["paused at 0.27 s: Open_Palm"])  # once the hand has been in sight for a quarter second
     assert {json.loads(line)["time"] < 0.27 for line in out.splitlines()} == {True}
+
+
+def test_each_rule_of_a_map_is_shown_without_an_input(sonjit, tmp_path):
+    file = tmp_path / "map.toml"
+    file.write_text(MAP + '[[rule]]\non = "Thumb_Up"\nmqtt = "192.0.2.1:1883/lamp"\npayload = { state = "TOGGLE" }\n')
+    status, out, err = sonjit("control", file, "--dry-run", "--each-rule")
+    assert (status, err) == (0, [])
+    shown = [json.loads(line) for line in out.splitlines()]
+    assert [line["value"] for line in shown[:2]] == [0, 1]
+    assert (shown[2]["name"], shown[2]["mqtt"], shown[2]["payload"]) == (
+        "Thumb_Up", "192.0.2.1:1883/lamp", {"state": "TOGGLE"},
+    )  # fmt: skip
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ import socket
 import sys
 import threading
 import time
-from contextlib import suppress
 from importlib.machinery import ModuleSpec
 from queue import Queue
 from types import ModuleType
@@ -13,12 +12,13 @@ from unittest.mock import Mock
 
 import pytest
 from pythonosc.osc_packet import OscPacket
+from tests.gestures.broker import Broker
 from websockets.http11 import Request
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 
 from sonjit.gestures import targets
-from sonjit.gestures.control import Command, Rule
+from sonjit.gestures.control import Command, ControlMap, Rule
 from sonjit.gestures.outlets import Outlets, mqtt
 from sonjit.gestures.outlets.osc import osc_bundles, osc_message
 from sonjit.gestures.outlets.websocket import WebSocketClient
@@ -179,7 +179,7 @@ def test_a_silent_server_delays_no_other_rule(caplog):
         address = f"http://127.0.0.1:{silent.getsockname()[1]}/x"
         post = Rule.from_table({"measure": "x", "post": address})
         other = Rule.from_table({"measure": "x", "osc": f"127.0.0.1:{osc.getsockname()[1]}/v"})
-        with Outlets([post, other]) as outlets:
+        with Outlets(ControlMap([post, other])) as outlets:
             for index in range(20):
                 outlets.send(Command(post, index, {}))
                 outlets.send(Command(other, index, {}))
@@ -199,84 +199,6 @@ def test_bundles_have_all_messages_in_order(count):
     assert all(message.params == ["Hips", 0, 1, 2, 3, 4, 5, 6] for message in got)
 
 
-def test_a_broker_that_stops_gets_no_growing_queue(monkeypatch, caplog):
-    paho = Mock(MQTT_ERR_SUCCESS=0)
-    client = paho.Client.return_value
-    for name, module in (("paho", Mock()), ("paho.mqtt", Mock()), ("paho.mqtt.client", paho)):
-        monkeypatch.setitem(sys.modules, name, module)
-    stuck = Mock(rc=0)
-    stuck.is_published.return_value = False
-    client.publish.return_value = stuck
-    one = Rule.from_table({"measure": "x", "mqtt": "127.0.0.1:1883/x"})
-    with Outlets([one]) as outlets:
-        outlets.send(Command(one, 0.0, {}))
-        for value in range(1, 4):
-            outlets.send(Command(one, value, {}))
-            wait_for(lambda least=value: stuck.wait_for_publish.call_count > least)
-        assert client.publish.call_count == 1
-        assert lines(caplog) == ["mqtt 127.0.0.1:1883/x: it does not receive"]
-        stuck.is_published.return_value = True
-        outlets.send(Command(one, 9.0, {}))
-        wait_for(lambda: client.publish.call_count == 2)
-    assert client.publish.call_args.args == ("x", '{"value":9.0}')
-
-
-class Broker:
-    """Broker of MQTT 3.1.1 that reads only while `reads` is set. `got` has the payloads."""
-
-    def __init__(self):
-        self._socket = socket.socket()
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        self._socket.bind(("127.0.0.1", 0))
-        self._socket.listen()
-        self.port, self.got, self.reads, self._open = self._socket.getsockname()[1], [], threading.Event(), []
-        self.reads.set()
-        self._thread = threading.Thread(target=self._serve, daemon=True)
-        self._thread.start()
-
-    def _serve(self):
-        with suppress(OSError):
-            while True:
-                connection, _ = self._socket.accept()
-                self._open.append(connection)
-                with suppress(OSError, EOFError):
-                    self._read(connection.makefile("rb"), connection)
-
-    def _read(self, stream, connection):
-        while True:
-            self.reads.wait()
-            kind, length, shift = self._bytes(stream, 1)[0] >> 4, 0, 0
-            while True:
-                byte = self._bytes(stream, 1)[0]
-                length |= (byte & 127) << shift
-                shift += 7
-                if byte < 128:
-                    break
-            body = self._bytes(stream, length)
-            if kind == 1:  # CONNECT
-                connection.sendall(b"\x20\x02\0\0")
-            elif kind == 3:  # PUBLISH
-                self.got.append(json.loads(body[2 + int.from_bytes(body[:2], "big") :])["value"])
-
-    def _bytes(self, stream, count):
-        data = stream.read(count)
-        if len(data) < count:
-            raise EOFError
-        return data
-
-    def lose(self):
-        """End the connection of the client."""
-        for connection in self._open:
-            with suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
-            connection.close()
-
-    def close(self):
-        self.lose()
-        self.reads.set()
-        self._socket.close()
-
-
 @pytest.fixture
 def broker(monkeypatch):
     pytest.importorskip("paho.mqtt.client", reason="paho is not installed; type: pip install paho-mqtt")
@@ -284,6 +206,10 @@ def broker(monkeypatch):
     broker = Broker()
     yield broker
     broker.close()
+
+
+def values(broker):
+    return [json.loads(message.text)["value"] for message in broker.got]
 
 
 def stop_reading(broker, one, outlets, caplog):
@@ -297,23 +223,23 @@ def stop_reading(broker, one, outlets, caplog):
 @pytest.mark.parametrize("how", ["reads again", "new connection"])
 def test_a_broker_that_stops_reading_delays_nothing_and_gets_the_newest_value(broker, caplog, how):
     one = Rule.from_table({"measure": "x", "mqtt": f"127.0.0.1:{broker.port}/x"})
-    with Outlets([one]) as outlets:
+    with Outlets(ControlMap([one])) as outlets:
         outlets.send(Command(one, 0, {}))
-        wait_for(lambda: broker.got == [0])
+        wait_for(lambda: values(broker) == [0])
         stop_reading(broker, one, outlets, caplog)
         for value in range(2, 50):
             outlets.send(Command(one, value, {}))
         if how == "new connection":
             broker.lose()
         broker.reads.set()
-        wait_for(lambda: outlets.send(Command(one, 99, {})) or 99 in broker.got)
+        wait_for(lambda: outlets.send(Command(one, 99, {})) or 99 in values(broker))
         wait_for(lambda: len(lines(caplog)) == 2)
     assert lines(caplog)[1].startswith(f"mqtt 127.0.0.1:{broker.port}/x: receives again; left out")
 
 
 def test_the_end_does_not_wait_for_a_broker_that_stopped_reading(broker, caplog):
     one = Rule.from_table({"measure": "x", "mqtt": f"127.0.0.1:{broker.port}/x"})
-    with Outlets([one]) as outlets:
+    with Outlets(ControlMap([one])) as outlets:
         stop_reading(broker, one, outlets, caplog)
     wait_for(lambda: not [thread for thread in threading.enumerate() if thread.name.startswith("paho")])
     assert len(lines(caplog)) == 1
@@ -332,7 +258,7 @@ def test_a_synthesizer_that_stops_delays_no_other_rule_and_gets_its_notes_in_ord
         osc.bind(("127.0.0.1", 0))
         osc.settimeout(10)
         other = Rule.from_table({"measure": "x", "osc": f"127.0.0.1:{osc.getsockname()[1]}/v"})
-        with Outlets([volume, pan, other]) as outlets:
+        with Outlets(ControlMap([volume, pan, other])) as outlets:
             outlets.send(Command(volume, 0, {}))
             receiver.wait()  # it is stuck in this message
             for value in (0.0, 0.5, 1.0):
@@ -361,7 +287,7 @@ def test_the_end_does_not_wait_for_a_synthesizer_that_stopped(monkeypatch, caplo
     mido.open_output.return_value = port
     monkeypatch.setitem(sys.modules, "mido", mido)
     note = Rule.from_table({"on": "Wave", "midi": "Synth/1/note/60"})
-    with Outlets([note]) as outlets:
+    with Outlets(ControlMap([note])) as outlets:
         outlets.send(Command(note, 1, {}))
         receiver.wait()
     assert lines(caplog) == ["midi Synth: it does not receive"]
@@ -383,7 +309,7 @@ def test_a_desktop_that_stops_gets_the_newest_position_and_every_key(monkeypatch
     x = Rule.from_table({"measure": "x", "pointer": "x"})
     press = Rule.from_table({"on": "Pinch", "phase": "begin", "pointer": "press"})
     release = Rule.from_table({"on": "Pinch", "phase": "end", "pointer": "release"})
-    with Outlets([x, press, release]) as outlets:
+    with Outlets(ControlMap([x, press, release])) as outlets:
         outlets.send(Command(x, 1, {}))
         receiver.wait()
         wait_for(lambda: outlets.send(Command(x, 2, {})) or lines(caplog))

@@ -339,13 +339,13 @@ def test_options_that_have_no_effect_are_noted(tmp_path):
     (path,) = made(tmp_path, "a.png")
     rate = "fps applies to videos and folders of images, not to single images"
     with Reading(fps=5, reconnect_s=2).open(path) as source:
-        assert source.notes == ["reconnect applies to network cameras", rate]
+        assert source.notes == ["reconnect applies to cameras", rate]
         assert len(list(source)) == 1
     with Reading(fps=5).open(tmp_path) as source:
         assert source.notes == []
     (tmp_path / "b").write_bytes(jpegs(2))
     with Reading(fps=5, reconnect_s=2).open(tmp_path / "b") as source:
-        assert source.notes == ["reconnect applies to network cameras"]
+        assert source.notes == ["reconnect applies to cameras"]
     with Reading().open(path) as source:
         assert source.notes == []
     source = FolderSource("x", [path], ["a"])

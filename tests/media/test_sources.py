@@ -289,6 +289,38 @@ def test_camera_times_and_end(monkeypatch, helpers):
     assert helpers() == []
 
 
+def test_a_camera_that_ends_is_opened_again(monkeypatch):
+    """Unplug a camera after three images, and plug it in again two attempts later."""
+    opened = []
+
+    class Unplugged:
+        def __init__(self, number):
+            opened.append(number)
+            self.left = {1: 4, 4: 3}.get(len(opened), 0)
+
+        def isOpened(self):  # noqa: N802  # the name of OpenCV
+            return self.left > 0
+
+        def get(self, _):
+            return 0
+
+        def read(self):
+            self.left -= 1
+            return (True, np.zeros((6, 8, 3), np.uint8)) if self.left >= 0 else (False, None)
+
+        def release(self):
+            pass
+
+    monkeypatch.setattr(cv2, "VideoCapture", Unplugged)
+    monkeypatch.setattr(threading.Event, "wait", lambda event, _=None: event.is_set())  # attempts without pauses
+    with open_source("camera:0", reconnect_s=0.5) as source:
+        frames = list(source._frames())
+        assert [frame.index for frame in frames] == [0, 1, 2, 3, 4]
+        assert np.all(np.diff([frame.time for frame in frames]) >= 0)
+        assert [note.partition(" from ")[0] for note in source.notes] == ["camera:0 gave nothing"]
+        assert len(source.problems) == 1
+
+
 class Camera:
     """Camera that gives the nearest of its two modes, as cameras do."""
 

@@ -80,7 +80,7 @@ class BatchOptions:
         start: Time in seconds of the first frame of a video to process.
         end: Time in seconds from which frames are not processed. Default: the end.
         every: Process only frames whose index is a multiple of this number.
-        reconnect: Time in seconds for which a network camera that drops is opened again. The table shows the gap.
+        reconnect: Time in seconds for which a camera that ends is opened again. The table shows the gap.
         jobs: Processes for several files, a folder or a glob. They share the cores.
         workers: pool starts processes on this machine. ray or ray:ADDRESS uses a cluster whose machines have the files
             under the same paths.

@@ -2,8 +2,8 @@
 
 import sys
 import time
-from contextlib import nullcontext
-from itertools import islice
+from contextlib import nullcontext, suppress
+from itertools import chain, islice
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -16,8 +16,9 @@ from sonjit.cli.options import Count, FileName
 from sonjit.detectors import KindName
 from sonjit.detectors.kinds import KINDS
 from sonjit.gestures import LearnedGestures
-from sonjit.gestures.control import Command, Controller, load_map
+from sonjit.gestures.control import Command, Controller, examples_of, load_map
 from sonjit.gestures.outlets import Outlets
+from sonjit.media.sources import Reading
 from sonjit.runs.live import LiveOutput
 from sonjit.runs.session import Omitted
 
@@ -94,11 +95,13 @@ def stream(
 
 def control(
     map_file: Annotated[Path, Parameter(name="MAP")],
-    source: Annotated[FileName, Parameter(name="INPUT")] = "camera:0",
+    source: Annotated[FileName | None, Parameter(name="INPUT")] = None,
     *,
     dry_run: Annotated[bool, Parameter(negative="")] = False,
     mirrored: Annotated[bool, Parameter(negative="")] = False,
     gestures: Path | None = None,
+    reconnect: float = 0.0,
+    each_rule: Annotated[bool, Parameter(negative="")] = False,
     limit: Count = None,
 ) -> None:
     """Control other programs with gestures, motions and measures of hands.
@@ -109,31 +112,51 @@ def control(
 
     Args:
         map_file: TOML file of rules, as the guide on control describes.
-        source: Camera or video.
+        source: Camera or video. Default: camera:0.
         dry_run: Send nothing. Print each command as a line of JSON.
         mirrored: Treat the input as a selfie view, in which left and right are exchanged.
         gestures: File of sonjit gestures train with custom gestures for the rules.
+        reconnect: Time in seconds for which a camera that ends is opened again.
+        each_rule: Send the command of each rule once without an input, to check the map and its receivers.
         limit: Maximum number of frames.
     """
     custom = None if gestures is None else LearnedGestures.load(gestures)
     control_map = load_map(map_file, () if custom is None else custom.names)
     if custom is not None and not {control_map.pause, *(rule.on for rule in control_map.rules)} & set(custom.names):
         raise InputError(f"--gestures {gestures}: no rule of {map_file} uses {' or '.join(custom.names)}")
-    controller = Controller(control_map, custom)
-    with nullcontext() if dry_run else Outlets(control_map.rules) as outlets:
+    idle = {"INPUT": source is not None, "--reconnect": reconnect > 0, "--limit": limit is not None}
+    if each_rule and any(idle.values()):
+        raise InputError(f"--each-rule reads no input. Leave out {next(name for name, given in idle.items() if given)}")
+    with nullcontext() if dry_run else Outlets(control_map) as outlets:
         send = _print_command if outlets is None else outlets.send
-        try:
-            for frame in islice(track(str(source), "hands", mirrored=mirrored), limit and min(limit, sys.maxsize)):
-                height, width = frame.image.shape[:2]
-                was_paused = controller.is_paused
-                for command in controller(frame.hands, frame.time, (width, height)):
-                    send(command)
-                if controller.is_paused != was_paused:
-                    state = "paused" if controller.is_paused else "resumed"
-                    sys.stderr.write(f"{state} at {frame.time:.2f} s: {control_map.pause}\n")
-        finally:  # also at Ctrl-C and after a camera is lost, so that nothing stays pressed
-            for command in controller.finish():
+        if each_rule:
+            for command in chain.from_iterable(map(examples_of, control_map.rules)):
                 send(command)
+            return
+        controller, noted = Controller(control_map, custom), 0
+        with Reading(reconnect_s=reconnect).open(source or "camera:0") as opened:
+            try:
+                for frame in islice(track(opened, "hands", mirrored=mirrored), limit and min(limit, sys.maxsize)):
+                    height, width = frame.image.shape[:2]
+                    was_paused = controller.is_paused
+                    for command in controller(frame.hands, frame.time, (width, height)):
+                        send(command)
+                    if controller.is_paused != was_paused:
+                        state = "paused" if controller.is_paused else "resumed"
+                        _write_line(f"{state} at {frame.time:.2f} s: {control_map.pause}")
+                    for note in opened.notes[noted:]:  # also in a program that never ends
+                        _write_line(note)
+                    noted = len(opened.notes)
+            finally:  # also at Ctrl-C and after a camera is lost, so that nothing stays pressed
+                for command in controller.finish():
+                    send(command)
+
+
+def _write_line(text: str) -> None:
+    """Write a line to standard error, whose disk may be full: the control goes on."""
+    with suppress(OSError):
+        sys.stderr.write(f"{text}\n")
+        sys.stderr.flush()
 
 
 def _print_command(command: Command) -> None:

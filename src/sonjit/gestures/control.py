@@ -8,13 +8,13 @@ import math
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Final, NamedTuple, Self, TypeVar, cast, get_args
 from urllib.parse import urlsplit
 
-from sonjit._util import InputError, JsonObject, data_files
+from sonjit._util import InputError, Json, JsonObject, data_files, json_from
 from sonjit._util.addresses import shown_name
 from sonjit.gestures import classifier, custom_motions, motion_finders
 from sonjit.gestures.custom import LearnedGestures
@@ -40,6 +40,16 @@ _SCHEMES: Final = {"post": ("http", "https"), "websocket": ("ws", "wss")}
 _NUMBERS: Final = MEASURE_NAMES[Hand.kind]
 PLACES: Final = ("x", "y")  # further measures: the centre of the palm as fractions of the image's width and height
 _OF_MEASURES: Final = ("from", "to", "smooth_s", "dead_zone")
+_NETWORK: Final = ("post", "websocket", "mqtt")
+_OF_ACTIONS: Final = {
+    "payload": _NETWORK,
+    "headers": ("post",),
+    "retain": ("mqtt",),
+    "qos": ("mqtt",),
+    "valid_s": _NETWORK,
+    "state": ("post",),
+}
+"""Keys of rules, with the actions that use them."""
 _COUNTED: Final = ("Rotate", "Zoom")  # motions whose value is their count
 _LOST_S: Final = 1.0  # time after which a lost hand starts its gesture again, as in `GestureSmoother`
 _MIN_PAUSE_INTERVAL_S: Final = 0.3  # time within which several hands that make the pause gesture count once
@@ -62,11 +72,21 @@ class Rule:
     dead_zone: float  # minimum difference from the last number sent
     action: str  # name in `ACTIONS`
     target: str  # target of the action, see `ACTIONS`
+    # What `post`, `websocket` and `mqtt` send instead of the event: a text, or JSON with "{value}" for the value
+    payload: Json = None
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])  # headers of `post`
+    retain: bool = False  # the broker gives the last message to clients that subscribe later
+    qos: int = 1  # quality of service of `mqtt`: 1 repeats a message whose receipt is not confirmed, 0 does not
+    rest_s: float = 0.0  # minimum time between two commands of the rule in seconds
+    valid_s: float = 60.0  # time for which a command waits for a receiver that does not answer, in seconds
+    state: str | None = (
+        None  # commands of `post` with one state replace each other while they wait; None for the target
+    )
 
     @classmethod
     def from_table(cls, table: Mapping[str, object], custom: Sequence[str] = ()) -> Self:
         """Read one rule. Raise InputError for unknown keys or values, and keys that have no effect together."""
-        choices = ("on", "phase", "measure", "hand", *_OF_MEASURES, *ACTIONS)
+        choices = ("on", "phase", "measure", "hand", *_OF_MEASURES, *_OF_ACTIONS, "rest_s", *ACTIONS)
         if unknown := [key for key in table if key not in choices]:
             raise InputError(f"unknown key {unknown[0]!r:.60}. Choose from {', '.join(choices)}")
         if ("on" in table) == ("measure" in table):
@@ -78,8 +98,11 @@ class Rule:
         on, measure = (None if table.get(key) is None else str(table[key]) for key in ("on", "measure"))
         motion = on in motion_finders.MOTIONS
         idle = [*(("phase",) if not motion else ()), *(_OF_MEASURES if measure is None else ("key", "click"))]
+        idle += ("rest_s",) if on is None else ()
         if stray := [key for key in idle if key in table]:
             raise InputError(f"{stray[0]} does not apply to {'a measure' if on is None else on}")
+        if stray := [key for key, users in _OF_ACTIONS.items() if key in table and action not in users]:
+            raise InputError(f"{stray[0]} does not apply to {action}, only to {', '.join(_OF_ACTIONS[stray[0]])}")
         if on is None:
             _choice("measure", measure, (*_NUMBERS, *PLACES))
         else:
@@ -94,12 +117,61 @@ class Rule:
             raise InputError(f"from = [{low:g}, {high:g}]: give two different numbers")
         first, last = _numbers("to", table.get("to", [0, 1]), 2)
         smooth_s, dead_zone = (_numbers(name, [table.get(name, 0)], 1)[0] for name in ("smooth_s", "dead_zone"))
-        if min(smooth_s, dead_zone) < 0:
-            raise InputError("smooth_s and dead_zone: give 0 or more")
+        rest_s, valid_s = (
+            _numbers(name, [table.get(name, usual)], 1)[0] for name, usual in (("rest_s", 0), ("valid_s", 60))
+        )
+        if min(smooth_s, dead_zone, rest_s, valid_s) < 0:
+            raise InputError("smooth_s, dead_zone, rest_s and valid_s: give 0 or more")
         target = table[action]
         _check_target(action, target, is_measure=measure is not None)
         assert isinstance(target, str)
-        return cls(on, phase, measure, hand, low, high, (first, last), smooth_s, dead_zone, action, target)
+        return cls(
+            on,
+            phase,
+            measure,
+            hand,
+            low,
+            high,
+            (first, last),
+            smooth_s,
+            dead_zone,
+            action,
+            target,
+            _payload(table.get("payload")),
+            _headers(table.get("headers", {})),
+            _choice("retain", table.get("retain", False), (False, True)),
+            _choice("qos", table.get("qos", 1), (0, 1)),
+            rest_s,
+            valid_s,
+            None if "state" not in table else str(table["state"]),
+        )
+
+
+class Broker(NamedTuple):
+    """How all rules with `mqtt` connect to their brokers: the table `[mqtt]` of a map."""
+
+    user: str | None = None
+    password: str | None = None  # or $NAME for a variable of the environment
+    tls: bool | str = False  # True for the certificates of the system, or the path of the broker's authority
+    status: str | None = None  # topic with `online`, and `offline` as last will and at the end, both retained
+
+    @classmethod
+    def from_table(cls, table: object) -> Self:
+        """Read the table. Raise InputError for unknown keys or values."""
+        if not isinstance(table, dict):
+            raise InputError("mqtt: give a table [mqtt]")
+        items = cast("dict[str, object]", table)
+        if unknown := [key for key in items if key not in cls._fields]:
+            raise InputError(f"mqtt: unknown key {unknown[0]!r:.60}. Choose from {', '.join(cls._fields)}")
+        for key, value in items.items():
+            if not isinstance(value, (str, bool) if key == "tls" else str):
+                raise InputError(f"mqtt: {key} = {value!r:.60}: give {'true or a path' if key == 'tls' else 'a text'}")
+        broker = cls(**items)  # pyright: ignore[reportArgumentType]
+        if broker.password is not None and broker.user is None:
+            raise InputError("mqtt: password requires user")
+        if broker.status is not None and (not broker.status or set(broker.status) & set("#+")):
+            raise InputError(f"mqtt: status = {broker.status!r}: give a topic without # and +")
+        return broker
 
 
 class ControlMap(NamedTuple):
@@ -107,6 +179,7 @@ class ControlMap(NamedTuple):
 
     rules: list[Rule]  # rules in their order
     pause: str | None = None  # gesture that stops all commands, and resumes them when it is made again; None for none
+    broker: Broker = Broker()
 
 
 def load_map(path: Path, custom: Sequence[str] = ()) -> ControlMap:
@@ -122,8 +195,8 @@ def load_map(path: Path, custom: Sequence[str] = ()) -> ControlMap:
 def read_map(text: str, path: str, custom: Sequence[str] = ()) -> ControlMap:
     """Read the text of a map, see `load_map`."""
     content = data_files.parse_toml(text, path)
-    if unknown := [key for key in content if key not in ("rule", "pause")]:
-        raise InputError(f"{path}: unknown key {unknown[0]!r:.60}. Choose from rule, pause")
+    if unknown := [key for key in content if key not in ("rule", "pause", "mqtt")]:
+        raise InputError(f"{path}: unknown key {unknown[0]!r:.60}. Choose from rule, pause, mqtt")
     tables = content.get("rule")
     if not isinstance(tables, list) or not tables or not all(isinstance(item, dict) for item in tables):  # pyright: ignore[reportUnknownVariableType]
         raise InputError(f"{path}: no rule; begin each with a line [[rule]]")
@@ -135,11 +208,14 @@ def read_map(text: str, path: str, custom: Sequence[str] = ()) -> ControlMap:
             raise InputError(f"{path}, rule {number}: {error}") from None
     try:
         pause = _chosen_name("pause", content.get("pause"), (None, *custom, *classifier.GESTURES))
+        broker = Broker.from_table(content.get("mqtt", {}))
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
     if pause is not None and any(rule.on == pause for rule in rules):
         raise InputError(f"{path}: {pause} pauses and has a rule. Choose another gesture for one of them")
-    return ControlMap(rules, pause)
+    if "mqtt" in content and not any(rule.action == "mqtt" for rule in rules):
+        raise InputError(f"{path}: [mqtt] has no effect, because no rule has mqtt")
+    return ControlMap(rules, pause, broker)
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,11 +226,63 @@ class Command:
     # value of the measure after `to`, score of a gesture, strength of a motion, turns of `Rotate`, or for `Zoom` the
     # ratio of distances
     value: float
-    content: JsonObject  # content that `post` sends
+    content: JsonObject  # the event or measure
 
     def to_dict(self) -> JsonObject:
         """Return the command as plain JSON types, an address without its secrets."""
-        return {self.rule.action: shown_name(self.rule.target), "value": round(self.value, 4), **self.content}
+        shown: JsonObject = {self.rule.action: shown_name(self.rule.target), "value": round(self.value, 4)}
+        return shown | self.content | ({} if self.rule.payload is None else {"payload": self._payload})
+
+    @property
+    def text(self) -> str:
+        """What `post`, `websocket` and `mqtt` send: the payload of the rule, or JSON with the value and the event."""
+        if self.rule.payload is None:
+            return json_from({"value": self.value} | self.content)
+        return self._payload if isinstance(self._payload, str) else json_from(self._payload)
+
+    @property
+    def _payload(self) -> Json:
+        return _with_value(self.rule.payload, self.value)
+
+
+def examples_of(rule: Rule) -> Iterator[Command]:
+    """Yield commands as the trigger of a rule makes them: one, or both ends of the range of a measure."""
+    side = rule.hand or "Right"
+    if rule.measure is not None:
+        for value in rule.to:
+            yield Command(rule, value, {"measure": rule.measure, "id": 1, "handedness": side, "time": 0.0})
+        return
+    phase: JsonObject = {} if rule.phase is None else {"phase": rule.phase}
+    yield Command(rule, 1.0, {"name": rule.on, **phase, "id": 1, "handedness": side, "time": 0.0})
+
+
+def _payload(value: object) -> Json:
+    """Check a payload, which TOML may have given as a date or an infinite number."""
+    try:
+        json_from(value)
+    except (TypeError, ValueError):
+        raise InputError(f"payload = {value!r:.60}: give a text, a number, true, false, a list or a table") from None
+    return cast("Json", value)
+
+
+def _with_value(payload: Json, value: float) -> Json:
+    """Return a payload with the value in place of each "{value}"."""
+    if isinstance(payload, dict):
+        return {key: _with_value(item, value) for key, item in payload.items()}
+    if isinstance(payload, list):
+        return [_with_value(item, value) for item in payload]
+    if isinstance(payload, str) and payload != "{value}":
+        return payload.replace("{value}", f"{value:g}")
+    return round(value, 4) if payload == "{value}" else payload
+
+
+def _headers(table: object) -> dict[str, str]:
+    items = cast("dict[str, object]", table) if isinstance(table, dict) else {"": None}
+    for name, value in items.items():
+        is_line = isinstance(value, str) and value.isascii() and value.isprintable()
+        if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name) or not is_line:
+            raise InputError('headers: give a table of texts, as in { Authorization = "Bearer $TOKEN" }')
+    return cast("dict[str, str]", items)
 
 
 class MidiMessage(NamedTuple):
@@ -282,7 +410,7 @@ class Controller:
     """Turn the hands of each frame into commands. Custom gestures take precedence over the shipped ones."""
 
     def __init__(self, control_map: ControlMap, custom: LearnedGestures | None = None) -> None:
-        self._rules, self._pause = control_map
+        self._rules, self._pause = control_map.rules, control_map.pause
         self.is_paused = False
         self._motions = MotionRecognizer(custom=custom and custom.motions)
         classify = classifier.gesture_of if custom is None else custom.or_shipped
@@ -291,6 +419,7 @@ class Controller:
         self._pause_made_s = -math.inf
         self._begun: dict[tuple[str, str, object], _Event] = {}  # motions that began and did not end
         self._followers = [_Follower() for _ in self._rules]
+        self._rests_until_s: dict[Rule, float] = {}
 
     def __call__(
         self,
@@ -320,7 +449,10 @@ class Controller:
                 if hand is not None and number is not None:
                     content: JsonObject = {"measure": rule.measure, "id": hand.id, "handedness": hand.handedness}
                     yield Command(rule, number, content | {"time": round(time_s, 4)})
-            yield from _commands(rule, events)
+            for command in _commands(rule, events):
+                if time_s >= self._rests_until_s.get(rule, -math.inf):
+                    self._rests_until_s[rule] = time_s + rule.rest_s
+                    yield command
 
     def finish(self) -> Iterator[Command]:
         """Yield the commands of the motions that end with the stream, after its last frame.

@@ -23,7 +23,8 @@ _LOG = logging.getLogger(__name__)
 class Target(Closing, Generic[T]):
     """Send messages to one receiver in a thread. At most one message waits; a newer one replaces it.
 
-    A receiver that stops, and one that returns, are each reported once as a warning.
+    A message whose connection fails waits for the receiver as long as it is valid, unless a newer one replaces it. A
+    receiver that stops, and one that returns, are each reported once as a warning.
     """
 
     def __init__(
@@ -34,22 +35,26 @@ class Target(Closing, Generic[T]):
         *,
         slot: Callable[[T], Hashable] = lambda _: None,
         end: Callable[[], object] = lambda: None,
+        valid_s: Callable[[T], float] = lambda _: 0.0,
     ) -> None:
         """Start the thread.
 
         Args:
             name: Name of the receiver in warnings.
-            send: Function that sends a message. It may raise any exception.
+            send: Function that sends a message. OSError means that the receiver did not get it, and that it can be sent
+                again. After any other exception it is left out.
             abort: Function that lets a `send` that takes too long fail. It is called from another thread.
             slot: Function that returns what a message replaces: a waiting message of the same slot.
             end: Function that closes the connection. It is called in the thread after the last message.
+            valid_s: Function that returns for how long a message may be sent again, in seconds.
         """
         self._name = hide_secrets(name)
         self._send = send
         self._abort = abort
         self._slot = slot
         self._end = end
-        self._waiting: dict[Hashable, T] = {}  # oldest first
+        self._valid_s = valid_s
+        self._waiting: dict[Hashable, tuple[T, float]] = {}  # messages and their times, oldest first
         self._changed = threading.Condition()
         self._busy_since_s = math.inf  # start of the message that is being sent
         self._last_s = 0.0  # duration of the last message
@@ -69,7 +74,7 @@ class Target(Closing, Generic[T]):
             if slot in self._waiting:
                 del self._waiting[slot]
                 self._left_out += 1
-            self._waiting[slot] = message
+            self._waiting[slot] = message, time.monotonic()
             self._changed.notify_all()
             busy_s = time.monotonic() - self._busy_since_s
             if busy_s > TIMEOUT_S:
@@ -92,13 +97,18 @@ class Target(Closing, Generic[T]):
             _LOG.warning("%s: slow; left out %s", self._name, pluralize(self._left_out, "message"))
 
     def _run(self) -> None:
-        while (message := self._next()) is not None:
+        while (entry := self._next()) is not None:
+            message, put_s = entry
             try:
                 self._send(message)
             except Exception as error:  # a receiver must not end the program
                 with self._changed:
-                    self._left_out += 1
                     self._again_s = time.monotonic() + _RETRY_S
+                    is_valid = isinstance(error, OSError) and self._again_s < put_s + self._valid_s(message)
+                    if is_valid and self._slot(message) not in self._waiting:
+                        self._waiting = {self._slot(message): entry, **self._waiting}
+                    else:
+                        self._left_out += 1
                     self._report_stop(str(error) or type(error).__name__)
             else:
                 with self._changed:
@@ -109,8 +119,8 @@ class Target(Closing, Generic[T]):
             with self._changed:
                 self._report_stop(str(error) or type(error).__name__)
 
-    def _next(self) -> T | None:
-        """Wait for the next message; None at the end."""
+    def _next(self) -> tuple[T, float] | None:
+        """Wait for the next message, and return it with its time; None at the end."""
         with self._changed:
             self._last_s = max(0.0, time.monotonic() - self._busy_since_s)
             self._busy_since_s = math.inf

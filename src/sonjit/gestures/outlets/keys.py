@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from types import ModuleType
 
 from sonjit._util import InputError
-from sonjit.gestures.control import Command
+from sonjit.gestures.control import Command, Rule
 from sonjit.gestures.outlets.sender import Device, Sender, module_for
 
 
@@ -29,13 +29,16 @@ class Desktop:
         self._device: Device | None = None
         self._pressed: dict[object, Callable[[object], object]] = {}  # buttons that are down, with what releases them
 
-    def open_key(self, target: str, stack: ExitStack) -> Sender:
+    def open_key(self, rule: Rule, stack: ExitStack) -> Sender:
         """Return a sender that presses keys such as ctrl+s. Raise InputError for an unknown key."""
         keyboard = _pynput("keyboard")
-        *modifiers, last = [item if len(item) == 1 else getattr(keyboard.Key, item, None) for item in target.split("+")]
+        *modifiers, last = [
+            item if len(item) == 1 else getattr(keyboard.Key, item, None) for item in rule.target.split("+")
+        ]
         if None in (*modifiers, last):
             raise InputError(
-                f"key {target!r}: unknown key. Choose from single characters and {', '.join(keyboard.Key.__members__)}"
+                f"key {rule.target!r}: unknown key. "
+                f"Choose from single characters and {', '.join(keyboard.Key.__members__)}"
             )
         controller = keyboard.Controller()
 
@@ -45,20 +48,20 @@ class Desktop:
 
         return self._sender(press, stack)
 
-    def open_click(self, target: str, stack: ExitStack) -> Sender:
+    def open_click(self, rule: Rule, stack: ExitStack) -> Sender:
         """Return a sender that clicks a button."""
         mouse = _pynput("mouse")
         controller = mouse.Controller()
-        return self._sender(lambda _: controller.click(mouse.Button[target]), stack)
+        return self._sender(lambda _: controller.click(mouse.Button[rule.target]), stack)
 
-    def open_pointer(self, target: str, stack: ExitStack) -> Sender:
+    def open_pointer(self, rule: Rule, stack: ExitStack) -> Sender:
         """Return a sender that moves the pointer along an axis, or presses or releases its left button."""
         mouse = _pynput("mouse")
         controller, button = mouse.Controller(), mouse.Button["left"]
 
         def move(command: Command) -> None:
             x, y = controller.position
-            controller.position = (round(command.value), y) if target == "x" else (x, round(command.value))
+            controller.position = (round(command.value), y) if rule.target == "x" else (x, round(command.value))
 
         def press(_: Command) -> None:
             self._pressed[button] = controller.release
@@ -68,7 +71,7 @@ class Desktop:
             self._pressed.pop(button, None)
             controller.release(button)
 
-        return self._sender({"press": press, "release": release}.get(target, move), stack)
+        return self._sender({"press": press, "release": release}.get(rule.target, move), stack)
 
     def _sender(self, act: Sender, stack: ExitStack) -> Sender:
         if self._device is None:

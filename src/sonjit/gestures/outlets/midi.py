@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 
 from sonjit._util import InputError
-from sonjit.gestures.control import Command, MidiMessage
+from sonjit.gestures.control import Command, MidiMessage, Rule
 from sonjit.gestures.outlets.sender import Device, Sender, module_for
 
 
@@ -16,8 +16,9 @@ class MidiPorts:
     def __init__(self) -> None:
         self._ports: dict[str, tuple[Device, Callable[[object], object]]] = {}
 
-    def open(self, target: str, stack: ExitStack) -> Sender:
+    def open(self, rule: Rule, stack: ExitStack) -> Sender:
         """Open the outlet of a target such as PORT/CHANNEL/note/NUMBER."""
+        target = rule.target
         mido = module_for("midi", "mido")
         message = MidiMessage.of(target)
         assert message is not None  # the map was checked

@@ -10,6 +10,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from sonjit._util import InputError
+from sonjit.gestures.control import Rule
 from sonjit.gestures.outlets.sender import Sender, in_thread
 
 _BUNDLE: Final = b"#bundle\0\0\0\0\0\0\0\0\1"  # start of a bundle with the time "immediately"
@@ -62,8 +63,8 @@ def open_udp(host: str, port: int, stack: ExitStack) -> Callable[[bytes], object
     return lambda packet: outlet.sendto(packet, address)
 
 
-def open_osc(target: str, stack: ExitStack) -> Sender:
+def open_osc(rule: Rule, stack: ExitStack) -> Sender:
     """Open the outlet of a target HOST:PORT/ADDRESS."""
-    address = urlsplit(f"osc://{target}")
+    address = urlsplit(f"osc://{rule.target}")
     send = open_udp(str(address.hostname), address.port or 0, stack)
-    return in_thread(f"osc {target}", lambda command: send(osc_message(address.path, command.value)), stack)
+    return in_thread(f"osc {rule.target}", lambda command: send(osc_message(address.path, command.value)), stack)

@@ -1,14 +1,16 @@
-"""What all outlets share: the type of a sender, its thread, the text of a command, and optional packages."""
+"""What all outlets share: the type of a sender, its thread, secrets from the environment, and optional packages."""
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Callable
 from contextlib import ExitStack
 from importlib import import_module
 from types import ModuleType
 from typing import TypeAlias
 
-from sonjit._util import json_from, optional_import
+from sonjit._util import InputError, optional_import
 from sonjit.gestures.control import Command
 from sonjit.gestures.targets import Target
 
@@ -16,9 +18,15 @@ Sender: TypeAlias = Callable[[Command], object]
 """Function that sends a command."""
 
 
-def content_of(command: Command) -> str:
-    """Return a command as the JSON that programs receive."""
-    return json_from({"value": command.value} | command.content)
+def with_environment(text: str, key: str) -> str:
+    """Return a text with the variables of the environment in place of $NAME. Raise InputError for an unset one."""
+
+    def value(match: re.Match[str]) -> str:
+        if (found := os.environ.get(match[1])) is None:
+            raise InputError(f"{key}: the variable {match[1]} of the environment is not set")
+        return found
+
+    return re.sub(r"\$([A-Za-z_][A-Za-z0-9_]*)", value, text)
 
 
 def in_thread(
@@ -29,7 +37,11 @@ def in_thread(
     end: Callable[[], object] = lambda: None,
 ) -> Sender:
     """Return a sender that never waits for its receiver; see `Target`."""
-    return stack.enter_context(Target(name, send, abort, end=end)).put
+    return stack.enter_context(Target(name, send, abort, end=end, valid_s=_valid_s)).put
+
+
+def _valid_s(command: Command) -> float:
+    return command.rule.valid_s
 
 
 class Device:

@@ -8,7 +8,8 @@ from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Final
 
 from sonjit._util import InputError, optional_import
-from sonjit.gestures.outlets.sender import Sender, content_of, in_thread
+from sonjit.gestures.control import Rule
+from sonjit.gestures.outlets.sender import Sender, in_thread
 from sonjit.gestures.targets import TIMEOUT_S
 
 if TYPE_CHECKING:
@@ -63,12 +64,12 @@ class WebSocketClient:
             self._stack.close()
 
 
-def open_websocket(target: str, stack: ExitStack) -> Sender:
+def open_websocket(rule: Rule, stack: ExitStack) -> Sender:
     """Open the outlet of an address. Raise InputError if no WebSocket answers."""
-    client = WebSocketClient(target)
+    client = WebSocketClient(rule.target)
     try:
         client.connect()
     except (OSError, UnicodeError) as error:
-        raise InputError(f"websocket {target}: {error}") from error
+        raise InputError(f"websocket {rule.target}: {error}") from error
     stack.callback(client.close)
-    return in_thread(f"websocket {target}", lambda command: client.send(content_of(command)), stack, client.abort)
+    return in_thread(f"websocket {rule.target}", lambda command: client.send(command.text), stack, client.abort)

@@ -5,6 +5,7 @@ import math
 import os
 import re
 import sys
+import threading
 import time
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -152,8 +153,9 @@ class CameraSource(Source):
     """Images of a camera, always the newest one: while the caller works, older ones are dropped.
 
     `index` counts all images taken, so that dropped ones show as gaps. `time` is the wall time in seconds since the
-    camera was opened. The stream ends when the camera is unplugged, with an entry in `problems`. `size` in pixels and
-    `fps` are asked for, and None leaves the choice to the camera. `notes` names those of a camera that has others.
+    camera was opened. The stream ends when the camera is unplugged, with an entry in `problems`. With `reconnect_s` in
+    seconds, the camera is opened again once a second for so long. `size` in pixels and `fps` are asked for, and None
+    leaves the choice to the camera. `notes` names those of a camera that has others.
     """
 
     kind = "camera"
@@ -161,20 +163,15 @@ class CameraSource(Source):
     live = True
     newest = True
 
-    def __init__(self, number: int, size: tuple[int, int] | None = None, fps: float | None = None) -> None:
+    def __init__(
+        self, number: int, size: tuple[int, int] | None = None, fps: float | None = None, reconnect_s: float = 0.0
+    ) -> None:
         super().__init__(f"camera:{number}")
         import cv2
 
-        with images.quiet_opencv():
-            self._capture = cv2.VideoCapture(number)
-            if size is not None:
-                self._capture.set(cv2.CAP_PROP_FRAME_WIDTH, size[0])
-                self._capture.set(cv2.CAP_PROP_FRAME_HEIGHT, size[1])
-            if fps is not None:
-                self._capture.set(cv2.CAP_PROP_FPS, fps)
-            opened = self._capture.isOpened() and self._capture.read()[0]
-        if not opened:
-            self._capture.release()
+        self._number, self._size, self._asked_fps, self._reconnect_s = number, size, fps, reconnect_s
+        self._is_closed = threading.Event()
+        if not self._is_opened():
             advice = "plug it in, close the program that uses it, or try another number"
             raise InputError(f"{self.name} does not open: {advice}")
         self._start_s = time.monotonic()
@@ -187,8 +184,35 @@ class CameraSource(Source):
             self.note(f"{self.name} gives {self.fps:g} images per second in place of {fps:g}")
 
     def close(self) -> None:
+        self._is_closed.set()
         super().close()
         self._capture.release()
+
+    def _is_opened(self) -> bool:
+        """Open the camera, and return whether it gives an image."""
+        import cv2
+
+        with images.quiet_opencv():
+            self._capture = cv2.VideoCapture(self._number)
+            if self._size is not None:
+                self._capture.set(cv2.CAP_PROP_FRAME_WIDTH, self._size[0])
+                self._capture.set(cv2.CAP_PROP_FRAME_HEIGHT, self._size[1])
+            if self._asked_fps is not None:
+                self._capture.set(cv2.CAP_PROP_FPS, self._asked_fps)
+            if self._capture.isOpened() and self._capture.read()[0]:
+                return True
+        self._capture.release()
+        return False
+
+    def _is_opened_again(self) -> bool:
+        """Open a lost camera again, once a second, and return whether it gives an image within the time limit."""
+        self._capture.release()
+        lost_s = time.monotonic()
+        while time.monotonic() - lost_s < self._reconnect_s and not self._is_closed.wait(1):
+            if self._is_opened():
+                self.note(f"{self.name} gave nothing from {lost_s - self._start_s:.1f} s")
+                return True
+        return False
 
     def _frames(self) -> Generator[SourceFrame]:
         import cv2
@@ -198,7 +222,10 @@ class CameraSource(Source):
             with images.quiet_opencv():
                 is_frame, bgr = self._capture.read()
             now = time.monotonic() - self._start_s
-            if not is_frame:  # no exception, because the outputs so far are kept
+            if not is_frame:
+                if self._is_opened_again():
+                    continue
+                # No exception, because the outputs so far are kept.
                 self.problems.append(f"{self.name} ended after {now:.1f} s: unplugged, or taken by another program")
                 return
             yield SourceFrame(index, now, np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8))
@@ -223,7 +250,7 @@ def open_source(named: str | os.PathLike[str], *, fps: float | None = None, reco
             as `s3://bucket/clips/a.mp4`, which requires fsspec and its package for that storage.
         fps: Frames per second. A folder, a glob or a pattern such as `f_%06d.png` is then one recording, and the times
             of a video are replaced. Default: the times of the video; images are independent.
-        reconnect_s: Time in seconds for which a network camera that drops is opened again. `frame.time` shows the gap.
+        reconnect_s: Time in seconds for which a camera that ends is opened again. `frame.time` shows the gap.
 
     Raises:
         InputError: The file is missing, cannot be read, or is neither an image nor a video.
@@ -247,7 +274,7 @@ def open_source(named: str | os.PathLike[str], *, fps: float | None = None, reco
                 f"{text}: a camera has a number, such as camera:0, with size and rate camera:0@1280x720@60"
             )
         size = (int(match["width"]), int(match["height"])) if match["width"] else None
-        return CameraSource(int(match["number"]), size, float(match["fps"]) if match["fps"] else None)
+        return CameraSource(int(match["number"]), size, float(match["fps"]) if match["fps"] else None, reconnect_s)
     if isinstance(named, str) and is_address(text):
         return NetworkCameraSource(text, reconnect_s)
     path = Path(text)
@@ -313,7 +340,7 @@ class Reading(NamedTuple):
         self.check()
         source = open_source(named, fps=self.fps, reconnect_s=self.reconnect_s)
         if self.reconnect_s and source.kind != "camera":
-            source.note("reconnect applies to network cameras")
+            source.note("reconnect applies to cameras")
         self.select(source)
         return source
 
