@@ -37,11 +37,7 @@ def in_thread(
     end: Callable[[], object] = lambda: None,
 ) -> Sender:
     """Return a sender that never waits for its receiver; see `Target`."""
-    return stack.enter_context(Target(name, send, abort, end=end, valid_s=_valid_s)).put
-
-
-def _valid_s(command: Command) -> float:
-    return command.rule.valid_s
+    return stack.enter_context(Target(name, send, abort, end=end, valid_s=lambda command: command.rule.valid_s)).put
 
 
 class Device:
