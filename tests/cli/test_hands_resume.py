@@ -95,7 +95,7 @@ def test_a_run_that_does_not_begin_leaves_no_folder(sonjit, stills, out, monkeyp
 
 def test_what_a_killed_run_left_does_no_harm(sonjit, stills, out):
     (out / "tables").mkdir()
-    (out / "tables" / ".f2.sonjit-0badcafe.part.json").write_text('{"source": "half')
+    (out / "tables" / ".f2.sonjit-0badcafe.lines.json").write_text('{"source": "half')
     (out / "tables" / "f9.json").write_text(json.dumps({"frames": []}))
     status, _, (line,) = sonjit("hands", stills, "--save", f"{out}/tables/")
     assert status == 0

@@ -32,7 +32,7 @@ def test_every_command_has_help_with_an_example(sonjit, command):
 
 def test_help_and_docs_name_every_table_format(sonjit):
     text = (Path(__file__).parents[2] / "docs" / "tables.md").read_text("utf-8")
-    endings = [ending for ending, table_format in FORMATS.items() if table_format.is_own]
+    endings = [ending for ending, table_format in FORMATS.items() if table_format.in_threads]
     shown = sonjit("hands", "--help")[1]
     assert [ending for ending in endings if ending not in shown or ending not in text] == []
 

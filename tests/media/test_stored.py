@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from sonjit.media import DrawingStyle, Header, draw_frame, open_writer
-from sonjit.media.tables import FORMATS, LABEL_ENDINGS
+from sonjit.media.tables import FORMATS
 from sonjit.results import Frame, Gesture
 from sonjit.runs import annotate, table_columns
 
@@ -17,7 +17,10 @@ from ..support.stored import assert_as_stored  # noqa: TID252  # one helper for 
 from .conftest import make_body, make_hand, make_person
 
 MODELS = {"bodies": "body-full", "people": "holistic-full"}
-TEXTS = [*(ending for ending in FORMATS if re.search("json|^text/", FORMATS[ending].media_type)), *LABEL_ENDINGS]
+TEXTS = [
+    *(ending for ending in FORMATS if re.search("json|^text/", FORMATS[ending].media_type)),
+    *(ending for ending in FORMATS if FORMATS[ending].group == "labels"),
+]
 OPTIONS = {"usual": {}, "instance": {"rows": "instance", "degrees": True}, "wide": {"rows": "wide"}}
 
 

@@ -26,7 +26,7 @@ from sonjit.runs.frame_tables import FrameTable
 
 HEADER = Header("clip, \"한글\" 'x'.mp4", 640, 480, 29.97, "full")
 ROW_ENDINGS = (".csv", ".parquet")
-DRAFTS = "*.part*"
+DRAFTS = "*.sonjit-*"
 MESHES = (468, 478)
 
 floats32 = st.floats(width=32, allow_infinity=False)

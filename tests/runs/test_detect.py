@@ -332,7 +332,7 @@ def test_a_table_of_several_files_has_motions_and_events_unless_all_are_stills(t
     for work, expected in ((hands, both * moves), (task(), both if moves else events), (plain, [])):
         with work.open_table(str(tmp_path / "t.csv"), source) as table:
             assert table.more_paths == [str(tmp_path / name) for name in expected]
-    with pytest.raises(InputError, match=r"a character requires one input. For several inputs use --save .*name"):
+    with pytest.raises(InputError, match=r"Characters require one input. For several inputs use --save .*name"):
         hands.open_table(str(tmp_path / "t.bvh"), source)
 
 
@@ -341,7 +341,7 @@ def test_a_recording_for_rerun_has_the_frames_of_one_video(tmp_path, kind):
     """The first of several inputs is a video, or a photograph before a video."""
     source = Clip(1)
     source.kind = kind
-    message = r"^\S*t\.rrd: a recording for Rerun requires one input\. For several inputs use --save \S*{name}\.rrd$"
+    message = r"^\S*t\.rrd: Recordings for Rerun require one input\. For several inputs use --save \S*{name}\.rrd$"
     with pytest.raises(InputError, match=message):
         task().open_table(str(tmp_path / "t.rrd"), source)
 

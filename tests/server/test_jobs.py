@@ -23,7 +23,7 @@ from .conftest import FRAMES, end_of, refusal
 
 pytestmark = pytest.mark.slow
 SQUATS = files("sonjit._util") / "assets" / "squats.mp4"
-TABLES = [ending[1:] for ending, table_format in FORMATS.items() if table_format.load and table_format.is_own]
+TABLES = [ending[1:] for ending, table_format in FORMATS.items() if table_format.load and table_format.in_threads]
 MORE_TABLES = {"instances.csv": "instance", "wide.csv": "wide"}
 
 

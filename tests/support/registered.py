@@ -15,7 +15,6 @@ REGISTRIES = (
     sonjit.detectors.kinds.KINDS,
     sonjit._util.extensions._modules,
     sonjit.media.tables.FORMATS,
-    sonjit.media.tables._READABLE,
     sonjit.results.RESULT_TYPES,
     sonjit.results.skeletons._REGISTERED,
 )

@@ -25,7 +25,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
 from io import FileIO
 from pathlib import Path, PurePath
-from typing import BinaryIO, Final, Self, TextIO
+from typing import BinaryIO, ClassVar, Final, Literal, Self, TextIO, TypeAlias
 
 from sonjit._util.addresses import is_address_path
 from sonjit._util.errors import InputError, JobError
@@ -39,10 +39,12 @@ except ImportError:  # Windows
 _LOG = logging.getLogger(__name__)
 
 KEPT: Final = "finished results are kept"
-_DRAFT: Final = re.compile(r"\.(.+)\.sonjit-[0-9a-f]{8}\.part(\.[^.]*)?", re.DOTALL)
+_DRAFT: Final = re.compile(r"\.(.+)\.sonjit-[0-9a-f]{8}\.(part|lines)(\.[^.]*)?", re.DOTALL)
+Leaves: TypeAlias = Literal["nothing", "groups", "lines"]
+"""What is readable of an output that was not finished: nothing; groups of rows or frames, of which a full disk keeps
+those that were written; or lines with a frame or row each, which a killed process leaves too."""
 UNFINISHED: Final = ".unfinished"
 """Ending of the complete frames of a table that was not finished. No pattern such as `*.csv` matches it."""
-_LINE_ENDINGS: Final = (".csv", ".jsonl", ".json")  # formats of tables with a frame or row a line
 _PARQUET: Final = ".parquet"  # rows in groups, then their description, its length and four bytes
 _MAX_LINE_BYTES: Final = 1 << 24  # maximum size of the last frame of a table
 _END: Final = b"\n]}\n"  # end of a list of frames in JSON
@@ -94,7 +96,7 @@ class Output(ABC):
     """
 
     _draft: "Draft"
-    is_readable_in_part = False
+    leaves: ClassVar[Leaves] = "nothing"
 
     def __init__(self) -> None:
         self._is_open = True
@@ -134,7 +136,7 @@ class Output(ABC):
         if not isinstance(error, DiskError):
             self.discard()
             return
-        is_lost = self._is_open and not self.is_readable_in_part and hasattr(self, "_draft")  # others pass it on
+        is_lost = self._is_open and self.leaves == "nothing" and hasattr(self, "_draft")  # others pass it on
         error.kept += self.leave()
         if is_lost:
             error.lost.append(self._draft.final)
@@ -180,11 +182,12 @@ class Draft:
     created.
     """
 
-    def __init__(self, path: Path, *, folder: bool = False) -> None:
+    def __init__(self, path: Path, *, folder: bool = False, leaves: Leaves = "nothing") -> None:
         check_local(path)
-        self.final = path.resolve()
+        self.final, self._leaves = path.resolve(), leaves
         parent = self.final.parent
-        ending = f".sonjit-{os.urandom(4).hex()}.part{self.final.suffix}"
+        kind = "lines" if leaves == "lines" else "part"
+        ending = f".sonjit-{os.urandom(4).hex()}.{kind}{self.final.suffix}"
         self.path = self.final.with_name(f".{shortened(self.final.stem, len(os.fsencode(ending)) + 1)}{ending}")
         try:
             if not parent.is_dir():  # faster than a call that fails, for many small files
@@ -217,7 +220,7 @@ class Draft:
             else:
                 os.replace(self.path, self.final)  # noqa: PTH105  # the step that must be atomic, by its own name
         self._lock.release()
-        if self.final.suffix in (*_LINE_ENDINGS, _PARQUET):
+        if self._leaves != "nothing":
             _remove_unfinished(self.final)
 
     def leave(self) -> list[Path]:
@@ -444,7 +447,7 @@ def _remove_abandoned(folder: Path, pattern: re.Pattern[str]) -> None:
         with suppress(OSError):
             kept, match = _remove_unless_locked(folder / name), pattern.fullmatch(name)
             if kept is not None and match is not None:
-                table = f"{match[1]}{match[2]}"
+                table = f"{match[1]}{match[3] or ''}"
                 text = "%s was not finished by an earlier run. Its frames until then are in %s until %s is complete"
                 _LOG.warning(text, table, kept, table)
 
@@ -467,12 +470,12 @@ def _remove(path: Path) -> Path | None:
             shutil.rmtree(path)
         return None
     match = _DRAFT.fullmatch(path.name)
-    is_table = match is not None and match[2] in _LINE_ENDINGS and not path.parent.name.startswith(".")
+    is_table = match is not None and match[2] == "lines" and not path.parent.name.startswith(".")
     if match is None or not is_table or not _has_rows(path):
         path.unlink()
         return None
     _end_at_complete_frame(path)
-    return path.rename(_free_path(path.with_name(f"{match[1]}{match[2]}{UNFINISHED}")))
+    return path.rename(_free_path(path.with_name(f"{match[1]}{match[3] or ''}{UNFINISHED}")))
 
 
 def _free_path(path: Path) -> Path:

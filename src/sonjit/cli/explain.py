@@ -6,7 +6,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from sonjit._util.errors import InputError
-from sonjit.cli.options import TO_EITHER, BatchOptions, Input
+from sonjit.cli.options import ROWS, TO_EITHER, BatchOptions, Input
 from sonjit.cli.progress import run_and_report
 from sonjit.explanations import imagenet
 from sonjit.explanations import task as task_module
@@ -16,13 +16,16 @@ from sonjit.runs.inputs import is_video
 
 _MAX_SIDE = 4096
 _MAX_MAPS = 24  # in a picture, which shows them next to each other
+_MANY = "For many files a folder, or a name with {name} in it."
+_MAPS = f"Maps and numbers: {ROWS}. {_MANY}"
+_RESULTS = f"File in COCO's results format or its rows: {ROWS}. {_MANY}"
 _EXPLAIN = task_module.Explain()
 
 
 def explain(
     *sources: Input,
     task: task_module.Explain = _EXPLAIN,
-    save: Annotated[str | None, TO_EITHER] = None,
+    save: Annotated[str | None, TO_EITHER, Parameter(help=_MAPS)] = None,
     draw: Annotated[str | None, TO_EITHER] = None,
     batch: BatchOptions = BatchOptions(),
 ) -> int:
@@ -52,7 +55,7 @@ def explain(
 
     Args:
         sources: Images, folders, globs and videos; or camera:0, rtsp://host/stream, or - for standard input.
-        save: Maps and numbers: .json, .jsonl, .csv or .parquet. For many files a folder, or a name with {name} in it.
+        save: Maps and numbers.
         draw: Image or video to write with the maps over it. For many files a folder. Default for one photograph without
             --save: its name with -map.png, which must not exist.
     """
@@ -85,7 +88,7 @@ def explain(
 def segment(
     *sources: Input,
     weights: str | None = None,
-    save: Annotated[str | None, TO_EITHER] = None,
+    save: Annotated[str | None, TO_EITHER, Parameter(help=_RESULTS)] = None,
     draw: Annotated[str | None, TO_EITHER] = None,
     tasks: Annotated[bool, Parameter(negative="")] = False,
     steps: str | None = None,
@@ -113,8 +116,7 @@ def segment(
         weights: Folder of a run of `sonjit train mask-rcnn` or `hand-masks`, or torchvision's
             maskrcnn_resnet50_fpn[_v2] as .pth, or demo for placeholder weights, which find nothing. Default: the
             bundled network of people and hands.
-        save: File in COCO's results format, .json or .jsonl, or its rows as .csv or .parquet. For many files a folder,
-            or a name with {name} in it.
+        save: File in COCO's results format, or its rows.
         draw: Image or video to write, with masks, boxes, categories and confidences. For many files a folder.
         tasks: Draw each image four times: as classification, localization, semantic and instance segmentation.
         steps: Folder for an image of each step of the network on the first image. For many files a folder each.

@@ -3,7 +3,7 @@
 import inspect
 import sys
 from collections.abc import Callable, Collection
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
@@ -21,7 +21,10 @@ from sonjit.detectors.options import CommonOptions
 from sonjit.media import DrawingStyle, load_frames, open_writer
 from sonjit.media.annotated import ANNOTATED_VIDEO_ENDINGS
 from sonjit.media.annotated.writers import ANNOTATED_IMAGE_ENDINGS
-from sonjit.media.tables import endings_of, find_format, is_in_degrees
+from sonjit.media.tables import FORMATS, endings_of, find_format, is_in_degrees, joined
+from sonjit.media.tables.base import TableRows
+from sonjit.media.tables.characters import BoneNames
+from sonjit.media.tables.formats import GROUPS
 from sonjit.results import Hand
 from sonjit.runs import AngleLimits, Detect, EventLimits, Inputs, Outputs, count_columns, run_job
 
@@ -41,13 +44,78 @@ _KEEP = "Id of the person whose head --anonymise blur does not hide. A drawing o
 _ROI = "Region x,y,width,height in pixels that is searched. Results are in coordinates of the complete image."
 
 
+def _save_help() -> str:
+    """Return the help of `--save`, with the endings of all formats in their groups."""
+    texts = [
+        f"{text}: {endings_of(lambda known, group=group: known.group == group)}"
+        for group, text in GROUPS.items()
+        if group != "others"
+    ]
+    others = [f"{ending} {known.summary}" for ending, known in FORMATS.items() if known.group == "others"]
+    return (
+        f"{'; '.join(texts)}; or {joined(others)}. For many files one table, a folder, or a name with {{name}} such as "
+        "'tables/{name}.csv'. Repeat the option for several formats, such as --save a.csv --save a.bvh."
+    )
+
+
+_IN_DEGREES = f"A table that ends in {endings_of(lambda known: known.in_degrees)} always has them."
+_ROWS = (
+    f"What a row of a {endings_of(lambda known: known.rows)} table describes: a keypoint, an instance, or an instance "
+    "with a column per keypoint and axis (wide). Default: keypoint; instance for "
+    f"{endings_of(lambda known: known.rows == 'instance')}."
+)
+_CHARACTERS = endings_of(lambda known: known.has_bones)
+_BONES = f"Bone names of a {_CHARACTERS} character. Default: vrm."
+_ONTO = (
+    "A .vrm or .glb model of your own that moves as the person. A .glb character is then a copy of the model with the "
+    "motion; other characters have its proportions."
+)
+_MEASURES = f"Add angles, distances and gestures to the table, and gestures to the drawing. {_IN_DEGREES}"
+_DEGREES = f"Write angles in degrees, in columns that end in _deg instead of _rad. {_IN_DEGREES}"
+
+
+@Parameter(name="*", group=common.OUTPUT)
+@dataclass(frozen=True)
+class Output:
+    """What to write.
+
+    Attributes:
+        save: Tables to write, see `_save_help`.
+        rows: What a row of a table describes.
+        bones: Bone names of a character.
+        onto: Model that moves as the person.
+        draw: Image, video, or looping GIF or WebP to write with the results drawn in. For many files a folder.
+        count: Count repetitions of an angle, e.g. left_knee_angle_rad for squats, or with limits in degrees
+            left_elbow_angle_rad:70:140. left_knee is short for left_knee_angle_rad. The count is in labels of drawings
+            and in the column repetitions. Repeat the option for further angles.
+        events: Report when a measure crosses two limits, as NAME:BEGIN:END with limits of angles in degrees, e.g.
+            left_elbow_angle_rad:60:120. Repeat the option for further measures. Events are in JSON and in .events.csv.
+        measures: Add the measures to the table.
+        degrees: Write angles in degrees.
+        json: Print a line of JSON for each frame on standard output, for other programs.
+    """
+
+    save: Annotated[
+        tuple[common.FileName, ...], Parameter(help=_save_help(), negative="", allow_leading_hyphen=True)
+    ] = ()  # - has a message
+    rows: Annotated[TableRows | None, Parameter(help=_ROWS)] = None
+    bones: Annotated[BoneNames | None, Parameter(help=_BONES)] = None
+    onto: Annotated[common.FileName | None, Parameter(help=_ONTO)] = None
+    draw: common.FileName | None = None
+    count: Annotated[tuple[str, ...], Parameter(negative="")] = ()
+    events: Annotated[tuple[str, ...], Parameter(negative="")] = ()
+    measures: Annotated[bool, Parameter(help=_MEASURES, negative="")] = False
+    degrees: Annotated[bool, Parameter(help=_DEGREES, negative="")] = False
+    json: Annotated[bool, Parameter(negative="")] = False
+
+
 def detect_command(kind: str) -> Callable[..., int]:
     """Return the command of a kind, with the options of the kind."""
     entry = KINDS.find(kind)
 
     def command(
         *sources: common.FileName,
-        output: common.Output | None = None,
+        output: Output | None = None,
         batch: common.BatchOptions | None = None,
         lifting: common.Lifting | None = None,
         mask: common.FileName | None = None,
@@ -55,7 +123,7 @@ def detect_command(kind: str) -> Callable[..., int]:
         keep: int | None = None,
         **chosen: OptionValue,
     ) -> int:
-        output, lifting = output or common.Output(), lifting or common.Lifting()
+        output, lifting = output or Output(), lifting or common.Lifting()
         values = {name: value for name, value in chosen.items() if value is not None}
         drawn = {name: values.pop(option) for option, name in STYLE_NAMES.items() if option in values}
         style = read_settings(DrawingStyle, drawn)
@@ -102,7 +170,7 @@ def detect_command(kind: str) -> Callable[..., int]:
 
 def _parameters(entry: KindEntry) -> list[inspect.Parameter]:
     """Return the parameters of a kind's command. None means that an option is not given."""
-    annotations: dict[str, object] = {"output": common.Output | None}
+    annotations: dict[str, object] = {"output": Output | None}
     annotations |= {name: _annotation(_STYLE_OPTIONS[setting]) for name, setting in STYLE_NAMES.items()}
     annotations |= {option.name: _annotation(option) for option in options_of(entry).values() if option.command_line}
     annotations["roi"] = Annotated[str | None, Parameter(group=common.FINDING, help=_ROI, allow_leading_hyphen=True)]
@@ -144,7 +212,7 @@ def _annotation(option: Option) -> object:
 
 
 def _check(
-    output: common.Output,
+    output: Output,
     options: CommonOptions,
     lifting: common.Lifting,
     style: DrawingStyle,
@@ -183,7 +251,7 @@ def _check(
 
 
 def _output_requirements(
-    output: common.Output, style: DrawingStyle, options: CommonOptions, *, has_mask: bool
+    output: Output, style: DrawingStyle, options: CommonOptions, *, has_mask: bool
 ) -> list[tuple[object, str]]:
     """Return conditions under which options of outputs have no effect, each with its message."""
     saves = tuple(map(str, output.save))

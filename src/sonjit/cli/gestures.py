@@ -14,7 +14,7 @@ from cyclopts import App, Parameter
 from sonjit import open_source, track
 from sonjit._util import InputError, json_from, pluralize
 from sonjit._util.files import UNFINISHED, check_local
-from sonjit.cli.options import TO_FILE, TO_FOLDER, Count, FileName
+from sonjit.cli.options import ROWS, TO_FILE, TO_FOLDER, Count, FileName
 from sonjit.cli.progress import print_table
 from sonjit.gestures import GESTURES, GestureRecording, LearnedGestures, MotionRecognizer, MotionRecording, segments_of
 from sonjit.gestures.custom import checked_name, chosen_gestures, confusions, load_recording
@@ -32,6 +32,7 @@ app = App(
     """,
 )
 
+_EVENTS = f"Table of the events instead of lines: {ROWS}."
 _HAND_COUNT = 20  # default number of hands in a recording
 _MOTION_COUNT = 10  # default number of motions in a recording
 _DATASET_HAND_COUNT = 5  # number of hands in a recording of a data set
@@ -237,8 +238,8 @@ def _frames(source: str, *, has_player: bool) -> tuple[str, tuple[int, int], lis
     With `has_player`, raise InputError for a table whose times are not those of the video.
     """
     table_format = find_format(source.removesuffix(UNFINISHED))
-    if table_format and not (table_format.load and table_format.has_header):
-        endings = endings_of(lambda known: known.load and known.has_header)
+    if table_format and not (table_format.load and table_format.has_size):
+        endings = endings_of(lambda known: known.load and known.has_size)
         raise InputError(f"{source} does not contain the size of the video. Name a {endings} table")
     if table_format:
         header, frames = load_video_table(source)
@@ -281,7 +282,7 @@ def _count(recordings: Sequence[GestureRecording | MotionRecording]) -> str:
 def motions(
     source: Annotated[FileName, Parameter(name="INPUT")] = "camera:0",
     *,
-    save: Annotated[FileName | None, TO_FILE] = None,
+    save: Annotated[FileName | None, TO_FILE, Parameter(help=_EVENTS)] = None,
     mirrored: Annotated[bool, Parameter(negative="")] = False,
     progress: Annotated[bool, Parameter(negative="")] = False,
     gestures: str | None = None,
@@ -295,7 +296,7 @@ def motions(
 
     Args:
         source: Camera or video.
-        save: Table of the events instead of lines: .json, .jsonl, .csv or .parquet.
+        save: Table of the events instead of lines.
         mirrored: Treat the input as a selfie view, in which left and right are exchanged.
         progress: Add the events between the begin and the end of each motion, frame by frame.
         gestures: Additional motions to find: a file of sonjit gestures train, or asl for the letters J and Z.

@@ -99,9 +99,9 @@ def report(
         draw: Also write the video with the skeleton and the angles of the joint of the exercise, such as .mp4.
     """
     ending = Path(save).suffix.lower()
-    if ending not in (".html", ".pdf"):
+    if ending not in joint_angles.REPORT_ENDINGS:
         hint = f". --draw {save} writes the video" if ending in ANNOTATED_VIDEO_ENDINGS else ""
-        raise InputError(f"{save}: choose a name that ends in .html or .pdf{hint}")
+        raise InputError(f"{save}: choose a name that ends in {' or '.join(joint_angles.REPORT_ENDINGS)}{hint}")
     if anonymise == "none" and joint_angles.hides_people(Path(save)):
         raise InputError(f"{save} is a report that hides people. Add --anonymise, or choose another name with --save")
     for path in motion:

@@ -12,8 +12,7 @@ from sonjit._util import InputError
 from sonjit._util.files import check_writable
 from sonjit.geometry.cameras import camera_from_text
 from sonjit.media.sources import Reading
-from sonjit.media.tables.base import TableRows
-from sonjit.media.tables.characters import BoneNames
+from sonjit.media.tables import endings_of
 from sonjit.runs.task import Lift
 
 OUTPUT = Group("Output", sort_key=1)
@@ -64,6 +63,9 @@ TO_FOLDER: Final = Parameter(validator=_check_folder)
 TO_EITHER: Final = Parameter(validator=_check_by_ending)
 """Option of a file or folder to write, by its ending, see `TO_FILE`."""
 
+ROWS: Final = endings_of(lambda known: known.open_rows)
+"""Endings of tables of rows that are not frames, for help texts."""
+
 Input: TypeAlias = Annotated[FileName, Parameter(name="INPUT", allow_leading_hyphen=True)]
 """Input of a command; `-` is standard input."""
 
@@ -101,45 +103,6 @@ class BatchOptions:
     def reading(self) -> Reading:
         """Return which frames to read."""
         return Reading(self.fps, self.start, self.end, self.every, self.reconnect)
-
-
-@Parameter(name="*", group=OUTPUT)
-@dataclass(frozen=True)
-class Output:
-    """What to write.
-
-    Attributes:
-        save: Table to write: .json, .jsonl, .csv, .parquet or .xlsx; a character that follows a body or a person:
-            .bvh, .glb or .vrma; labels for annotators: .coco.json, .yolo.yaml, .cvat.xml or .labelstudio.json; or .rrd
-            for the viewer Rerun. For many files one table, a folder, or a name with {name} such as 'tables/{name}.csv'.
-            Repeat the option for several formats, such as --save a.csv --save a.bvh.
-        rows: What a row of a .csv, .parquet or .xlsx table describes: a keypoint, an instance, or an instance with a
-            column per keypoint and axis (wide). Default: keypoint; instance for .xlsx.
-        bones: Bone names of a .bvh, .glb or .vrma character. Default: vrm.
-        onto: A .vrm or .glb model of your own that moves as the person. A .glb character is then a copy of the model
-            with the motion; .bvh and .vrma have its proportions.
-        draw: Image, video, or looping GIF or WebP to write with the results drawn in. For many files a folder.
-        count: Count repetitions of an angle, e.g. left_knee_angle_rad for squats, or with limits in degrees
-            left_elbow_angle_rad:70:140. left_knee is short for left_knee_angle_rad. The count is in labels of drawings
-            and in the column repetitions. Repeat the option for further angles.
-        events: Report when a measure crosses two limits, as NAME:BEGIN:END with limits of angles in degrees, e.g.
-            left_elbow_angle_rad:60:120. Repeat the option for further measures. Events are in JSON and in .events.csv.
-        measures: Add angles, distances and gestures to the table, and gestures to the drawing. An .xlsx table always
-            has them.
-        degrees: Write angles in degrees, in columns that end in _deg instead of _rad. An .xlsx table always has them.
-        json: Print a line of JSON for each frame on standard output, for other programs.
-    """
-
-    save: Annotated[tuple[FileName, ...], Parameter(negative="", allow_leading_hyphen=True)] = ()  # - has a message
-    rows: TableRows | None = None
-    bones: BoneNames | None = None
-    onto: FileName | None = None
-    draw: FileName | None = None
-    count: Annotated[tuple[str, ...], Parameter(negative="")] = ()
-    events: Annotated[tuple[str, ...], Parameter(negative="")] = ()
-    measures: Annotated[bool, Parameter(negative="")] = False
-    degrees: Annotated[bool, Parameter(negative="")] = False
-    json: Annotated[bool, Parameter(negative="")] = False
 
 
 @Parameter(name="*", group=Group("Lifting", sort_key=4))

@@ -19,8 +19,9 @@ from sonjit.report.recording import Recording, recording_of
 from sonjit.report.texts import Language
 from sonjit.runs import hiding
 
-__all__ = ["Labels", "hides_people", "require_fonts", "write_page", "write_report"]
+__all__ = ["REPORT_ENDINGS", "Labels", "hides_people", "require_fonts", "write_page", "write_report"]
 
+REPORT_ENDINGS: Final = (".html", ".pdf")
 MARK: Final = "sonjit-anonymise"  # name in the head of a page whose pictures hide people
 _PLAIN: Final = (
     "The keypoints come from the processed video, without its mirror image. Errors may be larger than on a page of "

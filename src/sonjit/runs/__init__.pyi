@@ -7,7 +7,6 @@ from sonjit.runs.annotations import annotate as annotate
 from sonjit.runs.annotations import count_columns as count_columns
 from sonjit.runs.annotations import table_columns as table_columns
 from sonjit.runs.detect import Detect as Detect
-from sonjit.runs.frame_tables import ROW_ENDINGS as ROW_ENDINGS
 from sonjit.runs.frame_tables import convert_events as convert_events
 from sonjit.runs.frame_tables import convert_motions as convert_motions
 from sonjit.runs.inputs import Inputs as Inputs

@@ -22,8 +22,7 @@ from sonjit.engines import shared_networks
 from sonjit.engines.precision import int8_path
 from sonjit.gestures.classifier import CANNED
 from sonjit.media.drawing import USUAL, DrawingStyle, draw_regions
-from sonjit.media.tables import find_format
-from sonjit.media.tables.characters import CHARACTER_ENDINGS
+from sonjit.media.tables import FORMATS, find_format
 from sonjit.results import Frame, Instance
 from sonjit.results.measures import in_degrees
 from sonjit.runs import frame_tables, inputs
@@ -112,7 +111,8 @@ class Detect(Task):
     @property
     def person_endings(self) -> tuple[str, ...]:
         """Endings of characters with one file for each person, see `CharacterWriter`."""
-        return tuple(ending for ending in CHARACTER_ENDINGS if ending != ".glb" or self.onto is not None)
+        places = ("files",) if self.onto is None else ("files", "files onto a model")
+        return tuple(ending for ending, table_format in FORMATS.items() if table_format.people in places)
 
     @cached_property
     def model(self) -> str:
@@ -187,10 +187,9 @@ class Detect(Task):
     def open_table(self, save: str, source: media.Source) -> frame_tables.FrameTable:
         """Open a table of the frames of several files. Raise InputError for a format of a single input or video."""
         table_format, are_stills = find_format(save), source.kind == "folder"
-        if table_format is not None and (table_format.has_bones or not (table_format.joins_videos or are_stills)):
+        if table_format is not None and table_format.sources not in ("many", "photographs" if are_stills else "many"):
             name = Path(save).with_stem("{name}")
-            what = "a character" if table_format.has_bones else "a recording for Rerun"
-            raise InputError(f"{save}: {what} requires one input. For several inputs use --save {name}")
+            raise InputError(f"{save}: {table_format.noun} require one input. For several inputs use --save {name}")
         with_motions = self.has_gestures and not are_stills
         return self.table(save, source, with_motions=with_motions, with_events=self.has_events)
 

@@ -12,23 +12,19 @@ from sonjit._util import files, json_from
 from sonjit.media import Header, open_writer
 from sonjit.media.sources.base import renamed
 from sonjit.media.tables import (
-    FORMATS,
-    TABLE_ENDINGS,
     find_format,
     is_in_degrees,
-    open_json_lines,
     open_row_writer,
 )
 from sonjit.media.tables.base import ColumnTypes, Extras, TableRows, Value
 from sonjit.media.tables.characters import BoneNames
+from sonjit.media.tables.json_files import open_json_lines
 from sonjit.results import Event, Frame, MotionEvent
 from sonjit.results.measures import in_degrees
 from sonjit.runs.annotations import Columns, EventTracker
 
 SIDE_TABLES: Final = (".motions", ".events")  # further parts of the names of tables next to a table of frames
 Record: TypeAlias = Mapping[str, Any]  # JSON object for one image or one instance
-ROW_ENDINGS: Final = tuple(ending for ending in TABLE_ENDINGS if FORMATS[ending].separates_events)
-"""Endings of frame tables without a column for motions, which go into another table."""
 MOTION_COLUMNS: Final = {
     "source": str,
     "frame": int,

@@ -320,7 +320,7 @@ def _are_independent(calls: Sequence[_Call]) -> bool:
     return (
         len(calls) > 1
         and not any(outputs.json for _, outputs, _, _ in calls)
-        and all(table_format is not None and table_format.is_own for table_format in formats)
+        and all(table_format is not None and table_format.in_threads for table_format in formats)
         and all(file_kind(file) == "image" for file, _, _, _ in calls)
     )
 

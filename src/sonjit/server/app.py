@@ -19,6 +19,7 @@ from sonjit._util import InputError, JobError, extensions, json_from
 from sonjit._util.version import __version__
 from sonjit.detectors.kinds import KINDS
 from sonjit.server import errors, gestures, images, jobs, middleware
+from sonjit.server.job import downloads_answer
 from sonjit.server.kinds import kinds_answer
 from sonjit.server.pages import BUILT_ENGINE, add_files
 from sonjit.server.service import Service, missing_weights
@@ -170,8 +171,8 @@ def _server_router(service: Service, engine: Path, *, annotates: bool) -> APIRou
 
     @router.get("/v1/kinds")
     def kinds() -> Response:
-        """Return the kinds of detectors with models and options, and types of results with fields and skeletons."""
-        answer = kinds_answer(engine) | {"annotates": annotates}
+        """Return kinds of detectors with models and options, types of results, and the files that jobs offer."""
+        answer = kinds_answer(engine) | {"annotates": annotates, "downloads": downloads_answer()}
         return Response(json_from(answer), media_type="application/json")
 
     @router.post("/v1/token", status_code=204)

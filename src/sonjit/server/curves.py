@@ -11,7 +11,8 @@ from typing import Final, get_args
 import numpy as np
 
 from sonjit._util import FloatArray, Json, JsonObject, files, json_from
-from sonjit.media.tables import open_json_lines, open_writer
+from sonjit.media.tables import open_writer
+from sonjit.media.tables.json_files import open_json_lines
 from sonjit.media.tables.layout import types_of
 from sonjit.report.angles import ANGLES
 from sonjit.report.recording import Recording, recording_of

@@ -15,14 +15,15 @@ from typing import Literal, get_args
 from pydantic import BaseModel
 
 from sonjit._util import Json, JsonObject, is_installed
-from sonjit.media import TABLE_ENDINGS, convert_table, load_frames
-from sonjit.media.tables.base import TableRows
-from sonjit.media.tables.characters import CHARACTER_ENDINGS
+from sonjit.media import convert_table, load_frames
+from sonjit.media.tables import FORMATS
+from sonjit.media.tables.formats import Download, TableFormat
 from sonjit.report import joint_angles, motion_files
+from sonjit.report.joint_angles import REPORT_ENDINGS
 from sonjit.report.recording import recording_of
 from sonjit.report.texts import Language
 from sonjit.report.workbook import summary_of
-from sonjit.runs import ROW_ENDINGS, convert_events, convert_motions
+from sonjit.runs import convert_events, convert_motions
 from sonjit.server.curves import CURVES, OVERVIEW, recordings_of_job, write_curves
 from sonjit.server.job_files import JobInput, reported_model, task_of
 from sonjit.server.options import DetectorChoice
@@ -31,18 +32,6 @@ from sonjit.server.processes import Worker
 State = Literal["uploading", "waiting", "running", "done", "failed", "cancelled"]
 ENDED = ("done", "failed", "cancelled")
 _INPUT = "input"  # name of the folder of the uploaded files in a job's folder
-MORE_TABLES: Mapping[str, TableRows] = {".instances.csv": "instance", ".wide.csv": "wide", ".xlsx": "instance"}
-"""Endings of tables with other rows than keypoints, and what a row describes."""
-_REPORTS: Mapping[str, Language] = {
-    f"report.{ending}" if language == "en" else f"report.{language}.{ending}": language
-    for language in get_args(Language)
-    for ending in ("html", "pdf")
-}
-"""Languages of the reports of a job, by file."""
-_WORKBOOKS: Mapping[str, Language] = {
-    "result.xlsx" if language == "en" else f"result.{language}.xlsx": language for language in get_args(Language)
-}
-"""Languages of the first sheet of the workbook, by file."""
 _NO_OVERVIEW: Mapping[str, Json] = {"ended": None, "length": None, "summaries": []}
 _MOTION_FILES = ("angles.mot", "points.trc")  # of the person in most frames, for OpenSim
 
@@ -73,6 +62,48 @@ class JobState(BaseModel):
     length: float | None
     summaries: list[JobSummary]
     downloads: dict[str, str]
+
+
+def _tables() -> dict[str, tuple[TableFormat, Download]]:
+    """Return the format and the description of each table that jobs may offer, by its file."""
+    return {
+        f"result{'.' * bool(download.prefix)}{download.prefix}{ending}": (table_format, download)
+        for ending, table_format in FORMATS.items()
+        for download in table_format.downloads
+    }
+
+
+def _in_languages() -> dict[str, Language]:
+    """Return the languages of the reports of a job, and of tables that begin with a summary, by file."""
+    stems = dict.fromkeys(REPORT_ENDINGS, "report")
+    stems |= {ending: "result" for ending, table_format in FORMATS.items() if table_format.has_summary}
+    return {
+        f"{stem}{ending}" if language == "en" else f"{stem}.{language}{ending}": language
+        for ending, stem in stems.items()
+        for language in get_args(Language)
+    }
+
+
+def downloads_answer() -> list[JsonObject]:
+    """Return the downloads that pages show in their order: name, group, and name and description by language.
+
+    Texts of reports, of events and of drawings are those of the page.
+    """
+    answer: list[JsonObject] = []
+    for name, (table_format, download) in sorted(
+        _tables().items(), key=lambda item: (not item[1][0].has_summary, item[1][0].rows is None)
+    ):  # those for most readers first
+        texts: JsonObject = {language: list(both) for language, both in download.texts.items()}
+        group = "tables" if table_format.group == "tables" else "formats"
+        answer.append({"name": name.removeprefix("result."), "group": group, "texts": texts})
+    further = {
+        "tables": ("events.csv", "motions.csv"),
+        "formats": tuple(reversed(_MOTION_FILES)),
+        "report": (*(f"report{ending}" for ending in REPORT_ENDINGS), "drawn"),
+    }
+    for group, names in further.items():
+        answer += [JsonObject(name=name, group=group, texts={}) for name in names]
+    return answer
 
 
 @dataclass(eq=False)
@@ -118,18 +149,24 @@ class UploadJob:
     @property
     def files(self) -> list[str]:
         """Names of the files that clients can download: tables, curves, reports, characters and the drawing."""
-        is_single = len(self.detectors) == 1  # wide tables have the columns of one detector
-        names = [f"result{end}" for end in (*TABLE_ENDINGS, *MORE_TABLES) if is_single or end != ".wide.csv"]
+        is_video, has_report = self.input.drawing == ".mp4", self._reported_model is not None
+        suits = {
+            "all": True,
+            "one detector": len(self.detectors) == 1,  # wide tables have the columns of one detector
+            "videos": is_video,
+            "bodies": has_report and self.detectors[0][0] in ("body", "holistic"),  # the first kind makes characters
+        }
+        names = [
+            name
+            for name, (table_format, download) in _tables().items()
+            if suits[download.of] and (not table_format.extra or is_installed(table_format.extra))
+        ]
         names.append(CURVES)
-        is_video = self.input.drawing == ".mp4"
         if is_video and task_of(self.detectors).has_gestures:
-            names += [f"{table}{ending}" for table in ("motions", "events") for ending in ROW_ENDINGS]
-        if self._reported_model:
-            names += [*_REPORTS, *(name for name in _WORKBOOKS if name not in names), *_MOTION_FILES]
-            if self.detectors[0][0] in ("body", "holistic"):  # characters are made of the first kind
-                names += [f"result{ending}" for ending in CHARACTER_ENDINGS]
-        if is_video and is_installed("rerun"):
-            names.append("result.rrd")
+            separate = [ending for ending, table_format in FORMATS.items() if table_format.separates_events]
+            names += [f"{table}{ending}" for table in ("motions", "events") for ending in separate]
+        if has_report:
+            names += [*(name for name in _in_languages() if name not in names), *_MOTION_FILES]
         if self.drawing is not None and self.drawing.exists():  # otherwise `problems` contains the encoder's message
             names.append(self.drawing.name)
         return names
@@ -190,14 +227,15 @@ class UploadJob:
 
     def _write(self, path: Path) -> None:
         lines, model = self.folder / "result.jsonl", self._reported_model
-        table, _, ending = path.name.partition(".")
-        if path.name in _WORKBOOKS:
-            recordings = [] if model is None else recordings_of_job(lines, self.input.name, model)
-            in_language = [replace(recording, language=_WORKBOOKS[path.name]) for recording in recordings]
-            summary = summary_of(in_language) if in_language else None
-            convert_table(lines, path, task_of(self.detectors).columns, rows="instance", summary=summary)
-        elif table == "result":
-            convert_table(lines, path, task_of(self.detectors).columns, rows=MORE_TABLES.get(f".{ending}"))
+        table = path.name.partition(".")[0]
+        if table == "result":
+            summary = None
+            if (language := _in_languages().get(path.name)) is not None:  # a table that begins with a summary
+                recordings = [] if model is None else recordings_of_job(lines, self.input.name, model)
+                in_language = [replace(recording, language=language) for recording in recordings]
+                summary = summary_of(in_language) if in_language else None
+            rows = _tables()[path.name][1].rows if path.name in _tables() else None
+            convert_table(lines, path, task_of(self.detectors).columns, rows=rows, summary=summary)
         elif path.name == CURVES:
             recordings = [] if model is None else recordings_of_job(lines, self.input.name, model)
             write_curves(path, lines, self.input.name, recordings, self.drawing)
@@ -211,7 +249,7 @@ class UploadJob:
                 self.drawing,
                 self.input.name,
                 model or "full",
-                language=_REPORTS[path.name],
+                language=_in_languages()[path.name],
                 anonymise=task_of(self.detectors, self.style).style.anonymise,
             )
         else:

@@ -30,7 +30,6 @@ FOLDERS = [PAGE / "i18n", PAGE / "annotate" / "i18n"]
 KOREAN = [*(folder / "ko.json" for folder in FOLDERS), Path(str(files("sonjit.report"))) / "ko.json"]
 EQUAL = {  # texts that are the same in every language: symbols, and names of protocols
     *("docs", "transport.image", "measure.x", "measure.y", "measure.z", "agreement.within", "latency.value"),
-    *(f"file.{name}" for name in ("parquet", "json", "jsonl", "glb", "bvh", "rrd")),
     *(f"map.action.{name}" for name in ("osc", "post", "websocket", "mqtt", "midi")),
 }
 LANGUAGES = json.loads((PAGE / "i18n" / "languages.json").read_text("utf-8"))

@@ -135,6 +135,9 @@ export const listOf = (frame: object, list: string) =>
 /** a part with its own keypoints */
 export type Part = { kind: string; number: number; instance: Instance; person?: Person };
 
+/** a file of finished jobs: its texts are name and description by language, if the page has none */
+export type Download = { name: string; group: string; texts: Record<string, [string, string]> };
+
 /** of `GET /v1/kinds` */
 type KindsAnswer = {
   kinds: Record<string, Kind>;
@@ -143,6 +146,7 @@ type KindsAnswer = {
   columns: string[];
   classes?: string[];
   annotates?: boolean;
+  downloads?: Download[];
 };
 
 /** Kinds of detectors by name; the first model of each is its default. */
@@ -155,6 +159,8 @@ export let results: Record<string, Result> = {};
 export let columns: string[] = [];
 /** Names of the classes of photographs, if this page classifies without a server. */
 export let classes: string[] = [];
+/** Files that jobs of the server offer. */
+export let downloads: Download[] = [];
 /** True if the server has an annotation project. */
 export let annotates = false;
 
@@ -163,7 +169,8 @@ export async function loadKinds() {
   const answer = await call<KindsAnswer>(
     hasNoServer ? new URL("./kinds.json", import.meta.url) : addressOf("/v1/kinds"),
   );
-  ({ kinds, in_page: kindsInPage, results, columns, classes = [], annotates = false } = answer);
+  ({ kinds, in_page: kindsInPage, results, columns } = answer);
+  ({ classes = [], annotates = false, downloads = [] } = answer);
   const { triangles } = (await (
     await fetch(new URL(`./skeletons/${MESH}.json`, import.meta.url))
   ).json()) as { triangles: number[][] };

@@ -13,7 +13,7 @@ from cyclopts import Parameter
 
 from sonjit._util import InputError, data_files, json_from
 from sonjit._util.files import note_kept, sole_writer, write_bytes
-from sonjit.cli.options import TO_FILE, TO_FOLDER
+from sonjit.cli.options import ROWS, TO_FILE, TO_FOLDER
 from sonjit.cli.progress import closing_line, progress_bar
 from sonjit.media import ANNOTATED_IMAGE_ENDINGS
 from sonjit.media.sources.images import encode_image
@@ -21,6 +21,8 @@ from sonjit.report import documents
 from sonjit_lab import evaluation
 from sonjit_lab.evaluation import cards, comparison, predictions, protocols, report
 from sonjit_lab.evaluation.groups import load_group_file
+
+_ROWS = f"Table with a row per evaluated instance: {ROWS}."
 
 
 def evaluate(
@@ -38,7 +40,7 @@ def evaluate(
     skip_bad: Annotated[bool, Parameter(negative="")] = False,
     jobs: int = 1,
     workers: str = "pool",
-    save: Annotated[str | None, TO_FILE] = None,
+    save: Annotated[str | None, TO_FILE, Parameter(help=_ROWS)] = None,
     submission: Annotated[Path | None, TO_FILE] = None,
 ) -> int:
     """Evaluate a model with a protocol and write a report.
@@ -63,7 +65,7 @@ def evaluate(
         jobs: Number of processes that share the samples. The metrics stay the same.
         workers: A pool of processes here; or ray, or ray:ADDRESS, a cluster whose machines see the data under the same
             path.
-        save: Table with a row per evaluated instance: .json, .jsonl, .csv or .parquet.
+        save: Table with a row per evaluated instance.
         submission: File for the server of a challenge: pred.json for FreiHAND's and HO-3D's, .txt for DexYCB's toolkit,
             .json of results for COCO's.
     """

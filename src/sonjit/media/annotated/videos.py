@@ -220,7 +220,7 @@ class ContainerWriter(writers.DrawingWriter):
     A full disk keeps the images until then.
     """
 
-    is_readable_in_part = True
+    leaves = "groups"
 
     def __init__(self, path: Path, options: Mapping[str, str]) -> None:
         super().__init__()

@@ -122,11 +122,11 @@ class Summary:
 class TextOutput(Output):
     """Text file that receives its final name at the end."""
 
-    is_readable_in_part = True
+    leaves = "lines"
 
     def __init__(self, path: Path, encoding: str = "utf-8") -> None:
         super().__init__()
-        self._draft = Draft(path)
+        self._draft = Draft(path, leaves=self.leaves)
         self._file = self._draft.path.open("w", encoding=encoding, newline="", errors=_ESCAPED)
         self._passed_s = time.monotonic()
 

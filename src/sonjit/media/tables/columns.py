@@ -13,6 +13,7 @@ from typing import Any, Final
 from sonjit._util import InputError, json_from, optional_import
 from sonjit._util.files import DiskError, Draft, Output, ReservedFile, WorkFolder, failing_as_job
 from sonjit.media.tables import base
+from sonjit.media.tables.formats import Download, TableFormat
 from sonjit.media.tables.layout import SOURCE_COLUMN, Layout, Row, RowMaker
 from sonjit.media.tables.rows import RowRecord, frames_from_rows
 from sonjit.results import Frame
@@ -55,12 +56,12 @@ def _arrow_type(pa: Any, kind: base.ColumnType) -> Any:  # noqa: ANN401
 class _ParquetFile(Output):
     """Rows are gathered and written a row group at a time. A full disk keeps the row groups that were written."""
 
-    is_readable_in_part = True
+    leaves = "groups"
 
     def __init__(self, path: Path) -> None:
         super().__init__()
         self._pa = arrow()
-        self._draft = Draft(path)
+        self._draft = Draft(path, leaves=self.leaves)
         self._waiting: list[Row] = []
         self._schema: Any = None
         self._file: ReservedFile | None = None
@@ -352,3 +353,34 @@ class _Sheet:
             elif value is not None:
                 self._sheet.write(self._count, column, value, style)
         self._count += 1
+
+
+PARQUET = TableFormat(
+    ParquetWriter,
+    load_parquet,
+    ParquetRows,
+    summary="rows for pandas and Polars",
+    rows="keypoint",
+    separates_events=True,
+    extra="tables",
+    media_type="application/vnd.apache.parquet",
+    downloads=(Download({"en": ("Parquet", "For pandas and Polars"), "ko": ("Parquet", "pandas와 Polars용")}),),
+)
+EXCEL = TableFormat(
+    ExcelWriter,
+    summary="a workbook for Excel, with measures and angles in degrees",
+    noun="Excel workbooks",
+    rows="instance",
+    in_degrees=True,
+    has_summary=True,
+    extra="tables",
+    media_type="application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+    downloads=(
+        Download(
+            {
+                "en": ("Excel", "A summary, and all measures with a row per frame"),
+                "ko": ("엑셀", "요약, 그리고 프레임마다 한 행인 모든 측정값"),
+            }
+        ),
+    ),
+)

@@ -19,6 +19,7 @@ from sonjit.media.tables.base import (
     TextOutput,
     Value,
 )
+from sonjit.media.tables.formats import Download, TableFormat
 from sonjit.media.tables.layout import COLUMNS, ERROR_COLUMN, VALUES, RowMaker
 from sonjit.media.tables.rows import frames_from_rows
 from sonjit.results import RESULT_TYPES, Frame
@@ -102,3 +103,37 @@ def load_csv(path: Path) -> tuple[Header, list[Frame]]:
             raise ValueError(str(error)) from None  # it is an error of no other kind
     kinds = {name for frame in frames for name in RESULT_TYPES if frame.results(name)}
     return Header(kind=next((name for name in RESULT_TYPES if name in kinds), "hands")), frames
+
+
+CSV = TableFormat(
+    CsvWriter,
+    load_csv,
+    CsvRows,
+    summary="rows for spreadsheets and other programs",
+    rows="keypoint",
+    separates_events=True,
+    has_size=False,
+    media_type="text/csv",
+    downloads=(
+        Download(
+            {
+                "en": ("Measures", "A row per frame and person or hand"),
+                "ko": ("측정값", "프레임과 사람 또는 손마다 한 행"),
+            },
+            prefix="instances",
+            rows="instance",
+        ),
+        Download(
+            {
+                "en": ("Points", "A row per point of the body, face or hand"),
+                "ko": ("점", "몸, 얼굴, 손의 점마다 한 행"),
+            }
+        ),
+        Download(
+            {"en": ("Points, wide", "A column per point"), "ko": ("점, 넓은 표", "점마다 한 열")},
+            prefix="wide",
+            rows="wide",
+            of="one detector",
+        ),
+    ),
+)

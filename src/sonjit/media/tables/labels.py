@@ -7,6 +7,7 @@ Sources: COCO, data format. Ultralytics, pose datasets. CVAT, format "CVAT for i
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path, PureWindowsPath
 from typing import Any, Final, NamedTuple
 from xml.etree import ElementTree as ET
@@ -16,6 +17,7 @@ import numpy as np
 from sonjit._util import FloatArray, InputError, IntArray, JobError, json_from
 from sonjit._util.files import Draft, failing_as_job, xml_text
 from sonjit.media.tables.base import Extras, FrameWriter, Header
+from sonjit.media.tables.formats import TableFormat
 from sonjit.results import Box, Frame, Hand, Instance
 from sonjit.results.skeletons import Skeleton, load_skeleton, mirrored_order
 
@@ -57,9 +59,12 @@ class _Image(NamedTuple):
 class LabelWriter(FrameWriter):
     """Labels of one format for images or a video, in memory until the end; YOLO's are in the folder `labels`."""
 
-    def __init__(self, path: Path, header: Header, *_: object) -> None:  # labels have no further values
+    def __init__(
+        self, make: Callable[[Path, Header, list[_Image]], dict[Path, str]], path: Path, header: Header, *_: object
+    ) -> None:
+        """Open labels, which have no further values. `make` returns the contents of all files."""
         super().__init__()
-        self._format = next(item for ending, item in LABEL_FORMATS.items() if path.name.lower().endswith(ending))
+        self._format = make
         if self._format is _yolo and header.kind == "people":
             raise InputError(f"{path}: YOLO has one number of keypoints. Use sonjit hands, face or body")
         self._path = path
@@ -270,15 +275,6 @@ def _child(parent: ET.Element, tag: str, **attributes: str) -> ET.Element:
     return ET.SubElement(parent, tag, {name: xml_text(value) for name, value in attributes.items()})
 
 
-LABEL_FORMATS: Final[dict[str, Callable[[Path, Header, list[_Image]], dict[Path, str]]]] = {
-    ".coco.json": _coco,
-    ".yolo.yaml": _yolo,
-    ".cvat.xml": _cvat,
-    ".labelstudio.json": _label_studio,
-}
-"""Functions that return the contents of all files, by ending."""
-
-
 def category_record(number: int, name: str, skeleton: str | None, keypoint_names: Sequence[str]) -> Record:
     """Return a category of COCO. The names of keypoints apply to skeletons that are not known."""
     record: Record = {"id": number, "name": name}
@@ -288,3 +284,10 @@ def category_record(number: int, name: str, skeleton: str | None, keypoint_names
         return record | ({"keypoints": list(keypoint_names)} if keypoint_names else {})
     lines = [[a + 1, b + 1] for a, b in definition.connections]
     return record | {"keypoints": list(definition.keypoints), "skeleton": lines}
+
+
+_LABELS: Final = partial(TableFormat, group="labels", noun="Labels")
+COCO = _LABELS(partial(LabelWriter, _coco), summary="keypoints as in COCO, with scores")
+YOLO = _LABELS(partial(LabelWriter, _yolo), summary="a pose data set for Ultralytics")
+CVAT = _LABELS(partial(LabelWriter, _cvat), summary="skeletons and boxes for CVAT")
+LABEL_STUDIO = _LABELS(partial(LabelWriter, _label_studio), summary="predictions for Label Studio")

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
 from sonjit._util import optional_import
 from sonjit._util.files import Draft, failing_as_job
 from sonjit.media.tables.base import Extras, ExtraTypes, FrameWriter, Header
+from sonjit.media.tables.formats import Download, TableFormat
 from sonjit.results import RESULT_TYPES, Frame
 from sonjit.results.schema import Result
-
-with optional_import(".rrd recordings", "rerun"):
-    import rerun
 
 _IMAGE: Final = "image"
 """Entity of keypoints in pixels."""
@@ -31,17 +29,22 @@ class RerunWriter(FrameWriter):
 
     def __init__(self, path: Path, header: Header, extra: ExtraTypes, _: None = None) -> None:
         super().__init__()
+        with optional_import(".rrd recordings", "rerun"):
+            import rerun
+        self._rerun: Any = rerun
         self._numbers = [name for name, kind in extra.items() if kind is not str]
         self._draft = Draft(path)
-        self._classes: dict[str, rerun.ClassDescription] = {}
+        self._classes: dict[str, Any] = {}
         self._shown: set[str] = set()
-        self._recording = rerun.RecordingStream("sonjit")
+        self._recording = self._rerun.RecordingStream("sonjit")
         with failing_as_job(self._draft.final):
             self._recording.save(self._draft.path)
         self._recording.send_recording_name(header.source or "sonjit")
-        self._recording.log(_SPACE, rerun.ViewCoordinates.RDF, static=True)
+        self._recording.log(_SPACE, self._rerun.ViewCoordinates.RDF, static=True)
         if header.width and header.height:
-            border = rerun.Boxes2D(array=[[0, 0, header.width, header.height]], array_format=rerun.Box2DFormat.XYXY)
+            border = self._rerun.Boxes2D(
+                array=[[0, 0, header.width, header.height]], array_format=self._rerun.Box2DFormat.XYXY
+            )
             self._recording.log(f"{_IMAGE}/border", border, static=True)
 
     def write(self, frame: Frame, extras: Extras | None = None) -> None:
@@ -57,10 +60,10 @@ class RerunWriter(FrameWriter):
             for name in self._numbers if extras else ():
                 value = extras[number].get(name) if extras else None
                 if isinstance(value, (int, float)):
-                    self._recording.log(f"values/{entity}/{name}", rerun.Scalars(value))
+                    self._recording.log(f"values/{entity}/{name}", self._rerun.Scalars(value))
         for entity in self._shown - shown:
             for place in (_IMAGE, _SPACE):
-                self._recording.log(f"{place}/{entity}", rerun.Clear(recursive=True))
+                self._recording.log(f"{place}/{entity}", self._rerun.Clear(recursive=True))
         self._shown = shown
 
     def _log(self, entity: str, part: Result) -> None:
@@ -70,7 +73,7 @@ class RerunWriter(FrameWriter):
             if points is None:
                 continue
             finite_rows = np.flatnonzero(np.isfinite(points).all(1))
-            kind = rerun.Points2D if place == _IMAGE else rerun.Points3D
+            kind = self._rerun.Points2D if place == _IMAGE else self._rerun.Points3D
             shown = kind(points[finite_rows], class_ids=number, keypoint_ids=finite_rows, show_labels=False)
             self._recording.log(f"{place}/{entity}", shown)
 
@@ -79,12 +82,12 @@ class RerunWriter(FrameWriter):
         skeleton = part.skeleton
         if skeleton.name not in self._classes:
             number = len(self._classes)
-            self._classes[skeleton.name] = rerun.ClassDescription(
-                info=rerun.AnnotationInfo(number, part.kind),
-                keypoint_annotations=[rerun.AnnotationInfo(k, name) for k, name in enumerate(skeleton.keypoints)],
+            self._classes[skeleton.name] = self._rerun.ClassDescription(
+                info=self._rerun.AnnotationInfo(number, part.kind),
+                keypoint_annotations=[self._rerun.AnnotationInfo(k, name) for k, name in enumerate(skeleton.keypoints)],
                 keypoint_connections=list(skeleton.connections),
             )
-            self._recording.log("/", rerun.AnnotationContext(list(self._classes.values())), static=True)
+            self._recording.log("/", self._rerun.AnnotationContext(list(self._classes.values())), static=True)
         return list(self._classes).index(skeleton.name)
 
     def _complete(self) -> None:
@@ -108,3 +111,18 @@ def _parts(frame: Frame) -> Iterator[tuple[str, Result]]:
                 part: Result | None = getattr(result, name)
                 if part is not None:
                     yield f"{entity}/{name}", part
+
+
+RERUN = TableFormat(
+    RerunWriter,
+    summary="for the viewer Rerun",
+    group="others",
+    noun="Recordings for Rerun",
+    sources="photographs",
+    extra="rerun",
+    downloads=(
+        Download(
+            {"en": ("Rerun", "A recording for the viewer Rerun"), "ko": ("Rerun", "뷰어 Rerun용 기록")}, of="videos"
+        ),
+    ),
+)

@@ -38,6 +38,7 @@ import {
   classes,
   clearedContext,
   columns,
+  downloads,
   find,
   fit,
   frameMessage,
@@ -2574,48 +2575,31 @@ async function pictureOf({ pictures, job }, index) {
 }
 
 // src/page/measure/downloads.tsx
-var GROUPS = {
-  tables: [
-    "xlsx",
-    "instances.csv",
-    "csv",
-    "wide.csv",
-    "events.csv",
-    "motions.csv",
-    "parquet",
-    "json",
-    "jsonl"
-  ],
-  report: ["report.html", "report.pdf", "drawn"],
-  formats: ["glb", "bvh", "vrma", "points.trc", "angles.mot", "rrd"]
-};
-var NOT_OFFERED = ["curves.json", "events.parquet", "motions.parquet"];
-function othersOf({ downloads = {} }) {
-  const known = [...Object.values(GROUPS).flat(), ...NOT_OFFERED];
-  return Object.keys(downloads).filter(
-    (name) => !known.includes(name) && !/^report\.|^\w\w\.xlsx$/.test(name)
-  );
+var GROUPS = ["tables", "report", "formats"];
+function textsOf({ name, texts }) {
+  const known = texts[document.documentElement.lang] ?? texts["en"];
+  return known ?? [textOr(`file.${name}`, name), textOr(`file.${name}.hint`, "")];
 }
 var OF_BODIES = /^report\.|^angles\.mot$|^points\.trc$/;
 function addressOf2({ job, instances }, name) {
   const language = document.documentElement.lang;
-  const { downloads = {} } = job;
+  const { downloads: downloads2 = {} } = job;
   if (OF_BODIES.test(name) && !instances.some(({ kind }) => kind === "body")) return null;
-  const path = downloads[name.replace(/(report\.)?/, `$1${language}.`)] ?? downloads[name];
+  const path = downloads2[name.replace(/(report\.)?/, `$1${language}.`)] ?? downloads2[name];
   return path === void 0 ? null : new URL(path, thisServer).href;
 }
 var FIRST4 = ["xlsx", "report.pdf"];
 function FirstDownloads({ curves, followed }) {
-  return /* @__PURE__ */ a("p", { class: "row first-files", children: FIRST4.map((name) => {
-    const href = addressOf2(curves, name);
+  return /* @__PURE__ */ a("p", { class: "row first-files", children: FIRST4.flatMap((name) => downloads.filter((one) => one.name === name)).map((one) => {
+    const href = addressOf2(curves, one.name);
     return href && /* @__PURE__ */ a(
       FileLink,
       {
         ...{ href, followed },
-        label: textOr(`file.${name}`, name),
+        label: textsOf(one)[0],
         isButton: true
       },
-      name
+      one.name
     );
   }) });
 }
@@ -2648,22 +2632,22 @@ function FileLink({ href, followed, label, ending, isButton = false }) {
   );
 }
 function Downloads({ curves, followed }) {
-  const { job } = curves;
-  const groups = Object.entries(GROUPS).map(([group, names]) => ({
+  const groups = GROUPS.map((group) => ({
     group,
-    files: [...names, ...group === "formats" ? othersOf(job) : []].flatMap((name) => {
-      const href = addressOf2(curves, name);
-      return href ? [{ name, href }] : [];
+    files: downloads.flatMap((one) => {
+      const href = one.group === group ? addressOf2(curves, one.name) : null;
+      return href ? [{ one, href }] : [];
     })
   })).filter(({ files }) => files.length);
   return /* @__PURE__ */ a("div", { class: "downloads", id: "downloads", children: groups.map(({ group, files }) => /* @__PURE__ */ a("section", { "aria-label": text(`files.${group}`), children: [
     /* @__PURE__ */ a("h3", { children: text(`files.${group}`) }),
-    /* @__PURE__ */ a("ul", { children: files.map(({ name, href }) => {
-      const ending = name === "drawn" ? href.split(".").at(-1) : name.split(".").at(-1);
+    /* @__PURE__ */ a("ul", { children: files.map(({ one, href }) => {
+      const [label, hint] = textsOf(one);
+      const ending = (one.name === "drawn" ? href : one.name).split(".").at(-1);
       return /* @__PURE__ */ a("li", { children: [
-        /* @__PURE__ */ a(FileLink, { ...{ href, followed, ending }, label: textOr(`file.${name}`, name) }),
-        /* @__PURE__ */ a("span", { class: "hint", children: textOr(`file.${name}.hint`, "") })
-      ] }, name);
+        /* @__PURE__ */ a(FileLink, { ...{ href, followed, ending, label } }),
+        /* @__PURE__ */ a("span", { class: "hint", children: hint })
+      ] }, one.name);
     }) })
   ] }, group)) });
 }

@@ -699,12 +699,14 @@ var kindsInPage = {};
 var results = {};
 var columns = [];
 var classes = [];
+var downloads = [];
 var annotates = false;
 async function loadKinds() {
   const answer = await call(
     hasNoServer ? new URL("./kinds.json", import.meta.url) : addressOf("/v1/kinds")
   );
-  ({ kinds, in_page: kindsInPage, results, columns, classes = [], annotates = false } = answer);
+  ({ kinds, in_page: kindsInPage, results, columns } = answer);
+  ({ classes = [], annotates = false, downloads = [] } = answer);
   const { triangles } = await (await fetch(new URL(`./skeletons/${MESH}.json`, import.meta.url))).json();
   const sides = triangles.flatMap(
     ([a5, b3, c4]) => [
@@ -1658,6 +1660,7 @@ export {
   results,
   columns,
   classes,
+  downloads,
   annotates,
   loadKinds,
   kindsWhere,

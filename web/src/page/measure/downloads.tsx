@@ -4,37 +4,18 @@ import { useSignal } from "@preact/signals";
 
 import { text, textOr } from "../common.js";
 import { responseOf, thisServer } from "../endpoints.js";
-import type { FollowedJob, Job } from "../jobs.js";
+import type { FollowedJob } from "../jobs.js";
+import { type Download, downloads as offered } from "../kinds.js";
 import type { Curves } from "./curves.js";
 
 type Props = { curves: Curves; followed: FollowedJob };
 
-/** Names of downloads in the server's answer. Those of a report depend on the language. */
-const GROUPS: Record<string, string[]> = {
-  tables: [
-    "xlsx",
-    "instances.csv",
-    "csv",
-    "wide.csv",
-    "events.csv",
-    "motions.csv",
-    "parquet",
-    "json",
-    "jsonl",
-  ],
-  report: ["report.html", "report.pdf", "drawn"],
-  formats: ["glb", "bvh", "vrma", "points.trc", "angles.mot", "rrd"],
-};
+const GROUPS = ["tables", "report", "formats"];
 
-/** Downloads for programs, which the page does not offer. */
-const NOT_OFFERED = ["curves.json", "events.parquet", "motions.parquet"];
-
-/** Return the names of further downloads, such as those of a table format of another package. */
-function othersOf({ downloads = {} }: Job) {
-  const known = [...Object.values(GROUPS).flat(), ...NOT_OFFERED];
-  return Object.keys(downloads).filter(
-    (name) => !known.includes(name) && !/^report\.|^\w\w\.xlsx$/.test(name),
-  );
+/** Return name and description of a download, from the server or from the texts of the page. */
+function textsOf({ name, texts }: Download): [string, string] {
+  const known = texts[document.documentElement.lang] ?? texts["en"];
+  return known ?? [textOr(`file.${name}`, name), textOr(`file.${name}.hint`, "")];
 }
 
 const OF_BODIES = /^report\.|^angles\.mot$|^points\.trc$/; // files that need a person
@@ -54,14 +35,14 @@ const FIRST = ["xlsx", "report.pdf"]; // files that most readers want
 export function FirstDownloads({ curves, followed }: Props) {
   return (
     <p class="row first-files">
-      {FIRST.map((name) => {
-        const href = addressOf(curves, name);
+      {FIRST.flatMap((name) => offered.filter((one) => one.name === name)).map((one) => {
+        const href = addressOf(curves, one.name);
         return (
           href && (
             <FileLink
-              key={name}
+              key={one.name}
               {...{ href, followed }}
-              label={textOr(`file.${name}`, name)}
+              label={textsOf(one)[0]}
               isButton
             />
           )
@@ -107,28 +88,26 @@ function FileLink({ href, followed, label, ending, isButton = false }: LinkProps
 }
 
 export function Downloads({ curves, followed }: Props) {
-  const { job } = curves;
-  const groups = Object.entries(GROUPS)
-    .map(([group, names]) => ({
-      group,
-      files: [...names, ...(group === "formats" ? othersOf(job) : [])].flatMap((name) => {
-        const href = addressOf(curves, name);
-        return href ? [{ name, href }] : [];
-      }),
-    }))
-    .filter(({ files }) => files.length);
+  const groups = GROUPS.map((group) => ({
+    group,
+    files: offered.flatMap((one) => {
+      const href = one.group === group ? addressOf(curves, one.name) : null;
+      return href ? [{ one, href }] : [];
+    }),
+  })).filter(({ files }) => files.length);
   return (
     <div class="downloads" id="downloads">
       {groups.map(({ group, files }) => (
         <section key={group} aria-label={text(`files.${group}`)}>
           <h3>{text(`files.${group}`)}</h3>
           <ul>
-            {files.map(({ name, href }) => {
-              const ending = name === "drawn" ? href.split(".").at(-1)! : name.split(".").at(-1)!;
+            {files.map(({ one, href }) => {
+              const [label, hint] = textsOf(one);
+              const ending = (one.name === "drawn" ? href : one.name).split(".").at(-1)!;
               return (
-                <li key={name}>
-                  <FileLink {...{ href, followed, ending }} label={textOr(`file.${name}`, name)} />
-                  <span class="hint">{textOr(`file.${name}.hint`, "")}</span>
+                <li key={one.name}>
+                  <FileLink {...{ href, followed, ending, label }} />
+                  <span class="hint">{hint}</span>
                 </li>
               );
             })}

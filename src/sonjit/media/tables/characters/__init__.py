@@ -14,11 +14,9 @@ from typing import Final, Literal, TypeAlias
 import numpy as np
 
 from sonjit._util import BoolArray, FloatArray
+from sonjit.media.tables.formats import Download, TableFormat
 
 BoneNames: TypeAlias = Literal["vrm", "mixamo", "unreal", "webxr"]  # convention of bone names
-
-CHARACTER_ENDINGS: Final = (".bvh", ".glb", ".vrma")  # endings of character files
-
 
 SIDES: Final = ("left", "right")
 FINGERS: Final = ("Thumb", "Index", "Middle", "Ring", "Little")
@@ -142,3 +140,49 @@ class Motion:
     def moved(self, offset: FloatArray) -> "Motion":
         """Return the motion at another position (3,) in metres."""
         return replace(self, hips=self.hips + offset)
+
+
+_CHARACTER: Final = TableFormat(
+    "sonjit.media.tables.characters.writer:CharacterWriter",
+    group="characters",
+    noun="Characters",
+    sources="one",
+    has_bones=True,
+    people="files",
+    needs_size=True,
+)
+BVH = replace(
+    _CHARACTER,
+    summary="motion capture for programs of animators",
+    has_fixed_rate=True,
+    downloads=(
+        Download(
+            {
+                "en": ("Motion capture", "BVH for programs of animators"),
+                "ko": ("모션 캡처", "애니메이션 프로그램용 BVH"),
+            },
+            of="bodies",
+        ),
+    ),
+)
+GLB = replace(
+    _CHARACTER,
+    summary="an animated figure for Blender, Unity and Unreal",
+    people="files onto a model",
+    downloads=(
+        Download(
+            {
+                "en": ("Animated character", "glTF for Blender, Unity and Unreal"),
+                "ko": ("움직이는 캐릭터", "Blender, Unity, Unreal용 glTF"),
+            },
+            of="bodies",
+        ),
+    ),
+)
+VRMA = replace(
+    _CHARACTER,
+    summary="an animation for VRM avatars",
+    downloads=(
+        Download({"en": ("VRM animation", "For VRM avatars"), "ko": ("VRM 애니메이션", "VRM 아바타용")}, of="bodies"),
+    ),
+)

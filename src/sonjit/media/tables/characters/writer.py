@@ -321,8 +321,8 @@ class CharacterWriter(FrameWriter):
         del extra
         if header.kind not in CHARACTER_LISTS:
             raise InputError(f"{path}: a character requires sonjit body or sonjit holistic. For hands use sonjit mesh")
-        if header.width is None or header.height is None:
-            raise InputError(f"{path}: a character requires images of one size, as in a video")
+        assert header.width is not None
+        assert header.height is not None
         self._size, self._fps = (header.width, header.height), header.fps
         self._convention: BoneNames = choice.bones or "vrm"
         self._avatar = None if choice.onto is None else Avatar(choice.onto)
@@ -331,9 +331,7 @@ class CharacterWriter(FrameWriter):
         self._people: dict[int, list[Appearance]] = {}
 
     def write(self, frame: Frame, extras: Extras | None = None) -> None:
-        """Append one frame. Raise InputError for a second still image."""
-        if self._times and frame.time is None:
-            raise InputError(f"{self._path}: a character requires one video or one image")
+        """Append one frame."""
         row = len(self._times)
         self._times.append(max(frame.time or 0.0, *(time + 0.001 for time in self._times[-1:]), 0.0))  # they rise
         for key, person in people_of_frame(frame, row, self._size[0]):
