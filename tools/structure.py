@@ -69,14 +69,12 @@ def public_functions(body: list[ast.stmt]) -> Iterator[ast.FunctionDef | ast.Asy
 
 
 def late_statements(tree: ast.Module) -> int:
-    """Count constants and imports after the first function or class of a module."""
-    late, is_late = 0, False
-    for node in tree.body:
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            is_late = True
-        elif is_late and isinstance(node, ast.Assign | ast.AnnAssign | ast.Import | ast.ImportFrom):
-            late += 1
-    return late
+    """Count constants and imports between the functions and classes of a module. Records at its end name them."""
+    places = [isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) for node in tree.body]
+    first = places.index(True) if True in places else len(places)
+    last = len(places) - places[::-1].index(True) if True in places else 0
+    kinds = ast.Assign | ast.AnnAssign | ast.Import | ast.ImportFrom
+    return sum(isinstance(node, kinds) for node in tree.body[first:last])
 
 
 def lines_of(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
@@ -120,7 +118,7 @@ def measure() -> dict[str, float]:
     """Return every measure by its name."""
     measures: dict[str, float] = {f"lines of Python, {name}": 0 for name in PACKAGES}
     names = (
-        "constants and imports after the first function or class",
+        "constants and imports between functions and classes",
         f"functions over {MAX_FUNCTION} lines",
         f"private functions with one call and at most {MIN_FUNCTION - 1} lines",
         f"functions over {MAX_PARAMETERS} parameters",

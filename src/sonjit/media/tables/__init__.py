@@ -191,7 +191,14 @@ def _restrict(writer: base.FrameWriter, path: Path, table_format: TableFormat) -
 
     def write_checked(frame: Frame, extras: base.Extras | None = None) -> None:
         nonlocal earlier
-        if earlier is not None and _is_another(earlier, frame, table_format):
+        if earlier is None:
+            is_another = False
+        elif earlier.time is None and frame.time is None:
+            is_another = table_format.sources == "one"
+        else:  # in one recording, the numbers of frames do not fall
+            is_still = frame.time is None or earlier.time is None
+            is_another = is_still or frame.source != earlier.source or frame.index < earlier.index
+        if is_another:
             photographs = " or the photographs of a folder" * (table_format.sources == "photographs")
             names = " and ".join(
                 dict.fromkeys(str(item.source) for item in (earlier, frame) if item.source is not None)
@@ -204,13 +211,6 @@ def _restrict(writer: base.FrameWriter, path: Path, table_format: TableFormat) -
         write(frame, extras)
 
     writer.write = write_checked
-
-
-def _is_another(earlier: Frame, frame: Frame, table_format: TableFormat) -> bool:
-    """Check whether a frame is of another recording than the one before, where the numbers of frames do not fall."""
-    if earlier.time is None and frame.time is None:
-        return table_format.sources == "one"
-    return frame.time is None or earlier.time is None or frame.source != earlier.source or frame.index < earlier.index
 
 
 def open_row_writer(path: Path, header: Mapping[str, object] | None, columns: base.ColumnTypes) -> base.RowWriter:

@@ -34,7 +34,7 @@ class RerunWriter(FrameWriter):
         self._rerun: Any = rerun
         self._numbers = [name for name, kind in extra.items() if kind is not str]
         self._draft = Draft(path)
-        self._classes: dict[str, Any] = {}
+        self._classes: dict[str, object] = {}
         self._shown: set[str] = set()
         self._recording = self._rerun.RecordingStream("sonjit")
         with failing_as_job(self._draft.final):
