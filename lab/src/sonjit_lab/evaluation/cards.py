@@ -131,8 +131,8 @@ def _describe_published_model(record: predictions.EvaluationRecord) -> Mapping[s
 
 
 def _description_of_kind(model: str) -> Mapping[str, Any]:
-    file = resources.files("sonjit_lab.evaluation") / "about" / f"{model.partition('-')[0]}.toml"
-    return data_files.read_toml_table(file) if file.is_file() else {}
+    file = resources.files("sonjit_lab.evaluation") / "about.toml"
+    return data_files.read_toml_table(file).get(model.partition("-")[0], {})
 
 
 def _front_matter(name: str, records: Sequence[predictions.EvaluationRecord], request: CardRequest) -> str:

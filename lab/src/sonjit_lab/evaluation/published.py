@@ -3,9 +3,12 @@
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib import resources
+from typing import Any
 
 from sonjit._util import InputError, data_files, unknown_name
+from sonjit._util.settings import read_settings
 from sonjit.report import documents as docs
 from sonjit.report.documents import number
 from sonjit_lab.evaluation import predictions
@@ -80,8 +83,7 @@ class PublishedGroups:
 
 def list_published() -> list[str]:
     """Return the sorted names of all published tables."""
-    files = (resources.files("sonjit_lab.evaluation") / "published").iterdir()
-    return sorted(file.name.removesuffix(".toml") for file in files if file.name.endswith(".toml"))
+    return sorted(_read_tables())
 
 
 def load_table(name: str) -> PublishedTable:
@@ -109,12 +111,16 @@ def load_groups(name: str) -> PublishedGroups:
 
 
 def _load(name: str, kind: type[T], key: str, problem: str) -> T:
-    if name not in (names := list_published()):
-        raise InputError(unknown_name("published table", name, names))
-    file = resources.files("sonjit_lab.evaluation") / "published" / f"{name}.toml"
-    if key not in data_files.read_toml_table(file):
+    if name not in (tables := _read_tables()):
+        raise InputError(unknown_name("published table", name, sorted(tables)))
+    if key not in tables[name]:
         raise InputError(problem)
-    return data_files.read_toml(file, kind, name=name)
+    return read_settings(kind, {"name": name} | tables[name])
+
+
+@cache
+def _read_tables() -> dict[str, dict[str, Any]]:
+    return data_files.read_toml_table(resources.files("sonjit_lab.evaluation") / "published.toml")
 
 
 def check_summary(summary: GroupSummary) -> None:
