@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 from pages import write_section
-from refined import rendered_hands
 
 from sonjit import create_detector
 from sonjit.media import open_source
@@ -22,6 +21,8 @@ from sonjit_studio.triangulation import triangulate
 FINGERS = ("thumb", "index", "middle", "ring", "pinky")
 KEYPOINTS = ("published", "refined")
 MAX_REPROJECTION_PX = 30
+MAX_ERROR = 0.3
+"""Maximum mean error of published keypoints, as a fraction of the hand's extent, for a match."""
 LIMBS = {
     "elbow": ((11, 13, 15), (12, 14, 16)),
     "knee": ((23, 25, 27), (24, 26, 28)),
@@ -33,6 +34,21 @@ STRAIGHT_DEG = 10
 """Maximum true bend of a straight joint."""
 COCO = {0: 0, 5: 11, 6: 12, 7: 13, 8: 14, 9: 15, 10: 16, 11: 23, 12: 24, 13: 25, 14: 26, 15: 27, 16: 28}
 """Body keypoint of each COCO keypoint with the same meaning."""
+
+
+def rendered_hands(model, folders):
+    """Yield each synthetic hand that is found: its sample, its instance, and the result with refined keypoints."""
+    options = {"model": model, "keypoints": "refined", "static_image": True, "search": "fast", "precision": "f32"}
+    with create_detector("hands", threads=1, **options) as detector:
+        for sample in (sample for folder in folders for sample in open_dataset("folder", folder)):
+            found = detector.detect(sample.rgb())
+            for instance in sample.instances:
+                points = instance.keypoints_px
+                if instance.kind != "hand" or points is None or instance.keypoints_m is None or not found:
+                    continue
+                errors = [np.linalg.norm(hand.keypoints[:, :2] - points, axis=1).mean() for hand in found]
+                if min(errors) <= MAX_ERROR * np.hypot(*np.ptp(points, axis=0)):
+                    yield sample, instance, found[int(np.argmin(errors))]
 
 
 def synthetic_bends(model, folders):

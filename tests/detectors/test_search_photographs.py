@@ -78,7 +78,7 @@ def test_streams_show_the_faces_of_turned_photographs_that_stills_show():
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["hands", "face", "body"])
 def test_photographs_of_several_show_a_third_more_than_the_published_search_finds(kind):
-    """The first few; `benchmarks/fit_search.py` scores them all."""
+    """The first few; `research/fit_search.py` scores them all."""
     name, each = ("hands", "hands") if kind == "hands" else ("people", "people")
     labels = json.loads((WILD / f"{name}.json").read_text("utf-8"))
     files = [file for file, entry in labels.items() if file[0] != "_" and 3 <= len(entry[each]) <= 8][:3]

@@ -1,6 +1,6 @@
 """Number the scenes of a video: a cut or a dissolve begins a new one; a flash, a blank image or a pan does not.
 
-`python benchmarks/cuts.py FOLDER` joins labelled clips by cuts, dissolves and blank images, adds flashes and pans, and
+`python research/cuts.py FOLDER` joins labelled clips by cuts, dissolves and blank images, adds flashes and pans, and
 counts the errors. `research/recordings.md` has the results.
 """
 
@@ -28,7 +28,7 @@ _BINS = 6  # number of levels of red, green and blue in a histogram
 
 @dataclass(frozen=True)
 class SceneSettings:
-    """Settings of `Scenes`, chosen on the tuned half of the labelled clips by `benchmarks/cuts.py`."""
+    """Settings of `Scenes`, chosen on the tuned half of the labelled clips by `research/cuts.py`."""
 
     alike: float = 0.8
     """Minimum correlation of two frames of one scene, at the best shift of the central part."""

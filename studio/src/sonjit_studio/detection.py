@@ -24,7 +24,7 @@ from sonjit_studio import association, labelling, learning, run_folder, triangul
 from sonjit_studio.project import Project, open_project
 from sonjit_studio.rig import CameraRig, RigCamera
 
-# Chosen on recording A of `python benchmarks/annotator.py`; research/annotator.md has the errors on B, C and D.
+# Chosen on recording A of `python research/annotator.py`; research/annotator.md has the errors on B, C and D.
 CANDIDATES: Final = 4  # detections per image: two hands and two false positives
 MIN_SCORE: Final = 0.3  # least score of a detection and least presence in a crop
 _THRESHOLD_PX: Final = 10.0  # largest error of a view that agrees in the triangulation

@@ -27,7 +27,7 @@ _MAX_DISTANCE_M: Final = 0.4  # largest path length that counts between two fram
 _PAUSE_STEPS: Final = 2.5  # usual steps between frame sets from which motion is not compared
 SAMPLED_FRAME_SETS: Final = 1000  # spread over the recording, from which bone lengths are measured
 _MIN_HUMAN: Final = 5  # number of frame sets annotated by people from which their bones are used
-# Chosen on recording A of `python benchmarks/annotator.py`; research/annotator.md has the errors on B, C and D.
+# Chosen on recording A of `python research/annotator.py`; research/annotator.md has the errors on B, C and D.
 _HALF_WEIGHT_PX: Final = 4.0  # distance from the fitted hand at which a detection has half its weight
 _MAX_SHIFT_M: Final = 0.012  # largest shift of a joint by the fit
 _MAX_LENGTH_ERROR_M: Final = 0.006  # largest error of a fitted bone's length

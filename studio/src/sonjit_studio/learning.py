@@ -49,7 +49,7 @@ _JOINT_GROUPS: Final = (  # joints on which an offset depends besides the hand, 
     ((0, 5, 9, 13, 17), (0,)),
     *(((0, 5, 17, *own), own) for first in range(1, JOINTS_PER_HAND, 4) if (own := tuple(range(first, first + 4)))),
 )
-# Chosen on recording A of `python benchmarks/annotator.py`; research/annotator.md has the errors on B, C and D.
+# Chosen on recording A of `python research/annotator.py`; research/annotator.md has the errors on B, C and D.
 _SIMILARITY_M: Final = 0.016  # RMS distance of joints at which hands have a similarity of 0.6
 _SIGNAL_VARIANCE: Final = 2.0  # variance of offsets by hand and by finger, relative to that of the detector's noise
 _MIN_FRAMES: Final = 5  # frame sets with a joint by people that its offset requires

@@ -1,6 +1,6 @@
 /**
  * Windows, proposals and heads of a search, how two instances relate, and scores and limits, fitted
- * to labelled photographs by `benchmarks/fit_search.py`.
+ * to labelled photographs by `research/fit_search.py`.
  */
 
 import fitted from "../../../src/sonjit/detectors/search/search.json";

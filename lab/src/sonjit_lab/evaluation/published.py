@@ -1,11 +1,10 @@
 """Published tables, and comparisons of results with them."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
-from typing import Any
 
 from sonjit._util import InputError, data_files, unknown_name
 from sonjit._util.settings import read_settings
@@ -115,11 +114,11 @@ def _load(name: str, kind: type[T], key: str, problem: str) -> T:
         raise InputError(unknown_name("published table", name, sorted(tables)))
     if key not in tables[name]:
         raise InputError(problem)
-    return read_settings(kind, {"name": name} | tables[name])
+    return read_settings(kind, {"name": name, **tables[name]})
 
 
 @cache
-def _read_tables() -> dict[str, dict[str, Any]]:
+def _read_tables() -> dict[str, Mapping[str, object]]:
     return data_files.read_toml_table(resources.files("sonjit_lab.evaluation") / "published.toml")
 
 

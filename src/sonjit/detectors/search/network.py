@@ -2,7 +2,7 @@
 
 Sources: Liu et al. 2016, SSD, section 2.2 (anchors and box code); Zhou et al. 2019, Objects as Points, section 4 (the
 own network finds peaks of a map and reads the box there). The published network is MediaPipe's detector for Open
-Images. `benchmarks/proposals.py` trains the own network.
+Images. `research/proposals.py` trains the own network.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ INPUT_RANGE: Final = (-1.0, 1.0)
 SIDE, CHANNELS, VALUES = 38, 32, 11
 """Side and channels of the map from which the own network continues, and its values per cell; also for web pages."""
 PERSON_AT = 6  # index of the first value of a person
-OWN_FILE: Final = ASSETS / "proposals.tflite"  # network of people and hands, trained by `benchmarks/proposals.py`
+OWN_FILE: Final = ASSETS / "proposals.tflite"  # network of people and hands, trained by `research/proposals.py`
 INPUT_PX: Final = 300
 STRIDES: Final = (16, 32, 64, 100, 150, 300)
 RATIOS: Final = (1.0, 2.0, 0.5, 3.0, 1 / 3)

@@ -1,4 +1,4 @@
-"""Scores and limits of the search, fitted to labelled photographs by `benchmarks/fit_search.py`."""
+"""Scores and limits of the search, fitted to labelled photographs by `research/fit_search.py`."""
 
 import math
 from collections.abc import Iterable, Mapping

@@ -1,8 +1,8 @@
 """Train the network that proposes people and hands, which continues from a map of the published network for people.
 
-    python benchmarks/proposals.py pack PACK.npz [--data ../shared/real]
-    python benchmarks/proposals.py train PACK.npz WEIGHTS.npz [--without wild3] [--seconds 250]
-    python benchmarks/proposals.py export PACK.npz WEIGHTS.npz NETWORK.tflite
+    python research/proposals.py pack PACK.npz [--data ../shared/real]
+    python research/proposals.py train PACK.npz WEIGHTS.npz [--without wild3] [--seconds 250]
+    python research/proposals.py export PACK.npz WEIGHTS.npz NETWORK.tflite
 
 `pack` writes the photographs with their labels, and the weights of the published network. Labels by eye give the boxes
 of `wild`, `wild2` and `wild3`. The complete search gives those of `unlabelled` and the rotations of hands. `train`

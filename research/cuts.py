@@ -1,8 +1,8 @@
 """Count the errors of `sonjit.media.cuts.Scenes` in joined clips.
 
-`python benchmarks/cuts.py FOLDER` joins each pair of the clips in FOLDER/clips by a cut, a dissolve of half a second
-and a second of black, and adds flashes and fast pans to each clip. The clips are in two halves as those of
-`streams.py`, and settings are chosen on the tuned half.
+`PYTHONPATH=benchmarks python research/cuts.py FOLDER` joins each pair of the clips in FOLDER/clips by a cut, a
+dissolve of half a second and a second of black, and adds flashes and fast pans to each clip. The clips are in two
+halves as those of `streams.py`, and settings are chosen on the tuned half.
 """
 
 import argparse

@@ -1,7 +1,7 @@
 """Fit the scores of the search to photographs labelled by eye, leaving out one set at a time.
 
-    python benchmarks/fit_search.py record RECORD [--data ../shared/real] [--kinds hands,face,body] [--precision f32]
-    python benchmarks/fit_search.py fit RECORD [--kinds body] [--write]
+    python research/fit_search.py record RECORD [--data ../shared/real] [--kinds hands,face,body] [--precision f32]
+    python research/fit_search.py fit RECORD [--kinds body] [--write]
 
 `record` runs the search on all photographs and on changed copies, and keeps every candidate with its features.
 `fit` fits a logistic regression for each kind, and prints recall and precision without the set that is scored, next to

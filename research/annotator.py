@@ -1,6 +1,6 @@
 """Measure the automatic annotator on synthetic hands, before and after a simulated person has marked frame sets.
 
-.venv/bin/python benchmarks/annotator.py /tmp/annotator --jobs 2
+.venv/bin/python research/annotator.py /tmp/annotator --jobs 2
 """
 
 import argparse

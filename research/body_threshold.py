@@ -6,7 +6,7 @@ their lengths over time, relative to the mean, measures the errors in space. Syn
 with errors of 2.7 % of their size along each axis, and of 30 % for one keypoint of ten. Labelled people are those of
 COCO's samples with 10 visible keypoints or more.
 
-python benchmarks/body_threshold.py CALIBRATION ONE_PERSON TWO_PEOPLE --coco COCO
+python research/body_threshold.py CALIBRATION ONE_PERSON TWO_PEOPLE --coco COCO
 """
 
 import argparse
@@ -23,7 +23,7 @@ from sonjit_studio import camera_files, consistency, people
 from sonjit_studio.rig import CameraRig
 from sonjit_studio.triangulation import triangulate
 
-COMMAND = "python benchmarks/body_threshold.py CALIBRATION ONE_PERSON TWO_PEOPLE --coco COCO"
+COMMAND = "python research/body_threshold.py CALIBRATION ONE_PERSON TWO_PEOPLE --coco COCO"
 SHARES = (0.02, 0.03, 0.04, 0.05, 0.06, 0.07, 0.08, 0.12)
 COLUMNS = (
     *(f"{name}: {what}" for name in ("one", "two") for what in ("refused", "turn", "views", "bones")),

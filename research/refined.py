@@ -1,4 +1,7 @@
-"""Compare refined with published hand keypoints: errors, expected errors and distances, and the cost."""
+"""Compare refined with published hand keypoints: errors, expected errors and distances, and the cost.
+
+PYTHONPATH=benchmarks python research/refined.py --data REAL --renders HELD_OUT...
+"""
 
 import argparse
 import time
@@ -9,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from angles import MAX_ERROR, rendered_hands
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
@@ -29,8 +33,6 @@ REAL_HANDS = "evaluation/protocols/mediapipe-card.toml"
 CROPS = 24
 """Number of crops per real hand, with boxes that vary as in tracking."""
 TURN_RAD = 0.2
-MAX_ERROR = 0.3
-"""Maximum mean error of published keypoints, as a fraction of the hand's extent, for a match."""
 LIMITS = (0.02, 0.03, 0.04, 0.05, 0.07)
 """Limits of the expected error in the reliability table, as fractions of the crop."""
 
@@ -175,21 +177,6 @@ def cost(model, frames):
         detector.close()
     published, refined = np.median(spent[:, 10:], axis=1) * 1000
     return published, refined, hands / (2 * len(images))
-
-
-def rendered_hands(model, folders):
-    """Yield each synthetic hand that is found: its sample, its instance, and the result with refined keypoints."""
-    options = {"model": model, "keypoints": "refined", "static_image": True, "search": "fast", "precision": "f32"}
-    with create_detector("hands", threads=1, **options) as detector:
-        for sample in (sample for folder in folders for sample in open_dataset("folder", folder)):
-            found = detector.detect(sample.rgb())
-            for instance in sample.instances:
-                points = instance.keypoints_px
-                if instance.kind != "hand" or points is None or instance.keypoints_m is None or not found:
-                    continue
-                errors = [np.linalg.norm(hand.keypoints[:, :2] - points, axis=1).mean() for hand in found]
-                if min(errors) <= MAX_ERROR * np.hypot(*np.ptp(points, axis=0)):
-                    yield sample, instance, found[int(np.argmin(errors))]
 
 
 def rendered_distances(model, folders):
