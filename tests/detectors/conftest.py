@@ -12,8 +12,8 @@ from sonjit.geometry.boxes import RotatedBox, iou
 
 BF16_STEP = 3
 """Frames from one comparison of bf16 with f32 to the next."""
-LAST_FRAME = 31
-"""Last frame that is compared: one second has every step of a track, and the rest of a video repeats them."""
+FRAMES = 32
+"""Number of frames of a golden that are compared: they have every step of a track, and later ones repeat them."""
 
 
 class Pair(NamedTuple):
@@ -76,7 +76,7 @@ def replay(golden_frames, hands):
             "mirrored": True,  # the goldens' labels take every image for a selfie view
             "search_interval": 1,
         }
-        by_index = {frame["frame"]: frame for frame in golden["frames"]}
+        by_index = {frame["frame"]: frame for frame in golden["frames"][:FRAMES]}
         synthetic, images = golden_frames(file, golden)
         free = hands(**options, precision="f32", static_image=config["static_image_mode"])
         exact = hands(**options, precision="f32", static_image=True)
@@ -94,7 +94,7 @@ def replay(golden_frames, hands):
                         by_index[index]["instances"], seen, forced, rough.detect(rgb, boxes=boxes) if is_turn else None
                     )
                 )
-            if index >= min(max(by_index), LAST_FRAME):
+            if index == max(by_index):
                 break
         return Replay(golden, synthetic, size, pairs)
 

@@ -19,7 +19,8 @@ pytestmark = pytest.mark.golden
 STILLS = pytest.mark.files("goldens/mediapipe/pose.*.static*.json")
 VIDEOS = pytest.mark.files("goldens/mediapipe/pose.*.track*.json")
 MODELS = ("lite", "full", "heavy")
-LAST_FRAME = 23  # that is compared: the filters have settled by then
+SETTLED = 8  # frames after which the filters depend little on what was before
+FRAMES = 24  # of a golden that are compared
 
 
 @pytest.fixture(scope="module")
@@ -45,9 +46,8 @@ def replay(golden_frames, bodies):
             "segmentation": config.get("enable_segmentation", False),
             "max_instances": 1,  # as the reference, which finds one body
         }
-        by_index = {frame["frame"]: frame for frame in golden["frames"]}
-        last = min(max(by_index), LAST_FRAME)
-        frames = list(islice(enumerate(golden_frames(file, golden)[1]), last + 1))
+        by_index = {frame["frame"]: frame for frame in golden["frames"][:FRAMES]}
+        frames = list(islice(enumerate(golden_frames(file, golden)[1]), max(by_index) + 1))
         runs = []
         for is_forced in (False, True):
             detector = bodies(**options)
@@ -57,11 +57,7 @@ def replay(golden_frames, bodies):
                 boxes = boxes_from([before], rgb.shape[1], rgb.shape[0]) if before else None
                 seen.append(detector.detect(rgb, boxes=boxes))
             runs.append(seen)
-        return [
-            SimpleNamespace(golden=by_index[i], free=runs[0][i], forced=runs[1][i])
-            for i in sorted(by_index)
-            if i <= last
-        ]
+        return [SimpleNamespace(golden=by_index[i], free=runs[0][i], forced=runs[1][i]) for i in by_index]
 
     return run
 
@@ -119,6 +115,10 @@ def test_a_video_tracked_freely_as_precisely_as_this_cpu_is_fast(file, replay):
 @VIDEOS
 def test_videos_in_the_references_own_boxes(file, replay):
     pairs = replay(file, precision="f32")
+    if pairs[0].golden["frame"] > 0:  # only later frames have the boxes of the reference
+        pairs = pairs[SETTLED:]
+    if not pairs:
+        pytest.skip(f"{file.name} has too few frames")
     found = distances(pairs, "forced")
     assert found.mean() < 0.15
     assert np.percentile(found, 95) < 0.4

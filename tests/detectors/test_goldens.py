@@ -9,7 +9,7 @@ import pytest
 from sonjit.engines import EngineOptions, load_engine
 from sonjit.media import VIDEO_ENDINGS, open_source
 
-from .conftest import LAST_FRAME, is_inside, keypoint_distances, matched
+from .conftest import FRAMES, is_inside, keypoint_distances, matched
 
 pytestmark = pytest.mark.golden
 STILLS = pytest.mark.files("goldens/mediapipe/hands.*.static*.json")
@@ -84,7 +84,7 @@ def test_videos_match_tfjs_models_expectations(file, tfjs_run):
     videos = [v for v in file.parent.glob(f"{stem.removesuffix('_3d')}*") if v.suffix in VIDEO_ENDINGS]
     if not videos:
         pytest.skip(f"no video beside {file.name}")
-    expected = np.array(json.loads(file.read_text("utf-8"))[: LAST_FRAME + 1])
+    expected = np.array(json.loads(file.read_text("utf-8"))[:FRAMES])
     frames = tfjs_run(videos[0])
     assert [len(hands) for hands in frames] == [1] * len(expected)
     points = np.array([hand.keypoints_3d if in_metres else hand.keypoints for (hand,) in frames])
@@ -103,7 +103,7 @@ def tfjs_run(hands):
         if video not in known:
             detector = hands(model="full", precision="f32", search_interval=1)
             with open_source(video) as source:
-                known[video] = [detector.detect(frame.rgb) for frame in islice(source, LAST_FRAME + 1)]
+                known[video] = [detector.detect(frame.rgb) for frame in islice(source, FRAMES)]
         return known[video]
 
     return run
