@@ -21,6 +21,7 @@ from .rigs import random_rig
 DATA = Path(os.environ.get("SONJIT_TEST_DATA", "../shared"))
 
 
+@pytest.mark.nightly_after(2)
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "text",
@@ -44,6 +45,7 @@ def test_corners_are_found_where_they_are_drawn(text):
         assert np.linalg.norm(gap, axis=1).mean() < usual
 
 
+@pytest.mark.nightly_after(2)
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "text",
@@ -87,6 +89,7 @@ def test_no_board_is_recognised_where_none_is():
     assert recognise_board([slope, slope.T.copy()]) is None
 
 
+@pytest.mark.nightly_after(1)
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("views", "text"),
@@ -196,6 +199,7 @@ def _mistakes():
     yield "moved", camera_of(R=lambda view: turn @ view.R, t=lambda view: turn @ view.t + [0.1, 0, 0.05])
 
 
+@pytest.mark.nightly_after(4)
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "mistake"), [pytest.param(*mistake, id=f"{mistake[0]}{n}") for n, mistake in enumerate(_mistakes())]

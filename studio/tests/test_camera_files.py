@@ -422,6 +422,7 @@ def test_lenses_are_opencvs(lens):
     np.testing.assert_allclose(rays, seen[:, :2] / seen[:, 2:], atol=1e-9)
 
 
+@pytest.mark.nightly_after(5)
 @pytest.mark.parametrize("seed", range(20))
 def test_the_rays_of_strong_lenses_are_found(seed):
     rng = np.random.default_rng(seed)

@@ -79,6 +79,7 @@ def infer(request, weights, tmp_path_factory):
     return load(file)
 
 
+@pytest.mark.nightly_after(3)
 @pytest.mark.parametrize("infer", NETWORKS, indirect=True)
 @pytest.mark.parametrize("side", [0, 1])
 @pytest.mark.parametrize("joint", [0, 9, 17])

@@ -42,6 +42,7 @@ def first_look(rig, joints):
     return ChunkDetections(np.arange(len(joints)), pixels, np.full(pixels.shape[:-1], 0.9, np.float32), ())
 
 
+@pytest.mark.nightly_after(1)
 @pytest.mark.slow
 @pytest.mark.parametrize("blind", [(), (1, 3)])
 def test_the_taught_network_has_the_last_word(made, monkeypatch, blind):

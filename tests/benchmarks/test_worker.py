@@ -84,6 +84,7 @@ def test_a_benchmark_names_what_a_case_requires(kind):
         benchmark(cases=[case], media={"hands": "clip.mp4"})
 
 
+@pytest.mark.nightly_after(1)
 @pytest.mark.parametrize("case", {case.kind: case for case in CASES}.values(), ids=lambda case: case.name)
 def test_worker_measures_every_kind(case, tmp_path):
     try:

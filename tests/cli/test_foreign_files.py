@@ -16,6 +16,7 @@ def short_demo(media, tmp_path, monkeypatch):
     monkeypatch.setattr("sonjit.cli.find.ASSETS", tmp_path)
 
 
+@pytest.mark.nightly_after(6)
 @pytest.mark.slow
 @pytest.mark.usefixtures("short_demo")
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from sonjit.media import TABLE_ENDINGS, load_frames, open_source
 from .conftest import NEEDS_LAB
 
 
+@pytest.mark.nightly_after(3)
 @pytest.mark.slow
 @pytest.mark.parametrize("ending", TABLE_ENDINGS)
 @pytest.mark.parametrize("name", ["photo.png", "clip.mp4"])
@@ -48,6 +49,7 @@ def test_a_region_is_searched_like_an_image(sonjit, media, out):
         np.testing.assert_allclose(found.hands[0].keypoints[:, :2], points, atol=1e-2)
 
 
+@pytest.mark.nightly_after(1)
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "drawn"), [("photo.png", "drawn.png"), ("clip.mp4", "drawn.mp4")])
 def test_drawings_differ_from_the_source_where_hands_are(sonjit, media, out, name, drawn, names_in, frame_count):

@@ -103,6 +103,7 @@ def test_what_a_killed_run_left_does_no_harm(sonjit, stills, out):
     assert load_frames(out / "tables" / "f2.json")[1][0].hands
 
 
+@pytest.mark.nightly_after(1)
 @pytest.mark.parametrize("save", ["t.json", "tables/"])
 def test_images_of_one_name_in_two_folders_do_not_mix(
     sonjit, photo, weights, tmp_path, out, save, write_image, names_in
@@ -126,6 +127,7 @@ def test_a_broken_file_is_named_and_the_others_are_finished(sonjit, stills, out,
     assert names_in(out) == ["tables/f10.json", "tables/f2.json", "tables/f9.json"]
 
 
+@pytest.mark.nightly_after(1)
 @pytest.mark.parametrize("where", ["open_source", "run_input"])
 def test_a_file_that_needs_too_much_memory_is_named_and_the_others_are_finished(
     sonjit, stills, out, monkeypatch, where
@@ -186,6 +188,7 @@ def long_clip(demo_clip, write_video, tmp_path_factory):
     return folder / "long.mp4"
 
 
+@pytest.mark.nightly_after(1)
 @pytest.mark.skipif(os.name == "nt", reason="Windows sends no SIGINT to one process")
 @pytest.mark.parametrize(("how", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_a_signal_keeps_what_was_finished(how, status, weights, long_clip, out, names_in):

@@ -163,6 +163,7 @@ run()
 """
 
 
+@pytest.mark.nightly_after(1)
 @pytest.mark.slow
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-8"])
 def test_json_is_valid_in_every_encoding_of_a_pipe(encoding):
@@ -252,6 +253,7 @@ run()
 """
 
 
+@pytest.mark.nightly_after(2)
 @pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="Windows sends no SIGINT to one process")
 @pytest.mark.parametrize(

@@ -46,6 +46,7 @@ def start(*options):
             process.kill()  # has no effect on a process that ended; after a failure, nothing else would end it
 
 
+@pytest.mark.nightly_after(1)
 @pytest.mark.slow
 @pytest.mark.parametrize("signal_", [signal.SIGINT, signal.SIGTERM])
 def test_it_prints_its_address_and_stops_silently(signal_):

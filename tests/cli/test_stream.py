@@ -189,6 +189,7 @@ def test_an_unplugged_camera_leaves_its_table(sonjit, out):
     assert (out / "d.mp4").stat().st_size > 0
 
 
+@pytest.mark.nightly_after(1)
 @pytest.mark.slow
 @pytest.mark.usefixtures("_unplugged", "weights")
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import pytest
 WAIT_S = 60
 
 
+@pytest.mark.nightly_after(1)
 @pytest.mark.slow
 @pytest.mark.parametrize("option", ["--token", "--token-file", "SONJIT_TOKEN"])
 def test_a_token_that_other_accounts_do_not_see_is_in_no_log(

@@ -41,6 +41,7 @@ def test_a_white_image_contains_no_person(need):
         assert (made.process(white).segmentation_mask * 255).max() < 1
 
 
+@pytest.mark.nightly_after(1)
 @pytest.mark.golden
 @pytest.mark.parametrize(
     ("name", "margin_px"), [("hands.hands.static2.full", 15), ("facemesh.portrait.static4.plain", 5),

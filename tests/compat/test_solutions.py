@@ -297,6 +297,7 @@ def test_hands_of_a_video_are_in_the_order_of_mediapipe(detector):
         assert hands.process(BLACK).multi_hand_landmarks[0].landmark[0].x * BLACK.shape[1] == pytest.approx(1)
 
 
+@pytest.mark.nightly_after(2)
 @pytest.mark.golden
 @pytest.mark.files("goldens/mediapipe/hands.*static*.json")
 def test_stills_match_mediapipe(golden, pixels, weights):
@@ -315,6 +316,7 @@ def test_stills_match_mediapipe(golden, pixels, weights):
         assert np.linalg.norm(xyz(in_metres) - hand_truth["world"], axis=1).mean() < 0.001
 
 
+@pytest.mark.nightly_after(2)
 @pytest.mark.golden
 @pytest.mark.files("goldens/mediapipe/facemesh.*static*.json")
 def test_meshes_match_mediapipe(golden, pixels, need):
@@ -329,6 +331,7 @@ def test_meshes_match_mediapipe(golden, pixels, need):
         assert errors.mean() < 0.5
 
 
+@pytest.mark.nightly_after(2)
 @pytest.mark.golden
 @pytest.mark.files("goldens/mediapipe/facedet.*.json")
 def test_detections_match_mediapipe(golden, need):
@@ -373,6 +376,7 @@ def test_a_confidence_leaves_faces_where_they_are(golden, need):
     assert found(0.95) == []
 
 
+@pytest.mark.nightly_after(2)
 @pytest.mark.golden
 @pytest.mark.files("goldens/mediapipe/pose.*static*.json")
 def test_poses_match_mediapipe(file, golden, pixels, need):
@@ -394,6 +398,7 @@ def test_poses_match_mediapipe(file, golden, pixels, need):
         assert ((mask > 0.5) & expected).sum() / ((mask > 0.5) | expected).sum() > 0.97
 
 
+@pytest.mark.nightly_after(2)
 @pytest.mark.golden
 @pytest.mark.files("goldens/mediapipe/pose.*static.full.json")
 @pytest.mark.parametrize("model", [0, 1])

@@ -32,6 +32,7 @@ def points_of(result):
     return found
 
 
+@pytest.mark.nightly_after(2)
 @pytest.mark.slow
 @pytest.mark.golden
 @pytest.mark.parametrize(

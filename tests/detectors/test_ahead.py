@@ -43,6 +43,7 @@ def test_a_closed_detector_has_no_threads(kind, options, prefix, file):
     assert not any(thread.is_alive() for thread in own)
 
 
+@pytest.mark.nightly_after(1)
 @pytest.mark.slow
 @pytest.mark.golden
 @pytest.mark.files("real/wild/stock-group-1.jpg")

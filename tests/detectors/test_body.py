@@ -75,6 +75,7 @@ def distances(pairs, name):
     )
 
 
+@pytest.mark.nightly_after(2)
 @STILLS
 @pytest.mark.parametrize(("precision", "limit"), [("f32", 0.5), ("auto", 1.5)])
 def test_stills(file, replay, precision, limit):
@@ -91,6 +92,7 @@ def test_stills(file, replay, precision, limit):
     assert body.mask is None or body.mask.shape == tuple(reversed(json.loads(file.read_text("utf-8"))["size"]))
 
 
+@pytest.mark.nightly_after(2)
 @pytest.mark.files("goldens/mediapipe/pose.*.static*.mask.png")
 def test_masks(file, replay):
     (pair,) = replay(file.with_name(file.name.replace(".mask.png", ".json")), precision="f32")
@@ -101,6 +103,7 @@ def test_masks(file, replay):
     assert np.abs(mask - expected).mean() < 1e-3
 
 
+@pytest.mark.nightly_after(2)
 @VIDEOS
 def test_videos_tracked_freely(file, replay):
     """Compare only the mean, because the tracker feeds its landmarks back and so amplifies rounding."""
@@ -112,6 +115,7 @@ def test_a_video_tracked_freely_as_precisely_as_this_cpu_is_fast(file, replay):
     assert distances(replay(file, precision="auto"), "free").mean() < 1.5
 
 
+@pytest.mark.nightly_after(2)
 @VIDEOS
 def test_videos_in_the_references_own_boxes(file, replay):
     pairs = replay(file, precision="f32")
@@ -130,6 +134,7 @@ def test_videos_in_the_references_own_boxes(file, replay):
         np.testing.assert_allclose(pair.forced[0].keypoints_3d, instance["world"], atol=0.03)
 
 
+@pytest.mark.nightly_after(1)
 @pytest.mark.files("real/tfjs-models/pose-detection/test_data/*.full.json")
 def test_videos_match_tfjs_models_expectations(file, tfjs_run):
     """Accept the tolerance of tfjs-models, because the older network has other frame times."""
@@ -177,6 +182,7 @@ def crowd(data, read_rgb):
     return make
 
 
+@pytest.mark.nightly_after(2)
 @STILLS
 def test_two_people_have_the_results_of_single_images(file, crowd, bodies):
     scene, left, right = crowd(file)
@@ -199,6 +205,7 @@ def test_two_people_have_the_results_of_single_images(file, crowd, bodies):
         assert distance.mean() < 0.02 * left.width
 
 
+@pytest.mark.nightly_after(2)
 @STILLS
 def test_two_people_keep_their_ids(file, crowd, bodies):
     scene, left, right = crowd(file)
@@ -213,6 +220,7 @@ def test_two_people_keep_their_ids(file, crowd, bodies):
             assert abs(body.keypoints[23:25, 0].mean() - shift - box.cx) < 0.1 * box.width
 
 
+@pytest.mark.nightly_after(2)
 @STILLS
 def test_one_person_stays_one_where_two_are_looked_for(file, crowd, bodies):
     scene, left, _ = crowd(file)

@@ -58,6 +58,7 @@ def rotation_between_deg(a, b):
     return np.degrees(np.arccos(np.clip((np.trace(first.T @ second) - 1) / 2, -1, 1)))
 
 
+@pytest.mark.nightly_after(2)
 @pytest.mark.files("goldens/tasks/face.*.json")
 def test_faces_of_a_bundle(golden, face_bundle):
     frames, images = golden
@@ -83,6 +84,7 @@ def test_faces_of_a_bundle(golden, face_bundle):
         assert sonjit.Face.from_dict(json.loads(json.dumps(face.to_dict(full=True)))) == face
 
 
+@pytest.mark.nightly_after(2)
 @pytest.mark.files("goldens/tasks/hand.*.json")
 def test_hands_of_a_bundle(golden, hand_bundle):
     frames, images = golden

@@ -55,6 +55,7 @@ def overlap(a, b):
     return shared / ((a[2:] - a[:2]).prod() + (b[2:] - b[:2]).prod() - shared)
 
 
+@pytest.mark.nightly_after(4)
 @pytest.mark.golden
 @STILLS
 @pytest.mark.parametrize("precision", ["f32", "auto"])
@@ -73,6 +74,7 @@ def test_stills(file, precision, data, read_rgb, faces):
         np.testing.assert_allclose(face.keypoints[:, 2], np.array(instance["keypoints"])[:, 2], atol=1.5)
 
 
+@pytest.mark.nightly_after(3)
 @pytest.mark.golden
 @pytest.mark.files("goldens/mediapipe/facedet.*.json")
 def test_boxes(file, data, read_rgb, faces):
@@ -90,6 +92,7 @@ def test_boxes(file, data, read_rgb, faces):
         assert np.abs(face.keypoints[:, :2] - np.array(instance["kps"]) * size).max() < 1
 
 
+@pytest.mark.nightly_after(2)
 @pytest.mark.golden
 @TRACKED
 def test_tracked_freely(file, golden_frames, faces):
@@ -106,6 +109,7 @@ def test_tracked_freely(file, golden_frames, faces):
     assert np.mean(distances) < 1
 
 
+@pytest.mark.nightly_after(2)
 @pytest.mark.golden
 @TRACKED
 def test_tracked_in_the_references_own_boxes(file, golden_frames, faces):
@@ -197,6 +201,7 @@ def test_a_mirrored_face_has_the_persons_own_sides(model, portrait, faces):
             np.testing.assert_allclose(measure_face(one)["head_yaw_rad"], measure_face(face)["head_yaw_rad"], atol=0.08)
 
 
+@pytest.mark.nightly_after(5)
 @pytest.mark.golden
 @pytest.mark.parametrize(("turns", "mask"), [(1, False), (2, False), (3, False), (0, True), (2, True)])
 @pytest.mark.parametrize(("search", "static"), [("fast", True), ("fast", False), ("auto", False)])

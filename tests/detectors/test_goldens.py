@@ -16,6 +16,7 @@ STILLS = pytest.mark.files("goldens/mediapipe/hands.*.static*.json")
 VIDEOS = pytest.mark.files("goldens/mediapipe/hands.*.track*.json")
 
 
+@pytest.mark.nightly_after(3)
 @STILLS
 def test_stills(file, replay):
     (pair,) = replay(file).pairs
@@ -31,6 +32,7 @@ def test_stills(file, replay):
         np.testing.assert_allclose(hand.keypoints[:, 2], np.array(instance["keypoints"])[:, 2], atol=1.5)
 
 
+@pytest.mark.nightly_after(2)
 @VIDEOS
 def test_videos_tracked_freely(file, replay):
     """Compare only mean and p95, because the tracker feeds its landmarks back and so amplifies rounding."""
@@ -45,6 +47,7 @@ def test_videos_tracked_freely(file, replay):
         assert run.synthetic or np.percentile(distances, 95) < 3
 
 
+@pytest.mark.nightly_after(2)
 @VIDEOS
 def test_videos_in_the_references_own_boxes(file, replay):
     run = replay(file)
@@ -62,6 +65,7 @@ def test_videos_in_the_references_own_boxes(file, replay):
         assert np.percentile(distances, 95) < 0.3
 
 
+@pytest.mark.nightly_after(1)
 @VIDEOS
 def test_bf16_stays_within_a_pixel_of_f32(file, replay):
     run = replay(file)
@@ -78,6 +82,7 @@ def test_bf16_stays_within_a_pixel_of_f32(file, replay):
     assert np.mean([np.linalg.norm(exact - rough, axis=1) for exact, rough in complete]) < 1
 
 
+@pytest.mark.nightly_after(1)
 @pytest.mark.files("real/tfjs-models/hand-pose-detection/test_data/*.full.json")
 def test_videos_match_tfjs_models_expectations(file, tfjs_run):
     stem, in_metres = file.name.removesuffix(".full.json"), "_3d" in file.name
@@ -119,6 +124,7 @@ NETWORKS = {
 """Networks of tensors. Those of the landmarks of bodies are compared in `test_body.py`, with their masks."""
 
 
+@pytest.mark.nightly_after(3)
 @pytest.mark.files("goldens/mediapipe/tensors/*.npz")
 def test_tensors(file, need):
     if file.stem not in NETWORKS:

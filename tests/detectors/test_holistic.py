@@ -44,6 +44,7 @@ def bodies(weights):
         yield detector
 
 
+@pytest.mark.nightly_after(2)
 @pytest.mark.golden
 @STILLS
 def test_bodies_are_those_of_the_body_detector(file, holistic, bodies):
@@ -53,6 +54,7 @@ def test_bodies_are_those_of_the_body_detector(file, holistic, bodies):
         np.testing.assert_array_equal(person.body.keypoints, body.keypoints)
 
 
+@pytest.mark.nightly_after(2)
 @pytest.mark.golden
 @STILLS
 def test_hands_and_face_are_where_the_body_has_them(file, holistic):
@@ -71,6 +73,7 @@ def test_hands_and_face_are_where_the_body_has_them(file, holistic):
             assert y_min < nose[1] < y_max
 
 
+@pytest.mark.nightly_after(2)
 @pytest.mark.golden
 @STILLS
 def test_two_people_have_the_results_of_single_images(file, holistic):
@@ -93,6 +96,7 @@ def test_two_people_have_the_results_of_single_images(file, holistic):
             assert np.linalg.norm(moved - theirs.keypoints[:, :2], axis=1).mean() < 1
 
 
+@pytest.mark.nightly_after(1)
 @pytest.mark.golden
 @VIDEOS
 def test_everything_of_a_person_keeps_one_id(file, weights):
@@ -103,6 +107,7 @@ def test_everything_of_a_person_keeps_one_id(file, weights):
     assert {part.id for people in frames for person in people for part in person.parts} == {1}
 
 
+@pytest.mark.nightly_after(2)
 @pytest.mark.golden
 @STILLS
 def test_all_parts_of_flipped_people_are_flipped(file, weights, holistic):

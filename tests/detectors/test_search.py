@@ -59,6 +59,7 @@ def test_boxes_of_faces_have_no_thorough_search_in_streams():
         sonjit.create_detector("face", model="box", search="thorough")
 
 
+@pytest.mark.nightly_after(2)
 @pytest.mark.parametrize("is_tall", [False, True])
 @pytest.mark.files("real/tfjs-models/face-landmarks-detection/test_data/*.jpg")
 def test_faces_and_people_of_very_wide_and_tall_images_are_found(file, is_tall):
@@ -73,6 +74,7 @@ def test_faces_and_people_of_very_wide_and_tall_images_are_found(file, is_tall):
             assert found.complete
 
 
+@pytest.mark.nightly_after(1)
 @pytest.mark.parametrize("model", ["box", "box-full"])
 @pytest.mark.files("real/tfjs-models/face-landmarks-detection/test_data/*.jpg")
 def test_boxes_of_small_faces_are_found_in_windows_once_and_the_published_ones_stay(file, model):

@@ -75,6 +75,7 @@ def test_streams_show_the_faces_of_turned_photographs_that_stills_show():
     assert len(missing) <= 1 < shown, missing
 
 
+@pytest.mark.nightly_after(1)
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["hands", "face", "body"])
 def test_photographs_of_several_show_a_third_more_than_the_published_search_finds(kind):
@@ -97,6 +98,7 @@ def table(results):
     return [(result.score, result.keypoints.tobytes()) for result in results]
 
 
+@pytest.mark.nightly_after(1)
 @pytest.mark.parametrize("kind", ["hands", "face", "body"])
 def test_what_was_seen_before_changes_nothing(kind):
     """Check that stills in any order, and streams after a reset, give equal bytes."""

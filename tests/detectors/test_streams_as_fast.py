@@ -91,6 +91,7 @@ def head_covered(rgb, bodies):
     return covered
 
 
+@pytest.mark.nightly_after(1, per="kind")
 @pytest.mark.files("real/[tw]*/**/*.mp4")
 @pytest.mark.parametrize("kind", ["body", "hands", "face", pytest.param("holistic", marks=pytest.mark.nightly)])
 def test_clips_show_what_fast_shows(searches, kind, file):
@@ -100,6 +101,7 @@ def test_clips_show_what_fast_shows(searches, kind, file):
     assert len(absent) <= AT_ONCE  # hands that meet may be one for a frame
 
 
+@pytest.mark.nightly_after(1)
 @pytest.mark.files(SEQUENCES_OF_BODIES)
 def test_people_whose_head_is_covered_show_as_soon_as_with_fast(searches, golden_frames, file):
     frames = golden_clip(golden_frames, file)
@@ -108,18 +110,21 @@ def test_people_whose_head_is_covered_show_as_soon_as_with_fast(searches, golden
     assert missing(searches("body"), covered) == []
 
 
+@pytest.mark.nightly_after(1)
 @pytest.mark.files(SEQUENCES_OF_BODIES)
 def test_goldens_show_the_bodies_that_fast_shows(searches, golden_frames, file):
     frames = golden_clip(golden_frames, file)
     assert missing(searches("body"), frames) == []
 
 
+@pytest.mark.nightly_after(1)
 @pytest.mark.files(SEQUENCES_OF_HANDS)
 def test_goldens_show_the_hands_that_fast_shows(searches, golden_frames, file):
     frames = golden_clip(golden_frames, file)
     assert missing(searches("hands"), frames) == []
 
 
+@pytest.mark.nightly_after(1)
 @pytest.mark.files("goldens/mediapipe/facemesh.*.refine.json")
 def test_goldens_show_the_faces_that_fast_shows(searches, golden_frames, file):
     frames = golden_clip(golden_frames, file)

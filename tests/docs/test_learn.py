@@ -39,6 +39,7 @@ def test_every_plot_is_shown_and_small():
         assert plot.stat().st_size < 60_000, plot.name
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("name", ["sgd", "momentum", "adagrad", "rmsprop", "adam"])
 def test_rules_by_hand_are_pytorchs(lesson, name):
     descent = lesson("descent")
@@ -47,11 +48,13 @@ def test_rules_by_hand_are_pytorchs(lesson, name):
         assert float((hand - torchs).abs().max()) < 1e-9
 
 
+@pytest.mark.nightly
 def test_back_propagation_by_hand_is_autograds(lesson):
     back = lesson("networks").back_propagation()
     assert max(back["apart_small"], back["apart_large"]) < 1e-12
 
 
+@pytest.mark.nightly
 def test_gradients_vanish_without_shortcuts(lesson):
     import torch
 

@@ -49,6 +49,7 @@ def folder(data, tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 @pytest.mark.golden
 def test_from_a_data_set_to_the_published_table(folder, capfd):

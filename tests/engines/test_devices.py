@@ -66,6 +66,7 @@ _NAMES = {
 }  # fmt: skip
 
 
+@pytest.mark.nightly_after(3)
 @pytest.mark.slow
 @pytest.mark.parametrize("name", _NAMES)
 def test_a_published_network_gives_the_same_on_both_runtimes(name, photo, need):

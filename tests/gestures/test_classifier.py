@@ -30,6 +30,7 @@ def test_features_do_not_depend_on_position_size_side_or_rotation(side, posed):
     np.testing.assert_allclose(classifier.features_of([mirrored])[0], plain, atol=1e-4)
 
 
+@pytest.mark.nightly_after(2)
 @pytest.mark.slow
 @pytest.mark.parametrize("roll_deg", [0, 180])
 @pytest.mark.parametrize("side", ["Left", "Right"])

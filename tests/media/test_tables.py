@@ -307,6 +307,7 @@ def test_parquet_without_pyarrow(tmp_path, monkeypatch):
         open_writer(tmp_path / "t.parquet", HEADER)
 
 
+@pytest.mark.nightly_after(2)
 @pytest.mark.slow
 @pytest.mark.parametrize("ending", TABLE_ENDINGS)
 def test_memory_stays_flat(tmp_path, hand, ending):

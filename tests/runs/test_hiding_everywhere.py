@@ -42,6 +42,7 @@ def clip(photo, tmp_path_factory):
     return path
 
 
+@pytest.mark.nightly_after(1)
 @pytest.mark.parametrize("kind", ["hands", "body", "explain"])
 def test_drawings_of_a_photograph(sonjit, need, photo, tmp_path, kind):
     need("face-short", "face-full", "face-mesh", "body-full", "body-lite", "person-detector")
@@ -79,6 +80,7 @@ def test_pictures_of_a_report(sonjit, need, photo, clip, tmp_path):
         assert [box for box in left if box[2] - box[0] >= least_px] == []
 
 
+@pytest.mark.nightly_after(1)
 @pytest.mark.parametrize("keep", [None, 2])
 def test_one_of_three_people_of_a_clip_stays_visible(sonjit, need, data, tmp_path, keep):
     need("face-short", "face-full", "face-mesh", "body-full", "body-lite", "person-detector")

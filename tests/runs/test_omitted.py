@@ -58,6 +58,7 @@ def counts(lines, name):
     return int(found[0][1]), int(found[0][2])
 
 
+@pytest.mark.nightly_after(2)
 @pytest.mark.parametrize(("kind", "options"), CASES)
 def test_stills_have_the_number_that_is_found_without_a_maximum(sonjit, need, photo, kind, options):
     need("palm-full", "hand-full", "face-short", "face-full", "face-attention", "body-full", "person-detector")
@@ -102,6 +103,7 @@ def test_a_table_of_a_folder_has_the_sums_of_its_images(sonjit, need, group, tmp
     assert sum(total for _, total in found) > 3
 
 
+@pytest.mark.nightly_after(1)
 @pytest.mark.parametrize(("kind", "options"), CASES[::2])
 def test_streams_have_the_line(sonjit, need, clip, kind, options):
     need("palm-full", "hand-full", "face-short", "face-full", "face-attention", "body-full", "person-detector")

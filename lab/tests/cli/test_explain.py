@@ -103,6 +103,7 @@ class TestSegment:
             assert (tmp_path / "s" / name / "1-resized.png").is_file()
 
 
+@pytest.mark.nightly_after(1)
 @pytest.mark.slow
 @pytest.mark.parametrize("command", [("explain", "--model", "lite"), ("mesh",), ("segment", *TestSegment.OPTIONS)])
 def test_drawings_hide_people(sonjit, stills, tmp_path, monkeypatch, command):

@@ -113,6 +113,7 @@ def outcome(clip_folder, predictions, tmp_path_factory):
     return evaluate(request(clip_folder, predictions=predictions), tmp_path_factory.mktemp("units"))
 
 
+@pytest.mark.nightly_after(1)
 @pytest.mark.parametrize("ending", TABLE_ENDINGS)
 @pytest.mark.slow
 def test_units_are_written_as_any_table(outcome, tmp_path, ending):

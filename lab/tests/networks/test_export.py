@@ -94,6 +94,7 @@ def exported_twin(tmp_path_factory):
     return write
 
 
+@pytest.mark.nightly_after(2)
 @pytest.mark.parametrize(
     "name",
     [
@@ -117,6 +118,7 @@ def litert():
     pytest.importorskip("litert_torch", reason="litert-torch is not installed; type: pip install sonjit-lab[tflite]")
 
 
+@pytest.mark.nightly
 @pytest.mark.usefixtures("litert")
 @pytest.mark.parametrize("name", ["hand-lite", "face-mesh", "timm-landmarks"])
 def test_tflite_gives_the_same_as_onnx(name, exported_twin, tmp_path):
@@ -205,6 +207,7 @@ def interrupts():
     signal.signal(signal.SIGINT, handler)
 
 
+@pytest.mark.nightly_after(1)
 @pytest.mark.usefixtures("interrupts")
 @pytest.mark.parametrize("error", [None, RuntimeError("cancelled")])
 def test_an_interrupt_that_pytorch_discards_or_replaces_still_stops(tmp_path, monkeypatch, error):

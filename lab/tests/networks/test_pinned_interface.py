@@ -89,6 +89,7 @@ def inputs(name):
     return ((images, torch.tensor([[2000.0]])) if name == "rootnet" else (images,)), {}
 
 
+@pytest.mark.nightly_after(1)
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SHAPES_OF)
 def test_a_network_takes_official_weights_and_gives_the_outputs_by_name(official, name):

@@ -54,12 +54,14 @@ def assert_like_the_reference(network, golden):
             assert difference.max() <= LARGEST_DIFFERENCE * scale, f"{kind} {name}: {difference.max()} of {scale}"
 
 
+@pytest.mark.nightly_after(3)
 @pytest.mark.golden
 @pytest.mark.files("goldens/mediapipe/tensors/*.npz")
 def test_tensors(file, published):
     assert_like_the_reference(published(network_of_file(file.stem)), np.load(file))
 
 
+@pytest.mark.nightly_after(3)
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_outputs_have_the_sizes_of_the_catalogue(name):
@@ -73,6 +75,7 @@ def test_outputs_have_the_sizes_of_the_catalogue(name):
     assert (taken[0], taken[3], *taken[1:3]) == (1, *entry.inputs[0].shape)
 
 
+@pytest.mark.nightly_after(1)
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "other"), list(zip(NAMES[:3], NAMES[2:], strict=False)))
 def test_another_file_is_refused_and_changes_nothing(name, other, weight_file):

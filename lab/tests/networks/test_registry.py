@@ -51,12 +51,14 @@ def test_weights_are_published_or_cannot_be_fetched(name):
         assert [record.name for record in select_weights([weight])] == [weight]
 
 
+@pytest.mark.nightly_after(12)
 @pytest.mark.slow
 @every_twin
 def test_outputs_are_named_finite_and_the_same_every_time(name):
     check_outputs(name)
 
 
+@pytest.mark.nightly_after(3)
 @pytest.mark.slow
 @one_of_a_class
 def test_a_batch_of_two_is_two_of_one(name):
@@ -68,6 +70,7 @@ def test_wrong_inputs_are_refused_in_a_line_that_names_the_input(name):
     check_wrong_inputs(name)
 
 
+@pytest.mark.nightly_after(3)
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in networks_by_class().values() if name != "motion-discriminator"])
 @settings(max_examples=12, deadline=None)
@@ -105,12 +108,14 @@ def test_images_larger_than_a_crop_are_refused(name):
         run(twin(name), images.repeat(1, 1, 2, 2))
 
 
+@pytest.mark.nightly_after(4)
 @pytest.mark.slow
 @one_of_a_class
 def test_weights_go_out_and_come_in(name, tmp_path):
     check_weights(name, tmp_path)
 
 
+@pytest.mark.nightly_after(3)
 @pytest.mark.slow
 @one_of_a_class
 def test_weights_of_another_network_are_refused_and_named(name, tmp_path):

@@ -73,6 +73,7 @@ def _deformer():
     return create_network("deformer", **options)
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_deformer_runs_without_its_losses(tmp_path):
     given_ = DEFORMER | {"maxmse": False, "discriminator": False}
@@ -85,6 +86,7 @@ def test_deformer_runs_without_its_losses(tmp_path):
     assert again.state_dict().keys() == _deformer().state_dict().keys()
 
 
+@pytest.mark.nightly_after(1)
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("fixture", "name", "recipe", "more"),

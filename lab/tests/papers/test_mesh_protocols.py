@@ -120,6 +120,7 @@ def ho3d(models, tmp_path_factory):
     return root, write_ho3d(root, dict(np.load(models["right"])))
 
 
+@pytest.mark.nightly_after(1)
 @pytest.mark.slow
 @pytest.mark.parametrize("model", ["handoccnet", "ho3d"])
 def test_ho3d_as_its_server_evaluates_it(ho3d, evaluated, tmp_path, model):
@@ -174,6 +175,7 @@ def dexycb(models, tmp_path_factory):
     return root, write_dexycb(root, {side: dict(np.load(models[side])) for side in ("right", "left")})
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 @pytest.mark.parametrize("model", ["handoccnet", "dexycb"])
 def test_dexycb_as_its_toolkit_evaluates_it(dexycb, evaluated, tmp_path, model):
@@ -206,6 +208,7 @@ def test_dexycb_as_its_toolkit_evaluates_it(dexycb, evaluated, tmp_path, model):
     assert all(math.isfinite(ours[name]) for name in ("pa_f15", "pa_mpvpe"))
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_fpha_by_its_joints(evaluated, models, tmp_path):
     root, rng, fields = tmp_path / "FPHA", np.random.default_rng(9), dict(np.load(models["right"]))

@@ -11,6 +11,7 @@ from sonjit.cli import main
 from sonjit.weights import find_weight
 
 
+@pytest.mark.nightly_after(1)
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SYSTEMS)
 def test_the_commands_of_a_readme_lead_from_data_to_card(name, tmp_path, monkeypatch, capsys):

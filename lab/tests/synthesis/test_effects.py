@@ -101,6 +101,7 @@ def test_invalid_numbers_are_refused():
         Effects(noise=float("nan"))
 
 
+@pytest.mark.nightly_after(6)
 @pytest.mark.parametrize("kind", get_args(BackgroundKind))
 @pytest.mark.parametrize("size", [(256, 256), (97, 41), (3, 200), (1, 1)])
 def test_any_size_and_the_same_again(kind, size):

@@ -86,6 +86,7 @@ class TestMesh:
         assert ((face_normals(rig) * rig.normals[rig.faces].mean(1)).sum(1) > 0).all()
 
 
+@pytest.mark.nightly_after(6)
 @pytest.mark.parametrize("name", hand_shapes.SHAPE_NAMES)
 def test_each_shape_moves_something_and_turns_no_face_over(name):
     rest = face_normals(hand_meshes.load_hand_mesh("Right"))

@@ -46,6 +46,7 @@ def mutual_depth(rigs_, poses):
 
 
 class TestTwoHands:
+    @pytest.mark.nightly_after(1)
     @pytest.mark.slow
     @pytest.mark.parametrize("index", [67, 126, 187])
     def test_entangled_hands_are_separated(self, index):
@@ -54,6 +55,7 @@ class TestTwoHands:
         rigs_ = {hand.side: rig_from_shape(hand.side, hand.shape) for hand in scene.hands}
         assert mutual_depth(rigs_, {hand.side: hand.pose for hand in scene.hands}) < 0.002
 
+    @pytest.mark.nightly_after(1)
     @pytest.mark.slow
     @pytest.mark.parametrize("name", ["pray", "fingertips", "rightclaspleft"])
     def test_named_pairs_touch_without_passing(self, name):

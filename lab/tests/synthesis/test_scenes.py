@@ -35,6 +35,7 @@ def test_a_name_is_one_person_in_all_folders(rigs):
     assert one.subject != make(0, "person=8").subject
 
 
+@pytest.mark.nightly_after(1)
 @pytest.mark.slow
 @pytest.mark.parametrize("index", range(3))
 def test_tone_pinned_changes_only_the_skin_colour(renderer, rigs, index):
@@ -102,6 +103,7 @@ def setting(factor, rng):
     return f"{factor.name}={low}..{high}", lambda value: low <= value <= high
 
 
+@pytest.mark.nightly_after(8)
 @pytest.mark.parametrize("factor", FACTORS, ids=lambda one: one.name)
 def test_narrowing_one_factor_works_and_changes_no_other(factor):
     rng = np.random.default_rng(3)

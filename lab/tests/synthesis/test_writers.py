@@ -44,6 +44,7 @@ def read(folders):
     return {form: sorted(OPENED[form](folder), key=place) for form, folder in folders.items()}
 
 
+@pytest.mark.nightly_after(1)
 @pytest.mark.parametrize("form", OPENED)
 def test_loaders_read_every_image_back(read, form):
     assert len(read[form]) == COUNT * VIEWS
@@ -129,6 +130,7 @@ def test_further_images_are_stored_next_to_the_masks_and_agree_with_them(folders
         assert not (integer & (masks == 0)).any()
 
 
+@pytest.mark.nightly_after(1)
 @pytest.mark.parametrize("form", OPENED)
 def test_a_contact_sheet_lies_with_them(folders, form):
     sheet = cv2.imread(str(folders[form] / SHEET))

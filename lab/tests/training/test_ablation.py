@@ -136,6 +136,7 @@ def test_a_finished_sweep_of_other_data_is_refused(recipe, tmp_path, capfd):
     assert "contains a run with other inputs (result.json)" in capfd.readouterr().err
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_a_sweep_trains_every_combination_and_continues(recipe, tmp_path, capfd):
     out = tmp_path / "sweep"

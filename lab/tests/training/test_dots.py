@@ -156,6 +156,7 @@ def check(image, place, tolerance=0.15):
     return 1
 
 
+@pytest.mark.nightly_after(8)
 @pytest.mark.parametrize("change", CHANGES)
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_hands_stay_on_their_dots(recipe, change):

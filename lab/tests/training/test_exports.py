@@ -59,6 +59,7 @@ def run_file(path, names):
     ]
 
 
+@pytest.mark.nightly_after(2)
 @pytest.mark.slow
 @pytest.mark.parametrize("to", ["onnx", "tflite"])
 @pytest.mark.parametrize(

@@ -98,6 +98,7 @@ def test_the_arrays_equal_the_network_of_the_image(tmp_path):
     np.testing.assert_allclose(by_image[:, [2, 0, 1]], torch.softmax(logits, 1).numpy(), atol=1e-4)
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_nobody_calibrates_and_trains_the_networks_of_keypoints_and_of_the_image(tmp_path, monkeypatch):
     """Exchange the poses of the people for calibration: both networks stay the same, and their calibration changes.
@@ -184,6 +185,7 @@ def test_manual_alphabets_are_read_from_files(tmp_path):
             load_alphabet(name)
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_drawn_letters_are_distinguished_also_of_other_people():
     asl = load_alphabet("asl")

@@ -47,6 +47,7 @@ def trained(recipe, out, data):
     return run_recipe(TrainingRequest(recipe, out, data, settings=settings))
 
 
+@pytest.mark.nightly_after(2)
 @pytest.mark.parametrize("recipe", SETTINGS)
 def test_people_are_held_out(recipe, tmp_path, caplog):
     results = trained(recipe, tmp_path / "run", people_folder(tmp_path / "data"))

@@ -74,6 +74,7 @@ print(killed)
 """
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_ten_kills_change_neither_log_nor_weights(tmp_path):
     complete, cut = tmp_path / "whole", tmp_path / "cut"
@@ -92,6 +93,7 @@ def batch_of_any_order(rng):
     return {"values": values, "wanted": [values.sum(1, keepdim=True)]}
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_workers_change_nothing_and_a_run_continues_with_others(tmp_path):
     def run_with(workers, out, stop_after=None):
@@ -131,6 +133,7 @@ def test_failures_in_a_worker_are_reported_in_one_line():
     assert not multiprocessing.active_children()
 
 
+@pytest.mark.nightly_after(2)
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 @pytest.mark.parametrize(
     ("name", "end"), [("SIGTERM", SystemExit), ("SIGINT", KeyboardInterrupt), ("SIGUSR1", PowerCutError)]

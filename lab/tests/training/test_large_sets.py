@@ -64,6 +64,7 @@ def instances(samples):
     return partial(draw_instances, samples=samples, make_example=made, join=list, count=4)
 
 
+@pytest.mark.nightly_after(1)
 @pytest.mark.parametrize("recipe", [palms, landmarks, instances])
 @pytest.mark.slow
 def test_memory_stays_flat_however_large_the_set(recipe, tmp_path):

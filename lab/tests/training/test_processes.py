@@ -57,6 +57,7 @@ def test_two_processes_have_the_gradients_of_one(runs):
     )
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_a_run_continues_with_another_number_of_processes(runs):
     whole, _, rest = runs

@@ -225,6 +225,7 @@ def test_values_of_another_type_are_refused(given, message):
         recipes.settings_from(Everything, given)
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_the_recipes_of_the_documentation_run(tmp_path, monkeypatch):
     page = (Path(__file__).parents[3] / "docs" / "training.md").read_text("utf-8")

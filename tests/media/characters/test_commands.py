@@ -33,6 +33,7 @@ def similarity_px(places, pixels, size):
     return float(np.mean(errors))
 
 
+@pytest.mark.nightly_after(1)
 @pytest.mark.golden
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["body", "holistic"])
@@ -84,6 +85,7 @@ def test_options_that_do_not_apply_are_refused(sonjit, write_video, tmp_path, mo
     assert [file.name for file in tmp_path.iterdir()] == ["c.mp4"]
 
 
+@pytest.mark.nightly_after(1)
 @pytest.mark.golden
 @pytest.mark.slow
 @pytest.mark.parametrize("squats", [SQUATS, SQUATS.replace("squats", "1")], indirect=True)

@@ -133,6 +133,7 @@ def official_errors(independent, data, by="cam", view="full", cropper=None, last
     return {name: 100 * float(np.mean(values)) for name, values in wrong.items()}
 
 
+@pytest.mark.nightly_after(1)
 @pytest.mark.slow
 @pytest.mark.parametrize("by", ["cam", "backprop", "heuristics"])
 def test_imagenets_localization_end_to_end(by, sets, runs, tmp_path):
@@ -146,6 +147,7 @@ def test_imagenets_localization_end_to_end(by, sets, runs, tmp_path):
     assert f"| Sonjit: cam-small, gap, {by}, whole image, reacquisition | weak |" in report
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 @pytest.mark.parametrize(("pooling", "view"), [("gap", "full"), ("gmp", "crop"), ("gap", "box")])
 def test_birds_end_to_end(pooling, view, sets, runs, tmp_path):
@@ -157,6 +159,7 @@ def test_birds_end_to_end(pooling, view, sets, runs, tmp_path):
     assert "GoogLeNet-GAP on the crop | weak | 32.20" in (tmp_path / "report.md").read_text("utf-8")
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_the_papers_protocol_trains_a_linear_layer_on_the_first_networks_crops(sets, runs, tmp_path):
     run = tmp_path / "crops"
@@ -196,6 +199,7 @@ def test_a_checkpoint_without_its_pooling_requires_the_option(tmp_path, sets, ca
     assert record["model"]["settings"]["pooling"] == "gmp"
 
 
+@pytest.mark.nightly_after(1)
 @pytest.mark.parametrize("name", ["fc-alexnet", "fc-vgg16", "cam-googlenet-whole"])
 @pytest.mark.slow
 def test_all_of_torchvisions_networks_loads(name):
@@ -228,6 +232,7 @@ def official_accuracy(answer, given):
     return np.mean([min(nine.count(answer) / 3, 1) for nine in itertools.combinations(given, len(given) - 1)])
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_the_accuracy_is_visualqas_and_the_answers_are_those_of_the_linear_layer(questions, answered):
     answerer = load_answerer("cam-small", answered)

@@ -10,6 +10,7 @@ from sonjit_lab.networks import create_network, list_networks
 from sonjit_lab.papers.cam import network as classifiers
 
 
+@pytest.mark.nightly_after(2)
 @pytest.mark.parametrize("name", list_networks("cam-*"))
 def test_a_score_is_the_mean_of_its_map_and_the_bias(name):
     network = twin(name)

@@ -134,6 +134,7 @@ def official(network, dexycb):
     return state
 
 
+@pytest.mark.nightly_after(1)
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("variant", "prefix"), [("ho3d", ""), ("ho3d", "honet."), ("dexycb", "module."), ("dexycb", "honet.module.")]

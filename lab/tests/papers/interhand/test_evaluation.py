@@ -150,6 +150,7 @@ def test_interhand_in_labelled_boxes(tmp_path):
     assert "MMPose InterNet, ResNet-50, test H+M" in report
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_interhand_with_rootnets_results_and_with_rootnet(tmp_path):
     records = write_interhand(tmp_path / "set")
@@ -198,6 +199,7 @@ def epe(hands):
     return float(np.nanmean(errors, 0).mean())
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_stb(tmp_path):
     """Return the errors of STB's 21 joints relative to the palm centre. Left hands are in the first slot."""
@@ -230,6 +232,7 @@ def test_stb(tmp_path):
     assert main(list(map(str, [*call, "--layout", "rhd", "--out", tmp_path / "other"]))) == 2
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_rhd(tmp_path):
     root, rng = tmp_path / "set", np.random.default_rng(4)

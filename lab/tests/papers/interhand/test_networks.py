@@ -167,6 +167,7 @@ def test_depths_of_wrong_shape_or_value_are_refused(k_value, message):
         network(torch.zeros(2, 3, 64, 64), k_value)
 
 
+@pytest.mark.nightly_after(1)
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("prefix", "resnet", "message"),

@@ -126,6 +126,7 @@ class Right(torch.nn.Module):
         }
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("name", LAYOUTS)
 @pytest.mark.slow
 def test_each_layout_is_taught_and_judged(name, clip):

@@ -127,6 +127,7 @@ def test_every_step_equals_torchvision(pair, sizes):
         close(paste_masks(one.masks, one.boxes, image.shape[-2:])[:, None], expected["masks"])
 
 
+@pytest.mark.nightly_after(1)
 @pytest.mark.slow
 def test_losses_equal_torchvisions(pair):
     """Use samples so large that random sampling has no effect."""

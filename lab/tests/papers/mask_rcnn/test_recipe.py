@@ -80,6 +80,7 @@ def test_a_run_begins_with_the_weights_of_another(run, tmp_path):
         torch.testing.assert_close(kept[name], value, rtol=0, atol=1e-6)
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("kind", ["classifier", "mask-rcnn"])
 def test_a_run_begins_with_the_residual_network_of_torchvisions_files(kind, run, tmp_path):
     """Compare the maps of the last stage with those of torchvision's classifier, whose norms have statistics."""
@@ -104,6 +105,7 @@ def test_a_run_begins_with_the_residual_network_of_torchvisions_files(kind, run,
     torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -183,6 +185,7 @@ def test_segment_refuses_in_one_line(tmp_path, monkeypatch, refusal, arguments, 
     assert message in refusal("segment", "a.png", *arguments)
 
 
+@pytest.mark.nightly_after(1)
 @pytest.mark.golden
 @pytest.mark.files("real/wild*/people.json")
 def test_the_bundled_network_finds_people_and_hands_in_photographs(file, capsys):
@@ -195,6 +198,7 @@ def test_the_bundled_network_finds_people_and_hands_in_photographs(file, capsys)
     assert sum(f"{path}: 0: person" in out and f"{path}: 0: hand" in out for path in paths) >= len(paths) / 2
 
 
+@pytest.mark.nightly_after(1)
 @pytest.mark.parametrize("size", [(480, 640), (640, 360), (300, 900)], ids=str)
 def test_the_bundled_file_equals_the_network_in_pytorch(size, photo):
     rgb = cv2.resize(photo, size[::-1])
@@ -216,6 +220,7 @@ def test_the_bundled_file_equals_the_network_in_pytorch(size, photo):
     np.testing.assert_allclose(found.masks, expected.masks, atol=1e-3)
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("seed", range(5))
 def test_masks_in_images_equal_those_of_torchvision(seed):
     rng = np.random.default_rng(seed)
@@ -270,6 +275,7 @@ def test_masks_move_with_the_image(seed):
         assert reds == ([2] if flipped else [1])
 
 
+@pytest.mark.nightly
 def test_evaluation_has_the_speed_and_shows_the_worst(run, tmp_path):
     data, weights = run
     options = ["--data", "folder", "--root", data, "--model", "mask-rcnn", "--weights", weights, "--out", tmp_path]
@@ -283,6 +289,7 @@ def test_evaluation_has_the_speed_and_shows_the_worst(run, tmp_path):
     assert cv2.imread(str(tmp_path / record["runs"][0]["worst"][0]["file"])).shape[1] == 720
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize(
     ("setting", "used"),
     [
@@ -300,6 +307,7 @@ def test_parts_of_the_network_are_chosen(setting, used, run, tmp_path):
     assert (network.roi, type(network.roi_heads.mask_head).__name__, "mask_ap" in metrics) == used
 
 
+@pytest.mark.nightly
 def test_one_image_as_each_of_the_four_tasks(run, tmp_path, capsys):
     data, weights = run
     image = data / "images" / "000.png"

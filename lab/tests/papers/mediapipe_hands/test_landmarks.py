@@ -134,6 +134,7 @@ def test_missing_keypoints_are_named(coco):
         LandmarkCrops(coco, [NAIL, "little_nail"])
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_one_command_adds_a_keypoint_and_detectors_find_it(weights, coco, images, demo_clip, tmp_path, capfd):
     del weights
@@ -203,6 +204,7 @@ def test_unknown_labels_give_no_gradient():
     assert not gradient[:, 2].any()
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_one_command_trains_a_new_network_from_several_sources(demo_clip, images, tmp_path, capfd):
     for name in ("real", "synthetic", "test"):
@@ -279,6 +281,7 @@ def train_command(tmp_path, demo_clip, images, *sets):
     return [*command, "--out", str(tmp_path / "run"), *(f"--set={value}" for value in sets)]
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 @pytest.mark.usefixtures("own_module")
 def test_a_user_network_and_loss_have_the_same_data_and_metrics(demo_clip, images, tmp_path, capfd):
@@ -321,6 +324,7 @@ def test_wrong_settings_are_refused_in_one_line(demo_clip, images, tmp_path, ref
     assert message in refusal(*train_command(tmp_path, demo_clip, images, *sets.split()))
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_any_registered_data_set_is_learnt_from(coco, tmp_path):
     """Check that the same hands as a Parquet table give the same crops, and train on them."""
