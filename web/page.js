@@ -1,6 +1,6 @@
 /**
- * Bundles the pages of the server into src/sonjit/server/page, readable and with the names of
- * src/page.
+ * Bundles the pages of the server into src/sonjit/server/page: minified, one file per page, with
+ * the names of src/page.
  *
  *     node page.js                 writes the files, which belong to the repository
  *     node page.js --check         fails if they are out of date
@@ -8,7 +8,7 @@
  */
 
 import { readFileSync, readdirSync, writeFileSync } from "node:fs";
-import { basename, join, relative } from "node:path";
+import { join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 
 import { build } from "esbuild";
@@ -26,9 +26,9 @@ const TESTED = [
   "tasks/landmarkers",
   "tfjs",
 ];
-const PAGES = ["app", "api", "annotate/app"]; // their HTML files load them, and they share files
+const PAGES = ["app", "api", "annotate/app"]; // their HTML files load them
 const SINGLE = ["encoder", "sw", "sonjit-client", "frames"]; // workers, and clients of other sites
-// minified, with their libraries inside; pages load them when they need them
+// pages load them when they need them
 const LATE = ["avatar/scene", "chart"];
 const BANNER = "// Made by `npm --prefix web run page` from web/src/page. Change it there.";
 
@@ -43,11 +43,11 @@ if (mode === "--modules") {
   await bundle(names, { splitting: true, outbase: "src", outdir: folder, write: true });
 } else {
   const inPage = (names) => names.map((name) => `page/${name}.ts`);
-  const files = [
-    ...named(await bundle(inPage(PAGES), { splitting: true, plugins: [late()] })),
-    ...named(await bundle(inPage(SINGLE))),
-    ...named(await bundle(inPage(LATE), { minify: true })),
+  const builds = [
+    await bundle(inPage(PAGES), { minify: true, plugins: [late()] }),
+    await bundle(inPage([...SINGLE, ...LATE]), { minify: true }),
   ];
+  const files = builds.flatMap(({ outputFiles }) => outputFiles);
   if (mode === "--check") check(files);
   else for (const { path, text } of files) writeFileSync(path, text);
 }
@@ -66,9 +66,7 @@ function bundle(names, options = {}) {
     jsxImportSource: "preact",
     charset: "utf8",
     banner: options.write ? {} : { js: BANNER },
-    chunkNames: "chunk-[hash]",
     legalComments: "none", // NOTICE has the licences
-    metafile: true,
     write: false,
     logLevel: "warning",
     ...options,
@@ -88,18 +86,6 @@ function late() {
           : null;
       }),
   };
-}
-
-/** Return the files of a build. A file that pages share is named after the last module in it. */
-function named({ outputFiles, metafile }) {
-  const names = new Map();
-  for (const [path, { inputs }] of Object.entries(metafile.outputs)) {
-    if (!basename(path).startsWith("chunk-")) continue;
-    const last = basename(Object.keys(inputs).at(-1)).replace(/\.\w+$/, "");
-    names.set(basename(path), `shared-${last}.js`);
-  }
-  const rename = (text) => text.replace(/\bchunk-\w+\.js\b/g, (name) => names.get(name) ?? name);
-  return outputFiles.map(({ path, text }) => ({ path: rename(path), text: rename(text) }));
 }
 
 /** Report the files of the repository that a build would change or does not make. */

@@ -59,7 +59,7 @@ def test_a_written_page_has_the_app_its_data_and_the_module(engine, tmp_path):
 def test_files_of_the_app_are_those_of_the_live_page():
     names = app_files()
     assert names == sorted(names)
-    assert {"app.js", "icon.svg", "shared-painter.js"} < set(names)
+    assert {"app.js", "icon.svg", "avatar/scene.js"} < set(names)
     assert not [name for name in names if name.startswith(("annotate/", "api.", "sw.js", "index.html", "frames."))]
     assert set(names) < {path.relative_to(PAGE).as_posix() for path in PAGE.rglob("*")}
 

@@ -2,7 +2,6 @@
 
 import json
 import re
-from collections import Counter
 from importlib.resources import files
 from pathlib import Path
 from typing import get_args
@@ -56,15 +55,6 @@ def test_every_file_that_a_file_names_is_there(path):
     named = re.findall(r"""(?:from|import\(|new URL\()\s*"(\.{1,2}/[\w./-]+)["#?]""", text)
     named += re.findall(r"""<(?:link|script|img|use)\b[^>]*?\b(?:src|href)="/?([\w./-]+\.\w+)["#?]""", text)
     assert [name for name in named if name not in WRITTEN and not (path.parent / name).exists()] == []
-
-
-def test_pages_share_a_module_instead_of_repeating_it():
-    """Check that no module of web/src is in the files of two pages. Files for other sites and workers are complete."""
-    complete = {PAGE / f"{name}.js" for name in ("encoder", "sw", "sonjit-client", "frames")}
-    texts = [path.read_text("utf-8") for path in MODULES if path not in complete]
-    parts = [part for text in texts for part in re.findall(r"^// (src/\S+\.ts)$", text, re.MULTILINE)]
-    assert len(parts) > 30
-    assert [part for part, count in Counter(parts).items() if count > 1] == []
 
 
 @pytest.mark.parametrize("language", TEXTS)

@@ -1,16 +1,2 @@
 // Made by `npm --prefix web run page` from web/src/page. Change it there.
-
-// src/page/encoder.ts
-var QUALITY = 0.9;
-var canvas = new OffscreenCanvas(1, 1);
-var last = Promise.resolve();
-self.onmessage = ({ data: bitmap }) => {
-  last = last.then(async () => {
-    const { width, height } = bitmap;
-    if (canvas.width !== width || canvas.height !== height)
-      canvas = new OffscreenCanvas(width, height);
-    canvas.getContext("2d", { alpha: false })?.drawImage(bitmap, 0, 0);
-    bitmap.close();
-    self.postMessage(await canvas.convertToBlob({ type: "image/jpeg", quality: QUALITY }));
-  });
-};
+var e=new OffscreenCanvas(1,1),n=Promise.resolve();self.onmessage=({data:s})=>{n=n.then(async()=>{let{width:a,height:t}=s;(e.width!==a||e.height!==t)&&(e=new OffscreenCanvas(a,t)),e.getContext("2d",{alpha:!1})?.drawImage(s,0,0),s.close(),self.postMessage(await e.convertToBlob({type:"image/jpeg",quality:.9}))})};
