@@ -73,6 +73,7 @@ def test_the_live_app(audit, page):
     audit("Avatar")
 
 
+@pytest.mark.nightly
 def test_a_measured_video(audit, page, write_video, tmp_path, need):
     need("body-full", "pose-detector")
     with open_source(SQUATS) as source:
@@ -100,6 +101,7 @@ def test_the_page_of_the_endpoints(audit, browser, server):
     audit("/docs")
 
 
+@pytest.mark.nightly
 def test_the_annotation_page(audit, browser, tmp_path):
     make_project(tmp_path, cameras=4, frames=2, lens=False)[0].close()
     server = AnnotationServer(tmp_path)

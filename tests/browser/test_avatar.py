@@ -314,6 +314,7 @@ WATCHED = ["head", "leftHand", "rightHand", "leftFoot", "rightFoot", "hips", "le
 POSES = ["rest", "arms down", "arms raised", "squat", "fist and open hand"]
 
 
+@pytest.mark.nightly
 def test_bodies_hands_and_fingers_of_models_follow_the_keypoints(stage):
     """Show all models at once, because the browser draws the complete page again for each step of one."""
     files = [change and list(changed_sample(change)) for change in MODELS.values()]
@@ -377,6 +378,7 @@ MOVED = {
 }
 
 
+@pytest.mark.nightly_after(1)
 @pytest.mark.parametrize("name", MOVED)
 def test_blendshapes_move_targets_by_name_or_by_expression(stage, name):
     change, used, wanted = MOVED[name]

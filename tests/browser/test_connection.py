@@ -108,6 +108,7 @@ def test_the_page_reconnects_to_a_server_that_restarts(page, mortal):
     assert seen[-1] == "ready"
 
 
+@pytest.mark.nightly
 def test_a_stream_that_was_silent_connects_again_when_it_sends(page, new_server, site):
     hasty = new_server("--allow-origin", site.url, "--idle-minutes", "0.1")
     first, second, seen = run(page, f"""{START} {SHOT}

@@ -75,6 +75,7 @@ RECORD_TEXTS = """
 """
 
 
+@pytest.mark.nightly
 def test_the_trainer_names_what_is_missing_and_keeps_its_samples(page, tmp_path):
     def recordings():
         return [one.text for one in page["trainer-recordings"].find_elements("tag name", "li")]
@@ -122,6 +123,7 @@ def test_the_trainer_names_what_is_missing_and_keeps_its_samples(page, tmp_path)
     assert recordings() == []
 
 
+@pytest.mark.nightly
 def test_a_recording_that_is_paused_or_sees_no_hand_says_why_it_ends(page):
     page.click("task-gestures")
     page.choose("trainer-name", "one")
@@ -152,6 +154,7 @@ def test_gestures_of_a_clip_are_listed_by_time(page):
     assert times == sorted(times, reverse=True)
 
 
+@pytest.mark.nightly_after(1)
 @pytest.mark.parametrize("here", ["server", "page"])
 def test_a_gesture_that_is_shown_at_the_end_has_an_end_in_the_tables(page, here):
     page.choose("option-gestures", "canned")
@@ -171,6 +174,7 @@ def test_a_gesture_that_is_shown_at_the_end_has_an_end_in_the_tables(page, here)
     page.choose("here", "server")
 
 
+@pytest.mark.nightly
 def test_motions_are_recorded_tested_trained_and_recognised(page):
     """The camera repeats a clip in which a hand sways. A map may then name the recorded motions.
 

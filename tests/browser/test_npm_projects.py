@@ -15,7 +15,7 @@ from sonjit.server.kinds import IN_PAGES
 from .conftest import hosted, run
 from .web_module import TASKS_VISION, TRACK, TYPES, WEB
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.nightly]
 HERE = Path(__file__).parent
 MEDIAPIPE, MEDIAPIPE_1 = TASKS_VISION
 NEW = {"BrushMode", "Stroke", "InteractiveSegmenterWasmModule"}
@@ -50,7 +50,6 @@ def networks_of(packages, kind):
     return files
 
 
-@pytest.mark.nightly_after(1)
 @pytest.mark.browser
 @pytest.mark.usefixtures("all_networks")
 @pytest.mark.parametrize("kind", IN_PAGES)
@@ -81,7 +80,6 @@ def call(app, command, *words):
 
 
 @pytest.mark.browser
-@pytest.mark.nightly
 @pytest.mark.parametrize(("name", "output"), [("vite", "dist"), ("webpack", "webpack"), ("next", "out")])
 def test_an_app_finds_hands(browser, site, show, app, photo, name, output):
     call(app, f"npm run {name}")

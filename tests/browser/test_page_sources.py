@@ -106,6 +106,7 @@ def test_a_recording_is_a_video_and_its_frames(page):
         assert next(iter(source)).rgb.shape[2] == 3
 
 
+@pytest.mark.nightly
 def test_the_files_of_the_view_can_be_measured(page, images, server):
     page.upload("source-folder", images)
     page.wait(page["measure-all"].is_displayed, "the button")
@@ -153,6 +154,7 @@ def test_hidden_faces_are_chosen_while_a_video_is_paused_and_stay_hidden(page):
     assert hiding.get_attribute("value") == "none"
 
 
+@pytest.mark.nightly
 def test_each_page_has_its_own_detectors_and_measures_what_it_detects(page):
     def on():
         return {kind for kind, one in page.state["detectors"].items() if one["on"]}

@@ -80,6 +80,7 @@ def test_the_page_reports_files_that_it_cannot_show_at_once(page, images, tmp_pa
         assert page.status == ("idle" if name == "notes.txt" else "error")
 
 
+@pytest.mark.nightly
 def test_the_page_reports_a_stopped_server_and_reconnects(browser, new_server):
     token = ("--token", "open-sesame")
     server = new_server(*token)

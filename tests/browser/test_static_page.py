@@ -84,6 +84,7 @@ def test_hands_are_found_in_the_page_also_without_the_network(browser, host, dem
         browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
+@pytest.mark.nightly
 def test_the_page_reports_what_it_cannot_do(browser, host):
     browser.expected += ["404"]
     (host.RequestHandlerClass.keywords["directory"] / "app/engine/models/hand_landmark_lite.tflite").unlink()

@@ -44,6 +44,7 @@ def test_the_page_asks_for_the_token_checks_it_and_keeps_it(browser, new_server)
     page.stop()
 
 
+@pytest.mark.nightly
 def test_the_page_of_the_endpoints_asks_for_the_token_and_speaks_korean(browser, new_server, images):
     server = new_server("--token", "secret")
     browser.expected += ["/v1/kinds"]  # a refusal

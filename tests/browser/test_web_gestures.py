@@ -46,6 +46,7 @@ def test_hands_have_the_gestures_that_python_gives_them(web_page, show, photo, d
         run(web_page, "await kit.LocalDetector.create('face', {}, {gesturesUrl: 'mine.npz'})")
 
 
+@pytest.mark.nightly
 def test_gestures_of_refined_hands_are_those_of_published_ones(web_page, show, demo_clip):
     """This includes mirrored results. Pages get the published keypoints, from which custom gestures are learned."""
     frames = [show(rgb) for rgb in demo_clip[1][60:64]]
@@ -61,6 +62,7 @@ def test_gestures_of_refined_hands_are_those_of_published_ones(web_page, show, d
         assert one["keypoints"] != other["keypoints"]
 
 
+@pytest.mark.nightly
 def test_streams_have_the_motions_that_python_gives_them(web_page, show, demo_clip):
     """A frame of the clip moves to the right between two rests, which is a swipe, also in tfjs-models' format."""
     frame, step = demo_clip[1][60], 45
@@ -99,6 +101,7 @@ def test_streams_have_the_motions_that_python_gives_them(web_page, show, demo_cl
     assert found["none"] == [None, None]
 
 
+@pytest.mark.nightly
 def test_streams_have_the_events_that_python_gives_them(web_page, show, demo_clip):
     """Hands show gestures, cross limits of a measure, disappear for a second and return."""
     frames, options = demo_clip[1][40:80:2], {"model": "lite", "search": "fast"}
@@ -130,6 +133,7 @@ def test_streams_have_the_events_that_python_gives_them(web_page, show, demo_cli
         assert ours["value"] == pytest.approx(theirs.value, abs=0.02)
 
 
+@pytest.mark.nightly
 def test_gestures_of_stills_are_those_of_python(both, demo_clip, photo):
     """Python and pages read the appearance of hands in stills."""
     found, hands = both("hands", [photo, *demo_clip[1][60:110:10]], {"gestures": "canned"}, "detect")

@@ -44,6 +44,7 @@ SCRIPT_PAGE = """<!doctype html><title>script</title><link rel="icon" href="data
 </script>"""
 
 
+@pytest.mark.nightly
 def test_a_page_of_tfjs_that_loads_scripts(browser, site, module, show, photo):
     """The script defines the globals of tfjs-models' packages, which also ignore options of other models."""
     put_on(site, module)
@@ -58,6 +59,7 @@ def test_a_page_of_tfjs_that_loads_scripts(browser, site, module, show, photo):
     assert not found["leaks"]
 
 
+@pytest.mark.nightly
 def test_the_module_and_its_files_come_from_another_site(browser, site, module, show, photo):
     """A page has its own copy of the module, or imports it from a CDN that allows all origins, on threads."""
     isolated = [("Cross-Origin-Opener-Policy", "same-origin"), ("Cross-Origin-Embedder-Policy", "require-corp")]
@@ -83,6 +85,7 @@ def test_the_module_and_its_files_come_from_another_site(browser, site, module, 
 PROJECT = Path(__file__).parents[2]
 
 
+@pytest.mark.nightly
 def test_apples_are_caught_with_the_index_finger(browser, site, module):
     put_on(site, module)
     site.files["/web/catch.html"] = ("text/html", (PROJECT / "examples" / "catch.html").read_bytes())

@@ -64,20 +64,21 @@ class Durations:
         self._last = self._total = 0.0
 
     def pytest_collection_finish(self):
-        self._last = processor_seconds()
+        self._last = self._total = processor_seconds()
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item):
         begin = monotonic()
         result = yield
         now = processor_seconds()
-        self._tests[item.nodeid] = (max(now - self._last, 0), monotonic() - begin)  # killed children take theirs along
+        used = max(now - self._last, 0)  # some children take their time with them when they end
+        self._tests[item.nodeid] = (used, monotonic() - begin)
+        self._total += used
         self._last = now
         return result
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self):
-        self._total += processor_seconds()
         if hasattr(self._config, "workeroutput"):
             self._config.workeroutput["durations"] = (self._tests, self._total)
         elif self._config.getoption("--store-durations"):
