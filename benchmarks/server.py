@@ -38,7 +38,7 @@ SETTLED_S = 5  # after which the resources of a client are released
 @contextlib.contextmanager
 def served(*options):
     """Start a server, and yield its address and its process."""
-    command = [sys.executable, "-m", "sonjit", "serve", "--port", "0", *options]
+    command = [sys.executable, "-m", "sonjit", "serve", "--port", "0", "--temporary", *options]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             found = re.search(r"http://([^/]+)/", process.stdout.readline())

@@ -50,7 +50,8 @@ class Server:
         self._process = None
 
     def start(self, *options):
-        command = [sys.executable, *self._program, "serve", "--port", str(self.port), *options]
+        kept = () if "--jobs-folder" in options else ("--temporary",)
+        command = [sys.executable, *self._program, "serve", "--port", str(self.port), *kept, *options]
         self._process = subprocess.Popen(command, stdout=self._log, stderr=self._log)
         wait_until(self.answers, 40, lambda: f"no server: {self.log()}", every_s=0.04)
 

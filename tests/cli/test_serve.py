@@ -38,7 +38,7 @@ def taken():
 
 @contextmanager
 def start(*options):
-    command = [sys.executable, "-m", "sonjit", "serve", "--port", "0", *options]
+    command = [sys.executable, "-m", "sonjit", "serve", "--port", "0", "--temporary", *options]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
             yield process

@@ -21,7 +21,7 @@ def test_a_token_that_other_accounts_do_not_see_is_in_no_log(
     words = {"--token": ["--token", "open-sesame"], "--token-file": ["--token-file", str(file)]}.get(option, [])
     if not words:
         monkeypatch.setenv("SONJIT_TOKEN", "open-sesame")
-    command = [sys.executable, "-m", "sonjit", "serve", "--port", "0", *words]
+    command = [sys.executable, "-m", "sonjit", "serve", "--port", "0", "--temporary", *words]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None

@@ -198,7 +198,7 @@ def test_batch_folder(run, reader_files, tmp_path):
 @pytest.mark.slow
 def test_server_client(run, reader_files, tmp_path, monkeypatch):
     pytest.importorskip("fastapi", reason="the extra serve is not installed")
-    command = [sys.executable, "-m", "sonjit", "serve", "--port", "0"]
+    command = [sys.executable, "-m", "sonjit", "serve", "--port", "0", "--temporary"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as server:
         try:
             address = next(found[0] for line in server.stdout if (found := re.search(r"http://[\d.:]+", line)))

@@ -144,4 +144,4 @@ def test_a_full_disk_keeps_the_table_whose_angles_would_be_smoothed(need, tmp_pa
     use_report_angles(table, recordings)
     write_curves(curves, table, "squats.mp4", recordings, None)
     assert table.read_bytes() != before
-    assert {path.name for path in tmp_path.iterdir()} == {"result.jsonl", "curves.json", "overview.json"}
+    assert {path.name for path in tmp_path.iterdir()} == {"result.jsonl", "curves.json"}

@@ -50,8 +50,9 @@ def test_a_job_is_cancelled_at_once(ask, place, media, monkeypatch):
     assert client.post(f"/v1/jobs/{job_id}/cancel").json()["state"] == "cancelled"
     cancelled.set()
     assert events_of(client, job_id)[-1]["state"] == "cancelled"
-    (root,) = place.iterdir()
-    wait_until(lambda: not list(root.iterdir()))
+    wait_until(lambda: client.get(f"/v1/jobs/{job_id}").json()["repeatable"])
+    (folder,) = next(place.iterdir()).iterdir()
+    assert [path.name for path in folder.iterdir()] == ["input"]
     assert client.get(f"/v1/jobs/{job_id}").json()["frames"] == 3
     assert "cancelled" in refusal(client.get(f"/v1/jobs/{job_id}/result.csv"), 404, "not_found")
 

@@ -25,7 +25,17 @@ class Extra(NamedTuple):
 EXTRAS: Final = {
     "serve": Extra(
         "live app and server",
-        ("fastapi", "starlette", "uvicorn", "pydantic", "python_multipart", "trustme", "cryptography", "segno"),
+        (
+            "fastapi",
+            "starlette",
+            "uvicorn",
+            "pydantic",
+            "python_multipart",
+            "trustme",
+            "cryptography",
+            "segno",
+            "platformdirs",
+        ),
     ),
     "tables": Extra(".parquet and .xlsx tables", ("pyarrow", "xlsxwriter")),
     "pandas": Extra("to_dataframe with pandas", ("pandas",)),

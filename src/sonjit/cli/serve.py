@@ -13,6 +13,7 @@ from typing import Annotated
 
 from cyclopts import Group, Parameter
 
+from sonjit._util import InputError
 from sonjit._util.extras import install_command
 from sonjit.cli.options import TO_FOLDER
 from sonjit.detectors.kinds import KINDS
@@ -31,6 +32,7 @@ def serve(
     key: Path | None = None,
     allow_origin: Annotated[tuple[str, ...], Parameter(negative="")] = (),
     jobs_folder: Path | None = None,
+    temporary: Annotated[bool, Parameter(negative="")] = False,
     root_path: str = "",
     verbose: Annotated[bool, Parameter(negative="")] = False,
     limits: Annotated[settings.Limits | None, Parameter(name="*", group=Group("Limits", sort_key=1))] = None,
@@ -55,14 +57,17 @@ def serve(
         key: Key (PEM) of the certificate.
         allow_origin: Allow calls from pages of another origin, e.g. http://localhost:3000, capacitor://localhost for
             an app, or null. Can be repeated.
-        jobs_folder: Keep jobs in this folder after the server stops. It must be new, empty or from an earlier
-            server.
+        jobs_folder: Folder that keeps results after the server stops. It must be new, empty or from an earlier
+            server. Default: a folder in the data of this account.
+        temporary: Remove all results when the server stops.
         root_path: Path of a reverse proxy below which clients see the server, e.g. /hands. The proxy may remove it from
             requests or not.
         verbose: Log every request.
     """
     from sonjit.server.app import serve
 
+    if temporary and jobs_folder is not None:
+        raise InputError("--temporary and --jobs-folder cannot be combined: give one of them")
     chosen = settings.Settings(
         **vars(limits or settings.Limits()),
         host=host,
@@ -70,7 +75,7 @@ def serve(
         tls_cert=cert,
         tls_key=key,
         allow_origins=allow_origin,
-        jobs_folder=jobs_folder,
+        jobs_folder=None if temporary else jobs_folder or settings.usual_jobs_folder(),
         root_path=root_path,
     )
     if tls and cert is None:
@@ -80,15 +85,25 @@ def serve(
         chosen = replace(chosen, tls_cert=path, tls_key=path)
     log_to_stderr(verbose=verbose)
     is_shown = token is not None or sys.stdout.isatty()  # a service writes what it prints to a log
-    printer = address_printer(open_page=open_page, cert=chosen.tls_cert, shows_token=is_shown)
+    printer = address_printer(
+        open_page=open_page, cert=chosen.tls_cert, shows_token=is_shown, results=chosen.jobs_folder or "temporary"
+    )
     serve(chosen, port, verbose=verbose, started=printer)
     return 0
 
 
 def address_printer(
-    *, open_page: bool, page: str = "", cert: Path | None = None, shows_token: bool = True
+    *,
+    open_page: bool,
+    page: str = "",
+    cert: Path | None = None,
+    shows_token: bool = True,
+    results: Path | str = "",
 ) -> Callable[[list[str]], None]:
-    """Return a function that prints the addresses of a server once it listens, with the token or without it."""
+    """Return a function that prints the addresses of a server once it listens, with the token or without it.
+
+    `results` is the folder that keeps results; "" prints nothing about them.
+    """
 
     def print_addresses(addresses: list[str]) -> None:
         address, *others = (link.replace("/#", f"/{page}#") if "#" in link else link + page for link in addresses)
@@ -104,6 +119,10 @@ def address_printer(
                 sys.stdout.write("browsers of other devices require https for the camera: add --tls\n")
             if sys.stdout.isatty():
                 _show_qr(settings.qr_lines(other))
+        if isinstance(results, Path):
+            sys.stdout.write(f"results are kept in {results}\n")
+        elif results:
+            sys.stdout.write("results end with this server\n")
         sys.stdout.flush()
         if open_page:
             threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()

@@ -48,6 +48,8 @@ class Health:
     version: str
     clients: int
     jobs: int  # that upload, wait or run
+    jobs_mb: float  # size of the files of all jobs
+    keeps_jobs: bool  # True if they outlive the server
     kinds: dict[str, list[str]]  # models of each kind of detector, the default first
     missing: list[str]
     limits: dict[str, int | float]
@@ -132,7 +134,7 @@ def _add_middleware(app: FastAPI, settings: Settings) -> None:
         app.add_middleware(
             CORSMiddleware,
             allow_origins=settings.allow_origins,
-            allow_methods=["GET", "POST", "DELETE"],
+            allow_methods=["GET", "POST", "PATCH", "DELETE"],
             allow_headers=["authorization", "content-type"],
             allow_private_network=True,
         )
@@ -150,6 +152,8 @@ def _server_router(service: Service, engine: Path, *, annotates: bool) -> APIRou
             version=__version__,
             clients=len(service.streams),
             jobs=service.jobs.active,
+            jobs_mb=service.jobs.disk_mb,
+            keeps_jobs=settings.jobs_folder is not None,
             kinds={kind: list(entry.models) for kind, entry in KINDS.items()},
             missing=[
                 f"{kind}-{model}" for kind in KINDS for model in KINDS[kind].models if missing_weights(kind, model)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final, get_args
+from typing import Any, Final, get_args
 
 import numpy as np
 
@@ -22,27 +22,29 @@ from sonjit.results.measures import with_owners
 from sonjit.results.measures.bodies import ANGLE_BONES
 
 CURVES: Final = "curves.json"  # name of the file
-OVERVIEW: Final = "overview.json"  # name of the small file with what a list of jobs shows
+_INSTANCES: Final = '"instances":[]'  # where the instances are written, one after the other
 _DIGITS: Final = 4  # of a value: 0.006 degrees, 0.1 mm
 _MAX_PEOPLE: Final = 8  # people whose angles are filtered and whose repetitions are counted, those in most frames
 _LOCAL_HEADER_BYTES: Final = 30  # of a file in a zip archive, before its name
 _LENGTHS: Final = slice(26, 30)  # where this header has the lengths of the name and of further fields
 
+_Key = tuple[str, int | None, str | None, int]  # kind, track ID, side, and number among equal ones
+
 
 @dataclass
 class _Track:
-    """One instance over all frames."""
+    """One instance over all frames. A measure (N,) is NaN where it is unknown."""
 
     kind: str
     id: int | None
     handedness: str | None
     count: int  # number of frames of the job
-    measures: dict[str, list[float | None]] = field(default_factory=dict[str, "list[float | None]"])
+    measures: dict[str, FloatArray] = field(default_factory=dict[str, FloatArray])
 
     def put(self, row: int, values: Mapping[str, float | str | None]) -> None:
         for name, value in values.items():
             if isinstance(value, (int, float)):
-                self.measures.setdefault(name, [None] * self.count)[row] = round(float(value), _DIGITS)
+                self.measures.setdefault(name, np.full(self.count, np.nan))[row] = value
 
 
 def recordings_of_job(lines: Path, name: str, model: str) -> list[Recording]:
@@ -54,11 +56,17 @@ def recordings_of_job(lines: Path, name: str, model: str) -> list[Recording]:
         model: Model of the body.
     """
     with open_json_lines(lines) as (header, rows):
-        frames = [frame for frame, _ in rows]
+        frames = [_without_faces(frame) for frame, _ in rows]
     ids = Counter(part.id for frame in frames for _, part in frame.instances() if isinstance(part, Body))
     people = [person for person, _ in ids.most_common(_MAX_PEOPLE) if person is not None]
     size = (header.width, header.height) if header.width and header.height else None
     return [recording_of(name, model, frames, None, person=person, size=size) for person in people]
+
+
+def _without_faces(frame: Frame) -> Frame:
+    """Return the bodies and hands of a frame, because faces take most of the memory."""
+    people = [replace(person, face=None) for person in frame.people]
+    return replace(frame, faces=[], people=people)
 
 
 def use_report_angles(lines: Path, recordings: Sequence[Recording]) -> None:
@@ -68,17 +76,18 @@ def use_report_angles(lines: Path, recordings: Sequence[Recording]) -> None:
         lines: Table of the job, as JSON Lines. A table without measures stays as it is.
         recordings: Recordings of the job.
     """
-    with open_json_lines(lines) as (header, rows):
-        frames, extras = [list(column) for column in zip(*rows, strict=True)] or ([], [])
-    measured = [values for row in extras for values in row]
-    if not any(angle in values for values in measured for angle in ANGLES):
+    with open_json_lines(lines) as (_, rows):
+        types = types_of(values for _, extras in rows for values in extras)
+    if types.keys().isdisjoint(ANGLES):
         return
     angles = {recording.person: _angles_rad(recording) for recording in recordings}
-    start = replace(header, sources={}, notes=())
-    with open_writer(lines, start, types_of(measured)) as writer:
+    with (
+        open_json_lines(lines) as (header, rows),
+        open_writer(lines, replace(header, sources={}, notes=()), types) as writer,
+    ):
         writer.sources.update(header.sources)
         writer.remarks = header.notes
-        for index, (frame, values) in enumerate(zip(frames, extras, strict=True)):
+        for index, (frame, values) in enumerate(rows):
             parts = [part for part, _ in with_owners(frame)]
             changed = [
                 {column: angles[part.id][column][index] for column in old if column in angles[part.id]}
@@ -89,12 +98,13 @@ def use_report_angles(lines: Path, recordings: Sequence[Recording]) -> None:
             writer.write(frame, [{**old, **new} for old, new in zip(values, changed, strict=True)])
 
 
-def write_curves(path: Path, lines: Path, name: str, recordings: Sequence[Recording], drawing: Path | None) -> None:
-    """Write the curves of a job as JSON.
+def write_curves(
+    path: Path, lines: Path, name: str, recordings: Sequence[Recording], drawing: Path | None
+) -> Mapping[str, Any]:
+    """Write the curves of a job as JSON, and return what a list of jobs shows of it, as `UploadJob.summarise` takes it.
 
     `offsets` are the bytes at which the lines of the frames begin in the table, and where the last one ends. `pictures`
-    are the offsets and sizes of the drawings of several images in their archive. The file `OVERVIEW` next to it has
-    what a list of jobs shows.
+    are the offsets and sizes of the drawings of several images in their archive.
 
     Args:
         path: File to write.
@@ -103,73 +113,78 @@ def write_curves(path: Path, lines: Path, name: str, recordings: Sequence[Record
         recordings: Recordings of a video of bodies, whose angles are those of a report. Empty for other jobs.
         drawing: Annotated copy, or None.
     """
+    offsets = _offsets(lines)
+    tracks: dict[_Key, _Track] = {}
+    times: list[float | None] = []
+    sources: list[str | None] = []
+    events: list[Json] = []
     with open_json_lines(lines) as (header, rows):
-        frames, extras = [list(column) for column in zip(*rows, strict=True)] or ([], [])
-    tracks = _tracks(frames, extras)
+        for row, (frame, measured) in enumerate(rows):
+            _put(tracks, row, len(offsets) - 1, frame, measured)
+            times.append(frame.time)
+            sources.append(frame.source)
+            events.extend(event.to_dict() for event in frame.events if event.end is not None)
     for recording in recordings:
         _use_angles(tracks, recording)
     translated = [{language: _in(language, recording) for language in get_args(Language)} for recording in recordings]
     summaries = [_summary(versions) for versions in translated]
-    times = [frame.time for frame in frames]
     answer: JsonObject = {
         "name": name,
         "width": header.width,
         "height": header.height,
         "fps": header.fps,
         "times": [*times],
-        "sources": [frame.source for frame in frames],
-        "offsets": [*_offsets(lines)],
-        "pictures": [*_pictures(frames, drawing)],
-        "instances": [
-            {
-                "kind": track.kind,
-                "id": track.id,
-                "handedness": track.handedness,
-                "measures": {name: [*values] for name, values in track.measures.items()},
-            }
-            for track in tracks.values()
-        ],
+        "sources": [*sources],
+        "offsets": [*offsets],
+        "pictures": [*_pictures(sources, drawing)],
+        "instances": [],
         "repetitions": [repetition for recording in recordings for repetition in _repetitions(recording)],
         "uncounted": [position for versions in translated for position in _uncounted(versions)],
-        "events": [event.to_dict() for frame in frames for event in frame.events if event.end is not None],
+        "events": events,
         "summaries": [*summaries],
     }
-    files.write_bytes(path, json_from(answer).encode())
-    overview: JsonObject = {
+    before, after = json_from(answer).split(_INSTANCES, 1)
+    with files.atomic_file(path) as draft, draft.open("w", encoding="utf-8") as opened:
+        opened.write(f"{before}{_INSTANCES[:-1]}")
+        for at, track in enumerate(tracks.values()):
+            measures = {measure: _column(values) for measure, values in track.measures.items()}
+            instance = {"kind": track.kind, "id": track.id, "handedness": track.handedness, "measures": measures}
+            opened.write(f"{',' if at else ''}{json_from(instance)}")
+        opened.write(f"]{after}")
+    return {
         "ended": datetime.fromtimestamp(lines.stat().st_mtime, UTC).isoformat(timespec="seconds"),
         "length": times[-1] if len(times) > 1 else None,
         "summaries": [{name: value for name, value in one.items() if name != "sides"} for one in summaries],
     }
-    files.write_bytes(path.with_name(OVERVIEW), json_from(overview).encode())
 
 
-def _tracks(
-    frames: Sequence[Frame], extras: Sequence[Sequence[Mapping[str, float | str | None]]]
-) -> dict[tuple[str, int | None, str | None, int], _Track]:
-    """Return the instances of all frames. Those without a track ID are followed by their number."""
-    tracks: dict[tuple[str, int | None, str | None, int], _Track] = {}
-    for row, (frame, measured) in enumerate(zip(frames, extras, strict=True)):
-        seen: Counter[tuple[str, int | None, str | None]] = Counter()
-        for (part, _), values in zip(with_owners(frame), measured, strict=True):
-            side: str | None = getattr(part, "handedness", None)
-            # the side of a tracked hand may change, but both hands of a person share an ID
-            key = part.kind, part.id, side if frame.people else None
-            number = seen[key]
-            seen[key] += 1
-            track = tracks.setdefault((*key, number), _Track(part.kind, part.id, side, len(frames)))
-            track.put(row, values)
-    return tracks
+def _put(
+    tracks: dict[_Key, _Track],
+    row: int,
+    count: int,
+    frame: Frame,
+    measured: Sequence[Mapping[str, float | str | None]],
+) -> None:
+    """Add the instances of a frame. Those without a track ID are followed by their number."""
+    seen: Counter[tuple[str, int | None, str | None]] = Counter()
+    for (part, _), values in zip(with_owners(frame), measured, strict=True):
+        side: str | None = getattr(part, "handedness", None)
+        # the side of a tracked hand may change, but both hands of a person share an ID
+        key = part.kind, part.id, side if frame.people else None
+        number = seen[key]
+        seen[key] += 1
+        tracks.setdefault((*key, number), _Track(part.kind, part.id, side, count)).put(row, values)
 
 
 def _in(language: Language, recording: Recording) -> Recording:
     return recording if recording.language == language else replace(recording, language=language)
 
 
-def _use_angles(tracks: Mapping[tuple[str, int | None, str | None, int], _Track], recording: Recording) -> None:
+def _use_angles(tracks: Mapping[_Key, _Track], recording: Recording) -> None:
     """Replace the angles of a person by the filtered ones of the report."""
     for (kind, person, *_), track in tracks.items():
         if (kind, person) == ("body", recording.person):
-            track.measures |= {name: _column(values) for name, values in _angles_rad(recording).items()}
+            track.measures |= _angles_rad(recording)
 
 
 def _angles_rad(recording: Recording) -> dict[str, FloatArray]:
@@ -245,7 +260,7 @@ def _offsets(lines: Path) -> list[int]:
     return [*offsets, offset]
 
 
-def _pictures(frames: Sequence[Frame], drawing: Path | None) -> list[list[Json] | None]:
+def _pictures(sources: Sequence[str | None], drawing: Path | None) -> list[list[Json] | None]:
     """Return offset and size of the drawing of each frame in an archive that stores them; empty for other drawings."""
     if drawing is None or drawing.suffix != ".zip" or not drawing.is_file():
         return []
@@ -256,4 +271,4 @@ def _pictures(frames: Sequence[Frame], drawing: Path | None) -> list[list[Json] 
             fields = opened.read(_LOCAL_HEADER_BYTES)[_LENGTHS]
             lengths = int.from_bytes(fields[:2], "little") + int.from_bytes(fields[2:], "little")
             places[info.filename] = [info.header_offset + _LOCAL_HEADER_BYTES + lengths, info.file_size]
-    return [places.get(frame.source or "") for frame in frames]
+    return [places.get(source or "") for source in sources]

@@ -1,18 +1,16 @@
 """A job of the server: its state, its files, and what clients see of it."""
 
-import json
 import os
 import secrets
 import shutil
 import threading
-import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, Self, cast, get_args
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from sonjit._util import Json, JsonObject, is_installed
 from sonjit.media import convert_table, load_frames
@@ -24,15 +22,25 @@ from sonjit.report.recording import recording_of
 from sonjit.report.texts import Language
 from sonjit.report.workbook import summary_of
 from sonjit.runs import convert_events, convert_motions
-from sonjit.server.curves import CURVES, OVERVIEW, recordings_of_job, write_curves
+from sonjit.server.curves import CURVES, recordings_of_job, write_curves
 from sonjit.server.job_files import JobInput, reported_model, task_of
-from sonjit.server.options import DetectorChoice
+from sonjit.server.options import DetectorChoice, read_detector
 from sonjit.server.processes import Worker
 
 State = Literal["uploading", "waiting", "running", "done", "failed", "cancelled"]
+TRANSITIONS: Mapping[State, tuple[State, ...]] = {
+    "uploading": ("waiting", "cancelled"),
+    "waiting": ("running", "cancelled"),
+    "running": ("waiting", "done", "failed", "cancelled"),  # waiting: the server stops, and the next one repeats it
+    "done": (),
+    "failed": ("waiting",),  # it runs again
+    "cancelled": ("waiting",),
+}
+"""States that may follow each state."""
 ENDED = ("done", "failed", "cancelled")
 _INPUT = "input"  # name of the folder of the uploaded files in a job's folder
-_NO_OVERVIEW: Mapping[str, Json] = {"ended": None, "length": None, "summaries": []}
+_NO_INPUT = JobInput(Path(), "", "")
+_MAX_TITLE, _MAX_NOTE = 200, 5000  # characters
 _MOTION_FILES = ("angles.mot", "points.trc")  # of the person in most frames, for OpenSim
 
 
@@ -42,6 +50,14 @@ class JobSummary(BaseModel):
     id: int | None
     measure: str | None
     texts: dict[str, str]
+
+
+class JobTexts(BaseModel, extra="forbid"):
+    """What users write about a job. Absent texts stay as they are."""
+
+    title: str = Field("", max_length=_MAX_TITLE)
+    client: str = Field("", max_length=_MAX_TITLE)
+    note: str = Field("", max_length=_MAX_NOTE)
 
 
 class JobState(BaseModel):
@@ -61,6 +77,10 @@ class JobState(BaseModel):
     ended: str | None
     length: float | None
     summaries: list[JobSummary]
+    title: str
+    client: str
+    note: str
+    repeatable: bool
     downloads: dict[str, str]
 
 
@@ -107,29 +127,98 @@ def downloads_answer() -> list[JsonObject]:
 
 
 @dataclass(eq=False)
-class UploadJob:
-    """Detectors that run over one upload."""
+class JobRecord:
+    """What the next server knows of a job. Each further field requires a default."""
 
     detectors: tuple[DetectorChoice, ...]  # kind and options of each, as returned by `read_options`
     draw: bool = True  # if True, make an annotated copy of the input
-    # Settings of the annotated copy, of `DrawingStyle`
-    style: JsonObject = field(default_factory=JsonObject)
-    id: str = field(default_factory=lambda: secrets.token_hex(16))  # part of the job's URLs
-    folder: Path = field(init=False)  # folder of the job's files. The store creates and removes it.
-    input: JobInput = field(init=False)  # uploaded files; known when the upload is complete
-    state: State = "uploading"  # changes only under the store's lock
+    style: JsonObject = field(default_factory=JsonObject)  # settings of the annotated copy, of `DrawingStyle`
+    input: JobInput = _NO_INPUT  # uploaded files; known when the upload is complete
+    title: str = ""  # name that the user gave to the result; "" for that of the input
+    client: str = ""  # name of the person who was recorded
+    note: str = ""
     frames: int = 0
     of: int | None = None  # expected number of images; None if unknown
     instances: int = 0
+    seconds: float = 0.0  # run time
     message: str | None = None
     problems: list[str] = field(default_factory=list[str])  # unreadable images, and changes of what was read
+    ended: str | None = None  # ISO 8601
+    length: float | None = None  # of the video in seconds
+    summaries: list[Json] = field(default_factory=list[Json])  # a `JobSummary` of each person
+
+
+@dataclass(eq=False)
+class UploadJob(JobRecord):
+    """Detectors that run over one upload."""
+
+    id: str = field(default_factory=lambda: secrets.token_hex(16))  # part of the job's URLs
+    folder: Path = field(init=False)  # folder of the job's files. The store creates and removes it.
+    state: State = "uploading"  # changes only in `move`, under the store's lock
+    has_input: bool = False  # whether the uploaded files are still there
     disk_bytes: int = 0
     is_suspended: bool = False  # True if the server stops and the next server restarts the job
     worker: Worker | None = None
-    ran_s: float = 0.0  # run time before the server restarted
-    started_s: float | None = None  # on the clock of `time.monotonic`
-    ended_s: float | None = None
+    started_s: float = 0.0  # on the clock of `time.monotonic`
     _converting: threading.Lock = field(default_factory=threading.Lock)
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any], job_id: str, folder: Path, state: str) -> Self:
+        """Return the job of a record. Raise SonjitError, ValueError, KeyError or TypeError for others."""
+        if state not in TRANSITIONS:
+            raise ValueError(f"Unknown state {state!r}")
+        known = {item.name: record[item.name] for item in fields(JobRecord) if item.name in record}
+        given = record["input"]
+        known["detectors"] = tuple(read_detector(detector, job=True) for detector in record["detectors"])
+        known["input"] = JobInput(folder / given["source"], given["name"], given["drawing"])
+        job = cls(**known, id=job_id, state=cast("State", state))
+        job.folder = folder
+        if state == "waiting":  # it starts again
+            job.begin()
+        return job
+
+    def record(self) -> JsonObject:
+        """Return the fields of `JobRecord` as JSON."""
+        values = {item.name: getattr(self, item.name) for item in fields(JobRecord)}
+        source = os.path.relpath(self.input.source, self.folder) if self.input.name else ""
+        given: JsonObject = {
+            "source": Path(source).as_posix(),
+            "name": self.input.name,
+            "drawing": self.input.drawing,
+        }
+        detectors = [{"kind": kind, **options} for kind, options in self.detectors]
+        return {**values, "detectors": cast("Json", detectors), "input": given}
+
+    def move(self, state: State) -> None:
+        """Change the state. Raise ValueError if the job may not change to it."""
+        if state not in TRANSITIONS[self.state]:
+            raise ValueError(f"a job that is {self.state} cannot become {state}")
+        self.state = state
+
+    def begin(self) -> None:
+        """Forget the progress and the end of an earlier run."""
+        self.frames = self.instances = 0
+        self.seconds, self.message, self.is_suspended = 0.0, None, False
+
+    @property
+    def kind(self) -> str:
+        """Kinds of the detectors, joined by "+"."""
+        return "+".join(kind for kind, _ in self.detectors)
+
+    @property
+    def model(self) -> str:
+        """Models of the detectors, joined by "+"."""
+        return "+".join(f"{kind}-{options['model']}" for kind, options in self.detectors)
+
+    @property
+    def name(self) -> str:
+        """Name of the input."""
+        return self.input.name
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether the job can run again."""
+        return self.state in ("failed", "cancelled") and self.has_input
 
     @property
     def input_folder(self) -> Path:
@@ -171,50 +260,24 @@ class UploadJob:
             names.append(self.drawing.name)
         return names
 
-    @property
-    def seconds(self) -> float:
-        """Run time in seconds."""
-        if self.started_s is None:
-            return self.ran_s
-        return (self.ended_s or time.monotonic()) - self.started_s
-
     def to_dict(self, root: str = "") -> JsonObject:
         """Return the `JobState` of the job, below the path of a proxy."""
         state = self.state  # read first: the files of a finished job exist before its state changes
         names = self.files if state == "done" else []
         keys = ["drawn" if name.startswith("drawn") else name.removeprefix("result.") for name in names]
-        return {
-            "id": self.id,
-            "kind": "+".join(kind for kind, _ in self.detectors),
-            "model": "+".join(f"{kind}-{options['model']}" for kind, options in self.detectors),
-            "name": self.input.name,
-            "state": state,
-            "frames": self.frames,
-            "of": self.of,
-            "instances": self.instances,
-            "seconds": round(self.seconds, 2),
-            "message": self.message,
-            "problems": list(self.problems),
-            **(self._overview() if state == "done" else _NO_OVERVIEW),
-            "downloads": {key: f"{root}/v1/jobs/{self.id}/{name}" for key, name in zip(keys, names, strict=True)},
-        }
-
-    def _overview(self) -> Mapping[str, Json]:
-        """Return when the job ended, the length of its video in seconds, and a line about each person."""
-        try:
-            read: JsonObject = json.loads((self.folder / OVERVIEW).read_bytes())
-        except (OSError, ValueError):  # of an older server, or removed just now
-            return _NO_OVERVIEW
-        return {name: read.get(name, nothing) for name, nothing in _NO_OVERVIEW.items()}
+        links = {key: f"{root}/v1/jobs/{self.id}/{name}" for key, name in zip(keys, names, strict=True)}
+        shown = {name: getattr(self, name) for name in JobState.model_fields if name != "downloads"}
+        return {**shown, "state": state, "seconds": round(self.seconds, 2), "downloads": {**links}}
 
     def measure(self) -> None:
-        """Update `disk_bytes`."""
+        """Update `disk_bytes` and `has_input`."""
         sizes: list[int] = []
         for parent, _, names in os.walk(self.folder):
             for name in names:
                 with suppress(OSError):  # another thread removed it
                     sizes.append(Path(parent, name).lstat().st_size)
         self.disk_bytes = sum(sizes)
+        self.has_input = self.input_folder.is_dir()
 
     def file(self, name: str) -> Path:
         """Return one of `files`. The first call writes most of them, which may raise an error of Sonjit's."""
@@ -238,7 +301,7 @@ class UploadJob:
             convert_table(lines, path, task_of(self.detectors).columns, rows=rows, summary=summary)
         elif path.name == CURVES:
             recordings = [] if model is None else recordings_of_job(lines, self.input.name, model)
-            write_curves(path, lines, self.input.name, recordings, self.drawing)
+            self.summarise(write_curves(path, lines, self.input.name, recordings, self.drawing))
         elif path.name in _MOTION_FILES:
             recording = recording_of(self.input.name, model or "full", load_frames(lines)[1], ())
             motion_files.write_motion(path, recording, recording.bodies)
@@ -262,13 +325,15 @@ class UploadJob:
             line = line.replace(path, shown)
         return line
 
+    def summarise(self, overview: Mapping[str, Any]) -> None:
+        """Take what a list of jobs shows of a finished one, as `write_curves` returns it."""
+        self.ended, self.length, self.summaries = overview["ended"], overview["length"], overview["summaries"]
+
     def clean(self) -> None:
-        """Remove the output of a waiting job, the input of a finished one, and all of a failed or cancelled one."""
+        """Remove the input of a finished job, and the output of any other one, whose input can run again."""
         with suppress(OSError):  # the job was deleted meanwhile
             for path in self.folder.iterdir():
-                is_input = path.name == _INPUT
-                is_needed = is_input if self.state == "waiting" else self.state == "done" and not is_input
-                if not is_needed:
+                if (path.name == _INPUT) == (self.state == "done"):
                     with suppress(OSError):
                         shutil.rmtree(path) if path.is_dir() else path.unlink()
             self.folder.rmdir()  # only if it is empty

@@ -5,14 +5,13 @@ import shutil
 import unicodedata
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from io import BytesIO
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
-from sonjit._util import InputError, JobError, SonjitError, extensions, pools
-from sonjit._util.files import UNFINISHED, DiskError, atomic_file, folded_name, free_name
+from sonjit._util import InputError, JobError, Json, SonjitError, extensions, pools
+from sonjit._util.files import UNFINISHED, atomic_file, folded_name, free_name
 from sonjit._util.settings import OptionValue, read_settings
 from sonjit.detectors.kinds import options_for
 from sonjit.media import IMAGE_ENDINGS, DrawingStyle, natural_key, open_source
@@ -47,6 +46,15 @@ class JobInput:
     source: Path  # file or folder for `open_source`
     name: str  # name of the input in tables, pages and downloads
     drawing: str  # ending of the annotated copy: `.mp4` for a video, `.jpg` for an image, `.zip` for several images
+
+
+@dataclass(frozen=True)
+class JobEnd:
+    """What a finished run tells the server."""
+
+    problems: list[str]  # images that cannot be read, changes of what was read, and omitted instances
+    length: float | None = None  # of the video in seconds
+    summaries: list[Json] = field(default_factory=list[Json])  # a line about each person, see `write_curves`
 
 
 class Upload:
@@ -241,11 +249,11 @@ def run_detectors(
     detectors: Sequence[DetectorChoice],
     style: Mapping[str, object],
     report_progress: Callable[[Mapping[str, object]], None],
-) -> list[str]:
+) -> Mapping[str, object]:
     """Run detectors over the input of a job in a child process. Write `result.jsonl`, the drawing and the curves.
 
-    `report_progress` receives `of`, the expected number of images, and then `frames` and `instances`. The result is one
-    line for each image that cannot be read, for each change of what was read, and for omitted instances.
+    `report_progress` receives `of`, the expected number of images, and then `frames` and `instances`. Return the fields
+    of a `JobEnd`. The result is complete before its last step, whose errors lose only curves and smoothed angles.
     """
     kinds.load()
     # images are drawn into a folder
@@ -263,16 +271,18 @@ def run_detectors(
             for file in sorted(images.iterdir(), key=lambda file: natural_key(file.name)):
                 archive.write(file, file.name)
         shutil.rmtree(images, ignore_errors=True)
+    end = JobEnd(problems)
     lines, model = folder / "result.jsonl", reported_model(given, detectors)
-    recordings = [] if model is None else recordings_of_job(lines, given.name, model)
     try:
+        recordings = [] if model is None else recordings_of_job(lines, given.name, model)
         use_report_angles(lines, recordings)
-    except DiskError:
+        overview = write_curves(folder / CURVES, lines, given.name, recordings, drawing)
+        end = JobEnd(problems, overview["length"], overview["summaries"])
+    except (SonjitError, MemoryError) as error:  # the first request tries again to write the curves
         Path(f"{lines}{UNFINISHED}").unlink(missing_ok=True)
-        problems.append("The disk is full: the angles of the table are not smoothed as those of the report")
-    with suppress(SonjitError):  # the first request tries again
-        write_curves(folder / CURVES, lines, given.name, recordings, drawing)
-    return problems
+        reason = "it needs too much memory" if isinstance(error, MemoryError) else str(error)
+        problems.append(f"The table is complete, but its curves and smoothed angles are not: {reason}")
+    return asdict(end)
 
 
 class _SentProgress(pools.Progress):

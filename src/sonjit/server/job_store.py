@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 
 from sonjit._util import InputError, SonjitError
@@ -16,7 +17,7 @@ from sonjit._util.extensions import LoadedExtensions
 from sonjit._util.files import WorkFolder, check_local, sync
 from sonjit.server.errors import RefusedError, refusal_from
 from sonjit.server.job import ENDED, UploadJob
-from sonjit.server.job_files import NETWORK_BYTES, JobInput, run_detectors
+from sonjit.server.job_files import NETWORK_BYTES, JobEnd, JobInput, run_detectors
 from sonjit.server.job_rows import DATABASE, OLD_MARKER, JobRows
 from sonjit.server.processes import CrashError, TooSlowError, Worker
 from sonjit.server.settings import MB, Settings
@@ -55,6 +56,12 @@ class JobStore:
                 self._runner.submit(self._run, job)
 
     @property
+    def disk_mb(self) -> float:
+        """Size of the files of all jobs in megabytes."""
+        with self._lock:
+            return round(self._used_bytes() / MB, 1)
+
+    @property
     def active(self) -> int:
         """Number of jobs that are uploading, waiting or running."""
         with self._lock:
@@ -70,10 +77,7 @@ class JobStore:
         with self._lock:
             job = self._jobs.get(job_id)
             if job is None or job.state == "uploading":
-                raise RefusedError(
-                    "not_found",
-                    f"no job {job_id[:40]!r}: it was deleted, newer jobs replaced it, or the server restarted",
-                )
+                raise RefusedError("not_found", f"no job {job_id[:40]!r} is on this server")
             return job
 
     def prepare(self) -> None:
@@ -88,28 +92,30 @@ class JobStore:
     def add(self, job: UploadJob) -> None:
         """Add a job and make the folder for its upload. Call `submit` or `discard` when the upload ends."""
         self.prepare()
+        assert self._root is not None
+        job.folder = self._root / secrets.token_hex(8)
         with self._lock:
             self._require_open()
             if self.active >= self.settings.max_jobs:
                 raise RefusedError(
                     "busy", f"{self.settings.max_jobs} jobs are waiting or running (--max-jobs): try again later"
                 )
-            assert self._root is not None
-            job.folder = self._root / secrets.token_hex(8)
-            try:
-                self._rows.insert(job)
-                job.input_folder.mkdir(parents=True)
-            except (OSError, SonjitError) as error:
-                self._remove(job)
-                raise storage_refusal(error, self.settings) from None
             self._jobs[job.id] = job
+        try:
+            self._rows.insert(job)
+            job.input_folder.mkdir(parents=True)
+        except (OSError, SonjitError) as error:
+            with self._lock:
+                self._jobs.pop(job.id, None)
+            self._remove(job)
+            raise storage_refusal(error, self.settings) from None
 
     def reserve(self, job: UploadJob, count: int) -> None:
         """Add bytes to the size of an upload. Evict finished jobs if the files of all jobs exceed the quota."""
         max_bytes = self.settings.max_disk_mb * MB
         with self._lock:
             job.disk_bytes += count
-            while (used := sum(other.disk_bytes for other in self._jobs.values())) > max_bytes:
+            while (used := self._used_bytes()) > max_bytes:
                 if not self._ended():
                     break
                 self._evict()
@@ -122,17 +128,43 @@ class JobStore:
 
     def submit(self, job: UploadJob, given: JobInput) -> None:
         """Queue a job whose upload is complete. Raise RefusedError if the server stops."""
+        self._require_listed(job)
+        job.input = given
+        self._queue(job)
+
+    def repeat(self, job: UploadJob) -> None:
+        """Run a failed or cancelled job again. Raise RefusedError if it ended otherwise or its files are gone."""
+        if not job.repeatable:
+            raise RefusedError("conflict", f"job {job.id} is {job.state} or its files are gone: send the files again")
+        self._queue(job)
+
+    def _queue(self, job: UploadJob) -> None:
+        try:
+            self._rows.update(job, "waiting")
+        except SonjitError as error:
+            raise storage_refusal(error, self.settings) from None
         with self._lock:
-            self._require_open()
-            if job.id not in self._jobs:
-                raise RefusedError("conflict", "the upload was cancelled")
-            job.input, job.state = given, "waiting"
-            try:
-                self._rows.update(job)
-            except SonjitError as error:
-                job.state = "uploading"  # the caller discards it
-                raise storage_refusal(error, self.settings) from None
+            self._require_listed(job)
+            job.begin()
+            job.move("waiting")
             self._runner.submit(self._run, job)
+
+    def describe(self, job: UploadJob, texts: Mapping[str, str]) -> None:
+        """Change the title, the client's name and the note of a job."""
+        for name, value in texts.items():
+            setattr(job, name, value)
+        try:
+            self._rows.update(job)
+        except SonjitError as error:
+            raise storage_refusal(error, self.settings) from None
+
+    def file(self, job: UploadJob, name: str) -> Path:
+        """Return one of the files of a job. The first call writes most of them."""
+        known = job.summaries
+        path = job.file(name)
+        if job.summaries is not known:
+            self._save(job)
+        return path
 
     def discard(self, job: UploadJob) -> None:
         """Remove a job whose upload failed. Its files are removed in the background."""
@@ -146,7 +178,7 @@ class JobStore:
             before = job.state
             if before in ENDED:
                 return
-            job.state = "cancelled"
+            job.move("cancelled")
             if job.worker is not None:
                 job.worker.kill()
         if before == "waiting":  # otherwise the runner thread removes the files
@@ -180,12 +212,21 @@ class JobStore:
         with self._preparing:
             self._resources.close()
 
+    def _require_listed(self, job: UploadJob) -> None:
+        with self._lock:
+            self._require_open()
+            if job.id not in self._jobs:
+                raise RefusedError("conflict", "the upload was cancelled")
+
     def _require_open(self) -> None:
         if self._is_closed:
             raise RefusedError("busy", "the server is stopping")
 
     def _ended(self) -> list[UploadJob]:
         return [job for job in self._jobs.values() if job.state in ENDED]
+
+    def _used_bytes(self) -> int:
+        return sum(job.disk_bytes for job in self._jobs.values())
 
     def _evict(self) -> None:
         """Remove the oldest finished job."""
@@ -198,14 +239,12 @@ class JobStore:
     def _remove(self, job: UploadJob) -> None:
         """Remove the folder and the row of a job. The next server completes an interrupted removal."""
         try:
-            with self._lock:
-                self._rows.begin_removal(job.id)
+            self._rows.begin_removal(job.id)
         except SonjitError as error:  # a full disk, in which the folder makes room
             _LOG.warning("%s", error)
         shutil.rmtree(job.folder, ignore_errors=True)
         try:
-            with self._lock:
-                self._rows.delete(job.id)
+            self._rows.delete(job.id)
         except SonjitError as error:
             _LOG.warning("%s", error)
 
@@ -214,33 +253,46 @@ class JobStore:
         with self._lock:
             if job.state != "waiting" or job.is_suspended:
                 return
-            job.state, job.worker = "running", Worker(self.settings.max_pixels, NETWORK_BYTES, job.folder)
+            worker = job.worker = Worker(self.settings.max_pixels, NETWORK_BYTES, job.folder)
             job.started_s = time.monotonic()
-        message = self._work(job, job.worker)
-        with self._lock:
-            if message is not None and job.is_suspended and job.state == "running":
-                job.state = "waiting"
-                return
-            job.ended_s = time.monotonic()
-            if job.state == "running":
-                job.state, job.message = "done" if message is None else "failed", message
+            job.move("running")
+        self._end(job, self._work(job, worker))
         self._finish(job)
 
-    def _work(self, job: UploadJob, worker: Worker) -> str | None:
-        """Run a job in its process and return the reason of a failure."""
+    def _end(self, job: UploadJob, end: JobEnd | str) -> None:
+        """Note the end of a run: what it found, or the reason of a failure."""
+        with self._lock:
+            if job.is_suspended and job.state == "running" and isinstance(end, str):
+                job.move("waiting")
+                return
+            job.seconds = time.monotonic() - job.started_s
+            job.ended = datetime.now(UTC).isoformat(timespec="seconds")
+            if job.state != "running":  # it was cancelled
+                return
+            if isinstance(end, str):
+                job.message = end
+            else:
+                job.problems = [*job.problems, *map(job.redacted, end.problems)]
+                job.length, job.summaries = end.length, end.summaries
+            job.move("failed" if isinstance(end, str) else "done")
+
+    def _work(self, job: UploadJob, worker: Worker) -> JobEnd | str:
+        """Run a job in its process and return what it found, or the reason of a failure."""
         given, minutes = job.input, self.settings.max_job_minutes
         try:
             with worker:
-                problems: list[str] = worker.call(
-                    run_detectors,
-                    LoadedExtensions.snapshot(),
-                    given,
-                    job.folder,
-                    job.drawing,
-                    job.detectors,
-                    job.style,
-                    seconds=60 * minutes,
-                    report_progress=lambda progress: self._advance(job, progress),
+                end = JobEnd(
+                    **worker.call(
+                        run_detectors,
+                        LoadedExtensions.snapshot(),
+                        given,
+                        job.folder,
+                        job.drawing,
+                        job.detectors,
+                        job.style,
+                        seconds=60 * minutes,
+                        report_progress=lambda progress: self._advance(job, progress),
+                    )
                 )
             if self.settings.jobs_folder is not None:
                 for path in job.folder.iterdir():
@@ -256,8 +308,7 @@ class JobStore:
             if isinstance(error, CrashError):
                 error = InputError(f"{given.name} cannot be read: it {error}; export it again")
             return "stopped" if is_stopped else job.redacted(str(refusal_from(error)))
-        job.problems = [*job.problems, *map(job.redacted, problems)]
-        return None
+        return end
 
     def _advance(self, job: UploadJob, progress: Mapping[str, object]) -> None:
         """Store the progress that a running job reports."""
@@ -265,17 +316,20 @@ class JobStore:
             if job.state == "running" and isinstance(count := progress.get(name), int):
                 setattr(job, name, count)
 
+        job.seconds = time.monotonic() - job.started_s
+
     def _finish(self, job: UploadJob) -> None:
-        """Remove the files that a finished job does not need, and evict jobs beyond `keep_jobs`."""
+        """Remove the files that an ended job does not need, and evict jobs beyond `keep_jobs` and `max_disk_mb`."""
         with self._lock:
             is_listed = job.id in self._jobs
-            is_saved = is_listed and self._save(job)
-        if is_saved:  # otherwise the next server repeats the job, with its input
-            job.clean()
         if not is_listed:
             self._remove(job)
+        elif self._save(job):  # otherwise the next server repeats the job, with its input
+            job.clean()
         with self._lock:
-            while len(self._ended()) > self.settings.keep_jobs:
+            while len(ended := self._ended()) > self.settings.keep_jobs or (
+                len(ended) > 1 and self._used_bytes() > self.settings.max_disk_mb * MB
+            ):
                 self._evict()
 
     def _save(self, job: UploadJob) -> bool:

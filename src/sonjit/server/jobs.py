@@ -20,7 +20,7 @@ from sonjit.media import DrawingStyle
 from sonjit.server import middleware, service
 from sonjit.server import options as client_options
 from sonjit.server.errors import RefusedError, refusal_from
-from sonjit.server.job import ENDED, JobState, UploadJob
+from sonjit.server.job import ENDED, JobState, JobTexts, UploadJob
 from sonjit.server.job_files import JobInput, Upload, input_from_files
 from sonjit.server.job_store import JobStore, storage_refusal
 from sonjit.server.kinds import responses, upload_body
@@ -78,7 +78,7 @@ def job_router(store: JobStore) -> APIRouter:
         return JSONResponse(job.to_dict(root), 202, {"location": f"{root}/v1/jobs/{job.id}"})
 
     @router.get("", responses=several)
-    async def list_jobs() -> Response:
+    def list_jobs() -> Response:
         """Return the jobs of the server, newest first."""
         return JSONResponse([job.to_dict(root) for job in store.newest_first()])
 
@@ -88,7 +88,7 @@ def job_router(store: JobStore) -> APIRouter:
     dependency: Any = Depends(find)
 
     @router.get("/{job_id}", responses=single)
-    async def status(job: UploadJob = dependency) -> Response:
+    def status(job: UploadJob = dependency) -> Response:
         """Return the state of a job."""
         return JSONResponse(job.to_dict(root))
 
@@ -101,6 +101,18 @@ def job_router(store: JobStore) -> APIRouter:
     def cancel(job: UploadJob = dependency) -> Response:
         """Cancel a job and remove its files."""
         store.cancel(job)
+        return JSONResponse(job.to_dict(root))
+
+    @router.post("/{job_id}/repeat", responses=single)
+    def repeat(job: UploadJob = dependency) -> Response:
+        """Run a failed or cancelled job again, if `repeatable`."""
+        store.repeat(job)
+        return JSONResponse(job.to_dict(root))
+
+    @router.patch("/{job_id}", responses=single)
+    def describe(texts: JobTexts, job: UploadJob = dependency) -> Response:
+        """Change the title, the name of the recorded client and the note of a job."""
+        store.describe(job, texts.model_dump(exclude_unset=True))
         return JSONResponse(job.to_dict(root))
 
     @router.delete("/{job_id}", status_code=204)
@@ -120,7 +132,7 @@ def job_router(store: JobStore) -> APIRouter:
 def _download(store: JobStore, job: UploadJob, file: str) -> Response:
     """Return a file of a job, named after its input."""
     try:
-        path = _file_of(job, file)
+        path = _file_of(store, job, file)
         status = path.stat()
     except (OSError, SonjitError):
         store.find(job.id)  # a job that was deleted meanwhile has its own message
@@ -144,11 +156,11 @@ async def _create_job(request: Request, store: JobStore) -> UploadJob:
     for kind, options in detectors:
         service.require_weights(kind, str(options["model"]))
     job = UploadJob(detectors, draw=bool(job_options["draw"]), style=style)
-    await asyncio.to_thread(store.prepare)
-    store.add(job)
+    await asyncio.to_thread(store.add, job)
     try:
         body = middleware.limited(request, int(settings.max_job_mb * MB), "--max-job-mb", partial(store.reserve, job))
-        store.submit(job, await _receive_input(body, job, str(job_options["name"]), settings))
+        given = await _receive_input(body, job, str(job_options["name"]), settings)
+        await asyncio.to_thread(store.submit, job, given)
     finally:
         store.discard(job)  # only if the upload failed
     return job
@@ -232,7 +244,7 @@ async def _events(job: UploadJob, root: str) -> AsyncIterator[str]:
         await asyncio.sleep(_BETWEEN_EVENTS_S)
 
 
-def _file_of(job: UploadJob, file: str) -> Path:
+def _file_of(store: JobStore, job: UploadJob, file: str) -> Path:
     """Return a file of a finished job; the first call writes a table. Raise RefusedError if there is no such file."""
     if job.state in ("waiting", "running"):
         raise RefusedError("conflict", f"job {job.id} is {job.state}: wait until it is done")
@@ -243,7 +255,7 @@ def _file_of(job: UploadJob, file: str) -> Path:
         if job.drawing is not None and file == job.drawing.name and job.problems:  # the encoder refused it
             raise RefusedError("not_found", job.problems[-1])
         raise RefusedError("not_found", f"job {job.id} has no {file[:40]!r}. Choose from {', '.join(job.files)}")
-    return job.file(file)
+    return store.file(job, file)
 
 
 class _Download(FileResponse):

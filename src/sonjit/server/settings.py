@@ -24,10 +24,11 @@ from sonjit._util.lazy_names import LazyModule
 from sonjit.weights.catalog import cache_folder
 
 if TYPE_CHECKING:
+    import platformdirs
     import segno
     from cryptography import x509
 else:
-    segno, x509 = LazyModule("segno"), LazyModule("cryptography.x509")
+    platformdirs, segno, x509 = map(LazyModule, ("platformdirs", "segno", "cryptography.x509"))
 
 TOKEN_VARIABLE = "SONJIT_TOKEN"  # environment variable with the token
 MB = 1_000_000  # bytes of a megabyte
@@ -54,8 +55,8 @@ class Limits:
         max_job_mb: Maximum size of all files of a job.
         max_job_minutes: Maximum duration of a job.
         max_jobs: Maximum number of jobs that wait or run.
-        keep_jobs: Number of finished jobs whose files are kept.
-        max_disk_mb: Maximum size of the files of all jobs.
+        keep_jobs: Number of finished jobs whose files are kept. The oldest of more jobs are removed.
+        max_disk_mb: Maximum size of the files of all jobs. The oldest finished jobs make room for new ones.
         read_timeout_s: Maximum pause of an incoming request in seconds.
         idle_minutes: Minutes without a frame after which a stream is closed.
         queue: Frames of a stream that may wait. The oldest of more frames are dropped.
@@ -69,7 +70,7 @@ class Limits:
     max_job_mb: float = 2000
     max_job_minutes: float = 60
     max_jobs: int = 8
-    keep_jobs: int = 20
+    keep_jobs: int = 500
     max_disk_mb: float = 20_000
     read_timeout_s: Annotated[float, Parameter(name="--read-timeout")] = 20
     idle_minutes: float = 10
@@ -128,6 +129,11 @@ class Settings(Limits):
         """Return the limits that clients can read, by name."""
         names = [item.name for item in fields(Limits) if item.name not in ("workers", "max_models")]
         return {name: getattr(self, name) for name in names}
+
+
+def usual_jobs_folder() -> Path:
+    """Return the folder that keeps the results of `sonjit serve`, in the data of this account. It may not exist yet."""
+    return platformdirs.user_data_path("sonjit", appauthor=False) / "results"
 
 
 def read_token(token: str | None, file: Path | None) -> str | None:

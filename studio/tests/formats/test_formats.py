@@ -167,11 +167,13 @@ def test_newer_files_are_refused_in_one_line(folder, change, read, message):
 def test_a_job_of_a_newer_server_is_named_and_stays(folder, caplog):
     record = folder / "jobs" / "0123456789abcdef" / "job.json"
     change_json(record, state="archived")
-    store = job_store.JobStore(settings.Settings(jobs_folder=folder / "jobs"))
-    store.close()
-    assert store.newest_first() == []
-    assert "this job cannot be read" in caplog.text
-    assert record.is_file()
+    for _ in range(2):
+        store = job_store.JobStore(settings.Settings(jobs_folder=folder / "jobs"))
+        store.close()
+        assert store.newest_first() == []
+        assert "this job cannot be read" in caplog.text
+        caplog.clear()
+    assert record.parent.is_dir()
 
 
 def test_newer_gestures_are_refused_in_one_line(folder):
