@@ -56,17 +56,14 @@ def recordings_of_job(lines: Path, name: str, model: str) -> list[Recording]:
         model: Model of the body.
     """
     with open_json_lines(lines) as (header, rows):
-        frames = [_without_faces(frame) for frame, _ in rows]
+        frames = [  # without faces, which take most of the memory
+            replace(frame, faces=[], people=[replace(person, face=None) for person in frame.people])
+            for frame, _ in rows
+        ]
     ids = Counter(part.id for frame in frames for _, part in frame.instances() if isinstance(part, Body))
     people = [person for person, _ in ids.most_common(_MAX_PEOPLE) if person is not None]
     size = (header.width, header.height) if header.width and header.height else None
     return [recording_of(name, model, frames, None, person=person, size=size) for person in people]
-
-
-def _without_faces(frame: Frame) -> Frame:
-    """Return the bodies and hands of a frame, because faces take most of the memory."""
-    people = [replace(person, face=None) for person in frame.people]
-    return replace(frame, faces=[], people=people)
 
 
 def use_report_angles(lines: Path, recordings: Sequence[Recording]) -> None:
@@ -77,7 +74,7 @@ def use_report_angles(lines: Path, recordings: Sequence[Recording]) -> None:
         recordings: Recordings of the job.
     """
     with open_json_lines(lines) as (_, rows):
-        types = types_of(values for _, extras in rows for values in extras)
+        types = types_of(values for _, extras in rows for values in extras or ())
     if types.keys().isdisjoint(ANGLES):
         return
     angles = {recording.person: _angles_rad(recording) for recording in recordings}
@@ -87,7 +84,8 @@ def use_report_angles(lines: Path, recordings: Sequence[Recording]) -> None:
     ):
         writer.sources.update(header.sources)
         writer.remarks = header.notes
-        for index, (frame, values) in enumerate(rows):
+        for index, (frame, extras) in enumerate(rows):
+            values = extras or ()
             parts = [part for part, _ in with_owners(frame)]
             changed = [
                 {column: angles[part.id][column][index] for column in old if column in angles[part.id]}
@@ -120,12 +118,14 @@ def write_curves(
     events: list[Json] = []
     with open_json_lines(lines) as (header, rows):
         for row, (frame, measured) in enumerate(rows):
-            _put(tracks, row, len(offsets) - 1, frame, measured)
+            _put(tracks, row, len(offsets) - 1, frame, measured or ())
             times.append(frame.time)
             sources.append(frame.source)
             events.extend(event.to_dict() for event in frame.events if event.end is not None)
     for recording in recordings:
-        _use_angles(tracks, recording)
+        for (kind, person, *_), track in tracks.items():
+            if (kind, person) == ("body", recording.person):
+                track.measures |= _angles_rad(recording)
     translated = [{language: _in(language, recording) for language in get_args(Language)} for recording in recordings]
     summaries = [_summary(versions) for versions in translated]
     answer: JsonObject = {
@@ -178,13 +178,6 @@ def _put(
 
 def _in(language: Language, recording: Recording) -> Recording:
     return recording if recording.language == language else replace(recording, language=language)
-
-
-def _use_angles(tracks: Mapping[_Key, _Track], recording: Recording) -> None:
-    """Replace the angles of a person by the filtered ones of the report."""
-    for (kind, person, *_), track in tracks.items():
-        if (kind, person) == ("body", recording.person):
-            track.measures |= _angles_rad(recording)
 
 
 def _angles_rad(recording: Recording) -> dict[str, FloatArray]:

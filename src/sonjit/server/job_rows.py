@@ -13,9 +13,8 @@ import threading
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, cast
 
-from sonjit._util import InputError, JobError, SonjitError, files, json_from
+from sonjit._util import InputError, JobError, JsonObject, SonjitError, files, json_from
 from sonjit.server.job import UploadJob
 
 DATABASE = "jobs.sqlite"
@@ -105,7 +104,10 @@ class JobRows(files.Closing):
                     _LOG.warning("%s: this job cannot be read (%s). Remove its folder.", folder, error)
                     continue
                 if job.state == "done" and job.ended is None:
-                    job.summarise(_old_overview(folder))
+                    overview: JsonObject = {"ended": None, "length": None, "summaries": []}
+                    with suppress(OSError, ValueError):  # the file of an older version
+                        overview |= json.loads((folder / _OLD_OVERVIEW).read_bytes())
+                    job.summarise(overview)
                 job.clean()
                 jobs.append(job)
         return jobs
@@ -205,14 +207,6 @@ def _is_busy(error: sqlite3.Error) -> bool:
     return getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
 
 
-def _old_overview(folder: Path) -> Mapping[str, Any]:
-    """Return what a list shows of a job whose record lacks it: of an older version, or without curves."""
-    read: Mapping[str, Any] = {}
-    with suppress(OSError, ValueError):
-        read = json.loads((folder / _OLD_OVERVIEW).read_bytes())
-    return {"ended": None, "length": None, "summaries": []} | dict(read)
-
-
 def _rows_of_files(root: Path) -> list[_Row]:
     """Return the jobs of the layout before the database in their order."""
     rows: dict[int, _Row] = {}
@@ -220,9 +214,9 @@ def _rows_of_files(root: Path) -> list[_Row]:
         if not _FOLDER_NAME.fullmatch(path.parent.name) or path.parent.is_symlink():
             continue
         try:
-            record = cast("dict[str, Any]", json.loads(path.read_text("utf-8")))
+            record: JsonObject = json.loads(path.read_text("utf-8"))
             record["input"] = record.pop("given", None) or {"source": "", "name": "", "drawing": ""}
-            rows[int(record["number"])] = (record["id"], path.parent.name, record["state"], record)
+            rows[int(str(record["number"]))] = (str(record["id"]), path.parent.name, str(record["state"]), record)
         except (OSError, ValueError, KeyError, TypeError) as error:
             _LOG.warning("%s: this job cannot be read (%s). Remove its folder.", path.parent, error)
     return [rows[number] for number in sorted(rows)]
