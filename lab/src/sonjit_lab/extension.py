@@ -3,10 +3,13 @@
 Import strings name what is imported when it is used, so that the commands of the tracker start quickly.
 """
 
+import importlib.util
+from collections.abc import Iterator
 from typing import Final
 
+from sonjit._util import JobError
 from sonjit._util.extensions import FUNCTIONS
-from sonjit.cli.checks import CHECKS
+from sonjit.cli.checks import CHECKS, Finding
 from sonjit.cli.commands import COMMANDS, Command
 
 GROUP: Final = "Lab"
@@ -28,7 +31,19 @@ def register() -> None:
     """Add everything. The entry point of the group `sonjit.extensions` calls it."""
     for name, (function, summary) in _COMMANDS.items():
         COMMANDS.add(name, Command(function, summary, GROUP, takes_inputs=name == "mesh"), replace=True)
-    CHECKS.add("OpenGL", "sonjit_lab.cli.checks:check_opengl", replace=True)
+    CHECKS.add("OpenGL", "sonjit_lab.extension:check_opengl", replace=True)
     FUNCTIONS.add("load_classifiers", "sonjit_lab.papers.cam.loading:load_classifiers", replace=True)
     FUNCTIONS.add("create_lifter", "sonjit_lab.lifting:create_lifter", replace=True)
     FUNCTIONS.add("open_finder", "sonjit_lab.papers.mask_rcnn.finders:open_finder", replace=True)
+
+
+def check_opengl() -> Iterator[Finding]:
+    """Report the renderer of hands, if its library is installed."""
+    if importlib.util.find_spec("moderngl") is None:
+        return
+    from sonjit_lab.synthesis.renderer import renderer_name
+
+    try:
+        yield Finding("ok", "OpenGL without a screen", renderer_name())
+    except JobError as error:
+        yield Finding("note", "OpenGL without a screen", f"rendered hands need it: {error}")
