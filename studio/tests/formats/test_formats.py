@@ -16,13 +16,14 @@ from sonjit.server import job_store, settings
 
 from . import write
 
-VERSIONS = sorted(path.name for path in Path(__file__).parent.iterdir() if path.name[0].isdigit())
+VERSIONS = sorted(Path(__file__).parent.glob("*.zip"))
 
 
-@pytest.fixture(params=VERSIONS)
+@pytest.fixture(params=VERSIONS, ids=lambda path: path.stem)
 def folder(request, tmp_path):
-    """Return a copy of the files of one version, because readers may write."""
-    return shutil.copytree(Path(__file__).parent / request.param, tmp_path / "files")
+    """Return the unpacked files of one version."""
+    shutil.unpack_archive(request.param, tmp_path / "files")
+    return tmp_path / "files"
 
 
 @pytest.mark.parametrize("ending", TABLE_ENDINGS)

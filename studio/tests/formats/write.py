@@ -1,8 +1,8 @@
-"""Write one small file of each format that users keep, into `studio/tests/formats/VERSION`.
+"""Write one small file of each format that users keep, into `studio/tests/formats/VERSION.zip`.
 
     .venv/bin/python -m studio.tests.formats.write
 
-Run it before a release whose files differ. Folders of earlier versions stay: `test_formats.py` reads all of them.
+Run it before a release whose files differ. Archives of earlier versions stay: `test_formats.py` reads all of them.
 """
 
 import json
@@ -10,6 +10,7 @@ import shutil
 import sys
 from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
@@ -124,12 +125,10 @@ def write_job(folder):
 
 
 def main():
-    folder = Path(__file__).parent / sonjit.__version__
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
-    write_all(folder)
-    sizes = [path.stat().st_size for path in folder.rglob("*") if path.is_file()]
-    sys.stdout.write(f"{folder}: {len(sizes)} files, {sum(sizes)} bytes\n")
+    with TemporaryDirectory() as folder:
+        write_all(Path(folder))
+        path = shutil.make_archive(str(Path(__file__).with_name(sonjit.__version__)), "zip", folder)
+    sys.stdout.write(f"{path}\n")
 
 
 if __name__ == "__main__":
