@@ -55,6 +55,13 @@ class Kind(ABC, Generic[O, R]):
     def find(self, rgb: Image, min_score: float) -> list[RotatedBox]:
         """Return boxes for the landmark network from a search of an image (H, W, 3), best first."""
 
+    def find_near(self, rgb: Image, box: RotatedBox) -> list[RotatedBox]:
+        """Return boxes, in pixels, of instances around a box of an image (H, W, 3) in which one was lost, best first.
+
+        By default there are none.
+        """
+        return []
+
     @abstractmethod
     def observe(self, rgb: Image, box: RotatedBox) -> O:
         """Run the landmark network on one box of an image (H, W, 3), in pixels."""

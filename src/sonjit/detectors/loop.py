@@ -15,11 +15,11 @@ from sonjit._util import Image
 from sonjit.detectors import interfaces
 from sonjit.detectors.observations import Observation, suppress_duplicates
 from sonjit.detectors.options import CommonOptions
-from sonjit.detectors.recordings.following import Follower
+from sonjit.detectors.recordings.following import AsPublished, LookAhead, SearchInThread, SearchNow, Stream
 from sonjit.detectors.recordings.joining import Recording
 from sonjit.detectors.recordings.key_frames import KeyFrames
 from sonjit.detectors.recordings.live import LiveSearch
-from sonjit.detectors.recordings.tracklets import Pairs, Tracklets
+from sonjit.detectors.recordings.tracklets import Pairs, SeekSettings, Tracklets
 from sonjit.detectors.schedule import Schedule
 from sonjit.detectors.search.geometry import is_same
 from sonjit.detectors.tracking import Track, Tracker
@@ -57,22 +57,27 @@ class Loop(Generic[R]):
     ) -> None:
         self.kind = kind
         self.tracker = tracker
-        self.scenes = Scenes()
+        self._scenes = Scenes()
         self.options = options
         self._still_search = search
         self._live = live
         published: Callable[[Image], Sequence[RotatedBox]] | None = None
         if getattr(options, "averages_mirrored", False):
             published = partial(kind.find, min_score=options.min_detection_score)
-        self._tracklets = Tracklets(kind, tracker, options.min_presence_score, published)
-        self._backward = None if backward is None else Tracklets(kind, backward, options.min_presence_score)
+        seek = SeekSettings() if options.has_key_frames and not options.is_live else None
+        self._tracklets = Tracklets(kind, tracker, options.min_presence_score, published, seek)
+        self._backward = None if backward is None else Tracklets(kind, backward, options.min_presence_score, seek=seek)
         self._schedule = Schedule(options.search_interval, options.sparse_from)
-        self._follower: Follower[Any] | None = None
+        self._key_frames: KeyFrames[Any] | None = None
+        self._stream: Stream[Any] = AsPublished(self._tracklets, self._search)
+        self._look_ahead: LookAhead[Any] | None = None
         if options.has_key_frames and (search is not None or live is not None):
-            key_frames = KeyFrames(
+            self._key_frames = KeyFrames(
                 search, self._schedule, kind.certain_presence, kind.sure_score, is_urgent=kind.is_urgent
             )
-            self._follower = Follower(self._tracklets, key_frames, self._proposed, options.max_instances, live)
+            parts = self._tracklets, self._key_frames, self._proposed, options.max_instances, self._scenes
+            self._stream = SearchNow(*parts) if live is None else SearchInThread(*parts, live)
+            self._look_ahead = LookAhead(*parts) if live is None else None
         self._excess = 0  # number of instances beyond the maximum in the last search
 
     @property
@@ -86,18 +91,18 @@ class Loop(Generic[R]):
 
     def recording(self) -> Recording[Any] | None:
         """Return a recording that looks ahead. Return None if each frame is processed on its own."""
-        if self._follower is None or self._backward is None or self._live is not None:
+        if self._look_ahead is None or self._backward is None:
             return None
-        return Recording(self._follower, self._backward, self.options.max_instances)
+        return Recording(self._look_ahead, self._backward, self.options.max_instances)
 
     def reset(self) -> None:
         """Forget all tracked instances."""
         self.tracker.reset()
-        self.scenes.reset()
+        self._scenes.reset()
         self._schedule.reset()
         self._excess = 0
-        if self._follower is not None:
-            self._follower.key_frames.reset()
+        if self._key_frames is not None:
+            self._key_frames.reset()
         if self._live is not None:
             self._live.reset()
 
@@ -133,32 +138,18 @@ class Loop(Generic[R]):
 
     def frame(self, rgb: Image, now_s: float, boxes: Sequence[RotatedBox] | None) -> Found:
         """Return the instances of the next frame (H, W, 3) of a stream, or those in given boxes, sorted by id."""
-        tracks = self._step(rgb, now_s, boxes)
-        self._excess = self._excess if len(tracks) >= self.options.max_instances else 0
-        return Found([(track.smoothed, track) for track in tracks], len(tracks) + self._excess)
-
-    def _step(self, rgb: Image, now_s: float, boxes: Sequence[RotatedBox] | None) -> list[Track[Any]]:
-        """Update the tracks, search for more instances, assign identities."""
         if boxes is not None or isinstance(self.kind, interfaces.SearchedKind):
             self._schedule.skip()
             pairs, new = self.tracker.match(self._given_or_searched(rgb, boxes), now_s)
-            is_any_lost = self._tracklets.update(pairs, new, now_s)
-        elif self._follower is None:
-            visible_tracks = [track for track in self.tracker.active if track.occluded_s is None]
-            pairs, _ = self._tracklets.observe(rgb)
-            is_any_lost = self._tracklets.update(pairs, self._search(rgb, visible_tracks, pairs), now_s)
+            is_any_lost, tracks = self._tracklets.update(pairs, new, now_s), self.tracker.active
         else:
-            step = self._follower.step(rgb, now_s, self.scenes.number(rgb, now_s))
-            is_any_lost = step.is_any_lost
+            step = self._stream.step(rgb, now_s)
+            is_any_lost, tracks = step.is_any_lost, list(filter(self._stream.shows, self.tracker.active))
             self._excess = self._excess if step.excess is None else step.excess
         if is_any_lost:
             self._schedule.search_soon()
-        if self._follower is None or boxes is not None:
-            return self.tracker.active
-        key_frames = self._follower.key_frames
-        if self._live is not None:  # no frame waits for the first key frame
-            return [track for track in self.tracker.active if not key_frames.is_refused(track)]
-        return [track for track in self.tracker.active if key_frames.confirms(track)]
+        self._excess = self._excess if len(tracks) >= self.options.max_instances else 0
+        return Found([(track.smoothed, track) for track in tracks], len(tracks) + self._excess)
 
     def _given_or_searched(self, rgb: Image, boxes: Sequence[RotatedBox] | None) -> list[Any]:
         """Return the observations of given boxes, or of the search of a kind that searches every image."""
@@ -169,23 +160,28 @@ class Loop(Generic[R]):
         self._excess = len(candidates[limit:])
         return candidates[:limit]
 
-    def _search(self, rgb: Image, visible_tracks: Sequence[Track[Any]], pairs: Pairs[Any]) -> list[Any]:
-        """Return the new instances of a frame by the published or the thorough search, if it is due."""
-        room = max(self.options.max_instances - len(visible_tracks), 0)
-        if not self._schedule.searches(len(visible_tracks), room):
-            return []
-        self._excess = 0
+    def _search(self, rgb: Image, visible: int, pairs: Pairs[Any]) -> tuple[list[Any], int | None]:
+        """Return the new instances of a frame by the published or the thorough search, if it is due.
+
+        Also return how many instances there are beyond the maximum, or None without a search. `visible` is the number
+        of visible tracks, and `pairs` has those that the frame shows.
+        """
+        room = max(self.options.max_instances - visible, 0)
+        if not self._schedule.searches(visible, room):
+            return [], None
+        excess = 0
         if self._still_search is not None:
             new = [item for item in self._still_search(rgb)[0] if self._is_present(item)]
         else:
-            new = self._published(rgb, [track.box for track in visible_tracks], room)
+            known = [track.box for track in self.tracker.active if track.occluded_s is None]
+            new = self._published(rgb, known, room)
         if len(new) > room:
-            visible = [observation for track, observation in pairs if track.occluded_s is None]
-            distinct = suppress_duplicates(new, visible, merge_nested=True)
-            self._excess = max(len(distinct) - room, 0)
+            shown = [observation for track, observation in pairs if track.occluded_s is None]
+            distinct = suppress_duplicates(new, shown, merge_nested=True)
+            excess = max(len(distinct) - room, 0)
             if self.options.search != "fast":
                 new = sorted(distinct, key=lambda item: -item.score)
-        return new[:room]
+        return new[:room], excess
 
     def _published(self, rgb: Image, known_boxes: Sequence[RotatedBox], room: int) -> list[Any]:
         """Return the instances that the published search finds apart from known boxes.

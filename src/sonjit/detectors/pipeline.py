@@ -40,6 +40,7 @@ R = TypeVar("R", bound=Result, covariant=True)
 _T = TypeVar("_T")
 _NOMINAL_STEP_S = 1 / 30
 _MIN_STEP_S = 1e-6  # smaller steps, or steps lost in the rounding of a huge time, do not count
+_MOST_STEP_S = 1e9  # as time in a stream: longer ones would lose steps in their rounding
 _MAX_SIDE_PX = 32_766  # OpenCV's warps index pixels with 16 bits
 _LOG = logging.getLogger("sonjit")
 
@@ -264,8 +265,7 @@ class Detector(files.Closing, Generic[R]):
         rgb = image if roi is None else self._region(image, *roi)
         shown_s, now_s = self._clock(loop, time)
         opened.waiting.append((original, image, shown_s, roi))
-        scene = loop.scenes.number(rgb, now_s)
-        opened.recording.add(rgb, now_s, scene, is_last=is_last, kept_bytes=image.nbytes)
+        opened.recording.add(rgb, now_s, is_last=is_last, kept_bytes=image.nbytes)
         self._make_ready(loop, opened, is_last=is_last)
 
     def _make_ready(self, loop: Loop[R], opened: _Open[R], *, is_last: bool) -> None:
@@ -367,7 +367,7 @@ class Detector(files.Closing, Generic[R]):
                 self._loop.reset()
             self._reset_gestures()
             self._time = self._shown_s = self._stream_s = -math.inf
-            self._start_s = 0.0  # time of the stream at time 0 of the caller
+            self._start = 0.0, 0.0  # time of the caller and of the stream at the start of its current part
             self._warned = False
 
     def _reset_gestures(self) -> None:
@@ -399,15 +399,16 @@ class Detector(files.Closing, Generic[R]):
         """
         if time is None:
             time = self._time + _NOMINAL_STEP_S if math.isfinite(self._time) else 0.0
+        gap_s = _MOST_STEP_S
         if not math.isfinite(time) or time - self._time < _MIN_STEP_S:
             if not self._warned:
                 _LOG.warning("time %r does not move forward from %r: filters restart", time, self._time)
                 self._warned = True
             loop.tracker.restart_clock()
-            time = time if math.isfinite(time) else 0.0
-            if math.isfinite(self._stream_s):
-                self._start_s = self._stream_s + _NOMINAL_STEP_S - time
-        self._time, self._stream_s = time, time + self._start_s
+            time, gap_s = time if math.isfinite(time) else 0.0, _NOMINAL_STEP_S
+        if gap_s == _NOMINAL_STEP_S or not abs(time - self._start[0]) <= _MOST_STEP_S:  # a new part of the stream
+            self._start = time, self._stream_s + gap_s if math.isfinite(self._stream_s) else 0.0
+        self._time, self._stream_s = time, self._start[1] + (time - self._start[0])
         return time, self._stream_s
 
     def _show(self, time: float) -> None:

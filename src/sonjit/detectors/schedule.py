@@ -18,7 +18,7 @@ class ScheduleSettings:
 
     interval_s: float = 1.0
     """Time between key frames."""
-    calm_interval_s: float = 4.0
+    calm_interval_s: float = 1.0
     """The same once `calm_after` key frames in a row agree with the tracks."""
     calm_after: int = 2
     urgent_interval_s: float = 0.25

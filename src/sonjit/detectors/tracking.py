@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Generic, NamedTuple, Self, TypeAlias
 
@@ -165,6 +165,14 @@ class Track(Generic[O]):
         self.observation = propagate(self.observation, step, score)
         self.smoothed = propagate(self.smoothed, step, score)
 
+    def move(self, shift: FloatArray, propagate: Propagate[O]) -> None:
+        """Move the track by (2,) pixels, because its region of the image moved. It is no motion of the instance."""
+        step = shift.astype(np.float32)
+        self.observation = propagate(self.observation, step, self.observation.score)
+        self.smoothed = propagate(self.smoothed, step, self.smoothed.score)
+        self._centre = self._centre + shift
+        self.box = self.box._replace(cx=self.box.cx + float(shift[0]), cy=self.box.cy + float(shift[1]))
+
     def is_behind(self, cover: Track[O], now_s: float) -> bool:
         """Check whether the expected centre is less than the size of another instance from its centre."""
         disc = Disc.around(cover.observation)
@@ -268,21 +276,30 @@ class Tracker(Generic[O]):
         self._scene = 1
         self._former: dict[int, list[Track[O]]] = {}  # tracks of former scenes, by the number of the scene
 
-    def enter_scene(self, number: int) -> bool:
-        """Set the tracks aside if the scene changes, and return whether it does.
+    def is_in(self, scene: int) -> bool:
+        """Check whether a scene with a number is the current one."""
+        return scene == self._scene
+
+    def enter_scene(self, number: int, kept: Mapping[Track[O], FloatArray]) -> None:
+        """Set the tracks aside in another scene, apart from those whose region moved by (2,) pixels only.
 
         Tracks of a former scene are then lost ones, which may return.
         """
-        if number == self._scene:
-            return False
-        self._former[self._scene] = [*self.active, *self._lost]
-        self.active, self._lost = [], self._former.pop(number, [])
+        self._former[self._scene] = [track for track in (*self.active, *self._lost) if track not in kept]
+        self.active = [track for track in self.active if track in kept]
+        self._lost = [track for track in self._former.pop(number, []) if track not in kept]
         self._scene = number
-        return True
+        for track, shift in kept.items():
+            if self._propagate is not None and shift.any():
+                track.move(shift, self._propagate)
 
     def end(self, track: Track[O]) -> None:
         """End an active track, which is not remembered."""
         self.active.remove(track)
+
+    def lost_since(self, time_s: float) -> list[Track[O]]:
+        """Return the lost tracks that were seen at a time in seconds or later."""
+        return [track for track in self._lost if track.seen_s >= time_s]
 
     def forget(self, track: Track[O]) -> None:
         """Forget a lost track."""

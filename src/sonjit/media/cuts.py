@@ -1,5 +1,7 @@
 """Number the scenes of a video: a cut or a dissolve begins a new one; a flash, a blank image or a pan does not.
 
+Parts of an image that change places, as the tiles of a video call, also begin a new one.
+
 `python research/cuts.py FOLDER` joins labelled clips by cuts, dissolves and blank images, adds flashes and pans, and
 counts the errors. `research/recordings.md` has the results.
 """
@@ -13,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from sonjit._util import Float32Array, Image
+from sonjit._util import Float32Array, FloatArray, Image
 from sonjit._util.lazy_names import LazyModule
 
 if TYPE_CHECKING:
@@ -23,6 +25,8 @@ else:
 
 _SIDE = 48  # longer side of the thumbnails that are compared, in pixels
 _SAMPLES = 4  # number of image rows and columns that are averaged for a pixel of a thumbnail, if there are as many
+_REGION, _SMALLEST = 1.5, 6.0  # size of the region of an instance, in its sizes and at least in pixels of a thumbnail
+_GRIDS = 4, 3  # cells along each side, in which parts of an image that change places are found
 _BINS = 6  # number of levels of red, green and blue in a histogram
 
 
@@ -46,6 +50,14 @@ class SceneSettings:
     """Time after its begin in which a scene may turn out to be a flash in the one before."""
     memory_s: float = 3.0
     """Time for which a former scene is remembered, to which the video may return."""
+    unchanged: float = 8.0
+    """Maximum mean difference in grey levels of a region that a cut left as it was."""
+    changed: float = 20.0
+    """Minimum mean difference in grey levels of a part that changes its place."""
+    found: float = 0.92
+    """Minimum correlation of a part with the place to which it moved."""
+    moved: float = 0.1
+    """Minimum distance of such places, relative to the longer side of the image."""
 
 
 class _View(NamedTuple):
@@ -82,6 +94,8 @@ class Scenes:
         self._scene = self._count = 1
         self._began_s = 0.0
         self._is_interrupted = False  # by blank images
+        self._cut: tuple[Float32Array, Float32Array] | None = None  # grey thumbnails before and after the last cut
+        self._is_rearranged = False  # parts of the image changed places at the last cut
 
     def number(self, rgb: Image, time_s: float) -> int:
         """Return the number of the scene of the next frame (H, W, 3) at a time in seconds, from 1.
@@ -101,6 +115,9 @@ class Scenes:
         last = self._views[-1]
         if view.size != last.size or time_s < last.time_s or not self._continues(last, view):
             self._begin(view, last)
+        elif self._changes_places(last.grey, view.grey):
+            self._begin(view, last)
+            self._is_rearranged = True
         else:
             self._views.append(view)
             is_flash = time_s - self._began_s < self._settings.flash_s and self._former_of(view) is not None
@@ -110,6 +127,66 @@ class Scenes:
             self._views.popleft()
         self._is_interrupted = False
         return self._scene
+
+    def shift_of(self, keypoints: Float32Array, rgb: Image) -> FloatArray | None:
+        """Return by how many pixels (2,) the last cut moved the region of an instance: 0 if it left it as it was.
+
+        `keypoints` (K, 2 or more) are in pixels of the image (H, W, 3). Return None if the region is not found again.
+        """
+        if self._cut is None:
+            return None
+        before, after = self._cut
+        height, width = before.shape
+        scale = np.array([width / rgb.shape[1], height / rgb.shape[0]])
+        low, high = keypoints[:, :2].min(axis=0) * scale, keypoints[:, :2].max(axis=0) * scale
+        reach = max(_REGION * float((high - low).max()), _SMALLEST) / 2
+        middle = np.clip((low + high) / 2, 0, (width, height))
+        left, top = np.maximum(np.floor(middle - reach), 0).astype(int)
+        right, bottom = np.minimum(np.ceil(middle + reach), (width, height)).astype(int)
+        part = before[top:bottom, left:right]
+        if min(part.shape) < 2 or part.std() < self._settings.blank:
+            return None
+        there = after[top:bottom, left:right]
+        if float(np.abs(part - there).mean()) <= self._settings.unchanged:
+            return np.zeros(2)
+        if not self._is_rearranged:
+            return None
+        place = self._place_of(part, after)
+        return None if place is None else (place - (left, top)) / scale
+
+    def _place_of(self, part: Float32Array, grey: Float32Array) -> FloatArray | None:
+        """Return the corner (2,) at which a grey image (h, w) shows a part of another one, or None."""
+        scores = cv2.matchTemplate(grey, np.ascontiguousarray(part), cv2.TM_CCOEFF_NORMED)
+        _, best, _, place = cv2.minMaxLoc(scores)
+        return np.array(place, np.float64) if best >= self._settings.found else None
+
+    def _changes_places(self, before: Float32Array, after: Float32Array) -> bool:
+        """Check whether parts of the image moved to several places at once."""
+        settings = self._settings
+        difference = np.abs(after - before)
+        if float(difference.mean()) < settings.unchanged:
+            return False
+        return any(self._are_moved(before, after, difference, count) for count in _GRIDS)
+
+    def _are_moved(self, before: Float32Array, after: Float32Array, difference: Float32Array, count: int) -> bool:
+        """Check whether half of the changed cells of a grid of `count` x `count` are found in at least two places."""
+        (height, width), settings = before.shape, self._settings
+        shifts: list[FloatArray] = []
+        changed = 0
+        for row, column in np.ndindex(count, count):
+            rows = slice(row * height // count, (row + 1) * height // count)
+            columns = slice(column * width // count, (column + 1) * width // count)
+            part = before[rows, columns]
+            if difference[rows, columns].mean() < settings.changed or part.std() < settings.blank:
+                continue
+            changed += 1
+            place = self._place_of(part, after)
+            shift = None if place is None else place - (columns.start, rows.start)
+            if shift is not None and np.abs(shift).max() > settings.moved * max(width, height):
+                shifts.append(shift)
+        if not changed or 2 * len(shifts) < changed:
+            return False
+        return any(np.abs(shift - shifts[0]).max() > settings.moved * max(width, height) for shift in shifts)
 
     def _continues(self, last: _View, view: _View) -> bool:
         """Check whether a frame continues the scene. After blank images it must look the same."""
@@ -133,6 +210,7 @@ class Scenes:
         """Start a new scene, or return to a remembered one that looks like a frame. `before` shows the current one."""
         memory_s = self._settings.memory_s
         left = self._scene
+        self._cut, self._is_rearranged = (before.grey, view.grey) if before.size == view.size else None, False
         self._former = {
             number: former for number, former in self._former.items() if 0 <= view.time_s - former.time_s < memory_s
         }

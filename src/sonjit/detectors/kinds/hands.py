@@ -22,6 +22,7 @@ from sonjit.detectors.smoothing import Filter, KeypointSmoother, keypoint_smooth
 from sonjit.engines import Engine, load_ahead, load_engine
 from sonjit.engines.precision import available_precision
 from sonjit.geometry import boxes, cameras
+from sonjit.geometry.windows import window_around
 from sonjit.results import Hand, HandPoints
 from sonjit.results.skeletons import load_skeleton
 
@@ -61,6 +62,8 @@ PALM_KEYPOINTS = (
 _Z_SCALE = 0.4
 _FROM_PALM = {"scale": 2.6, "shift_y": -0.5}  # hand box relative to the square of the palm
 _AROUND_HAND = {"scale": 2.0, "shift_y": -0.1}  # relative to the box around wrist, palm and first joints
+_NEAR_WINDOW, _NEAR_SCORE = 2.5, 0.3
+"""Side of the window in which a lost hand is searched, in sides of its crop, and minimum score of a palm there."""
 _KEYPOINTS = 21
 _MIRROR = np.array([-1, 1, 1], np.float32)
 _BUNDLE_TURN_RAD = boxes.wrap_angle(90 - math.pi / 2)
@@ -200,6 +203,14 @@ class Hands(interfaces.Kind[HandObservation, Hand]):
         """Return boxes of hands from the palms in an image (H, W, 3), best first."""
         palms = [] if self.palms is None else self.palms.find(rgb, min_score)
         return [box_from_palm(palm, self._turn_rad) for palm in palms]
+
+    def find_near(self, rgb: Image, box: boxes.RotatedBox) -> list[boxes.RotatedBox]:
+        """Return boxes of hands, in pixels, from the palms in a window around a box of an image (H, W, 3)."""
+        window = window_around(box.cx, box.cy, _NEAR_WINDOW * box.width, rgb)
+        if self.palms is None or window is None:
+            return []
+        palms = self.palms.find(window.cut(rgb), _NEAR_SCORE)
+        return [window.placed(box_from_palm(palm, self._turn_rad)) for palm in palms]
 
     def observe(self, rgb: Image, box: boxes.RotatedBox) -> HandObservation:
         """Run the landmark network on a box of an image (H, W, 3): keypoints (21, 3), presence and handedness."""

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, NamedTuple
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet
 
 from sonjit._util import Image
-from sonjit.detectors.observations import O
+from sonjit.detectors.observations import O, centre_of
 from sonjit.detectors.recordings.following import Follower
 from sonjit.detectors.recordings.tracklets import Tracklets, follow_back
 from sonjit.detectors.search.geometry import is_same
 from sonjit.detectors.tracking import Track
+from sonjit.geometry.boxes import RotatedBox, wrap_angle
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,13 @@ class WindowSettings:
     """Maximum time from the first to the last frame."""
     most_bytes: int = 256_000_000
     """Maximum size of its images."""
+    bridged_s: float = 0.5
+    """Maximum time between the end of a track and the begin of another one of the same instance."""
+    bridged_cost: float = 1.5
+    """Maximum cost of `Track.cost` of the same, which grows by `bridged_speed` in each second between them."""
+    bridged_speed: float = 3.0
+    bridged_presence: float = 0.4
+    """Minimum presence of an instance between two frames that show it."""
 
 
 class _Shown(NamedTuple, Generic[O]):
@@ -76,19 +85,20 @@ class Recording(Generic[O]):
         # Earlier tracklet of the same instance, and shown track of each instance, by tracklet.
         self._joined: WeakKeyDictionary[Track[O], Track[O]] = WeakKeyDictionary()
         self._public: WeakKeyDictionary[Track[O], Track[O]] = WeakKeyDictionary()
+        self._continued: WeakSet[Track[O]] = WeakSet()  # tracks that a later one continues
         self._count = 0
 
-    def add(self, rgb: Image, now_s: float, scene: int, *, is_last: bool, kept_bytes: int | None = None) -> None:
-        """Follow the instances to the next image (H, W, 3) at a time in seconds, in a scene of `media.cuts.Scenes`.
+    def add(self, rgb: Image, now_s: float, *, is_last: bool, kept_bytes: int | None = None) -> None:
+        """Follow the instances to the next image (H, W, 3) at a time in seconds.
 
         `kept_bytes` is the memory that its frame takes until it is ready. Default: that of the image.
         """
-        step = self._follower.step(rgb, now_s, scene, looks_ahead=True, is_last=is_last)
+        step = self._follower.step(rgb, now_s, is_last=is_last)
         if step.excess is not None:
             self._excess = step.excess
         seen = {track: _Shown(track.observation, track.smoothed, track.occluded_s) for track in step.tracks}
         size = rgb.nbytes if kept_bytes is None else kept_bytes
-        self._window.append(_Frame(rgb, now_s, scene, size, self._excess, seen, step.single))
+        self._window.append(_Frame(rgb, now_s, step.scene, size, self._excess, seen, step.single))
         self._bytes += size
         for track in step.begun:
             self._follow_back(track)
@@ -98,24 +108,84 @@ class Recording(Generic[O]):
                     frame.tracks.pop(track, None)
 
     def _follow_back(self, track: Track[O]) -> None:
-        """Follow a new track backwards to where it begins, or to an earlier track that is joined with it."""
+        """Follow a new track backwards to where it begins, or to an earlier one of the same instance."""
         *earlier, last = self._window
+        if earlier and track in earlier[-1].tracks:
+            return
         same_scene = [frame for frame in reversed(earlier) if frame.scene == last.scene]
         after: set[Track[O]] = set(last.tracks)
         views = ((frame.rgb, frame.time_s) for frame in same_scene)
         back = follow_back(self._backward, track.observation, last.time_s, views)
+        first = last
         for frame, state in zip(same_scene, back, strict=False):
             if track in frame.tracks or frame.time_s >= last.time_s:
                 return
             met = next((o for o, seen in frame.tracks.items() if is_same(state.smoothed, seen.smoothed)), None)
             if met is not None:
                 if met not in after:
-                    self._joined[track] = met
-                    self._key_frames.join(track, met)
-                    self._follower.tracklets.tracker.forget(met)
+                    self._join(track, met)
                 return
             after |= set(frame.tracks)
             frame.tracks[track] = _Shown(state.observation, state.smoothed, None)
+            first = frame
+        self._bridge(track, first, [frame for frame in same_scene if frame.time_s < first.time_s], after)
+
+    def _join(self, track: Track[O], earlier: Track[O]) -> None:
+        """Make a track and an earlier one those of one instance."""
+        self._joined[track] = earlier
+        self._continued.add(earlier)
+        self._key_frames.join(track, earlier)
+        self._follower.tracklets.tracker.forget(earlier)
+
+    def _bridge(
+        self, track: Track[O], first: _Frame[O], before: Sequence[_Frame[O]], after: Collection[Track[O]]
+    ) -> None:
+        """Join a track with the one that was lost shortly before it begins, and search it again in the gap.
+
+        `before` are the frames before its first one, the last first. A track in `after` is another instance.
+        """
+        settings = self._settings
+        gap: list[_Frame[O]] = []
+        for frame in before:
+            if first.time_s - frame.time_s > settings.bridged_s:
+                return
+            end = track if track in frame.tracks else self._lost_in(frame, track, first, after)
+            if end is not None:
+                if end is not track:
+                    self._join(track, end)
+                self._search_gap(track, frame, frame.tracks[end].observation, gap, first)
+                return
+            gap.append(frame)
+
+    def _lost_in(
+        self, frame: _Frame[O], track: Track[O], first: _Frame[O], after: Collection[Track[O]]
+    ) -> Track[O] | None:
+        """Return the visible track of an earlier frame that a track may continue, or None."""
+        settings, observation = self._settings, first.tracks[track].observation
+        most_cost = settings.bridged_cost + settings.bridged_speed * (first.time_s - frame.time_s)
+        costs = [
+            (cost, other.id, other)
+            for other, seen in frame.tracks.items()
+            if seen.occluded_s is None and other not in after and other not in self._continued
+            if (cost := other.cost(observation, first.time_s)) < most_cost
+        ]
+        return min(costs)[2] if costs else None
+
+    def _search_gap(self, track: Track[O], start: _Frame[O], lost: O, gap: Sequence[_Frame[O]], end: _Frame[O]) -> None:
+        """Search an instance in the frames between two that show it, where it must be."""
+        tracklets, found = self._backward, end.tracks[track].observation
+        boxes = tracklets.box_after(lost), tracklets.box_after(found)
+        for frame in gap:
+            share = (frame.time_s - start.time_s) / (end.time_s - start.time_s)
+            box = between(*boxes, share)
+            seen = max(tracklets.look(frame.rgb, box), key=lambda item: item.score)
+            x, y = centre_of(seen)
+            if (
+                seen.score > self._settings.bridged_presence
+                and math.dist((x, y), box[:2]) < box.width / 2
+                and not any(is_same(seen, other.observation) for other in frame.tracks.values())
+            ):
+                frame.tracks[track] = _Shown(seen, tracklets.refined(seen), None)
 
     def ready(self, *, is_last: bool) -> Iterator[tuple[Image, Joined[O]]]:
         """Yield the frames that leave the window, all at the end: image (H, W, 3) and instances."""
@@ -174,3 +244,10 @@ class Recording(Generic[O]):
             self._count += 1
             self._public[root] = Track(self._count, observation, observation, None, time_s)
         return self._public[root]
+
+
+def between(start: RotatedBox, end: RotatedBox, share: float) -> RotatedBox:
+    """Return the box at a share of the way between two boxes."""
+    turn = wrap_angle(end.rotation - start.rotation)
+    values = [a + share * (b - a) for a, b in zip(start[:4], end[:4], strict=True)]
+    return RotatedBox(*values, rotation=wrap_angle(start.rotation + share * turn))

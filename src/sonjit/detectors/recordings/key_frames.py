@@ -31,6 +31,8 @@ class SupportSettings:
     """Number of key frames in a row that do not show a track, after which it ends."""
     least: float = 0.2
     """Minimum probability of an instance of a key frame that supports a track."""
+    shown: float = 0.45
+    """Minimum mean probability of a track in its key frames, where those that do not show it count as 0."""
     border: float = 0.05
     """Distance from the border of the image at which a lost instance has left, in sizes of the instance."""
 
@@ -40,11 +42,28 @@ class _Support:
     """Support of a track by key frames."""
 
     best: float = 0.0  # highest probability in a key frame; 1 if the network was certain
-    count: int = 0  # number of key frames that show it
-    last_s: float = -math.inf  # time of the last key frame that shows it
+    total: float = 0.0  # sum of the probabilities in all key frames
+    looks: int = 0  # number of key frames
+    count: int = 0  # number of those that show it
+    last_s: float = -math.inf  # time of the last one that shows it
     failures: int = 0  # number of key frames since then
     presence: float = 0.0  # sum of the presence in the frames since then
     frames: int = 0  # number of these frames
+
+    @property
+    def mean(self) -> float:
+        """Mean probability in the key frames."""
+        return self.total / max(self.looks, 1)
+
+    def add(self, score: float, now_s: float, *, is_certain: bool) -> None:
+        """Count a key frame that shows the track with a probability, 0 if it does not."""
+        self.total += score
+        self.looks += 1
+        if score == 0:
+            self.failures += 1
+            return
+        self.best, self.count = max(self.best, score, float(is_certain)), self.count + 1
+        self.last_s, self.failures, self.presence, self.frames = now_s, 0, 0.0, 0
 
 
 class KeyFrame(NamedTuple, Generic[O]):
@@ -121,13 +140,10 @@ class KeyFrames(Generic[O]):
         for track, observation in shown.items():
             support = self._support.setdefault(track, _Support())
             score = max((instance.score for instance in instances if is_same(instance, observation)), default=0.0)
+            support.add(score, now_s, is_certain=observation.score >= self._certain_presence)
             if score > 0:
-                is_certain = observation.score >= self._certain_presence
-                best, count = max(support.best, score, float(is_certain)), support.count + 1
-                self._support[track] = _Support(best, count, last_s=now_s)
                 continue
             agrees = False
-            support.failures += 1
             is_doubtful = support.presence < self._certain_presence * support.frames
             failures = self._settings.unsupported if self.confirms(track) else 1
             if support.failures >= failures and is_doubtful:
@@ -140,9 +156,14 @@ class KeyFrames(Generic[O]):
         return self._support[track].failures == 1 or not self.confirms(track)
 
     def confirms(self, track: Track[O]) -> bool:
-        """Check whether a track may be shown: a key frame or the network is sure of it, or two key frames show it."""
+        """Check whether a track may be shown: a key frame or the network is sure of it, or two key frames show it.
+
+        The mean of its key frames must suffice too.
+        """
         support = self._support.get(track)
-        return support is not None and (support.best >= self._sure_score or support.count > 1)
+        if support is None or (support.looks and support.mean < self._settings.shown):
+            return False
+        return support.best >= self._sure_score or support.count > 1
 
     def is_refused(self, track: Track[O]) -> bool:
         """Check whether a track waits for a second key frame, or the first one does not show it."""
@@ -157,3 +178,4 @@ class KeyFrames(Generic[O]):
         """Add the support of an earlier track of the same instance."""
         support, other = (self._support.setdefault(tracked, _Support()) for tracked in (track, earlier))
         support.best, support.count = max(support.best, other.best), support.count + other.count
+        support.total, support.looks = support.total + other.total, support.looks + other.looks

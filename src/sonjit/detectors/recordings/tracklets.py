@@ -3,16 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, Generic
 
 from sonjit._util import Image
 from sonjit.detectors.interfaces import Kind
-from sonjit.detectors.observations import O
+from sonjit.detectors.observations import O, Observation
 from sonjit.detectors.search.geometry import is_same
 from sonjit.detectors.tracking import Track, Tracker
-from sonjit.geometry.boxes import RotatedBox
+from sonjit.geometry.boxes import RotatedBox, size_of
 
 Pairs = list[tuple[Track[O], O]]
+
+
+@dataclass(frozen=True)
+class SeekSettings:
+    """Settings of the search for an instance that the box from its last keypoints does not show.
+
+    They were chosen as those of `ScheduleSettings`.
+    """
+
+    doubtful: float = 0.75
+    """Presence of a tracked instance below which it is searched too, in case that its box is off."""
+    least: float = 0.7
+    """Minimum presence of an instance that is found where a lost one was going."""
+    most_cost: float = 1.0
+    """Maximum cost of `Track.cost` of the same."""
+    most_growth: float = 1.6
+    """Maximum ratio of the sizes of the same."""
+    seconds: float = 0.3
+    """Time for which a lost instance is searched."""
 
 
 class Tracklets(Generic[O]):
@@ -28,11 +48,12 @@ class Tracklets(Generic[O]):
         tracker: Tracker[O],
         min_presence: float,
         published: Callable[[Image], Sequence[RotatedBox]] | None = None,
+        seek: SeekSettings | None = None,
     ) -> None:
         self.tracker = tracker
-        self._kind, self._min_presence, self._published = kind, min_presence, published
+        self._kind, self._min_presence, self._published, self._seek = kind, min_presence, published, seek
 
-    def observe(self, rgb: Image) -> tuple[Pairs[O], list[Track[O]]]:
+    def observe(self, rgb: Image, now_s: float) -> tuple[Pairs[O], list[Track[O]]]:
         """Return each track that an image (H, W, 3) shows with its observation, and the tracks that it does not."""
         pairs: Pairs[O] = []
         missing: list[Track[O]] = []
@@ -42,7 +63,67 @@ class Tracklets(Generic[O]):
                 pairs.append((track, observation))
             else:
                 missing.append(track)
+        if self._seek is not None:
+            self._look_again(rgb, now_s, self._seek, pairs, missing)
         return pairs, missing
+
+    def _look_again(
+        self, rgb: Image, now_s: float, seek: SeekSettings, pairs: Pairs[O], missing: list[Track[O]]
+    ) -> None:
+        """Search doubtful and missing visible instances where they were going."""
+        for index, (track, observation) in enumerate(pairs):
+            if track.occluded_s is None and observation.score < seek.doubtful:
+                others = [other for _, other in pairs if other is not observation]
+                found = self._sought(rgb, track, now_s, seek, others)
+                if found is not None and found.score > observation.score:
+                    pairs[index] = track, found
+        for track in [track for track in missing if track.occluded_s is None]:
+            found = self._sought(rgb, track, now_s, seek, [observation for _, observation in pairs])
+            if found is not None:
+                pairs.append((track, found))
+                missing.remove(track)
+
+    def again(self, rgb: Image, now_s: float, known: Sequence[O]) -> list[O]:
+        """Return the instances of an image (H, W, 3) that were lost less than `SeekSettings.seconds` before a time.
+
+        The time is in seconds. `known` instances are left out.
+        """
+        found: list[O] = []
+        if self._seek is None:
+            return found
+        for track in self.tracker.lost_since(now_s - self._seek.seconds):
+            observation = self._sought(rgb, track, now_s, self._seek, [*known, *found])
+            found += [] if observation is None else [observation]
+        return found
+
+    def _sought(self, rgb: Image, track: Track[O], now_s: float, seek: SeekSettings, others: Sequence[O]) -> O | None:
+        """Return the best observation of a track where it was going, apart from other instances. None for none."""
+        x, y = track.expected(now_s).disc.centre
+        seen = (self._kind.observe(rgb, box) for box in self._kind.find_near(rgb, track.box._replace(cx=x, cy=y)))
+        likely = [
+            observation
+            for observation in seen
+            if observation.score > seek.least
+            and track.cost(observation, now_s) < seek.most_cost
+            and 1 / seek.most_growth < _size(observation) / _size(track.observation) < seek.most_growth
+            and not self.tracker.is_another(track, observation)
+            and not any(is_same(observation, other) for other in others)
+        ]
+        return min(likely, key=lambda observation: track.cost(observation, now_s), default=None)
+
+    def look(self, rgb: Image, box: RotatedBox) -> Iterator[O]:
+        """Yield what the landmark network sees in a box, in pixels, of an image (H, W, 3), and in others near it."""
+        yield self._kind.observe(rgb, box)
+        for near in self._kind.find_near(rgb, box):
+            yield self._kind.observe(rgb, near)
+
+    def box_after(self, observation: O) -> RotatedBox:
+        """Return the box of an instance in the frame after an observation."""
+        return self._kind.box_after(observation)
+
+    def refined(self, observation: O) -> O:
+        """Return an observation with its final keypoints."""
+        return self._kind.refine(observation)
 
     def new(self, rgb: Image, tracked: Sequence[O], candidates: Iterable[O]) -> tuple[list[O], list[O]]:
         """Return the probable instances that a search of an image (H, W, 3) found and that are not tracked.
@@ -80,6 +161,10 @@ class Tracklets(Generic[O]):
         return self._kind.is_present(observation, self._min_presence)
 
 
+def _size(observation: Observation) -> float:
+    return size_of(observation.keypoints[:, :2])
+
+
 def follow_back(
     tracklets: Tracklets[O], start: O, start_s: float, earlier: Iterable[tuple[Image, float]]
 ) -> Iterator[Track[O]]:
@@ -90,7 +175,7 @@ def follow_back(
     tracklets.tracker.reset()
     tracklets.update([], [start], 0.0)
     for rgb, time_s in earlier:
-        pairs, _ = tracklets.observe(rgb)
+        pairs, _ = tracklets.observe(rgb, start_s - time_s)
         if not pairs:
             return
         tracklets.update(pairs, [], start_s - time_s)

@@ -71,9 +71,6 @@ class BodySearch(StillSearch[BodyObservation]):
                 continue
             boxes = (box_below(head, placement) for placement in range(len(PLACEMENTS)))
             yield [geometry.Proposal(box, head.score, "head", head=head) for box in boxes]
-        if self.is_key_frame:  # the detector of bodies also finds lying people
-            boxes = self._bodies.find(self.rgb, self.min_detection)
-            yield [geometry.Proposal(box, self.min_detection, "detector") for box in boxes]
         if self.thorough or has_small(self.people, self.rgb):
             yield from self._people_in(2)
         else:
@@ -90,8 +87,6 @@ class BodySearch(StillSearch[BodyObservation]):
             self.hands += hands
             for person in new_people(people, self.people):
                 self.people.append(person)
-                if self.is_key_frame and person.score < LIMITS["key_frame_person"]:
-                    continue
                 yield [geometry.Proposal(crop_of(person.box), person.score, f"person{count}", person=person.box)]
 
     def shows(self, proposal: geometry.Proposal, instance: BodyObservation, limit: str = "same_person_box") -> bool:
@@ -101,11 +96,6 @@ class BodySearch(StillSearch[BodyObservation]):
         if proposal.person is None:
             return self._bodies.is_same_instance(proposal.box, self._bodies.box_after(instance))
         return box_iou(proposal.person, clipped(instance, self.rgb)) > LIMITS[limit]
-
-    def is_certain(self, candidate: Candidate[BodyObservation]) -> bool:
-        """Check whether presence and agreement of the views are high. In key frames, a lower agreement suffices."""
-        least = LIMITS["key_frame_agreement" if self.is_key_frame else "certain"]
-        return candidate.presence > LIMITS["certain"] and candidate.agreement > least
 
     def verify(self, proposal: geometry.Proposal) -> Candidate[BodyObservation] | None:
         """Observe a proposal and the box from its keypoints. Return None if there is no body of the proposal."""

@@ -20,9 +20,6 @@ from sonjit.geometry.windows import Window, is_long, reach, windows
 _SAME_FACE = 0.4  # minimum overlap of the box of a proposal and that of a known face that it shows
 _MOST_PARTS = 3  # maximum number of windows along the longer side of an image
 _BOX_SCORE = 0.6  # published threshold of the full-range detector
-_SMALLEST_PX = 24.0
-"""Side of a crop in pixels from which key frames propose a face: an eighth of the mesh's input. Smaller faces take most
-time."""
 _TURNS = 0.0, math.pi  # rotations in which the detector searches for faces: upright and upside down
 _BROW_AND_CHIN, _CHEEKS = (10, 152), (234, 454)  # keypoints at the ends of the mesh, to measure its height and width
 _NOSE, _EYE_CORNERS, _MIN_SHARE = 4, (33, 263), 0.05
@@ -65,7 +62,6 @@ class FaceSearch(StillSearch[FaceObservation]):
         latest = latest_boxes(published, self._meshes.is_same_instance)
         least = LIMITS["face_share"] * self.min_detection
         yield [geometry.Proposal(box, least, "published") for box in latest]
-        least = LIMITS["key_frame_face"] if self.is_key_frame else least
         for count, level in finer_windows(self.rgb, self._sizes, thorough=self.thorough):
             self.complete = count == _MOST_PARTS
             for window in level:
@@ -74,8 +70,6 @@ class FaceSearch(StillSearch[FaceObservation]):
                 turned = (area._replace(rotation=turn) for turn in self._turns(count))
                 faces = [face for turned_area in turned for face in self._detector.find_in(part, turned_area, least)]
                 proposals = geometry.proposals_in(window, faces, box_around_detection, "window")
-                if self.is_key_frame and not self.thorough:
-                    proposals = [proposal for proposal in proposals if proposal.box.width >= _SMALLEST_PX]
                 yield geometry.merge_proposals(proposals, 4 * max(self.rgb.shape))
 
     def _sizes(self) -> list[float]:
@@ -171,7 +165,7 @@ def search_boxes(
 
     The second value is True if all windows were searched.
     """
-    min_detection, thorough, _ = extent
+    min_detection, thorough = extent
     faces = boxes.search(rgb, min_detection)
     complete = False
 

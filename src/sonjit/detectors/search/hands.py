@@ -95,8 +95,7 @@ class HandSearch(StillSearch[HandObservation]):
             yield from self._arms()
         else:
             self.complete = False
-        if self.thorough or not self.is_key_frame:  # it takes half the time and rarely shows more
-            yield from self._closer()
+        yield from self._closer()
 
     def _palms(self) -> list[list[Detection]]:
         """Return the palms of the image as the published search finds them, and those of lower scores."""

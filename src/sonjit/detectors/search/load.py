@@ -67,8 +67,7 @@ def _in_good_light(search: StillSearch[O], options: CommonOptions) -> StillSearc
 
 
 def _extent(options: CommonOptions) -> Extent:
-    is_key_frame = options.has_key_frames and options.kind != "holistic"  # hands need the best view of a body
-    return Extent(options.min_detection_score, thorough=options.search == "thorough", is_key_frame=is_key_frame)
+    return Extent(options.min_detection_score, thorough=options.search == "thorough")
 
 
 def load_network(options: CommonOptions, *, has_boxes: bool = True) -> network.PeopleNetwork:
@@ -106,7 +105,7 @@ def search_faces(
         return _in_good_light(partial(search_boxes, detector=detector, boxes=meshes, extent=extent), options)
     people = _loaded(options, partial(load_network, options, has_boxes=False))
     # Key frames compare probabilities with limits only, and the network of people takes most of their time.
-    sure_score = max(meshes.sure_score, options.min_presence_score) if extent.is_key_frame else math.inf
+    sure_score = max(meshes.sure_score, options.min_presence_score) if options.has_key_frames else math.inf
     new_search = partial(
         FaceSearch, detector=detector, meshes=meshes, extent=extent, network=people, sure_score=sure_score
     )

@@ -46,8 +46,6 @@ class Extent(NamedTuple):
 
     min_detection: float = 0.5  # minimum score of the published detector
     thorough: bool = False  # True to search all windows, as in images that are seven times as long as wide
-    # True for a key frame of a stream. Doubtful proposals are left out there, because later key frames follow.
-    is_key_frame: bool = False
 
 
 AUTO = Extent()  # that of `search="auto"` with the default options
@@ -60,7 +58,6 @@ class StillSearch(ABC, Generic[O]):
         self.rgb = rgb
         self.min_detection = extent.min_detection
         self.thorough = extent.thorough or is_long(rgb)
-        self.is_key_frame = extent.is_key_frame
         self.candidates: list[Candidate[O]] = []
         self.complete = True
 
