@@ -105,7 +105,7 @@ def test_a_table_of_another_clock_than_the_video_is_refused_for_a_player(sonjit,
         writer.write(Frame(0, 0.0))
     code, _, err = sonjit("gestures", "export", table, "--out", tmp_path / "a.eaf")
     assert code == 2
-    assert "has other times than the video, because of --fps" in err[0]
+    assert "other times than the video, because of --fps" in err[0]
     assert sonjit("gestures", "export", table, "--out", tmp_path / "a.csv")[0] == 0
 
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sonjit._util.errors import JobError
-from sonjit.geometry.steps import frame_positions, omitted_text, points_at, row_times, rows_of_frames
+from sonjit.geometry.steps import frame_positions, points_at, row_times, rows_of_frames, time_notes
 
 SLOWED = np.append(np.arange(90) / 30, 3 + np.arange(40) / 5)  # 3 s at 30 frames per second, then 8 s at 5
 STEPS = st.lists(st.sampled_from([1 / 60, 1 / 30, 1 / 25, 0.2]), min_size=2, max_size=80)
@@ -58,7 +58,8 @@ def test_no_place_is_made_up_in_a_pause():
     rows, points = shown(times)
     np.testing.assert_allclose(points[[0, 29, 150, -1], 0], [0, 29 / 30, 5, 5 + 29 / 30])
     assert np.isnan(points[31:149, 0]).all()
-    assert omitted_text(rows) == ""
+    (note,) = time_notes(times, rows)
+    assert note == f"{len(points)} rows at 30.00 per second are between the 60 frames, whose rate is variable"
 
 
 def test_a_clock_that_jumps_leaves_the_pause_out_and_says_so():
@@ -66,7 +67,10 @@ def test_a_clock_that_jumps_leaves_the_pause_out_and_says_so():
     rows = row_times(times, 1 / 5)
     assert len(rows.times) == 60
     np.testing.assert_allclose(rows.times, times)
-    assert omitted_text(rows) == "10794.0 s without frames are left out, by which later rows are early"
+    assert time_notes(times, rows) == ["10794.0 s without frames are left out, by which later rows are early"]
+    start, pause = time_notes(times + 4, rows)
+    assert start == "it begins 4.00 s after the start of the video, which the format cannot state"
+    assert time_notes(times + 4, rows, has_start=True) == [pause]
     assert len(row_times(np.arange(5) * 60.0, 60.0).times) == 5  # a time-lapse has no pause
     assert len(row_times(np.arange(5) * 60.0, 1 / 30).times) == 7201
     with pytest.raises(JobError, match="more than 1000000 rows are too large a file"):

@@ -8,6 +8,7 @@ import pytest
 from sonjit.gestures import exports, segments_of
 from sonjit.gestures.classifier import gesture_of
 from sonjit.gestures.control import Controller, ControlMap, Rule
+from sonjit.media import Header, open_writer
 from sonjit.results import Frame
 
 from ..support.stored import assert_as_stored  # noqa: TID252  # one helper for all packages
@@ -49,8 +50,10 @@ def test_gestures_are_as_stored(hands):
 def test_segments_and_exports_are_as_stored(frames, tmp_path):
     segments = segments_of(frames)
     exports.save_segments_csv(tmp_path / "x.csv", segments)
-    exports.save_segments_eaf(tmp_path / "x.eaf", segments, "clip.mp4")
-    exports.save_pose(tmp_path / "x.pose", frames[:3], (640, 480))
+    (tmp_path / "x.eaf").write_bytes(exports.eaf_from_segments(segments, "clip.mp4"))
+    with open_writer(tmp_path / "x.pose", Header("clip.mp4", 640, 480)) as writer:
+        for frame in frames[:3]:
+            writer.write(frame)
     eaf = [line for line in (tmp_path / "x.eaf").read_text("utf-8").splitlines() if "DATE" not in line]
     pose = (tmp_path / "x.pose").read_bytes()
     found = [[segment.to_dict() for segment in segments], (tmp_path / "x.csv").read_text("utf-8"), eaf, pose]

@@ -18,8 +18,8 @@ from sonjit.cli.options import ROWS, TO_FILE, TO_FOLDER, Count, FileName
 from sonjit.cli.progress import print_table
 from sonjit.gestures import GESTURES, GestureRecording, LearnedGestures, MotionRecognizer, MotionRecording, segments_of
 from sonjit.gestures.custom import checked_name, chosen_gestures, confusions, load_recording
-from sonjit.gestures.exports import save_pose, save_segments_csv, save_segments_eaf
-from sonjit.media.sources.base import AT_RATE
+from sonjit.gestures.exports import save_segments_csv
+from sonjit.media import Header, open_writer
 from sonjit.media.tables import endings_of, find_format, load_video_table
 from sonjit.results import Frame, Hand, MotionEvent
 from sonjit.runs.frame_tables import motion_record, open_motion_table
@@ -209,7 +209,7 @@ def export(
     Example: `sonjit gestures export clip.mp4 --out clip.eaf`
 
     Args:
-        source: Video, or its table as .json, .jsonl or .parquet by sonjit hands or holistic with --save.
+        source: Video, or its table by sonjit hands or holistic with --save, other than .csv.
         out: File to write: .csv, .eaf or .pose.
         gestures: File of sonjit gestures train or sonjit train spelling, or asl. Default: the shipped gestures.
     """
@@ -219,24 +219,24 @@ def export(
     if ending == ".pose" and gestures is not None:
         raise InputError("--gestures does not apply to .pose, which contains keypoints")
     learned = None if gestures is None else LearnedGestures.load(gestures)
-    name, size, frames, start_s = _frames(source, has_player=ending == ".eaf")
-    if ending == ".pose":
-        sys.stdout.write(f"{save_pose(out, frames, size)}\n")
-        return
-    segments = segments_of(frames, learned)
+    header, frames = _frames(source)
     if ending == ".csv":
+        segments = segments_of(frames, learned)
         save_segments_csv(out, segments)
-    else:
-        on_player = [replace(item, start=item.start + start_s, end=item.end + start_s) for item in segments]
-        save_segments_eaf(out, on_player, name)
-    sys.stdout.write(f"{pluralize(len(segments), 'segment')} in {out}\n")
+        sys.stdout.write(f"{pluralize(len(segments), 'segment')} in {out}\n")
+        return
+    if gestures is not None:
+        header = replace(header, options={**header.options, "gestures": str(gestures)})
+    with open_writer(out, replace(header, notes=(), sources={})) as writer:
+        writer.remarks = header.notes
+        for frame in frames:
+            writer.write(frame)
+    count = [f"{pluralize(len(frames), 'frame')} in {out}"] if ending == ".pose" else []
+    sys.stdout.write("".join(f"{line}\n" for line in (*count, *writer.notes)))
 
 
-def _frames(source: str, *, has_player: bool) -> tuple[str, tuple[int, int], list[Frame], float]:
-    """Return the name, the size in pixels and the frames of a video or its table, and their start for players.
-
-    With `has_player`, raise InputError for a table whose times are not those of the video.
-    """
+def _frames(source: str) -> tuple[Header, list[Frame]]:
+    """Return the frames of a video or its table, and the header of the table."""
     table_format = find_format(source.removesuffix(UNFINISHED))
     if table_format and not (table_format.load and table_format.has_size):
         endings = endings_of(lambda known: known.load and known.has_size)
@@ -245,17 +245,10 @@ def _frames(source: str, *, has_player: bool) -> tuple[str, tuple[int, int], lis
         header, frames = load_video_table(source)
         if header.width is None or header.height is None:
             raise InputError(f"{source} was not recorded from a video")
-        if has_player and any(AT_RATE in note for note in header.notes):
-            advice = "ELAN plays the video at its own rate. Save a table without --fps"
-            raise InputError(f"{source} has other times than the video, because of --fps. {advice}")
-        return header.source or source, (header.width, header.height), frames, header.start_s or 0.0
-    size: tuple[int, int] = 0, 0
-    frames: list[Frame] = []
+        return replace(header, source=header.source or source), frames
     with open_source(source) as opened:
-        for frame in track(opened, "hands"):
-            size = frame.image.shape[1], frame.image.shape[0]
-            frames.append(frame)
-        return source, size, frames, opened.offset_s
+        frames = list(track(opened, "hands"))
+        return Header.from_source(opened), frames
 
 
 def _load(folder: Path) -> Sequence[GestureRecording | MotionRecording]:

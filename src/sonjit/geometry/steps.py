@@ -48,9 +48,21 @@ def row_times(times: FloatArray, step_s: float, *, omits: bool = True) -> Rows:
     return Rows(np.concatenate(sections), step_s, omitted_s)
 
 
-def omitted_text(rows: Rows) -> str:
-    """Return a note about the pauses that rows leave out; empty without any."""
-    return f"{rows.omitted_s:.1f} s without frames are left out, by which later rows are early" * (rows.omitted_s > 0)
+def time_notes(times: FloatArray, rows: Rows, *, has_start: bool = False) -> list[str]:
+    """Return how the times of rows in a file differ from those of frames at times (F,) in seconds, one text each.
+
+    Every writer of a format with a constant rate, or without the time of its first row, states these: the start, pauses
+    that are left out, and a rate that is variable. `has_start`: the file contains the time of its first row.
+    """
+    notes: list[str] = []
+    if not has_start and len(times) and times[0] > rows.step_s / 2:
+        notes.append(f"it begins {times[0]:.2f} s after the start of the video, which the format cannot state")
+    if rows.omitted_s > 0:
+        notes.append(f"{rows.omitted_s:.1f} s without frames are left out, by which later rows are early")
+    if len(rows.times) != len(times) and not rows.omitted_s:
+        rate = f"{len(rows.times)} rows at {1 / rows.step_s:.2f} per second"
+        notes.append(f"{rate} are between the {len(times)} frames, whose rate is variable")
+    return notes
 
 
 def rows_of_frames(times: FloatArray, *, omits: bool = True) -> Rows:

@@ -10,15 +10,16 @@ import importlib
 import subprocess
 import sys
 import tempfile
+import warnings
 from collections.abc import Iterable, Sequence
 from functools import cache
-from itertools import chain
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypedDict, TypeVar, Unpack, overload
 
 import numpy as np
 
-from sonjit._util import Image, InputError, optional_import, unknown_name
+from sonjit._util import Image, InputError, InputWarning, optional_import, unknown_name
 from sonjit.media.sources.images import ImageLike, encode_image
 from sonjit.results import NO_ID, Frame, Result, Results
 from sonjit.results.measures import in_degrees, instance_values, with_owners
@@ -153,7 +154,7 @@ def to_dataframe(
 
     x, y, z are pixels; x_m, y_m, z_m are metres. Counts and IDs are nullable integers, names are categories. A frame
     without results has one row of unknown values. With a row per keypoint it has the name of the first keypoint, so
-    that a pivot by name keeps the frame and adds no column.
+    that a pivot by name keeps the frame and adds no column. Frames that name their source have a column of it.
 
     Args:
         found: Frames, such as those of `sonjit.track`, or results of a detector for one image.
@@ -188,6 +189,9 @@ def to_dataframe(
         frames.append(item) if isinstance(item, Frame) else results.append(item)
     if results:
         frames.append(Frame.from_results(0, None, results))
+    if any(after.index < before.index and after.source == before.source for before, after in pairwise(frames)):
+        text = "frames of several recordings have no source by which their rows differ. Set frame.source of each"
+        warnings.warn(text, InputWarning, stacklevel=2)
     extras = [_values(frame, measures=measures) for frame in frames]
     types = types_of(chain.from_iterable(extras))
     layout = Layout(

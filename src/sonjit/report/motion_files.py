@@ -52,7 +52,7 @@ def trc_text(points_m: FloatArray, times: FloatArray) -> str:
     between its frames.
     """
     hips = points_m[:, [_NAMES.index("left_hip"), _NAMES.index("right_hip")]].mean(1, keepdims=True)
-    rows_at = rows_of_frames(times)
+    rows_at = rows_of_frames(times, omits=False)  # times of rows hold; those of a pause are empty
     places = points_at((points_m - hips) * (1, -1, -1), times, rows_at)
     times, rate = times[0] + rows_at.step_s * np.arange(len(places)), 1 / rows_at.step_s
     count, size = len(places), len(_NAMES)

@@ -93,12 +93,13 @@ def run_input(
 
 
 class _WriteThread:
-    """Write items in another thread, a few frames behind the detection."""
+    """Write items in another thread, a few frames behind the detection, until a write fails."""
 
     def __init__(self, worker: Worker[Any], *, is_needed: bool) -> None:
         self._worker = worker
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="sonjit-write") if is_needed else None
         self._waiting: deque[Future[None]] = deque()
+        self._has_failed = False
 
     def put(self, frame: SourceFrame, item: object) -> None:
         """Queue an item. Raises the exception of an earlier write."""
@@ -116,13 +117,18 @@ class _WriteThread:
         if self._thread is not None:
             is_discarded = error is not None and not isinstance(error, KeyboardInterrupt)
             self._thread.shutdown(cancel_futures=is_discarded)
-        for written in self._waiting if error is None else ():
-            written.result()
+        if error is None or isinstance(error, KeyboardInterrupt):  # without a frame, the outputs are not complete
+            for written in self._waiting:
+                written.result()
 
     def _write(self, frame: SourceFrame, item: object) -> None:
+        if self._has_failed:
+            return
+        self._has_failed = True
         start_s = time.perf_counter()
         self._worker.write(frame, item)
         self._worker.times["write"] += time.perf_counter() - start_s
+        self._has_failed = False
 
 
 def run_job(

@@ -109,7 +109,7 @@ def track(
 
     Args:
         source: Images, videos, folders and globs, one or a list; or `camera:0`, or an open source. Images and videos of
-            a folder, a glob or a list come one after the other, and `frame.source` names their file. Also RGB arrays,
+            a folder, a glob or a list come one after the other. `frame.source` names their file. Also RGB arrays,
             encoded images as bytes and PIL images, one or an iterable, which `frame.source` names `image 0` and so on.
         detector: `"hands"`, `"face"`, `"body"`, `"holistic"`, or a detector, which is not closed.
         measures: Add the measures of each instance to `frame.measures`, and classify gestures.
@@ -179,6 +179,7 @@ def _detect(
             frames = ((Frame.of(frame, source.rgb, session.hidden), source) for source, frame in found)
             looks_ahead = has_ends and not opened.live  # a camera would lag by a frame
             for (frame, _), is_last in with_last(frames) if looks_ahead else ((pair, False) for pair in frames):
+                frame.source = opened.name if frame.source is None else frame.source  # frames may be joined
                 if is_last:
                     motions, ends = session.finish()
                     frame.motions += motions

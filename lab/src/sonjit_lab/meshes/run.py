@@ -19,7 +19,7 @@ from sonjit.detectors import create_detector
 from sonjit.detectors.options import is_still
 from sonjit.engines.devices import torch_device
 from sonjit.geometry.cameras import camera_from_text
-from sonjit.geometry.steps import omitted_text, row_times
+from sonjit.geometry.steps import row_times, time_notes
 from sonjit.media import Anonymise, DrawingWriter, Source, SourceFrame
 from sonjit.media.drawing.strokes import LEFT, RIGHT, Colour
 from sonjit.media.sources.images import encode_image
@@ -97,9 +97,10 @@ def _save_bvh(
     times = np.array([time for _, time in frames if time is not None])
     measured = float(np.median(np.diff(times))) if len(times) > 1 else 1 / 30
     frame_time = 1 / source.fps if source.fps else measured
-    rows = row_times(np.unique(np.append(times, 0.0)), frame_time)
-    if rows.omitted_s:
-        warnings.warn(f"{path}: {omitted_text(rows)}", InputNote, stacklevel=2)
+    times = np.unique(np.append(times, 0.0))
+    rows = row_times(times, frame_time)
+    for note in time_notes(times, rows):
+        warnings.warn(f"{path}: {note}", InputNote, stacklevel=2)
     base, written = Path(path), list[str]()
     for motion in motions:
         name = base if len(motions) == 1 else base.with_stem(f"{base.stem}-{motion.name}")

@@ -60,6 +60,7 @@ _TRANSPARENT_CODECS: dict[str, _Codec] = {
     ".mov": ("prores_ks", "yuva444p10le", {"profile": "4444", "alpha_bits": "16", "vendor": "apl0"}),
 }
 _TICK_S = {".gif": Fraction(1, 100), ".webp": Fraction(1, 1000)}
+_LEAST_TICKS = {".gif": 2, ".webp": 11}  # shortest time of an image of an animation
 _WEBP_OPTIONS = {"quality": "80", "compression_level": "2"}
 _DITHERING = "new=1:dither=bayer:bayer_scale=5"  # its pattern is the same in every image
 _PIXELS = "yuv420p"
@@ -387,7 +388,8 @@ class VideoWriter(ContainerWriter):
 class AnimationWriter(ContainerWriter):
     """Encode images as a GIF with a palette for each image, or a WebP, which is far smaller and keeps alpha.
 
-    Times are rounded to 1/100 s in GIF and 1/1000 s in WebP. All images take the size of the first.
+    Times are rounded to 1/100 s in GIF and 1/1000 s in WebP. Browsers show an image of at most 10 ms for 100 ms, so
+    images that follow too soon are left out. All images take the size of the first.
     """
 
     def __init__(self, path: Path, source: Source) -> None:
@@ -397,12 +399,15 @@ class AnimationWriter(ContainerWriter):
         self._palettes: Graph | None = None
 
     def _encode(self, image: writers.AnnotatedImage, time: float) -> None:
+        tick = round(time / self._tick_s)
+        if self._stream is not None and tick < self._last_tick + _LEAST_TICKS[self._ending]:
+            return
         rgb = image.rgb if image.rgb.ndim == 3 else np.repeat(image.rgb[..., None], 3, axis=2)
         stream = self._stream or self._begin(rgb.shape[1], rgb.shape[0])
         frame = frame_of(np.ascontiguousarray(rgb))
         pixels = "rgb24" if self._palettes is not None else "bgra"
         frame = self._reformatter.reformat(frame, stream.width, stream.height, pixels)
-        self._last_tick = frame.pts = max(round(time / self._tick_s), self._last_tick + 1)
+        self._last_tick = frame.pts = tick
         frame.time_base = self._tick_s
         for encoded in self._with_palette(frame):
             self._mux(stream.encode(encoded))

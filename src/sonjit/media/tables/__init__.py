@@ -36,6 +36,8 @@ FORMATS: Final[Registry[TableFormat]] = Registry(
         ".yolo.yaml": f"{_HERE}.labels:YOLO",
         ".cvat.xml": f"{_HERE}.labels:CVAT",
         ".labelstudio.json": f"{_HERE}.labels:LABEL_STUDIO",
+        ".pose": f"{_HERE}.pose_files:POSE",
+        ".eaf": "sonjit.gestures.exports:EAF",
     },
 )
 """Formats by file name ending. To add one, add a line here; its record is in its module."""
@@ -200,9 +202,8 @@ def _restrict(writer: base.FrameWriter, path: Path, table_format: TableFormat) -
             is_another = is_still or frame.source != earlier.source or frame.index < earlier.index
         if is_another:
             photographs = " or the photographs of a folder" * (table_format.sources == "photographs")
-            names = " and ".join(
-                dict.fromkeys(str(item.source) for item in (earlier, frame) if item.source is not None)
-            )
+            sources = (None if earlier is None else earlier.source, frame.source)
+            names = " and ".join(dict.fromkeys(name for name in sources if name is not None))
             raise InputError(
                 f"{path}: {table_format.noun} describe one video or photograph{photographs}, not several"
                 f"{f' such as {names}' if names else ''}. Write a file for each"

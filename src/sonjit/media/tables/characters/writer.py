@@ -15,7 +15,7 @@ from sonjit._util import FloatArray, InputError, JobError, pluralize
 from sonjit._util.files import Draft, failing_as_job
 from sonjit._util.glb import GlbBuilder
 from sonjit.geometry import rotations
-from sonjit.geometry.steps import Rows, omitted_text, row_times, turns_at, values_at
+from sonjit.geometry.steps import Rows, row_times, time_notes, turns_at, values_at
 from sonjit.media.tables.base import Extras, ExtraTypes, FrameWriter, Header
 from sonjit.media.tables.characters import BONES, NAMES, PARENTS, SIDES, BoneNames, CharacterChoice, Motion
 from sonjit.media.tables.characters.avatars import Avatar
@@ -357,12 +357,14 @@ class CharacterWriter(FrameWriter):
     def _files(self, motions: list[Motion], times: FloatArray) -> dict[Path, bytes]:
         """Return the contents of all files."""
         ending = self._path.suffix.lower()
-        if ending == ".glb" and self._avatar is None:
-            return {self._path: glb_from_characters(motions, times, self._convention)}
         files: dict[Path, bytes] = {}
         usual_s = float(np.median(np.diff(times))) if len(times) > 1 else 1 / _DEFAULT_FPS
+        if ending == ".glb" and self._avatar is None:
+            self.notes += [f"{self._path}: {text}" for text in time_notes(times, Rows(times, usual_s, 0.0))]
+            return {self._path: glb_from_characters(motions, times, self._convention)}
         for number, motion in enumerate(motions, 1):
             path = self._path if number == 1 else self._path.with_stem(f"{self._path.stem}-{number}")
+            rows = Rows(times, usual_s, 0.0)
             if ending == ".glb" and self._avatar is not None:
                 files[path] = self._avatar.animated(motion, times)
             elif ending == ".vrma":
@@ -370,8 +372,8 @@ class CharacterWriter(FrameWriter):
                 files[path] = vrma_from_character(motion, times, self._convention, presets)
             else:
                 rows = row_times(times, 1 / self._fps if self._fps else usual_s)
-                self.notes += [f"{path}: {text}" for text in [omitted_text(rows)] if text]
                 files[path] = bvh_from_character(motion, times, rows, self._convention).encode()
+            self.notes += [f"{path}: {text}" for text in time_notes(times, rows)]
         return files
 
     def _motions(self) -> list[Motion]:
