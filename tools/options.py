@@ -27,6 +27,7 @@ from sonjit.detectors.kinds import KINDS, options_of
 from sonjit.detectors.options import RECORDING_INSTANCES, STILL_INSTANCES, CommonOptions
 from sonjit.gestures.classifier import MIN_VISIBLE_S
 from sonjit.media import DrawingStyle
+from sonjit.media.tables import FORMATS
 from sonjit.runs import annotations
 from sonjit.server.kinds import IN_PAGES
 from sonjit.server.options import known_options, option_schemas
@@ -43,7 +44,7 @@ PAGES = [
     PROJECT / f"{name}.md"
     for name in (
         *("benchmarks/README", "docs/browser", "docs/gestures", "docs/http-api", "docs/measured"),
-        *("docs/options", "docs/search"),
+        *("docs/options", "docs/search", "docs/tables"),
     )
 ]
 ARGUMENTS = PROJECT / "src" / "sonjit" / "detectors" / "arguments.py"
@@ -174,6 +175,34 @@ def only_python() -> str:
     """Return the options that the browser module lacks."""
     names = [f"`{name}`" for name in every_option() if name not in {*_options_in_pages(), _FOLLOWS_CALL}]
     return f"These options exist only in Python: {', '.join(names)}.\n"
+
+
+def formats() -> str:
+    """Return a table with a row per table format."""
+    describes = {"many": "any files", "photographs": "one video, or photographs", "one": "one video or photograph"}
+    leaves = {"nothing": "", "groups": "if the disk is full", "lines": "also if the run is killed"}
+    rows = [
+        (
+            f"`{ending}`",
+            item.summary,
+            describes[item.sources],
+            leaves[item.leaves],
+            f"`{item.extra}`" * bool(item.extra),
+        )
+        for ending, item in FORMATS.items()
+    ]
+    return _table(("ending", "for", "one file describes", "an unfinished run leaves frames", "extra"), rows)
+
+
+def downloads() -> str:
+    """Return a table with a row per table that jobs of the server offer."""
+    jobs = {"all": "all", "one detector": "one detector", "videos": "videos", "bodies": "videos with bodies"}
+    rows = [
+        (f"`{'.' * bool(item.prefix)}{item.prefix}{ending}`".replace("`.", "`", 1), item.texts["en"][1], jobs[item.of])
+        for ending, table_format in FORMATS.items()
+        for item in table_format.downloads
+    ]
+    return _table(("`result.`", "content", "of"), rows)
 
 
 def server() -> str:
@@ -450,6 +479,8 @@ SECTIONS: dict[str, Callable[[], str]] = {
         gesture_events,
         full_answers,
         only_python,
+        formats,
+        downloads,
         server,
         speed,
         speed_classes,
