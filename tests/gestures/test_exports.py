@@ -225,7 +225,7 @@ def test_a_hand_stays_the_person_of_its_track(tmp_path, ids, people):
 @pytest.mark.parametrize("times_s", [(0.0,), (0.5, 0.5), (None, 0.5), (0.5, None), (0.5, 0.4)])
 def test_pose_files_need_times_that_increase(tmp_path, times_s):
     frames = [Frame(index, time_s, [hand_at(1)]) for index, time_s in enumerate(times_s)]
-    with pytest.raises(InputError, match="requires a video with at least two frames|describe one video"):
+    with pytest.raises(InputError, match=r"requires a video with at least two frames|describe one video"):
         save_pose(tmp_path / "a.pose", frames, (640, 480))
 
 
