@@ -7,7 +7,7 @@ import pytest
 
 from sonjit.geometry.rotations import rotation_vector_from_matrix
 from sonjit.media.tables.characters import BONES, PARENTS
-from sonjit.media.tables.characters.fit import Track, bent_limb, fit_motion
+from sonjit.media.tables.characters.fit import Track, bent_limb, fit_motion, runs
 from sonjit.media.tables.characters.floor import on_floor
 
 from .actors import FPS, LOWER_LEG, SIZE, UPPER_LEG, actor, body_of
@@ -34,13 +34,17 @@ def standing(hips, feet):
     return np.array(rows)
 
 
-def seen(points, drift):
-    """Return the motion of keypoints as one camera sees them: 1 m above the floor, with a drift (F,) and noise."""
+def seen(points, drift, scale=1.0):
+    """Return the motion of keypoints as one camera sees them: 1 m above the floor, with a drift (F,) and noise.
+
+    `scale` (F,) is the error of the network's metres, which moves the person along the camera's axis.
+    """
     rng = np.random.default_rng(11)
     moved = points + [0, -1.0, -4] + drift[:, None, None] * [0, 1, 0] + rng.normal(0, 0.005, points.shape)
     bodies = [body_of(one) for one in moved]
     names = ("keypoints_3d", "keypoints", "presence")
     metric, pixels, presence = (np.array([getattr(body, name) for body in bodies], float) for name in names)
+    metric *= np.reshape(scale, (-1, 1, 1))
     hands = (np.full((len(points), 21, 3), np.nan),) * 2
     track = Track(np.arange(len(points)), TIMES, metric, pixels[..., :2], presence, hands)
     return fit_motion("person1", track, len(points), SIZE)
@@ -107,6 +111,24 @@ def test_standing_feet_are_on_the_floor(move, drift_m):
     assert np.abs((places - places[:, :1])[:, knees] - (before - hips)[:, knees]).max() < 0.12
 
 
+@pytest.mark.parametrize("move", [squatting, walking])
+def test_planted_feet_stay_although_the_depth_drifts(move):
+    points, is_standing = move()
+    motion = on_floor(seen(points, 0.03 * np.sin(TIMES), 1 + 0.05 * np.sin(1.7 * TIMES)), TIMES)
+    places, _ = motion.joints()
+    drift = np.ptp(seen(points, 0 * TIMES, 1 + 0.05 * np.sin(1.7 * TIMES)).hips[:, 2])
+    assert drift > 0.2
+    for number, side in enumerate(("left", "right")):
+        ball = places[:, BONES.index(f"{side}Toes")][:, [0, 2]]
+        for start, stop in runs(is_standing[:, number]):
+            inner = ball[start + 3 : stop - 3]  # the foot sets down and lifts
+            assert len(inner) < 6 or np.ptp(inner, axis=0).max() < 0.01
+    if move is squatting:
+        wanted = (points[:, 23] + points[:, 24])[:, [0, 2]] / 2
+        error = (places[:, 0][:, [0, 2]] - wanted) - np.median(places[:, 0][:, [0, 2]] - wanted, 0)
+        assert np.abs(error).max() < 0.08
+
+
 def test_a_jump_stays_above_the_floor():
     points, rise = jumping()
     heights = toes(on_floor(seen(points, 0.03 * np.sin(TIMES)), TIMES))
@@ -117,5 +139,5 @@ def test_a_jump_stays_above_the_floor():
 def test_one_frame_stands_on_the_floor():
     points, _ = squatting()
     whole = seen(points, np.zeros(120))
-    one = replace(whole, rotations=whole.rotations[:1], hips=whole.hips[:1], is_held=whole.is_held[:1])
+    one = replace(whole, rotations=whole.rotations[:1], hips=whole.hips[:1], is_held=whole.is_held[:1], still_feet={})
     assert abs(toes(on_floor(one, TIMES[:1]))).max() < STANDING_M

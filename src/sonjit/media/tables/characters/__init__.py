@@ -114,6 +114,8 @@ class Motion:
     is_held: BoolArray  # frames (F,) that repeat the pose of another frame
     # Frames (F,) in which the fingers do not follow keypoints, by side; in files only of detected hands
     hands_held: dict[str, BoolArray] = field(default_factory=dict[str, "BoolArray"])
+    # Frames (F,) in which a foot does not move in the image, by side; empty if unknown
+    still_feet: dict[str, BoolArray] = field(default_factory=dict[str, "BoolArray"])
     # Weight (F,) of each blendshape, by name
     expressions: dict[str, FloatArray] = field(default_factory=dict[str, "FloatArray"])
 

@@ -50,11 +50,14 @@ _SMOOTHING_S, _ROOT_SMOOTHING_S, _HINGE_SMOOTHING_S, _HAND_SMOOTHING_S, _FINGER_
 """Time constants of keypoints, the person's position, axes of elbows and knees, rotations of hands, and fingers."""
 _MAX_SIDEWAYS: Final = 60
 """Maximum angle of a finger joint to the side in degrees. Keypoints of fists are noisy, so hinges have it too."""
+_MAX_BEND_RAD: Final = np.deg2rad(110)  # maximum angle of a finger joint in all directions together
 _EASE_S: Final = 0.3  # time in which fingers ease to the rest pose in gaps of more than twice this time
 _STRAIGHT, _BENT = 0.1, 0.5  # sines of the angle of an elbow or knee between which its plane becomes certain
 _CONTACT_SPEED, _CONTACT_HEIGHT_M, _CONTACT_S = 0.25, 0.06, 0.2
 """Maximum speed in metres per second and maximum height of a foot on the ground, and minimum time of a contact."""
 _GROUND_PERCENTILE = 5  # percentile of the heights of the feet that is the ground
+_STILL_SPEED, _STILL_SMOOTHING_S = 0.2, 0.05
+"""Speed of a foot across the image in metres per second below which it does not move, and smoothing of that speed."""
 
 
 def unit(vectors: FloatArray) -> FloatArray:
@@ -154,7 +157,23 @@ def fit_motion(name: str, track: Track, count: int, size: tuple[int, int]) -> Mo
     figure.add_trunk()
     figure.add_arms(hands, _limb_lengths(track.body, _ARMS))
     figure.add_legs(_limb_lengths(track.body, _LEGS))
-    return figure.motion(name, track.frames, count)
+    return figure.motion(name, track.frames, count, _still_feet(track, root[:, 2] / camera.fx))
+
+
+def _still_feet(track: Track, metres_per_pixel: FloatArray) -> dict[str, BoolArray]:
+    """Return the frames (M,) in which a foot is visible and does not move in the image, by side.
+
+    The image shows this better than the position in space, whose depth is noisy.
+    """
+    if len(track.times) < 2:
+        return {}
+    result: dict[str, BoolArray] = {}
+    for side, points in zip(SIDES, _FEET, strict=True):
+        place = smooth(track.pixels[:, points[1:]].mean(1), track.times, _SMOOTHING_S)
+        speed = np.linalg.norm(np.gradient(place, track.times, axis=0), axis=1) * metres_per_pixel
+        is_visible = (track.presence[:, points] >= _MIN_PRESENCE).all(1)
+        result[side] = (smooth(speed, track.times, _STILL_SMOOTHING_S) < _STILL_SPEED) & is_visible
+    return result
 
 
 def _places(track: Track, camera: Intrinsics) -> FloatArray:
@@ -204,23 +223,25 @@ def _within(bends: FloatArray) -> FloatArray:
     low[0], side[0] = -high[0], high[0]  # the axes of the thumb are not those of the character
     middle = (low + high) / 2
     bends[..., 2] = (bends[..., 2] - middle + np.pi) % (2 * np.pi) - np.pi + middle
-    return np.clip(bends, np.stack([-side, -side, low], -1), np.stack([side, side, high], -1))
+    bends = np.clip(bends, np.stack([-side, -side, low], -1), np.stack([side, side, high], -1))
+    angles = np.maximum(np.linalg.norm(bends, axis=-1, keepdims=True), 1e-9)
+    return bends * np.minimum(1, _MAX_BEND_RAD / angles)
 
 
-def _through_gaps(bends: FloatArray, times: FloatArray) -> FloatArray:
-    """Replace NaN in rotation vectors (M, 5, 3, 3): short gaps are interpolated, long ones ease to zero and back."""
-    flat = bends.reshape(len(bends), -1)
+def through_gaps(values: FloatArray, times: FloatArray) -> FloatArray:
+    """Replace NaN in values (M, ...) of any unit: short gaps are interpolated, long ones ease to zero and back."""
+    flat = values.reshape(len(values), -1)
     finite_rows = np.flatnonzero(np.isfinite(flat[:, 0]))
     if not len(finite_rows):
-        return np.zeros_like(bends)
+        return np.zeros_like(values)
     clock = np.cumsum(np.minimum(np.diff(times, prepend=times[0]), _EASE_S))  # a person who is away does not move
     edges = np.concatenate([[-np.inf], clock[finite_rows], [np.inf]])
     since = clock - edges[np.searchsorted(edges, clock, side="right") - 1]
     until = edges[np.searchsorted(edges, clock)] - clock
     share = np.clip(1 - np.minimum(since, until) / _EASE_S, 0, 1)
     weights = np.where(since + until <= 2 * _EASE_S, 1.0, share**2 * (3 - 2 * share))
-    filled = np.stack([np.interp(clock, clock[finite_rows], values) for values in flat[finite_rows].T], 1)
-    return (weights[:, None] * filled).reshape(bends.shape)
+    filled = np.stack([np.interp(clock, clock[finite_rows], column) for column in flat[finite_rows].T], 1)
+    return (weights[:, None] * filled).reshape(values.shape)
 
 
 class _Figure:
@@ -333,7 +354,7 @@ class _Figure:
             self._add(f"{name}Toes", ball, feet[side], is_known)
             self._ends[f"{name}Toes"] = np.array([0, 0, toes[2] - ball[2]])
 
-    def motion(self, name: str, frames: IndexArray, count: int) -> Motion:
+    def motion(self, name: str, frames: IndexArray, count: int, still: dict[str, BoolArray]) -> Motion:
         """Return the motion in `count` frames, of which those of the indices (M,) are known."""
         local = np.tile(np.eye(3), (len(self._body), len(BONES), 1, 1))
         for number, bone in enumerate(BONES):
@@ -352,6 +373,7 @@ class _Figure:
             (self._root + self._places["hips"])[source],
             ~np.isin(np.arange(count), frames),
             {side: ~np.isin(np.arange(count), frames[seen]) for side, seen in self._is_seen.items()},
+            {side: np.isin(np.arange(count), frames[is_still]) for side, is_still in still.items()},
         )
 
     def _add(self, bone: str, offset: FloatArray, rotations: FloatArray, is_known: BoolArray | None = None) -> None:
@@ -421,7 +443,7 @@ class _Figure:
             bends[:, :, number] = _swing(rests, (directions[:, :, [number]] @ turned)[:, :, 0])
             turned = turned @ matrix_from_rotation_vector(bends[:, :, number])
         bends = smooth(_within(bends * fold) * fold, self._times, _FINGER_SMOOTHING_S)
-        local = matrix_from_rotation_vector(_through_gaps(bends, self._times))
+        local = matrix_from_rotation_vector(through_gaps(bends, self._times))
         for finger, (rest, lengths, at) in enumerate(zip(rests, finger_lengths, palm[1:], strict=True)):
             for number, part in enumerate(FINGER_PARTS[FINGERS[finger]]):
                 bone = f"{name}{FINGERS[finger]}{part}"

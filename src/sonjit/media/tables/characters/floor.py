@@ -1,18 +1,19 @@
 """Put a character on its floor: correct the height of the hips, and bend the legs so that standing feet touch it.
 
-One camera measures depth badly, so a person drifts up and down by some centimetres, and both feet of a standing person
-differ in height. The floor is level and at height 0. Jumps keep their height above it.
+One camera measures depth badly, so a person drifts by some centimetres, and both feet of a standing person differ in
+height. The floor is level and at height 0. Jumps keep their height above it. A foot that does not move in the image is
+planted: it keeps its place and direction on the floor, and the hips follow.
 """
 
 from dataclasses import replace
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
 from sonjit._util import BoolArray, FloatArray
 from sonjit.geometry.rotations import matrix_from_rotation_vector, rotation_vector_from_matrix
 from sonjit.media.tables.characters import BONES, PARENTS, SIDES, Motion
-from sonjit.media.tables.characters.fit import aligned, bent_limb, runs, smooth, swung
+from sonjit.media.tables.characters.fit import aligned, bent_limb, runs, smooth, swung, through_gaps
 
 _ROOT_SMOOTHING_S, _CONTACT_SMOOTHING_S = 0.1, 0.04
 _JUMP_M, _LONGEST_JUMP_S = 0.12, 1.5
@@ -25,9 +26,12 @@ _FLAT_PITCHES = np.deg2rad([-60, -40, 20, 40])
 The network's heel is above its toes: the feet of people who stand have pitches from -15 to -50 degrees.
 """
 _HEEL_RAISED = np.deg2rad(20)  # pitch of a foot from which its toes are flat
-_ROUNDS: Final = 3  # of the hips and the legs, as a stretched leg may not reach the floor
+_ROUNDS: Final = 5  # of the hips and the legs, as a stretched leg may not reach the floor or its place
+_PLANTED_M, _PLANTED_S = 0.25, 0.2  # maximum height of a planted foot, and minimum time for which it is planted
+_RETURN_S: Final = 1.0  # time constant with which hips without a planted foot return to their measured place
 _LEGS: Final = tuple(side + bone for side in SIDES for bone in ("UpperLeg", "LowerLeg", "Foot", "Toes"))
 _, _Y, _Z = np.eye(3)
+_LEVEL: Final = np.array([1.0, 0.0, 1.0])  # factors that project a place onto the floor
 
 
 class _Legs:
@@ -59,14 +63,57 @@ class _Legs:
 def on_floor(motion: Motion, times: FloatArray) -> Motion:
     """Return a motion in metres, at times (F,) in seconds, that stands on its floor at height 0."""
     motion = _at_height(motion, _height_of_floor(_lowest(motion), times))
+    motion, plants = _planted(motion, times)
     for _ in range(_ROUNDS):
-        motion = _with_feet(motion, times)
+        motion = _with_feet(motion, times, plants)
         legs = _Legs(motion)
         above = np.max([legs.contact(motion, side, times) * legs.height(motion, side) for side in SIDES], axis=0)
-        if above.max() < 0.002:  # metres
+        missed = np.mean([plants[side].places - legs.places[f"{side}Toes"] * _LEVEL for side in SIDES], axis=0)
+        if above.max() < 0.002 and np.abs(missed).max() < 0.002:  # metres
             break
         motion = _at_height(motion, smooth(above, times, _ROOT_SMOOTHING_S))
+        motion = replace(motion, hips=motion.hips + smooth(missed, times, _ROOT_SMOOTHING_S))
     return _at_height(motion, np.minimum(_lowest(motion), 0))
+
+
+class _Plants(NamedTuple):
+    """Where a foot is planted, with smooth ways to and from there."""
+
+    places: FloatArray  # places of the ball (F, 3) on the floor in metres
+    yaws: FloatArray  # directions (F,) of the foot about the vertical axis in radians
+
+
+def _planted(motion: Motion, times: FloatArray) -> tuple[Motion, dict[str, _Plants]]:
+    """Let the hips follow planted feet, and return the places of both feet."""
+    legs, count = _Legs(motion), len(times)
+    balls = {side: legs.places[f"{side}Toes"] * _LEVEL for side in SIDES}
+    stands: dict[str, list[tuple[int, int]]] = {}
+    for side in SIDES:
+        still = motion.still_feet.get(side, np.zeros(count, np.bool_)) & ~motion.is_held
+        low = legs.height(motion, side) < _PLANTED_M
+        stands[side] = [(a, b) for a, b in runs(still & low) if times[b - 1] - times[a] >= _PLANTED_S]
+    begins = {side: dict(stands[side]) for side in SIDES}
+    moved, places = np.zeros((count, 3)), {side: np.full((count, 3), np.nan) for side in SIDES}
+    for row in range(count):
+        kept = [places[side][row] - balls[side][row] for side in SIDES if np.isfinite(places[side][row, 0])]
+        if kept:
+            moved[row] = np.mean(kept, axis=0)
+        elif row:
+            moved[row] = moved[row - 1] * np.exp((times[row - 1] - times[row]) / _RETURN_S)
+        for side in SIDES:
+            if row in begins[side]:
+                places[side][row : begins[side][row]] = balls[side][row] + moved[row]
+    moved = smooth(moved, times, _ROOT_SMOOTHING_S)
+    plants: dict[str, _Plants] = {}
+    for side in SIDES:
+        off = through_gaps(places[side] - balls[side] - moved, times)
+        ahead = legs.turns[f"{side}Foot"] @ _Z
+        yaw = np.unwrap(np.arctan2(ahead[:, 0], ahead[:, 2]))
+        fixed = np.full(count, np.nan)
+        for start, stop in stands[side]:
+            fixed[start:stop] = np.median(yaw[start:stop])
+        plants[side] = _Plants(balls[side] + moved + off, yaw + through_gaps(fixed - yaw, times))
+    return replace(motion, hips=motion.hips + moved), plants
 
 
 def _at_height(motion: Motion, heights: FloatArray) -> Motion:
@@ -110,8 +157,8 @@ def _widened(flags: BoolArray, around: BoolArray) -> BoolArray:
     return result
 
 
-def _with_feet(motion: Motion, times: FloatArray) -> Motion:
-    """Bend the legs so that standing feet are on the floor, and no foot is below it."""
+def _with_feet(motion: Motion, times: FloatArray, plants: dict[str, _Plants]) -> Motion:
+    """Bend the legs so that standing feet are on the floor at their places, and no foot is below it."""
     local, legs = motion.rotations.copy(), _Legs(motion)
     for side in SIDES:
         share = legs.contact(motion, side, times)
@@ -119,10 +166,14 @@ def _with_feet(motion: Motion, times: FloatArray) -> Motion:
         numbers = [BONES.index(bone) for bone in bones]
         pitch = np.arcsin(np.clip((legs.turns[foot] @ _Z)[:, 1], -1, 1))
         is_flat = share * np.interp(pitch, _FLAT_PITCHES, [0, 1, 1, 0])
-        turned = _towards(legs.turns[foot], _level(legs.turns[foot]), is_flat)
+        ahead = legs.turns[foot] @ _Z
+        turn = plants[side].yaws - np.arctan2(ahead[:, 0], ahead[:, 2])
+        turned = matrix_from_rotation_vector(turn[:, None] * _Y) @ legs.turns[foot]
+        turned = _towards(turned, _level(turned), is_flat)
         heel, ball = np.moveaxis((turned @ _sole(motion, side).T)[:, 1], 1, 0)  # heights relative to the ankle
         height = legs.places[foot][:, 1] + np.minimum(heel, ball)
         target = legs.places[foot] - (np.where(height < 0, 1.0, share) * height)[:, None] * _Y
+        target = target * _Y + plants[side].places - turned @ motion.offsets[numbers[3]] * _LEVEL
         near = np.clip(1 - (target[:, 1] + ball) / _NEAR_M, 0, 1)
         bent = near * np.clip(-pitch / _HEEL_RAISED, 0, 1)  # toes of a foot with a raised heel stay flat
         lengths = tuple(float(np.linalg.norm(motion.offsets[number])) for number in numbers[1:3])

@@ -124,7 +124,8 @@ class LiveCharacter:
         track = [person._replace(row=row) for row, (_, person) in enumerate(self._latest)]
         times = np.array([time for time, _ in self._latest])
         keypoints = track_from_people(track, times)
-        motion = on_floor(fit_motion("person", keypoints, len(times), size), times)
+        fitted = replace(fit_motion("person", keypoints, len(times), size), still_feet={})  # their begin moves along
+        motion = on_floor(fitted, times)
         hips = motion.hips[-1:]
         self._origin = hips * (1, 0, 1) if self._origin is None else self._origin
         turned = motion.rotations[-1:]
