@@ -123,9 +123,15 @@ class GlbBuilder:
         return len(self.document["accessors"]) - 1
 
     def add_mesh(
-        self, name: str, faces: NDArray[np.integer], colour: tuple[float, float, float], **attributes: NDArray[Any]
+        self,
+        name: str,
+        faces: NDArray[np.integer],
+        colour: tuple[float, float, float],
+        *,
+        mesh: int | None = None,
+        **attributes: NDArray[Any],
     ) -> int:
-        """Add a mesh of triangles (F, 3) in one plain colour (linear RGB, 0..1) and return its index."""
+        """Add triangles (F, 3) in one plain colour (linear RGB, 0..1), as a mesh or to one, and return its index."""
         materials, meshes = self.document.setdefault("materials", []), self.document.setdefault("meshes", [])
         pbr = {"baseColorFactor": [*colour, 1.0], "metallicFactor": 0.0, "roughnessFactor": 0.6}
         materials.append({"pbrMetallicRoughness": pbr})
@@ -135,8 +141,11 @@ class GlbBuilder:
         kind = np.uint16 if faces.max(initial=0) < _RESTART else np.uint32
         indices = self.add(faces.astype(kind).reshape(-1), used_by=_INDICES)
         primitive = {"attributes": accessors, "indices": indices, "material": len(materials) - 1}
-        meshes.append({"name": name, "primitives": [primitive]})
-        return len(meshes) - 1
+        if mesh is None:
+            mesh = len(meshes)
+            meshes.append({"name": name, "primitives": []})
+        meshes[mesh]["primitives"].append(primitive)
+        return mesh
 
     def animate(
         self, node: int, path: str, times_s: NDArray[Any], values: NDArray[Any], interpolation: str = "LINEAR"

@@ -19,6 +19,7 @@ from sonjit.geometry.steps import Rows, row_times, time_notes, turns_at, values_
 from sonjit.media.tables.base import Extras, ExtraTypes, FrameWriter, Header
 from sonjit.media.tables.characters import BONES, NAMES, PARENTS, SIDES, BoneNames, CharacterChoice, Motion
 from sonjit.media.tables.characters.avatars import Avatar
+from sonjit.media.tables.characters.figure import figure_of
 from sonjit.media.tables.characters.fit import Track, fit_motion, latest_of, runs
 from sonjit.media.tables.characters.floor import on_floor
 from sonjit.media.tables.characters.turns import MAX_SPEED, follow, steady
@@ -30,10 +31,8 @@ _MIN_EDGE_SCORE, _EDGE_S = 0.9, 0.3
 _MAX_FRAMES: Final = 24  # frames whose median bone lengths a character has
 _PARENTS: Final = [BONES.index(parent) if parent else None for parent in PARENTS.values()]
 _ROTATION_CHANNELS: Final = "Zrotation Xrotation Yrotation"
-_COLOURS: Final = ((0.6, 0.36, 0.26), (0.2, 0.4, 0.62), (0.3, 0.5, 0.25), (0.6, 0.5, 0.15))
-_CORNERS: Final = np.array([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0], [0.0, -1.0]])
-_THICKNESS, _MAX_RADIUS_M, _SHORTEST_M, _LONGEST_M = 0.16, 0.05, 0.01, 100.0
-"""Half width of a bone relative to its length, its maximum, and lengths of a drawn bone and a body."""
+_COLOURS: Final = (None, (0.45, 0.1, 0.08), (0.12, 0.33, 0.1), (0.5, 0.32, 0.05))  # of shirts; None for the figure's
+_SHORTEST_M, _LONGEST_M = 0.01, 100.0  # extent of a body that becomes a character, in metres
 CHARACTER_LISTS: Final = ("bodies", "people")  # kinds of results that become characters
 _DEFAULT_FPS = 30  # frames per second of sources without a rate
 _SHORTEST_TRACK = 5  # minimum number of frames of a person that becomes a character, unless all have fewer
@@ -173,7 +172,7 @@ def _offset(vector: FloatArray, indent: str) -> str:
 
 
 def glb_from_characters(motions: Sequence[Motion], times: FloatArray, convention: BoneNames) -> bytes:
-    """Return a GLB file of characters as skinned figures of simple bones, animated at times (T,) in seconds."""
+    """Return a GLB file of characters as skinned figures of people, animated at times (T,) in seconds."""
     scene = _Scene(times, convention)
     for number, motion in enumerate(motions):
         first = scene.add(motion)
@@ -246,31 +245,10 @@ class _Scene:
             added[name] = {"node": node}
         return added
 
-    def add_figure(self, motion: Motion, first: int, colour: tuple[float, float, float]) -> None:
-        """Add a mesh of bones that is bound to the nodes of a character."""
-        rest = motion.rest_joints()
-        segments = [(BONES.index(parent), rest[number]) for number, parent in enumerate(PARENTS.values()) if parent]
-        segments += [(BONES.index(bone), rest[BONES.index(bone)] + end) for bone, end in motion.ends.items()]
-        segments = [(joint, end) for joint, end in segments if np.linalg.norm(end - rest[joint]) > _SHORTEST_M]
-        vertices = np.concatenate([_octahedron(rest[joint], end) for joint, end in segments])
-        corners = vertices.reshape(-1, 3, 3)
-        normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-        normals /= np.linalg.norm(normals, axis=-1, keepdims=True)
-        joints = np.zeros((len(vertices), 4), np.uint8)
-        joints[:, 0] = np.repeat([joint for joint, _ in segments], len(vertices) // len(segments))
-        weights = np.zeros((len(vertices), 4), np.float32)
-        weights[:, 0] = 1
-        mesh = self._builder.add_mesh(
-            motion.name,
-            np.arange(len(vertices)).reshape(-1, 3),
-            colour,
-            POSITION=vertices.astype(np.float32),
-            NORMAL=np.repeat(normals, 3, 0).astype(np.float32),
-            JOINTS_0=joints,
-            WEIGHTS_0=weights,
-        )
+    def add_figure(self, motion: Motion, first: int, colour: tuple[float, float, float] | None) -> None:
+        """Add the figure of a character, bound to its nodes, with the colour of its shirt. None is the usual colour."""
         inverse = np.tile(np.eye(4, dtype=np.float32), (len(BONES), 1, 1))
-        inverse[:, :3, 3] = -rest
+        inverse[:, :3, 3] = -motion.rest_joints()
         skins = self.document.setdefault("skins", [])
         skins.append(
             {
@@ -280,6 +258,18 @@ class _Scene:
                 "inverseBindMatrices": self._builder.add(inverse),
             }
         )
+        mesh: int | None = None
+        for part in figure_of(motion):
+            mesh = self._builder.add_mesh(
+                motion.name,
+                part.faces,
+                colour if part.is_shirt and colour is not None else part.colour,
+                mesh=mesh,
+                POSITION=part.vertices,
+                NORMAL=part.normals,
+                JOINTS_0=part.joints,
+                WEIGHTS_0=part.weights,
+            )
         self._roots.append(len(self._nodes))
         self._nodes.append({"name": f"{motion.name} figure", "mesh": mesh, "skin": len(skins) - 1})
 
@@ -294,21 +284,6 @@ class _Scene:
         scene = {"scenes": [{"nodes": self._roots}], "scene": 0}
         self._builder.document |= {"nodes": self._nodes, "animations": [animation], **scene}
         return self._builder.to_bytes()
-
-
-def _octahedron(start: FloatArray, end: FloatArray) -> FloatArray:
-    """Return the corners (24, 3) of eight triangles between two points, thickest near the start."""
-    way = end - start
-    length = float(np.linalg.norm(way))
-    side = np.cross(way, np.eye(3)[np.argmin(np.abs(way))])
-    side /= np.linalg.norm(side)
-    axes = np.stack([side, np.cross(way / length, side)])
-    ring = start + 0.15 * way + min(_THICKNESS * length, _MAX_RADIUS_M) * _CORNERS @ axes
-    triangles: list[FloatArray] = []
-    for corner in range(4):
-        this, following = ring[corner], ring[(corner + 1) % 4]
-        triangles += [np.stack([start, following, this]), np.stack([end, this, following])]
-    return np.concatenate(triangles)
 
 
 class CharacterWriter(FrameWriter):
