@@ -224,6 +224,35 @@ def test_an_id_to_keep_that_nobody_has_is_named(sonjit, weights, tmp_path):
     assert "no person has this id" not in str(sonjit("body", clip, *words, "--keep", 1, "--overwrite")[2])
 
 
+def test_an_id_to_keep_belongs_to_one_video(sonjit, weights, tmp_path):
+    clip = Path(sonjit_package.__file__).parent / "_util" / "assets" / "squats.mp4"
+    for name in ("a.mp4", "b.mp4"):
+        (tmp_path / name).write_bytes(clip.read_bytes())
+    for inputs in ([tmp_path / "a.mp4", tmp_path / "b.mp4"], [tmp_path], [tmp_path, "--jobs", 2]):
+        status, _, lines = sonjit("face", *inputs, "--anonymise", "blur", "--keep", 1, "--draw", tmp_path / "out")
+        assert status == 2
+        assert "--keep 1: requires one video" in " ".join(lines)
+        assert not (tmp_path / "out").exists()
+
+
+def test_pictures_are_those_of_results_that_are_not_flipped(sonjit, weights, tmp_path):
+    clip = Path(sonjit_package.__file__).parent / "_util" / "assets" / "squats.mp4"
+    words = ("body", clip, "--limit", 3, "--search", "fast", "--max-instances", 1)
+    for name, options in (("plain", ()), ("flipped", ("--flip-horizontal",))):
+        made = [tmp_path / f"{name}.{ending}" for ending in ("mp4", "webm", "jsonl", "coco.json", "bvh")]
+        outputs = ("--draw", made[0], "--mask", made[1], "--save", made[2], "--save", made[3], "--save", made[4])
+        assert sonjit(*words, *options, *outputs)[0] == 0
+    for ending in ("mp4", "webm"):
+        with open_source(tmp_path / f"plain.{ending}") as plain, open_source(tmp_path / f"flipped.{ending}") as flipped:
+            for before, after in zip(plain, flipped, strict=True):
+                assert abs(before.rgb.astype(int) - after.rgb).max() <= 2
+    labels = [json.loads((tmp_path / f"{name}.coco.json").read_text())["annotations"] for name in ("plain", "flipped")]
+    for before, after in zip(*labels, strict=True):
+        assert before["keypoints"] == pytest.approx(after["keypoints"], abs=0.02)
+    bones = [(tmp_path / f"{name}.bvh").read_text().splitlines()[-1].split() for name in ("plain", "flipped")]
+    assert [*map(float, bones[0])] == pytest.approx([*map(float, bones[1])], abs=0.05)
+
+
 @pytest.mark.slow
 def test_a_report_also_writes_the_video_with_its_angles(sonjit, weights, tmp_path):
     pytest.importorskip("matplotlib")

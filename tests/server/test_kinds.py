@@ -37,7 +37,10 @@ def test_a_result_with_types_for_type_checkers_has_its_members(monkeypatch):
 
     monkeypatch.setitem(KINDS, "mine", SimpleNamespace(list_name="mine", result=Mine))
     (model,) = [one for name, one in image_answer("mine").model_json_schema()["$defs"].items() if name == "Mine"]
-    assert (model["required"], sorted(model["properties"])) == (["score"], ["mirrored", "more", "score", "skeleton"])
+    assert (model["required"], sorted(model["properties"])) == (
+        ["score"],
+        ["flipped", "mirrored", "more", "score", "skeleton"],
+    )
 
 
 def test_refusals_are_described_for_every_answer():

@@ -84,6 +84,7 @@ class Bystanders(NamedTuple):
     heads: list[Box]  # one per person
     people: list[Box]  # bodies and people
     hands: Sequence[Box] = ()
+    doubtful: Sequence[Box] = ()  # heads of `heads` that may show no person, or another place of one
 
 
 class _SeenFace(NamedTuple):
@@ -156,7 +157,14 @@ class BystanderSearch:
             if not any(_has_head(person, box) for box in found_heads):
                 add_unseen(found_heads, _head_of(person))
         people_boxes = [*(clipped(body, rgb) for body in bodies), *(person.box for person in people)]
-        return Bystanders(found_heads, people_boxes, hands)
+        sure = [head for head in found_heads if _best_score(head, faces) >= _CERTAIN_FACE]
+        for own in (head_of_keypoints(body.keypoints) for body in bodies):
+            sure += [head for head in found_heads if is_same_head(head, own)][:1]
+        for person in search.people:
+            if person.score > _LIKELY_PERSON and not any(_is_head_of(head, person.box) for head in sure):
+                sure += [head for head in found_heads if _is_head_of(head, person.box)][:1]
+        doubtful = [head for head in found_heads if head not in sure]
+        return Bystanders(found_heads, people_boxes, hands, doubtful)
 
     def find_again(self, rgb: Image, covered: Sequence[Box], changed: Sequence[Box], hands: Sequence[Box]) -> list[Box]:
         """Return the heads that still show a face in an image (H, W, 3) of which heads are covered.
@@ -251,6 +259,10 @@ def _is_confirmed(head: Box, faces: Iterable[_SeenFace]) -> bool:
     """Check whether a face of a head is certain or has a mesh."""
     of_head = (face for face in faces if is_same_head(face.head, head))
     return any(face.score >= _CERTAIN_FACE or face.has_mesh() for face in of_head)
+
+
+def _best_score(head: Box, faces: Iterable[_SeenFace]) -> float:
+    return max((face.score for face in faces if is_same_head(face.head, head)), default=0.0)
 
 
 class _UnseenBodies(BodySearch):

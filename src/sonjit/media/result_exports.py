@@ -23,7 +23,7 @@ from sonjit._util import Image, InputError, InputWarning, optional_import, unkno
 from sonjit.media.sources.images import ImageLike, encode_image
 from sonjit.results import NO_ID, Frame, Result, Results
 from sonjit.results.measures import in_degrees, instance_values, with_owners
-from sonjit.results.schema import MIRRORED_KEY
+from sonjit.results.schema import VIEW_KEYS
 
 if TYPE_CHECKING:
     import pandas
@@ -37,7 +37,7 @@ R = TypeVar("R", bound=Result)
 _VIEWER_S = 3.0  # time for the viewer of the system to read a picture
 _PREVIEW_PX = 480  # maximum side of the preview in a notebook, in pixels
 Exportable: TypeAlias = "Frame | Iterable[Frame] | Iterable[Result]"
-_INTEGERS: Final = ("instance", "key", "id", "keypoint", MIRRORED_KEY)
+_INTEGERS: Final = ("instance", "key", "id", "keypoint", *VIEW_KEYS)
 _CATEGORIES: Final = ("kind", "handedness", "name", "gesture")
 
 
@@ -175,7 +175,7 @@ def to_dataframe(
         >>> int(tips.frame.max()), tips.handedness.unique().tolist()
         (11, ['Left', 'Right'])
     """
-    from sonjit.media.tables.layout import Layout, has_errors, has_mirrored, types_of, wide_points
+    from sonjit.media.tables.layout import Layout, has_errors, has_view, types_of, wide_points
 
     if library not in ("pandas", "polars"):
         raise InputError(unknown_name("library", library, ("pandas", "polars")))
@@ -200,7 +200,7 @@ def to_dataframe(
         rows=rows,
         points=wide_points(frames) if rows == "wide" else {},
         with_error=has_errors(frames),
-        with_mirrored=has_mirrored(frames),
+        with_view=has_view(frames),
     )
     columns = _columns(layout, frames, extras)
     if library == "pandas":

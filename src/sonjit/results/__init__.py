@@ -24,6 +24,7 @@ from sonjit.results.schema import (
     Result,
     Value,
     box_around,
+    in_image,
     register_result,
     shortest_floats,
     unmirrored,
@@ -32,5 +33,5 @@ from sonjit.results.schema import (
 __all__ = [
     "LEAST_SIDE_SCORE", "NO_ID", "RESULT_TYPES", "Body", "Box", "Event", "EventType", "Face", "Frame", "Gesture",
     "Hand", "HandPoints", "Handedness", "Instance", "MotionEvent", "Person", "Phase", "Points", "Result", "Results",
-    "TrackedFrame", "Value", "box_around", "register_result", "shortest_floats", "unmirrored",
+    "TrackedFrame", "Value", "box_around", "in_image", "register_result", "shortest_floats", "unmirrored",
 ]  # fmt: skip

@@ -415,6 +415,16 @@ class Person(Result):
             part.is_mirrored = value
 
     @property
+    def is_flipped(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """Whether x of the parts was mirrored."""
+        return self.body.is_flipped
+
+    @is_flipped.setter
+    def is_flipped(self, value: bool) -> None:
+        for part in self.parts:
+            part.is_flipped = value
+
+    @property
     def keypoints(self) -> Float32Array:  # pyright: ignore[reportIncompatibleVariableOverride]
         """Return the keypoints of the body."""
         return self.body.keypoints

@@ -17,7 +17,7 @@ import numpy as np
 
 from sonjit._util import BoolArray, Float32Array, Image, IndexArray, InputError, IntArray, JsonObject
 from sonjit.results.classes import Body, Event, Face, Hand, Instance, MotionEvent, Person
-from sonjit.results.schema import RESULT_TYPES, Result
+from sonjit.results.schema import RESULT_TYPES, Result, in_image
 
 if TYPE_CHECKING:
     import pandas
@@ -65,7 +65,8 @@ class Shown(ABC):
 
     def draw(self, style: DrawingStyle | None = None, *, labels: bool = True) -> Image:
         """Return the image with all results drawn over it; see `sonjit.draw`."""
-        return _of_media("draw")(self.image, self._frame(), style, labels=labels)
+        image = self.image
+        return _of_media("draw")(image, self._frame().in_image(image.shape[1]), style, labels=labels)
 
     def show(self) -> None:
         """Show the drawn image below the cell of a notebook, or in the image viewer of the system.
@@ -309,6 +310,18 @@ class Frame(Shown):
             for number, result in enumerate(self.results(list_name)):
                 for part in result.parts:
                     yield number, cast("Instance", part)
+
+    def in_image(self, width: int) -> Frame:
+        """Return the results as they lie on the image of that width in pixels, without `flip_horizontal`.
+
+        Drawings, masks and labels of the image use it.
+        """
+        results = [*self.all_results()]
+        if not any(result.is_flipped for result in results):
+            return self
+        shown = Frame.from_results(self.index, self.time, [in_image(each, width) for each in results], self.source)
+        shown.motions, shown.measures, shown.events = self.motions, self.measures, self.events
+        return shown
 
     def to_dict(self, lists: Sequence[str] = ("hands",)) -> JsonObject:
         """Return "index", "time", lists, "source" for a folder of stills, "motions" and "events" if any.

@@ -22,8 +22,9 @@ R = TypeVar("R", bound="Result")
 
 RESULT_TYPES: extensions.Registry[type[Result]] = extensions.Registry("list of results")
 """Result types by the name of a frame's list."""
-MIRRORED_KEY: Final = "mirrored"
-"""Key in JSON, and column of row tables, of `Result.is_mirrored`; absent if no result is."""
+VIEW_KEYS: Final = {"mirrored": "is_mirrored", "flipped": "is_flipped"}
+"""Keys in JSON, and columns of row tables, of the attributes that state how a result was seen; absent if all are False.
+"""
 _MIRRORED_POSE = np.array([[1, -1, -1, -1], [-1, 1, 1, 1], [-1, 1, 1, 1], [1, 1, 1, 1]], np.float32)
 """Signs of a pose (4, 4) between the mirror images of both its spaces."""
 _FLOAT32_RANGE = np.finfo(np.float32).min, np.finfo(np.float32).max
@@ -115,7 +116,7 @@ class Result:
         drawing: Instance of `sonjit.media.drawing.Drawing`. None draws the lines of the skeleton.
     """
 
-    __slots__ = ("_mirrored",)  # unset for False
+    __slots__ = ("_flipped", "_mirrored")  # unset for False
     __hash__ = None  # pyright: ignore[reportAssignmentType]  # it has arrays, which change
 
     kind: ClassVar[str]
@@ -151,6 +152,15 @@ class Result:
     @is_mirrored.setter
     def is_mirrored(self, value: bool) -> None:
         self._mirrored = value
+
+    @property
+    def is_flipped(self) -> bool:
+        """Whether x was mirrored, so that the result does not lie on the image in which it was found."""
+        return getattr(self, "_flipped", False)
+
+    @is_flipped.setter
+    def is_flipped(self, value: bool) -> None:
+        self._flipped = value
 
     @property
     def skeleton(self) -> Skeleton:
@@ -223,7 +233,7 @@ class Result:
         """Mirror x in an image of that width in pixels. Names keep the person's own left and right."""
         mirror, offset = np.array([-1, 1, 1], np.float32), np.array([width, 0, 0], np.float32)
         for part in self.parts:
-            part.is_mirrored = not part.is_mirrored
+            part.is_mirrored, part.is_flipped = not part.is_mirrored, not part.is_flipped
             for name, role, value in _placed_fields(part):
                 match role:
                     case "pixels":
@@ -273,7 +283,8 @@ class Result:
                     result[item.key] = _points_to_dicts(value, keys, item.axes(value, full=full), scores)
             elif full or not item.full:
                 result |= item.to_dict(value)
-        return result | ({MIRRORED_KEY: True} if full and self.is_mirrored and not self.members else {})
+        view = VIEW_KEYS.items() if full and not self.members else ()
+        return result | {key: True for key, name in view if getattr(self, name)}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
@@ -328,9 +339,10 @@ class Result:
 
 
 def _seen(result: R, data: Mapping[str, Any]) -> R:
-    """Return a frozen result that was read from `data`, which states whether it shows the mirror image of a person."""
-    if data.get(MIRRORED_KEY):
-        result.is_mirrored = True
+    """Return a frozen result that was read from `data`, which states how it was seen."""
+    for key, name in VIEW_KEYS.items():
+        if data.get(key):
+            setattr(result, name, True)
     return result.freeze()
 
 
@@ -387,8 +399,15 @@ def _parameters(kind: type[Result]) -> tuple[set[str], set[str]]:
 
 def unmirrored(result: R, width: int = 0) -> R:
     """Return a result as in the image of that width in pixels that is not mirrored, or itself if it is not mirrored."""
-    if not result.is_mirrored:
-        return result
+    return _flipped(result, width) if result.is_mirrored else result
+
+
+def in_image(result: R, width: int) -> R:
+    """Return a result as it lies on the image of that width in pixels, without `flip_horizontal`."""
+    return _flipped(result, width) if result.is_flipped else result
+
+
+def _flipped(result: R, width: int) -> R:
     other = copy(result)
     for name in result.members:
         setattr(other, name, copy(getattr(result, name)))

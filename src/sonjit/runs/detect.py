@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Mapping, Sequence
 
     from sonjit.detectors import Detector
+    from sonjit.geometry.boxes import Box
     from sonjit.media.drawing.regions import Region
     from sonjit.media.sources.base import SourceKind
     from sonjit.media.tables.base import Extras, TableRows
@@ -70,6 +71,14 @@ class Detect(Task):
     def __post_init__(self) -> None:
         if self.roi is not None:
             pipeline.check_region(self.roi, self.options)
+
+    def check_inputs(self, names: Sequence[str]) -> None:
+        """Raise InputError for `keep` with several inputs, each of which counts its people from 1."""
+        if self.keep is not None and len(names) > 1:
+            raise InputError(
+                f"--keep {self.keep}: requires one video, because {self.keep} is another person in each of "
+                f"{len(names)} files. Run each file with its own --keep"
+            )
 
     @property
     def kind(self) -> str:
@@ -278,7 +287,7 @@ class DetectWorker(Worker[Frame]):
         self._waiting: tuple[Frame, Extras | None] | None = None
         self._extras: Extras | None = None
         self._drawing: media.DrawingWriter | None = None
-        self._is_somebody_kept = False  # whether the person of `--keep` was in a frame
+        self._kept: tuple[int, Box] | None = None  # first frame and head of the person of `--keep`
         self._canvas: Image | None = None  # the drawings of a video share its memory
         self._mask: media.MaskWriter | None = None
         paths = [path for path in (outputs.save, *outputs.also) if path is not None]
@@ -320,10 +329,11 @@ class DetectWorker(Worker[Frame]):
             if item.source is not None:
                 height, width = frame.rgb.shape[:2]
                 table.writer.sources[item.source] = {"width": width, "height": height}
+        shown = item.in_image(frame.rgb.shape[1])
         if self._drawing is not None:
-            self._draw(self._drawing, frame, item, annotations.notes)
+            self._draw(self._drawing, frame, shown, annotations.notes)
         if self._mask is not None:
-            self._mask.write(frame.rgb, media.mask_from_frame(item), frame.time, index=frame.index)
+            self._mask.write(frame.rgb, media.mask_from_frame(shown), frame.time, index=frame.index)
 
     def _draw(self, drawing: media.DrawingWriter, frame: media.SourceFrame, item: Frame, notes: Sequence[str]) -> None:
         """Draw a frame and write the drawing."""
@@ -336,7 +346,8 @@ class DetectWorker(Worker[Frame]):
             regions = draw_regions(drawn, frame.rgb, item, style, notes=notes)
         else:
             boxes = covered(item, self._task.keep)
-            self._is_somebody_kept |= bool(boxes.kept)
+            if self._kept is None and boxes.kept:
+                self._kept = frame.index, boxes.kept[0]
             below = self.hidden.below(frame, boxes)
             drawn = media.draw_frame(below, item, style, notes=notes, is_hidden=True)
         self.times["draw"] += time.perf_counter() - start_s
@@ -379,7 +390,13 @@ class DetectWorker(Worker[Frame]):
             summary.notes.append(f"{self._source.name}: {self._task.count_text(0)} found. Try --search thorough.")
         if self._task.count and summary.instances and not is_still(self._source.kind):
             summary.notes += [f"{self._source.name}: {line}." for line in self._session.repetitions.summary()]
-        if self._task.keep is not None and not self._is_somebody_kept:
+        if self._kept is not None:
+            index, box = self._kept
+            left, top, right, bottom = (round(edge) for edge in box)
+            where = f"in frame {index} at {left}, {top}, {right}, {bottom}"
+            note = f"--keep {self._task.keep}: the head {where} stays visible. Check that it is the right person"
+            summary.notes.append(f"{self._source.name}: {note}.")
+        elif self._task.keep is not None:
             note = f"--keep {self._task.keep}: no person has this id, so all heads are hidden. A drawing shows the ids"
             summary.notes.append(f"{self._source.name}: {note}.")
         if (omitted := self._session.omitted.text) is not None:

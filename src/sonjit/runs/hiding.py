@@ -68,6 +68,7 @@ class Hidden:
     frames: int = 0  # images in which somebody was hidden
     of: int = 0  # images in which people were to be hidden
     is_live: bool = False  # True if they were those of a live stream
+    doubtful: int = 0  # further covered places that may show a head
 
     def add(self, other: "Hidden") -> None:
         """Add those of another input."""
@@ -75,6 +76,7 @@ class Hidden:
         self.frames = self.frames + other.frames
         self.of = self.of + other.of
         self.is_live = self.is_live or other.is_live
+        self.doubtful = self.doubtful + other.doubtful
 
     def __str__(self) -> str:
         """Return how many were hidden and what cannot be promised, in one line.
@@ -84,7 +86,8 @@ class Hidden:
         """
         limits = f"{_LIMITS_TEXT}. {_LIVE_TEXT}" if self.is_live else _LIMITS_TEXT
         people, frames = pluralize(self.people, "person", "people"), pluralize(self.of, "frame")
-        return f"hid {people} in {self.frames} of {frames}. {limits}"
+        places = f", and {pluralize(self.doubtful, 'place')} that may show a head" if self.doubtful else ""
+        return f"hid {people} in {self.frames} of {frames}{places}. {limits}"
 
 
 class _Frame(NamedTuple):
@@ -139,6 +142,7 @@ class Covered:
     people: list[Box] = field(default_factory=list[Box])
     again: list[Box] = field(default_factory=list[Box])  # heads that also show a face after covering
     kept: list[Box] = field(default_factory=list[Box])  # heads that stay visible
+    doubtful: list[Box] = field(default_factory=list[Box])  # heads of `faces` that do not count as people
 
     def with_known(self, known: "Covered", *, are_followed: bool = False) -> "Covered":
         """Return also what a run found itself, without the heads that stay visible.
@@ -153,7 +157,21 @@ class Covered:
                 faces.append(head)
         faces = [head for head in faces if not _is_kept(head, known)]
         again = [head for head in self.again if not _is_kept(head, known)]
-        return Covered(faces, [*known.people, *self.people], again)
+        return Covered(faces, [*known.people, *self.people], again, doubtful=self.doubtful)
+
+    @property
+    def counts(self) -> tuple[int, int]:
+        """Number of people, each once, and of further places that may show a head."""
+        sure: list[Box] = []
+        for head in self.faces:
+            if head not in self.doubtful:
+                add_unseen(sure, head)
+        more: list[Box] = []
+        for head in [*self.doubtful, *self.again]:
+            if head in self.faces or head in self.again:
+                add_unseen(more, head)
+        more = [head for head in more if not any(is_same_head(head, other) for other in sure)]
+        return (len(sure), len(more)) if self.faces or self.again else (len(self.people), 0)
 
 
 _NOBODY: Final = Covered()
@@ -225,9 +243,11 @@ class Anonymiser:
         """
         if self._hider is None:
             return self.below(frame, detected)
-        before = self._hider.hidden.people
+        hidden = self._hider.hidden
+        before = hidden.people, hidden.doubtful
         image = self._hider.below(frame._replace(time=None), detected)
-        self._hider.hidden.people = max(before, self._hider.hidden.people - before)
+        hidden.people = max(before[0], hidden.people - before[0])
+        hidden.doubtful = max(before[1], hidden.doubtful - before[1])
         return image
 
     def boxes(self, frame: SourceFrame) -> Covered:
@@ -261,16 +281,15 @@ class _Hider:
     def below(self, frame: SourceFrame, detected: Covered) -> Image:
         """Return the image (H, W, 3) of a frame without its people."""
         boxes = self.boxes(frame, detected)
-        heads: list[Box] = []
-        for head in [*boxes.faces, *boxes.again]:
-            add_unseen(heads, head)
-        count = len(heads) or len(boxes.people)
+        people, doubtful = boxes.counts
         self.hidden.of += 1
-        self.hidden.frames += count > 0
+        self.hidden.frames += people + doubtful > 0
         if frame.time is None:
-            self.hidden.people += count
+            self.hidden.people += people
+            self.hidden.doubtful += doubtful
         else:
-            self.hidden.people = max(self.hidden.people, self._followed.people, count)
+            self.hidden.people = max(self.hidden.people, self._followed.people, people)
+            self.hidden.doubtful = max(self.hidden.doubtful, self._followed.doubtful, doubtful)
         return self._cover(frame.rgb, boxes)
 
     def boxes(self, frame: SourceFrame, detected: Covered = _NOBODY) -> Covered:
@@ -300,7 +319,8 @@ class _Hider:
         return self._covered(self._search.find(rgb, thorough=False, known=known, with_people=self._with_people))
 
     def _covered(self, bystanders: "Bystanders") -> Covered:
-        return Covered(bystanders.heads, bystanders.people if self._with_people else [])
+        people = bystanders.people if self._with_people else []
+        return Covered(bystanders.heads, people, doubtful=[*bystanders.doubtful])
 
     def _cover(self, rgb: Image, boxes: Covered) -> Image:
         return cover(rgb, boxes.faces, boxes.people if self._with_people else (), boxes.again)
@@ -322,12 +342,18 @@ class _Follower:
         self._searched_s = self._glanced_s = -math.inf
         self._number = 0
         self._sightings = Counter[int]()  # of each person
+        self._sure = set[int]()  # people who were found for certain
         self._starts: WeakKeyDictionary[_Region, _Start] = WeakKeyDictionary()
 
     @property
     def people(self) -> int:
-        """Number of people who were found more than once."""
-        return sum(count > 1 for count in self._sightings.values())
+        """Number of people who were found more than once, and once for certain."""
+        return sum(count > 1 and person in self._sure for person, count in self._sightings.items())
+
+    @property
+    def doubtful(self) -> int:
+        """Number of further places that were taken for a head more than once."""
+        return sum(count > 1 and person not in self._sure for person, count in self._sightings.items())
 
     def add(self, frame: SourceFrame) -> Covered:
         """Search the next frame and return the boxes to cover, which the plan also gets for the frames before."""
@@ -350,6 +376,8 @@ class _Follower:
         covered = Covered()
         for region in self._regions:
             (covered.people if region.is_body else covered.faces).append(region.box)
+            if region.person not in self._sure and not region.is_body:
+                covered.doubtful.append(region.box)
         if not self._is_live:
             self.plan[frame.index] = covered
             self._starts |= {each: _Start(each, current, np.array(each.box) / scale, scale, now) for each in new}
@@ -384,16 +412,19 @@ class _Follower:
         """
         now, new, again = frame.time, list[_Region](), list[_Region]()
         for box, is_body in [*((box, False) for box in found.faces), *((box, True) for box in found.people)]:
+            is_sure = not is_body and box not in found.doubtful
             near = [(box_iou(each.box, box), each) for each in self._regions if _is_same(each, box, is_body=is_body)]
             region = max(near, key=itemgetter(0))[1] if near else None
             if region is not None and (region.seen_s < now or inside(box, region.box) > _INSIDE):
                 if region.seen_s < now:
                     self._sightings[region.person] += not is_body
+                    self._sure |= {region.person} if is_sure else set()
                     region.see(box, now)
                     again += [region] * (region.count == 2)
                 continue
             person = len(self._sightings)  # bodies have numbers too, and do not count
             self._sightings[person] = int(not is_body)
+            self._sure |= {person} if is_sure else set()
             new.append(_Region(box, now, is_body, person, frame))
             self._regions.append(new[-1])
         seen = [each for each in self._regions if each.seen_s == now]
@@ -410,6 +441,7 @@ class _Follower:
         if region.person != other.person:
             self._sightings[other.person] += self._sightings[region.person]
             self._sightings[region.person] = 0
+            self._sure |= {other.person} if region.person in self._sure else set()
             region.person = other.person
 
     def _follow_back(self, starts: Iterable[_Start], back_s: float) -> None:

@@ -153,6 +153,7 @@ def run_job(
         raise InputError(f"--limit {limit}: must be at least 1")
     if outputs.json and (jobs > 1 or workers != "pool"):
         raise InputError("--json prints frames in order and cannot be combined with --jobs or --workers")
+    task.check_inputs([inputs.name] if inputs.files is None else [str(file) for file in inputs.files])
     if inputs.files is None:
         outputs = named_outputs(outputs, inputs.name)
         check_distinct([outputs], task)

@@ -7,7 +7,7 @@ has the networks loaded and processes one input after the other. `sonjit.runs.ru
 import math
 from abc import ABC, abstractmethod
 from collections import defaultdict
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -98,6 +98,10 @@ class Task(ABC):
     @abstractmethod
     def open(self, source: SourceKind) -> "Worker[Any]":
         """Load the networks for sources of a kind."""
+
+    def check_inputs(self, names: Sequence[str]) -> None:
+        """Raise InputError if the task cannot process inputs of these names together. By default it can."""
+        del names
 
     def for_threads(self) -> "tuple[Task, int]":
         """Return the task of workers that process stills at once, each in a thread, and the number of threads.

@@ -20,7 +20,7 @@ from sonjit.gestures import LearnedGestures
 from sonjit.gestures.classifier import hands_of
 from sonjit.media.sources.headers import SNIFF_BYTES, image_format
 from sonjit.media.sources.images import encode_image, image_size
-from sonjit.results import Event, Hand, MotionEvent, Result
+from sonjit.results import Event, Hand, MotionEvent, Result, in_image
 from sonjit.results.schema import results_to_json, shortest_floats
 from sonjit.runs import Session, annotate, table_columns
 from sonjit.server import options as client_options
@@ -161,11 +161,9 @@ def explainer_of(options: SessionOptions) -> hand_saliency.HandExplainer | None:
 
 
 def _explain(explainer: hand_saliency.HandExplainer, rgb: Image, hand: Hand, options: SessionOptions) -> JsonObject:
-    points, width = hand.keypoints, rgb.shape[1] if options.detector.flip_horizontal else None
-    if width is not None:  # undo the flip, because the image is not flipped
-        points = points * np.array([-1, 1, 1], np.float32) + np.array([width, 0, 0], np.float32)
-    (explained,) = explainer.explain(rgb, hands.box_around_hand(points), [options.explain])
-    return map_to_dict(explained, flipped_width=width)
+    box = hands.box_around_hand(in_image(hand, rgb.shape[1]).keypoints)
+    (explained,) = explainer.explain(rgb, box, [options.explain])
+    return map_to_dict(explained, flipped_width=rgb.shape[1] if hand.is_flipped else None)
 
 
 def map_to_dict(explained: hand_saliency.TargetMap, *, flipped_width: int | None) -> JsonObject:

@@ -12,7 +12,7 @@ from sonjit.detectors.kinds import KINDS, KindEntry, Model
 from sonjit.media.tables.layout import COLUMNS
 from sonjit.results import RESULT_TYPES, Handedness, Points, Result, Value
 from sonjit.results.measures import measure_names
-from sonjit.results.schema import MIRRORED_KEY
+from sonjit.results.schema import VIEW_KEYS
 from sonjit.results.skeletons import Skeleton, load_skeleton
 from sonjit.server.errors import STATUS
 from sonjit.server.options import known_options, option_schemas
@@ -231,8 +231,9 @@ def _result_model(kind: type[Result]) -> Any:  # noqa: ANN401  # a model made at
     if kind.members:
         fields["id"] = (int | None, None)
     else:
-        described = "True if the keypoints show the mirror image of the person; otherwise absent."
-        fields[MIRRORED_KEY] = (bool, Field(None, description=described))
+        texts = ("The keypoints show the mirror image of the person.", "x was mirrored in the image.")
+        for name, text in zip(VIEW_KEYS, texts, strict=True):
+            fields[name] = (bool, Field(None, description=f"{text} Absent if false."))
         fields["skeleton"] = (str, Field(None, description="Names and bones are in GET /v1/kinds."))
         if names := measure_names(kind.kind):
             columns: dict[str, Any] = dict.fromkeys(names, (float | None, ...))

@@ -17,7 +17,7 @@ from sonjit.media.tables.formats import Download, TableFormat
 from sonjit.media.tables.layout import SOURCE_COLUMN, Layout, Row, RowMaker
 from sonjit.media.tables.rows import RowRecord, frames_from_rows
 from sonjit.results import Frame
-from sonjit.results.schema import MIRRORED_KEY
+from sonjit.results.schema import VIEW_KEYS
 
 ROWS_PER_GROUP = 32_768  # about 780 hands; a group is what waits in memory
 METADATA_KEY = b"sonjit"  # key of the header as JSON in the metadata of the schema
@@ -41,7 +41,7 @@ def arrow() -> Any:  # noqa: ANN401  # a module; its stubs are partial
 def _schema(pa: Any, header: base.Header, layout: Layout) -> Any:  # noqa: ANN401
     types = dict[str, object].fromkeys(layout.columns, pa.float32())
     types |= {"frame": pa.int64(), "id": pa.int64(), "instance": pa.int32(), "keypoint": pa.int32(), "key": pa.int64()}
-    types |= {MIRRORED_KEY: pa.int8()}
+    types |= dict.fromkeys(VIEW_KEYS, pa.int8())
     types |= {"time": pa.float64(), "score": pa.float64()}
     types |= dict.fromkeys(("kind", "handedness", "name", SOURCE_COLUMN), pa.string())
     types |= {name: _arrow_type(pa, kind) for name, kind in layout.extra.items()}

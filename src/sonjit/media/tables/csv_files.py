@@ -23,13 +23,13 @@ from sonjit.media.tables.formats import Download, TableFormat
 from sonjit.media.tables.layout import COLUMNS, ERROR_COLUMN, VALUES, RowMaker
 from sonjit.media.tables.rows import frames_from_rows
 from sonjit.results import RESULT_TYPES, Frame
-from sonjit.results.schema import MIRRORED_KEY
+from sonjit.results.schema import VIEW_KEYS
 
 V = TypeVar("V")
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")  # starts of texts that spreadsheets read as formulas
 _PARSERS: dict[str, Callable[[str], Any]] = {
-    **dict.fromkeys(("frame", "instance", "id", "keypoint", MIRRORED_KEY), int),
+    **dict.fromkeys(("frame", "instance", "id", "keypoint", *VIEW_KEYS), int),
     **dict.fromkeys(("time", "score", *VALUES, ERROR_COLUMN), float),
 }
 

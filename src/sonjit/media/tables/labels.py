@@ -18,7 +18,7 @@ from sonjit._util import FloatArray, InputError, IntArray, JobError, json_from
 from sonjit._util.files import Draft, failing_as_job, xml_text
 from sonjit.media.tables.base import Extras, FrameWriter, Header
 from sonjit.media.tables.formats import TableFormat
-from sonjit.results import Box, Frame, Hand, Instance
+from sonjit.results import Box, Frame, Hand, Instance, in_image
 from sonjit.results.skeletons import Skeleton, load_skeleton, mirrored_order
 
 Record = dict[str, Any]
@@ -114,6 +114,7 @@ class LabelWriter(FrameWriter):
                 if source and videos[folder.with_suffix("")] == 1:  # not clip.mp4 and clip.mov
                     folder = folder.with_suffix("")
                 name = (folder / f"frame_{index:06d}.PNG").as_posix()
+            titled_instances = [(in_image(instance, width), title) for instance, title in titled_instances]
             labels = (_label(instance, title, width, height) for instance, title in titled_instances)
             frame = index if is_video else None
             yield _Image(name, width, height, frame, [label for label in labels if label is not None])

@@ -13,7 +13,7 @@ from sonjit._util import Float32Array, InputError
 from sonjit.media.tables.base import ColumnType, Extras, ExtraTypes, Header, TableRows
 from sonjit.results import RESULT_TYPES, Face, Frame, Hand, Instance, Person, Points, Result, shortest_floats
 from sonjit.results.measures import in_degrees
-from sonjit.results.schema import MIRRORED_KEY
+from sonjit.results.schema import VIEW_KEYS
 from sonjit.results.skeletons import load_skeleton
 from sonjit.results.skeletons.faces import BLENDSHAPES
 
@@ -85,7 +85,7 @@ class Layout:
     rows: TableRows  # what a row describes
     points: Mapping[str, int]  # number of keypoints of each kind that have columns in wide rows
     with_error: bool  # add the expected error of each keypoint
-    with_mirrored: bool  # add whether the keypoints show the mirror image of a person
+    with_view: bool  # add whether results are mirrored and flipped
 
     @property
     def values(self) -> tuple[str, ...]:
@@ -103,7 +103,7 @@ class Layout:
 
     @property
     def _view(self) -> tuple[str, ...]:
-        return (MIRRORED_KEY,) if self.with_mirrored else ()
+        return tuple(VIEW_KEYS) if self.with_view else ()
 
     def make_rows(self, frame: Frame, extras: Extras | None = None) -> list[Row]:
         """Return the rows of a frame as Python values, with None instead of NaN."""
@@ -115,7 +115,7 @@ class Layout:
         for (number, result), measures in zip(frame.instances(), measured, strict=True):
             side = getattr(result, "handedness", None)
             start = (frame.index, frame.time, number, result.id, result.kind, side, _known(result.score))
-            view = (int(result.is_mirrored),) if self.with_mirrored else ()
+            view = [int(getattr(result, VIEW_KEYS[name])) for name in self._view]
             rows += [(*start, *point, *view, *source, *measures) for point in _points(result, self.values)]
         unknown = (None,) * (len(COLUMNS) - 2 + len(self.values) - len(VALUES) + len(self._view))
         nothing = (frame.index, frame.time, *unknown, *source, *(None,) * len(self.extra))
@@ -129,7 +129,8 @@ class Layout:
             row: dict[str, object] = {**shared, "instance": number, "id": result.id}
             row["key"] = number if result.id is None else result.id
             row |= {"kind": result.kind, "handedness": getattr(result, "handedness", None)}
-            row |= {"score": _rounded(result.score), MIRRORED_KEY: int(result.is_mirrored)}
+            row |= {"score": _rounded(result.score)}
+            row |= {name: int(getattr(result, VIEW_KEYS[name])) for name in self._view}
             row |= dict(zip(BOX_COLUMNS, [_known(round(value, 2)) for value in result.box], strict=True))
             row |= {name: _rounded(value, name) for name, value in zip(self.extra, values, strict=True)}
             if result.kind in self.points:
@@ -149,7 +150,7 @@ class RowMaker:
         self._is_refined = header.options.get("keypoints") == "refined" or bool(header.options.get("distance"))
         is_known = bool(header.version) or self._is_refined  # a run of Sonjit names all of its options
         chosen = {name.rpartition(".")[2] for name, value in header.options.items() if value}
-        self._is_mirrored = not chosen.isdisjoint(("mirrored", "flip_horizontal"))
+        self._is_changed = not chosen.isdisjoint(("mirrored", "flip_horizontal"))
         self._knows_options = is_known or self._result_type not in (Hand, Person)
         self._extra, self._begin = extra, begin
         self._rows: TableRows = rows
@@ -173,8 +174,8 @@ class RowMaker:
             with_source = bool(frames) and frames[0].source is not None
             points = wide_points(frames, self._result_type) if self._rows == "wide" else {}
             with_error = self._is_refined or has_errors(frames)
-            with_mirrored = self._is_mirrored or has_mirrored(frames)
-            self._layout = Layout(with_source, self._extra, self._rows, points, with_error, with_mirrored)
+            with_view = self._is_changed or has_view(frames)
+            self._layout = Layout(with_source, self._extra, self._rows, points, with_error, with_view)
             self._begin(self._layout)
         rows = [row for frame, extras in self._waiting for row in self._layout.make_rows(frame, extras)]
         self._waiting.clear()
@@ -187,9 +188,10 @@ def has_errors(frames: Iterable[Frame]) -> bool:
     return any(isinstance(instance, Hand) and instance.error_px is not None for instance in instances)
 
 
-def has_mirrored(frames: Iterable[Frame]) -> bool:
-    """Check whether the keypoints of a result show the mirror image of a person."""
-    return any(instance.is_mirrored for frame in frames for _, instance in frame.instances())
+def has_view(frames: Iterable[Frame]) -> bool:
+    """Check whether a result is mirrored or flipped."""
+    instances = (instance for frame in frames for _, instance in frame.instances())
+    return any(instance.is_mirrored or instance.is_flipped for instance in instances)
 
 
 def wide_points(frames: Iterable[Frame], result_type: type[Result] | None = None) -> dict[str, int]:
