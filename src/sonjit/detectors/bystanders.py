@@ -157,7 +157,8 @@ class BystanderSearch:
             if not any(_has_head(person, box) for box in found_heads):
                 add_unseen(found_heads, _head_of(person))
         people_boxes = [*(clipped(body, rgb) for body in bodies), *(person.box for person in people)]
-        sure = [head for head in found_heads if _best_score(head, faces) >= _CERTAIN_FACE]
+        certain = [face.head for face in faces if face.score >= _CERTAIN_FACE]
+        sure = [head for head in found_heads if any(is_same_head(head, other) for other in certain)]
         for own in (head_of_keypoints(body.keypoints) for body in bodies):
             sure += [head for head in found_heads if is_same_head(head, own)][:1]
         for person in search.people:
@@ -259,10 +260,6 @@ def _is_confirmed(head: Box, faces: Iterable[_SeenFace]) -> bool:
     """Check whether a face of a head is certain or has a mesh."""
     of_head = (face for face in faces if is_same_head(face.head, head))
     return any(face.score >= _CERTAIN_FACE or face.has_mesh() for face in of_head)
-
-
-def _best_score(head: Box, faces: Iterable[_SeenFace]) -> float:
-    return max((face.score for face in faces if is_same_head(face.head, head)), default=0.0)
 
 
 class _UnseenBodies(BodySearch):
