@@ -100,17 +100,15 @@ def detectors() -> str:
     rows = [
         (
             f"`{name}`",
-            option.type,
             _default(name, option),
             _values(option) if name != "model" else "",
             _kinds_with(name),
-            f"`--{name.replace('_', '-')}`" if option.command_line else "",
             _server(option),
             option.help,
         )
         for name, option in every_option().items()
     ]
-    return _table(("option", "type", "default", "values", "kinds", "command line", "server", "what it does"), rows)
+    return _table(("option", "default", "values", "kinds", "server", "what it does"), rows)
 
 
 def every_option() -> dict[str, Option]:
@@ -123,10 +121,10 @@ def every_option() -> dict[str, Option]:
 def drawings() -> str:
     """Return a table with a row per setting of drawings."""
     rows = [
-        (f"`{name}`", option.type, _default_of(option), _values(option), _flag(name, option), option.help)
+        (f"`{name}`", _default_of(option), _values(option), _flag(name, option), option.help)
         for name, option in declared_options(DrawingStyle).items()
     ]
-    return _table(("setting", "type", "default", "values", "command line", "what it does"), rows)
+    return _table(("setting", "default", "values", "command line", "what it does"), rows)
 
 
 def _default_of(option: Option) -> str:

@@ -1,4 +1,4 @@
-"""Measure how readable the structure of the project is, and keep it within the limits of `limits.json`.
+"""Measure how readable the structure and the guides of the project are, and keep them within `limits.json`.
 
 python tools/structure.py            # print each measure next to its limit
 python tools/structure.py --check    # fail where a measure is outside its limit
@@ -25,6 +25,9 @@ PAGES: Final = (
     "src/sonjit/server/page/**/*.html",
     "src/sonjit/server/page/**/*.css",
 )
+GUIDES: Final = PROJECT / "docs"
+NO_GUIDES: Final = {"cards", "ko"}
+"""Folders of `docs` that are generated or translated. `measured.md` has tables of measurements."""
 MAX_FUNCTION: Final = 80  # lines
 MIN_FUNCTION: Final = 9  # lines from which a private function with one call is worth its name
 MAX_PARAMETERS: Final = 10
@@ -161,7 +164,22 @@ def measure() -> dict[str, float]:
     measures["import lines, per cent"] = round(100 * imports / total, 1)
     measures["public functions on arrays that state a shape, per cent"] = round(100 * shapes / arrays)
     measures["public functions on arrays that state a unit, per cent"] = round(100 * units / arrays)
+    guides = [path for path in GUIDES.rglob("*.md") if path.parent.name not in NO_GUIDES and path.name != "measured.md"]
+    texts = [path.read_text("utf-8") for path in guides]
+    lengths = [len(re.findall(r"\S*\w\S*", sentence)) for text in texts for sentence in sentences(text)]
+    measures["words of guides, tutorials and reference"] = sum(len(text.split()) for text in texts)
+    measures["mean words of their sentences"] = round(sum(lengths) / len(lengths), 1)
     return measures
+
+
+def sentences(text: str) -> Iterator[str]:
+    """Yield the sentences of a page, without code, tables, headings and images. A list item begins a sentence."""
+    text = re.sub(r"```.*?```|<!--.*?-->|^::: .*?(?=\n\n|\Z)", "", text, flags=re.DOTALL | re.MULTILINE)
+    text = re.sub(r"^ *([|#!<]|    ).*$", "", text, flags=re.MULTILINE)
+    text = re.sub(r"`[^`]*`|\[([^\]]*)\]\([^)]*\)", lambda match: match[1] or "x", text)
+    for part in re.split(r"\n\s*\n|\n(?=\s*(?:[*-]|\d+\.) )|(?<=[.!?])\s+", text):
+        if re.search(r"\w", part):
+            yield part
 
 
 def main(option: str = "") -> str:
