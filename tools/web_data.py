@@ -35,10 +35,10 @@ from sonjit.gestures import (
     motions,
 )
 from sonjit.media.drawing import covers
-from sonjit.results.measures import MEASURE_NAMES
 from sonjit.results.measures import bodies as body_measures
 from sonjit.results.measures import faces as face_measures
 from sonjit.results.measures import hands as hand_measures
+from sonjit.results.measures import measure_names
 from sonjit.results.skeletons import faces as face_skeletons
 from sonjit.results.skeletons.faces import BLENDSHAPES
 from sonjit.runs import annotations, hiding
@@ -158,7 +158,7 @@ def data() -> dict[str, Any]:
     return {
         "constants": {**_groups(CONSTANTS), "search": _groups(SEARCH), "tracking": _settings(tracking.SHIPPED)},
         "gestures": _gestures(),
-        "measures": {"names": MEASURE_NAMES, **_groups(MEASURES)},
+        "measures": {"names": {kind: measure_names(kind) for kind in ("hand", "body", "face")}, **_groups(MEASURES)},
         "motions": _motions(),
         "covers": _named(*COVERS),
         "events": _named(*EVENTS),

@@ -20,7 +20,7 @@ from sonjit.gestures import classifier, custom_motions, motion_finders
 from sonjit.gestures.custom import LearnedGestures
 from sonjit.gestures.motions import MotionRecognizer
 from sonjit.results import Hand, MotionEvent, Phase
-from sonjit.results.measures import MEASURE_NAMES, measures
+from sonjit.results.measures import measure_names, measures
 
 T = TypeVar("T")
 
@@ -37,7 +37,7 @@ ACTIONS: Final = {
 """Actions of rules, with the form of their target."""
 _BUTTONS: Final = ("left", "middle", "right")
 _SCHEMES: Final = {"post": ("http", "https"), "websocket": ("ws", "wss")}
-_NUMBERS: Final = MEASURE_NAMES[Hand.kind]
+_NUMBERS: Final = measure_names(Hand.kind)
 PLACES: Final = ("x", "y")  # further measures: the centre of the palm as fractions of the image's width and height
 _OF_MEASURES: Final = ("from", "to", "smooth_s", "dead_zone")
 _NETWORK: Final = ("post", "websocket", "mqtt")

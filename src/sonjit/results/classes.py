@@ -10,7 +10,8 @@ Registered types (`register_result`) use the same paths, through `Frame.others`.
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self, TypeAlias, TypeVar
+from pkgutil import resolve_name
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, NamedTuple, Self, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -28,6 +29,10 @@ EventType: TypeAlias = Literal["gesture", "motion", "measure", "repetition"]
 _VISIBILITY = PointScore("visibility", "score", column="visibility")
 _ERROR = PointScore("error_px", "errorPx", full=True, column="error_px")
 _XYZ, _XYZ_M = ("x", "y", "z"), ("x_m", "y_m", "z_m")
+DISTANCE_COLUMNS: Final = ("distance_m", "distance_error_m")
+"""Column names of the distance of a hand and its error."""
+TRANSFORM_COLUMNS: Final = tuple(f"transform_{row}{column}" for row in range(4) for column in range(4))
+"""Column names of the transform of a face."""
 LEAST_SIDE_SCORE: float = data_files.load_spec("results")["known_side_score"]
 """Minimum score of a hand's label at which its side counts as known."""
 Instance: TypeAlias = "Hand | Face | Body"
@@ -204,6 +209,8 @@ class Hand(Result):
     distance_error_m: float | None = None
 
     kind: ClassVar[str] = "hand"
+    drawing: ClassVar[object] = "sonjit.media.drawing.instances:HAND"
+    measure_names: ClassVar[tuple[str, ...] | str] = "sonjit.results.measures.hands:HAND_MEASURES"
     list_name: ClassVar[str] = "hands"
     skeletons: ClassVar[Mapping[int, str | Skeleton]] = {21: "hand_mediapipe21"}
     schema: ClassVar[tuple[Value | Points, ...]] = (
@@ -244,6 +251,18 @@ class Hand(Result):
         """Return the published keypoints, on which gestures were trained, or the hand's own if they are unknown."""
         return self.published or HandPoints(self.keypoints, self.keypoints_3d)
 
+    def measure(self) -> dict[str, float]:
+        """Return every measure of `HAND_MEASURES`; unknown measures are NaN."""
+        return resolve_name("sonjit.results.measures.hands:measure_hand")(self)
+
+    def further_values(self) -> dict[str, float | str | None]:
+        """Return the gesture and the distance, if it is known."""
+        name, score = self.gesture or (None, None)
+        values: dict[str, float | str | None] = {"gesture": name, "gesture_score": score}
+        if self.distance_m is not None:
+            values |= dict(zip(DISTANCE_COLUMNS, (self.distance_m, self.distance_error_m), strict=True))
+        return values
+
     @property
     def title(self) -> str:
         """Return `Right hand`, `Left hand`, or `hand` if the side is unknown."""
@@ -283,6 +302,8 @@ class Face(Result):
     transform: Float32Array | None = None
 
     kind: ClassVar[str] = "face"
+    drawing: ClassVar[object] = "sonjit.media.drawing.instances:FACE"
+    measure_names: ClassVar[tuple[str, ...] | str] = "sonjit.results.measures.faces:FACE_MEASURES"
     handedness: ClassVar[None] = None
     keypoints_3d: ClassVar[None] = None
     visibility: ClassVar[None] = None
@@ -300,6 +321,17 @@ class Face(Result):
         Value("blendshapes", "blendshapes", full=True, is_optional=True),
         Value("transform", "transform", full=True, is_optional=True, is_pose=True),
     )
+
+    def measure(self) -> dict[str, float]:
+        """Return every measure of `FACE_MEASURES`; all are NaN for a face without a mesh."""
+        return resolve_name("sonjit.results.measures.faces:measure_face")(self)
+
+    def further_values(self) -> dict[str, float | str | None]:
+        """Return the blendshapes and the transform, if they are known."""
+        values: dict[str, float | str | None] = {**(self.blendshapes or {})}
+        if self.transform is not None:
+            values |= dict(zip(TRANSFORM_COLUMNS, self.transform.ravel().tolist(), strict=True))
+        return values
 
     if TYPE_CHECKING:
 
@@ -336,6 +368,8 @@ class Body(Result):
     mask: Float32Array | None = None
 
     kind: ClassVar[str] = "body"
+    drawing: ClassVar[object] = "sonjit.media.drawing.instances:BODY"
+    measure_names: ClassVar[tuple[str, ...] | str] = "sonjit.results.measures.bodies:BODY_MEASURES"
     handedness: ClassVar[None] = None
     list_name: ClassVar[str] = "bodies"
     skeletons: ClassVar[Mapping[int, str | Skeleton]] = {33: "body_blazepose33"}
@@ -347,6 +381,10 @@ class Body(Result):
         Value("box", "box", full=True, is_box=True),
     )
     unwritten: ClassVar[Mapping[str, Role]] = {"mask": "mask"}
+
+    def measure(self) -> dict[str, float]:
+        """Return every measure of `BODY_MEASURES`, without the wrists, which require the hands of a person."""
+        return resolve_name("sonjit.results.measures.bodies:measure_body")(self)
 
     if TYPE_CHECKING:
 
@@ -393,6 +431,11 @@ class Person(Result):
         def names(self) -> tuple[BodyKeypoint, ...]: ...
 
         def __getitem__(self, name: BodyKeypoint) -> Float32Array: ...  # pyright: ignore[reportIncompatibleMethodOverride]  # its own names
+
+    def measure(self) -> dict[str, float]:
+        """Return the measures of the body, with the wrists."""
+        measure_body = resolve_name("sonjit.results.measures.bodies:measure_body")
+        return measure_body(self.body, self.left_hand, self.right_hand)
 
     @property
     def id(self) -> int | None:  # pyright: ignore[reportIncompatibleVariableOverride]

@@ -112,8 +112,8 @@ class Result:
         unwritten: Roles of the fields that are neither in JSON nor in tables and depend on the place in the image.
         skeletons: Skeleton by the number of keypoints: one of `list_skeletons()`, or a `Skeleton` of your own.
         members: JSON name and type of parts with their own keypoints, by attribute. Only a person has members.
-        measure_names: Names of all measures that `measure` returns.
-        drawing: Instance of `sonjit.media.drawing.Drawing`. None draws the lines of the skeleton.
+        measure_names: Names of all measures that `measure` returns, or the import string of the tuple.
+        drawing: Instance of `sonjit.media.drawing.Drawing`, or its import string. None draws the lines of the skeleton.
     """
 
     __slots__ = ("_flipped", "_mirrored")  # unset for False
@@ -125,7 +125,7 @@ class Result:
     unwritten: ClassVar[Mapping[str, Role]] = {}
     skeletons: ClassVar[Mapping[int, str | Skeleton]]
     members: ClassVar[Mapping[str, tuple[str, type[Result]]]] = {}
-    measure_names: ClassVar[tuple[str, ...]] = ()
+    measure_names: ClassVar[tuple[str, ...] | str] = ()
     drawing: ClassVar[object] = None
 
     if TYPE_CHECKING:
@@ -264,6 +264,10 @@ class Result:
 
     def measure(self) -> dict[str, float]:
         """Return all measures of this instance by name; NaN is unknown."""
+        return {}
+
+    def further_values(self) -> dict[str, float | str | None]:
+        """Return what row tables contain of this instance besides its measures, by the names of the columns."""
         return {}
 
     def to_dict(self, *, full: bool = False) -> JsonObject:

@@ -15,7 +15,7 @@ from sonjit._util import Float32Array, InputError, Json, JsonObject, json_from
 from sonjit.gestures import GESTURES, MOTIONS, GestureRecording, LearnedGestures, MotionRecording, classifier, control
 from sonjit.gestures.custom import checked_name, confusions
 from sonjit.results import Frame, Hand
-from sonjit.results.measures import MEASURE_NAMES
+from sonjit.results.measures import measure_names
 from sonjit.server.errors import RefusedError
 from sonjit.server.options import load_json, require_short_map
 from sonjit.server.service import Service
@@ -64,7 +64,7 @@ def gesture_router(service: Service) -> APIRouter:
         names: JsonObject = {
             "gestures": list(GESTURES),
             "motions": list(MOTIONS),
-            "measures": [*control.PLACES, *MEASURE_NAMES[Hand.kind]],
+            "measures": [*control.PLACES, *measure_names(Hand.kind)],
             "actions": dict(control.ACTIONS),
         }
         return _json(names)
@@ -105,8 +105,8 @@ def _tested(body: bytes) -> JsonObject:
 def _checked(custom: Sequence[str], body: bytes) -> JsonObject:
     text = body.decode("utf-8", "replace")
     require_short_map(text)
-    rules, pause = control.read_map(text, "the map", custom)
-    return {"rules": len(rules), "pause": pause}
+    read = control.read_map(text, "the map", custom)
+    return {"rules": len(read.rules), "pause": read.pause}
 
 
 def read_gestures(text: object) -> LearnedGestures | None:

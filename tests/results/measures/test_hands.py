@@ -74,7 +74,7 @@ def test_angles_in_the_plane_and_without_length():
 
 def test_row_has_the_stated_names_in_order(made):
     row = measures.measures(made.hand_with("11111"))
-    assert tuple(row) == measures.MEASURE_NAMES["hand"]
+    assert tuple(row) == measures.measure_names("hand")
     assert all(type(value) is float for value in row.values())
     assert row["hand_length_m"] == pytest.approx(0.175, abs=1e-5)
     assert row["palm_facing"] == pytest.approx(1)

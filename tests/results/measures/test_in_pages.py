@@ -11,7 +11,7 @@ import pytest
 
 from sonjit import Body, Face, Hand
 from sonjit.results import Person
-from sonjit.results.measures import MEASURE_NAMES, measures
+from sonjit.results.measures import measure_names, measures
 
 WEB = Path(__file__).parents[3] / "web"
 SCRIPT = """
@@ -93,7 +93,7 @@ def test_pages_compute_the_measures_that_python_computes(in_page):
     for ours, instance in zip(in_page(given), [*instances, person], strict=True):
         theirs = measures(instance)
         assert (
-            [name for name, _ in ours] == [*theirs] == [*MEASURE_NAMES["body" if instance is person else instance.kind]]
+            [name for name, _ in ours] == [*theirs] == [*measure_names("body" if instance is person else instance.kind)]
         )
         values = [math.nan if value is None else value for _, value in ours]
         np.testing.assert_allclose(values, [*theirs.values()], rtol=1e-5, atol=1e-6)

@@ -15,7 +15,7 @@ from sonjit.gestures import classifier
 from sonjit.gestures.control import ACTIONS
 from sonjit.gestures.motion_finders import MOTIONS
 from sonjit.media import DrawingStyle
-from sonjit.results.measures import MEASURE_NAMES
+from sonjit.results.measures import measure_names
 from sonjit.results.skeletons.faces import BLENDSHAPES
 from sonjit.server.errors import STATUS
 from sonjit.server.options import known_options
@@ -74,7 +74,7 @@ def test_every_kind_model_and_option_has_its_text(language):
     keys |= {f"one.{instance}" for kind in KINDS.values() for instance in kind.instances}
     keys |= {f"option.{name}{part}" for name in options for part in ("", ".hint")}
     keys |= {f"smoothing.{name}" for name in get_args(SmoothingName)}
-    measures = {re.sub("_(rad|m)$", "", name) for names in MEASURE_NAMES.values() for name in names}
+    measures = {re.sub("_(rad|m)$", "", name) for kind in ("hand", "body", "face") for name in measure_names(kind)}
     keys |= {f"measure.{word}" for name in measures for word in re.split("_(?!arm)", name)}  # as in measures.js
     keys |= {f"shape.{word.lower()}" for name in BLENDSHAPES[1:] for word in re.split("(?=[A-Z])", name)}
     keys |= {"measure.gesture", "measure.score"}

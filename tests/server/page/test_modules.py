@@ -11,7 +11,7 @@ import pytest
 
 from sonjit.media import Header, open_writer
 from sonjit.results import Body, Event, Face, Frame, Gesture, Hand, Person
-from sonjit.results.measures import MEASURE_NAMES
+from sonjit.results.measures import measure_names
 from sonjit.results.skeletons import load_skeleton
 from sonjit.results.skeletons.faces import BLENDSHAPES
 from sonjit.runs.annotations import annotate, table_columns
@@ -86,10 +86,10 @@ def test_names_of_measures_follow_the_language_and_differ(language, names):
         await speak("en", "http://host:1/");
         output(input.names.map(measureName));
         """,
-        {"texts": texts, "names": [*NAMES, *MEASURE_NAMES["body"]]},
+        {"texts": texts, "names": [*NAMES, *measure_names("body")]},
     )
     assert shown[:4] == names
-    assert len({name.casefold() for name in shown}) == len(MEASURE_NAMES["body"])
+    assert len({name.casefold() for name in shown}) == len(measure_names("body"))
 
 
 TABLE = """

@@ -1,47 +1,28 @@
 """Draw frames over their images; custom result types set their class attribute `drawing`."""
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import chain, repeat
-from typing import Any
+from typing import Final
 
 import numpy as np
 
 from sonjit._util import Float32Array, Image, InputError
+from sonjit._util.extensions import resolved
 from sonjit.media.drawing import covers, instances
 from sonjit.media.drawing import strokes as pen
-from sonjit.media.drawing.labels import Label, Plate, label_of, place_labels
+from sonjit.media.drawing.labels import Drawing, Label, Plate, label_of, place_labels
 from sonjit.media.drawing.regions import Region, merge_regions
 from sonjit.media.drawing.strokes import Strokes
 from sonjit.media.drawing.style import INSTANCE, STYLE, USUAL, Anonymise, DrawingStyle
 from sonjit.media.sources.images import ImageLike, rgb_from
-from sonjit.results import Body, Face, Frame, Hand, Person, Result
+from sonjit.results import Frame, Result
 
 __all__ = ["Anonymise", "Drawing", "DrawingStyle", "Label", "draw_frame", "draw_regions"]
 
 
-@dataclass(frozen=True)
-class Drawing:
-    """How instances of a result type are drawn: the class attribute `drawing` of the type.
-
-    Attributes:
-        draw: Function that draws an instance onto a canvas (H, W, 3) in place. The third argument is the person that
-            the instance is a part of, or None.
-        label: Function that returns the label of an instance, or None. Default: the kind, score and id.
-        layer: Order of drawing; a higher layer covers a lower one.
-        labels_parts: Label instances that are parts of a person.
-        is_near_keypoints: Nothing is drawn outside `Strokes.extent` of the keypoints of an instance or person.
-    """
-
-    draw: Callable[[Image, Any, Person | None], None]
-    label: Callable[[Any], Label | None] | None = None
-    layer: int = 0
-    labels_parts: bool = False
-    is_near_keypoints: bool = False
-
-
-def _draw_skeleton(canvas: Image, result: Result, _: Person | None) -> None:
+def _draw_skeleton(canvas: Image, result: Result, _: Result | None) -> None:
     """Draw lines and dots of any skeleton."""
     strokes = Strokes(canvas, result.keypoints)
     near, width = strokes.near.tolist(), strokes.width(pen.HAND_WIDTH)
@@ -52,6 +33,9 @@ def _draw_skeleton(canvas: Image, result: Result, _: Person | None) -> None:
         strokes.dot(k, pen.shade(pen.own(pen.NEUTRAL), depth), width)
 
 
+_PLAIN: Final = Drawing(_draw_skeleton)
+
+
 def _label_above(result: Result) -> Label:
     points = np.asarray(result.keypoints, np.float64)[:, :2]
     top = points[np.nanargmin(points[:, 1])] if np.isfinite(points).any() else points[0]
@@ -60,18 +44,11 @@ def _label_above(result: Result) -> Label:
 
 
 def _drawing_of(result: Result) -> Drawing:
-    match result:
-        case Body():
-            return Drawing(instances.draw_body, instances.body_label, labels_parts=True, is_near_keypoints=True)
-        case Face():
-            return Drawing(instances.draw_face, instances.face_label, layer=1)
-        case Hand():  # hands are usually in front
-            return Drawing(instances.draw_hand, instances.hand_label, layer=2, is_near_keypoints=True)
-        case _:
-            return result.drawing if isinstance(result.drawing, Drawing) else Drawing(_draw_skeleton)
+    drawing = resolved(result.drawing)
+    return drawing if isinstance(drawing, Drawing) else _PLAIN
 
 
-def _label(drawing: Drawing, result: Result, person: Person | None, note: str) -> Label | None:
+def _label(drawing: Drawing, result: Result, person: Result | None, note: str) -> Label | None:
     """Return the label of an instance; parts of a person only show what the person's label does not."""
     is_named = person is None or drawing.labels_parts
     label = (drawing.label or _label_above)(result) if is_named or note else None
@@ -146,18 +123,19 @@ class _Scene:
         self._width = width
         self._height = height
         self._style = style
-        shown: list[tuple[Drawing, Result, Person | None, str]] = []
+        shown: list[tuple[Drawing, Result, Result | None, str]] = []
         noted = chain(notes, repeat(""))
         for result in frame.all_results():
-            person = result if isinstance(result, Person) else None
+            person = result if result.members else None
             shown += [(_drawing_of(part), part, person, next(noted)) for part in result.parts]
         shown.sort(key=lambda item: item[0].layer)
         self._shown = shown
-        self._masks = [part.mask for _, part, *_ in shown if isinstance(part, Body) and part.mask is not None]
-        self._with_errors = [part for _, part, *_ in shown if style.errors and isinstance(part, Hand)]
+        masks: list[Float32Array | None] = [getattr(part, "mask", None) for _, part, *_ in shown]
+        self._masks = [mask for mask in masks if mask is not None]
+        self._errors = [(drawing.errors, part) for drawing, part, *_ in shown if style.errors and drawing.errors]
         self._labels: list[Plate] = []
         with np.errstate(all="ignore"):
-            boxes = [box for _, result, *_ in shown if (box := instances.head_box(result)) is not None]
+            boxes = [drawing.head(result) for drawing, result, *_ in shown if drawing.head]
             if style.labels:
                 drawn_labels = [label for item in shown if (label := _label(*item)) is not None]
                 self._labels = place_labels(drawn_labels, width, height, boxes)
@@ -170,10 +148,10 @@ class _Scene:
             for number, (drawing, result, person, _) in enumerate(self._shown):
                 with self._styled((person or result).id or number):
                     drawing.draw(canvas, result, person)
-                    if self._style.boxes and not (isinstance(result, Face) and len(result.keypoints) == 6):
+                    if self._style.boxes and not (drawing.has_box and drawing.has_box(result)):
                         instances.draw_box(canvas, result)
-            for hand in self._with_errors:
-                instances.draw_errors(canvas, hand)
+            for draw_errors, result in self._errors:
+                draw_errors(canvas, result)
             for label in self._labels:  # last, so that no line crosses a label
                 label.draw(canvas)
 
@@ -195,7 +173,7 @@ class _Scene:
         is_usual = self._style.thickness == 1 and not self._style.boxes
         if (
             self._masks
-            or self._with_errors
+            or self._errors
             or not is_usual
             or not all(drawing.is_near_keypoints for drawing, *_ in self._shown)
         ):

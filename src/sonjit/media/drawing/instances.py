@@ -16,7 +16,7 @@ from sonjit._util import Float32Array, FloatArray, Image, IntArray
 from sonjit._util.data_files import load_spec, rgb_from_hex
 from sonjit._util.lazy_names import LazyModule
 from sonjit.media.drawing import strokes as pen
-from sonjit.media.drawing.labels import Label, label_of
+from sonjit.media.drawing.labels import Drawing, Label, label_of
 from sonjit.media.drawing.strokes import Colour, Strokes, own, shade
 from sonjit.media.drawing.style import STYLE
 from sonjit.results import Body, Box, Face, Hand, Person, Result
@@ -223,13 +223,9 @@ def body_label(body: Body) -> Label:
     return label_of(body, "Person", crown, (_UP, _ASIDE, -_ASIDE))
 
 
-def head_box(result: Result) -> Box | None:
-    """Return the face box of a face or body, which labels should not cover; None for other results."""
-    if isinstance(result, Face):
-        return result.box
-    if not isinstance(result, Body):
-        return None
-    face = np.asarray(result.keypoints, np.float64)[list(result.skeleton.groups["face"]), :2]
+def _face_of(body: Body) -> Box:
+    """Return the box of a body's face, which labels should not cover."""
+    face = np.asarray(body.keypoints, np.float64)[list(body.skeleton.groups["face"]), :2]
     (x, y), half = face.mean(axis=0).tolist(), float(np.ptp(face, axis=0).max()) * 0.7
     return x - half, y - half, x + half, y + half
 
@@ -302,3 +298,10 @@ def _draw_outline(canvas: Image, alpha: Float32Array, colour: Colour) -> None:
     inside = (alpha >= 0.5).view(np.uint8)
     edges, _ = cv2.findContours(inside, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     cv2.drawContours(canvas, edges, -1, colour, max(1, round(min(canvas.shape[:2]) / 480)), cv2.LINE_AA)
+
+
+BODY: Final = Drawing(draw_body, body_label, labels_parts=True, is_near_keypoints=True, head=_face_of)
+FACE: Final = Drawing(
+    draw_face, face_label, layer=1, head=lambda face: face.box, has_box=lambda face: len(face.keypoints) == 6
+)
+HAND: Final = Drawing(draw_hand, hand_label, layer=2, is_near_keypoints=True, errors=draw_errors)

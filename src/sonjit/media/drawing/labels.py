@@ -1,9 +1,10 @@
 """Labels of instances and captions of images: place them and draw them."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -155,3 +156,29 @@ def _hidden(left: float, top: float, plate: Plate, obstacles: Sequence[Box]) -> 
         high = min(y_max, top + plate.height) - max(y_min, top)
         covered += max(wide, 0.0) * max(high, 0.0)
     return covered / (plate.width * plate.height)
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """How instances of a result type are drawn: the class attribute `drawing` of the type, or its import string.
+
+    Attributes:
+        draw: Function that draws an instance onto a canvas (H, W, 3) in place. The third argument is the person that
+            the instance is a part of, or None.
+        label: Function that returns the label of an instance, or None. Default: the kind, score and id.
+        layer: Order of drawing; a higher layer covers a lower one.
+        labels_parts: Label instances that are parts of a person.
+        is_near_keypoints: Nothing is drawn outside `Strokes.extent` of the keypoints of an instance or person.
+        head: Function that returns the box of an instance's face, which labels do not cover.
+        has_box: Function that checks whether `draw` draws the box of an instance.
+        errors: Function that draws the expected errors of an instance's keypoints onto a canvas.
+    """
+
+    draw: Callable[[Image, Any, Any], None]
+    label: Callable[[Any], Label | None] | None = None
+    layer: int = 0
+    labels_parts: bool = False
+    is_near_keypoints: bool = False
+    head: Callable[[Any], Box] | None = None
+    has_box: Callable[[Any], bool] | None = None
+    errors: Callable[[Image, Any], None] | None = None
