@@ -14,7 +14,6 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from weakref import ref
 
@@ -65,7 +64,7 @@ class _Open(Generic[R]):
     """
 
     recording: Recording[Any] | None
-    waiting: deque[tuple[Callable[[], ImageLike | None], Image, float, tuple[int, int, int, int] | None]] = field(
+    waiting: deque[tuple[ImageLike | ref[Image], Image, float, tuple[int, int, int, int] | None]] = field(
         default_factory=deque
     )
     ready: deque[tuple[ImageLike, Results[R]]] = field(default_factory=deque)
@@ -221,12 +220,12 @@ class Detector(files.Closing, Generic[R]):
 
     def _taken(
         self, frames: Iterable[tuple[ImageLike, float | None]], *, copy: bool
-    ) -> Iterator[tuple[Callable[[], ImageLike | None], Image, float | None]]:
+    ) -> Iterator[tuple[ImageLike | ref[Image], Image, float | None]]:
         """Yield the checked image (H, W, 3) of each frame, with the caller's own as long as the caller keeps it."""
         for image, time in _pairs(frames):
             rgb = self._checked(image)
             if not isinstance(image, np.ndarray):
-                yield partial(_same, image), rgb, time
+                yield image, rgb, time
             else:
                 yield ref(image), rgb.copy() if copy and np.may_share_memory(rgb, image) else rgb, time
 
@@ -249,7 +248,7 @@ class Detector(files.Closing, Generic[R]):
     def _add(
         self,
         opened: _Open[R],
-        original: Callable[[], ImageLike | None],
+        original: ImageLike | ref[Image],
         image: Image,
         time: float | None,
         roi: tuple[int, int, int, int] | None,
@@ -277,7 +276,7 @@ class Detector(files.Closing, Generic[R]):
             self._show(shown_s)
             instances = [(track.smoothed, track) for track in joined.tracks]
             found = Found(instances, len(instances) + joined.excess)
-            kept = original()
+            kept = original() if isinstance(original, ref) else original
             if isinstance(kept, np.ndarray) and kept is not image and not np.array_equal(kept[..., :3], image):
                 kept = None  # the caller uses its memory for another frame
             shown = image if kept is None else kept
@@ -416,10 +415,6 @@ class Detector(files.Closing, Generic[R]):
         if time - self._shown_s < _MIN_STEP_S:
             self._reset_gestures()
         self._shown_s = time
-
-
-def _same(image: ImageLike) -> ImageLike:
-    return image
 
 
 def _pairs(frames: Iterable[tuple[ImageLike, float | None]]) -> Iterator[tuple[ImageLike, float | None]]:

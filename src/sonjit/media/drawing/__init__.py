@@ -4,7 +4,6 @@ from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import chain, repeat
-from typing import Final
 
 import numpy as np
 
@@ -33,19 +32,11 @@ def _draw_skeleton(canvas: Image, result: Result, _: Result | None) -> None:
         strokes.dot(k, pen.shade(pen.own(pen.NEUTRAL), depth), width)
 
 
-_PLAIN: Final = Drawing(_draw_skeleton)
-
-
 def _label_above(result: Result) -> Label:
     points = np.asarray(result.keypoints, np.float64)[:, :2]
     top = points[np.nanargmin(points[:, 1])] if np.isfinite(points).any() else points[0]
     up = np.array([0.0, -1.0])
     return label_of(result, result.kind.capitalize(), top, (up, -up))
-
-
-def _drawing_of(result: Result) -> Drawing:
-    drawing = resolved(result.drawing)
-    return drawing if isinstance(drawing, Drawing) else _PLAIN
 
 
 def _label(drawing: Drawing, result: Result, person: Result | None, note: str) -> Label | None:
@@ -127,7 +118,10 @@ class _Scene:
         noted = chain(notes, repeat(""))
         for result in frame.all_results():
             person = result if result.members else None
-            shown += [(_drawing_of(part), part, person, next(noted)) for part in result.parts]
+            for part in result.parts:
+                drawing = resolved(part.drawing)
+                own = drawing if isinstance(drawing, Drawing) else Drawing(_draw_skeleton)
+                shown.append((own, part, person, next(noted)))
         shown.sort(key=lambda item: item[0].layer)
         self._shown = shown
         masks: list[Float32Array | None] = [getattr(part, "mask", None) for _, part, *_ in shown]
