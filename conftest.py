@@ -7,7 +7,7 @@ import os
 import signal
 from collections import Counter
 from contextlib import contextmanager
-from functools import cache, lru_cache
+from functools import cache
 from pathlib import Path
 
 import av
@@ -20,9 +20,8 @@ from tests.support.registered import REGISTRIES, restored
 import sonjit
 from sonjit._util.errors import SonjitError
 from sonjit.cli import main
-from sonjit.engines import openvino
 from sonjit.media import open_source
-from sonjit.weights import cache_folder, find_weight
+from sonjit.weights import find_weight
 from sonjit_lab.hand_models.rig import load_rig
 
 pytest_plugins = ["tests.support.levels"]
@@ -31,6 +30,7 @@ DATA = (PROJECT / os.environ.get("SONJIT_TEST_DATA", "../shared")).resolve()
 
 os.environ.setdefault("SONJIT_THREADS", "1")  # networks of many threads slow each other down on a busy machine
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # PyTorch's too
+os.environ.setdefault("SONJIT_KEPT_NETWORKS", "64")  # many tests create the same detector
 
 for name, examples in {"long": 200, "short": 30}.items():  # of `make test-all`, and of all other runs
     hypothesis.settings.register_profile(
@@ -80,16 +80,6 @@ def pytest_generate_tests(metafunc):
         metafunc.parametrize(
             "file", sorted(DATA.glob(pattern)) or [absent], ids=lambda file: getattr(file, "stem", None)
         )
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _networks_loaded_once():
-    """Let detectors use loaded networks again. Tests of loading have their own cache, or shared networks."""
-    load, usual = openvino._load, cache_folder() / "compiled"
-    again = lru_cache(64)(load)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(openvino, "_load", lambda n: (load if n.options.shared or n.options.cache != usual else again)(n))
-        yield
 
 
 @pytest.fixture(scope="module", autouse=True)

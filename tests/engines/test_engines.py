@@ -6,7 +6,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from sonjit import InputError
-from sonjit.engines import EngineOptions, load_engine, model_file
+from sonjit.engines import EngineOptions, kept_networks, load_engine, model_file
 
 ENGINES = ["openvino", "onnxruntime"]
 SHAPES = {"NHWC": [1, 4, 6, 3], "NCHW": [1, 3, 4, 6]}
@@ -151,10 +151,13 @@ def test_the_number_of_threads_is_that_of_the_call_or_of_the_environment(given, 
 
 
 @pytest.mark.parametrize("text", ["many", "-1", "1.5", "", "1000000000", "9" * 5000])
-def test_a_wrong_sonjit_threads_is_named(text, monkeypatch):
+def test_a_wrong_variable_is_named(text, monkeypatch):
     monkeypatch.setenv("SONJIT_THREADS", text)
     with pytest.raises(InputError, match=r"SONJIT_THREADS='.*' is not a number of threads"):
         _ = EngineOptions().thread_count
+    monkeypatch.setenv("SONJIT_KEPT_NETWORKS", text)
+    with pytest.raises(InputError, match=r"SONJIT_KEPT_NETWORKS='.*' is not a number of networks"):
+        kept_networks()
 
 
 @pytest.mark.parametrize("engine", ENGINES)

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import openvino as ov
@@ -87,6 +88,21 @@ def test_compiled_networks_that_were_not_used_for_long_are_removed(model, cached
         os.utime(blob, (time.time() - days * 86_400,) * 2)
     load_engine(model, cached)
     assert (old.exists(), recent.exists(), foreign.exists()) == (False, True, True)
+
+
+def test_networks_used_last_stay_in_memory_on_request(model, cached, no_compiling, monkeypatch):
+    monkeypatch.setenv("SONJIT_KEPT_NETWORKS", "1")
+    options = replace(cached, cache=None)
+    first, expected = load_engine(model, options), result(load_engine(model, cached))
+    load_engine(model, options)  # kept instead of the other
+    no_compiling()
+    again = load_engine(model, options)
+    first.input[:], again.input[:] = 0, 9
+    np.testing.assert_array_equal(result(again), expected)
+    monkeypatch.setenv("SONJIT_KEPT_NETWORKS", "0")
+    load_engine(model, cached)
+    with pytest.raises(AssertionError, match="compiled again"):
+        load_engine(model, options)
 
 
 def test_a_cache_that_cannot_be_written_is_no_error(model, tmp_path):

@@ -36,7 +36,7 @@ BEFORE_RUN: ContextVar[Callable[[], object] | None] = ContextVar("sonjit_before_
 FORKED = threading.Event()
 """Set in a process that was forked after OpenVINO had started: its threads are missing there, and calls would hang."""
 
-MAX_THREADS = 1024
+MAX_THREADS = MAX_KEPT = 1024
 _ENDINGS = (".tflite", ".onnx", ".xml")
 
 
@@ -116,10 +116,20 @@ class EngineOptions:
         """Return the number of threads for the runtime; 0 leaves the choice to the runtime."""
         if self.threads is not None:
             return self.threads
-        text = os.environ.get("SONJIT_THREADS", "0")
-        if not text.isdecimal() or len(text) > len(str(MAX_THREADS)) or int(text) > MAX_THREADS:
-            raise InputError(f"SONJIT_THREADS={text!r} is not a number of threads; unset it or give e.g. 2")
-        return int(text)
+        return _number("SONJIT_THREADS", MAX_THREADS, "of threads")
+
+
+def kept_networks() -> int:
+    """Return how many networks stay in memory for later detectors, by the environment variable SONJIT_KEPT_NETWORKS."""
+    return _number("SONJIT_KEPT_NETWORKS", MAX_KEPT, "of networks")
+
+
+def _number(variable: str, maximum: int, unit: str) -> int:
+    """Return the number in an environment variable, 0 if it is not set."""
+    text = os.environ.get(variable, "0")
+    if not text.isdecimal() or len(text) > len(str(maximum)) or int(text) > maximum:
+        raise InputError(f"{variable}={text!r} is not a number {unit}; unset it or give e.g. 2")
+    return int(text)
 
 
 def check_threads(threads: int | None) -> None:

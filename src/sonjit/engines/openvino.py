@@ -12,6 +12,7 @@ import re
 import threading
 import time
 import zlib
+from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonjit._util import Float32Array, Image, InputError, SonjitError, check_memory, files, is_out_of_memory
-from sonjit.engines import BEFORE_RUN, FORKED, EngineOptions, ValueRange, refuse_in_fork, tflite
+from sonjit.engines import BEFORE_RUN, FORKED, EngineOptions, ValueRange, kept_networks, refuse_in_fork, tflite
 from sonjit.engines.precision import f32_share, find_int8, is_accurate_enough
 from sonjit.engines.quiet_openvino import ov
 
@@ -51,6 +52,9 @@ _OF_CONSTANTS: dict[str, Callable[..., NDArray[Any]] | None] = {
 _shared: WeakValueDictionary[_Network, ov.CompiledModel] = WeakValueDictionary()
 """Networks that engines share, while any engine uses them."""
 _shared_lock = threading.Lock()
+_kept: OrderedDict[_Network, ov.CompiledModel] = OrderedDict()
+"""Networks that were used last, at most `kept_networks`."""
+_kept_lock = threading.Lock()
 
 
 def import_blob(core: ov.Core, blob: Path, device: str, config: CompileSettings) -> ov.CompiledModel | None:
@@ -152,7 +156,7 @@ class OpenVinoEngine:
         stat, config = path.stat(), compile_settings(options, self.precision)
         file, settings = (path.resolve(), stat.st_size, stat.st_mtime_ns), tuple(sorted(config.items()))
         key = _Network(*file, options, self.precision, value_range, outputs, taps, size, settings)
-        network = _shared_network(key) if options.shared else _load(key)
+        network = _shared_network(key) if options.shared else _kept_network(key)
         self._network = network  # the cache has a weak reference
         self._request = network.create_infer_request()
         self.inputs = [self._request.get_input_tensor(i).data for i in range(len(network.inputs))]
@@ -238,6 +242,19 @@ def _shared_network(key: _Network) -> ov.CompiledModel:
         if network is None:
             _shared[key] = network = _load(key)
         return network
+
+
+def _kept_network(key: _Network) -> ov.CompiledModel:
+    """Return a kept network, or load it, and keep it instead of those not used for longest."""
+    with _kept_lock:
+        network = _kept.pop(key, None)
+    if network is None:
+        network = _load(key)
+    with _kept_lock:
+        _kept[key] = network
+        while len(_kept) > kept_networks():
+            _kept.popitem(last=False)
+    return network
 
 
 def _load(network: _Network) -> ov.CompiledModel:
