@@ -8,7 +8,7 @@ export SONJIT_TEST_DATA ?= ../shared
 # Tests start many processes, and each would compile the sources again.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help install models more-models browser graphics web demo serve room test test-all durations coverage test-core test-fast repeat torture mutants check check-page \
+.PHONY: help install models more-models browser graphics web demo serve room test test-all durations coverage test-core test-fast repeat torture check check-page \
   bench cards generated docs learn test-lowest lock audit changelog release clean
 
 help:
@@ -106,13 +106,9 @@ repeat: room install more-models browser graphics web  ## every test of both lev
 
 MINUTES ?= 28
 SEED ?= 1
-COUNT ?= 400
 torture: install models  ## damaged files, killed runs, full disks, long streams; MINUTES=28 SEED=1 SAVE=file
 	$(BIN)/sonjit models pull face body rigs
 	$(BIN)/python tools/torture --minutes $(MINUTES) --seed $(SEED) $(if $(SAVE),--save $(SAVE))
-
-mutants: install models  ## before a release: break the tracker in 400 places, and report what tests do not notice; COUNT=400 SEED=1 SAVE=file
-	$(BIN)/python tools/mutants.py --count $(COUNT) --seed $(SEED) $(if $(SAVE),--save $(SAVE))
 
 check: install  ## format, lint, types, import rules, sizes, generated files
 	$(BIN)/ruff format --check .
