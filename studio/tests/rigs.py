@@ -29,6 +29,8 @@ def random_rig(cameras=6, seed=0, *, lens=True, distance_m=1.0, half=False):
 
 
 RATIONAL = np.array([0.9, 0.15, 1e-3, -5e-4, 0.01, 1.1, 0.3, 0.02])
+PRISM = np.array([*RATIONAL, 2e-3, -1e-3, 1e-3, 3e-3])
+TILTED = np.array([*PRISM, 0.02, -0.015])
 FISHEYE = np.array([0.03, -0.01, 0.004, -0.001])
 
 
@@ -37,7 +39,9 @@ def with_lenses(rig, lenses, *, zoom=1.0):
     made = []
     for number, view in enumerate(rig):
         K = view.camera.K * np.array([[zoom, 1, 1], [1, zoom, 1], [1, 1, 1]])
-        made.append(replace(view, camera=replace(view.camera, K=K, distortion=lenses[number % len(lenses)])))
+        lens = lenses[number % len(lenses)]
+        model = "fisheye" if lens is FISHEYE else "pinhole"
+        made.append(replace(view, camera=replace(view.camera, K=K, distortion=lens, model=model)))
     return CameraRig(made)
 
 
@@ -49,5 +53,6 @@ def assert_same_rig(one, other, atol=1e-9):
         np.testing.assert_allclose(a.R, b.R, atol=atol)
         np.testing.assert_allclose(a.t, b.t, atol=atol)
         lenses = [np.zeros(5) if c.camera.distortion is None else c.camera.distortion for c in (a, b)]
+        assert a.camera.model == b.camera.model
         assert len(lenses[0]) == len(lenses[1])
         np.testing.assert_allclose(*lenses, atol=atol)

@@ -18,7 +18,7 @@ from sonjit_studio.camera_numbers import to_opencv
 from sonjit_studio.rig import CameraRig, RigCamera, world_on_board
 from sonjit_studio.views import open_view, views_by_camera
 
-from .rigs import FISHEYE, LENS, RATIONAL, assert_same_rig, random_rig, with_lenses
+from .rigs import FISHEYE, LENS, PRISM, RATIONAL, TILTED, assert_same_rig, random_rig, with_lenses
 
 FORMATS = {"sonjit": "r.json", "interhand": "i_camera.json", "anipose": "r.toml", "opencv": "r.yml", "colmap": "r"}
 
@@ -37,9 +37,38 @@ def test_what_is_written_is_read_back(tmp_path, form, seed):
 
 
 @pytest.mark.parametrize("form", ["sonjit", "anipose", "opencv", "colmap"])
-def test_rational_and_fisheye_lenses_are_read_back(tmp_path, form):
-    rig = with_lenses(random_rig(3), [FISHEYE, RATIONAL, LENS])
+@pytest.mark.parametrize("lens", ["four", "five", "eight", "twelve", "fourteen", "fisheye"])
+def test_lenses_of_every_number_of_coefficients_are_read_back(tmp_path, form, lens):
+    lenses = {"four": LENS[:4], "five": LENS, "eight": RATIONAL, "twelve": PRISM, "fourteen": TILTED}
+    rig = with_lenses(random_rig(2), [lenses.get(lens, FISHEYE)])
+    if form == "colmap" and lens in ("twelve", "fourteen"):
+        with pytest.raises(InputError, match="which COLMAP cannot represent"):
+            _saved(tmp_path, form, rig)
+        return
     assert_same_rig(load_cameras(_saved(tmp_path, form, rig)), rig)
+
+
+def test_four_coefficients_of_a_json_file_need_their_model(tmp_path):
+    path = _saved(tmp_path, "sonjit", with_lenses(random_rig(1), [FISHEYE]))
+    path.write_text(path.read_text().replace('"model": "fisheye"', '"n": 0'))
+    with pytest.raises(InputError, match=r"camera 0: 4 coefficients are of two models"):
+        load_cameras(path)
+
+
+@pytest.mark.parametrize(("model", "is_fisheye"), [("plumb_bob", False), ("equidistant", True), ("FISHEYE", True)])
+def test_models_that_opencvs_files_name_are_read(tmp_path, model, is_fisheye):
+    path = tmp_path / "cam.yml"
+    storage = cv2.FileStorage(str(path), cv2.FILE_STORAGE_WRITE)
+    values = {"image_width": 640, "image_height": 480, "K": np.diag([500.0, 500, 1]), "D": FISHEYE, "R": np.eye(3)}
+    for name, value in {**values, "t": np.zeros(3), "distortion_model": model}.items():
+        storage.write(name, value)
+    storage.release()
+    camera = load_cameras(path, unit="m")["cam"].camera
+    assert camera.is_fisheye == is_fisheye
+    np.testing.assert_allclose(camera.distortion[:4], FISHEYE)
+    path.write_text(path.read_text().replace(model, "omni"))
+    with pytest.raises(InputError, match="lens model 'omni'"):
+        load_cameras(path, unit="m")
 
 
 def test_a_folder_of_opencv_files_contains_a_camera_each(tmp_path):
@@ -407,12 +436,12 @@ def test_names_without_a_camera_are_refused(tmp_path, names, message):
         views_by_camera([str(tmp_path)])
 
 
-@pytest.mark.parametrize("lens", [LENS, RATIONAL, FISHEYE])
+@pytest.mark.parametrize("lens", [LENS[:4], LENS, RATIONAL, PRISM, TILTED, FISHEYE])
 def test_lenses_are_opencvs(lens):
     view = with_lenses(random_rig(1), [lens], zoom=0.5).cameras[0]
     points = np.random.default_rng(0).normal(0, 0.25, (50, 3))
     K = to_opencv(view.camera.K)
-    if len(lens) == 4:
+    if lens is FISHEYE:
         want = cv2.fisheye.projectPoints(points[:, None], cv2.Rodrigues(view.R)[0], view.t, K, lens)[0]
     else:
         want = cv2.projectPoints(points, cv2.Rodrigues(view.R)[0], view.t, K, lens)[0]
@@ -460,10 +489,23 @@ def test_qualisys_files_are_read(tmp_path):
     (camera,) = load_cameras(path)
     assert (camera.name, camera.width, camera.height) == ("front", 640, 480)
     np.testing.assert_allclose(to_opencv(camera.camera.K), [[800, 0, 310], [0, 900, 240], [0, 0, 1]])
-    np.testing.assert_allclose(camera.camera.distortion[:4], [0.1, 0, 0, 0])
+    np.testing.assert_allclose(camera.camera.distortion, [0.1, 0, 0, 0, 0])
+    assert camera.camera.model == "pinhole"
     R, t = camera.camera.pose  # three metres above the floor, the camera looks down
     np.testing.assert_allclose(R @ [0.1, 0.2, 0] + t, [0, 0, 3], atol=1e-12)
     np.testing.assert_allclose(R @ [0.1, 1.2, 0] + t, [1, 0, 3], atol=1e-12)
+    bent = QUALISYS.replace('radialDistortion2="0"', 'radialDistortion2="-3.2" radialDistortion3="0.64"')
+    bent = bent.replace(
+        'tangentalDistortion1="0" tangentalDistortion2="0"',
+        'tangentalDistortion1="0.064" tangentalDistortion2="-0.128"',
+    )
+    path.write_text(bent)
+    (camera,) = load_cameras(path)
+    across, down = np.meshgrid(np.linspace(-0.35, 0.35, 9), np.linspace(-0.25, 0.25, 9))
+    points = np.stack([across, down, np.ones_like(across)], -1).reshape(-1, 3)
+    lens = np.array([0.1, -0.05, 0.001, -0.002, 0.01])
+    expected = cv2.projectPoints(points, np.zeros(3), np.zeros(3), to_opencv(camera.camera.K), lens)[0][:, 0] + 0.5
+    np.testing.assert_allclose(camera.camera.project(points), expected, atol=1e-6)
     for damaged in (QUALISYS.replace("focalLengthU", "focal"), QUALISYS.replace('x="100"', 'x="a"'), QUALISYS[:300]):
         path.write_text(damaged)
         with pytest.raises(InputError, match=r"Calib\.qca\.txt"):

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sonjit._util import BoolArray, FloatArray, IndexArray, JobError
-from sonjit.geometry.cameras import FISHEYE, distort, distortion_jacobian
+from sonjit.geometry.cameras import FISHEYE, CameraModel, distort, distortion_jacobian
 from sonjit.geometry.rotations import cross_matrices, matrix_from_rotation_vector, rotation_vector_from_matrix
 from sonjit_studio.boards import CalibrationTarget, PoseKey
 
@@ -59,15 +59,18 @@ class Bundle:
     paths: FloatArray | None = None
 
     def by_lens(
-        self, function: Callable[[FloatArray, FloatArray], FloatArray], rays: FloatArray, camera: IndexArray
+        self,
+        function: Callable[[FloatArray, FloatArray, CameraModel], FloatArray],
+        rays: FloatArray,
+        camera: IndexArray,
     ) -> FloatArray:
         """Apply `distort` or its derivative to rays (M, 2) at unit depth and the lenses of their cameras (M,)."""
         lens, is_fisheye = self.lenses[camera, 4:], self.fisheye[camera]
         if not is_fisheye.any():
-            return function(rays, lens)
+            return function(rays, lens, "pinhole")
         usual = ~is_fisheye[:, None]
-        result = function(np.where(usual, rays, 0.0), np.where(usual, lens, 0.0))
-        result[is_fisheye] = function(rays[is_fisheye], lens[is_fisheye, :FISHEYE])
+        result = function(np.where(usual, rays, 0.0), np.where(usual, lens, 0.0), "pinhole")
+        result[is_fisheye] = function(rays[is_fisheye], lens[is_fisheye, :FISHEYE], "fisheye")
         return result
 
     @property

@@ -30,11 +30,14 @@ from sonjit._util.data_files import parse_toml, read_json, write_json
 from sonjit._util.files import write_text
 from sonjit._util.records import field, numbers, numbers_of
 from sonjit.geometry import rotations
+from sonjit.geometry.cameras import FISHEYE
 from sonjit.media.sources import natural_key
 from sonjit_lab.datasets.interhand import cameras_record, index_images
 from sonjit_lab.datasets.reading import MM, camera_matrix
 from sonjit_lab.datasets.sample import CORNER_PIXEL
 from sonjit_studio.camera_numbers import (
+    NO_LENS,
+    Lens,
     camera_of,
     check_no_skew,
     coefficients_of,
@@ -163,6 +166,7 @@ def _save_json(rig: CameraRig, path: Path) -> None:
             "R": camera.R.tolist(),
             "t": camera.t.tolist(),
             "distortion": None if camera.camera.distortion is None else np.asarray(camera.camera.distortion).tolist(),
+            "model": camera.camera.model,
         }
         for camera in rig
     ]
@@ -181,9 +185,19 @@ def _read_json(content: dict[str, object], named: str) -> Iterator[RigCamera]:
     for index, record in enumerate(records):
         at = f"{named}: camera {index}"
         K, R, t = (numbers_of(record, name, shape, at) for name, shape in (("K", (3, 3)), ("R", (3, 3)), ("t", (3,))))
-        lens = None if field(record, "distortion", at) is None else numbers_of(record, "distortion", (-1,), at)
+        lens = _lens_of_json(record, at)
         size = [field(record, "width", at), field(record, "height", at)]
         yield camera_of(named, field(record, "name", at), size, K=K, R=R, t_m=t * metres, lens=lens)
+
+
+def _lens_of_json(record: dict[str, Any], at: str) -> Lens:
+    """Return the lens of a camera; four coefficients without a model may be those of either."""
+    if field(record, "distortion", at) is None:
+        return NO_LENS
+    coefficients, model = numbers_of(record, "distortion", (-1,), at), record.get("model")
+    if model is None and len(coefficients) == FISHEYE:
+        raise InputError(f'{at}: 4 coefficients are of two models: add "model": "fisheye" or "model": "pinhole"')
+    return Lens(coefficients, model or "pinhole")
 
 
 def _read_anipose(path: Path, unit: str | None, *, poses: bool) -> Iterator[RigCamera]:
@@ -222,7 +236,9 @@ def _read_anipose(path: Path, unit: str | None, *, poses: bool) -> Iterator[RigC
         shapes = {"matrix": (3, 3), "rotation": (3, 3) if is_matrix else (3,), "translation": (3,)}
         K, turn, t = (numbers_of(table, name, shape, at) for name, shape in shapes.items())
         R = turn if is_matrix else rotations.matrix_from_rotation_vector(turn)
-        lens = lens_of(table.get("distortions", []), f"{at}.distortions", fisheye=bool(table.get("fisheye")))
+        lens = lens_of(
+            table.get("distortions", []), f"{at}.distortions", "fisheye" if table.get("fisheye") else "pinhole"
+        )
         name, size = table.get("name", key), field(table, "size", at)
         yield camera_of(str(path), name, size, K=from_opencv(K), R=R, t_m=t * metres, lens=lens)
 
@@ -285,7 +301,7 @@ def _read_captures(
             own_size = min(both, key=lambda candidate: float(np.abs(np.array(candidate) / 2 - principal_point).sum()))
         stated, t_m = camera_matrix(focal, principal_point), -rotation @ position * MM
         K = stated if first_pixel else from_opencv(stated)
-        yield camera_of(str(path), name, own_size, K=K, R=rotation, t_m=t_m, lens=None)
+        yield camera_of(str(path), name, own_size, K=K, R=rotation, t_m=t_m, lens=NO_LENS)
 
 
 def _save_interhand(rig: CameraRig, path: Path) -> None:
@@ -345,7 +361,7 @@ def _read_dat_folder(folder: Path, unit: str | None, size: tuple[int, int] | Non
         intrinsics, extrinsics = _read_blocks(file), _read_blocks(pose)
         K = from_opencv(numbers_of(intrinsics, "intrinsic", (3, 3), str(file)))
         R, t = (numbers_of(extrinsics, key, shape, str(pose)) for key, shape in (("R", (3, 3)), ("T", (3, 1))))
-        lens = lens_of(np.ravel(intrinsics.get("distortion", [])).tolist(), f"{file}: distortion")
+        lens = lens_of(np.ravel(intrinsics.get("distortion", [])).tolist(), f"{file}: distortion", "pinhole")
         name = f"cam{stem[1:]}" if re.fullmatch(r"c\d+", stem) else stem
         yield camera_of(str(file), name, [*size], K=K, R=R, t_m=t.ravel() * metres, lens=lens)
 

@@ -2,13 +2,13 @@
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from sonjit._util import FloatArray, InputError
 from sonjit._util.records import numbers
-from sonjit.geometry.cameras import FISHEYE, CalibratedCamera
+from sonjit.geometry.cameras import COEFFICIENT_COUNTS, FISHEYE, CalibratedCamera, CameraModel
 from sonjit.media.sources.images import read_bytes
 from sonjit_studio.rig import CameraRig, RigCamera
 
@@ -31,21 +31,33 @@ def metres_per_unit(unit: object, named: str) -> float:
     return metres
 
 
-def lens_of(value: Any, named: str, *, fisheye: bool = False) -> FloatArray | None:  # noqa: ANN401  # of a file
-    """Convert the distortion of a file to (5,), (8,) or (4,) coefficients of OpenCV, or None if all are zero."""
+class Lens(NamedTuple):
+    """Distortion of a camera: OpenCV's coefficients (K,), None for none, and their model."""
+
+    coefficients: FloatArray | None
+    model: CameraModel
+
+
+NO_LENS = Lens(None, "pinhole")
+
+
+def lens_of(value: Any, named: str, model: CameraModel) -> Lens:  # noqa: ANN401  # of a file
+    """Convert the distortion of a file to the least number of OpenCV's coefficients; a pinhole's may all be zero."""
     numbers_read = np.ravel(numbers(np.ravel(np.asarray(value, object)).tolist(), (-1,), named))
-    max_count = FISHEYE if fisheye else 8
-    if numbers_read[max_count:].any():
-        reason = "a fisheye has four" if fisheye else "thin prisms (s1 to s4) and tilted sensors are not supported"
-        raise InputError(f"{named} has {len(numbers_read)} coefficients: {reason}")
-    count = FISHEYE if fisheye else 8 if numbers_read[5:].any() else 5
-    coefficients = np.zeros(count)
-    coefficients[: min(len(numbers_read), count)] = numbers_read[:count]
-    return coefficients if coefficients.any() or fisheye else None
+    needed = int(np.flatnonzero(numbers_read).max(initial=-1)) + 1
+    if model == "pinhole" and not needed:
+        return NO_LENS
+    counts = [count for count in COEFFICIENT_COUNTS[model] if count >= max(needed, FISHEYE)]
+    if not counts:
+        most = COEFFICIENT_COUNTS[model][-1]
+        raise InputError(f"{named} has {len(numbers_read)} coefficients: a {model} lens has at most {most}")
+    coefficients = np.zeros(counts[0])
+    coefficients[:needed] = numbers_read[:needed]
+    return Lens(coefficients, model)
 
 
 def coefficients_of(view: RigCamera) -> FloatArray:
-    """Return the (4,), (5,) or (8,) distortion coefficients of a camera, (5,) zeros if it has none."""
+    """Return the distortion coefficients of a camera, (5,) zeros if it has none."""
     lens = view.camera.distortion
     return np.zeros(5) if lens is None else np.asarray(lens, np.float64)
 
@@ -58,22 +70,22 @@ def camera_of(
     K: FloatArray,
     R: FloatArray,
     t_m: FloatArray,
-    lens: FloatArray | None,
+    lens: Lens,
 ) -> RigCamera:
     """Build a camera from a file's values, with the rotation nearest to R.
 
-    K is (3, 3) in pixels, R (3, 3), t (3,) in metres, and a lens has (4,), (5,) or (8,) coefficients or is None.
+    K is (3, 3) in pixels, R (3, 3), t (3,) in metres.
     """
     at = f"{named}: size of camera {name!r}"
     width, height = numbers(size, (2,), at)
     if not np.isfinite((width, height)).all():
         raise InputError(f"{at} is {width:g} x {height:g}: expected numbers of pixels")
     try:
-        camera = RigCamera(str(name), int(width), int(height), CalibratedCamera(K, R, t_m, lens))
+        camera = RigCamera(str(name), int(width), int(height), CalibratedCamera(K, R, t_m, *lens))
     except InputError as error:
         raise InputError(f"{named}: {error}") from None
     left, _, right = np.linalg.svd(camera.R)
-    return RigCamera(camera.name, camera.width, camera.height, CalibratedCamera(K, left @ right, t_m, lens))
+    return RigCamera(camera.name, camera.width, camera.height, CalibratedCamera(K, left @ right, t_m, *lens))
 
 
 def check_no_skew(rig: CameraRig, format_name: str) -> None:

@@ -33,7 +33,7 @@ _MODEL_NUMBERS = (
     *("SIMPLE_RADIAL_FISHEYE", "RADIAL_FISHEYE", "THIN_PRISM_FISHEYE"),
 )
 """Lens models by their numbers in binary files."""
-_Lens = tuple[float, float, FloatArray, FloatArray | None]  # width, height, K, coefficients
+_Lens = tuple[float, float, FloatArray, camera_numbers.Lens]  # width, height, K, distortion
 
 
 def read_colmap(folder: Path, unit: str | None) -> Iterator[RigCamera]:
@@ -143,6 +143,10 @@ def save_colmap(rig: CameraRig, folder: Path) -> None:
     ]
     for number, camera in enumerate(rig, 1):
         K, lens = camera.camera.K, camera_numbers.coefficients_of(camera)
+        if lens[8:].any():
+            raise InputError(
+                f"camera {camera.name!r} has thin prisms or a tilted sensor, which COLMAP cannot represent"
+            )
         if camera.camera.is_fisheye:
             model = "OPENCV_FISHEYE"
         elif lens[4:].any():
@@ -173,6 +177,7 @@ def _parse_lens(line: str, location: str) -> tuple[str, _Lens]:
     value = dict(zip(names, camera_numbers.floats_from_words(words, location), strict=True))
     f = value.get("f", 0.0)
     K = np.array([[value.get("fx", f), 0, value["cx"]], [0, value.get("fy", f), value["cy"]], [0, 0, 1]])
-    fisheye = model.endswith("_FISHEYE")
-    coefficients = [value.get(name, 0.0) for name in (_FISHEYE_COEFFICIENTS if fisheye else _COEFFICIENTS)]
-    return number, (value["width"], value["height"], K, camera_numbers.lens_of(coefficients, location, fisheye=fisheye))
+    is_fisheye = model.endswith("_FISHEYE")
+    coefficients = [value.get(name, 0.0) for name in (_FISHEYE_COEFFICIENTS if is_fisheye else _COEFFICIENTS)]
+    lens = camera_numbers.lens_of(coefficients, location, "fisheye" if is_fisheye else "pinhole")
+    return number, (value["width"], value["height"], K, lens)

@@ -347,7 +347,7 @@ def _lenses(calibration: RigCalibration) -> Table:
         rows.append((view.name, *cells, *[""] * (count - len(lens)), note))
     is_wide = any(view.camera.is_fisheye for view in calibration.rig)
     third, fourth = ("p1, fisheye k3", "p2, fisheye k4") if is_wide else ("p1", "p2")
-    terms = ("k1", "k2", third, fourth, "k3", "k4", "k5", "k6")[:count]
+    terms = ("k1", "k2", third, fourth, "k3", "k4", "k5", "k6", "s1", "s2", "s3", "s4", "tau x", "tau y")[:count]
     return Table(("camera", "fx px", "fy px", "cx px", "cy px", *terms, "note"), tuple(rows))
 
 

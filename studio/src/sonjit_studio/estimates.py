@@ -282,7 +282,7 @@ def _initial_fisheye(observations: Sequence[BoardObservation], size: tuple[int, 
 
     def fitted(focal: float) -> tuple[float, CalibratedCamera, list[list[TargetPose]]]:
         K = np.array([[focal, 0, size[0] / 2], [0, focal, size[1] / 2], [0, 0, 1.0]])
-        camera = CalibratedCamera(K, distortion=np.zeros(FISHEYE))
+        camera = CalibratedCamera(K, distortion=np.zeros(FISHEYE), model="fisheye")
         poses_by_observation = [observation_poses(observation, camera) for observation in sample]
         return (
             float(np.mean([poses[0].rms_px if poses else size[0] for poses in poses_by_observation])),
@@ -454,8 +454,16 @@ def _target_poses_in_world(
 
 
 def lens_values(camera: CalibratedCamera) -> FloatArray:
-    """Return the (12,) values of `Bundle.lenses`."""
+    """Return the (12,) values of `Bundle.lenses`.
+
+    Raises:
+        InputError: The lens has thin prisms or a tilted sensor.
+    """
     lens = np.zeros(0) if camera.distortion is None else camera.distortion
+    if len(lens) > bundles.LENS_SIZE - 4:
+        raise InputError(
+            "a lens with thin prisms (s1 to s4) or a tilted sensor cannot be adjusted: estimate it with --lens rational"
+        )
     return np.array([*camera.intrinsics, *lens, *[0.0] * (bundles.LENS_SIZE - 4 - len(lens))])
 
 
@@ -466,4 +474,4 @@ def camera_from_values(
     fx, fy, cx, cy, *lens = values
     bent = np.array(lens[: FISHEYE if fisheye else 8 if any(lens[5:]) else 5], np.float64)
     K = np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]])
-    return CalibratedCamera(K, R, t_m, bent if bent.any() or fisheye else None)
+    return CalibratedCamera(K, R, t_m, bent if bent.any() or fisheye else None, "fisheye" if fisheye else "pinhole")

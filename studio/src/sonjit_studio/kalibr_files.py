@@ -2,15 +2,17 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 
 from sonjit._util import InputError
 from sonjit._util.records import load_yaml, numbers_of
+from sonjit.geometry.cameras import CameraModel
 from sonjit_studio.camera_numbers import camera_of, from_opencv, lens_of, read_text
 from sonjit_studio.rig import RigCamera
 
-_LENSES = {"radtan": False, "equidistant": True, "none": False}  # whether a model is that of a fisheye
+_LENSES: Final[dict[str, CameraModel]] = {"radtan": "pinhole", "equidistant": "fisheye", "none": "pinhole"}
 
 
 def is_kalibr(path: Path) -> bool:
@@ -40,6 +42,6 @@ def read_kalibr(path: Path) -> Iterator[RigCamera]:
         fx, fy, cx, cy = numbers_of(record, "intrinsics", (4,), at)
         K = np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]])
         coefficients = record.get("distortion_coeffs", [])
-        lens = lens_of(coefficients, f"{at}.distortion_coeffs", fisheye=_LENSES[lens_name])
+        lens = lens_of(coefficients, f"{at}.distortion_coeffs", _LENSES[lens_name])
         size = record.get("resolution")
         yield camera_of(str(path), name, size, K=from_opencv(K), R=pose[:3, :3], t_m=pose[:3, 3], lens=lens)

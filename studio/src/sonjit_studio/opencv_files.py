@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Final, cast
 from xml.etree import ElementTree
 
 import numpy as np
@@ -12,6 +12,7 @@ from sonjit._util import FloatArray, InputError
 from sonjit._util.files import atomic_file, atomic_folder
 from sonjit._util.records import load_yaml, one_line
 from sonjit.geometry import rotations
+from sonjit.geometry.cameras import CameraModel
 from sonjit.media.sources import natural_key
 from sonjit_studio import camera_numbers
 from sonjit_studio.rig import CameraRig, RigCamera
@@ -25,6 +26,12 @@ _TRANSLATION_NAMES = ("t", "T", "translation", "tvec", "Translation")
 _WIDTH_NAMES = ("image_width", "image_Width", "width")
 _HEIGHT_NAMES = ("image_height", "image_Height", "height")
 _FISHEYE_NAMES = ("fisheye_model", "fisheye")
+_MODEL_NAMES = ("distortion_model", "camera_model")
+_MODELS: Final[dict[str, CameraModel]] = {
+    **dict.fromkeys(("pinhole", "plumb_bob", "rational_polynomial", "radtan", "opencv", "brown"), "pinhole"),
+    **dict.fromkeys(("fisheye", "equidistant", "kannala_brandt", "opencv_fisheye"), "fisheye"),
+}
+"""Models of lenses by the names that other programs write."""
 _YAML_TAG = re.compile(r"!!opencv-[\w-]+")
 _NOT_FINITE = re.compile(r"\.(nan|inf)$", re.IGNORECASE)
 
@@ -129,11 +136,22 @@ def _read_camera(node: Any, file: Path, default_name: str, metres: float, *, pos
     if None in size:
         raise InputError(f"{at} has no image_width and image_height")
     R = rotations.matrix_from_rotation_vector(rotation.ravel()) if rotation.size == 3 else rotation
-    lens, fisheye = None, bool(_read_number(fields, _FISHEYE_NAMES, at))
+    lens = camera_numbers.NO_LENS
     if any(key in fields for key in _DISTORTION_NAMES):
-        lens = camera_numbers.lens_of(_read_matrix(fields, _DISTORTION_NAMES, at), f"{at}: distortion", fisheye=fisheye)
+        coefficients = _read_matrix(fields, _DISTORTION_NAMES, at)
+        lens = camera_numbers.lens_of(coefficients, f"{at}: distortion", _model(fields, at))
     t_m = translation.ravel() * metres
     return camera_numbers.camera_of(str(file), name, size, K=camera_numbers.from_opencv(K), R=R, t_m=t_m, lens=lens)
+
+
+def _model(fields: dict[str, Any], at: str) -> CameraModel:
+    """Return the model of a lens; files of OpenCV that state none are those of pinholes."""
+    if _read_number(fields, _FISHEYE_NAMES, at):
+        return "fisheye"
+    named = next((str(fields[key]) for key in _MODEL_NAMES if key in fields), "pinhole")
+    if (model := _MODELS.get(named.lower())) is None:
+        raise InputError(f"{at} has the lens model {named!r:.40}: {', '.join(_MODELS)} are read")
+    return model
 
 
 def _read_number(fields: dict[str, Any], names: tuple[str, ...], location: str) -> float | None:

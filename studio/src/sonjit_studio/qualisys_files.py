@@ -9,10 +9,13 @@ from xml.etree import ElementTree
 import numpy as np
 
 from sonjit._util import InputError
-from sonjit_studio.camera_numbers import METRES, camera_of, from_opencv, read_text
+from sonjit_studio.camera_numbers import METRES, camera_of, from_opencv, lens_of, read_text
 from sonjit_studio.rig import RigCamera
 
 _QUALISYS_PARTS: Final = 64  # parts of a pixel in values of the lens
+
+_COEFFICIENTS: Final = ("radialDistortion1", "radialDistortion2", "tangentalDistortion1", "tangentalDistortion2")
+_THIRD: Final = "radialDistortion3"  # of newer versions
 
 
 def read_qualisys(path: Path) -> Iterator[RigCamera]:
@@ -35,12 +38,14 @@ def read_qualisys(path: Path) -> Iterator[RigCamera]:
         K[1, 1:] = lens("focalLengthV"), lens("centerPointV")
         K[:2] /= _QUALISYS_PARTS
         K[:2, 2] -= view("left"), view("top")
-        names = ("radialDistortion1", "radialDistortion2", "tangentalDistortion1", "tangentalDistortion2")
-        coefficients = np.array([lens(name) for name in names]) / _QUALISYS_PARTS
+        coefficients = np.array([lens(name) for name in _COEFFICIENTS]) / _QUALISYS_PARTS
+        intrinsic = node.find("intrinsic")
+        if intrinsic is not None and intrinsic.get(_THIRD) is not None:
+            coefficients = np.append(coefficients, lens(_THIRD) / _QUALISYS_PARTS)
         R = np.diag([1.0, -1.0, -1.0]) @ np.array([[pose(f"r{i}{j}") for j in (1, 2, 3)] for i in (1, 2, 3)])
         t_m = -R @ np.array([pose(axis) for axis in "xyz"]) * METRES["mm"]
-        lens_values = coefficients if coefficients.any() else None
-        yield camera_of(str(path), node.get("serial", index), size, K=from_opencv(K), R=R, t_m=t_m, lens=lens_values)
+        bent = lens_of(coefficients, f"{at}: intrinsic", "pinhole")
+        yield camera_of(str(path), node.get("serial", index), size, K=from_opencv(K), R=R, t_m=t_m, lens=bent)
 
 
 def _number_of(node: ElementTree.Element, element: str, name: str, at: str) -> float:

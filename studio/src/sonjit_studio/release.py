@@ -465,7 +465,9 @@ def _nearest_depth(camera: RigCamera, frame_sets: Sequence[_FrameSet]) -> float:
 def _released_camera(camera: RigCamera, size: tuple[int, int]) -> RigCamera:
     """Return the camera of the released images: smaller and without distortion."""
     ratio = np.array([[size[0] / camera.width], [size[1] / camera.height], [1.0]])
-    return RigCamera(camera.name, *size, replace(camera.camera, K=camera.camera.K * ratio, distortion=None))
+    return RigCamera(
+        camera.name, *size, replace(camera.camera, K=camera.camera.K * ratio, distortion=None, model="pinhole")
+    )
 
 
 def _write_frame_set(

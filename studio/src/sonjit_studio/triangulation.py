@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonjit._util import BoolArray, FloatArray, IndexArray, InputError, RealArray
-from sonjit.geometry.cameras import distort, distortion_jacobian, undistort
+from sonjit.geometry.cameras import CameraModel, distort, distortion_jacobian, undistort
 from sonjit_studio.rig import CameraRig
 
 _MIN_CONDITION: Final = 1e-11
@@ -37,8 +37,8 @@ class CameraArrays:
     K: FloatArray  # (C, 3, 3) camera matrices, pixels
     R: FloatArray  # (C, 3, 3) rotations from world to camera
     t: FloatArray  # (C, 3) translations, metres
-    # indices (G,) and coefficients (G, 1, 4, 5 or 8) of cameras with distortion, by number of coefficients
-    lenses: tuple[tuple[IndexArray, FloatArray], ...]
+    # indices (G,), coefficients (G, 1, C) and model of cameras with distortion, by model and number of coefficients
+    lenses: tuple[tuple[IndexArray, FloatArray, CameraModel], ...]
     folds: FloatArray  # (C, 1) radii at which the lens models stop to be monotonic
 
     @property
@@ -75,8 +75,8 @@ class CameraArrays:
     def undistorted_rays(self, points_px: FloatArray) -> FloatArray:
         """Return the rays (C, N, 2) at depth 1 of pixels (C, N, 2), NaN where a lens cannot show them."""
         rays = (points_px - self.K[:, None, :2, 2]) @ np.linalg.inv(self.K[:, :2, :2]).transpose(0, 2, 1)
-        for cameras, coefficients in self.lenses:
-            rays[cameras] = undistort(rays[cameras], coefficients, self.folds[cameras])
+        for cameras, coefficients, model in self.lenses:
+            rays[cameras] = undistort(rays[cameras], coefficients, self.folds[cameras], model)
         return rays
 
     def normal_equations(
@@ -123,16 +123,16 @@ class CameraArrays:
         if not self.lenses:
             return (a, b), (c, d)
         slope = np.broadcast_to(np.eye(2), (*rays.shape, 2)).copy()
-        for cameras, coefficients in self.lenses:
-            slope[cameras] = distortion_jacobian(rays[cameras], coefficients)
+        for cameras, coefficients, model in self.lenses:
+            slope[cameras] = distortion_jacobian(rays[cameras], coefficients, model)
         e, f, g, h = (slope[..., i, j] for i in range(2) for j in range(2))
         return (a * e + b * g, a * f + b * h), (c * e + d * g, c * f + d * h)
 
     def _distort_rays(self, rays: FloatArray) -> FloatArray:
         """Distort rays (C, N, 2) by each camera's lens."""
         shown = rays.copy() if self.lenses else rays
-        for cameras, coefficients in self.lenses:
-            shown[cameras] = distort(rays[cameras], coefficients)
+        for cameras, coefficients, model in self.lenses:
+            shown[cameras] = distort(rays[cameras], coefficients, model)
         return shown
 
     def _pixels(self, rays: FloatArray) -> FloatArray:
@@ -142,17 +142,19 @@ class CameraArrays:
 
 def camera_arrays(rig: CameraRig) -> CameraArrays:
     """Return a rig's cameras as arrays."""
-    lenses = [camera.camera.distortion for camera in rig]
-    groups = [
-        (np.array(members), np.stack([np.asarray(lenses[k], np.float64) for k in members])[:, None])
-        for size in sorted({len(lens) for lens in lenses if lens is not None})
-        if (members := [k for k, lens in enumerate(lenses) if lens is not None and len(lens) == size])
-    ]
+    groups: dict[tuple[int, CameraModel], list[int]] = {}
+    lenses = [np.zeros(0) if view.camera.distortion is None else view.camera.distortion for view in rig]
+    for index, (view, lens) in enumerate(zip(rig, lenses, strict=True)):
+        if len(lens):
+            groups.setdefault((len(lens), view.camera.model), []).append(index)
     return CameraArrays(
         np.stack([np.asarray(camera.camera.K, np.float64) for camera in rig]),
         np.stack([camera.R for camera in rig]),
         np.stack([camera.t for camera in rig]),
-        tuple(groups),
+        tuple(
+            (np.array(members), np.stack([np.asarray(lenses[k], np.float64) for k in members])[:, None], model)
+            for (_, model), members in sorted(groups.items())
+        ),
         np.array([[camera.camera.fold] for camera in rig]),
     )
 

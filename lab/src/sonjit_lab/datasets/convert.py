@@ -101,7 +101,10 @@ def sample_from_dict(data: Record, image: Path) -> Sample:
     return Sample(
         image=image,
         instances=tuple(_instance_from_dict(instance, *size) for instance in data["instances"]),
-        camera=camera and CalibratedCamera(**{name: np.array(value, np.float64) for name, value in camera.items()}),
+        camera=camera
+        and CalibratedCamera(
+            **{name: value if name == "model" else np.array(value, np.float64) for name, value in camera.items()}
+        ),
         **rest,
     )
 
@@ -301,6 +304,7 @@ def save_coco(path: Path, dataset: Dataset, *, progress: pools.Progress = pools.
             if (camera := sample.camera) is not None:
                 places = {"K": camera.K, "R": camera.R, "t_m": camera.t, "distortion": camera.distortion}
                 record["camera"] = {name: value.tolist() for name, value in places.items() if value is not None}
+                record["camera"] |= {"model": camera.model} if camera.distortion is not None else {}
             images.append(json_from(record, spaced=True))
             for instance in sample.instances:
                 skeleton = instance.skeleton if instance.keypoints_px is not None else None

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from sonjit._util import InputError, IntArray, data_files
-from sonjit.geometry.cameras import CalibratedCamera, check_camera
+from sonjit.geometry.cameras import FISHEYE, CalibratedCamera, check_camera
 from sonjit.media import IMAGE_ENDINGS, TABLE_ENDINGS, load_frames, natural_key
 from sonjit.results import Instance as Found
 from sonjit_lab.datasets import convert, label_tools, reading
@@ -36,6 +36,7 @@ from sonjit_lab.datasets.sample import Instance, InstanceKind, Sample, VideoFram
 
 _IMAGE_FIELDS = ("subject", "sequence", "frame", "view", "tags", "upright", "reduced")
 _NAME_FIELDS = ("subject", "sequence", "view")  # fields that a file may give as numbers
+_OTHER_NAMES = {"seq_name": "sequence", "frame_idx": "frame"}  # fields of InterHand2.6M
 _INSTANCE_FIELDS = ("group", "id", "causes")
 _KINDS: dict[str, InstanceKind] = {"hand": "hand", "face": "face", "person": "body", "body": "body"}
 _SIDES = {"left": "Left", "right": "Right", "unknown": None, "": None}
@@ -115,8 +116,9 @@ class Folder(CocoSet):
         return VideoFrame(self._video, int(index)), name
 
     def about(self, image: Record, annotations: list[Record]) -> Mapping[str, object]:
-        fields = {name: image[name] for name in _IMAGE_FIELDS if image.get(name) is not None}
-        fields |= {name: _text(image, name) for name in _NAME_FIELDS if name in fields}
+        given = {_OTHER_NAMES.get(name, name): value for name, value in image.items()} | image
+        fields = {name: given[name] for name in _IMAGE_FIELDS if given.get(name) is not None}
+        fields |= {name: _text(fields, name) for name in _NAME_FIELDS if name in fields}
         if "frame" in fields and not str(fields["frame"]).isdecimal():
             raise InputError(f"{image['file_name']}: frame is {fields['frame']!r}; must be a whole number from 0")
         fields |= {"frame": int(fields["frame"])} if "frame" in fields else {}
@@ -124,8 +126,11 @@ class Folder(CocoSet):
         subjects = {_text(group, "subject") for group in groups if "subject" in group}
         if "subject" not in fields and len(subjects) == 1:
             fields["subject"] = subjects.pop()
-        if camera := image.get("camera"):
+        camera = image.get("camera")
+        if isinstance(camera, Mapping):
             fields["camera"] = _camera(camera, image["file_name"], self.pixel_centre)
+        elif camera is not None:  # its name, as in InterHand2.6M's files
+            fields.setdefault("view", _text(image, "camera"))
         return {"upright": True} | fields
 
     def instances(self, annotation: Record, image: Record) -> Iterator[Instance]:
@@ -240,12 +245,17 @@ def _text(record: Record, name: str) -> str:
     return str(value)
 
 
-def _camera(camera: Record, location: str, pixel_centre: float) -> CalibratedCamera:
+def _camera(camera: Mapping[str, Any], location: str, pixel_centre: float) -> CalibratedCamera:
     fields = {"K": "K", "R": "R", "t": "t_m", "distortion": "distortion"}
-    arrays = {name: np.array(camera[key], np.float64) for name, key in fields.items() if camera.get(key) is not None}
+    with naming(f"{location}: camera"):
+        arrays = {
+            name: np.array(camera[key], np.float64) for name, key in fields.items() if camera.get(key) is not None
+        }
     if "K" not in arrays:
         raise InputError(f"{location}: camera has no K (3 x 3, pixels)")
-    calibrated = CalibratedCamera(**arrays)
+    if "model" not in camera and np.shape(arrays.get("distortion")) == (FISHEYE,):
+        raise InputError(f'{location}: camera has 4 coefficients: add "model": "fisheye" or "model": "pinhole"')
+    calibrated = CalibratedCamera(**arrays, model=camera.get("model", "pinhole"))
     check_camera(calibrated, f"{location}: camera")
     calibrated.K[:2, 2] -= pixel_centre
     return calibrated

@@ -29,6 +29,7 @@ _MIN_DEPTH_M: Final = 0.01
 _WIDEST: Final = 9.0  # the squared tangent of 71.6 degrees: no lens here bends more
 _AMOUNTS: Final = ("pores", "creases", "nails", "veins", "freckles", "tattoo")
 _CELLS: Final = 12
+_LENS_SIZE: Final = 5
 _COLUMNS: Final = sum(ATTRIBUTES.values())
 
 
@@ -157,6 +158,8 @@ def camera_uniforms(
     `samples`: columns and rows of samples: one in the middle of each pixel, one between, one at each edge; `depths`:
     depths of the near and the far plane, metres.
     """
+    if camera.distortion is not None and np.shape(camera.distortion) != (_LENS_SIZE,):
+        raise InputError("images are rendered with lenses of k1, k2, p1, p2 and k3; the camera has another one")
     R, t = camera_pose(camera)
     K = camera.K * np.array([[2], [2], [1]]) + np.array([[0, 0, 0.5], [0, 0, 0.5], [0, 0, 0]])
     return {
@@ -165,7 +168,7 @@ def camera_uniforms(
         "K": columns(K),
         "samples": samples,
         "near_far": depths,
-        "lens": tuple(np.zeros(5) if camera.distortion is None else camera.distortion),
+        "lens": tuple(np.zeros(_LENS_SIZE) if camera.distortion is None else camera.distortion),
         "lens_edge": 0.0 if camera.distortion is None else lens_edge(camera.distortion),
     }
 
@@ -175,6 +178,8 @@ def light_uniforms(lighting: Lighting, camera: CalibratedCamera, light_view: Flo
 
     The view (4, 4) leads from the world, in metres, to the shadow map.
     """
+    if camera.distortion is not None and np.shape(camera.distortion) != (_LENS_SIZE,):
+        raise InputError("images are rendered with lenses of k1, k2, p1, p2 and k3; the camera has another one")
     R, t = camera_pose(camera)
     directions, colours = np.zeros((4, 3)), np.zeros((4, 3))
     for index, light in enumerate(lighting.lights):
