@@ -2,6 +2,8 @@
 
 import gzip
 import json
+import struct
+import zlib
 
 import cv2
 import numpy as np
@@ -77,9 +79,10 @@ def test_points_of_labelme_without_a_group_are_one_hand(folder):
     write_labelme(
         folder / "images" / "a.json", [point(name, p, None) for name, p in zip(NAMES, POINTS[0], strict=True)]
     )
-    (sample,) = open_dataset("folder", folder)
+    sample, background = open_dataset("folder", folder)
     (hand,) = sample.instances
     assert (hand.kind, hand.skeleton) == ("hand", HAND_SKELETON)
+    assert (background.id, background.instances) == ("images/b.jpg", ())
     np.testing.assert_allclose(hand.keypoints_px, POINTS[0])
 
 
@@ -143,7 +146,7 @@ def test_cvat_for_video_is_read(folder):
     track = f'<track id="0" label="hand">{frames}</track>'
     (folder / "annotations.xml").write_text(f"<annotations><meta><task>{size}</task></meta>{track}</annotations>")
     dataset = open_dataset("folder", folder, check="none")
-    assert [sample.frame for sample in dataset] == [0, 1]
+    assert [(sample.frame, len(sample.instances)) for sample in dataset] == [(0, 1), (1, 1), (2, 0)]
     np.testing.assert_allclose(dataset[1].instances[0].keypoints_px[0], POINTS[0][0] + 1)
 
 
@@ -204,7 +207,7 @@ VIA_CSV = "filename,file_size,file_attributes,region_count,region_id,region_shap
 OTHERS = {
     "via.json": ('{"a.jpg1": {"filename": "a.jpg", "regions": [], "file_attributes": {}}}', "VGG Image Annotator"),
     "via.csv": (VIA_CSV, "VGG Image Annotator"),
-    "export.json": ('[{"annotations": [{"result": [{"original_width": 9}]}]}]', "Label Studio"),
+    "export.json": ('[{"annotations": [{"result": [{"original_width": 9}]}]}]', "the field 'data' is missing"),
     "images/a.json": ('{"objects": [{"classTitle": "hand"}], "size": {}}', "Supervisely"),
     "images/a_keypoints.json": ('{"version": 1.3, "people": [{"hand_left_keypoints_2d": []}]}', "OpenPose"),
     "images/a.xml": ("<annotation><object><name>hand</name></object></annotation>", "Pascal VOC"),
@@ -260,3 +263,138 @@ def test_folders_of_images_are_classes_if_no_labels_lie_there(folder):
     (folder / "README.txt").write_text("photographs")
     (folder / "images" / "notes.txt").write_text("of a walk")
     assert [sample.instances[0].category for sample in open_dataset("folder", folder)] == ["images", "images"]
+
+
+def write_yolo_splits(folder, parts, lists=False):
+    """Write a labelled image and a background of each part."""
+    for part in parts:
+        for name, line in ((f"{part}1", yolo_line(POINTS[0])), (f"{part}2", None)):
+            for kind in ("images", "labels"):
+                (folder / kind / part).mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(str(folder / "images" / part / f"{name}.JPG"), np.zeros((HEIGHT, WIDTH, 3), np.uint8))
+            if line:
+                (folder / "labels" / part / f"{name}.txt").write_text(line)
+        if lists:
+            names = "".join(f"./images/{part}/{part}{number}.JPG\n" for number in (1, 2))
+            (folder / f"{part}.txt").write_text(names)
+
+
+@pytest.mark.parametrize("form", ["folders", "lists", "list of folders", "roboflow", "absolute"])
+def test_splits_of_yolo_are_not_mixed(form, folder):
+    parts = ("train", "val", "test")
+    write_yolo_splits(folder, parts, lists=form == "lists")
+    places = {part: f"images/{part}" for part in parts}
+    if form == "lists":
+        places = {part: f"{part}.txt" for part in parts}
+    if form == "roboflow":
+        for part in parts:
+            (folder / part).mkdir()
+            for kind in ("images", "labels"):
+                (folder / kind / part).rename(folder / part / kind)
+        places = {part: f"../{part}/images" for part in parts}
+    if form == "absolute":
+        places = {part: str(folder / place) for part, place in places.items()}
+    listed = f"[{places['train']}, {places['val']}]" if form == "list of folders" else places["train"]
+    text = f"path: /elsewhere\ntrain: {listed}\nval: {places['val']}\ntest: {places['test']}\n"
+    (folder / "data.yaml").write_text(text + "kpt_shape: [21, 3]\nnames: [hand]\n")
+    with pytest.raises(InputError, match="has the splits train, val, test: choose one, such as split=train"):
+        open_dataset("folder", folder, order="mediapipe")
+    for part in parts:
+        samples = open_dataset("folder", folder, part, order="mediapipe", check="all")
+        count = 4 if (form, part) == ("list of folders", "train") else 2
+        assert len(samples) == count
+        assert sum(len(sample.instances) for sample in samples) == count // 2
+    with pytest.raises(InputError, match="Unknown split"):
+        open_dataset("folder", folder, "minival")
+
+
+def test_a_split_that_labels_do_not_state_is_refused(folder):
+    write_labelme(folder / "images" / "a.json", [point(name, p, 1) for name, p in zip(NAMES, POINTS[0], strict=True)])
+    with pytest.raises(InputError, match="has no split val; omit it"):
+        open_dataset("folder", folder, "val")
+
+
+def cvat_images(*images):
+    rows = "".join(
+        f'<image id="{i}" name="{name}.jpg" width="{WIDTH}" height="{HEIGHT}"{more}>{shapes}</image>'
+        for i, (name, more, shapes) in enumerate(images)
+    )
+    return f"<annotations><version>1.1</version>{rows}</annotations>"
+
+
+def test_subsets_of_cvat_are_splits(folder):
+    text = cvat_images(
+        ("a", ' subset="Train"', skeleton(POINTS[0], NAMES, range(21))), ("b", ' subset="Validation"', "")
+    )
+    (folder / "annotations.xml").write_text(text)
+    with pytest.raises(InputError, match="the splits train, val"):
+        open_dataset("folder", folder)
+    assert [sample.id for sample in open_dataset("folder", folder, "val")] == ["images/b.jpg"]
+
+
+def test_shapes_of_one_cvat_group_are_one_instance(folder):
+    box = '<box label="{}" occluded="0" xtl="15" ytl="15" xbr="140" ybr="140" group_id="{}"/>'
+    polygon = '<polygon label="hand" points="20,20;130,20;130,130" group_id="{}"/>'
+    one = skeleton(POINTS[0], NAMES, range(21), group_id=1)
+    cases = {
+        one + box.format("anything", 1) + polygon.format(1): 1,
+        skeleton(POINTS[0], NAMES, range(21)) + box.format("hand", 0): 1,  # the box with the skeleton's label
+        one + skeleton(POINTS[1], NAMES, range(21), group_id=1): 2,  # both hands of a person
+        one + box.format("cup", 0): 2,
+        box.format("hand", 3) + box.format("hand", 4): 2,
+        box.format("hand", 3) + polygon.format(3): 1,
+        "".join(
+            f'<points label="{name}" occluded="0" points="{x},{y}" group_id="7"/>'
+            for name, (x, y) in zip(NAMES, POINTS[0].tolist(), strict=True)
+        ): 1,
+    }
+    for shapes, count in cases.items():
+        (folder / "annotations.xml").write_text(cvat_images(("a", "", shapes)))
+        instances = open_dataset("folder", folder, check="none")[0].instances
+        assert len(instances) == count, shapes
+        if "skeleton" in shapes and count == 1:
+            assert instances[0].box == (15, 15, 140, 140)
+        if "skeleton" not in shapes and "box" in shapes:
+            assert instances[0].keypoints_px is None
+
+
+@pytest.mark.parametrize(
+    ("degrees", "box"), [(90, (90, 20, 110, 120)), (180, (50, 60, 150, 80)), (270, (90, 20, 110, 120))]
+)
+def test_turned_boxes_of_cvat_are_read(degrees, box, folder):
+    shape = f'<box label="hand" xtl="50" ytl="60" xbr="150" ybr="80" rotation="{degrees}"/>'
+    (folder / "annotations.xml").write_text(cvat_images(("a", "", shape)))
+    np.testing.assert_allclose(open_dataset("folder", folder, check="none")[0].instances[0].box, box)
+
+
+def test_pngs_whose_data_end_early_and_files_that_end_in_zeros_are_named(folder, capsys):
+    rng = np.random.default_rng(0)
+    whole = cv2.imencode(".png", rng.integers(0, 255, (HEIGHT, WIDTH, 3), np.uint8))[1].tobytes()
+    webp = cv2.imencode(".webp", rng.integers(0, 255, (HEIGHT, WIDTH, 3), np.uint8))[1].tobytes()
+    head, data = whole[:33], zlib.decompress(png_data(whole))
+    chunks = [(b"IDAT", zlib.compress(data[: len(data) // 3])), (b"IEND", b"")]
+    packed = b"".join(struct.pack(">I", len(d)) + k + d + struct.pack(">I", zlib.crc32(k + d)) for k, d in chunks)
+    files = {
+        "a.png": whole,
+        "b.png": head + packed,
+        "c.webp": webp[: len(webp) // 2] + bytes(len(webp) - len(webp) // 2),
+    }
+    for name, content in files.items():
+        (folder / "images" / name).write_bytes(content)
+    images = [{"id": i, "file_name": name, "width": WIDTH, "height": HEIGHT} for i, name in enumerate(files)]
+    (folder / "dataset.json").write_text(json.dumps({"images": images, "annotations": [], "categories": []}))
+    main(["datasets", "check", "folder", "--root", str(folder), "--skip-bad"])
+    text = capsys.readouterr().err
+    assert "b.png: the decoder repairs it (67% of its pixels are missing)" in text
+    assert "c.webp" in text
+    assert "a.png" not in text
+    assert "3 without objects" in text or "2 without objects" in text
+
+
+def png_data(whole):
+    at, data = 8, b""
+    while at < len(whole):
+        length = int.from_bytes(whole[at : at + 4], "big")
+        data += whole[at + 8 : at + 8 + length] if whole[at + 4 : at + 8] == b"IDAT" else b""
+        at += 12 + length
+    return data

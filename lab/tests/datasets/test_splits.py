@@ -132,3 +132,17 @@ def test_the_cameras_of_a_recording_of_ho3d_are_one_recording(names, tmp_path):
     (tmp_path / "train.txt").write_text("\n".join(lines))
     images = open_dataset("ho3d-v3", tmp_path, "train", check="none")
     assert len({item.sequence for item in identities(images)}) == 1
+
+
+def test_frames_of_other_cameras_on_both_sides_are_told():
+    def recording(view, count=4):
+        return [Identity(f"{view}/{k}.png", None, f"walk_{view}", None, "d", view, str(k)) for k in range(count)]
+
+    text = "by recording of each camera, and 4 frames of other cameras are on both sides"
+    told = split_report(recording("cam0") + recording("cam1"), recording("cam2"))
+    assert told.text.startswith(text)
+    assert not told.separates
+    (held_out,) = hold_out([recording("cam0") + recording("cam1")], 0.3)
+    assert len(held_out) == 4
+    other = [item._replace(sequence="run_cam2") for item in recording("cam2")]
+    assert split_report(recording("cam0"), other).text == "by recording, 1 to train on and 1 held out"

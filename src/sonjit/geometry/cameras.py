@@ -73,7 +73,7 @@ class CalibratedCamera:
     model: CameraModel = "pinhole"
 
     def __post_init__(self) -> None:
-        if self.model == "pinhole" and np.shape(self.distortion) == (4,):
+        if self.model == "pinhole" and self.distortion is not None and np.shape(self.distortion) == (4,):
             object.__setattr__(self, "distortion", np.append(np.asarray(self.distortion, np.float64), 0.0))
 
     @property

@@ -96,6 +96,8 @@ def check(
         names = ", ".join(list(dataset.categories().values())[:5])
         sys.stderr.write(f"sonjit: no labels were read, each folder of images is a class: {names}\n")
     left_out = f", {len(dataset.skipped)} without labels" if dataset.skipped else ""
+    empty = sum(not dataset[index].instances for index in good)
+    left_out += f", {empty} without objects" if empty else ""
     sys.stderr.write(f"{name} {dataset.split}: {len(good)} samples are good, {len(bad)} bad{left_out}\n")
     return 1 if bad else 0
 

@@ -1,10 +1,13 @@
 """Check the labels of a sample against each other, and its image file."""
 
 import os
+import struct
 import sys
 import tempfile
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 
@@ -19,6 +22,9 @@ _MARGIN = 0.25  # of a box's or image's longer side: how far outside labels may 
 _MIN_SHARE_INSIDE = 0.5  # of labels that must lie inside
 _MIN_KEYPOINTS = 10  # keypoints of a hand that may lie close together
 _MIN_SIDE_PX = 8  # side of an image in which no box lies within one pixel
+_UNCOMPRESSED: Final = (".bmp", ".ppm", ".pgm", ".pnm", ".pbm", ".tif", ".tiff", ".ico")  # black pixels are zeros
+_MOST_ZEROS: Final = 64  # bytes at the end of a complete file
+_PNG_CHANNELS: Final = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _HAND_M = 0.02, 0.6  # between which more of them span, across the diagonal of their box
 
 
@@ -175,23 +181,56 @@ def _sample_name(sample: Sample, instance: Instance) -> str:
 
 
 def decoder_warning(path: Path) -> str | None:
-    """Return the report of a JPEG decoder about an image that it repairs, such as missing data; None without a report.
+    """Return what is missing in an image that decoders show in spite of it; None if it is complete.
 
-    libjpeg writes its reports to the standard error of the process, which is read here.
+    Decoders fill what is missing with grey, with black or with the last line.
     """
+    data, ending = path.read_bytes(), path.suffix.lower()
+    zeros = len(data) - len(data.rstrip(b"\0"))
+    if ending not in _UNCOMPRESSED and zeros > max(_MOST_ZEROS, len(data) // 20):
+        reason = f"its last {zeros} of {len(data)} bytes are zero"
+    elif ending == ".png" and (missing := _missing_in_png(data)):
+        reason = f"{missing:.0%} of its pixels are missing"
+    elif ending in (".jpg", ".jpeg") and (report := _jpeg_report(data)):
+        reason = report
+    else:
+        return None
+    return f"the decoder repairs it ({reason}); copy or download it again"
+
+
+def _missing_in_png(data: bytes) -> float:
+    """Return the share of the pixels' bytes that the compressed data of a PNG lack."""
+    at, packed = 8, bytearray()
+    width = height = depth = colour = interlaced = 0
+    while at + 12 <= len(data):
+        (length,), kind = struct.unpack(">I", data[at : at + 4]), data[at + 4 : at + 8]
+        content = data[at + 8 : at + 8 + length]
+        if kind == b"IHDR" and length == 13:
+            width, height, depth, colour, _, _, interlaced = struct.unpack(">IIBBBBB", content)
+        packed += content if kind == b"IDAT" else b""
+        at += 12 + length
+    if interlaced or colour not in _PNG_CHANNELS or not packed:
+        return 0.0
+    needed = height * (1 + (width * depth * _PNG_CHANNELS[colour] + 7) // 8)
+    try:
+        found = len(zlib.decompressobj().decompress(packed, needed))
+    except zlib.error:
+        return 0.0
+    return 1 - found / needed
+
+
+def _jpeg_report(data: bytes) -> str:
+    """Return the first line that libjpeg writes to the standard error of the process, which is read here."""
     import cv2
 
-    if path.suffix.lower() not in (".jpg", ".jpeg"):
-        return None
     sys.stderr.flush()
     before = os.dup(2)
     with tempfile.TemporaryFile() as file:
         os.dup2(file.fileno(), 2)
         try:
-            cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_REDUCED_GRAYSCALE_8)
+            cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_REDUCED_GRAYSCALE_8)
         finally:
             os.dup2(before, 2)
             os.close(before)
         file.seek(0)
-        text = file.read().decode("utf-8", "replace").strip()
-    return f"the decoder repairs it ({text.splitlines()[0]}); copy or download it again" if text else None
+        return file.read().decode("utf-8", "replace").strip().partition("\n")[0]

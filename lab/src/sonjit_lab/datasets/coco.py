@@ -133,8 +133,11 @@ class CocoSet(dataset.RecordDataset):
             image, annotations = self.records[index]
             path, name = self.image(image)
             about = self.about(image, annotations)
-        subject, sequence = (None if about.get(key) is None else str(about[key]) for key in ("subject", "sequence"))
-        return dataset.Identity(name, subject, sequence, path if isinstance(path, Path) else None, self.entry.name)
+        subject, sequence, view, frame = (
+            None if about.get(key) is None else str(about[key]) for key in ("subject", "sequence", "view", "frame")
+        )
+        file = path if isinstance(path, Path) else None
+        return dataset.Identity(name, subject, sequence, file, self.entry.name, view, frame)
 
     def sample(self, record: Any) -> Sample:  # noqa: ANN401  # JSON
         image, annotations = record

@@ -101,12 +101,14 @@ def sample_from_dict(data: Record, image: Path) -> Sample:
     return Sample(
         image=image,
         instances=tuple(_instance_from_dict(instance, *size) for instance in data["instances"]),
-        camera=camera
-        and CalibratedCamera(
-            **{name: value if name == "model" else np.array(value, np.float64) for name, value in camera.items()}
-        ),
+        camera=camera and _camera_from_dict(camera),
         **rest,
     )
+
+
+def _camera_from_dict(record: Record) -> CalibratedCamera:
+    arrays = {name: np.array(value, np.float64) for name, value in record.items() if name != "model"}
+    return CalibratedCamera(**arrays, model=record.get("model", "pinhole"))
 
 
 def instance_to_dict(instance: Instance) -> Record:

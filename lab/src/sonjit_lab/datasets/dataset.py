@@ -41,6 +41,7 @@ class DatasetEntry:
         licence: Licence in a few words.
         where: URL of the download page.
         needs: Files required below the root; `{split}` is replaced by the split.
+        further_splits: Splits that only some folders of this kind have.
     """
 
     name: str
@@ -51,6 +52,7 @@ class DatasetEntry:
     licence: str
     where: str
     needs: tuple[str, ...]
+    further_splits: tuple[str, ...] = ()
 
     @property
     def options(self) -> tuple[str, ...]:
@@ -79,13 +81,16 @@ class Identity(NamedTuple):
     sequence: str | None = None
     image: Path | None = None  # file of the image; None for frames of videos and arrays
     dataset: str = ""  # name of the set, in which subjects have their names
+    view: str | None = None
+    frame: str | None = None
 
 
 def identity_of(sample: Sample) -> Identity:
     """Return the identity of a sample."""
     image = sample.image if isinstance(sample.image, Path) else None
-    subject, sequence = (None if name is None else str(name) for name in (sample.subject, sample.sequence))
-    return Identity(sample.id, subject, sequence, image, sample.dataset)
+    facts = sample.subject, sample.sequence, sample.view, sample.frame
+    subject, sequence, view, frame = (None if fact is None else str(fact) for fact in facts)
+    return Identity(sample.id, subject, sequence, image, sample.dataset, view, frame)
 
 
 def collate_samples(batch: Sequence[Sample], **_: object) -> list[Sample]:

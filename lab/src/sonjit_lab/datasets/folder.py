@@ -20,6 +20,7 @@ from sonjit._util import InputError, IntArray, data_files
 from sonjit.geometry.cameras import FISHEYE, CalibratedCamera, check_camera
 from sonjit.media import IMAGE_ENDINGS, TABLE_ENDINGS, load_frames, natural_key
 from sonjit.results import Instance as Found
+from sonjit.results.skeletons import side_of_name
 from sonjit_lab.datasets import convert, label_tools, reading
 from sonjit_lab.datasets.checks import check_labels
 from sonjit_lab.datasets.coco import CocoSet, Record, keypoint_fields, mask_reader
@@ -140,7 +141,8 @@ class Folder(CocoSet):
         category = self.category_records.get(annotation["category_id"])
         if category is None:
             raise InputError(f"{location}: category_id {annotation['category_id']} is not among the categories")
-        side = str(annotation.get("hand_side") or "").lower()
+        stated = annotation["hand_side"] if "hand_side" in annotation else _side_of_category(category)
+        side = str(stated or "").lower()
         if side not in _SIDES:
             raise InputError(f"{location}: hand_side is {annotation['hand_side']!r}; left or right is known")
         box = box_from_corner(annotation, "bbox")
@@ -222,6 +224,11 @@ class ClassFolders(RecordDataset):
         return self.sample_of(f"{self._classes[number]}/{name}", [item], self.root)
 
 
+def _side_of_category(category: Record) -> str | None:
+    """Return the side that the name of a hand's category states, as of left_hand."""
+    return side_of_name(str(category["name"])) if _kind(category, "") == "hand" else None
+
+
 def _kind(category: Record, side: str) -> InstanceKind:
     name = "hand" if side else str(category["name"]).lower()
     words = "".join(letter if letter.isalpha() else " " for letter in name).split()  # a handbag is no hand
@@ -253,7 +260,7 @@ def _camera(camera: Mapping[str, Any], location: str, pixel_centre: float) -> Ca
         }
     if "K" not in arrays:
         raise InputError(f"{location}: camera has no K (3 x 3, pixels)")
-    if "model" not in camera and np.shape(arrays.get("distortion")) == (FISHEYE,):
+    if "model" not in camera and np.shape(arrays.get("distortion", ())) == (FISHEYE,):
         raise InputError(f'{location}: camera has 4 coefficients: add "model": "fisheye" or "model": "pinhole"')
     calibrated = CalibratedCamera(**arrays, model=camera.get("model", "pinhole"))
     check_camera(calibrated, f"{location}: camera")
@@ -282,7 +289,12 @@ def open_folder(
     if file is None or label_tools.tool_of(file) or file.suffix.lower() in _TOOL_ENDINGS:
         labels = label_tools.find_labels(folder, file)
     if labels is not None:
+        labels = labels.of_split(split)
         return Folder(entry, folder, split, labels.source, image_folder, order=order, data=labels.data)
+    if split != "all":
+        raise InputError(
+            f"{root}: split={split} applies to labels of YOLO and CVAT that state splits; choose a file instead"
+        )
     if file is None:
         if not any(path.suffix.lower() in IMAGE_ENDINGS for path in root.glob("*/*")):
             raise InputError(f"{root} contains neither a COCO file or table nor folders of images by class")

@@ -1,41 +1,45 @@
-"""Labels of labelme, CVAT ("CVAT for images" and "for video") and YOLO pose, read as COCO; others are named.
+"""Labels of labelme, CVAT ("for images" and "for video"), Label Studio and YOLO pose as COCO; others are named.
 
 labelme writes a `.json` next to each image, with shapes whose `group_id` joins the points, the rectangle and the
-polygon of an instance. CVAT writes one `.xml`. YOLO has a `.yaml` with `kpt_shape` and `names`, and for each image
-`images/a.jpg` a text `labels/a.txt`. Coordinates are taken as these tools write them.
+polygon of an instance. CVAT writes one `.xml`, with the same groups. YOLO has a `.yaml` with `kpt_shape`, `names` and
+splits, and for each image `images/a.jpg` a text `labels/a.txt`. Images without labels are samples without instances,
+and a side is that of an attribute or of the name. Coordinates are taken as these tools write them.
 Sources: https://github.com/wkentaro/labelme, https://docs.cvat.ai/docs/manual/advanced/xml_format,
 https://docs.ultralytics.com/datasets/pose.
 """
 
+import base64
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path, PureWindowsPath
 from typing import Any, Final, NamedTuple
+from urllib.parse import unquote
 from xml.etree import ElementTree
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from sonjit._util import InputError
+from sonjit._util import BoolArray, InputError
 from sonjit._util.records import load_yaml
 from sonjit.media import IMAGE_ENDINGS, natural_key
 from sonjit.media.sources.images import read_bytes
-from sonjit.results.skeletons import load_skeleton
+from sonjit.results.skeletons import load_skeleton, side_of_name
 from sonjit_lab.datasets import reading
 from sonjit_lab.datasets.dataset import naming, read_lines, size_of_image
 from sonjit_lab.datasets.sample import HAND_SKELETON
 
 Record = dict[str, Any]
 _HIDDEN_FLAGS: Final = ("occluded", "hidden", "invisible")  # flags of labelme's shapes for hidden points
-_SIDES: Final = ("left", "right")
+_PARTS: Final = ("train", "val", "test")  # splits of YOLO's .yaml
+_HAND_WORDS: Final = ("hand", "손", "手", "main", "mano", "рука")
 _SIDE_ATTRIBUTES: Final = ("hand_side", "side", "handedness")
 _HEAD: Final = 1 << 16  # bytes that show the tool of a file
 _COCO: Final = "export its labels as COCO"
 _INTERFACE: Final = "Label Studio's interface"
 _EXPORTS: Final = {
     "VGG Image Annotator": "in its menu Annotation, choose Export Annotations (COCO format)",
-    "Label Studio": "export the project as COCO, or its keypoints for CVAT or YOLO pose",
     "Supervisely": _COCO,
     "OpenPose": "write its points as COCO keypoints, with order=openpose",
     "CreateML": _COCO,
@@ -62,6 +66,12 @@ _LABEL_ENDINGS: Final = (
     ".txt",
     ".pts",
 )
+_PART_NAMES: Final = {"training": "train", "valid": "val", "validation": "val", "testing": "test"} | {
+    name: name for name in _PARTS
+}
+"""Splits by the names that tools give them."""
+_KINDS_OF_CVAT: Final = ("skeleton", "points", "mask", "polygon", "box")  # the first names an instance of several
+_MIN_INSIDE: Final = 0.5  # share of a skeleton's points in its box
 _MAX_BEYOND: Final = 0.05  # how far outside of 0 to 1 rounded fractions of an image may be
 _LABEL_FOLDERS: Final = ("labels", "annotations", "annotation", "label", "ann", "anns")
 
@@ -71,6 +81,26 @@ class ToolLabels(NamedTuple):
 
     source: Path  # file or folder of the labels
     data: Record  # images, annotations and categories; names of images are relative to the folder of the data set
+
+    def of_split(self, split: str) -> "ToolLabels":
+        """Return the labels of a split; `all` is the only one if the labels state none, or the same for all images.
+
+        Raises:
+            InputError: The labels have no such split, or several to choose from.
+        """
+        splits = [tuple(image.pop("splits", ())) for image in self.data["images"]]
+        names = sorted({name for own in splits for name in own}, key=lambda name: (*_PARTS, name).index(name))
+        known = ", ".join(names)
+        if split == "all":
+            if len(set(splits)) > 1:
+                raise InputError(f"{self.source} has the splits {known}: choose one, such as split={names[0]}")
+            return self
+        if split not in names:
+            raise InputError(f"{self.source} has no split {split}; {f'choose from {known}' if names else 'omit it'}")
+        kept = [image for image, own in zip(self.data["images"], splits, strict=True) if split in own]
+        ids = {image["id"] for image in kept}
+        labels = [label for label in self.data["annotations"] if label["image_id"] in ids]
+        return ToolLabels(self.source, self.data | {"images": kept, "annotations": labels})
 
 
 def find_labels(root: Path, file: Path | None = None) -> ToolLabels | None:
@@ -86,12 +116,12 @@ def find_labels(root: Path, file: Path | None = None) -> ToolLabels | None:
         tool = tool_of(path)
         if tool is not None:
             by_tool.setdefault(tool, []).append(path)
-    for tool, read in (("labelme", _labelme), ("CVAT", _cvat)):
+    for tool, read in (("labelme", _labelme), ("CVAT", _cvat), ("Label Studio", _label_studio)):
         if label_files := by_tool.get(tool):
             return read(root, label_files)
     texts = [path for path in files if path.suffix.lower() == ".txt" and _is_yolo_text(path)]
     for path in yamls if texts or file else ():
-        return _yolo(root, [path])
+        return _yolo(root, path)
     if texts:
         by_tool["YOLO"] = texts
     for tool, label_files in by_tool.items():
@@ -138,7 +168,6 @@ def tool_of(path: Path) -> str | None:
         ("VGG Image Annotator", ('"regions"', '"file_attributes"')),
         ("VGG Image Annotator", ('"_via_',)),
         ("Label Studio", ('"result"', '"original_width"')),
-        ("Label Studio", ('"annotations"', '"predictions"', '"data"')),
         ("Supervisely", ('"objects"', '"classTitle"')),
         ("OpenPose", ('"people"', '_keypoints_2d"')),
         ("CreateML", ('"annotations"', '"coordinates"', '"image"')),
@@ -210,11 +239,16 @@ class _Coco:
         names += [keypoint for keypoint in keypoints if keypoint not in names]
         return number
 
-    def add(self, name: str, points: Mapping[str, tuple[float, float, int]], **more: object) -> None:
-        """Add an instance with keypoints by name: x, y in pixels and COCO's flag."""
+    def add(
+        self, name: str, points: Mapping[str, tuple[float, float, int]], side: str | None = None, **more: object
+    ) -> None:
+        """Add an instance with keypoints by name: x, y in pixels and COCO's flag. Sides are those of hands."""
         number = self.category(name, list(points))
         record = {"id": len(self.annotations) + 1, "image_id": len(self.images), "category_id": number}
+        is_hand = any(word in name.lower() for word in _HAND_WORDS) or (points and _category_of(list(points)) == "hand")
+        side = (side or side_of_name(name)) if is_hand else None
         fields = {key: value for key, value in more.items() if value is not None}
+        fields |= {"hand_side": side.lower()} if side else {}
         self.annotations.append({**record, "iscrowd": 0, "points": dict(points), **fields})
 
     def data(self) -> Record:
@@ -231,7 +265,7 @@ class _Coco:
         names = dict(self._categories.values())
         for label in self.annotations:
             points: dict[str, tuple[float, float, int]] = label.pop("points")
-            if keypoint_names := names[label["category_id"]]:
+            if points and (keypoint_names := names[label["category_id"]]):
                 rows = [points.get(name, (0.0, 0.0, 0)) for name in keypoint_names]
                 label["keypoints"] = [value for row in rows for value in row]
                 label["num_keypoints"] = sum(row[2] > 0 for row in rows)
@@ -249,27 +283,37 @@ def _box(corners: ArrayLike) -> list[float]:
     return [*low.tolist(), *size.tolist()]
 
 
-def _side_in(name: str) -> str | None:
-    words = "".join(letter if letter.isalpha() else " " for letter in name.lower()).split()
-    sides = [side for side in _SIDES if side in words]
-    return sides[0] if len(sides) == 1 else None
-
-
 def _labelme(root: Path, files: Sequence[Path]) -> ToolLabels:
-    coco = _Coco()
+    coco, labelled = _Coco(), set[Path]()
     for path in files:
         with naming(str(path)):
             content = json.loads(read_bytes(path))
             width, height = content.get("imageWidth"), content.get("imageHeight")
             image = path.parent / PureWindowsPath(str(content["imagePath"])).as_posix()
             if not image.is_file():
-                same = (path.with_suffix(ending) for ending in IMAGE_ENDINGS)
-                image = next((other for other in same if other.is_file()), image)
+                image = _with_image_ending(path) or image
             size = (int(width), int(height)) if width and height else size_of_image(image, upright=True)
             coco.image(_relative(image, root), size)
+            labelled.add(image.resolve())
             for shapes in _labelme_instances(content["shapes"]):
-                _add_labelme(coco, shapes)
+                _add_labelme(coco, shapes, size)
+    for folder in sorted({image.parent for image in labelled if image.is_file()}):
+        for image in _images_in(folder):
+            if image.resolve() not in labelled:
+                coco.image(_relative(image, root.resolve()), size_of_image(image, upright=True))
     return ToolLabels(files[0].parent, coco.data())
+
+
+def _images_in(folder: Path) -> list[Path]:
+    """Return the image files below a folder in natural order."""
+    files = (path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_ENDINGS and path.name[0] != ".")
+    return sorted(files, key=lambda path: natural_key(str(path)))
+
+
+def _with_image_ending(path: Path) -> Path | None:
+    """Return the image of a name with any ending."""
+    endings = (ending for known in IMAGE_ENDINGS for ending in (known, known.upper()))
+    return next((image for ending in endings if (image := path.with_suffix(ending)).is_file()), None)
 
 
 def _labelme_instances(shapes: Sequence[Record]) -> Iterator[list[Record]]:
@@ -281,9 +325,10 @@ def _labelme_instances(shapes: Sequence[Record]) -> Iterator[list[Record]]:
     yield from groups.values()
 
 
-def _add_labelme(coco: _Coco, shapes: Sequence[Record]) -> None:
+def _add_labelme(coco: _Coco, shapes: Sequence[Record], size: tuple[int, int]) -> None:
     points: dict[str, tuple[float, float, int]] = {}
     outlines: list[Record] = []
+    masks: list[Record] = []
     for shape in shapes:
         name, kind = str(shape["label"]), shape.get("shape_type", "polygon")
         if kind == "point":
@@ -292,22 +337,54 @@ def _add_labelme(coco: _Coco, shapes: Sequence[Record]) -> None:
             ((x, y),) = shape["points"]
             hidden = any((shape.get("flags") or {}).get(flag) for flag in _HIDDEN_FLAGS)
             points[name] = float(x), float(y), 1 if hidden else 2
-        elif kind in ("rectangle", "polygon"):
+        elif kind in ("rectangle", "polygon", "mask"):
             outlines.append(shape)
+            masks += [_mask_of_labelme(shape, size)] if kind == "mask" else []
         else:
-            raise ValueError(f"the shape {name} is a {kind}; points, rectangles and polygons are read")
+            raise ValueError(f"the shape {name} is a {kind}; points, rectangles, polygons and masks are read")
     names = [str(shape["label"]) for shape in outlines]
-    sides = {side for text in (*names, *points) if (side := _side_in(text))}
+    flags = [flag for shape in shapes for flag, is_set in (shape.get("flags") or {}).items() if is_set]
+    sides = {side for text in (*flags, *names, *points) if (side := side_of_name(str(text)))}
     side = sides.pop() if len(sides) == 1 else None
-    prefix = f"{side}_"
+    prefix = f"{side}_".lower()
     if side and points and all(name.lower().startswith(prefix) for name in points):
         points = {name[len(prefix) :]: place for name, place in points.items()}
-    polygons = [np.ravel(shape["points"]).tolist() for shape in outlines if shape.get("shape_type") != "rectangle"]
+    polygons = [np.ravel(shape["points"]).tolist() for shape in outlines if shape.get("shape_type") == "polygon"]
     corners = [point for shape in outlines for point in shape["points"]] or [row[:2] for row in points.values()]
-    category = names[0] if names else _category_of(list(points))
-    is_hand = "hand" in category.lower() or bool(points)
+    if (polygons and masks) or len(masks) > 1:
+        raise ValueError(f"{names[0]} has several masks: give each instance its own group_id")
     shape = {"bbox": _box(corners)} if len(corners) > 1 and min(_box(corners)[2:]) > 0 else {}
-    coco.add(category, points, hand_side=side if is_hand else None, segmentation=polygons or None, **shape)
+    coco.add(
+        names[0] if names else _category_of(list(points)),
+        points,
+        side,
+        segmentation=next(iter(masks), polygons or None),
+        **shape,
+    )
+
+
+def _mask_of_labelme(shape: Record, size: tuple[int, int]) -> Record:
+    """Return the run lengths of a mask, a PNG between the two corners of a shape."""
+    import cv2
+
+    data = np.frombuffer(base64.b64decode(shape["mask"]), np.uint8)
+    mask = cv2.imdecode(data, cv2.IMREAD_GRAYSCALE)
+    if mask is None:
+        raise ValueError(f"the mask of {shape['label']} is no PNG")
+    left, top = (round(value) for value in np.min(shape["points"], axis=0).tolist())
+    return _run_lengths(mask > 0, (left, top), size)
+
+
+def _run_lengths(mask: BoolArray, corner: tuple[int, int], size: tuple[int, int]) -> Record:
+    """Return COCO's run lengths of a part of a mask (h, w) at its left upper corner in an image of a size."""
+    (width, height), (left, top) = size, corner
+    if left < 0 or top < 0 or left + mask.shape[1] > width or top + mask.shape[0] > height:
+        raise ValueError(f"a mask of {mask.shape[1]} x {mask.shape[0]} at {left}, {top} reaches beyond its image")
+    whole = np.zeros((height, width), np.bool_)
+    whole[top : top + mask.shape[0], left : left + mask.shape[1]] = mask
+    column = np.concatenate([[False], whole.T.ravel(), [False]])  # the first run is of the background
+    edges = np.flatnonzero(column[1:] != column[:-1])
+    return {"size": [height, width], "counts": np.diff([0, *edges.tolist(), height * width]).tolist()}
 
 
 def _category_of(names: Sequence[str]) -> str:
@@ -332,60 +409,155 @@ def _cvat(root: Path, files: Sequence[Path]) -> ToolLabels:
                 coco.category(parent, [name])
         images = tree.findall("image")
         for image in sorted(images, key=lambda item: int(item.get("id", "0"))):
-            coco.image(image.attrib["name"], (int(image.attrib["width"]), int(image.attrib["height"])))
-            _add_cvat(coco, list(image))
+            size, subset = (int(image.attrib["width"]), int(image.attrib["height"])), image.get("subset")
+            coco.image(image.attrib["name"], size, splits=(_PART_NAMES.get(subset.lower(), subset),) if subset else ())
+            _add_cvat(coco, list(image), size)
         if not images:
             _add_cvat_tracks(coco, tree)
     return ToolLabels(path, coco.data())
 
 
 def _add_cvat_tracks(coco: _Coco, tree: ElementTree.Element) -> None:
+    """Add the frames of a video: all those of its task, or without their number up to the last one of a track."""
     width, height = (tree.findtext(f".//original_size/{name}") for name in ("width", "height"))
     frames: dict[int, list[ElementTree.Element]] = {}
-    for track in tree.findall("track"):
+    for number, track in enumerate(tree.findall("track")):
         for shape in track:
+            shapes = frames.setdefault(int(shape.attrib["frame"]), [])
             if shape.get("outside") != "1":
                 shape.set("label", track.attrib["label"])
-                frames.setdefault(int(shape.attrib["frame"]), []).append(shape)
+                shape.set("group_id", shape.get("group_id") or track.get("group_id") or "0")
+                shape.set("track", str(number))
+                shapes.append(shape)
     if not frames or width is None or height is None:
         raise ValueError("no image, or no track and size of a video")
-    for frame in sorted(frames):
-        coco.image(f"frame_{frame:06d}.PNG", (int(width), int(height)), frame=frame)
-        _add_cvat(coco, frames[frame])
+    size = int(width), int(height)
+    job = next((found for name in ("task", "job") if (found := tree.find(f".//meta/{name}")) is not None), tree)
+    first, last, count = (int(job.findtext(name) or -1) for name in ("start_frame", "stop_frame", "size"))
+    last = max(last, max(first, 0) + count - 1 if last < 0 else last, *frames)
+    step = int((job.findtext("frame_filter") or "step=1").rpartition("=")[2])
+    for frame in sorted({*range(max(first, 0), last + 1, step), *frames}):
+        coco.image(f"frame_{frame:06d}.PNG", size, frame=frame)
+        _add_cvat(coco, frames.get(frame, []), size)
 
 
-def _add_cvat(coco: _Coco, shapes: Sequence[ElementTree.Element]) -> None:
-    """Add the shapes of an image; a box `NAME_box`, as Sonjit writes it, is that of the skeleton NAME."""
-    skeletons = [shape for shape in shapes if shape.tag == "skeleton"]
-    boxes: dict[str, list[ElementTree.Element]] = {}
-    for shape in shapes:
-        if shape.tag == "box":
-            boxes.setdefault(shape.attrib["label"], []).append(shape)
-    for shape in shapes:
-        name, side = shape.attrib.get("label", ""), _cvat_side(shape)
-        skeleton_boxes = boxes.get(f"{name}_box", [])
-        match shape.tag:
-            case "skeleton":
-                points = {part.attrib["label"]: _cvat_point(part) for part in shape.findall("points")}
-                same = [other for other in skeletons if other.attrib["label"] == name]
-                box = _cvat_box(skeleton_boxes[same.index(shape)]) if len(skeleton_boxes) == len(same) else None
-                coco.add(name, points, bbox=box, hand_side=side)
-            case "box":
-                if name.removesuffix("_box") == name or not any(
-                    skeleton.attrib["label"] == name[:-4] for skeleton in skeletons
-                ):
-                    coco.add(name, {}, bbox=_cvat_box(shape), hand_side=side)
-            case "polygon":
-                corners = _cvat_places(shape)
-                coco.add(name, {}, bbox=_box(corners), segmentation=[np.ravel(corners).tolist()], hand_side=side)
-            case "points":
-                flag = 1 if shape.get("occluded") == "1" else 2
-                places = _cvat_places(shape)
-                coco.add(name, {str(number): (*place, flag) for number, place in enumerate(places, 1)}, hand_side=side)
-            case "tag" | "attribute":
-                pass
-            case other:
-                raise ValueError(f"{name} is a {other}; skeletons, points, boxes, polygons and tags are read")
+class _Shape(NamedTuple):
+    """A shape of CVAT in an image."""
+
+    kind: str  # skeleton, box, polygon, mask or points
+    name: str
+    side: str | None
+    group: str | None
+    points: dict[str, tuple[float, float, int]]
+    box: list[float] | None  # x, y, width, height in pixels
+    segmentation: Any
+
+
+def _add_cvat(coco: _Coco, elements: Sequence[ElementTree.Element], size: tuple[int, int]) -> None:
+    """Add the instances of an image."""
+    shapes = [_cvat_shape(element, size) for element in elements if element.tag not in ("tag", "attribute")]
+    for parts in _cvat_instances(shapes):
+        main, *others = sorted(parts, key=lambda shape: _KINDS_OF_CVAT.index(shape.kind))
+        points = {name: place for shape in parts for name, place in shape.points.items()}
+        name = _category_of(list(points)) if main.kind == "points" and others else main.name
+        boxes = [shape.box for shape in parts if shape.kind == "box"] or [shape.box for shape in parts if shape.box]
+        outlines = [shape.segmentation for shape in parts if shape.segmentation is not None]
+        polygons = [part for outline in outlines if isinstance(outline, list) for part in outline]
+        sides = [shape.side for shape in parts if shape.side] + [
+            side for shape in parts if (side := side_of_name(shape.name))
+        ]
+        segmentation = polygons or next(iter(outlines), None)
+        coco.add(name, points, next(iter(sides), None), bbox=next(iter(boxes), None), segmentation=segmentation)
+
+
+def _cvat_shape(element: ElementTree.Element, size: tuple[int, int]) -> _Shape:
+    name, group = element.attrib.get("label", ""), element.get("group_id")
+    points: dict[str, tuple[float, float, int]] = {}
+    box = segmentation = None
+    match element.tag:
+        case "skeleton":
+            points = {part.attrib["label"]: _cvat_point(part) for part in element.findall("points")}
+        case "box":
+            box = _cvat_box(element)
+        case "polygon":
+            corners = _cvat_places(element)
+            box, segmentation = _box(corners), [np.ravel(corners).tolist()]
+        case "mask":
+            box, segmentation = _cvat_mask(element, size)
+        case "points":
+            flag, places = 1 if element.get("occluded") == "1" else 2, _cvat_places(element)
+            named = [name] if len(places) == 1 and _is_grouped(group) else map(str, range(1, len(places) + 1))
+            points = {point: (*place, flag) for point, place in zip(named, places, strict=True)}
+        case other:
+            raise ValueError(f"{name} is a {other}; skeletons, points, boxes, polygons, masks and tags are read")
+    return _Shape(
+        element.tag, name, _cvat_side(element), group if _is_grouped(group) else None, points, box, segmentation
+    )
+
+
+def _is_grouped(group: str | None) -> bool:
+    return group not in (None, "", "0")
+
+
+def _cvat_instances(shapes: Sequence[_Shape]) -> Iterator[list[_Shape]]:
+    """Yield the shapes of each instance.
+
+    Shapes of a group are one if it has one skeleton and one box at most. A box with the name of a skeleton, or
+    `NAME_box` as Sonjit writes it, is that of the skeleton whose points it surrounds best.
+    """
+    instances: list[list[_Shape]] = []
+    groups: dict[str | int, list[_Shape]] = {}
+    for number, shape in enumerate(shapes):
+        groups.setdefault(number if shape.group is None else shape.group, []).append(shape)
+    for members in groups.values():
+        count = {kind: sum(shape.kind == kind for shape in members) for kind in _KINDS_OF_CVAT}
+        points = [name for shape in members if shape.kind == "points" for name in shape.points]
+        if max(count["skeleton"], count["box"], count["mask"]) <= 1 and len(set(points)) == len(points):
+            instances.append(members)
+        else:
+            instances += [[shape] for shape in members]
+    alone = [members for members in instances if len(members) == 1 and members[0].kind == "box"]
+    without = [members for members in instances if members[0].kind == "skeleton" and len(members) == 1]
+    joined = [
+        (_share_inside(skeleton[0], box[0]), -abs(number - index), number, index)
+        for number, skeleton in enumerate(without)
+        for index, box in enumerate(alone)
+        if _plain(box[0].name).removesuffix("box").removesuffix("b") == _plain(skeleton[0].name)
+    ]
+    used: set[int] = set()
+    found: set[int] = set()
+    for share, _, number, index in sorted(joined, reverse=True):
+        if share > _MIN_INSIDE and number not in found and index not in used:
+            without[number] += alone[index]
+            found.add(number)
+            used.add(index)
+    gone = [id(alone[index]) for index in used]
+    yield from (members for members in instances if id(members) not in gone)
+
+
+def _plain(name: str) -> str:
+    return "".join(letter for letter in name.lower() if letter.isalnum())
+
+
+def _share_inside(skeleton: _Shape, box: _Shape) -> float:
+    """Return the share of a skeleton's points in a box, less if they fill little of it."""
+    places = np.array([row[:2] for row in skeleton.points.values() if row[2] > 0]).reshape(-1, 2)
+    if not len(places) or box.box is None:
+        return 0.0
+    low, extent = np.array(box.box[:2]), np.array(box.box[2:])
+    inside = ((places >= low - 0.5) & (places <= low + extent + 0.5)).all(1).mean()
+    fills = np.prod(np.minimum(np.ptp(places, axis=0) / np.maximum(extent, 1e-9), 1))
+    return float(inside * (0.9 + 0.1 * fills))
+
+
+def _cvat_mask(element: ElementTree.Element, size: tuple[int, int]) -> tuple[list[float], Record]:
+    """Return the box and the run lengths of a mask, which CVAT stores by rows of its box."""
+    left, top, width, height = (int(float(element.attrib[name])) for name in ("left", "top", "width", "height"))
+    counts = [int(value) for value in element.attrib["rle"].split(",")]
+    values = np.repeat(np.arange(len(counts)) % 2 == 1, counts)
+    if len(values) != width * height:
+        raise ValueError(f"the mask of {element.get('label')} has {len(values)} pixels; expected {width} x {height}")
+    return [left, top, width, height], _run_lengths(values.reshape(height, width), (left, top), size)
 
 
 def _cvat_places(shape: ElementTree.Element) -> list[tuple[float, float]]:
@@ -399,16 +571,102 @@ def _cvat_point(part: ElementTree.Element) -> tuple[float, float, int]:
 
 
 def _cvat_box(shape: ElementTree.Element) -> list[float]:
-    return _box([float(shape.attrib[name]) for name in ("xtl", "ytl", "xbr", "ybr")])
+    """Return the box of a shape, around its corners if it is turned by degrees about its centre."""
+    left, top, right, bottom = (float(shape.attrib[name]) for name in ("xtl", "ytl", "xbr", "ybr"))
+    angle = np.radians(float(shape.get("rotation") or 0))
+    if not angle:
+        return _box([left, top, right, bottom])
+    centre, half = np.array([left + right, top + bottom]) / 2, np.array([right - left, bottom - top]) / 2
+    turn = np.abs([[np.cos(angle), np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    extent = (turn @ half).round(9)
+    return _box([centre - extent, centre + extent])
 
 
 def _cvat_side(shape: ElementTree.Element) -> str | None:
-    stated = {item.get("name", "").lower(): (item.text or "").strip().lower() for item in shape.findall("attribute")}
-    return next((stated[name] for name in _SIDE_ATTRIBUTES if stated.get(name) in _SIDES), None)
+    stated = {item.get("name", "").lower(): (item.text or "").strip() for item in shape.findall("attribute")}
+    return next((side for name in _SIDE_ATTRIBUTES if (side := side_of_name(stated.get(name, "")))), None)
 
 
-def _yolo(root: Path, files: Sequence[Path]) -> ToolLabels:
-    path = files[0]
+def _label_studio(root: Path, files: Sequence[Path]) -> ToolLabels:
+    """Read tasks as Label Studio exports them (JSON), or as Sonjit writes predictions for it."""
+    coco = _Coco()
+    for path in files:
+        with naming(str(path)):
+            for task in json.loads(read_bytes(path)):
+                image = _image_of_task(root, task)
+                size = size_of_image(image, upright=True)
+                coco.image(_relative(image, root), size)
+                versions = [one for one in task.get("annotations") or () if not one.get("was_cancelled")]
+                versions = versions or task.get("predictions") or ()
+                if len(versions) > 1:
+                    raise ValueError(f"{image.name} has {len(versions)} annotations: export one of each task")
+                for parts in _label_studio_instances(versions[0]["result"] if versions else ()):
+                    _add_label_studio(coco, parts, size)
+    return ToolLabels(files[0], coco.data())
+
+
+def _image_of_task(root: Path, task: Record) -> Path:
+    """Return the image of a task, whose address may have the folder and the prefix of an upload."""
+    address = next((str(value) for key, value in task["data"].items() if key in ("image", "img", "image_url")), None)
+    address = address or next(str(value) for value in task["data"].values() if isinstance(value, str))
+    name = unquote(address.rpartition("?d=")[2])
+    short = PureWindowsPath(name).name
+    names = (name.lstrip("/"), short, short.partition("-")[2])  # an upload is called 1a2b3c4d-name.jpg
+    places = (place / one for one in names if one for place in (root, root / "images"))
+    image = next((place for place in places if place.is_file()), None)
+    if image is None:
+        raise InputError(f"the image {short} is neither in {root} nor in its folder images")
+    return image
+
+
+def _label_studio_instances(results: Sequence[Record]) -> Iterator[list[Record]]:
+    """Yield the regions of each instance: those with one parent, and all points without a parent or shape."""
+    regions: dict[str, list[Record]] = {}
+    for number, result in enumerate(results):
+        kind, key = str(result.get("type", "")), str(result.get("id", number))
+        if kind in ("relation", "textarea", "number", "rating") or (kind == "choices" and key not in regions):
+            continue
+        group = str(result.get("parentID") or ("points" if kind == "keypointlabels" else key))
+        regions.setdefault(group, []).append(result)
+    yield from regions.values()
+
+
+def _add_label_studio(coco: _Coco, parts: Sequence[Record], size: tuple[int, int]) -> None:
+    points: dict[str, tuple[float, float, int]] = {}
+    names: list[str] = []
+    box: list[float] | None = None
+    polygons: list[list[float]] = []
+    scale = np.array(size) / 100
+    for part in parts:
+        value, kind = part["value"], part["type"]
+        label = next(iter(value.get(kind) or ()), "object") if kind != "choices" else ""
+        match kind:
+            case "keypointlabels":
+                if label in points:
+                    raise ValueError(f"two points of an instance are named {label}: give each instance a box as parent")
+                points[str(label)] = (value["x"] * scale[0], value["y"] * scale[1], 2)
+            case "rectanglelabels":
+                corner, extent = (np.array([value[a], value[b]]) * scale for a, b in (("x", "y"), ("width", "height")))
+                angle = np.radians(value.get("rotation") or 0)  # about the left upper corner
+                turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+                box = _box(corner + np.array([[0, 0], [1, 0], [0, 1], [1, 1]]) * extent @ turn)
+                names.append(label)
+            case "polygonlabels":
+                polygons.append(np.ravel(np.array(value["points"]) * scale).tolist())
+                names.append(label)
+            case "choices":
+                names += map(str, value["choices"])
+            case other:
+                raise ValueError(f"a region is of {other}; keypoints, rectangles, polygons and choices are read")
+    side = next((side for name in names if (side := side_of_name(name))), None)
+    places = [row[:2] for row in points.values()]
+    box = box or (_box(polygons[0]) if polygons else None)
+    category = next(iter(names), None) or _category_of(list(points))
+    shape = {"bbox": box or (_box(places) if len(places) > 1 else None), "segmentation": polygons or None}
+    coco.add(category, points, side, **shape)
+
+
+def _yolo(root: Path, path: Path) -> ToolLabels:
     about = load_yaml(path)
     coco = _Coco()
     with naming(str(path)):
@@ -425,17 +683,20 @@ def _yolo(root: Path, files: Sequence[Path]) -> ToolLabels:
             raise ValueError(f"kpt_names has {len(points)} names, and kpt_shape {count} keypoints")
         for number in sorted(names):
             coco.category(str(names[number]))
-    folder = root / "labels" if (root / "labels").is_dir() else path.parent / "labels"
-    texts = sorted(folder.rglob("*.txt"), key=lambda item: natural_key(str(item)))
-    for text in texts:
-        image = _yolo_image(folder, text)
-        with naming(str(text)):
-            size = size_of_image(image, upright=True)
-            coco.image(_relative(image, root), size)
-            for line in read_lines(text):
-                _add_yolo(coco, [float(value) for value in line.split()], names, size, (count, values))
-    if not texts:
+        parts = _yolo_parts(about, path)
+    if not parts:
+        folder = root / "labels" if (root / "labels").is_dir() else path.parent / "labels"
+        parts = {image: () for place in (folder.parent / "images", folder.parent) for image in _images_in(place)}
+    texts = {image: _yolo_text(image) for image in parts}
+    _refuse_orphans(set(filter(None, texts.values())), path)
+    if not any(texts.values()):
         raise InputError(f"{path}: no labels/*.txt next to it")
+    for image, text in texts.items():
+        with naming(str(text or image)):
+            size = size_of_image(image, upright=True)
+            coco.image(_relative(image, root), size, splits=parts[image])
+            for line in read_lines(text) if text else ():
+                _add_yolo(coco, [float(value) for value in line.split()], names, size, (count, values))
     data = coco.data()
     for category in data["categories"]:
         if count:
@@ -443,16 +704,62 @@ def _yolo(root: Path, files: Sequence[Path]) -> ToolLabels:
     return ToolLabels(path, data)
 
 
-def _yolo_image(folder: Path, text: Path) -> Path:
-    """Return the image of a text of labels: in `images` instead of `labels`, or next to it."""
-    below = text.relative_to(folder)
-    stems = (folder.parent / "images" / below, folder.parent / below, text)
-    for stem in stems:
-        for ending in IMAGE_ENDINGS:
-            for candidate in (stem.with_suffix(ending), stem.with_suffix(ending.upper())):
-                if candidate.is_file():
-                    return candidate
-    raise InputError(f"{text}: its image images/{below.with_suffix('')}.* is missing")
+def _yolo_parts(about: Mapping[str, Any], path: Path) -> dict[Path, tuple[str, ...]]:
+    """Return the splits of each image of a .yaml: of its folders and lists of images, which exist here."""
+    base = path.parent / str(about.get("path") or ".")
+    bases = (base, path.parent) if base.is_dir() else (path.parent,)  # many files state a folder of another machine
+    parts: dict[Path, tuple[str, ...]] = {}
+    for name in _PARTS:
+        places = about.get(name) or about.get({"val": "valid"}.get(name, name)) or ()
+        for place in [places] if isinstance(places, str) else places:
+            for image in _yolo_images(str(place), bases):
+                parts[image] = (*dict.fromkeys((*parts.get(image, ()), name)),)
+    return dict(sorted(parts.items(), key=lambda item: natural_key(str(item[0]))))
+
+
+def _yolo_images(place: str, bases: Sequence[Path]) -> list[Path]:
+    """Return the images of a folder or a list, relative to one of the folders; Roboflow's begin with a wrong `..`."""
+    names = (place, place.removeprefix("../"))
+    found = next((path for base in bases for name in names if (path := base / name).exists()), None)
+    if found is None:
+        return []
+    if found.is_dir():
+        return [Path(os.path.normpath(image)) for image in _images_in(found)]
+    if found.suffix.lower() in IMAGE_ENDINGS:
+        return [Path(os.path.normpath(found))]
+    images: list[Path] = []
+    for line in read_lines(found):
+        name = PureWindowsPath(line.strip()).as_posix()
+        candidates = [folder / name for folder in (found.parent, *bases)]
+        image = next((path for path in candidates if path.is_file()), None)
+        if image is None:
+            raise InputError(f"{found}: the image {line.strip()} is missing")
+        images.append(Path(os.path.normpath(image)))
+    return images
+
+
+def _yolo_text(image: Path) -> Path | None:
+    """Return the labels of an image: in `labels` instead of the last `images` of its path, or next to it."""
+    folders = list(image.parts)
+    candidates = [image.with_suffix(".txt")]
+    if "images" in folders:
+        folders[len(folders) - 1 - folders[::-1].index("images")] = "labels"
+        candidates.insert(0, Path(*folders).with_suffix(".txt"))
+    candidates += [base / "labels" / image.relative_to(base).with_suffix(".txt") for base in list(image.parents)[:4]]
+    return next((text for text in candidates if text.is_file()), None)
+
+
+def _refuse_orphans(texts: set[Path], path: Path) -> None:
+    """Refuse labels without an image in the folders of the labels that were read."""
+    for folder in {path.parent / "labels", *(text.parent for text in texts if "labels" in text.parts)}:
+        for text in sorted(folder.rglob("*.txt")) if folder.is_dir() else ():
+            if text in texts or not _is_yolo_text(text):
+                continue
+            parts = list(text.with_suffix("").parts)
+            parts[len(parts) - 1 - parts[::-1].index("labels")] = "images"
+            above = Path(f"{folder.parent / text.relative_to(folder)}")
+            if not any(_with_image_ending(place) for place in (Path(f"{Path(*parts)}.x"), text, above)):
+                raise InputError(f"{text}: its image {Path(*parts[-2:])}.* is missing")
 
 
 def _add_yolo(

@@ -90,8 +90,8 @@ def open_dataset(
     """
     entry = dataset_entry(name)
     chosen = entry.splits[0] if split is None else split
-    if chosen not in entry.splits:
-        raise InputError(f"{name}: {unknown_name('split', chosen, entry.splits)}")
+    if chosen not in (every := (*entry.splits, *entry.further_splits)):
+        raise InputError(f"{name}: {unknown_name('split', chosen, every)}")
     if unknown := sorted(set(options) - set(entry.options)):
         option_names = ", ".join(entry.options) or "none"
         raise InputError(f"{name}: Unknown option {', '.join(map(repr, unknown))}. Choose from {option_names}")

@@ -212,6 +212,10 @@ def split_report(training: Sequence[Identity], held_out: Sequence[Identity]) -> 
         kept = f"{len(training)} to train on and {len(held_out)} held out"
         reason = "subjects and recordings are not stated, so that similar images may be on both sides"
         return SplitReport(f"by image, {kept}; {reason}", False, sha256)
+    if moments := {_moment_of(item) for item in training} & {_moment_of(item) for item in held_out} - {None}:
+        frames = f"{len(moments)} frame{'s' * (len(moments) > 1)}"
+        reason = f"{frames} of other cameras are on both sides; name a recording alike in all cameras"
+        return SplitReport(f"by recording of each camera, and {reason}", False, sha256)
     unit = "subject" if all(item.subject for item in (*training, *held_out)) else "recording"
     kept = f"{len(set(people[0]))} to train on and {len(set(people[1]))} held out"
     return SplitReport(f"by {unit}, {kept}", True, sha256)
@@ -228,6 +232,14 @@ def _recording_of(item: Identity) -> str | None:
 
 def _person_of(item: Identity) -> str | None:
     return _subject_of(item) or _recording_of(item)
+
+
+def _moment_of(item: Identity) -> str | None:
+    """Return the moment of one of several cameras: its frame in a recording, whose name may contain the camera's."""
+    if item.view is None or item.frame is None or item.sequence is None:
+        return None
+    recording = item.sequence.replace(item.view, "")
+    return f"{item.dataset}\0{item.subject or ''}\0{recording}\0{item.frame}"
 
 
 def _file_of(item: Identity) -> str | None:

@@ -310,8 +310,10 @@ def read_heatmaps(logits: Float32Array) -> tuple[FloatArray, Float32Array]:
     share /= share.sum(1, keepdims=True)
     maps = flat.reshape(-1, height, width)
     smooth = np.array([cv2.GaussianBlur(values, (0, 0), sigma / 2) for values in maps], np.float64)
-    y, x = np.divmod(smooth.reshape(len(flat), -1).argmax(1), width)  # (N,)
-    positions = np.stack([x, y], 1) + _peak_offsets(smooth, x, y)
+    y, x = np.divmod(flat.argmax(1), width)  # (N,)
+    reach = round(2 * sigma)  # of the blur, whose values next to a border are those of a reflected map
+    is_near = (np.minimum(x, width - 1 - x) < reach) | (np.minimum(y, height - 1 - y) < reach)
+    positions = np.stack([x, y], 1) + _peak_offsets(np.where(is_near[:, None, None], maps, smooth), x, y)
     columns, rows = np.arange(width) - positions[:, :1], np.arange(height) - positions[:, 1:]  # (N, w), (N, h)
     near = rows[:, :, None] ** 2 + columns[:, None, :] ** 2 <= (3 * sigma) ** 2  # (N, h, w)
     confidence = (share.reshape(near.shape) * near).sum((1, 2))
@@ -319,25 +321,33 @@ def read_heatmaps(logits: Float32Array) -> tuple[FloatArray, Float32Array]:
 
 
 def _peak_offsets(maps: FloatArray, x: IntArray, y: IntArray) -> FloatArray:
-    """Return offsets (N, 2) from cells (N,) of log-likelihoods (N, h, w) to the peaks of parabolas; zero at edges."""
-    rows = np.arange(len(maps))
-    inside = (x > 0) & (x < maps.shape[2] - 1) & (y > 0) & (y < maps.shape[1] - 1)
-    x, y = np.clip(x, 1, maps.shape[2] - 2), np.clip(y, 1, maps.shape[1] - 2)
+    """Return offsets (N, 2) from cells (N,) of log-likelihoods (N, h, w) to the peaks of parabolas.
+
+    At an edge the parabola is that of the three cells next to it, and the peak within half a cell of the edge. Where
+    both axes have no common peak, each has its own.
+    """
+    rows, cells = np.arange(len(maps)), np.stack([x, y], 1)
+    size = np.array(maps.shape[:0:-1])
+    middle = np.clip(cells, 1, np.maximum(size - 2, 1))
+    if (size < 3).any():
+        return np.zeros(cells.shape)
 
     def value(dx: int, dy: int) -> FloatArray:
-        return maps[rows, y + dy, x + dx]
+        return maps[rows, middle[:, 1] + dy, middle[:, 0] + dx]
 
     slope = np.stack([value(1, 0) - value(-1, 0), value(0, 1) - value(0, -1)], 1) / 2
-    bend_x, bend_y = value(1, 0) + value(-1, 0) - 2 * value(0, 0), value(0, 1) + value(0, -1) - 2 * value(0, 0)
+    bend = np.stack([value(1, 0) + value(-1, 0), value(0, 1) + value(0, -1)], 1) - 2 * value(0, 0)[:, None]
     bend_xy = (value(1, 1) + value(-1, -1) - value(1, -1) - value(-1, 1)) / 4
-    area = bend_x * bend_y - bend_xy**2
-    good = inside & (area > 1e-12) & (bend_x < 0)
-    area = np.where(good, area, 1.0)
-    step = (
-        np.stack([bend_xy * slope[:, 1] - bend_y * slope[:, 0], bend_xy * slope[:, 0] - bend_x * slope[:, 1]], 1)
-        / area[:, None]
+    area = bend[:, 0] * bend[:, 1] - bend_xy**2
+    is_peak, curves = (area > 1e-12) & (bend[:, 0] < 0), bend < -1e-12
+    together = bend_xy[:, None] * slope[:, ::-1] - bend[:, ::-1] * slope
+    step = np.where(
+        is_peak[:, None],
+        together / np.where(is_peak, area, 1)[:, None],
+        np.where(curves, -slope / np.where(curves, bend, -1), cells - middle),
     )
-    return np.where(good[:, None], np.clip(step, -1, 1), 0.0)
+    limit = np.where(middle == cells, 1.0, 0.5)
+    return np.asarray(np.clip(step + middle - cells, -limit, limit), np.float64)
 
 
 def _options_and_side(description: Any) -> tuple[Mapping[str, Any], int]:  # noqa: ANN401  # JSON

@@ -4,6 +4,7 @@ The box of a crop is shifted, scaled and rotated before the crop is cut out, so 
 crop is then mirrored, which turns a left hand into a right one, and its colours are changed.
 """
 
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +20,8 @@ from sonjit.geometry.boxes import RotatedBox
 from sonjit_lab.datasets.sample import Side
 from sonjit_lab.training.settings import TrainingSettings
 
+_LOG = logging.getLogger(__name__)
+_SHOWN = 8  # classes in a line
 P = TypeVar("P", np.uint8, np.float32)
 T = TypeVar("T")
 
@@ -70,6 +73,17 @@ class AugmentedSettings(TrainingSettings):
         for name in self.UNSUPPORTED:
             if (value := getattr(self.augmentation, name)) != getattr(AugmentationSettings(), name):
                 raise InputError(f"augmentation.{name}={value} does not apply to the labels of this recipe")
+
+
+def warn_about_mirror(names: Sequence[str], order: Sequence[int], mirror: float) -> None:
+    """Tell that classes keep their names in mirror images, because no two of them are sides of each other."""
+    if mirror and len(names) > 1 and list(order) == list(range(len(names))):
+        _LOG.warning(
+            "augmentation.mirror=%g mirrors images, and no two of the classes %s are left and right of each other: if "
+            "a mirror image is of another class, set augmentation.mirror=0",
+            mirror,
+            ", ".join(names[:_SHOWN]),
+        )
 
 
 @dataclass(frozen=True)

@@ -273,7 +273,17 @@ def test_a_question_is_answered_with_the_regions_behind_it(questions, answered, 
 
 
 def test_case_articles_and_numbers_in_words_do_not_count():
-    assert vqa_accuracy("The two.", ["2"] * 10) == 1
+    assert vqa_accuracy("The two.", ["2"] * 9 + ["3"]) == 1
+    assert vqa_accuracy("two", ["2"] * 10) == 0  # the official rule compares unanimous answers as they are
+    for answer, people, expected in (
+        ("t-shirt", ["t-shirt"] * 2 + ["t shirt"] * 8, 1),
+        ("black/white", ["black white"] * 9 + ["black/white"], 1),
+        ("1,000", ["1000"] * 6 + ["1,000"] * 4, 1),
+        ("rock & roll", ["rock & roll"] * 9 + ["rock and roll"], 1),
+        ("it is 3.5 m.", ["it is 3.5 m"] * 9 + ["35"], 1),
+        ("left , right", ["left right"] * 9 + ["up"], 1),
+    ):
+        assert vqa_accuracy(answer, people) == expected
     for answer in ("red", "green", "blue"):
         given = ["red"] * 3 + ["green"] * 6 + ["a blue"]
         plain = [one.removeprefix("a ") for one in given]

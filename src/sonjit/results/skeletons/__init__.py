@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
+from typing import Literal
 
 from sonjit._util import InputError, already_registered, unknown_name
 from sonjit._util.data_files import read_json
@@ -17,9 +18,18 @@ from sonjit._util.extensions import Registry, extension_problems, load_extension
 
 _FOLDER = resources.files("sonjit.results.skeletons")
 _REGISTERED: "Registry[Skeleton]" = Registry("skeleton")
-_OTHER_SIDE = {"left": "right", "right": "left", "Left": "Right", "Right": "Left", "LEFT": "RIGHT", "RIGHT": "LEFT"}
+_PAIRS = (
+    "left/right Left/Right LEFT/RIGHT 왼/오른 좌/우 左/右 links/rechts Links/Rechts linke/rechte Linke/Rechte "
+    "gauche/droite Gauche/Droite izquierda/derecha Izquierda/Derecha izquierdo/derecho esquerda/direita "
+    "sinistra/destra левая/правая"
+)
+_SIDES: dict[str, str] = {left: right for left, _, right in (pair.partition("/") for pair in _PAIRS.split())}
+"""Words for right by those for left."""
+_OTHER_SIDE = _SIDES | {right: left for left, right in _SIDES.items()}
 _OTHER_LETTER = {"l": "r", "r": "l", "L": "R", "R": "L"}
 _SIDE_WORD = re.compile("|".join(_OTHER_SIDE))
+_LETTERS = ("l", "r", "L", "R", "lh", "rh", "LH", "RH", "Lh", "Rh")  # sides that are a complete name
+_WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|[^\W\dA-Za-z_]+")
 _SIDE_LETTER = re.compile(r"(?:(?<![A-Za-z])|(?<=[a-z])(?=[LR]))[lrLR](?![a-z])")  # of l_eye, eye.R, REye and eyeL
 
 
@@ -63,21 +73,42 @@ class Skeleton:
 def mirrored_order(names: Sequence[str]) -> list[int]:
     """Return the index of the name that each name becomes in a mirror; left and right swap where both are known.
 
+    The letters L and R alone are sides, unless further letters make them an alphabet.
+
     >>> mirrored_order(["nose", "left_eye", "right_eye", "l_hip", "r_hip", "left_only"])
     [0, 2, 1, 4, 3, 5]
+    >>> mirrored_order(["L", "R", "none"]), mirrored_order(["L", "M", "R"])
+    ([1, 0, 2], [0, 1, 2])
     """
     indices = {name: index for index, name in enumerate(names)}
-    others = map(_mirrored_name, names)
+    is_alphabet = any(len(name) == 1 and name not in _LETTERS for name in names)
+    others = [_mirrored_name(name, is_alphabet=is_alphabet) for name in names]
     return [
         index if other == name else indices.get(other, index)
         for index, (name, other) in enumerate(zip(names, others, strict=True))
     ]
 
 
-def _mirrored_name(name: str) -> str:
-    """Return a name with the other side. A single letter, such as of an alphabet, is no side."""
+def side_of_name(name: str) -> Literal["Left", "Right"] | None:
+    """Return the side that a word or a letter of a name states; None without one, or with both.
+
+    >>> side_of_name("left_hand"), side_of_name("RHand"), side_of_name("왼손"), side_of_name("bright")
+    ('Left', 'Right', 'Left', None)
+    """
+    words = [re.sub(r"(?<=.)hands?$", "", word) for word in map(str.lower, _WORD.findall(name))]
+    is_left, is_right = (
+        any(word in (*sides, letter, f"{letter}h") or word[:2] in sides or word[:1] in sides for word in words)
+        for sides, letter in ((_SIDES.keys(), "l"), (_SIDES.values(), "r"))
+    )
+    return None if is_left == is_right else "Left" if is_left else "Right"
+
+
+def _mirrored_name(name: str, *, is_alphabet: bool) -> str:
+    """Return a name with the other side."""
     other = _SIDE_WORD.sub(lambda match: _OTHER_SIDE[match[0]], name)
-    if other == name and len(name) > 1:
+    if name in _LETTERS:
+        return name if is_alphabet else _OTHER_LETTER[name[0]] + name[1:]
+    if other == name:
         other = _SIDE_LETTER.sub(lambda match: _OTHER_LETTER[match[0]], name)
     return other
 

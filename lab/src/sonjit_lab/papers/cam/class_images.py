@@ -83,7 +83,7 @@ class ClassImages:
         self.ids, self.names = tuple(categories), tuple(categories.values())
         if len(self.names) < 2:
             raise InputError(f"{training.root}: {len(self.names)} class; a classifier requires images of at least two")
-        self._mirrored = mirrored_order(self.names)
+        self.mirrored = mirrored_order(self.names)
         self._boxes: dict[int, Box] = {}
 
     def __len__(self) -> int:
@@ -113,7 +113,7 @@ class ClassImages:
                 continue
             change = draw_augmentation(augmentation or AugmentationSettings(), rng)
             image = change.image(_random_part(rgb, area, self._size, rng, change))
-            return Crop(image, self._mirrored[label] if change.mirror else label)
+            return Crop(image, self.mirrored[label] if change.mirror else label)
         raise InputError(f"None of {_MAX_TRIES} images has a class. Choose another data set or split.")
 
     def _area(self, index: int, sample: Sample, rgb: NDArray[np.uint8]) -> Box | None:

@@ -46,6 +46,7 @@ _DIGITS = {
     )
 } | {"none": "0"}
 _ARTICLES = ("a", "an", "the")
+_PUNCTUATION = ';/[]"{}()=+\\_-><@`,?!'
 
 _FILES = ("OpenEnded_", "questions"), ("", "annotations")
 _CHUNK = 256  # number of questions that are answered at once
@@ -121,13 +122,15 @@ def read_questions(data: Path, images: Path, split: str) -> list[Question]:
 def vqa_accuracy(answer: str, human_answers: Sequence[str]) -> float:
     """Return the accuracy of an answer, 0..1: the mean of min(agreeing people / 3, 1) over subsets without one person.
 
-    Source: https://visualqa.org/evaluation.html. Case, punctuation, articles and numbers in words do not matter. The
+    Source: https://visualqa.org/evaluation.html. Unless all people say the same, case, articles and numbers in words do
+    not matter, and punctuation is a space, or nothing next to a space and in texts with a number such as 1,000. The
     official code's spelling of contractions ("dont") is not reproduced.
 
     >>> round(vqa_accuracy("two", ["2", "2", "2", "3", "3", "3", "3", "3", "3", "3"]), 3)  # with one of the 2s left out
     0.9
     """
-    normalised, people = _normalise(answer), [_normalise(other) for other in human_answers]
+    plain = _normalise if len(set(human_answers)) > 1 else str
+    normalised, people = plain(answer), [plain(other) for other in human_answers]
     agreeing = people.count(normalised)
     if len(people) == 1:
         return float(agreeing)
@@ -213,7 +216,11 @@ def _features(network: classifiers.CamNetwork, questions: Sequence[Question], si
 
 
 def _normalise(answer: str) -> str:
-    words = re.sub(r"[^\w\s:'.]|(?<!\d)\.(?!\d)", "", answer.lower()).split()
+    text = answer
+    for mark in _PUNCTUATION:
+        vanishes = f"{mark} " in answer or f" {mark}" in answer or re.search(r"\d,\d", answer)
+        text = text.replace(mark, "" if vanishes else " ")
+    words = re.sub(r"\.(?!\d)", "", text).lower().split()
     return " ".join(_DIGITS.get(word, word) for word in words if word not in _ARTICLES)
 
 
@@ -301,6 +308,7 @@ def _train_on_set(settings: CamSettings, request: TrainingRequest) -> dict[str, 
     split = report_split(training, held_out) if training.split == held_out.split else None
     size = settings.size or _size_of(settings.network)
     images = class_images.ClassImages(training, held_out, size, settings.view, cropper)
+    augment.warn_about_mirror(images.names, images.mirrored, settings.augmentation.mirror)
     samples = images.select_held_out(settings.held_out)
     classifier = _classifier(settings, request, images.names, images.ids)
     classifier = replace(classifier, view=settings.view, cropper=cropper)

@@ -4,7 +4,7 @@ Source of the loss: Moon et al. 2019, Camera Distance-aware Top-down Approach, s
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Annotated, ClassVar, NamedTuple
 
@@ -14,14 +14,15 @@ from torch import Tensor
 
 from sonjit._util import Float32Array, FloatArray, InputError
 from sonjit._util.settings import Range
-from sonjit.geometry.boxes import crop, points_into_crop
+from sonjit.geometry.boxes import RotatedBox, crop, points_into_crop
 from sonjit_lab.datasets import Instance, Sample
+from sonjit_lab.datasets.sample import name_of, ordered_hand
 from sonjit_lab.networks import create_network, modes
 from sonjit_lab.papers.interhand import internet, rootnet
 from sonjit_lab.papers.interhand.internet_recipe import TrunkSettings
 from sonjit_lab.training.augment import UNCHANGED, Augmentation, AugmentationSettings, draw_augmentation
 from sonjit_lab.training.building_blocks import export_trained
-from sonjit_lab.training.hands.samples import complete_hands, draw_batch, hand_data
+from sonjit_lab.training.hands.samples import draw_batch, hand_data
 from sonjit_lab.training.loop import WEIGHTS, fit
 from sonjit_lab.training.losses import PointLoss, point_loss
 from sonjit_lab.training.recipes import TrainingRequest, settings_from
@@ -66,7 +67,7 @@ def train_rootnet(request: TrainingRequest) -> Mapping[str, object]:
     if settings.trunk_weights:
         network.load_trunk(settings.trunk_weights)
     network.to(request.device).train()
-    data = hand_data(request, settings, lambda sample: sample.camera is not None and bool(complete_hands(sample)))
+    data = hand_data(request, settings, lambda sample: bool(rooted_hands(sample)))
     make_example = partial(example_from_sample, side=settings.side, augmentation=settings.augmentation)
     batch = partial(draw_batch, samples=data.training, make_example=make_example, join=_tensors, count=settings.batch)
 
@@ -90,12 +91,36 @@ def train_rootnet(request: TrainingRequest) -> Mapping[str, object]:
     return results | export_trained(network, request)
 
 
+def rooted_hands(sample: Sample) -> list[Instance]:
+    """Return the hands before a calibrated camera whose wrist is known in the image and in space, as in the release.
+
+    Their other keypoints may be missing. A hand has a box, or two keypoints that span one.
+    """
+    if sample.camera is None:
+        return []
+    hands = (ordered_hand(hand, name_of(sample)) for hand in sample.instances)
+    return [
+        hand
+        for hand in hands
+        if hand is not None
+        and all(points is not None and np.isfinite(points[0]).all() for points in (hand.keypoints_px, hand.keypoints_m))
+        and (area := _box_of(hand)) is not None
+        and min(area.width, area.height) > 0
+    ]
+
+
+def _box_of(hand: Instance) -> RotatedBox | None:
+    """Return the box of a hand: around all its joints, or its labelled one if some joints are missing."""
+    points = hand.keypoints_px
+    is_complete = points is not None and bool(np.isfinite(points).all())
+    return internet.box_of_hands([replace(hand, box=None) if is_complete else hand])
+
+
 def example_from_sample(
     sample: Sample, rng: np.random.Generator, side: int, augmentation: AugmentationSettings
 ) -> RootExample | None:
     """Return one hand of an image, augmented, or None if no hand is known in camera space."""
-    hands = complete_hands(sample)
-    if not hands or sample.camera is None:
+    if not (hands := rooted_hands(sample)):
         return None
     hand = hands[int(rng.integers(len(hands)))]
     return example_from_hand(sample, hand, side, draw_augmentation(augmentation, rng))
@@ -106,7 +131,9 @@ def example_from_hand(sample: Sample, hand: Instance, side: int, change: Augment
     assert hand.keypoints_px is not None
     assert hand.keypoints_m is not None
     assert sample.camera is not None
-    area = change.box(internet.area_of_box(internet.box_of_joints(hand.keypoints_px)))
+    box = _box_of(hand)
+    assert box is not None
+    area = change.box(internet.area_of_box(box))
     image = change.image(crop(sample.rgb().astype(np.float32), area, side, side, border="zero")) / np.float32(255)
     root = change.points(points_into_crop(hand.keypoints_px[:1], area, side), side)[0]
     camera = sample.camera.intrinsics
@@ -151,7 +178,7 @@ def error_by_size(training: Sequence[Sample], held_out: Sequence[Sample], side: 
 
 
 def _examples(sample: Sample, side: int) -> list[RootExample]:
-    return [] if sample.camera is None else [example_from_hand(sample, hand, side) for hand in complete_hands(sample)]
+    return [example_from_hand(sample, hand, side) for hand in rooted_hands(sample)]
 
 
 def rootnet_losses(outputs: Mapping[str, Tensor], coord: Tensor, visible: Tensor, loss: PointLoss) -> dict[str, Tensor]:

@@ -25,7 +25,7 @@ from sonjit_lab.networks.registry import create_network
 from sonjit_lab.papers.mask_rcnn import files
 from sonjit_lab.papers.mask_rcnn import network as mask_rcnn
 from sonjit_lab.papers.mask_rcnn.finders import instances_from
-from sonjit_lab.training.augment import Augmentation, AugmentationSettings, draw_augmentation
+from sonjit_lab.training.augment import Augmentation, AugmentationSettings, draw_augmentation, warn_about_mirror
 from sonjit_lab.training.building_blocks import evenly_spaced
 from sonjit_lab.training.hands.samples import (
     FRAMES,
@@ -197,6 +197,7 @@ def train_mask_rcnn(request: TrainingRequest) -> Mapping[str, object]:
     training, held_out = _split(data, settings)
     split = report_split(training, held_out)
     mirror = mirrored_labels(list(names.values()))
+    warn_about_mirror(list(names.values()), (mirror[1:] - 1).tolist(), settings.augmentation.mirror)
     augmented = partial(make_example, categories=names, mirror=mirror, augmentation=settings.augmentation)
     batch = partial(draw_batch, samples=training, make_example=augmented, join=list, count=settings.batch)
 

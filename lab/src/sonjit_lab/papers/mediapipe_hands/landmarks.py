@@ -6,6 +6,7 @@ annotation (depth, presence, handedness, metres) are trained to stay as in the p
 
 import copy
 import inspect
+import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -29,6 +30,7 @@ from sonjit_lab.training.losses import PointLoss
 from sonjit_lab.training.recipes import TrainingRequest, import_object, settings_from
 from sonjit_lab.training.settings import Count, Fraction, ImageBatch, Side, Weight
 
+_LOG = logging.getLogger(__name__)
 _MAX_EVALUATED = 1000  # maximum number of training hands on which errors are measured
 
 _POINT_LOSSES = get_args(PointLoss)
@@ -116,6 +118,8 @@ def train_landmarks(request: TrainingRequest) -> Mapping[str, object]:
         settings = replace(settings, network="timm-landmarks", network_options=options, scratch=True)
     sources, held_out, split = read_sources(request, settings)
     training = building_blocks.Concat(list(sources.values()))
+    if not any(crops.states_sides for crops in sources.values()):
+        _LOG.warning("no hand states its side, so that the handedness is not trained: add hand_side, or labels by side")
     network = landmark_network(settings, request.weights).to(request.device)
     network.side = settings.size
     results: dict[str, object] = {

@@ -138,6 +138,14 @@ class LandmarkCrops(Sequence[LandmarkCrop]):
         """The crops without a hand."""
         return self.subset(self._indices[self._indices[:, 1] == _NO_HAND])
 
+    @property
+    def states_sides(self) -> bool:
+        """Whether a hand states its side."""
+        return self._trains_scores and any(
+            number != _NO_HAND and self._samples[index].instances[number].side is not None
+            for index, number in self._indices.tolist()
+        )
+
     def subset(self, indices: NDArray[np.int32]) -> LandmarkCrops:
         """Return some of the crops by (N, 2) indices of images and of the instances in them."""
         crops = copy(self)

@@ -33,6 +33,7 @@ FRAMES = "frames"  # subfolder of a run with the frames of a video that it train
 _LONG_SIDE_PX = 320  # longer side of the bundled clip's frames after scaling
 _SEGMENT_FRAMES = 60  # segments of the bundled clip, of which three quarters are for training
 HELD_OUT = 0.2  # share of the samples to evaluate on without a split for that
+_COUNTED = 2000  # maximum number of images whose labels are read to count those that are left out
 _MAX_TRIES = 50  # maximum number of images that are searched for one with the labels that a network requires
 
 
@@ -96,6 +97,12 @@ def hand_data(request: TrainingRequest, settings: HandSettings, usable: Callable
     for samples, use in ((training, "to train on"), (held_out, "to evaluate on")):
         if not any(map(usable, evenly_spaced(samples, _MAX_TRIES))):
             raise InputError(f"{name}: {len(samples)} images {use} without the labels that {request.recipe} requires")
+        counted = evenly_spaced(samples, _COUNTED)
+        if left_out := sum(not usable(sample) for sample in counted):
+            few = "" if len(counted) == len(samples) else f", counted in {len(counted)} of {len(samples)}"
+            _LOG.warning(
+                "%d images %s lack the labels that %s requires, and are left out%s", left_out, use, request.recipe, few
+            )
     return HandData(evenly_spaced(training, settings.images), evenly_spaced(held_out, settings.held_out), name, split)
 
 
