@@ -51,7 +51,7 @@ def test_lenses_of_every_number_of_coefficients_are_read_back(tmp_path, form, le
 def test_four_coefficients_of_a_json_file_need_their_model(tmp_path):
     path = _saved(tmp_path, "sonjit", with_lenses(random_rig(1), [FISHEYE]))
     path.write_text(path.read_text().replace('"model": "fisheye"', '"n": 0'))
-    with pytest.raises(InputError, match=r"camera 0: 4 coefficients are of two models"):
+    with pytest.raises(InputError, match=r"camera 0: 4 coefficients: add"):
         load_cameras(path)
 
 

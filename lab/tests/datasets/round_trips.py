@@ -250,45 +250,6 @@ def write_yolo(root: Path, names: str) -> None:
     )
 
 
-Write = Callable[[Path], None]
-FORMATS: dict[str, tuple[Write, dict[str, object]]] = {
-    "Sonjit `.json`": (lambda root: write_results(root, "labels.json"), {"annotations": "labels.json"}),
-    "Sonjit `.jsonl`": (lambda root: write_results(root, "labels.jsonl"), {"annotations": "labels.jsonl"}),
-    "Sonjit `.csv`": (lambda root: write_results(root, "labels.csv"), {"annotations": "labels.csv"}),
-    "Sonjit `.parquet`": (lambda root: write_results(root, "labels.parquet"), {"annotations": "labels.parquet"}),
-    "Sonjit `.coco.json`": (lambda root: write_results(root, "x.coco.json"), {}),
-    "Sonjit `.yolo.yaml`": (lambda root: write_results(root, "x.yolo.yaml"), {"order": "mediapipe"}),
-    "Sonjit `.cvat.xml`": (lambda root: write_results(root, "x.cvat.xml"), {}),
-    "Sonjit `.labelstudio.json`": (lambda root: write_results(root, "x.labelstudio.json"), {}),
-    "`datasets convert` to `.json`": (lambda root: write_converted(root, "dataset.json"), {}),
-    "`datasets convert` to `.parquet`": (
-        lambda root: write_converted(root, "labels.parquet"),
-        {"annotations": "labels.parquet"},
-    ),
-    "COCO, `hand_side`": (lambda root: write_coco(root, "field"), {}),
-    "COCO, categories by side": (lambda root: write_coco(root, "category"), {}),
-    "labelme, rectangles": (lambda root: write_labelme(root, "rectangle"), {}),
-    "labelme, polygons": (lambda root: write_labelme(root, "polygon"), {}),
-    "labelme, masks": (lambda root: write_labelme(root, "mask"), {}),
-    "CVAT for images, boxes": (lambda root: write_cvat(root, "box"), {}),
-    "CVAT for images, polygons": (lambda root: write_cvat(root, "polygon"), {}),
-    "CVAT for images, masks": (lambda root: write_cvat(root, "mask"), {}),
-    "CVAT for video, boxes": (lambda root: write_cvat_video(root, "box"), {}),
-    "CVAT for video, masks": (lambda root: write_cvat_video(root, "mask"), {}),
-    "Label Studio, rectangles": (lambda root: write_label_studio(root, "rectanglelabels"), {}),
-    "Label Studio, polygons": (lambda root: write_label_studio(root, "polygonlabels"), {}),
-    "YOLO pose, classes by side": (lambda root: write_yolo(root, "LeftHand,RightHand"), {}),
-}
-"""Functions that write the labels below a folder of three images, and options to read them, by format."""
-LOSES: dict[str, tuple[str, ...]] = {
-    name: ("masks",)
-    for name in FORMATS
-    if name.startswith(("Sonjit", "YOLO")) or name.endswith(("rectangles", "boxes"))
-}
-"""What a format, or its chosen shapes, cannot represent."""
-WITHOUT_BOXES = ("polygons", "masks")  # whose boxes are those of the outlines
-
-
 def read_back(root: Path, name: str) -> dict[str, str]:
     """Write a format into an empty folder, read it, and return what came back as "3 of 3"."""
     write_images(root)
@@ -326,3 +287,42 @@ def rows() -> list[list[str]]:
         with tempfile.TemporaryDirectory() as folder:
             lines.append([name, *read_back(Path(folder) / "set", name).values()])
     return lines
+
+
+Write = Callable[[Path], None]
+FORMATS: dict[str, tuple[Write, dict[str, object]]] = {
+    "Sonjit `.json`": (lambda root: write_results(root, "labels.json"), {"annotations": "labels.json"}),
+    "Sonjit `.jsonl`": (lambda root: write_results(root, "labels.jsonl"), {"annotations": "labels.jsonl"}),
+    "Sonjit `.csv`": (lambda root: write_results(root, "labels.csv"), {"annotations": "labels.csv"}),
+    "Sonjit `.parquet`": (lambda root: write_results(root, "labels.parquet"), {"annotations": "labels.parquet"}),
+    "Sonjit `.coco.json`": (lambda root: write_results(root, "x.coco.json"), {}),
+    "Sonjit `.yolo.yaml`": (lambda root: write_results(root, "x.yolo.yaml"), {"order": "mediapipe"}),
+    "Sonjit `.cvat.xml`": (lambda root: write_results(root, "x.cvat.xml"), {}),
+    "Sonjit `.labelstudio.json`": (lambda root: write_results(root, "x.labelstudio.json"), {}),
+    "`datasets convert` to `.json`": (lambda root: write_converted(root, "dataset.json"), {}),
+    "`datasets convert` to `.parquet`": (
+        lambda root: write_converted(root, "labels.parquet"),
+        {"annotations": "labels.parquet"},
+    ),
+    "COCO, `hand_side`": (lambda root: write_coco(root, "field"), {}),
+    "COCO, categories by side": (lambda root: write_coco(root, "category"), {}),
+    "labelme, rectangles": (lambda root: write_labelme(root, "rectangle"), {}),
+    "labelme, polygons": (lambda root: write_labelme(root, "polygon"), {}),
+    "labelme, masks": (lambda root: write_labelme(root, "mask"), {}),
+    "CVAT for images, boxes": (lambda root: write_cvat(root, "box"), {}),
+    "CVAT for images, polygons": (lambda root: write_cvat(root, "polygon"), {}),
+    "CVAT for images, masks": (lambda root: write_cvat(root, "mask"), {}),
+    "CVAT for video, boxes": (lambda root: write_cvat_video(root, "box"), {}),
+    "CVAT for video, masks": (lambda root: write_cvat_video(root, "mask"), {}),
+    "Label Studio, rectangles": (lambda root: write_label_studio(root, "rectanglelabels"), {}),
+    "Label Studio, polygons": (lambda root: write_label_studio(root, "polygonlabels"), {}),
+    "YOLO pose, classes by side": (lambda root: write_yolo(root, "LeftHand,RightHand"), {}),
+}
+"""Functions that write the labels below a folder of three images, and options to read them, by format."""
+LOSES: dict[str, tuple[str, ...]] = {
+    name: ("masks",)
+    for name in FORMATS
+    if name.startswith(("Sonjit", "YOLO")) or name.endswith(("rectangles", "boxes"))
+}
+"""What a format, or its chosen shapes, cannot represent."""
+WITHOUT_BOXES = ("polygons", "masks")  # whose boxes are those of the outlines

@@ -36,7 +36,6 @@ from sonjit_lab.datasets.interhand import cameras_record, index_images
 from sonjit_lab.datasets.reading import MM, camera_matrix
 from sonjit_lab.datasets.sample import CORNER_PIXEL
 from sonjit_studio.camera_numbers import (
-    NO_LENS,
     Lens,
     camera_of,
     check_no_skew,
@@ -185,19 +184,14 @@ def _read_json(content: dict[str, object], named: str) -> Iterator[RigCamera]:
     for index, record in enumerate(records):
         at = f"{named}: camera {index}"
         K, R, t = (numbers_of(record, name, shape, at) for name, shape in (("K", (3, 3)), ("R", (3, 3)), ("t", (3,))))
-        lens = _lens_of_json(record, at)
+        lens, model = Lens(), record.get("model")
+        if field(record, "distortion", at) is not None:
+            coefficients = numbers_of(record, "distortion", (-1,), at)
+            if model is None and len(coefficients) == FISHEYE:
+                raise InputError(f'{at}: 4 coefficients: add "model": "fisheye" or "model": "pinhole"')
+            lens = Lens(coefficients, model or "pinhole")
         size = [field(record, "width", at), field(record, "height", at)]
         yield camera_of(named, field(record, "name", at), size, K=K, R=R, t_m=t * metres, lens=lens)
-
-
-def _lens_of_json(record: dict[str, Any], at: str) -> Lens:
-    """Return the lens of a camera; four coefficients without a model may be those of either."""
-    if field(record, "distortion", at) is None:
-        return NO_LENS
-    coefficients, model = numbers_of(record, "distortion", (-1,), at), record.get("model")
-    if model is None and len(coefficients) == FISHEYE:
-        raise InputError(f'{at}: 4 coefficients are of two models: add "model": "fisheye" or "model": "pinhole"')
-    return Lens(coefficients, model or "pinhole")
 
 
 def _read_anipose(path: Path, unit: str | None, *, poses: bool) -> Iterator[RigCamera]:
@@ -301,7 +295,7 @@ def _read_captures(
             own_size = min(both, key=lambda candidate: float(np.abs(np.array(candidate) / 2 - principal_point).sum()))
         stated, t_m = camera_matrix(focal, principal_point), -rotation @ position * MM
         K = stated if first_pixel else from_opencv(stated)
-        yield camera_of(str(path), name, own_size, K=K, R=rotation, t_m=t_m, lens=NO_LENS)
+        yield camera_of(str(path), name, own_size, K=K, R=rotation, t_m=t_m, lens=Lens())
 
 
 def _save_interhand(rig: CameraRig, path: Path) -> None:

@@ -34,11 +34,8 @@ def metres_per_unit(unit: object, named: str) -> float:
 class Lens(NamedTuple):
     """Distortion of a camera: OpenCV's coefficients (K,), None for none, and their model."""
 
-    coefficients: FloatArray | None
-    model: CameraModel
-
-
-NO_LENS = Lens(None, "pinhole")
+    coefficients: FloatArray | None = None
+    model: CameraModel = "pinhole"
 
 
 def lens_of(value: Any, named: str, model: CameraModel) -> Lens:  # noqa: ANN401  # of a file
@@ -46,7 +43,7 @@ def lens_of(value: Any, named: str, model: CameraModel) -> Lens:  # noqa: ANN401
     numbers_read = np.ravel(numbers(np.ravel(np.asarray(value, object)).tolist(), (-1,), named))
     needed = int(np.flatnonzero(numbers_read).max(initial=-1)) + 1
     if model == "pinhole" and not needed:
-        return NO_LENS
+        return Lens()
     counts = [count for count in COEFFICIENT_COUNTS[model] if count >= max(needed, FISHEYE)]
     if not counts:
         most = COEFFICIENT_COUNTS[model][-1]

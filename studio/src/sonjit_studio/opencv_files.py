@@ -136,22 +136,16 @@ def _read_camera(node: Any, file: Path, default_name: str, metres: float, *, pos
     if None in size:
         raise InputError(f"{at} has no image_width and image_height")
     R = rotations.matrix_from_rotation_vector(rotation.ravel()) if rotation.size == 3 else rotation
-    lens = camera_numbers.NO_LENS
+    lens = camera_numbers.Lens()
     if any(key in fields for key in _DISTORTION_NAMES):
         coefficients = _read_matrix(fields, _DISTORTION_NAMES, at)
-        lens = camera_numbers.lens_of(coefficients, f"{at}: distortion", _model(fields, at))
+        named = next((str(fields[key]) for key in _MODEL_NAMES if key in fields), "pinhole")
+        named = "fisheye" if _read_number(fields, _FISHEYE_NAMES, at) else named
+        if (model := _MODELS.get(named.lower())) is None:
+            raise InputError(f"{at} has the lens model {named!r:.40}: {', '.join(_MODELS)} are read")
+        lens = camera_numbers.lens_of(coefficients, f"{at}: distortion", model)
     t_m = translation.ravel() * metres
     return camera_numbers.camera_of(str(file), name, size, K=camera_numbers.from_opencv(K), R=R, t_m=t_m, lens=lens)
-
-
-def _model(fields: dict[str, Any], at: str) -> CameraModel:
-    """Return the model of a lens; files of OpenCV that state none are those of pinholes."""
-    if _read_number(fields, _FISHEYE_NAMES, at):
-        return "fisheye"
-    named = next((str(fields[key]) for key in _MODEL_NAMES if key in fields), "pinhole")
-    if (model := _MODELS.get(named.lower())) is None:
-        raise InputError(f"{at} has the lens model {named!r:.40}: {', '.join(_MODELS)} are read")
-    return model
 
 
 def _read_number(fields: dict[str, Any], names: tuple[str, ...], location: str) -> float | None:

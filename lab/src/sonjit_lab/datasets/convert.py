@@ -98,17 +98,15 @@ def sample_from_dict(data: Record, image: Path) -> Sample:
     rest: Record = {name: tuple(data[name]) if isinstance(data[name], list) else data[name] for name in names}
     camera = data.get("camera")
     size = data["height"], data["width"]
+    if camera is not None:
+        arrays = {name: np.array(value, np.float64) for name, value in camera.items() if name != "model"}
+        camera = CalibratedCamera(**arrays, model=camera.get("model", "pinhole"))
     return Sample(
         image=image,
         instances=tuple(_instance_from_dict(instance, *size) for instance in data["instances"]),
-        camera=camera and _camera_from_dict(camera),
+        camera=camera,
         **rest,
     )
-
-
-def _camera_from_dict(record: Record) -> CalibratedCamera:
-    arrays = {name: np.array(value, np.float64) for name, value in record.items() if name != "model"}
-    return CalibratedCamera(**arrays, model=record.get("model", "pinhole"))
 
 
 def instance_to_dict(instance: Instance) -> Record:

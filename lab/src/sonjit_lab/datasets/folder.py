@@ -141,8 +141,8 @@ class Folder(CocoSet):
         category = self.category_records.get(annotation["category_id"])
         if category is None:
             raise InputError(f"{location}: category_id {annotation['category_id']} is not among the categories")
-        stated = annotation["hand_side"] if "hand_side" in annotation else _side_of_category(category)
-        side = str(stated or "").lower()
+        named = side_of_name(str(category["name"])) if _kind(category, "") == "hand" else None
+        side = str(annotation.get("hand_side", named) or "").lower()
         if side not in _SIDES:
             raise InputError(f"{location}: hand_side is {annotation['hand_side']!r}; left or right is known")
         box = box_from_corner(annotation, "bbox")
@@ -222,11 +222,6 @@ class ClassFolders(RecordDataset):
         number, name = record
         item = Instance(kind="object", category=self._classes[number], category_id=number)
         return self.sample_of(f"{self._classes[number]}/{name}", [item], self.root)
-
-
-def _side_of_category(category: Record) -> str | None:
-    """Return the side that the name of a hand's category states, as of left_hand."""
-    return side_of_name(str(category["name"])) if _kind(category, "") == "hand" else None
 
 
 def _kind(category: Record, side: str) -> InstanceKind:

@@ -326,6 +326,8 @@ def _labelme_instances(shapes: Sequence[Record]) -> Iterator[list[Record]]:
 
 
 def _add_labelme(coco: _Coco, shapes: Sequence[Record], size: tuple[int, int]) -> None:
+    import cv2
+
     points: dict[str, tuple[float, float, int]] = {}
     outlines: list[Record] = []
     masks: list[Record] = []
@@ -339,7 +341,12 @@ def _add_labelme(coco: _Coco, shapes: Sequence[Record], size: tuple[int, int]) -
             points[name] = float(x), float(y), 1 if hidden else 2
         elif kind in ("rectangle", "polygon", "mask"):
             outlines.append(shape)
-            masks += [_mask_of_labelme(shape, size)] if kind == "mask" else []
+            if kind == "mask":  # a PNG between the two corners of the shape
+                png = np.frombuffer(base64.b64decode(shape["mask"]), np.uint8)
+                if (mask := cv2.imdecode(png, cv2.IMREAD_GRAYSCALE)) is None:
+                    raise ValueError(f"the mask of {name} is no PNG")
+                left, top = (round(value) for value in np.min(shape["points"], axis=0).tolist())
+                masks.append(_run_lengths(np.asarray(mask > 0, np.bool_), (left, top), size))
         else:
             raise ValueError(f"the shape {name} is a {kind}; points, rectangles, polygons and masks are read")
     names = [str(shape["label"]) for shape in outlines]
@@ -361,18 +368,6 @@ def _add_labelme(coco: _Coco, shapes: Sequence[Record], size: tuple[int, int]) -
         segmentation=next(iter(masks), polygons or None),
         **shape,
     )
-
-
-def _mask_of_labelme(shape: Record, size: tuple[int, int]) -> Record:
-    """Return the run lengths of a mask, a PNG between the two corners of a shape."""
-    import cv2
-
-    data = np.frombuffer(base64.b64decode(shape["mask"]), np.uint8)
-    mask = cv2.imdecode(data, cv2.IMREAD_GRAYSCALE)
-    if mask is None:
-        raise ValueError(f"the mask of {shape['label']} is no PNG")
-    left, top = (round(value) for value in np.min(shape["points"], axis=0).tolist())
-    return _run_lengths(mask > 0, (left, top), size)
 
 
 def _run_lengths(mask: BoolArray, corner: tuple[int, int], size: tuple[int, int]) -> Record:
