@@ -8,7 +8,6 @@ import struct
 import subprocess
 import sys
 import types
-from functools import partial
 from pathlib import Path
 
 import cv2
@@ -26,7 +25,7 @@ from sonjit_studio import CameraRig, RigCamera, save_cameras
 PROJECT = Path(__file__).parents[2]
 EXAMPLES = PROJECT / "examples"
 FRAMES = 40  # of clip.mp4
-SHORT = [path for path in EXAMPLES.glob("*.py") if not path.name.startswith("mediapipe_")]
+SHORT = list(EXAMPLES.glob("*.py"))
 
 pytestmark = pytest.mark.usefixtures("weights")
 
@@ -56,25 +55,6 @@ def test_without_arguments_a_program_prints_its_usage(path, run, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyautogui", types.ModuleType("pyautogui"))
     with pytest.raises(SystemExit, match=rf"python examples/{path.name} \S"):
         run(path.name)
-
-
-@pytest.mark.slow
-def test_hands_in_an_image(run, reader_files):
-    lines = run("hands_in_an_image.py", reader_files / "photo.jpg")
-    assert {line.partition(" hand")[0] for line in lines} == {"Left", "Right"}
-
-
-@pytest.mark.slow
-def test_hands_from_a_camera(run, clip, monkeypatch):
-    monkeypatch.setattr(sonjit, "track", partial(_instead_of_a_camera, sonjit.track, clip))
-    lines = run("hands_from_a_camera.py")
-    assert len(lines) == FRAMES
-    assert all("#1" in line and "#2" in line for line in lines)
-
-
-def _instead_of_a_camera(track, clip, camera, *arguments, **options):
-    assert camera == "camera:0"
-    return track(clip, *arguments, **options)
 
 
 def _messages(bundle):
