@@ -123,7 +123,7 @@ def test_the_files_of_the_view_can_be_measured(page, images, server):
     status, text = run(page.browser, fetch, address)
     assert status == 200
     assert len(list(csv.DictReader(text.splitlines()))) > 20
-    assert "Hands, Face" in page["result-title"].text
+    assert "Hands, Face" in page.browser.find_element("css selector", ".breadcrumb").text
     with urllib.request.urlopen(f"{server.url}/v1/jobs") as answer:
         (job,) = json.load(answer)
     assert job["id"] in address

@@ -595,12 +595,12 @@ def test_the_headline_names_a_side_only_where_both_differ_by_more_than_the_error
     recording = recording_of("a.mp4", "full", squatting(), None)
     deepest = r"1 squat, deepest knee (\d+)° \(± \d+°, (?:left|right) \1°\) at \d\.\d s"
     assert re.fullmatch(deepest, recording.headline), recording.headline  # both sides are drawn alike
-    assert "may move equally: their ranges differ by" in page_of(recording)
+    assert "No difference between left and right knee was found" in page_of(recording)
     limit = errors.difference_error_deg("knee", "full")
     counted = (AngleLimits(KNEE), AngleLimits("right_knee_angle_rad"))
     one_side = recording_of("a.mp4", "full", frames_of([*squat(90), *[170] * 10]), counted)
     assert "deepest left knee " in one_side.headline
-    assert f"more than the 95 % error of such a difference, {limit:.0f}°" in page_of(one_side)
+    assert f"which is more than one camera can mistake, {limit:.0f}°" in page_of(one_side)
 
 
 def test_pictures_end_around_the_person():

@@ -35,12 +35,10 @@ _MIN_SHARE_OF_MOST = 0.1  # minimum frames of a person that is named, as a share
 _MIN_SEEN = 0.5  # minimum share of the person's frames in which both sides of a joint are seen to compare them
 _REPEATED: Final = ("1 repetition of the {joint}", "{count} repetitions of the {joint}")
 _SIDES_MAY_BE_EQUAL: Final = (
-    "Left and right {joint} may move equally: their ranges differ by {difference}°, which is within the 95 % error of "
-    "such a difference, {error}°. The distance of the two curves is no finding."
+    "No difference between left and right {joint} was found; one camera cannot see less than {error}°."
 )
 _SIDES_DIFFER: Final = (
-    "The ranges of left and right {joint} differ by {difference}°, more than the 95 % error of such a difference, "
-    "{error}°."
+    "Left and right {joint} differ by {difference}°, which is more than one camera can mistake, {error}°."
 )
 _MAX_GAP_S = 1.0  # longest gap inside a repetition
 _SQUAT_HIP_DEG = 145.0  # angle to which a hip bends in a squat

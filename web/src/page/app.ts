@@ -23,7 +23,7 @@ import { Capture, Detectors, type ShownImage } from "./detectors.js";
 import { hasNoServer } from "./endpoints.js";
 import { createMapEditor } from "./gestures/map.js";
 import { createTrainer, type Obstacle } from "./gestures/teach.js";
-import { loadJobs } from "./jobs.js";
+import { keepJobs, loadJobs } from "./jobs.js";
 import {
   annotates,
   classes,
@@ -498,6 +498,7 @@ document.addEventListener("visibilitychange", () => {
 });
 const filled = hasNoServer ? [] : [loadJobs().catch(showError), mapEditor.load().catch(showError)];
 await Promise.all([...filled, chooser.wire()]);
+if (!hasNoServer) keepJobs(() => task.peek() === "measure");
 if (!isSecureContext) showError(new PageError("insecure"));
 // browsers refuse it if they do not trust the certificate
 navigator.serviceWorker?.register("sw.js").catch(() => {});

@@ -220,6 +220,8 @@ export class PageError extends Error {
   }
 }
 
+/** codes whose message of the server is the exact reason */
+const REASONED = ["bad_image", "bad_option", "too_large", "too_many_pixels", "busy"];
 let shown: unknown = null;
 
 /**
@@ -250,10 +252,11 @@ function showMessage() {
     message: error.message ?? String(shown),
     ...error.values,
   };
+  const isReason = !(shown instanceof PageError) && REASONED.includes(code!);
   const lines = [
-    ["strong", text(`error.${code}`, values)],
+    ["strong", isReason ? values.message : text(`error.${code}`, values)],
     ["span", text(`error.${code}.do`, values)],
-    ["small", shown instanceof PageError ? "" : values.message],
+    ["small", shown instanceof PageError || isReason ? "" : values.message],
   ] as const;
   const close = make(
     "button",

@@ -31,6 +31,10 @@ export type Job = {
   of?: number | null;
   instances?: number;
   seconds?: number;
+  title?: string;
+  client?: string;
+  note?: string;
+  repeatable?: boolean;
   message?: string | null;
   problems?: string[];
   ended?: string | null;
@@ -43,6 +47,11 @@ export type Job = {
 export const jobs = signal<readonly FollowedJob[]>([]);
 /** Whether the jobs of the server are known. */
 export const areJobsKnown = signal(false);
+/** Whether the server did not answer the last call. Jobs keep their last progress. */
+export const isServerLost = signal(false);
+
+const LIST_EVERY_MS = 3000;
+const UNDO_MS = 8000;
 
 /** How jobs detect, from the settings of the page. */
 export type Setup = {
@@ -53,11 +62,45 @@ export type Setup = {
   store: AppStore;
 };
 
-/** Load the jobs of the server. */
+/** Load the jobs of the server, and again while the page is visible, as other tabs change them. */
 export async function loadJobs() {
-  const listed = await call<Job[]>(addressOf("/v1/jobs"));
-  for (const job of listed.reverse()) add(job).follow(job);
-  areJobsKnown.value = true;
+  const before = jobs.value;
+  try {
+    const listed = await call<Job[]>(addressOf("/v1/jobs"));
+    const ofServer = listed.map((job) => {
+      const known = jobs.value.find((other) => other.job.peek().id === job.id);
+      const followed = known ?? new FollowedJob(job);
+      followed.follow(job);
+      return followed;
+    });
+    // a job that began meanwhile, or whose files are being sent, is not in the list yet
+    const others = jobs.value.filter(
+      (job) => !ofServer.includes(job) && (!before.includes(job) || !job.job.peek().id),
+    );
+    const now = [...others, ...ofServer];
+    if (now.length !== jobs.value.length || now.some((job, k) => job !== jobs.value[k]))
+      jobs.value = now;
+    areJobsKnown.value = true;
+    setLost(false);
+  } catch (error) {
+    if (error instanceof ServerError && error.code === "gone") setLost(true);
+    else throw error;
+  }
+}
+
+/** Load the jobs again and again while they are shown. */
+export function keepJobs(areShown: () => boolean) {
+  const again = () => {
+    if (!document.hidden && areShown()) void loadJobs().catch(showError);
+  };
+  setInterval(again, LIST_EVERY_MS);
+  document.addEventListener("visibilitychange", again);
+}
+
+function setLost(isLost: boolean) {
+  if (isLost === isServerLost.peek()) return;
+  isServerLost.value = isLost;
+  showError(isLost ? new PageError("server_gone") : null);
 }
 
 function add(job: Job) {
@@ -117,16 +160,21 @@ export const shareOf = ({ state, share = 0, frames = 0, of }: Job): number | nul
 
 /** Return the state of a job as text. */
 export function stateText({ state, share = 0, frames = 0, of, instances = 0, seconds = 0 }: Job) {
+  const left = of && frames ? ((of - frames) * seconds) / frames : 0;
   const values = {
     frames,
     of,
     instances,
-    seconds: seconds.toFixed(1),
+    left: Math.ceil(left),
     percent: Math.round(share * 100),
   };
   if (state === "running" && !of) return text(frames ? "job.frames" : "job.starting", values);
-  return text(`job.${state}`, values);
+  const progress = text(`job.${state}`, values);
+  return left && state === "running" ? `${progress} · ${text("job.left", values)}` : progress;
 }
+
+/** Return the title that the user gave to a job, or the name of its file. */
+export const titleOf = ({ title, name }: Job) => title || name;
 
 /** Return what a job measures as text. */
 export const kindsText = ({ kind }: Job) =>
@@ -167,6 +215,9 @@ export class FollowedJob {
   files: File[] = [];
   #request = new XMLHttpRequest();
   #events: EventSource | undefined;
+  /** whether it is about to be removed; nothing happens to it before */
+  readonly isRemoved = signal(false);
+  #removal: ReturnType<typeof setTimeout> | undefined;
 
   constructor(job: Job) {
     this.job = signal(job);
@@ -207,17 +258,25 @@ export class FollowedJob {
 
   /** Follow the progress of a job of the server. */
   follow(job: Job) {
-    this.#update(job);
+    if (this.#events) return; // which know more
+    const changed = JSON.stringify(job) !== JSON.stringify(this.job.peek());
+    if (changed) this.#update(job);
     if (!isActive(job)) return;
     const events = new EventSource(addressOf(`/v1/jobs/${job.id}/events`));
     this.#events = events;
+    const stop = () => {
+      events.close();
+      this.#events = undefined;
+    };
     events.onmessage = ({ data }: MessageEvent<string>) => {
+      setLost(false);
       this.#update(JSON.parse(data) as Job);
-      if (!isActive(this.job.value)) events.close();
+      if (!isActive(this.job.value)) stop();
     };
     events.onerror = () => {
-      if (events.readyState === EventSource.CLOSED)
-        this.#update({ state: "failed", message: text("job.lost") });
+      // otherwise the browser connects again
+      if (events.readyState === EventSource.CLOSED) stop();
+      void loadJobs().catch(showError);
     };
   }
 
@@ -227,15 +286,46 @@ export class FollowedJob {
     else await call(addressOf(`/v1/jobs/${id}/cancel`), null, { method: "POST" }).catch(showError);
   }
 
-  /** Remove the job and its files from the server. */
-  async erase() {
+  /** Run a failed or cancelled job again. */
+  async repeat() {
+    const address = addressOf(`/v1/jobs/${this.job.value.id}/repeat`);
+    await call<Job>(address, null, { method: "POST" }).then((job) => this.follow(job), showError);
+  }
+
+  /** Change the texts that the user writes about a job. */
+  async describe(texts: Pick<Job, "title" | "client" | "note">) {
+    const request = {
+      method: "PATCH",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify(texts),
+    };
     const address = addressOf(`/v1/jobs/${this.job.value.id}`);
-    const refusal: unknown = await call(address, null, { method: "DELETE" }).catch(
+    await call<Job>(address, null, request).then((job) => this.#update(job), showError);
+  }
+
+  /** Remove the job and its files from the server after a while in which the user can undo it. */
+  remove() {
+    this.isRemoved.value = true;
+    this.#removal = setTimeout(() => void this.erase(), UNDO_MS);
+    globalThis.addEventListener("pagehide", this.erase);
+  }
+
+  undo() {
+    clearTimeout(this.#removal);
+    globalThis.removeEventListener("pagehide", this.erase);
+    this.isRemoved.value = false;
+  }
+
+  /** Remove the job and its files from the server now. */
+  readonly erase = async () => {
+    this.undo();
+    const address = addressOf(`/v1/jobs/${this.job.value.id}`);
+    const refusal: unknown = await call(address, null, { method: "DELETE", keepalive: true }).catch(
       (error: unknown) => error,
     );
     if (refusal instanceof ServerError && refusal.code !== "not_found") showError(refusal);
     else this.#remove();
-  }
+  };
 
   /** Show the error of a request. If the job was removed elsewhere, remove it from the list instead. */
   async explain(error: unknown) {

@@ -120,7 +120,7 @@ export const seriesOf = ({ instances }: Curves, wanted: string): Series[] =>
   );
 
 /** Return the length of a video, the number of frames, and in how many of them something was seen. */
-export function extentText({ times, isVideo, instances, job }: Curves) {
+export function extentText({ times, isVideo, instances }: Curves) {
   const frames: Map<string, Set<number>> = new Map();
   for (const { kind, handedness, measures } of instances) {
     const name = kind === "body" ? text("one.holistic") : nameOf(kind, { handedness });
@@ -134,10 +134,7 @@ export function extentText({ times, isVideo, instances, job }: Curves) {
     .map(([name, { size }]) => text("job.found", { name, count: size }));
   const length = isVideo ? [text("job.length", { seconds: times.at(-1)!.toFixed(1) })] : [];
   const counts = [...length, text("job.frames", { frames: times.length }), ...found];
-  return text("job.measured", {
-    found: counts.join(", "),
-    seconds: (job.seconds ?? 0).toFixed(1),
-  });
+  return counts.join(", ");
 }
 
 /** Return the lowest and the highest value, and the index of each; null without values. */

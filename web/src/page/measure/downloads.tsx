@@ -39,12 +39,7 @@ export function FirstDownloads({ curves, followed }: Props) {
         const href = addressOf(curves, one.name);
         return (
           href && (
-            <FileLink
-              key={one.name}
-              {...{ href, followed }}
-              label={textsOf(one)[0]}
-              isButton
-            />
+            <FileLink key={one.name} {...{ href, followed }} label={textsOf(one)[0]} isButton />
           )
         );
       })}

@@ -4,7 +4,7 @@ import { useComputed, useSignal, useSignalEffect } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
 
 import type { AvatarFrame } from "../avatar/scene.js";
-import { clearedContext, showError, text } from "../common.js";
+import { clearedContext, find, showError, text } from "../common.js";
 import { thisServer } from "../endpoints.js";
 import { Icon } from "../icon.js";
 import { paintAngles } from "./angle.js";
@@ -162,7 +162,7 @@ export function Transport({ curves, player }: { curves: Curves; player: Player }
     <button
       class="icon-button"
       type="button"
-      title={text(key)}
+      title={`${text(key)} (${by < 0 ? "←" : "→"})`}
       aria-label={text(key)}
       onClick={() => player.step(by)}
     >
@@ -177,7 +177,7 @@ export function Transport({ curves, player }: { curves: Curves; player: Player }
         id="result-play"
         class="icon-button"
         type="button"
-        title={text(playKey)}
+        title={`${text(playKey)} (${text("keys.space.key")})`}
         aria-label={text(playKey)}
         onClick={() => (player.playing.value ? player.pause() : player.play())}
       >
@@ -214,6 +214,16 @@ export function Transport({ curves, player }: { curves: Curves; player: Player }
           ))}
         </select>
       )}
+      <button
+        id="keys-open"
+        class="icon-button text"
+        type="button"
+        title={`${text("keys")} (?)`}
+        aria-label={text("keys")}
+        onClick={() => find<HTMLDialogElement>("result-keys")?.showModal()}
+      >
+        ?
+      </button>
     </div>
   );
 }

@@ -4,7 +4,7 @@ import { useComputed, useSignal, useSignalEffect, type Signal } from "@preact/si
 import { useEffect, useMemo } from "preact/hooks";
 
 import type { Avatar } from "../avatar/scene.js";
-import { showError, text, textOr } from "../common.js";
+import { find, showError, text, textOr } from "../common.js";
 import { isImage } from "../sources.js";
 import { kinds } from "../kinds.js";
 import {
@@ -19,6 +19,7 @@ import {
   shareOf,
   startJobs,
   stateText,
+  titleOf,
   type FollowedJob,
   type Job,
   type Setup,
@@ -58,18 +59,19 @@ export function Result({ id, setup }: { id: string; setup: Setup }) {
         (error: unknown) => followed.explain(error),
       );
   }, [id, state]);
-  const name = followed?.job.value.name ?? "";
   return (
     <article class="result" aria-labelledby="result-title">
-      <p>
+      <p class="breadcrumb">
         <BackLink />
+        {followed && <span>{titleOf(followed.job.value)}</span>}
+        {followed && <KindsTag job={followed.job.value} />}
       </p>
       {!followed && areJobsKnown.value && (
         <section class="card">
           <h2 id="result-title">{text("result.gone")}</h2>
         </section>
       )}
-      {followed && <Head followed={followed} curves={curves.value} name={name} />}
+      {followed && <Head followed={followed} curves={curves.value} />}
       {followed && curves.value && hasValues(curves.value) && (
         <Views key={id} curves={curves.value} followed={followed} />
       )}
@@ -154,9 +156,9 @@ function BackLink() {
   );
 }
 
-type HeadProps = { followed: FollowedJob; curves: Curves | null; name: string };
+type HeadProps = { followed: FollowedJob; curves: Curves | null };
 
-function Head({ followed, curves, name }: HeadProps) {
+function Head({ followed, curves }: HeadProps) {
   const job = followed.job.value;
   const lines = curves ? headlinesOf(curves) : headlinesOf(job);
   const isLoading = job.state === "done" && !curves;
@@ -164,13 +166,12 @@ function Head({ followed, curves, name }: HeadProps) {
     <header class="result-head" data-state={job.state}>
       <div>
         <h2 id="result-title">
-          {name} <KindsTag job={job} />
+          {(lines.length ? lines : [titleOf(job)]).map((line) => (
+            <span class="headline" key={line}>
+              {line}
+            </span>
+          ))}
         </h2>
-        {lines.map((line) => (
-          <p class="headline" key={line}>
-            {line}
-          </p>
-        ))}
         {curves?.summaries.map(({ id, sides }) => sides && <p key={id}>{inLanguage(sides)}</p>)}
         <p class="hint" role="status">
           {isLoading ? text("result.loading") : curves ? extentText(curves) : stateText(job)}
@@ -182,11 +183,37 @@ function Head({ followed, curves, name }: HeadProps) {
           </p>
         ))}
       </div>
-      <div class="row">
+      <div class="row result-actions">
         {curves && hasValues(curves) && <FirstDownloads curves={curves} followed={followed} />}
         <Remove followed={followed} onRemoved={() => go({ task: "measure" })} />
       </div>
+      {job.state === "done" && <About followed={followed} />}
     </header>
+  );
+}
+
+/** The texts that the user writes about a result. */
+function About({ followed }: { followed: FollowedJob }) {
+  const job = followed.job.value;
+  const field = (name: "title" | "client" | "note", placeholder = "") => (
+    <label class="field" for={`result-${name}`}>
+      <span>{text(`job.${name}`)}</span>
+      <input
+        id={`result-${name}`}
+        type="text"
+        maxLength={200}
+        value={job[name] ?? ""}
+        placeholder={placeholder}
+        onChange={({ currentTarget }) => void followed.describe({ [name]: currentTarget.value })}
+      />
+    </label>
+  );
+  return (
+    <div class="about">
+      {field("client")}
+      {field("title", job.name)}
+      {field("note")}
+    </div>
   );
 }
 
@@ -204,31 +231,29 @@ export function Progress({ job }: { job: Job }) {
   return <progress max={1} aria-label={label} {...(share === null ? {} : { value: share })} />;
 }
 
-/** The button that cancels a job, or removes it after a question. */
+/** The buttons that cancel a job, run it again, or remove it. */
 export function Remove({ followed, onRemoved }: { followed: FollowedJob; onRemoved?: () => void }) {
-  const isAsked = useSignal(false);
   const job = followed.job.value;
-  const { name } = job;
   const button = (key: string, onClick: () => void, kind = "") => (
     <button
       class={`button small ${kind}`}
       type="button"
-      aria-label={`${text(key)}: ${name}`}
+      aria-label={`${text(key)}: ${titleOf(job)}`}
       onClick={onClick}
     >
       {text(key)}
     </button>
   );
+  if (followed.isRemoved.value) return button("job.undo", () => followed.undo());
   if (isActive(job)) return button("job.cancel", () => void followed.cancel());
-  if (!isAsked.value) return button("job.remove", () => (isAsked.value = true), "quiet-button");
-  const remove = async () => {
-    await followed.erase();
+  const remove = () => {
+    followed.remove();
     onRemoved?.();
   };
   return (
     <span class="row">
-      {button("job.remove.sure", () => void remove(), "danger")}
-      {button("job.keep", () => (isAsked.value = false))}
+      {job.repeatable && button("job.again", () => void followed.repeat())}
+      {button("job.remove", remove, "quiet-button")}
     </span>
   );
 }
@@ -257,6 +282,7 @@ function Views({ curves, followed }: ViewProps) {
   useSignalEffect(() => {
     if (model.value) hasFigure.value = true;
   });
+  useKeys(curves, player);
   return (
     <div class={`result-grid${hasFigure.value ? " with-figure" : ""}`}>
       <section class="card result-view" aria-label={text("result.picture")}>
@@ -266,6 +292,7 @@ function Views({ curves, followed }: ViewProps) {
         </div>
         <Transport curves={curves} player={player} />
         <FigureControls {...{ curves, person, avatar, name }} isOn={hasFigure} />
+        <Keys />
       </section>
       <section class="card result-moments" aria-labelledby="moments-title">
         <h3 id="moments-title">{text("result.moments")}</h3>
@@ -287,6 +314,91 @@ function Views({ curves, followed }: ViewProps) {
         <Downloads curves={curves} followed={followed} />
       </section>
     </div>
+  );
+}
+
+/** Control the position with the keys that `KEYS` lists, outside fields and buttons that use them. */
+function useKeys(curves: Curves, player: Player) {
+  useEffect(() => {
+    const press = (event: KeyboardEvent) => {
+      const { key, shiftKey } = event;
+      const target = event.target as HTMLElement;
+      const isUsed = target.closest("input, select, textarea, dialog, [role=tab], canvas");
+      const isClicked = key === " " && target.closest("a, button, summary");
+      if (isUsed || isClicked || event.ctrlKey || event.metaKey || event.altKey) return;
+      const moments = timesOf(curves);
+      const now = player.time.peek();
+      const last = player.times.length;
+      const actions: Record<string, () => unknown> = {
+        " ": () => (player.playing.peek() ? player.pause() : player.play()),
+        ArrowLeft: () => player.step(shiftKey ? -FAR : -1),
+        ArrowRight: () => player.step(shiftKey ? FAR : 1),
+        Home: () => player.step(-last),
+        End: () => player.step(last),
+        j: () =>
+          jumpTo(
+            player,
+            moments.findLast((time) => time < now - SAME_S),
+          ),
+        k: () =>
+          jumpTo(
+            player,
+            moments.find((time) => time > now + SAME_S),
+          ),
+        "?": () => find<HTMLDialogElement>("result-keys")?.showModal(),
+      };
+      const action = actions[key] ?? actions[key.toLowerCase()];
+      const number = /^[1-9]$/.test(key) ? Number(key) : 0;
+      if (!action && !number) return;
+      event.preventDefault();
+      if (number) jumpTo(player, moments[number - 1]);
+      else action!();
+    };
+    document.addEventListener("keydown", press);
+    return () => document.removeEventListener("keydown", press);
+  }, [curves, player]);
+}
+
+const FAR = 10; // frames
+const SAME_S = 0.01;
+const KEYS = {
+  arrows: "← →",
+  far: "Shift ← →",
+  ends: "Home End",
+  jk: "J K",
+  numbers: "1 – 9",
+  list: "?",
+};
+
+/** Show a time; undefined for none. */
+function jumpTo(player: Player, time: number | undefined) {
+  if (time === undefined) return;
+  player.pause();
+  player.seek(time);
+  document.querySelector(".result-picture")?.scrollIntoView({ block: "nearest" });
+}
+
+/** The list of the keys. */
+function Keys() {
+  return (
+    <dialog id="result-keys" class="phone-dialog keys" aria-labelledby="keys-title">
+      <form method="dialog">
+        <h2 id="keys-title">{text("keys")}</h2>
+        <button class="close" aria-label={text("close")}>
+          ×
+        </button>
+        <dl>
+          {Object.entries({ space: text("keys.space.key"), ...KEYS }).map(([name, key]) => (
+            <div key={name}>
+              <dt>
+                <kbd>{key}</kbd>
+              </dt>
+              <dd>{text(`keys.${name}`)}</dd>
+            </div>
+          ))}
+        </dl>
+      </form>
+    </dialog>
   );
 }
 
@@ -344,78 +456,78 @@ function Comparison({ curves, compared }: { curves: Curves; compared: Signal<Com
   );
 }
 
-/** The repetitions and the events, which move the position to them. */
-function Moments({ curves, player }: { curves: Curves; player: Player }) {
+/** Something to jump to, with the item that shows it. */
+type Moment = { time: number; title: string; lines: string[]; hint?: string };
+
+/** Return the repetitions, the uncounted positions and the events in their order. */
+function momentsOf(curves: Curves): Moment[] {
   const { repetitions, uncounted, events } = curves;
-  const jump = (time: number) => {
-    player.pause();
-    player.seek(time);
-    document.querySelector(".result-picture")?.scrollIntoView({ block: "nearest" });
-  };
-  if (!repetitions.length && !uncounted.length && !events.length)
-    return <Extremes {...{ curves, jump }} />;
-  const moments = [
-    ...repetitions.map((one, k) => ({
-      time: one.begin,
-      item: (
-        <li key={`r${k}`}>
-          <button type="button" onClick={() => jump(deepestOf(one).time)}>
-            <b>
-              {text("result.repetition", {
-                number: k + 1,
-                joint: textOr(`measure.${one.joint}`, one.joint),
-              })}
-            </b>
-            <span>
-              {clock(curves, one.begin)}–{clock(curves, one.end)}
-            </span>
-            {Object.entries(one.lowest).map(([name, { value, error, time }]) => (
-              <span key={name}>
-                {text("result.lowest", {
-                  measure: measureName(name),
-                  value: [shown(name, value), ...(error ? [shown(name, error)] : [])].join(" ± "),
-                  time: clock(curves, time),
-                })}
-              </span>
-            ))}
-          </button>
-        </li>
-      ),
-    })),
-    ...uncounted.map(({ measure, value, time, texts }, k) => ({
+  const span = (begin: number, end: number) => `${clock(curves, begin)}–${clock(curves, end)}`;
+  const moments: Moment[] = repetitions.map((one, k) => {
+    const joint = textOr(`measure.${one.joint}`, one.joint);
+    return {
+      time: deepestOf(one).time,
+      title: text("result.repetition", { number: k + 1, joint }),
+      lines: [sidesText(Object.entries(one.lowest)), span(one.begin, one.end)],
+    };
+  });
+  const sides = Map.groupBy(uncounted, ({ id, measure, time, texts }) =>
+    [id, withoutSide(measure), Math.round(time / NEAR_S), inLanguage(texts)].join(),
+  );
+  for (const positions of sides.values()) {
+    const [{ time, texts }] = positions as [Curves["uncounted"][number]];
+    moments.push({
       time,
-      item: (
-        <li key={`u${k}`} class="uncounted">
-          <button type="button" onClick={() => jump(time)}>
-            <b>{text("result.uncounted")}</b>
-            <span>
-              {text("result.lowest", {
-                measure: measureName(measure),
-                value: shown(measure, value),
-                time: clock(curves, time),
-              })}
-            </span>
-            <span class="hint">{inLanguage(texts)}</span>
+      title: text("result.uncounted"),
+      lines: [sidesText(positions.map((one) => [one.measure, one])), clock(curves, time)],
+      hint: inLanguage(texts),
+    });
+  }
+  for (const { name, begin, end, id, handedness } of events) {
+    const whose = [sideName(sideOf("", handedness)), `#${id}`].filter(Boolean).join(" ");
+    const title = textOr(`gesture.${name}`, name.replaceAll("_", " "));
+    moments.push({ time: begin, title, lines: [span(begin, end), whose] });
+  }
+  return moments.sort((one, other) => one.time - other.time);
+}
+
+const NEAR_S = 1; // left and right of one movement
+
+/** Return the times that keys jump to. */
+const timesOf = (curves: Curves) => momentsOf(curves).map(({ time }) => time);
+
+/** Return the least values of a movement, such as "left 75° ± 26° · right 79° ± 26°". */
+const sidesText = (values: [string, { value: number | null; error?: number | null }][]) =>
+  values
+    .map(([name, { value, error }]) => {
+      const side = sideName(sideOf(name)) || measureName(name);
+      return `${side} ${shown(name, value)}${error ? ` ± ${shown(name, error)}` : ""}`;
+    })
+    .join(" · ");
+
+/** The moments, which move the position to them. */
+function Moments({ curves, player }: { curves: Curves; player: Player }) {
+  const moments = momentsOf(curves);
+  if (!moments.length) return <Extremes curves={curves} jump={(time) => jumpTo(player, time)} />;
+  return (
+    <ol class="moments">
+      {moments.map(({ time, title, lines, hint }, k) => (
+        <li key={k} class={hint ? "uncounted" : ""}>
+          <button
+            type="button"
+            title={k < 9 ? text("keys.number", { number: k + 1 }) : ""}
+            onClick={() => jumpTo(player, time)}
+          >
+            <b>{title}</b>
+            {lines.map((line) => (
+              <span key={line}>{line}</span>
+            ))}
+            {hint && <span class="hint">{hint}</span>}
           </button>
         </li>
-      ),
-    })),
-    ...events.map(({ name, begin, end, id, handedness }, k) => ({
-      time: begin,
-      item: (
-        <li key={`e${k}`}>
-          <button type="button" onClick={() => jump(begin)}>
-            <b>{textOr(`gesture.${name}`, name.replaceAll("_", " "))}</b>
-            <span>
-              {clock(curves, begin)}–{clock(curves, end)}
-            </span>
-            <span>{[sideName(sideOf("", handedness)), `#${id}`].filter(Boolean).join(" ")}</span>
-          </button>
-        </li>
-      ),
-    })),
-  ].sort((one, other) => one.time - other.time);
-  return <ol class="moments">{moments.map(({ item }) => item)}</ol>;
+      ))}
+    </ol>
+  );
 }
 
 /** Return the smallest value of a repetition with its time. */
@@ -460,6 +572,9 @@ function Extremes({ curves, jump }: { curves: Curves; jump: (time: number) => vo
 /** All measures at the position, and their ranges. */
 function ValueTable({ curves, player }: { curves: Curves; player: Player }) {
   const here = useComputed(() => clock(curves, player.times[player.index.value] ?? 0));
+  const isAll = useSignal(false);
+  const count = curves.instances.reduce((sum, one) => sum + rowsOf(one, true).length, 0);
+  const isLong = curves.instances.some((one) => rowsOf(one, true).length > rowsOf(one).length);
   return (
     <div class="live-table" tabIndex={0} role="group" aria-labelledby="values-title">
       {curves.instances.map((tracked) => (
@@ -473,7 +588,7 @@ function ValueTable({ curves, player }: { curves: Curves; player: Player }) {
             </tr>
           </thead>
           <tbody>
-            {rowsOf(tracked).map(({ name, values, low, high }) => (
+            {rowsOf(tracked, isAll.value).map(({ name, values, low, high }) => (
               <tr key={name}>
                 <th scope="row">{measureName(name)}</th>
                 <ValueCell {...{ player, name, values }} />
@@ -484,6 +599,16 @@ function ValueTable({ curves, player }: { curves: Curves; player: Player }) {
           </tbody>
         </table>
       ))}
+      {isLong && (
+        <button
+          id="values-all"
+          class="button small"
+          type="button"
+          onClick={() => (isAll.value = !isAll.value)}
+        >
+          {text(isAll.value ? "result.values.less" : "result.values.all", { count })}
+        </button>
+      )}
     </div>
   );
 }
@@ -497,18 +622,16 @@ function ValueCell({ player, name, values }: { player: Player; name: string; val
 type Row = { name: string; values: Values; low: number; high: number };
 const rows: WeakMap<Tracked, Row[]> = new WeakMap();
 
-/** Return the measures of an instance with their ranges, angles first. */
-function rowsOf(tracked: Tracked): Row[] {
-  const known = rows.get(tracked);
-  if (known) return known;
-  const made = Object.entries(tracked.measures)
-    .flatMap(([name, values]) => {
+/** Return the measures of an instance with their ranges: those of joints, or all with them first. */
+function rowsOf(tracked: Tracked, isAll = false): Row[] {
+  const known =
+    rows.get(tracked) ??
+    Object.entries(tracked.measures).flatMap(([name, values]) => {
       const found = extremesOf(values);
       return found ? [{ name, values, low: values[found.low]!, high: values[found.high]! }] : [];
-    })
-    .sort((a, b) => rank(a.name) - rank(b.name));
-  rows.set(tracked, made);
-  return made;
+    });
+  rows.set(tracked, known);
+  const joints = known.filter(({ name }) => withoutSide(name).endsWith("_angle_rad"));
+  if (!joints.length) return known;
+  return isAll ? [...joints, ...known.filter((row) => !joints.includes(row))] : joints;
 }
-
-const rank = (name: string) => (withoutSide(name).endsWith("_angle_rad") ? 0 : 1);

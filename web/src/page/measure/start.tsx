@@ -1,18 +1,24 @@
 /** The choice of files to measure, and the list of results. */
 
 import { useSignal } from "@preact/signals";
+import { useEffect } from "preact/hooks";
 
 import { showError, text, textOr } from "../common.js";
+import { addressOf, call } from "../endpoints.js";
 import { Icon } from "../icon.js";
 import {
   dateText,
   headlinesOf,
   isActive,
+  isServerLost,
   jobs,
+  kindsText,
   notesOf,
   startJobs,
   stateText,
+  titleOf,
   type FollowedJob,
+  type Job,
   type Setup,
 } from "../jobs.js";
 import { kinds } from "../kinds.js";
@@ -35,6 +41,8 @@ export function Start({ setup, given }: { setup: Setup; given: Given }) {
   const chosen = useSignal<readonly string[]>(given.kinds.length ? given.kinds : usualKinds());
   const isOver = useSignal(false);
   const isBusy = useSignal(false);
+  const wanted = useSignal("");
+  const storage = useSignal("");
 
   const put = (some: File[]) => (files.value = some);
 
@@ -72,7 +80,17 @@ export function Start({ setup, given }: { setup: Setup; given: Given }) {
     }
   }
 
+  useEffect(() => {
+    call<Health>(addressOf("/healthz")).then(
+      ({ keeps_jobs, limits }) =>
+        (storage.value = text(keeps_jobs ? "measure.kept" : "measure.temporary", {
+          gigabytes: Math.round(limits.max_disk_mb / 100) / 10,
+        })),
+      () => {},
+    );
+  }, [document.documentElement.lang]);
   const [first] = files.value;
+  const shown = jobs.value.filter(({ job }) => isFound(job.value, wanted.value));
   return (
     <>
       <section
@@ -160,7 +178,22 @@ export function Start({ setup, given }: { setup: Setup; given: Given }) {
         )}
       </section>
       <section class="card" aria-labelledby="results-title">
-        <h2 id="results-title">{text("measure.results")}</h2>
+        <div class="card-head">
+          <h2 id="results-title">{text("measure.results")}</h2>
+          {jobs.value.length > 1 && (
+            <input
+              id="jobs-search"
+              type="search"
+              aria-label={text("measure.search")}
+              placeholder={text("measure.search")}
+              value={wanted.value}
+              onInput={({ currentTarget }) => (wanted.value = currentTarget.value)}
+            />
+          )}
+        </div>
+        <p class="hint" id="jobs-kept">
+          {isServerLost.value ? text("error.server_gone") : storage.value}
+        </p>
         {isResultWanted.value && (
           <p id="result-wanted" role="status">
             {text(jobs.value.length ? "avatar.choose" : "avatar.choose.none")}
@@ -168,7 +201,7 @@ export function Start({ setup, given }: { setup: Setup; given: Given }) {
         )}
         {jobs.value.length ? (
           <ul id="jobs" class="jobs">
-            {jobs.value.map((followed) => (
+            {shown.map((followed) => (
               <Item key={followed.key} followed={followed} />
             ))}
           </ul>
@@ -178,6 +211,21 @@ export function Start({ setup, given }: { setup: Setup; given: Given }) {
       </section>
     </>
   );
+}
+
+/** what the list states about the server */
+type Health = { keeps_jobs: boolean; limits: { max_disk_mb: number } };
+
+/** Check whether each word of a search is in the texts of a job. */
+function isFound(job: Job, wanted: string) {
+  const { title, name, client, note } = job;
+  const texts = [title, name, client, note, kindsText(job), dateText(job), ...headlinesOf(job)]
+    .join(" ")
+    .toLowerCase();
+  return wanted
+    .toLowerCase()
+    .split(" ")
+    .every((word) => texts.includes(word));
 }
 
 /** Return what is measured unless the user chooses: a whole person for an avatar. */
@@ -221,9 +269,9 @@ function Item({ followed }: { followed: FollowedJob }) {
   const target = { task: "measure", result: job.id ?? null, compared: null } as const;
   const length = job.length ? text("job.length", { seconds: job.length.toFixed(1) }) : "";
   return (
-    <li class="job" data-state={job.state}>
+    <li class="job" data-state={followed.isRemoved.value ? "removed" : job.state}>
       <p class="job-title">
-        {job.id && !["failed", "cancelled"].includes(job.state) ? (
+        {job.id && !followed.isRemoved.value && !["failed", "cancelled"].includes(job.state) ? (
           <a
             href={hashOf(target)}
             onClick={(event) => {
@@ -231,11 +279,12 @@ function Item({ followed }: { followed: FollowedJob }) {
               go(target);
             }}
           >
-            {job.name}
+            {titleOf(job)}
           </a>
         ) : (
-          <strong>{job.name}</strong>
+          <strong>{titleOf(job)}</strong>
         )}
+        {job.client && <span class="client">{job.client}</span>}
         <KindsTag job={job} />
       </p>
       {headlinesOf(job).map((line) => (
@@ -243,7 +292,11 @@ function Item({ followed }: { followed: FollowedJob }) {
           {line}
         </p>
       ))}
-      <p class="job-state">{[dateText(job), length, stateText(job)].filter(Boolean).join(" · ")}</p>
+      <p class="job-state">
+        {followed.isRemoved.value
+          ? text("job.removed")
+          : [dateText(job), length, stateText(job), job.note].filter(Boolean).join(" · ")}
+      </p>
       {isActive(job) && <Progress job={job} />}
       {notesOf(job).map((note) => (
         <p class="hint" key={note}>
