@@ -458,7 +458,10 @@ task.subscribe((name) => {
     find("tab-gestures").click();
     switchKind(store, "hands", true);
   }
-  if (name === "avatar") avatar.follow();
+  if (name === "avatar") {
+    avatar.follow();
+    chooser.usePerson();
+  }
   if (name === "measure" && store.state.started) void stop();
   if (name !== "measure") isResultWanted.value = false;
 });

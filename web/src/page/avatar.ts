@@ -20,6 +20,7 @@ export function avatarView(store: AppStore) {
   let avatar: Avatar | null = null;
   let latest: AvatarFrame | null = null;
   let shown: File | null = null;
+  let isCertain = true;
   const [input, tab] = [find("avatar-file"), find("tab-avatar")];
   input.onchange = () => {
     open(input.files![0]!).catch(showError);
@@ -108,10 +109,8 @@ export function avatarView(store: AppStore) {
     if (!avatar) return;
     const { name, ...counts } = avatar.state();
     find("avatar-sample").hidden = !name;
-    find("avatar-state").textContent = text(name ? "avatar.moves" : "avatar.hint", {
-      name,
-      ...counts,
-    });
+    const key = isCertain ? (name ? "avatar.moves" : "avatar.hint") : "avatar.back";
+    find("avatar-state").textContent = text(key, { name, ...counts });
   }
 
   return {
@@ -119,9 +118,12 @@ export function avatarView(store: AppStore) {
     follow,
     draw(frame: AvatarFrame) {
       latest = frame;
-      avatar?.show(frame);
+      const was = isCertain;
+      isCertain = avatar?.show(frame) ?? true;
+      if (was !== isCertain) showStatus();
     },
     clear() {
+      isCertain = true;
       latest = null;
       avatar?.rest();
     },

@@ -118,6 +118,11 @@ export function sourceChooser(
     shown = null;
   }
 
+  /** Show the sample of a person instead of the one of hands, which moves no avatar. */
+  function usePerson() {
+    if (kind === "sample" && sample !== PERSON) choose("sample");
+  }
+
   function choose(wanted: "camera" | "sample" | "files") {
     kind = wanted;
     sample = task.peek() === "avatar" ? PERSON : SAMPLE;
@@ -172,7 +177,7 @@ export function sourceChooser(
     chooser.value = known.some(({ deviceId }) => deviceId === last) ? last : "";
   }
 
-  return { files, open, preview, showImage, wire, isStill, name };
+  return { files, open, preview, showImage, wire, isStill, name, usePerson };
 }
 
 /**

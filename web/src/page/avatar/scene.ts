@@ -36,17 +36,18 @@ type Keypoint = {
 type Instance = { id?: number | null; keypoints: Keypoint[]; keypoints3D?: Keypoint[] };
 type Hand = Instance & { handedness?: string | null };
 type Face = Instance & { blendshapes?: Blendshapes; transform?: number[][] };
+type Person = {
+  id?: number | null;
+  body?: Instance | null;
+  leftHand?: Hand | null;
+  rightHand?: Hand | null;
+  face?: Face | null;
+};
 /** an answer of the detectors: `GET /v1/stream`, a line of a .jsonl table, or the module's result */
 export type AvatarFrame = {
   width?: number;
   height?: number;
-  people?: {
-    id?: number | null;
-    body?: Instance | null;
-    leftHand?: Hand | null;
-    rightHand?: Hand | null;
-    face?: Face | null;
-  }[];
+  people?: Person[];
   bodies?: Instance[];
   hands?: Hand[];
   faces?: Face[];
@@ -67,6 +68,7 @@ const FOLLOW_S = 0.07; // time constant of the way to a new pose
 const SETTLE_S = 0.7; // time after which a pose is reached
 const SWING_S = 3; // time in which hair and clothes come to rest
 const LOST_S = 1; // time after which a person who is not seen goes back to rest
+const PARTS_SEEN = 5; // frames with a hand that make a body certain; a face does at once
 const VIEW_FRAMES = 12; // frames in which another part of the person is seen before the camera moves
 const MAX_RATIO = 1.5; // pixels of the canvas per CSS pixel
 const HANGING = turnOf(0, 0, -1.2);
@@ -113,6 +115,7 @@ export async function mount(container: HTMLElement, { sample }: { sample: string
   let [eye, target] = [new Vector3(), new Vector3()];
   let isPlaced = false; // whether the camera has a place to move from
   let [activeUntil, latest, seen] = [0, 0, 0];
+  const parts = new Map<number, number>(); // frames with a face or hands by person
   let request = 0;
   let loads = 0; // number of the latest file, which replaces earlier ones
   const resized = new ResizeObserver(() => ask(0));
@@ -188,6 +191,7 @@ export async function mount(container: HTMLElement, { sample }: { sample: string
     shadow.scale.setScalar(height / 1.7);
   }
 
+  /** Go back to the rest pose. */
   function rest() {
     wanted = new Map(REST);
     face = {};
@@ -202,9 +206,31 @@ export async function mount(container: HTMLElement, { sample }: { sample: string
     if (isSure || nextFrames >= VIEW_FRAMES) view = next;
   }
 
-  /** Move the avatar as the first person of an answer. */
-  function show(frame: AvatarFrame) {
-    const observed = observedOf(frame);
+  /**
+   * Move the avatar as the first person of an answer.
+   *
+   * @returns false if the person is none for certain, which leaves the rest pose
+   */
+  function show(frame: AvatarFrame): boolean {
+    const certain = (frame.people ?? []).filter(isCertain);
+    const isNobody = Boolean(frame.people?.length) && !certain.length;
+    if (isNobody) {
+      if (seen) rest();
+      return false;
+    }
+    move(observedOf({ ...frame, people: certain }));
+    return true;
+  }
+
+  /** Check whether a tracked body has its own face or hands. A body that is seen into a hand has none. */
+  function isCertain({ id, face: own, leftHand, rightHand }: Person) {
+    if (id === null || id === undefined) return true;
+    const count = (parts.get(id) ?? 0) + (own ? PARTS_SEEN : leftHand || rightHand ? 1 : 0);
+    parts.set(id, count);
+    return count >= PARTS_SEEN;
+  }
+
+  function move(observed: Observed) {
     if (!observed.body && !observed.left && !observed.right && !observed.face) {
       if (seen && performance.now() - seen > 1000 * LOST_S) rest();
       return;
@@ -261,7 +287,6 @@ export async function mount(container: HTMLElement, { sample }: { sample: string
     /** Show the sample figure again. */
     loadSample,
     load: (file: File) => load(file, file.name),
-    /** Go back to the rest pose. */
     rest,
     /** Show the mirror image, as of a camera. */
     mirror: (isMirrored: boolean) => canvas.classList.toggle("mirrored", isMirrored),
