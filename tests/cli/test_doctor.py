@@ -4,7 +4,7 @@ import pytest
 def test_a_complete_installation_has_no_findings(sonjit, weights):
     status, out, errors = sonjit("doctor")
     assert (status, errors, "missing" in out) == (0, [], False)
-    for part in ("sonjit", "numpy", "openvino", "device CPU", "telemetry", "weights", "cameras", "live app and server"):
+    for part in ("sonjit", "numpy", "openvino", "device CPU", "telemetry", "weights", "cameras", "extras"):
         assert part in out
 
 

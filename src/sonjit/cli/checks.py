@@ -6,12 +6,15 @@ from typing import Final, Literal
 
 from sonjit._util.extensions import Registry
 
-State = Literal["ok", "note", "missing"]
+State = Literal["ok", "note", "missing", "optional"]
 
 
 @dataclass(frozen=True)
 class Finding:
-    """Line of the report. `missing` means that hands cannot be found until it is fixed."""
+    """Line of the report.
+
+    `missing` means that hands cannot be found until it is fixed, and `note` that something does not work as it could.
+    """
 
     state: State
     what: str

@@ -82,16 +82,17 @@ def progress_bar(total: int | None, unit: str) -> Generator[Progress]:
     from rich.progress import BarColumn, MofNCompleteColumn, TimeElapsedColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
 
-    columns = (BarColumn(), MofNCompleteColumn(), f"[dim]{unit}", TimeElapsedColumn(), TimeRemainingColumn())
+    columns = (BarColumn(), MofNCompleteColumn(), "[dim]{task.description}", TimeElapsedColumn(), TimeRemainingColumn())
     with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
-        yield _ShownProgress(bar, bar.add_task(unit, total=total))
+        # The first run on a computer compiles the networks, which takes some seconds.
+        yield _ShownProgress(bar, bar.add_task(f"{unit}, starting", total=total), unit)
 
 
 class _ShownProgress(Progress):
     """Progress on a bar of rich."""
 
-    def __init__(self, bar: Bar, task: TaskID) -> None:
-        self._bar, self._task = bar, task
+    def __init__(self, bar: Bar, task: TaskID, unit: str) -> None:
+        self._bar, self._task, self._unit = bar, task, unit
 
     def start(self, total: int | None) -> None:
         """Set the length of the bar."""
@@ -99,7 +100,7 @@ class _ShownProgress(Progress):
 
     def advance(self, count: int = 1, *, instances: int = 0) -> None:  # the bar shows steps only
         """Move the bar."""
-        self._bar.advance(self._task, count)
+        self._bar.update(self._task, advance=count, description=self._unit)
 
 
 def _print_instances(frame: Frame, measured: Extras | None) -> None:
