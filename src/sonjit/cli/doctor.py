@@ -58,25 +58,18 @@ def examine() -> Iterator[Finding]:
     for codec, job in (("libx264", ".mp4, .mov, .mkv"), ("libvpx-vp9", ".webm")):
         has_codec = codec in av.codecs_available
         yield _note(has_codec, f"encoder {codec}", f"annotated {job}{'' if has_codec else ' cannot be written'}")
-    yield from _extras()
+    installed = [name for name in extras.EXTRAS if extras.is_installed(name)]
+    yield Finding("ok", "extras", ", ".join(installed) or "none")
+    absent = [name for name in extras.EXTRAS if name not in installed]
+    yield from (Finding("optional", f"extra [{name}]", extras.EXTRAS[name].purpose) for name in absent)
+    if absent:
+        yield Finding("optional", "to add an extra", extras.install_command(absent[0]))
     for extension in extensions.load_extensions(extensions.EXTENSIONS, extensions.NETWORKS):
         detail = extension.problem or f"{extension.package}: {extension.target}"
         yield _note(not extension.problem, f"extension {extension.name}", detail)
     for check in CHECKS.values():
         yield from check()
     yield _cameras()
-
-
-def _extras() -> Iterator[Finding]:
-    """Yield the extras that are installed, and what others would add, with the command for one of them."""
-    installed = [name for name in extras.EXTRAS if extras.is_installed(name)]
-    if installed:
-        yield Finding("ok", "extras", ", ".join(installed))
-    absent = [name for name in extras.EXTRAS if name not in installed]
-    for name in absent:
-        yield Finding("optional", f"extra [{name}]", extras.EXTRAS[name].purpose)
-    if absent:
-        yield Finding("optional", "to add an extra", extras.install_command(absent[0]))
 
 
 def _note(is_well: bool, what: str, detail: str) -> Finding:
