@@ -39,7 +39,8 @@ class BodySearch(StillSearch[BodyObservation]):
     """Search of one image for bodies.
 
     The landmark network can mistake a hand for a body. In frames of streams, where hands are often close to the camera,
-    `refuses_hands` therefore refuses a body without a face where the network of people and hands proposes a hand.
+    `is_stream` therefore refuses a body without a face where the network of people and hands proposes a hand. The
+    detector of `"fast"` also proposes bodies there. It finds lying people.
     """
 
     def __init__(
@@ -50,10 +51,11 @@ class BodySearch(StillSearch[BodyObservation]):
         bodies: Bodies,
         extent: Extent,
         *,
-        refuses_hands: bool = False,
+        is_stream: bool = False,
     ) -> None:
         super().__init__(rgb, extent)
-        self._least_hand = _HAND_SCORE if refuses_hands else 1.0
+        self._least_hand = _HAND_SCORE if is_stream else 1.0
+        self._is_stream = is_stream
         self._network = network
         self._faces = faces
         self._bodies = bodies
@@ -71,6 +73,9 @@ class BodySearch(StillSearch[BodyObservation]):
                 continue
             boxes = (box_below(head, placement) for placement in range(len(PLACEMENTS)))
             yield [geometry.Proposal(box, head.score, "head", head=head) for box in boxes]
+        if self._is_stream:
+            boxes = self._bodies.find(self.rgb, self.min_detection)
+            yield [geometry.Proposal(box, self.min_detection, "detector") for box in boxes]
         if self.thorough or has_small(self.people, self.rgb):
             yield from self._people_in(2)
         else:

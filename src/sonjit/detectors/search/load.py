@@ -160,7 +160,7 @@ def _new_body_search(options: BodyOptions, bodies: Bodies) -> Callable[[Image], 
         faces=face_networks.load_face_detector(published, "face-full"),
         bodies=bodies,
         extent=_extent(options),
-        refuses_hands=options.has_key_frames,
+        is_stream=options.has_key_frames,
     )
 
 
