@@ -14,7 +14,13 @@ ID are lost. An instance is late if its first ID appears after its first label.
 and maximum of instances. They give no IDs, so that detections with an IoU of 0.3 in two frames in a row have the same
 one. Their processor time includes the decoding by Sonjit.
 
-Clips are in two halves by a hash of their names. Settings are chosen on the tuned half only.
+`--stills COUNT` also compares each recording with COUNT of its frames as single pictures. An instance of at least 0.9
+and 24 px that the recording shows neither in that frame nor in those next to it is lacking. Clips need no labels for
+it, so that a folder without `labels.json` counts too.
+
+Clips are in two halves by a hash of their names, and settings are chosen on the tuned one. `--settings NAME=FOLDER`
+compares settings by the kept results of `--runs`. Each clip is judged by the setting that is best on all other clips:
+found labels minus false detections, switches and lacking instances.
 """
 
 import argparse
@@ -38,7 +44,7 @@ from rich.console import Console
 from rich.table import Table
 from speed.run import check_peer, run_worker
 
-from sonjit import SonjitError, track
+from sonjit import SonjitError, create_detector, track
 from sonjit._util.files import write_text
 from sonjit.detectors.create import detector_for_input
 from sonjit.detectors.options import RECORDING_INSTANCES
@@ -53,6 +59,8 @@ MIN_IOU, SIZES = 0.4, (0.5, 2.0)
 PEER, MODELS, LINKED_IOU = "mediapipe", {"hands": "full", "face": "attention", "body": "full"}, 0.3
 LATE_S = 0.1
 """Time from which an instance is late."""
+STILL, STILL_PX = 0.9, 24.0
+"""Probability and size of an instance of a still from which a recording must show it."""
 
 
 @dataclass
@@ -192,7 +200,6 @@ def loaded(kind, search):
 def run(clip, folder, kind, search):
     """Return the detections in each frame of a clip, and the processor time in seconds."""
     _, list_name = KINDS[kind]
-    width, height = clip["width"], clip["height"]
     path, detector = folder / "clips" / f"{clip['name']}.mp4", loaded(kind, search)
     with open_source(path) as source:
         first = [(frame.rgb, frame.time) for frame in islice(source, 2)]
@@ -204,10 +211,9 @@ def run(clip, folder, kind, search):
     with closing(track(path, detector)) as tracked:
         for frame in tracked:
             for result in getattr(frame, list_name):
-                points = result.keypoints[:, :2].clip((0, 0), (width, height))
-                box = [*points.min(axis=0).tolist(), *points.max(axis=0).tolist()]
                 side = result.handedness if kind == "hands" else None
-                frames[frame.index].append({"id": result.id, "box": box, "side": side, "score": float(result.score)})
+                row = {"id": result.id, "box": _box(result, clip), "side": side, "score": float(result.score)}
+                frames[frame.index].append(row)
     return {"frames": frames, "cpu_s": time.process_time() - start_s}
 
 
@@ -246,15 +252,104 @@ def run_peer(clip, folder, kind, python):
     return {"frames": frames, "cpu_s": decoding_s + found["cpu_s"]}
 
 
+@cache
+def still_detector(kind):
+    """Return a detector that searches single pictures, with as many instances as recordings."""
+    return create_detector(kind, static_image=True, max_instances=RECORDING_INSTANCES)
+
+
+def find_in_stills(clip, folder, kind, count):
+    """Return the boxes of certain instances in some frames of a clip as single pictures, by the index of the frame."""
+    chosen = set(np.linspace(2, max(clip["frames"] - 3, 2), count).astype(int).tolist())
+    found = {}
+    with open_source(folder / "clips" / f"{clip['name']}.mp4") as source:
+        for frame in source:
+            if frame.index in chosen:
+                instances = still_detector(kind).detect(frame.rgb)
+                boxes = [_box(item, clip) for item in instances if item.score >= STILL]
+                found[frame.index] = [box for box in boxes if max(box[2] - box[0], box[3] - box[1]) >= STILL_PX]
+    return found
+
+
+def count_lacking(frames, stills):
+    """Return the counts of instances of stills, and of those that the frames of a recording lack."""
+    counts = Counter()
+    for index, boxes in stills.items():
+        near = [each["box"] for shown in frames[max(int(index) - 1, 0) : int(index) + 2] for each in shown]
+        counts["in stills"] += len(boxes)
+        counts["lacking"] += sum(not any(fits(own, box) for own in near) for box in boxes)
+    return counts
+
+
+def _box(result, clip):
+    """Return the box around the keypoints of a result, inside the image of a clip."""
+    points = result.keypoints[:, :2].clip((0, 0), (clip["width"], clip["height"]))
+    return [*points.min(axis=0).tolist(), *points.max(axis=0).tolist()]
+
+
 def results_of(clip, folder, kind, search, options):
     """Return the results of a clip, from an earlier run if it kept them."""
-    kept = None if options.runs is None else options.runs / f"{clip['name']}.{kind}.{search}.json"
-    if kept is not None and kept.is_file():
-        return json.loads(kept.read_text())
-    results = run_peer(clip, folder, kind, options.peer) if search == PEER else run(clip, folder, kind, search)
-    if kept is not None:
-        write_text(kept, json.dumps(results))
+    kept = options.runs / f"{clip['name']}.{kind}.{search}.json"
+    results = json.loads(kept.read_text()) if kept.is_file() else None
+    if results is None and search == PEER:
+        results = run_peer(clip, folder, kind, options.peer)
+    elif results is None:
+        results = run(clip, folder, kind, search)
+    if options.stills and search != PEER and "stills" not in results:
+        results["stills"] = find_in_stills(clip, folder, kind, options.stills)
+    write_text(kept, json.dumps(results))
     return results
+
+
+def clips_of(folder):
+    """Return the clips of a folder: those of its labels, and the other files of `clips` without labels."""
+    labels = folder / "labels.json"
+    clips = json.loads(labels.read_text())["clips"] if labels.is_file() else []
+    names = {clip["name"] for clip in clips}
+    for path in sorted((folder / "clips").glob("*.mp4")):
+        if path.stem not in names:
+            with open_source(path) as source:
+                frames = [frame.rgb.shape for frame in source]
+            (height, width, _), count = frames[0], len(frames)
+            clips.append({"name": path.stem, "width": width, "height": height, "frames": count, "key_frames": []})
+    return clips
+
+
+def judge_left_out(clips, options):
+    """Print the figures of settings on all clips, and of each clip by the setting that is best on all others."""
+    settings = dict(item.split("=", 1) for item in options.settings)
+    for kind in options.kinds:
+        own = defaultdict(dict)
+        for name, folder in settings.items():
+            for clip, _ in clips:
+                kept = Path(folder) / f"{clip['name']}.{kind}.auto.json"
+                if kept.is_file():
+                    results = json.loads(kept.read_text())
+                    figures = figures_of(clip, results["frames"], kind)
+                    figures.counts.update(count_lacking(results["frames"], results.get("stills", {})))
+                    figures.cpu_ms = [1000 * results["cpu_s"] / clip["frames"]]
+                    own[clip["name"]][name] = figures
+        own = {clip: figures for clip, figures in own.items() if len(figures) == len(settings)}
+        gains = {clip: {name: _gain(each.counts) for name, each in figures.items()} for clip, figures in own.items()}
+        totals = defaultdict(Figures)
+        for clip, figures in own.items():
+            others = {name: sum(gain[name] for other, gain in gains.items() if other != clip) for name in settings}
+            totals["each clip by the setting of the others"].add(figures[max(others, key=others.get)])
+            for name, each in figures.items():
+                totals[name].add(each)
+        rows = [[name, *_settings_row(figures)] for name, figures in totals.items()]
+        show(
+            f"{kind}, {len(own)} clips", ("", "found", "%", "precision", "switches", "lost", "lacking", "CPU ms"), rows
+        )
+
+
+def _gain(counts):
+    return counts["found"] - counts["doubled"] - counts["phantom"] - counts["switches"] - counts["lacking"]
+
+
+def _settings_row(figures):
+    counts, cells = figures.counts, row_of(figures)
+    return [*cells[:3], cells[6], cells[7], f"{counts['lacking']} of {counts['in stills']}", cells[-2]]
 
 
 def row_of(figures):
@@ -273,7 +368,7 @@ def row_of(figures):
         _percent(counts["lost"], counts["between"]),
         f"{len(late)} of {len(figures.late_s)}, {max(figures.late_s, default=0):.1f}",
         f"{statistics.fmean(figures.cpu_ms):.1f}",
-        f"{statistics.fmean(figures.relative):.2f}",
+        f"{statistics.fmean(figures.relative):.2f}" if figures.relative else "",
     ]
 
 
@@ -283,7 +378,7 @@ def _percent(part, of):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path)
+    parser.add_argument("folders", type=Path, nargs="+", help="each with clips/, and labels.json if they have labels")
     parser.add_argument("--kinds", nargs="+", default=list(KINDS), choices=list(KINDS))
     parser.add_argument(
         "--searches", nargs="*", default=["fast", "auto"], help="times are relative to the first one; none with --peer"
@@ -291,6 +386,8 @@ def main():
     parser.add_argument("--clips", nargs="+", help="names of the clips")
     parser.add_argument("--half", choices=HALVES, help="only the clips of one half")
     parser.add_argument("--runs", type=Path, help="folder that keeps the results of each clip")
+    parser.add_argument("--stills", type=int, default=0, metavar="COUNT", help="frames of each clip as single pictures")
+    parser.add_argument("--settings", nargs="+", metavar="NAME=FOLDER", help="kept results of settings to compare")
     parser.add_argument("--per-clip", action="store_true", help="also print a row for each clip")
     parser.add_argument("--problems", action="store_true", help="print each miss, phantom and switch")
     parser.add_argument("--markdown", action="store_true", help="print tables of Markdown")
@@ -300,13 +397,23 @@ def main():
     if options.peer:
         check_peer(options.peer)
         options.searches.append(PEER)
-    if options.runs is not None:
-        options.runs.mkdir(parents=True, exist_ok=True)
     clips = [
-        clip
-        for clip in json.loads((options.folder / "labels.json").read_text())["clips"]
+        (clip, folder)
+        for folder in options.folders
+        for clip in clips_of(folder)
         if (not options.clips or clip["name"] in options.clips) and options.half in (None, half_of(clip["name"]))
     ]
+    if options.settings:
+        judge_left_out(clips, options)
+        return
+    with tempfile.TemporaryDirectory(prefix="sonjit-streams-") as folder:
+        options.runs = options.runs or Path(folder)
+        options.runs.mkdir(parents=True, exist_ok=True)
+        compare(clips, options)
+
+
+def compare(clips, options):
+    """Print the tables of the searches, and write their figures into the page if asked for."""
     columns = (
         "",
         "found",
@@ -320,15 +427,17 @@ def main():
         "late, s",
         "CPU ms",
         "relative",
+        *(("lacking",) if options.stills else ()),
     )
     summaries = []
     for kind in options.kinds:
         rows, totals = [], defaultdict(Figures)
-        for clip in clips:
+        for clip, folder in clips:
             own = {}
             for search in options.searches:
-                results, problems = results_of(clip, options.folder, kind, search, options), []
+                results, problems = results_of(clip, folder, kind, search, options), []
                 own[search] = figures_of(clip, results["frames"], kind, problems)
+                own[search].counts.update(count_lacking(results["frames"], results.get("stills", {})))
                 own[search].cpu_ms = [1000 * results["cpu_s"] / clip["frames"]]
                 own[search].relative = [own[search].cpu_ms[0] / own[options.searches[0]].cpu_ms[0]]
                 for group in ("all", half_of(clip["name"])):
@@ -336,8 +445,8 @@ def main():
                 if options.problems:
                     print(*(f"{search}: {line}" for line in problems), sep="\n")
                 if options.per_clip:
-                    rows.append([f"{clip['name']}, {search}", *row_of(own[search])])
-        rows += [[f"{group}, {search}", *row_of(figures)] for (search, group), figures in sorted(totals.items())]
+                    rows.append([f"{clip['name']}, {search}", *_cells(own[search], options)])
+        rows += [[f"{group}, {search}", *_cells(each, options)] for (search, group), each in sorted(totals.items())]
         show(kind, columns, rows, markdown=options.markdown)
         summaries += [(search, summary_of(KINDS[kind][1], search, totals)) for search in options.searches]
     for is_peer in (False, True) if options.write else ():
@@ -357,6 +466,12 @@ def main():
             write_section("measured.md", mark, "\n".join(lines))
 
 
+def _cells(figures, options):
+    counts = figures.counts
+    lacking = [f"{counts['lacking']} of {counts['in stills']}"] if options.stills else []
+    return [*row_of(figures), *lacking]
+
+
 def summary_of(title, search, totals):
     """Return the row of one search of a kind in the page, with the figures of both halves."""
     cells = []
@@ -366,7 +481,7 @@ def summary_of(title, search, totals):
     return f"| {title} | {'MediaPipe' if search == PEER else f'`{search}`'} | {' | '.join(cells)} |"
 
 
-def show(kind, columns, rows, *, markdown):
+def show(kind, columns, rows, *, markdown=False):
     """Print the rows of one kind."""
     if markdown:
         print(f"| {' | '.join((kind, *columns[1:]))} |\n|{' --- |' * len(columns)}")

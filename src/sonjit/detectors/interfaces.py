@@ -40,9 +40,6 @@ class Kind(ABC, Generic[O, R]):
     certain_presence: ClassVar[float] = math.inf
     # Probability in a key frame from which an instance is shown before a second key frame shows it.
     sure_score: ClassVar[float] = 0.8
-    # Whether instances are often visible for a short time only, so that recordings are searched soon for lost or
-    # doubtful ones. Otherwise later key frames suffice, which follow instances backwards.
-    is_urgent: ClassVar[bool] = False
     keypoint_count: int | None = None  # of each result; None if all results of its type have the same number
     networks: Mapping[str, str] = MappingProxyType({})  # names of its files that are not in the catalogue, by role
 

@@ -18,7 +18,7 @@ class ScheduleSettings:
 
     interval_s: float = 1.0
     """Time between key frames."""
-    calm_interval_s: float = 1.0
+    calm_interval_s: float = 2.0
     """The same once `calm_after` key frames in a row agree with the tracks."""
     calm_after: int = 2
     urgent_interval_s: float = 0.25
@@ -75,15 +75,13 @@ class Schedule:
         """Count a frame that is searched in another way."""
         self._since_search += 1
 
-    def hurry(self, *, is_patient: bool, backs_off: bool) -> None:
-        """Ask for a key frame soon, because an instance was lost that did not leave.
+    def hurry(self, *, is_patient: bool) -> None:
+        """Ask for a key frame soon, because an instance was lost that did not leave; later after key frames in vain.
 
-        If a later key frame shows it as well, wait as long as between other key frames. If `backs_off`, wait longer
-        after key frames in vain.
+        A patient stream, in which a later key frame shows it as well, waits as long as between other key frames.
         """
         self._is_lost = True
-        loss_s = self._loss_s if backs_off else self._settings.urgent_interval_s
-        loss_s = self._settings.interval_s if is_patient else loss_s
+        loss_s = self._settings.interval_s if is_patient else self._loss_s
         self._urgent_s = loss_s if self._urgent_s is None else min(self._urgent_s, loss_s)
 
     def verify(self) -> None:

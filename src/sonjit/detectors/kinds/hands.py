@@ -175,7 +175,7 @@ class Hands(interfaces.Kind[HandObservation, Hand]):
         turn_rad: Additional clockwise rotation of the boxes of palms.
     """
 
-    certain_presence, sure_score, is_urgent = 0.9, 0.0, True
+    certain_presence, sure_score = 0.9, 0.0
 
     def __init__(
         self,

@@ -6,7 +6,7 @@ A stream is followed in one of four ways: `AsPublished`, `SearchNow`, `SearchInT
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Generic, NamedTuple
 
 from sonjit._util import Image
@@ -14,7 +14,6 @@ from sonjit.detectors.observations import O
 from sonjit.detectors.recordings.key_frames import KeyFrame, KeyFrames
 from sonjit.detectors.recordings.live import LiveSearch
 from sonjit.detectors.recordings.tracklets import Pairs, Tracklets
-from sonjit.detectors.search.geometry import is_same
 from sonjit.detectors.tracking import Track
 from sonjit.media.cuts import Scenes
 
@@ -105,8 +104,9 @@ class Follower(Stream[O]):
         view = _View(rgb, now_s, pairs, is_last)
         room = max(self._max_instances - len(view.visible), 0)
         if any(self.key_frames.is_lost_inside(track, rgb) for track in missing):
-            self.ask_after_loss()
-        at_once = [*self.tracklets.again(rgb, now_s, view.visible)] if room else []
+            self.key_frames.schedule.hurry(is_patient=self.looks_ahead)
+        lost = [track for track in self.tracklets.just_lost(now_s) if self.key_frames.is_lost_inside(track, rgb)]
+        at_once = self.tracklets.again(rgb, now_s, lost, view.visible) if room else []
         at_once += self.proposals(view, room)
         key_frame = self.key_frame(view)
         known = [*view.visible, *at_once]
@@ -139,20 +139,13 @@ class Follower(Stream[O]):
     def _compare(self, key_frame: KeyFrame[O], tracks: Sequence[Track[O]], *, has_new: bool) -> dict[Track[O], float]:
         """Compare a key frame with the tracks, and return those that it ends."""
         tracker, shown = self.tracklets.tracker, key_frame.shown or {track: track.observation for track in tracks}
-        has_doubtful = (
-            self.key_frames.is_urgent and self.looks_ahead and not _are_shown(key_frame.instances, shown.values())
-        )
-        ended = self.key_frames.compare(key_frame._replace(shown=shown), has_new=has_new, has_doubtful=has_doubtful)
-        if (self.key_frames.is_urgent or not self.looks_ahead) and any(map(self.key_frames.is_doubtful, shown)):
+        ended = self.key_frames.compare(key_frame._replace(shown=shown), has_new=has_new)
+        if not self.looks_ahead and any(map(self.key_frames.is_doubtful, shown)):
             self.key_frames.schedule.verify()
         for track in ended:
             if track in tracker.active:
                 tracker.end(track)
         return ended
-
-    def ask_after_loss(self) -> None:
-        """Ask for a key frame, because an instance was lost that did not leave."""
-        self.key_frames.schedule.hurry(is_patient=False, backs_off=True)
 
     @abstractmethod
     def proposals(self, view: _View[O], room: int) -> list[O]:
@@ -197,10 +190,6 @@ class LookAhead(SearchNow[O]):
     """
 
     looks_ahead = True
-
-    def ask_after_loss(self) -> None:
-        """Ask for a key frame soon, or no earlier than usual if later key frames show the instance as well."""
-        self.key_frames.schedule.hurry(is_patient=not self.key_frames.is_urgent, backs_off=False)
 
     def shown_once(self, single: list[O]) -> list[O]:
         """Return nothing: a recording shows them in their frame only."""
@@ -247,8 +236,3 @@ class SearchInThread(Follower[O]):
     def shows(self, track: Track[O]) -> bool:
         """Check whether no key frame refuses a track. No frame waits for the first one."""
         return not self.key_frames.is_refused(track)
-
-
-def _are_shown(instances: Iterable[O], observations: Collection[O]) -> bool:
-    """Check whether each instance of a key frame, also a doubtful one, is the observation of a track."""
-    return all(any(is_same(instance, other) for other in observations) for instance in instances)

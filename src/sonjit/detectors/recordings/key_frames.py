@@ -32,7 +32,9 @@ class SupportSettings:
     least: float = 0.2
     """Minimum probability of an instance of a key frame that supports a track."""
     shown: float = 0.45
-    """Minimum mean probability of a track in its key frames, where those that do not show it count as 0."""
+    """Minimum mean probability of a track in its key frames up to the last one that shows it."""
+    doubtful: float = 0.3
+    """Minimum probability of an instance without a track after which the stream is not calm."""
     border: float = 0.05
     """Distance from the border of the image at which a lost instance has left, in sizes of the instance."""
 
@@ -42,8 +44,8 @@ class _Support:
     """Support of a track by key frames."""
 
     best: float = 0.0  # highest probability in a key frame; 1 if the network was certain
-    total: float = 0.0  # sum of the probabilities in all key frames
-    looks: int = 0  # number of key frames
+    total: float = 0.0  # sum of the probabilities in key frames
+    looks: int = 0  # number of key frames up to the last one that shows it
     count: int = 0  # number of those that show it
     last_s: float = -math.inf  # time of the last one that shows it
     failures: int = 0  # number of key frames since then
@@ -52,16 +54,16 @@ class _Support:
 
     @property
     def mean(self) -> float:
-        """Mean probability in the key frames."""
+        """Mean probability in these key frames, where those that do not show it count as 0."""
         return self.total / max(self.looks, 1)
 
     def add(self, score: float, now_s: float, *, is_certain: bool) -> None:
         """Count a key frame that shows the track with a probability, 0 if it does not."""
-        self.total += score
-        self.looks += 1
         if score == 0:
             self.failures += 1
             return
+        self.total += score
+        self.looks += 1 + self.failures
         self.best, self.count = max(self.best, score, float(is_certain)), self.count + 1
         self.last_s, self.failures, self.presence, self.frames = now_s, 0, 0.0, 0
 
@@ -78,8 +80,8 @@ class KeyFrames(Generic[O]):
     """Search key frames, and decide which tracks they support.
 
     A track of at least `certain_presence` since its last support stays without support. An instance of at least
-    `sure_score` is shown at once, and a second key frame must support others. Lost and doubtful instances are
-    searched soon in recordings too if `is_urgent`; see `Kind`. A live stream has no `search`, see `LiveSearch`.
+    `sure_score` is shown at once, and a second key frame must support others. A live stream has no `search`, see
+    `LiveSearch`.
     """
 
     def __init__(
@@ -89,10 +91,8 @@ class KeyFrames(Generic[O]):
         certain_presence: float,
         sure_score: float,
         settings: SupportSettings = SupportSettings(),
-        *,
-        is_urgent: bool,
     ) -> None:
-        self.schedule, self.is_urgent = schedule, is_urgent
+        self.schedule = schedule
         self._search, self._settings = search, settings
         self._certain_presence, self._sure_score = certain_presence, sure_score
         self._support: WeakKeyDictionary[Track[O], _Support] = WeakKeyDictionary()
@@ -128,15 +128,16 @@ class KeyFrames(Generic[O]):
             if support.count and presence >= self._certain_presence:
                 support.best = 1.0
 
-    def compare(self, key_frame: KeyFrame[O], *, has_new: bool, has_doubtful: bool = False) -> dict[Track[O], float]:
+    def compare(self, key_frame: KeyFrame[O], *, has_new: bool) -> dict[Track[O], float]:
         """Compare the instances of a key frame with the tracks, and report the result to the schedule.
 
         Return the tracks that end, each with the time of the last key frame that shows it. `has_new` is true if new
-        tracks begin with it, and `has_doubtful` if it shows an instance without a track.
+        tracks begin with it.
         """
         ended: dict[Track[O], float] = {}
         now_s, instances, shown = key_frame
-        agrees = not has_new and not has_doubtful
+        doubtful = [instance for instance in instances if instance.score > self._settings.doubtful]
+        agrees = not has_new and all(any(is_same(item, other) for other in shown.values()) for item in doubtful)
         for track, observation in shown.items():
             support = self._support.setdefault(track, _Support())
             score = max((instance.score for instance in instances if is_same(instance, observation)), default=0.0)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic
+from weakref import WeakKeyDictionary
 
 from sonjit._util import Image
 from sonjit.detectors.interfaces import Kind
@@ -25,6 +27,8 @@ class SeekSettings:
 
     doubtful: float = 0.75
     """Presence of a tracked instance below which it is searched too, in case that its box is off."""
+    pause_s: float = 0.15
+    """Time after which it is searched again if nothing better was found."""
     least: float = 0.7
     """Minimum presence of an instance that is found where a lost one was going."""
     most_cost: float = 1.0
@@ -52,6 +56,7 @@ class Tracklets(Generic[O]):
     ) -> None:
         self.tracker = tracker
         self._kind, self._min_presence, self._published, self._seek = kind, min_presence, published, seek
+        self._vain_s: WeakKeyDictionary[Track[O], float] = WeakKeyDictionary()
 
     def observe(self, rgb: Image, now_s: float) -> tuple[Pairs[O], list[Track[O]]]:
         """Return each track that an image (H, W, 3) shows with its observation, and the tracks that it does not."""
@@ -72,29 +77,32 @@ class Tracklets(Generic[O]):
     ) -> None:
         """Search doubtful and missing visible instances where they were going."""
         for index, (track, observation) in enumerate(pairs):
-            if track.occluded_s is None and observation.score < seek.doubtful:
+            is_due = now_s - self._vain_s.get(track, -math.inf) > seek.pause_s
+            if track.occluded_s is None and observation.score < seek.doubtful and is_due:
                 others = [other for _, other in pairs if other is not observation]
                 found = self._sought(rgb, track, now_s, seek, others)
                 if found is not None and found.score > observation.score:
                     pairs[index] = track, found
+                else:
+                    self._vain_s[track] = now_s
         for track in [track for track in missing if track.occluded_s is None]:
             found = self._sought(rgb, track, now_s, seek, [observation for _, observation in pairs])
             if found is not None:
                 pairs.append((track, found))
                 missing.remove(track)
 
-    def again(self, rgb: Image, now_s: float, known: Sequence[O]) -> list[O]:
-        """Return the instances of an image (H, W, 3) that were lost less than `SeekSettings.seconds` before a time.
-
-        The time is in seconds. `known` instances are left out.
-        """
+    def again(self, rgb: Image, now_s: float, lost: Iterable[Track[O]], known: Sequence[O]) -> list[O]:
+        """Return what an image (H, W, 3) at a time in seconds shows of lost tracks, apart from known instances."""
         found: list[O] = []
-        if self._seek is None:
-            return found
-        for track in self.tracker.lost_since(now_s - self._seek.seconds):
+        for track in lost:
+            assert self._seek is not None
             observation = self._sought(rgb, track, now_s, self._seek, [*known, *found])
             found += [] if observation is None else [observation]
         return found
+
+    def just_lost(self, now_s: float) -> list[Track[O]]:
+        """Return the tracks that were lost so short before a time in seconds that they are searched."""
+        return [] if self._seek is None else self.tracker.lost_since(now_s - self._seek.seconds)
 
     def _sought(self, rgb: Image, track: Track[O], now_s: float, seek: SeekSettings, others: Sequence[O]) -> O | None:
         """Return the best observation of a track where it was going, apart from other instances. None for none."""

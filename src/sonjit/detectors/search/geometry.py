@@ -89,9 +89,12 @@ def is_same_instance(a: RealArray, b: RealArray) -> bool:
 
 
 def is_same(a: Observation, b: Observation) -> bool:
-    """Check whether two observations of one image show the same instance; bodies also by their torso."""
-    if isinstance(a, BodyObservation) and isinstance(b, BodyObservation) and is_same_torso(a, b):
-        return True
+    """Check whether two observations of one image show the same instance.
+
+    Bodies have the same torso or head. Their boxes do not tell, since limbs outside the image are guessed.
+    """
+    if isinstance(a, BodyObservation) and isinstance(b, BodyObservation):
+        return is_same_torso(a, b) or is_same_head(a, b)
     return is_same_instance(a.keypoints, b.keypoints)
 
 
