@@ -60,7 +60,7 @@ STILL, BOXES = {"static_image": True}, {"kind": "face", "model": "box"}
         ),
         (
             {"kind": "holistic", "smooth_segmentation": False},
-            "smooth_segmentation=False has no effect with segmentation=False",
+            "smooth_segmentation=False requires segmentation=True",
         ),
         (BOXES | {"search_interval": 3}, "search_interval=3 has no effect with model='box'"),
         (BOXES | {"min_presence_score": 0.7}, "min_presence_score=0.7 has no effect with model='box'"),

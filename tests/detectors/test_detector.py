@@ -12,6 +12,7 @@ import pytest
 from sonjit import InputError
 from sonjit.detectors import Detector, interfaces, tracking
 from sonjit.detectors.crops import check_shapes, crop_for
+from sonjit.detectors.kinds import options_for
 from sonjit.detectors.loop import Loop
 from sonjit.detectors.options import CommonOptions
 from sonjit.detectors.pipeline import check_region
@@ -83,9 +84,9 @@ def test_a_region_has_a_place_and_a_size(roi):
     with pytest.raises(InputError, match="give x and y of at least 0, and width and height of at least 1"):
         check_region(roi, CommonOptions())
     check_region((0, 0, 1, 1), CommonOptions())
-    for option in ("distance", "transform"):
+    for kind, option in (("hands", "distance"), ("face", "transform")):
         with pytest.raises(InputError, match=f"roi 0,0,1,1: cannot be combined with {option}"):
-            check_region((0, 0, 1, 1), SimpleNamespace(**{option: True}))
+            check_region((0, 0, 1, 1), options_for(kind, **{option: True}))
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 
 from sonjit import InputError
 from sonjit.detectors import kinds, options
-from sonjit.detectors.kinds import KINDS, find_model, make_options, options_for, refuse_unused_options
+from sonjit.detectors.kinds import KINDS, check_options, find_model, make_options, options_for
 from sonjit.detectors.options import BodyOptions, CommonOptions, FaceOptions, GraphThresholds, HandOptions
 from sonjit.detectors.smoothing import KeypointSmoother, OneEuro
 
@@ -76,7 +76,7 @@ def test_models_are_named_by_their_kind(name, model):
     ],
 )
 def test_options_that_have_an_effect_or_describe_what_happens_are_accepted(kind, given):
-    refuse_unused_options(options_for(kind, **given), given)
+    check_options(options_for(kind, **given), given)
 
 
 def test_smoothers_are_made_for_each_track_of_filters_only():

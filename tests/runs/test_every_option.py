@@ -17,7 +17,6 @@ from sonjit.media import rgb_from
 pytestmark = [pytest.mark.golden, pytest.mark.slow]
 OF_MACHINE_OR_CAMERA = {"device", "camera"}  # not a property of results, as all paths
 OF_MACHINE = {"engine", "precision", "threads"}  # alike for all kinds
-NEEDED = {"hand_length": {"distance": True}, "smooth_segmentation": {"segmentation": True}}
 FAST = {"hands": {"model": "lite"}, "face": {"model": "mesh"}, "body": {"model": "lite"}, "holistic": {"model": "lite"}}
 OWN = {"hand_model", "face_model", "keypoints", "gestures", "blendshapes"}  # of people; the others are those of bodies
 
@@ -45,7 +44,8 @@ def cases(left_out, nightly=()):
     for kind, entry in KINDS.items():
         for name, option in options_of(entry).items():
             if not is_left_out(kind, option) and not left_out(option):
-                options = FAST.get(kind, {}) | NEEDED.get(name, {}) | {name: value_of(option)}
+                needed = {option.requires: True} if option.requires else {}
+                options = FAST.get(kind, {}) | needed | {name: value_of(option)}
                 marks = pytest.mark.nightly if kind in nightly else ()
                 yield pytest.param(kind, options, id=f"{kind}-{name}", marks=marks)
 

@@ -91,6 +91,12 @@ class Option:
         in_jobs: True if jobs of the server have the option.
         of_streams: True if the option has no effect on stills.
         needs_full: True if only full answers of the server contain what the option adds.
+        requires: Name of the option without which this one has no effect. Empty: none.
+        useless_with: Name of the option that decides this one, so that its default has no effect. Empty: none.
+        for_stills: Values besides the default that describe stills, for an option of streams.
+        of_keypoints: True if the option has no effect on models that find boxes.
+        whole_image: True if the option cannot be combined with a region of the image.
+        from_bundle: True if the option uses MediaPipe's task bundle of the kind where it is registered.
         default_by: What the default depends on ("model", "input"). Empty: the default is fixed.
         pattern: Regular expression of a text, for Python and JavaScript. Empty: any text.
         form: What the pattern means, for messages.
@@ -112,6 +118,12 @@ class Option:
     in_jobs: bool = True
     of_streams: bool = False
     needs_full: bool = False
+    requires: str = ""
+    useless_with: str = ""
+    for_stills: tuple[object, ...] = ()
+    of_keypoints: bool = False
+    whole_image: bool = False
+    from_bundle: bool = False
     default_by: str = ""
     pattern: str = ""
     form: str = ""

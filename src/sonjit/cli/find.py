@@ -16,7 +16,7 @@ from sonjit._util.files import check_local, write_bytes
 from sonjit._util.settings import Option, OptionValue, declared_options, read_settings
 from sonjit.cli import options as common
 from sonjit.cli.progress import progress_bar, run_and_report
-from sonjit.detectors.kinds import KINDS, KindEntry, make_options, options_for, options_of, refuse_unused_options
+from sonjit.detectors.kinds import KINDS, KindEntry, check_options, make_options, options_for, options_of
 from sonjit.detectors.options import CommonOptions
 from sonjit.media import DrawingStyle, load_frames, open_writer
 from sonjit.media.annotated import ANNOTATED_VIDEO_ENDINGS
@@ -40,6 +40,7 @@ _INPUT = (
 )
 _MASK = "People cut out of the image: .png for an image, .webm for a video; for many files a folder."
 _EXAMPLES = {"photo.jpg": "photo.jpg", "clip.mp4": "demo.mp4", "squats.mp4": "squats.mp4"}  # bundled file by name
+_REQUIRED_FLAGS = {"segmentation": "--mask"}  # what sets options that the command line lacks
 _KEEP = "Id of the person whose head --anonymise blur does not hide. A drawing of the video shows the ids."
 _ROI = "Region x,y,width,height in pixels that is searched. Results are in coordinates of the complete image."
 
@@ -134,7 +135,7 @@ def detect_command(kind: str) -> Callable[..., int]:
         options = make_options(entry, values)
         is_box = entry.models[options.model].is_box
         _check(output, options, lifting, style, given=values.keys(), has_mask=mask is not None, is_box=is_box)
-        refuse_unused_options(options, values)
+        check_options(options, values)
         saves = tuple(map(str, output.save))
         has_angles = not is_box and any(map(is_in_degrees, saves))
         count = tuple(AngleLimits.from_text(text, kind) for text in output.count)
@@ -232,10 +233,12 @@ def _check(
         requirements += [
             (is_used, f"--{name} has no effect with --static-image") for name, is_used in of_streams.items()
         ]
-    smooths_mask = "smooth_segmentation" in given
-    requirements.append(
-        (smooths_mask and not has_mask, "--smooth-segmentation and --no-smooth-segmentation require --mask")
-    )
+    for name, option in declared_options(type(options)).items():
+        is_idle = bool(option.requires) and name in given and not getattr(options, option.requires)
+        flag = name.replace("_", "-")
+        named = f"--{flag} and --no-{flag} require" if option.default is True else f"--{flag} requires"
+        needed = _REQUIRED_FLAGS.get(option.requires, f"--{option.requires}")
+        requirements.append((is_idle, f"{named} {needed}"))
     if is_box:  # boxes have no measures
         used["measures"] = output.measures
         effect = f"has no effect with --model {options.model}"

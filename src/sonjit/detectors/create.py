@@ -15,7 +15,7 @@ from sonjit._util import InputError
 from sonjit._util.extensions import resolved
 from sonjit.detectors import tracking
 from sonjit.detectors.interfaces import Kind, SearchedKind, StillSearch
-from sonjit.detectors.kinds import KINDS, KindEntry, make_options, refuse_unused_options
+from sonjit.detectors.kinds import KINDS, KindEntry, check_options, make_options
 from sonjit.detectors.loop import Loop
 from sonjit.detectors.options import CommonOptions
 from sonjit.detectors.pipeline import Detector
@@ -174,7 +174,7 @@ def detector_for_input(
     No frame of a live source waits for a search.
     """
     checked = make_options(KINDS.find(kind), options).for_input(source)
-    refuse_unused_options(checked, options)
+    check_options(checked, options)
     return detector_from(replace(checked, is_live=is_live))
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, TypeAlias, TypeVar
 
 from sonjit._util.settings import Option as Option
+from sonjit._util.settings import declared_options
 from sonjit.detectors.smoothing import Filter, FilterChoice, OneEuro
 from sonjit.engines import MAX_THREADS, EngineName, EngineOptions, Precision
 from sonjit.gestures.classifier import CANNED, SHIPPED
@@ -31,6 +32,7 @@ Keypoints: TypeAlias = Annotated[
         "Hand keypoints. published: the network's keypoints, as in MediaPipe. refined: these keypoints, corrected from "
         "the network's feature maps, with z in the scale of x and y. refined requires the published networks.",
         needs_full=True,
+        useless_with="distance",
     ),
 ]
 Gestures: TypeAlias = Annotated[
@@ -46,6 +48,7 @@ _blendshapes = partial(
     "Add blendshapes to each face: 22 from its mesh, or 52 with a registered face_landmarker.task or "
     "holistic_landmarker.task and the default models.",
     needs_full=True,
+    from_bundle=True,
 )
 _running = partial(Option, group="Running", remote=False)
 STILL_INSTANCES = 20  # default maximum number of instances in a still
@@ -118,6 +121,7 @@ class CommonOptions:
             "Smooth keypoints over time. auto: one_euro for hands and faces in streams, published for bodies and "
             "people in streams, none for stills. published: the smoothing of MediaPipe's graph.",
             of_streams=True,
+            for_stills=(None, "none", "published"),  # MediaPipe's graphs do not smooth stills
         ),
     ] = "auto"
     min_detection_score: Annotated[
@@ -130,7 +134,7 @@ class CommonOptions:
         ),
     ] = 0.5
     min_presence_score: Annotated[
-        float, Option("Minimum presence score of a tracked instance.", minimum=0, maximum=1)
+        float, Option("Minimum presence score of a tracked instance.", minimum=0, maximum=1, of_keypoints=True)
     ] = 0.5
     search_interval: Annotated[
         int,
@@ -139,6 +143,8 @@ class CommonOptions:
             minimum=1,
             remote_maximum=1_000_000,
             of_streams=True,
+            for_stills=(1,),  # each of them is searched
+            of_keypoints=True,
         ),
     ] = 5
     search: Annotated[
@@ -239,7 +245,8 @@ class CommonOptions:
     def bundle(self) -> TaskBundle | None:
         """Return the task bundle of `landmark_model`, or the registered one that an option prefers."""
         path = self.landmark_model
-        needs_bundle = any(getattr(self, name, False) for name in ("blendshapes", "transform"))
+        declared = declared_options(type(self)).values()
+        needs_bundle = any(option.from_bundle and getattr(self, option.name) for option in declared)
         if path is None and needs_bundle and not self._names_other_networks:
             path = Path(f"{self.kind}_landmarker.task")
         if path is None or path.suffix != ".task":
@@ -311,6 +318,7 @@ class HandOptions(CommonOptions):
             "track have nearly the same lengths in all frames.",
             requires_server=True,
             needs_full=True,
+            whole_image=True,  # which has the principal point of the camera
         ),
     ] = False
     hand_length: Annotated[
@@ -321,6 +329,7 @@ class HandOptions(CommonOptions):
             minimum=0.02,
             maximum=0.5,
             remote=False,
+            requires="distance",
         ),
     ] = None
     camera: Annotated[
@@ -330,6 +339,7 @@ class HandOptions(CommonOptions):
             "the longer side.",
             remote=False,
             command_line=False,
+            requires="distance",
         ),
     ] = None
     kind: str = "hands"
@@ -343,7 +353,15 @@ class FaceOptions(CommonOptions):
         Literal["attention", "mesh", "box", "box-full"], Option("Model of the faces.", default_by="kind")
     ] = "attention"
     blendshapes: Annotated[bool, _blendshapes()] = False
-    transform: Annotated[bool, Option("Add the pose in centimetres to each face with a mesh.", needs_full=True)] = False
+    transform: Annotated[
+        bool,
+        Option(
+            "Add the pose in centimetres to each face with a mesh.",
+            needs_full=True,
+            from_bundle=True,
+            whole_image=True,
+        ),
+    ] = False
     mirrored: Mirrored = False
     kind: str = "face"
 
@@ -361,7 +379,9 @@ class BodyOptions(CommonOptions):
     model: Annotated[Literal["full", "lite", "heavy"], Option("Model of the bodies.", default_by="kind")] = "full"
     mirrored: Mirrored = False
     segmentation: Annotated[bool, Option("Add a mask to each body.", command_line=False, in_jobs=False)] = False
-    smooth_segmentation: Annotated[bool, Option("Smooth masks over time.", in_jobs=False, of_streams=True)] = True
+    smooth_segmentation: Annotated[
+        bool, Option("Smooth masks over time.", in_jobs=False, of_streams=True, requires="segmentation")
+    ] = True
     averages_mirrored: bool = False
     kind: str = "body"
 

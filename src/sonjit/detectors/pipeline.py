@@ -20,6 +20,7 @@ from weakref import ref
 import numpy as np
 
 from sonjit._util import Image, InputError, files
+from sonjit._util.settings import declared_options
 from sonjit.detectors import interfaces
 from sonjit.detectors.graph import PipelineGraph, pipeline_graph
 from sonjit.detectors.loop import Found, Loop
@@ -49,8 +50,9 @@ def check_region(roi: tuple[int, int, int, int], options: CommonOptions) -> None
     named = f"roi {','.join(map(str, roi))}"
     if min(roi[:2]) < 0 or min(roi[2:]) < 1:
         raise InputError(f"{named}: give x and y of at least 0, and width and height of at least 1")
-    if used := [name for name in ("distance", "transform") if getattr(options, name, False)]:
-        raise InputError(f"{named}: cannot be combined with {used[0]}, which requires the complete image")
+    for name, option in declared_options(type(options)).items():
+        if option.whole_image and getattr(options, name):
+            raise InputError(f"{named}: cannot be combined with {name}, which requires the complete image")
 
 
 @dataclass(eq=False)

@@ -20,7 +20,6 @@ from sonjit.server.service import missing_weights
 from sonjit.weights.catalog import find_record
 
 FACE_BUNDLE = "face_landmarker.task"  # MediaPipe bundle that blendshapes and poses of faces require in web pages
-_OF_BUNDLE = ("blendshapes", "transform")  # options of faces that require the bundle in pages
 _PROPOSALS = "proposals.tflite"
 FURTHER_FILES = {
     "hands": ("hand_heads.npz", "hand_refinement.npz", _PROPOSALS),
@@ -100,12 +99,11 @@ def _kinds_in_page(engine: Path) -> JsonObject:
         entry = KINDS[name]
         models = _models_in_page(entry, engine)
         if models:
-            left_out = () if has_bundle else _OF_BUNDLE
-            left_out += ("mirrored",) if name == "face" else ()
+            left_out = ("mirrored",) if name == "face" else ()
             options = option_schemas(
                 option
                 for option in known_options(name).values()
-                if not option.requires_server and option.name not in left_out
+                if not (option.requires_server or option.name in left_out or (option.from_bundle and not has_bundle))
             )
             if missing_for_stills(entry, engine):  # then thorough would fail
                 options["search"]["enum"] = ["fast", "auto"]

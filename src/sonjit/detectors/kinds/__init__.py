@@ -36,9 +36,6 @@ KINDS: Registry[KindEntry] = Registry(
 )
 """Entries of the kinds by name. The module of an entry is imported when the entry is first used."""
 
-_WITHOUT_STREAM: dict[str, tuple[object, ...]] = {"smoothing": (None, "none", "published"), "search_interval": (1,)}
-"""Values that describe stills: MediaPipe's graphs do not smooth them, and each of them is searched."""
-
 
 def usual_smoothers(options: CommonOptions) -> Callable[[], Smoother[Any] | None]:
     """Return a factory of the smoothers that the options name."""
@@ -164,19 +161,24 @@ def options_for(kind: str, **values: object) -> CommonOptions:
     return make_options(KINDS.find(kind), values)
 
 
-def refuse_unused_options(options: CommonOptions, given: Mapping[str, object]) -> None:
-    """Check that no option is ignored because of the others. A value that describes what happens anyway is accepted."""
+def check_options(options: CommonOptions, given: Mapping[str, object]) -> None:
+    """Check that no option is ignored because of the others, as each `Option` states it.
+
+    A value that describes what happens anyway is accepted. `given` are the values that a caller chose.
+    """
     entry = KINDS.find(options.kind)
-    of_streams = [name for name, option in declared_options(entry.options).items() if option.of_streams]
-    rules = (
-        (given.get("static_image"), "static_image=True", of_streams),
-        (entry.models[options.model].is_box, f"model={options.model!r}", ("search_interval", "min_presence_score")),
-        (not getattr(options, "segmentation", True), "segmentation=False", ("smooth_segmentation",)),
-    )
-    for applies, cause, names in rules:
-        for name in names if applies else ():
-            value = getattr(options, name, None)
-            if value not in (getattr(entry.options, name, None), *_WITHOUT_STREAM.get(name, ())):
-                raise InputError(f"{name}={value!r} has no effect with {cause}")
-    if given.get("keypoints") == "published" and getattr(options, "distance", False):
-        raise InputError("keypoints='published' has no effect with distance=True, which refines the keypoints")
+    is_box = entry.models[options.model].is_box
+    for name, option in declared_options(entry.options).items():
+        value = getattr(options, name)
+        cause = ""
+        if value != getattr(entry.options, name, None):
+            if option.requires and not getattr(options, option.requires):
+                raise InputError(f"{name}={value!r} requires {option.requires}=True")
+            if option.of_streams and given.get("static_image") and value not in option.for_stills:
+                cause = "static_image=True"
+            elif option.of_keypoints and is_box:
+                cause = f"model={options.model!r}"
+        elif option.useless_with and given.get(name) is not None and getattr(options, option.useless_with, False):
+            cause = f"{option.useless_with}=True"
+        if cause:
+            raise InputError(f"{name}={value!r} has no effect with {cause}")

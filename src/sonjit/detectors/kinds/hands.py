@@ -382,6 +382,7 @@ def load_hands(options: HandOptions, heads_kind: type[hand_heads.HandHeads] = ha
     more = len(sizes) == 4 and max(sizes) > 3 * _KEYPOINTS and max(sizes) % 3 == 0  # trained keypoints of your own
     points = max(sizes) if more else 3 * _KEYPOINTS
     check_shapes(landmarks, hand_file, "hand landmark network", size=None, outputs=(points, 1, 1, points, *behind))
+    camera = None if options.camera is None else cameras.camera_from_text(options.camera)
     return Hands(
         loading.result(),
         landmarks,
@@ -389,19 +390,9 @@ def load_hands(options: HandOptions, heads_kind: type[hand_heads.HandHeads] = ha
         heads=heads,
         visibility=options.visibility,
         refinement=refinement,
-        sizes=_load_sizes(options),
+        sizes=HandSizes(options.hand_length, camera) if options.distance else None,
         turn_rad=_BUNDLE_TURN_RAD if options.follows_bundle else 0.0,
     )
-
-
-def _load_sizes(options: HandOptions) -> HandSizes | None:
-    """Return the bone lengths and distances of hands, if the options ask for them."""
-    for name in ("hand_length", "camera"):
-        if not options.distance and getattr(options, name) is not None:
-            raise InputError(f"{name} requires distance=True")
-    if not options.distance:
-        return None
-    return HandSizes(options.hand_length, None if options.camera is None else cameras.camera_from_text(options.camera))
 
 
 def _needs_published_networks(option: str, file: Path) -> InputError:
