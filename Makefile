@@ -8,7 +8,7 @@ export SONJIT_TEST_DATA ?= ../shared
 # Tests start many processes, and each would compile the sources again.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help install models more-models browser graphics web demo serve room test test-all durations coverage test-core test-fast repeat torture check check-page \
+.PHONY: help install models more-models browser graphics web demo serve room test test-all test-changed durations coverage test-core test-fast repeat torture check check-page \
   bench cards generated docs learn test-lowest lock audit changelog release clean
 
 help:
@@ -77,6 +77,11 @@ test: room install more-models browser graphics web  ## install, fetch weights a
 
 test-all: room install more-models browser graphics web  ## after `make test`: all other tests, and more examples of Hypothesis
 	$(BIN)/python $(PYTEST) -m "nightly or hypothesis" --hypothesis-profile=long $(OPTIONS)
+
+BASE ?= main
+test-changed: install models  ## the tests of `make test` that the changes since a commit can reach; BASE=main
+	@tests=$$($(BIN)/python tools/changed.py --base $(BASE)) && { test -z "$$tests" || \
+	  $(BIN)/python $(PYTEST) -m "not nightly" $$tests; }
 
 durations: OPTIONS := --store-durations
 durations: test test-all  ## all tests, and store their processor time in .test_durations
