@@ -677,8 +677,12 @@ def test_a_page_of_a_processed_video_states_that_its_errors_may_be_larger(tmp_pa
     with open_writer(table, Header(kind="bodies")) as writer:
         for frame in frames_of([*squat(90), *[170] * 10]):
             writer.write(frame)
-    joint_angles.write_report(tmp_path / "r.html", table, None, "a.mp4", "full")
-    assert "without its mirror image" in (tmp_path / "r.html").read_text("utf-8")
+    labels = joint_angles.Labels("Week 2", "Anna Müller", "after the operation")
+    joint_angles.write_report(tmp_path / "r.html", table, None, "a.mp4", "full", labels=labels)
+    page = (tmp_path / "r.html").read_text("utf-8")
+    assert "without its mirror image" in page
+    assert all(word in page for word in ("Week 2", "Name: Anna Müller", "Note: after the operation"))
+    assert page.index(">Repetitions<") < page.index(">Appendix<") < page.index(">Joints that moved")
 
 
 def test_pictures_have_no_label_with_a_score():

@@ -115,9 +115,12 @@ def page_blocks(
     blocks.append(Note(first.text(_WARNING)))
     if several:
         blocks += _together(recordings)
+    if not several:
+        blocks += [*_repetition_blocks(first), *_gait_blocks(first)]
+    blocks.append(Heading(first.text("Appendix"), begins_page=True))
     for recording in recordings:
         if several:
-            blocks.append(Heading(subject_of(recording)))
+            blocks += [Heading(subject_of(recording)), *_repetition_blocks(recording), *_gait_blocks(recording)]
         blocks += _tables(recording)
     blocks += _change_blocks(first, labels, earlier)
     for recording in recordings:
@@ -239,12 +242,12 @@ def _curves(recording: Recording) -> list[Block]:
 
 
 def _tables(recording: Recording) -> list[Block]:
-    """Return the tables of one person: repetitions, steps, joints that moved, both sides, and the other joints."""
+    """Return the tables of one person: joints that moved, both sides, and the other joints."""
     say = recording.text
     if not recording.ranges:
         return [Text(say(_NOTHING))]
     rest = [name for name in recording.ranges if name not in recording.moved]
-    blocks = [*_repetition_blocks(recording), *_gait_blocks(recording)]
+    blocks: list[Block] = []
     for title, names in (("Joints that moved or were counted", recording.moved), ("Other joints", rest)):
         if names:
             table = Table(_in_words(recording, HEADINGS), tuple(recording.rows(names)), text_columns=2)

@@ -80,6 +80,7 @@ class Heading:
 
     text: str
     level: int = 2
+    begins_page: bool = False  # on paper
 
 
 @dataclass(frozen=True)

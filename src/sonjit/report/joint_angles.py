@@ -38,6 +38,7 @@ def write_report(
     *,
     language: Language = "en",
     anonymise: hiding.Anonymise = "none",
+    labels: Labels | None = None,
 ) -> None:
     """Write the page of a finished job, with pictures from its drawing.
 
@@ -49,6 +50,7 @@ def write_report(
         model: Model of the body.
         language: Language of the page.
         anonymise: How the drawing hides people.
+        labels: Free texts. The page adds the date of today, and how the keypoints were made.
 
     Raises:
         InputError: There is no person, or no font for a PDF in this language.
@@ -66,7 +68,9 @@ def write_report(
                     person_frame = pictures.only(moment.frame, recording.person)
                     shown.append((moment.caption, pictures.picture(frame.rgb.copy(), person_frame, moment)))
     mark = "" if anonymise == "none" else anonymise
-    labels = Labels(day=date.today().isoformat(), note=recording.text(_PLAIN))
+    labels = labels or Labels()
+    note = " ".join(filter(None, (labels.note, recording.text(_PLAIN))))
+    labels = replace(labels, day=date.today().isoformat(), note=note)
     write_page(path, [recording], [shown], mark, labels)
 
 

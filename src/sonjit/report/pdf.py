@@ -64,7 +64,9 @@ def pdf_from(title: str, blocks: Sequence[Block], metadata: Mapping[str, str]) -
     pdf.add_page()
     _write(pdf, title, _TITLE, bold=True)
     for block, following in zip(blocks, [*blocks[1:], None], strict=True):
-        if isinstance(block, Heading):
+        if isinstance(block, Heading) and block.begins_page:
+            pdf.add_page()
+        elif isinstance(block, Heading):
             rows = _rows_of(following)
             _keep(pdf, max(_HEADING_MM + (_height_mm(rows[0]) if rows else 0.0), 30))
         _draw(pdf, block)

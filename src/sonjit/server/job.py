@@ -17,6 +17,7 @@ from sonjit.media import convert_table, load_frames
 from sonjit.media.tables import FORMATS
 from sonjit.media.tables.formats import Download, TableFormat
 from sonjit.report import joint_angles, motion_files
+from sonjit.report.contents import Labels
 from sonjit.report.joint_angles import REPORT_ENDINGS
 from sonjit.report.recording import recording_of
 from sonjit.report.texts import Language
@@ -288,6 +289,14 @@ class UploadJob(JobRecord):
                 self.measure()
         return path
 
+    def describe(self, texts: Mapping[str, str]) -> None:
+        """Change texts of `JobTexts`. Reports contain them and are written again at the next request."""
+        with self._converting:
+            for name, value in texts.items():
+                setattr(self, name, value)
+            for path in self.folder.glob("report.*"):
+                path.unlink(missing_ok=True)
+
     def _write(self, path: Path) -> None:
         lines, model = self.folder / "result.jsonl", self._reported_model
         table = path.name.partition(".")[0]
@@ -314,6 +323,7 @@ class UploadJob(JobRecord):
                 model or "full",
                 language=_in_languages()[path.name],
                 anonymise=task_of(self.detectors, self.style).style.anonymise,
+                labels=Labels(self.title, self.client, self.note),
             )
         else:
             (convert_motions if table == "motions" else convert_events)(lines, path)

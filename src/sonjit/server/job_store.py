@@ -151,8 +151,7 @@ class JobStore:
 
     def describe(self, job: UploadJob, texts: Mapping[str, str]) -> None:
         """Change the title, the client's name and the note of a job."""
-        for name, value in texts.items():
-            setattr(job, name, value)
+        job.describe(texts)
         try:
             self._rows.update(job)
         except SonjitError as error:
