@@ -92,3 +92,26 @@ def test_an_output_that_cannot_be_written_is_refused_first(sonjit, tmp_path, mon
     assert len(err) == 1
     assert f"{place} cannot be written: " in err[0]
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("name", ["m.glb", "new/../m.glb", "hard.glb"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("body", "none.mp4", "--onto", "m.glb", "--save"),
+        ("body", "m.glb", "--draw"),
+        ("hands", "none.mp4", "--landmark-model", "m.glb", "--json", "--draw"),
+        ("report", "none.mp4", "--before", "m.glb", "--save"),
+        ("explain", "m.glb", "--draw"),
+        ("motions", "m.glb", "--save"),
+        ("gestures", "export", "m.glb", "--out"),
+    ],
+)
+def test_an_output_that_another_argument_names_is_refused_first(sonjit, tmp_path, monkeypatch, words, name):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "m.glb").write_bytes(b"model")
+    (tmp_path / "hard.glb").hardlink_to("m.glb")
+    code, _, (line,) = sonjit(*words, name)
+    assert (code, line) == (2, f"sonjit: {name} is the input itself: choose another name")
+    assert (tmp_path / "m.glb").read_bytes() == b"model"
+    assert {path.name for path in tmp_path.iterdir()} == {"m.glb", "hard.glb"}

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from sonjit._util.errors import InputError, JobError
+from sonjit._util.pools import Progress
 from sonjit.detectors.kinds import options_for
 from sonjit.engines.precision import int8_path
 from sonjit.explanations.task import Explain
@@ -182,3 +183,32 @@ def test_gestures_of_videos_have_a_table_of_motions_and_those_of_stills_none(wei
         assert sonjit("hands", path, "--gestures", "canned", "--save", path.with_suffix(".csv"))[0] == 0
     assert (tmp_path / "clip.motions.csv").is_file()
     assert not (tmp_path / "still.motions.csv").exists()
+
+
+class Stops(Progress):
+    """Ctrl-C at a frame."""
+
+    def __init__(self):
+        self.left = 9
+
+    def advance(self, count=1, *, instances=0):
+        self.left -= 1
+        if not self.left:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("lost", [None, 3, 6])
+def test_ctrl_c_does_not_hide_that_a_frame_was_not_written(weights, demo_clip, tmp_path, lost):
+    table = tmp_path / "t.csv"
+    with DETECT.open("video") as worker, open_source(demo_clip[0]) as source:
+        write = worker.write
+
+        def write_all_but_one(frame, item):
+            if frame.index == lost:
+                raise JobError("the disk refuses it")
+            write(frame, item)
+
+        worker.write = write_all_but_one
+        with pytest.raises(KeyboardInterrupt if lost is None else JobError):
+            run_input(worker, source, Outputs(str(table)), progress=Stops())
+    assert table.exists() == (lost is None)

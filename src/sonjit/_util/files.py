@@ -20,12 +20,12 @@ import tempfile
 import unicodedata
 import weakref
 from abc import ABC
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
 from io import FileIO
 from pathlib import Path, PurePath
-from typing import BinaryIO, ClassVar, Final, Literal, Self, TextIO, TypeAlias
+from typing import BinaryIO, ClassVar, Final, Literal, Protocol, Self, TextIO, TypeAlias
 
 from sonjit._util.addresses import is_address_path
 from sonjit._util.errors import InputError, JobError
@@ -193,6 +193,7 @@ class Draft:
             if not parent.is_dir():  # faster than a call that fails, for many small files
                 parent.mkdir(parents=True, exist_ok=True)
             elif self.final.exists():
+                check_no_input(path)
                 if self.final.is_dir() != folder:
                     raise InputError(f"{path} is {'a file' if folder else 'a folder'}: choose another name")
                 if not folder and not self.final.is_file():
@@ -216,6 +217,8 @@ class Draft:
         self._before_moved()
         with failing_as_job(self.final):
             if self.path.is_dir() and self.final.is_dir():
+                for file in self.path.rglob("*") if _inputs else ():
+                    check_no_input(self.final / file.relative_to(self.path))
                 _move_into(self.path, self.final)
             else:
                 os.replace(self.path, self.final)  # noqa: PTH105  # the step that must be atomic, by its own name
@@ -265,6 +268,78 @@ class Draft:
                 self.keep()
         finally:
             self.drop()
+
+
+class Reader(Protocol):
+    """What reads files until it is closed, such as a source of images."""
+
+    @property
+    def files(self) -> Sequence[object]:
+        """Paths that are read. Others than `Path` are files of other machines."""
+        ...
+
+
+_inputs: weakref.WeakKeyDictionary[Reader, frozenset[tuple[int, int]] | None] = weakref.WeakKeyDictionary()
+
+
+def protect(reader: Reader) -> None:
+    """Let no output replace the files of a reader until it is released or no longer exists.
+
+    Every output passes through `Draft`, which asks `is_input`. No writer and no command needs a check of its own.
+    """
+    _inputs[reader] = None
+
+
+def release(reader: Reader) -> None:
+    """End the protection of the files of a reader."""
+    _inputs.pop(reader, None)
+
+
+class _Files:
+    """Files that are read inside a block."""
+
+    def __init__(self, files: Sequence[Path]) -> None:
+        self.files = files
+
+
+@contextmanager
+def reading(*paths: Path) -> Generator[None]:
+    """Let no output replace files inside the block, see `protect`."""
+    reader = _Files(paths)
+    protect(reader)
+    try:
+        yield
+    finally:
+        release(reader)
+
+
+def is_input(path: Path) -> bool:
+    """Check whether a path is a file that is being read, by any spelling, a symbolic or a hard link."""
+    identity = _identity_of(path)
+    if identity is None:
+        return False
+    for reader, known in list(_inputs.items()):
+        if known is None:  # most outputs are new, so that the files are not looked up before
+            found = (_identity_of(file) for file in reader.files if isinstance(file, Path))
+            known = _inputs[reader] = frozenset(one for one in found if one is not None)
+        if identity in known:
+            return True
+    return False
+
+
+def _identity_of(path: Path) -> tuple[int, int] | None:
+    """Return the device and the number of a regular file, which all of its names share."""
+    try:
+        status = path.stat()
+    except (OSError, ValueError):  # missing, or no name of a file
+        return None
+    return (status.st_dev, status.st_ino) if stat.S_ISREG(status.st_mode) else None
+
+
+def check_no_input(path: Path) -> None:
+    """Raise InputError for an output that is a file being read."""
+    if is_input(path.resolve()):
+        raise InputError(f"{path} is the input itself: choose another name")
 
 
 def check_writable(path: Path, *, folder: bool = False) -> None:

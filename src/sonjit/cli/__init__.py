@@ -122,6 +122,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     from cyclopts import CycloptsError, UnusedCliTokensError
 
+    from sonjit.cli.options import check_outputs
+
     words = [*(sys.argv[1:] if arguments is None else arguments)]
     for extension in load_extensions():
         if extension.problem:
@@ -146,6 +148,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 raise
             if any(isinstance(value, str) and value.startswith("-") for value in _values_of(bound)):
                 _check_options(app, called, words)
+            check_outputs(command, bound.arguments)
             gc.enable()  # `sonjit.__main__` disables it
             result = command(*bound.args, **bound.kwargs)
     except SonjitError as error:

@@ -97,12 +97,14 @@ class Output:
     """
 
     save: Annotated[
-        tuple[common.FileName, ...], Parameter(help=_save_help(), negative="", allow_leading_hyphen=True)
+        tuple[common.FileName, ...],
+        common.TO_MANY,
+        Parameter(help=_save_help(), negative="", allow_leading_hyphen=True),
     ] = ()  # - has a message
     rows: Annotated[TableRows | None, Parameter(help=_ROWS)] = None
     bones: Annotated[BoneNames | None, Parameter(help=_BONES)] = None
     onto: Annotated[common.FileName | None, Parameter(help=_ONTO)] = None
-    draw: common.FileName | None = None
+    draw: Annotated[common.FileName | None, common.TO_MANY] = None
     count: Annotated[tuple[str, ...], Parameter(negative="")] = ()
     events: Annotated[tuple[str, ...], Parameter(negative="")] = ()
     measures: Annotated[bool, Parameter(help=_MEASURES, negative="")] = False
@@ -181,7 +183,9 @@ def _parameters(entry: KindEntry) -> list[inspect.Parameter]:
     else:
         annotations["keep"] = Annotated[int | None, Parameter(group=common.OUTPUT, help=_KEEP)]
     if "segmentation" in options_of(entry):
-        annotations["mask"] = Annotated[common.FileName | None, Parameter(group=common.OUTPUT, help=_MASK)]
+        annotations["mask"] = Annotated[
+            common.FileName | None, common.TO_MANY, Parameter(group=common.OUTPUT, help=_MASK)
+        ]
     source_type = Annotated[common.Input, Parameter(help=_INPUT)]
     option = partial(inspect.Parameter, kind=inspect.Parameter.KEYWORD_ONLY, default=None)
     options = [option(name, annotation=annotation) for name, annotation in annotations.items()]

@@ -13,6 +13,7 @@ from cyclopts import Parameter
 from sonjit._util import Image, InputError, optional_import, pluralize
 from sonjit._util.addresses import shown_name
 from sonjit._util.files import check_writable
+from sonjit.cli.options import TO_MANY
 from sonjit.cli.progress import CONTROLS, progress_bar
 from sonjit.detectors.pipeline import Detector
 from sonjit.media import Anonymise
@@ -40,7 +41,7 @@ _MIN_HEIGHT_M, _MAX_HEIGHT_M = 0.4, 2.6
 
 def report(
     *sources: Annotated[str, Parameter(name="INPUT")],
-    save: str = "report.html",
+    save: Annotated[str, TO_MANY] = "report.html",
     kind: Literal["body", "holistic"] = "body",
     model: Literal["lite", "full", "heavy"] = "full",
     count: Annotated[tuple[str, ...], Parameter(negative="")] = (),
@@ -60,7 +61,7 @@ def report(
     floor: str = "",
     before: Path | None = None,
     motion: Annotated[tuple[Path, ...], Parameter(negative="")] = (),
-    draw: Path | None = None,
+    draw: Annotated[Path | None, TO_MANY] = None,
 ) -> int:
     """Write one page about the joint angles of a person in a video, or of several people or videos.
 

@@ -167,7 +167,8 @@ def check_distinct(placed: Iterable[Outputs], task: Task) -> None:
     used: dict[str, str] = {}
     for outputs in placed:
         for option, path in outputs.named_paths.items():
-            folder, name = os.path.split(os.path.normpath(path))
+            place = os.path.realpath(path) if os.path.islink(path) else os.path.normpath(path)  # noqa: PTH114
+            folder, name = os.path.split(place)
             if folder not in folders:
                 folders[folder] = os.path.realpath(folder)
             key = folded_name(os.path.join(folders[folder], name))  # noqa: PTH118  # faster, for a million files

@@ -40,8 +40,6 @@ def open_drawing_writer(
     """
     is_folder, path = is_drawing_folder(path), Path(path)
     ending = path.suffix.lower()
-    if path.exists() and any(file.exists() and path.samefile(file) for file in source.files):
-        raise InputError(f"{path} is the input itself: choose another name for the drawing")
     if source.kind == "folder":
         if not is_folder:
             raise InputError(f"{path}: several images require a folder. Give a name without an ending")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import ClassVar, Final, Literal, NamedTuple, Self
 
 from sonjit._util import Image
-from sonjit._util.files import Closing
+from sonjit._util.files import Closing, protect, release
 from sonjit.media.sources.geometry import Geometry
 
 SourceKind = Literal["image", "folder", "video", "camera"]
@@ -80,6 +80,7 @@ class Source(Closing, ABC):
         self._selection: list[str] = []
         self._running: list[ReadAhead] = []
         self._ends = list[Callable[[], object]]()
+        protect(self)
 
     def keep(self, end: Callable[[], object]) -> None:
         """Call a function when the source is closed, such as one that removes what it reads from."""
@@ -148,6 +149,7 @@ class Source(Closing, ABC):
 
     def close(self) -> None:
         """Stop reading and release all resources. A second call has no effect."""
+        release(self)
         for ahead in list(self._running):
             ahead.close()
         for end in self._ends:

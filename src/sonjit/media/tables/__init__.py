@@ -11,7 +11,7 @@ from typing import Final, overload
 
 from sonjit._util import InputError
 from sonjit._util.extensions import Registry, extension_problems, resolved
-from sonjit._util.files import UNFINISHED, check_local
+from sonjit._util.files import UNFINISHED, check_local, reading
 from sonjit.media.tables import base, layout
 from sonjit.media.tables.characters import BoneNames, CharacterChoice
 from sonjit.media.tables.formats import Download, Loader, Opener, OpenFrames, RowOpener, TableFormat
@@ -267,6 +267,7 @@ def convert_table(
             f"{endings} table"
         )
     with ExitStack() as stack:
+        stack.enter_context(reading(source))
         with _readable(source, ending):
             header, frames = _open_frames(source, table_format, stack)
             extra = extra or _extra_types(source, table_format)
