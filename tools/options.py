@@ -28,7 +28,7 @@ from sonjit.detectors.options import RECORDING_INSTANCES, STILL_INSTANCES, Commo
 from sonjit.gestures.classifier import MIN_VISIBLE_S
 from sonjit.media import DrawingStyle
 from sonjit.media.tables import FORMATS
-from sonjit.runs import annotations
+from sonjit.runs.events import EVENTS, machine
 from sonjit.server.kinds import IN_PAGES
 from sonjit.server.options import known_options, option_schemas
 
@@ -155,11 +155,18 @@ def instances() -> str:
 
 def gesture_events() -> str:
     """Return when a gesture begins and ends."""
-    hold, visible, gap = annotations.MIN_HOLD_S, MIN_VISIBLE_S, annotations.MAX_GAP_S
+    hold, visible, gap = machine.MIN_HOLD_S, MIN_VISIBLE_S, machine.MAX_GAP_S
     return (
         f"A gesture begins when it has lasted for {hold:g} s and its hand has been visible for {visible:g} s. "
         f"It ends after an interruption of {gap:g} s.\n"
     )
+
+
+def event_types() -> str:
+    """Return a table with a row per type of event."""
+    asked = {"gestures": "`gestures`, `measures`", "events": "`events`", "count": "`count`"}
+    rows = [(f"`{name}`", kind.summary, kind.value, asked[kind.asked_by]) for name, kind in EVENTS.items()]
+    return _table(("`type`", "what begins and ends", "`value`", "option"), rows)
 
 
 def full_answers() -> str:
@@ -475,6 +482,7 @@ SECTIONS: dict[str, Callable[[], str]] = {
         occlusion,
         instances,
         gesture_events,
+        event_types,
         full_answers,
         only_python,
         formats,

@@ -41,7 +41,8 @@ from sonjit.results.measures import hands as hand_measures
 from sonjit.results.measures import measure_names
 from sonjit.results.skeletons import faces as face_skeletons
 from sonjit.results.skeletons.faces import BLENDSHAPES
-from sonjit.runs import annotations, hiding
+from sonjit.runs import hiding
+from sonjit.runs.events import machine
 from sonjit.server.kinds import FURTHER_FILES, IN_PAGES, networks_in_pages
 from sonjit.weights.catalog import find_record
 
@@ -141,7 +142,7 @@ MOTIONS = {
 }
 COVERS = (covers, "ACROSS ALONG CELLS COVERED FACE_SHARE INSIDE PERSON_MARGIN RISE SAME_SIZE SOFT TORSO_SHARE")
 """Covers of hidden heads and people, which the page of the live app reads without the other data."""
-EVENTS = (annotations, "LOST_S MAX_GAP_S MAX_STEP_BACK_S MIN_HOLD_S MIN_VISIBLE_S")
+EVENTS = (machine, "LOST_S MAX_GAP_S MAX_STEP_BACK_S MIN_HOLD_S MIN_VISIBLE_S")
 GRIDS = {
     "palm": hands.PALM_GRID,
     "face-short": face_networks.SHORT_GRID,

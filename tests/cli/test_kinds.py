@@ -20,7 +20,8 @@ from sonjit.detectors.options import FaceOptions
 from sonjit.media import Header, load_frames, open_source, open_writer
 from sonjit.results import Body, Face, Frame
 from sonjit.results.skeletons.faces import BLENDSHAPES
-from sonjit.runs.annotations import AngleLimits, RepetitionCounts, annotate, count_columns, table_columns
+from sonjit.runs.annotations import AngleLimits, annotate, count_columns, table_columns
+from sonjit.runs.events.repetition import RepetitionCounts
 
 LISTS = {"face": "faces", "body": "bodies", "holistic": "people"}
 

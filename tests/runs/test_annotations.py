@@ -12,7 +12,7 @@ from sonjit.results import EventType, Frame
 from sonjit.results.measures import DISTANCE_COLUMNS, TRANSFORM_COLUMNS, measure_names
 from sonjit.results.skeletons.faces import BLENDSHAPES
 from sonjit.runs import AngleLimits, EventLimits, EventTracker, annotate, count_columns, table_columns
-from sonjit.runs.annotations import RepetitionCounts
+from sonjit.runs.events.repetition import RepetitionCounts
 
 from ..support.scripted import FPS, body, face, hand, motion  # noqa: TID252  # one helper for all packages
 from ..support.stored import assert_as_stored  # noqa: TID252

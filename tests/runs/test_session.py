@@ -12,7 +12,7 @@ from sonjit.media.result_exports import Results
 from sonjit.media.sources.base import Source, SourceFrame
 from sonjit.results import Frame, MotionEvent
 from sonjit.runs import AngleLimits, EventLimits, EventTracker, Session
-from sonjit.runs.annotations import RepetitionCounts
+from sonjit.runs.events.repetition import RepetitionCounts
 from sonjit.runs.session import Omitted
 
 FPS = 20

@@ -55,6 +55,7 @@ _RESERVED_BYTES, _MAX_RESERVED_BYTES = 1 << 16, 1 << 24  # room for the end of a
 _WORK: Final = "sonjit-work-"
 _WORK_FOLDER: Final = re.compile(_WORK + "[a-z0-9_]{8}")
 _NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_inputs: "weakref.WeakKeyDictionary[Reader, frozenset[tuple[int, int]] | None]" = weakref.WeakKeyDictionary()
 _LABEL_ENDINGS = {
     *(".json", ".jsonl", ".csv", ".txt", ".toml", ".yaml", ".yml", ".xml", ".parquet"),
     *(".mat", ".pkl", ".npz", ".npy", ".pts", ".xyz", ".safetensors"),
@@ -277,9 +278,6 @@ class Reader(Protocol):
     def files(self) -> Sequence[object]:
         """Paths that are read. Others than `Path` are files of other machines."""
         ...
-
-
-_inputs: weakref.WeakKeyDictionary[Reader, frozenset[tuple[int, int]] | None] = weakref.WeakKeyDictionary()
 
 
 def protect(reader: Reader) -> None:

@@ -1,10 +1,10 @@
 """Options that several commands share."""
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import Annotated, Final, Literal, TypeAlias, TypeVar, cast, get_type_hints
+from typing import Annotated, Final, Literal, TypeAlias, TypeVar, get_type_hints
 
 from cyclopts import Group, Parameter, validators
 
@@ -26,6 +26,9 @@ FileName: TypeAlias = str | Path
 
 Count: TypeAlias = Annotated[int | None, Parameter(validator=validators.Number(gte=1))]
 """Number from 1; None if it is not given."""
+
+ROWS: Final = endings_of(lambda known: known.open_rows)
+"""Endings of tables of rows that are not frames, for help texts."""
 
 
 def shown_default(value: object) -> str | None:
@@ -54,11 +57,6 @@ def _check_by_ending(_: object, value: FileName | None) -> None:
     check_writable(place, folder=is_folder)
 
 
-def _check_in_run(_: object, value: object) -> None:
-    """Do nothing: the run checks outputs whose names depend on its inputs."""
-    del value
-
-
 TO_FILE: Final = Parameter(validator=_check_file)
 """Option of a file to write. The command line refuses one that cannot be written, before the work."""
 
@@ -68,47 +66,9 @@ TO_FOLDER: Final = Parameter(validator=_check_folder)
 TO_EITHER: Final = Parameter(validator=_check_by_ending)
 """Option of a file or folder to write, by its ending, see `TO_FILE`."""
 
-TO_MANY: Final = Parameter(validator=_check_in_run)
+
+TO_MANY: Final = "output"
 """Option of outputs that the run checks, see `TO_FILE`."""
-
-_OF_OUTPUTS: Final = {_check_file, _check_folder, _check_by_ending, _check_in_run}
-
-
-def check_outputs(command: Callable[..., object], arguments: Mapping[str, object]) -> None:
-    """Raise InputError if an option of an output names a file that another argument of the command names.
-
-    Files inside folders and patterns are known when they are opened, see `sonjit._util.files.protect`.
-    """
-    try:
-        hints = get_type_hints(command, include_extras=True)
-    except NameError:  # a function of Cyclopts, such as that of --help
-        return
-    written, read = list[Path](), list[Path]()
-    for is_output, value in _named(hints, arguments):
-        (written if is_output else read).append(Path(value))
-    with reading(*read):
-        for path in written:
-            check_no_input(path)
-
-
-def _named(hints: Mapping[str, object], values: Mapping[str, object]) -> Iterator[tuple[bool, str | Path]]:
-    """Yield the texts and paths among arguments, also in groups of options, and whether they name an output."""
-    for name, value in values.items():
-        hint = hints.get(name)
-        marks = [mark for mark in getattr(hint, "__metadata__", ()) if isinstance(mark, Parameter)]
-        is_output = not _OF_OUTPUTS.isdisjoint(
-            check for mark in marks for check in cast("Iterable[object]", mark.validator)
-        )
-        if is_dataclass(value) and not isinstance(value, type):
-            inner = get_type_hints(type(value), include_extras=True)
-            yield from _named(inner, {item.name: getattr(value, item.name) for item in fields(value)})
-        for item in value if isinstance(value, tuple | list) else (value,):
-            if isinstance(item, str | Path) and item:
-                yield is_output, item
-
-
-ROWS: Final = endings_of(lambda known: known.open_rows)
-"""Endings of tables of rows that are not frames, for help texts."""
 
 Input: TypeAlias = Annotated[FileName, Parameter(name="INPUT", allow_leading_hyphen=True)]
 """Input of a command; `-` is standard input."""
@@ -212,3 +172,33 @@ def print_notes(lift: Lift | None) -> None:
     """Print the assumptions of lifting, after the work: an error message is printed without them."""
     for note in [] if lift is None else lift.notes:
         sys.stderr.write(f"sonjit: {note}\n")
+
+
+def check_outputs(command: Callable[..., object], arguments: Mapping[str, object]) -> None:
+    """Raise InputError if an option of an output names a file that another argument of the command names.
+
+    Files inside folders and patterns are known when they are opened, see `sonjit._util.files.protect`.
+    """
+    try:
+        hints = get_type_hints(command, include_extras=True)
+    except NameError:  # a function of Cyclopts, such as that of --help
+        return
+    written, read = list[Path](), list[Path]()
+    for is_output, value in _named(hints, arguments):
+        (written if is_output else read).append(Path(value))
+    with reading(*read):
+        for path in written:
+            check_no_input(path)
+
+
+def _named(hints: Mapping[str, object], values: Mapping[str, object]) -> Iterator[tuple[bool, str | Path]]:
+    """Yield the texts and paths among arguments, also in groups of options, and whether they name an output."""
+    for name, value in values.items():
+        marks = getattr(hints.get(name), "__metadata__", ())
+        is_output = any(mark in (TO_FILE, TO_FOLDER, TO_EITHER, TO_MANY) for mark in marks)
+        if is_dataclass(value) and not isinstance(value, type):
+            inner = get_type_hints(type(value), include_extras=True)
+            yield from _named(inner, {item.name: getattr(value, item.name) for item in fields(value)})
+        for item in value if isinstance(value, tuple | list) else (value,):
+            if isinstance(item, str | Path) and item:
+                yield is_output, item

@@ -102,8 +102,7 @@ class Event:
 
     Attributes:
         name: Name of the gesture, motion or measure; of a repetition the angle.
-        type: Subject of the event: "gesture", "motion", "measure" or "repetition". A repetition has only the phase
-            `end`.
+        type: Subject of the event, see `EventType`. A repetition has only the phase `end`.
         phase: `begin` or `end`; `cancel` in place of `end` if the instance of a motion or measure was lost, or if the
             motion became another one.
         begin: Time of the begin in seconds.

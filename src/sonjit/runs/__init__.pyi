@@ -2,11 +2,11 @@
 
 from sonjit.runs.annotations import AngleLimits as AngleLimits
 from sonjit.runs.annotations import EventLimits as EventLimits
-from sonjit.runs.annotations import EventTracker as EventTracker
 from sonjit.runs.annotations import annotate as annotate
 from sonjit.runs.annotations import count_columns as count_columns
 from sonjit.runs.annotations import table_columns as table_columns
 from sonjit.runs.detect import Detect as Detect
+from sonjit.runs.events import EventTracker as EventTracker
 from sonjit.runs.frame_tables import convert_events as convert_events
 from sonjit.runs.frame_tables import convert_motions as convert_motions
 from sonjit.runs.inputs import Inputs as Inputs

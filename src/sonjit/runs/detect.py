@@ -27,6 +27,7 @@ from sonjit.results import Frame, Instance
 from sonjit.results.measures import in_degrees
 from sonjit.runs import frame_tables, inputs
 from sonjit.runs.annotations import annotate, count_columns, table_columns
+from sonjit.runs.events import EVENTS
 from sonjit.runs.hiding import covered
 from sonjit.runs.session import Session
 from sonjit.runs.task import Lift, Outputs, Summary, Task, Worker
@@ -156,8 +157,9 @@ class Detect(Task):
 
     @property
     def has_events(self) -> bool:
-        """Return whether any task reports measures that cross limits, or repetitions."""
-        return any(task.events or task.count for task in self.all)
+        """Return whether any task asks for events. Those of gestures come with motions, see `has_gestures`."""
+        options = {kind.asked_by for kind in EVENTS.values()} - {"gestures"}
+        return any(getattr(task, option) for task in self.all for option in options)
 
     @property
     def limits(self) -> list[EventLimits]:

@@ -21,7 +21,8 @@ from sonjit.media.tables.characters import BoneNames
 from sonjit.media.tables.json_files import open_json_lines
 from sonjit.results import Event, Frame, MotionEvent
 from sonjit.results.measures import in_degrees
-from sonjit.runs.annotations import Columns, EventTracker
+from sonjit.runs.annotations import Columns
+from sonjit.runs.events import EVENTS, EventTracker
 
 SIDE_TABLES: Final = (".motions", ".events")  # further parts of the names of tables next to a table of frames
 Record: TypeAlias = Mapping[str, Any]  # JSON object for one image or one instance
@@ -198,8 +199,10 @@ class FrameTable:
 
     def _in_unit(self, event: Event) -> Event:
         """Return an event with its value in the unit of the table."""
+        if not (self._in_degrees and EVENTS[event.type].has_unit):
+            return event
         ((name, value),) = in_degrees({event.name: event.value}).items()
-        return replace(event, name=name, value=value) if self._in_degrees else event
+        return replace(event, name=name, value=value)
 
     def add_notes(self, lines: Sequence[str]) -> None:
         """Add what was left out or changed while reading to the header, each line once."""

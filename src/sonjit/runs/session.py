@@ -14,7 +14,8 @@ from sonjit._util import Image
 from sonjit.detectors.options import is_still
 from sonjit.results import Event, Frame, MotionEvent
 from sonjit.results.measures import instance_values, with_owners
-from sonjit.runs.annotations import EventTracker, RepetitionCounts
+from sonjit.runs.events import EventTracker
+from sonjit.runs.events.repetition import RepetitionCounts
 
 if TYPE_CHECKING:
     from sonjit.detectors import Detector
@@ -79,7 +80,7 @@ class Session:
         self.repetitions = RepetitionCounts(*count)
         self.hidden = 0
         self.omitted = Omitted()
-        self._events = EventTracker(events)
+        self._events = EventTracker(events, self.repetitions)
         self._measures = measures
         self._counts = bool(count)
         self._roi = roi
@@ -136,7 +137,7 @@ class Session:
         self.omitted.add(len(results), total, time)
         frame = Frame.from_results(index, time, results, source)
         frame.motions = motions
-        frame.events = self._events(frame) + self.repetitions.update(frame)
+        frame.events = self._events(frame)
         if self._measures:
             owners = with_owners(frame)
             frame.measures = [instance_values(part, owner) | self.repetitions.counts(part) for part, owner in owners]
