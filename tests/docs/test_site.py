@@ -14,7 +14,7 @@ import sonjit
 
 pytest.importorskip("mkdocs", reason="the extra docs is not installed")
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.nightly]
 PROJECT = Path(__file__).parents[2]
 _LOADED = re.compile(
     r'<(?:script|img|iframe|source|video|audio|embed)\b[^>]*?\ssrc="([^"]*)"'
@@ -59,7 +59,6 @@ def test_the_search_index_is_next_to_the_pages_in_both_languages(site):
     assert {"Measures", "create_detector"} <= titles
 
 
-@pytest.mark.nightly
 def test_each_language_has_its_own_search_index(site):
     english, korean = (
         json.loads((site / folder / "search" / "search_index.json").read_text("utf-8"))["docs"] for folder in ("", "ko")
@@ -87,7 +86,6 @@ def browser():
         yield driver
 
 
-@pytest.mark.nightly_after(1)
 @pytest.mark.browser
 @pytest.mark.parametrize(
     ("page", "query", "first"),
@@ -117,7 +115,6 @@ def test_a_page_opened_as_a_file_can_be_searched_in_its_language(site, browser, 
     assert [entry["message"] for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
 
 
-@pytest.mark.nightly_after(1)
 @pytest.mark.browser
 @pytest.mark.parametrize(
     ("english", "korean"), [("index", "index"), ("install", "install"), ("tutorials/maker", "maker")]

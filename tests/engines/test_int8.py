@@ -130,6 +130,7 @@ def test_networks_without_a_form_are_refused():
         next(quantization.quantize_networks(["face-attention"]))
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_hands_in_int8_are_near_those_in_f32(weights, photo, monkeypatch, tmp_path):
     (tmp_path / "models").mkdir()
@@ -172,6 +173,7 @@ RULE = {
 }
 
 
+@pytest.mark.nightly_after(1)
 @pytest.mark.slow
 @pytest.mark.golden
 @pytest.mark.parametrize(

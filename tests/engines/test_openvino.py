@@ -154,6 +154,7 @@ def test_an_onnx_network_reads_no_file_outside_its_folder(tmp_path, place, name)
         load_engine(path, EngineOptions(engine=name))
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 @pytest.mark.skipif(devices.processor_flags().isdisjoint({"avx512f"}), reason="compares AVX2 with AVX-512")
 def test_tables_are_the_same_with_avx2_and_avx512(weights, demo_clip, tmp_path):

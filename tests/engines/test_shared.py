@@ -70,6 +70,7 @@ def test_eight_threads_on_shared_networks_give_what_one_gives(weights, demo_clip
     assert sorted(loads) == sorted(set(loads))
 
 
+@pytest.mark.nightly_after(1)
 @pytest.mark.slow
 @pytest.mark.parametrize("search", ["fast", "auto"])
 def test_a_batch_of_stills_on_one_network_gives_what_they_give_one_after_the_other(weights, demo_clip, loads, search):

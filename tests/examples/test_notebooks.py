@@ -48,6 +48,7 @@ def test_first_steps(run):
     assert "Right [" in output
 
 
+@pytest.mark.nightly
 @pytest.mark.golden
 @pytest.mark.files("real/tfjs-models/pose-detection/**/*squats*.mp4")
 def test_sports_video(run, file, tmp_path):
@@ -57,6 +58,7 @@ def test_sports_video(run, file, tmp_path):
     assert "{1: " in output
 
 
+@pytest.mark.nightly
 def test_sign_language_folder(run, reader_files, tmp_path):
     pytest.importorskip("pandas", reason="the extra pandas is not installed")
     shutil.copytree(reader_files / "recordings", tmp_path / "recordings")
@@ -79,6 +81,7 @@ def test_two_cameras_3d(run):
     assert min(errors) < 25
 
 
+@pytest.mark.nightly
 def test_explain_decision(run):
     output = run("explain_decision.ipynb")
     assert "with a grey patch" in output

@@ -40,7 +40,8 @@ def pytest_collection_modifyitems(config, items):
     """Mark the further cases of tests as nightly, and put long files first, so that all workers end at once."""
     seen = Counter()
     for item in items:
-        if mark := item.get_closest_marker("nightly_after"):
+        mark = item.get_closest_marker("nightly_after")
+        if mark and not item.get_closest_marker("nightly"):
             case = item.callspec.params if hasattr(item, "callspec") else {}
             key = (item.path, item.originalname, repr(case.get(mark.kwargs.get("per"))))
             seen[key] += 1

@@ -56,6 +56,7 @@ class TestExplain:
         table = pq.read_table(tmp_path / "t.parquet").to_pylist()
         assert [(*(row[name] for name in names[:-1]), json.loads(row["map"])) for row in table[:-1]] == expected
 
+    @pytest.mark.nightly
     @pytest.mark.slow
     def test_two_processes_write_what_one_writes(self, sonjit, stills, tmp_path):
         for jobs in (1, 2):

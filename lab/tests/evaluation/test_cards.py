@@ -184,6 +184,7 @@ def test_groups_count_labels_and_no_false_detections(tmp_path):
     assert [(row["sample"], row["value"]) for row in rows] == [("0", 100), ("1", 0), ("2", 100), ("3", 100)]
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_metrics_without_values_for_each_image_have_no_groups(evaluated):
     points = np.random.default_rng(0).uniform(50, 150, (17, 2))
@@ -260,6 +261,7 @@ def test_the_card_of_an_own_network_shows_its_own_maps_and_nothing_of_the_publis
 GROUPS = [{"region": "a" if n < 24 else "b", "skin_tone": str(1 + n % 3), "gender": "fm"[n % 2]} for n in range(48)]
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize(
     ("protocol", "skeleton", "metric", "columns"),
     [("300w", "face_300w68", "NME", {"eyes": (36, 45)}), ("mediapipe-card", "body_coco17", "PDJ", {"torso": (5, 12)})],

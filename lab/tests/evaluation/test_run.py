@@ -194,6 +194,7 @@ def covered(box, area):
     return max(width, 0) * max(height, 0) >= 0.5 * (box[2] - box[0]) * (box[3] - box[1])
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_the_published_palm_detector_has_its_average_precision(weights, clip_folder, tmp_path):
     arguments = ["--protocol", "mediapipe-palm", "--model", "palm-full", "--data", "folder", "--root", str(clip_folder)]

@@ -67,6 +67,7 @@ def exported(published, tmp_path_factory):
     return write
 
 
+@pytest.mark.nightly
 def test_exports_find_the_same_hands(exported, images, published_hands):
     own = {"detector_model": exported("palm-full", ".xml"), "landmark_model": exported("hand-full", ".onnx")}
     given = found(images, **own)

@@ -157,6 +157,7 @@ def test_ho3d_without_its_truth_gives_only_the_submission(ho3d, evaluated, tmp_p
     assert np.allclose(joints[:, 0], ho3d[1][0][:, 0])
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_freihand_as_its_server_evaluates_it(models, evaluated, tmp_path):
     root = tmp_path / "FreiHAND"

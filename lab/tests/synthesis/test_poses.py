@@ -202,6 +202,7 @@ def test_a_sequence_is_in_view_and_smooth(rigs, kind):
         assert np.linalg.norm(np.diff(points, axis=0), axis=-1).max() < 0.42  # 2.5 m/s
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_videos_with_truth_for_each_camera(tmp_path, seen, renderer):
     path, _, _ = seen

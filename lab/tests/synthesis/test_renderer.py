@@ -191,6 +191,7 @@ def _digest():
     return b"".join(getattr(got, name).tobytes() for name in ("rgb", "depth", "normals", "instances", "parts"))
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_hands_of_all_tones_are_found(drawn, hands, rigs):
     upright = np.array([[-1.0, 0, 0], [0, 0, 1], [0, 1, 0]]) @ rigs["Right"].frames[0].T  # palm to the camera

@@ -88,6 +88,7 @@ def test_coco_contains_all_labels(folders):
             assert instance.box == (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
 
 
+@pytest.mark.nightly
 def test_masks_become_instances_to_train_on(folders):
     """Check that hands equal those of coco.json with gloves, and that instances cover the mask without overlap."""
     root = folders["coco"]
@@ -111,6 +112,7 @@ def test_masks_become_instances_to_train_on(folders):
     assert {"left_hand", "right_hand", "arm"} <= found <= {"left_hand", "right_hand", "arm", "object"}
 
 
+@pytest.mark.nightly
 def test_further_images_are_stored_next_to_the_masks_and_agree_with_them(folders):
     root = folders["coco"]
     for image in open_dataset("folder", root):

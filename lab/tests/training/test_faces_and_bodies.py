@@ -91,6 +91,7 @@ def write_faces(folder, labelled=range(5)):
     return folder
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_a_published_network_learns_other_labels(weights, tmp_path, capsys):
     write_faces(tmp_path)

@@ -67,6 +67,7 @@ def test_images_without_people_are_held_out_with_a_line(tmp_path, caplog):
     assert "similar images may be on both sides" in caplog.text
 
 
+@pytest.mark.nightly
 def test_a_run_continues_when_its_data_moved(tmp_path):
     first = people_folder(tmp_path / "data")
     before = trained("keypoint-detector", tmp_path / "run", first)

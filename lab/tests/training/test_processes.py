@@ -44,6 +44,7 @@ def assert_same_training(found, expected):
             torch.testing.assert_close(value, expected["weights"][name], rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_two_processes_have_the_gradients_of_one(runs):
     one, two, _ = runs

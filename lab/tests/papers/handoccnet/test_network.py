@@ -99,6 +99,7 @@ def official(network):
     return {f"module.{key}": value for key, value in state.items()}
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_published_checkpoints_load_with_the_mano_in_them(tmp_path):
     network = twin()

@@ -77,6 +77,7 @@ def test_the_clip_is_parted_and_its_hands_stand_before_the_camera(clip):
             assert (hand.keypoints_m[:, 2] > 0.1).all()
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_interhand_teaches_both_networks(data, tmp_path):
     root = data / "fixtures" / "interhand_multiview"

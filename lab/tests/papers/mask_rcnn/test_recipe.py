@@ -72,6 +72,7 @@ def run(tmp_path_factory):
     return data, folder / "run"
 
 
+@pytest.mark.nightly
 def test_a_run_begins_with_the_weights_of_another(run, tmp_path):
     data, trained = run
     assert train(data, tmp_path / "run", 1, "--weights", str(trained), learning_rate=1e-12) == 0
