@@ -169,7 +169,7 @@ lock: install  ## write versions and hashes of all packages, and of those in the
 audit: install  ## known vulnerabilities of the image's versions; needs a network
 	$(BIN)/pip-audit --progress-spinner off --disable-pip --require-hashes -r packaging/docker/requirements.txt
 
-changelog: install  ## before a release: make a section of CHANGELOG.md from the fragments of changelog.d, and delete them
+changelog: install  ## before a release: move the fragments of changelog.d into CHANGELOG.md
 	$(BIN)/towncrier build --yes --version "$$($(BIN)/python -c 'import sonjit; print(sonjit.__version__)')"
 
 release: install more-models web  ## audit, build and check sdist, wheel and site, and try the wheel; uploads nothing

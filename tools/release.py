@@ -39,8 +39,11 @@ def main() -> int:
     argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     version = first_match(r'__version__ = "(.+)"', ROOT / "src/sonjit/_util/version.py")
     fragments = [path for path in (ROOT / "changelog.d").iterdir() if path.suffix == ".md"]
-    if fragments or f"## {version} (" not in (ROOT / "CHANGELOG.md").read_text("utf-8"):
-        return print_error(f"CHANGELOG.md has no complete section of {version}: run make changelog and commit")
+    heading = first_match(r"^## (.+)$", ROOT / "CHANGELOG.md")
+    if fragments or heading.split()[0] != version:
+        return print_error(
+            f"CHANGELOG.md begins with {heading!r}: add the changes of {version}, run make changelog and commit"
+        )
     recorded = (ROOT / "tests/public_surface.txt").read_text("utf-8").split("\n")
     if new := sorted(set(record_surface.surface()) - set(recorded)):
         return print_error(f"{', '.join(new)}: new public names. Run tests/support/record_surface.py and commit")
@@ -76,6 +79,8 @@ def main() -> int:
     print(f"built {', '.join(path.name for path in sorted(dist.iterdir()))}; tried with Python {', '.join(tried)}")
     if left_out:
         print(f"not tested: Python {', '.join(left_out)}, which this machine does not have")
+    if "unreleased" in heading:
+        print(f"to do: add a date for {version} in CHANGELOG.md")
     print("upload: .venv/bin/python -m twine upload dist/*.tar.gz dist/*.whl")
     return 0
 
