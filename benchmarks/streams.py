@@ -316,8 +316,13 @@ def clips_of(folder):
 
 
 def judge_left_out(clips, options):
-    """Print the figures of settings on all clips, and of each clip by the setting that is best on all others."""
+    """Print the figures of settings on all clips, and of each clip by the setting that is best on all others.
+
+    With `--write`, also write them into the page.
+    """
     settings = dict(item.split("=", 1) for item in options.settings)
+    columns = ("", "found", "%", "precision", "switches", "lost", "lacking", "CPU ms")
+    lines = [f"| {' | '.join(('', 'clips', 'setting', *columns[1:]))} |", f"|{' --- |' * (len(columns) + 2)}"]
     for kind in options.kinds:
         own = defaultdict(dict)
         for name, folder in settings.items():
@@ -338,9 +343,12 @@ def judge_left_out(clips, options):
             for name, each in figures.items():
                 totals[name].add(each)
         rows = [[name, *_settings_row(figures)] for name, figures in totals.items()]
-        show(
-            f"{kind}, {len(own)} clips", ("", "found", "%", "precision", "switches", "lost", "lacking", "CPU ms"), rows
-        )
+        show(f"{kind}, {len(own)} clips", columns, rows)
+        lines += [f"| {KINDS[kind][1]} | {len(own)} | {' | '.join(row)} |" for row in rows]
+    if options.write:
+        command = "python benchmarks/streams.py FOLDERS --settings NAME=FOLDER ... --write"
+        mark = "python benchmarks/streams.py --settings --write"
+        write_section("measured.md", mark, "\n".join([*lines, "", measured_with(command, "one thread")]))
 
 
 def _gain(counts):

@@ -31,8 +31,10 @@ class WindowSettings:
     bridged_cost: float = 1.5
     """Maximum cost of `Track.cost` of the same, which grows by `bridged_speed` in each second between them."""
     bridged_speed: float = 3.0
-    bridged_presence: float = 0.4
+    bridged_presence: float = 0.5
     """Minimum presence of an instance between two frames that show it."""
+    bridged_growth: float = 1.4
+    """Maximum ratio of its box and the one that is expected there."""
 
 
 class _Shown(NamedTuple, Generic[O]):
@@ -179,10 +181,11 @@ class Recording(Generic[O]):
             share = (frame.time_s - start.time_s) / (end.time_s - start.time_s)
             box = between(*boxes, share)
             seen = max(tracklets.look(frame.rgb, box), key=lambda item: item.score)
-            x, y = centre_of(seen)
+            growth = tracklets.box_after(seen).width / box.width
             if (
                 seen.score > self._settings.bridged_presence
-                and math.dist((x, y), box[:2]) < box.width / 2
+                and math.dist(centre_of(seen), box[:2]) < box.width / 2
+                and 1 / self._settings.bridged_growth < growth < self._settings.bridged_growth
                 and not any(is_same(seen, other.observation) for other in frame.tracks.values())
             ):
                 frame.tracks[track] = _Shown(seen, tracklets.refined(seen), None)

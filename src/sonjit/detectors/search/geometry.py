@@ -16,6 +16,7 @@ from sonjit.geometry.boxes import Box, RotatedBox, box_around, box_iou, overlap_
 from sonjit.geometry.windows import Window
 
 _TOLERANCE = 0.08  # distance of two keypoints, in sizes of the instance, at which they agree by exp(-1/2)
+_NEAR_TORSO = 1.5  # tolerance of torsos in boxes that overlap
 _SAME_DISTANCE, _SAME_IOU, _SAME_INSIDE = 0.12, 0.3, 0.6
 _NEAR_BOX, _NEAR_SCALE, _NEAR_TURN = 0.08, 1.15, 0.15
 _MIDDLE, _HEIGHT = 0.39, 2.41
@@ -91,10 +92,13 @@ def is_same_instance(a: RealArray, b: RealArray) -> bool:
 def is_same(a: Observation, b: Observation) -> bool:
     """Check whether two observations of one image show the same instance.
 
-    Bodies have the same torso or head. Their boxes do not tell, since limbs outside the image are guessed.
+    Bodies have the same torso or head. Their boxes count only if the torsos are near each other, because limbs outside
+    the image are guessed.
     """
     if isinstance(a, BodyObservation) and isinstance(b, BodyObservation):
-        return is_same_torso(a, b) or is_same_head(a, b)
+        if is_same_torso(a, b) or is_same_head(a, b):
+            return True
+        return is_same_torso(a, b, _NEAR_TORSO) and is_same_instance(a.keypoints, b.keypoints)
     return is_same_instance(a.keypoints, b.keypoints)
 
 
@@ -149,10 +153,13 @@ def torso_size(body: BodyObservation) -> float:
     return max(down, math.dist(torso[0], torso[1]), 1.0)
 
 
-def is_same_torso(a: BodyObservation, b: BodyObservation) -> bool:
-    """Check whether two bodies have one torso: shoulders and hips are near each other, in sizes of the torso."""
+def is_same_torso(a: BodyObservation, b: BodyObservation, tolerance: float = 1.0) -> bool:
+    """Check whether two bodies have one torso: shoulders and hips are near each other, in sizes of the torso.
+
+    The maximum distance is `tolerance` times that of one person in a still.
+    """
     away = np.linalg.norm(a.keypoints[TORSO, :2] - b.keypoints[TORSO, :2], axis=1).mean()
-    return float(away) < LIMITS["same_torso"] * max(torso_size(a), torso_size(b))
+    return float(away) < tolerance * LIMITS["same_torso"] * max(torso_size(a), torso_size(b))
 
 
 def is_same_head(a: BodyObservation, b: BodyObservation) -> bool:
