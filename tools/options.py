@@ -29,7 +29,7 @@ from sonjit.gestures.classifier import MIN_VISIBLE_S
 from sonjit.media import DrawingStyle
 from sonjit.media.tables import FORMATS
 from sonjit.runs.events import EVENTS, machine
-from sonjit.server.kinds import IN_PAGES
+from sonjit.server.kinds import kinds_in_pages
 from sonjit.server.options import known_options, option_schemas
 
 if TYPE_CHECKING:
@@ -335,7 +335,7 @@ def _options_in_pages() -> dict[str, Option]:
     return {
         name: option
         for name, option in every_option().items()
-        if any(name in options_of(KINDS[kind]) for kind in IN_PAGES)
+        if any(name in options_of(KINDS[kind]) for kind in kinds_in_pages())
         and option.remote
         and not option.requires_server
         and name != _FOLLOWS_CALL

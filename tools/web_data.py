@@ -43,7 +43,7 @@ from sonjit.results.skeletons import faces as face_skeletons
 from sonjit.results.skeletons.faces import BLENDSHAPES
 from sonjit.runs import hiding
 from sonjit.runs.events import machine
-from sonjit.server.kinds import FURTHER_FILES, IN_PAGES, networks_in_pages
+from sonjit.server.kinds import kinds_in_pages, networks_in_pages
 from sonjit.weights.catalog import find_record
 
 if TYPE_CHECKING:
@@ -153,7 +153,7 @@ GRIDS = {
 
 def data() -> dict[str, Any]:
     """Return all data."""
-    kinds = {name: _kind(KINDS[name]) for name in IN_PAGES}
+    kinds = {name: _kind(KINDS[name]) for name in kinds_in_pages()}
     roles = [roles for kind in kinds.values() for which in ("models", "for_stills") for roles in kind[which].values()]
     weights = {name for names in roles for name in names.values()} | set(selfie.SELFIE_WEIGHTS.values())
     return {
@@ -275,7 +275,7 @@ def _kind(entry: KindEntry) -> dict[str, Any]:
         "stream_smoothing": entry.options.stream_smoothing,
         "models": {name: {**network.needed} for name, network in networks.items()},
         "for_stills": {name: network.for_stills for name, network in networks.items()},
-        "further_files": FURTHER_FILES[entry.name],
+        "further_files": entry.pages.files if entry.pages else (),
         "min_detection_score": {name: model.min_detection_score for name, model in entry.models.items()},
         "options": {
             option["name"]: {name: option[name] for name in names if option[name] not in (None, ())}

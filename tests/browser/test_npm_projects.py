@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sonjit.server.kinds import IN_PAGES
+from sonjit.server.kinds import kinds_in_pages
 
 from .conftest import hosted, run
 from .web_module import TASKS_VISION, TRACK, TYPES, WEB
@@ -34,7 +34,7 @@ CALL = """
 def packages(module, tmp_path_factory):
     """Return the packed packages of the module, and of the networks of each kind."""
     out = tmp_path_factory.mktemp("packages")
-    subprocess.run(["node", "pack.js", out, module["sonjit-web.js"].parent, *IN_PAGES], cwd=WEB, check=True)
+    subprocess.run(["node", "pack.js", out, module["sonjit-web.js"].parent, *kinds_in_pages()], cwd=WEB, check=True)
     return list(out.iterdir())
 
 
@@ -52,7 +52,7 @@ def networks_of(packages, kind):
 
 @pytest.mark.browser
 @pytest.mark.usefixtures("all_networks")
-@pytest.mark.parametrize("kind", IN_PAGES)
+@pytest.mark.parametrize("kind", kinds_in_pages())
 def test_the_package_of_a_kind_has_all_files_of_its_search(web_page, site, module, packages, show, photo, kind):
     files = {name: path.read_bytes() for name, path in module.items() if not name.startswith("models/")}
     for name, content in {**files, **networks_of(packages, kind)}.items():

@@ -237,7 +237,7 @@ def test_every_sixth_frame_of_the_bundled_clip_is_taken(demo_clip):
     [("palm-lite", 2016, 9), ("hand-lite", 1, 21), ("body-lite", 1, 39), ("face-mesh", 1, 468)],
 )
 def test_the_layout_of_a_network_fits_its_outputs(need, name, count, keypoints):
-    _, model, landmarks = quantization.NETWORKS[name]
+    _, model, landmarks = quantization.quantized_networks()[name]
     assert model == name.partition("-")[2]
     assert (landmarks.candidates, landmarks.size / landmarks.step) == (count, keypoints)
     sizes = load_engine(need(name)[name], EngineOptions(threads=1)).output_sizes

@@ -90,8 +90,9 @@ def _weights(group: str) -> Finding:
     if not problems:
         return Finding("ok", f"weights for {group}", str(models_folder()))
     names = ", ".join(problem.name for problem in problems)
-    pull = "sonjit models pull" if group == "hands" else f"sonjit models pull {group}"
-    return Finding("missing" if group == "hands" else "note", f"weights for {group}", f"{names}; type: {pull}")
+    is_first = group == next(iter(KINDS))  # the kind that most users need
+    pull = "sonjit models pull" if is_first else f"sonjit models pull {group}"
+    return Finding("missing" if is_first else "note", f"weights for {group}", f"{names}; type: {pull}")
 
 
 def _precision() -> Iterator[Finding]:

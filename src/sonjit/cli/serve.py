@@ -180,7 +180,7 @@ def page(out: Annotated[Path, TO_FOLDER], /, *, engine: Path | None = None, bund
             of the installed package, with the networks that sonjit models pull fetched.
         bundle: MediaPipe's face_landmarker.task for blendshapes and poses of faces. Default: that of sonjit models add.
     """
-    from sonjit.server.kinds import IN_PAGES, missing_for_stills
+    from sonjit.server.kinds import kinds_in_pages, missing_for_stills
     from sonjit.server.pages import BUILT_ENGINE, CLASSIFIER_FILE, write_page
 
     names = write_page(out, engine or BUILT_ENGINE, bundle=bundle)
@@ -188,7 +188,7 @@ def page(out: Annotated[Path, TO_FOLDER], /, *, engine: Path | None = None, bund
     sys.stdout.write(f"{out}: {len(names)} files, {size_mb:.1f} MB; to try it: python -m http.server -d {out}\n")
     if CLASSIFIER_FILE not in names:
         sys.stdout.write(f"photographs are not classified: sonjit models pull classifiers; {install_command('page')}\n")
-    for name in IN_PAGES:
+    for name in kinds_in_pages():
         if missing := missing_for_stills(KINDS[name], out / "engine"):
             sys.stdout.write(f"images on their own are searched fast for {name}: without {', '.join(missing)}\n")
     return 0

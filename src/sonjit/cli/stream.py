@@ -14,11 +14,12 @@ from sonjit._util import InputError, json_from, pluralize
 from sonjit._util.addresses import shown_name
 from sonjit.cli.options import Count, FileName
 from sonjit.detectors import KindName
-from sonjit.detectors.kinds import KINDS
+from sonjit.detectors.kinds import KINDS, options_of
 from sonjit.gestures import LearnedGestures
 from sonjit.gestures.control import Command, Controller, examples_of, load_map
 from sonjit.gestures.outlets import Outlets
 from sonjit.media.sources import Reading
+from sonjit.results import Body, Face
 from sonjit.runs.live import LiveOutput
 from sonjit.runs.session import Omitted
 
@@ -54,12 +55,13 @@ def stream(
         limit: Maximum number of frames.
     """
     is_vmc = to.startswith("vmc:")
-    if is_vmc and kind == "hands":
-        raise InputError("--kind hands: vmc sends faces, bodies or people. Choose face, body or holistic.")
+    if is_vmc and kind is not None and {Body.kind, Face.kind}.isdisjoint(KINDS.find(kind).instances):
+        raise InputError(f"--kind {kind}: vmc sends faces, bodies or people. Choose face, body or holistic.")
     if is_vmc and gestures is not None:
         raise InputError(f"--gestures {gestures} has no effect with vmc, which sends no gestures")
     kind = kind or ("face" if is_vmc else "hands")
-    has_mesh = kind == "face" and not (model or "").startswith("box")
+    entry = KINDS.find(kind)
+    has_mesh = entry.instances == (Face.kind,) and not (model or "").startswith("box")
     frames_of_source = track(
         str(source),
         KindName(kind),
@@ -68,10 +70,10 @@ def stream(
         gestures=gestures,
         landmark_model=landmark_model,
         mirrored=mirrored,
-        blendshapes=has_mesh or (kind == "holistic" and is_vmc),
+        blendshapes=has_mesh or (is_vmc and entry.has_bodies and "blendshapes" in options_of(entry)),
         transform=has_mesh,
     )
-    list_name = KINDS.find(kind).list_name
+    list_name = entry.list_name
     frames = instances = 0
     omitted = Omitted()
     try:

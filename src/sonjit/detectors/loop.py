@@ -116,7 +116,7 @@ class Loop(Generic[R]):
             observations, complete = self._still_search(rgb)
             present = [observation for observation in observations if self._is_present(observation)]
             return self._found_in_still(present[: self.options.max_instances], len(present), complete)
-        follows_graph = self.options.follows_bundle and self.options.kind != "hands"
+        follows_graph = self.options.follows_bundle and self.options.keeps_overlapping
         keeps_all = follows_graph or self.options.thresholds.overlap is not None  # as MediaPipe's graph does
         limit, min_score = self.options.max_instances, self.options.min_detection_score
         beyond = 0  # number of proposals beyond the limit

@@ -57,8 +57,6 @@ _MAXIMUM = (
     "Maximum number of {} in a live stream. "
     f"Default in stills: {STILL_INSTANCES}, in recordings: {RECORDING_INSTANCES}."
 )
-_BUNDLE_PREFIXES = {"hands": "hand", "face": "face", "body": "pose", "holistic": "pose"}
-"""Prefix of the network files in MediaPipe's task bundles by kind."""
 
 
 def is_still(source: "SourceKind") -> bool:
@@ -99,11 +97,17 @@ class CommonOptions:
         has_own_limit: False if `max_instances` was not given, so that the input decides; see `for_input`.
         sparse_from: Number of visible instances from which a stream is rarely searched; None for no such number.
         thresholds: Thresholds of MediaPipe's graphs.
+        bundle_prefix: Prefix of the network files in MediaPipe's task bundle of the kind; empty without a bundle.
+        bundle_models: Models that the bundle has; empty for all.
+        keeps_overlapping: Whether the graph of the bundle keeps instances that overlap.
         is_live: True if no frame may wait for a search. Results then depend on the speed of the machine.
         shared: True if detectors share the networks, also those that load later; see `shared_networks`.
     """
 
     stream_smoothing: ClassVar[SmoothingName] = "one_euro"
+    bundle_prefix: ClassVar[str] = ""
+    bundle_models: ClassVar[tuple[str, ...]] = ()
+    keeps_overlapping: ClassVar[bool] = True
 
     model: Annotated[str, Option("Model of the kind.", default_by="kind")] = ""
     max_instances: Annotated[int, Option(_MAXIMUM.format("instances"), minimum=1, remote_maximum=50)] = 1
@@ -257,8 +261,8 @@ class CommonOptions:
     @property
     def _names_other_networks(self) -> bool:
         """Whether an option names networks that a registered bundle does not have."""
-        if self.kind == "face":
-            return self.model != "attention"
+        if self.bundle_models and self.model not in self.bundle_models:
+            return True
         return any(getattr(self, name, None) is not None for name in ("hand_model", "face_model"))
 
     @property
@@ -271,13 +275,13 @@ class CommonOptions:
         if self.detector_model is not None:
             return self.detector_model
         bundle = self.bundle
-        return self.file(name) if bundle is None else bundle.file(f"{_BUNDLE_PREFIXES[self.kind]}_detector.tflite")
+        return self.file(name) if bundle is None else bundle.file(f"{self.bundle_prefix}_detector.tflite")
 
     def landmark_file(self, name: str) -> Path:
         """Return the custom landmark network, the bundle's network, or the published one with that name."""
         bundle = self.bundle
         if bundle is not None:
-            return bundle.file(f"{_BUNDLE_PREFIXES[self.kind]}_landmarks_detector.tflite")
+            return bundle.file(f"{self.bundle_prefix}_landmarks_detector.tflite")
         return self.landmark_model or self.file(name)
 
     def file(self, name: str) -> Path:
@@ -301,6 +305,9 @@ class SidedOptions(CommonOptions):
 @dataclass(frozen=True, kw_only=True)
 class HandOptions(CommonOptions):
     """Options of hand detectors."""
+
+    bundle_prefix: ClassVar[str] = "hand"
+    keeps_overlapping: ClassVar[bool] = False
 
     model: Annotated[Literal["full", "lite"], Option("Model of the hands.", default_by="kind")] = "full"
     max_instances: Annotated[int, Option(_MAXIMUM.format("hands"), minimum=1, remote_maximum=50)] = 2
@@ -349,6 +356,9 @@ class HandOptions(CommonOptions):
 class FaceOptions(CommonOptions):
     """Options of face detectors."""
 
+    bundle_prefix: ClassVar[str] = "face"
+    bundle_models: ClassVar[tuple[str, ...]] = ("attention",)
+
     model: Annotated[
         Literal["attention", "mesh", "box", "box-full"], Option("Model of the faces.", default_by="kind")
     ] = "attention"
@@ -375,6 +385,7 @@ class BodyOptions(CommonOptions):
     """
 
     stream_smoothing: ClassVar[SmoothingName] = "published"
+    bundle_prefix: ClassVar[str] = "pose"
 
     model: Annotated[Literal["full", "lite", "heavy"], Option("Model of the bodies.", default_by="kind")] = "full"
     mirrored: Mirrored = False

@@ -10,31 +10,21 @@ import numpy as np
 
 from sonjit._util import Float32Array, Image, InputError, data_files
 from sonjit.detectors.create import detector_from
-from sonjit.detectors.kinds import options_for
+from sonjit.detectors.kinds import KINDS, options_for
 from sonjit.detectors.pipeline import Detector
 from sonjit.engines import Engine, EngineOptions, Precision, load_engine, recorded_inputs
-from sonjit.engines.int8 import Int8Accuracy, Landmarks, quantize
-from sonjit.engines.precision import MAX_SHIFT_P90, MAX_SHIFT_PX, MIN_AGREEMENT
+from sonjit.engines.int8 import Int8Accuracy, quantize
+from sonjit.engines.precision import MAX_SHIFT_P90, MAX_SHIFT_PX, MIN_AGREEMENT, Landmarks
 from sonjit.media import open_source
 from sonjit.weights import find_weight
 
-_PALM = Landmarks(18, step=2, least_presence=0.0, candidates=2016)
-_HAND, _BODY, _FACE = Landmarks(63), Landmarks(195, step=5), Landmarks(1404, least_presence=0.0)
-
-NETWORKS = {
-    "palm-full": ("hands", "full", _PALM),
-    "palm-lite": ("hands", "lite", _PALM),
-    "hand-full": ("hands", "full", _HAND),
-    "hand-lite": ("hands", "lite", _HAND),
-    "body-full": ("body", "full", _BODY),
-    "body-lite": ("body", "lite", _BODY),
-    "body-heavy": ("body", "heavy", _BODY),
-    "face-mesh": ("face", "mesh", _FACE),
-}
-"""The networks that have an int8 form: which kind and model of detector runs them, and what they give."""
-
 _STEP = 6  # frames of the bundled clip from one image to the next
 _MAX_INPUTS = 120  # inputs of a network that set its ranges, and as many on which it is measured
+
+
+def quantized_networks() -> dict[str, tuple[str, str, Landmarks]]:
+    """Return kind and model of the detector that runs each network with an int8 form, and what the network gives."""
+    return {name: (entry.name, *form) for entry in KINDS.values() for name, form in entry.int8.items()}
 
 
 def quantize_networks(
@@ -44,16 +34,17 @@ def quantize_networks(
     shift_px: float = 0.3,
     progress: Callable[[str], None] = lambda _: None,
 ) -> Iterator[tuple[str, Int8Accuracy]]:
-    """Write int8 versions of weight files, by names from `NETWORKS`, into the cache.
+    """Write int8 versions of weight files, by names from `quantized_networks`, into the cache.
 
     Every other image of a folder or video only measures; without `images` the bundled clip, which shows hands, is used.
     `shift_px` is the mean shift of the keypoints that is allowed, in pixels of the network's input. `progress` receives
     a line of text per step.
     """
-    if unknown := [name for name in names if name not in NETWORKS]:
-        raise InputError(f"{unknown[0]!r} cannot be quantized. Choose from {', '.join(NETWORKS)}.")
+    known = quantized_networks()
+    if unknown := [name for name in names if name not in known]:
+        raise InputError(f"{unknown[0]!r} cannot be quantized. Choose from {', '.join(known)}.")
     for name in names:
-        landmarks, path = NETWORKS[name][2], find_weight(name)
+        landmarks, path = known[name][2], find_weight(name)
         samples = record_crops(name, images, progress=progress)
         first, second = (inputs[:: max(1, len(inputs) // _MAX_INPUTS)][:_MAX_INPUTS] for inputs in samples)
         try:
@@ -71,8 +62,8 @@ def record_crops(
     search: Literal["fast", "auto"] = "auto",
     progress: Callable[[str], None] = lambda _: None,
 ) -> tuple[list[Image], list[Image]]:
-    """Return the inputs (1, H, W, 3) of a network from `NETWORKS` in even and odd images, see `quantize_networks`."""
-    kind, model, _ = NETWORKS[name]
+    """Return the inputs (1, H, W, 3) of a quantized network in even and odd images, see `quantize_networks`."""
+    kind, model, _ = quantized_networks()[name]
     path = find_weight(name)
     samples = tuple[list[Image], list[Image]](([], []))
     options = options_for(kind, model=model, precision="f32", static_image=True, max_instances=4, search=search)
@@ -115,8 +106,8 @@ class Agreement:
 
 
 def measure_agreement(name: str, crops: Sequence[Image], precision: Precision = "auto") -> Agreement:
-    """Compare a network of `NETWORKS` in a precision with f32, on its input images (1, H, W, 3) of `record_crops`."""
-    landmarks, path = NETWORKS[name][2], find_weight(name)
+    """Compare a network in a precision with f32, on its input images (1, H, W, 3) of `record_crops`."""
+    landmarks, path = quantized_networks()[name][2], find_weight(name)
     exact, low = (load_engine(path, EngineOptions(precision=item, threads=1)) for item in ("f32", precision))
     shifts, shares, presences, sides = list[float](), list[float](), list[bool](), list[bool]()
     for crop in crops:

@@ -25,7 +25,7 @@ from sonjit._util import BoolArray, Float32Array, FloatArray, Image, InputError
 from sonjit.engines.devices import processor_name
 from sonjit.engines.graph_edits import PRODUCTS
 from sonjit.engines.openvino import constant_of, core, ov, read_model
-from sonjit.engines.precision import Int8Accuracy, accuracy_path, int8_path, save_accuracy, source_hash
+from sonjit.engines.precision import Int8Accuracy, Landmarks, accuracy_path, int8_path, save_accuracy, source_hash
 
 _MIN_WORK = 0.002  # minimum share of a network's multiplications at which a layer is quantized
 _MIN_RANGE = 1 / 32  # minimum range of a channel relative to the widest one, so that dead channels are not amplified
@@ -33,16 +33,6 @@ _SINGLE_IMAGES = 12  # number of images on which single layers are measured
 _TURNS, _RUNS = 5, 12  # alternating turns of a time measurement, and runs per turn
 _LARGEST_WEIGHTS = 127, 63  # maximum weight of a filter, in steps: 8 bits, or 7
 _Answer: TypeAlias = tuple[Float32Array, Float32Array]  # keypoints (N, K, 2) and presence (N,) of each candidate
-
-
-@dataclass(frozen=True)
-class Landmarks:
-    """Layout of a network's keypoints and presence."""
-
-    size: int  # number of values per candidate in the output with the keypoints
-    step: int = 3  # number of values per keypoint; the first two are x and y in pixels of the input
-    least_presence: float = 0.5  # minimum presence, in the first output with one value per candidate
-    candidates: int = 1  # number of candidates: 1 for a landmark network, the anchors for a single-shot detector
 
 
 @dataclass(frozen=True)

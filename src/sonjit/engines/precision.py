@@ -38,6 +38,16 @@ _DOT_PRODUCTS: Final = {"avx_vnni", "avx512_vnni", "asimddp"}
 
 
 @dataclass(frozen=True)
+class Landmarks:
+    """Layout of a network's keypoints and presence."""
+
+    size: int  # number of values per candidate in the output with the keypoints
+    step: int = 3  # number of values per keypoint; the first two are x and y in pixels of the input
+    least_presence: float = 0.5  # minimum presence, in the first output with one value per candidate
+    candidates: int = 1  # number of candidates: 1 for a landmark network, the anchors for a single-shot detector
+
+
+@dataclass(frozen=True)
 class Int8Accuracy:
     """Accuracy of an int8 network, measured on images that were not used for calibration."""
 

@@ -31,7 +31,6 @@ R = TypeVar("R", bound=Result)
 
 NO_ID = -1
 """Value of `Results.ids` for a result that is not tracked. Track IDs begin at 1."""
-_RESULT_LISTS = ("hands", "faces", "bodies", "people")
 
 
 def _of_media(name: str) -> Callable[..., Any]:
@@ -257,7 +256,7 @@ class Frame(Shown):
     _image: Any = field(default=None, init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        for name in _RESULT_LISTS:
+        for name in RESULT_TYPES.keys() & {*Frame.__slots__}:
             if not isinstance(getattr(self, name), Results):  # a program may give plain lists
                 setattr(self, name, Results(getattr(self, name)))
 
@@ -291,13 +290,13 @@ class Frame(Shown):
         for result in results:
             name = result.list_name
             stored = (
-                getattr(self, name) if name in _RESULT_LISTS else self.others.setdefault(name, _list_of(type(result)))
+                getattr(self, name) if name in Frame.__slots__ else self.others.setdefault(name, _list_of(type(result)))
             )
             stored.append(result)
 
     def results(self, list_name: str) -> Results[Result]:
         """Return the results of one list: `frame.results("hands")` is `frame.hands`."""
-        return getattr(self, list_name) if list_name in _RESULT_LISTS else self.others.get(list_name, Results())
+        return getattr(self, list_name) if list_name in Frame.__slots__ else self.others.get(list_name, Results())
 
     def all_results(self) -> Iterator[Result]:
         """Return the results of all lists."""

@@ -17,7 +17,7 @@ from sonjit import media
 from sonjit._util import Image, InputError, pluralize, version
 from sonjit._util.extensions import find_function
 from sonjit.detectors import create, kinds, pipeline
-from sonjit.detectors.options import GESTURES, CommonOptions, HandOptions, HolisticOptions, is_still
+from sonjit.detectors.options import GESTURES, CommonOptions, is_still
 from sonjit.engines import shared_networks
 from sonjit.engines.precision import int8_path
 from sonjit.gestures.classifier import CANNED
@@ -145,9 +145,9 @@ class Detect(Task):
     @property
     def gestures(self) -> str | None:
         """Gestures to classify, as `create_detector` takes them; None classifies none."""
-        if not isinstance(self.options, (HandOptions, HolisticOptions)):
+        if "gestures" not in kinds.options_of(self.entry):
             return None
-        chosen = self.options.gestures
+        chosen: object = getattr(self.options, "gestures", None)
         return (CANNED if self.measures else None) if chosen is None else str(chosen)
 
     @property
@@ -273,8 +273,8 @@ class DetectWorker(Worker[Frame]):
             stack.callback(self.close)  # if a later detector fails
             for item in task.all:
                 options = replace(item.options.for_input(source), is_live=source == "camera")
-                if isinstance(options, (HandOptions, HolisticOptions)):
-                    options = replace(options, gestures=item.gestures)
+                if "gestures" in kinds.options_of(item.entry):
+                    options = replace(options, gestures=item.gestures)  # pyright: ignore[reportCallIssue]
                 self._detectors.append(create.detector_from(options))
             stack.pop_all()
 

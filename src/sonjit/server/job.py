@@ -13,6 +13,7 @@ from typing import Any, Literal, Self, cast, get_args
 from pydantic import BaseModel, Field
 
 from sonjit._util import Json, JsonObject, is_installed
+from sonjit.detectors.kinds import KINDS
 from sonjit.media import convert_table, load_frames
 from sonjit.media.tables import FORMATS
 from sonjit.media.tables.formats import Download, TableFormat
@@ -244,7 +245,7 @@ class UploadJob(JobRecord):
             "all": True,
             "one detector": len(self.detectors) == 1,  # wide tables have the columns of one detector
             "videos": is_video,
-            "bodies": has_report and self.detectors[0][0] in ("body", "holistic"),  # the first kind makes characters
+            "bodies": has_report and KINDS[self.detectors[0][0]].has_bodies,  # the first kind makes characters
         }
         names = [
             name

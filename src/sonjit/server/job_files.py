@@ -13,7 +13,7 @@ from typing import BinaryIO
 from sonjit._util import InputError, JobError, Json, SonjitError, extensions, pools
 from sonjit._util.files import UNFINISHED, atomic_file, folded_name, free_name
 from sonjit._util.settings import OptionValue, read_settings
-from sonjit.detectors.kinds import options_for
+from sonjit.detectors.kinds import KINDS, options_for
 from sonjit.media import IMAGE_ENDINGS, DrawingStyle, natural_key, open_source
 from sonjit.media.sources import is_mp4, read_sequence
 from sonjit.media.sources.headers import SNIFF_BYTES, image_format, is_text
@@ -237,7 +237,7 @@ def _detect(kind: str, values: Mapping[str, OptionValue]) -> Detect:
 
 def reported_model(given: JobInput, detectors: Sequence[DetectorChoice]) -> str | None:
     """Return the model of the body whose angles a report describes; None if there is no video with bodies."""
-    models = [str(options["model"]) for kind, options in detectors if kind in ("body", "holistic")]
+    models = [str(options["model"]) for kind, options in detectors if KINDS[kind].has_bodies]
     return models[0] if models and given.drawing == ".mp4" else None
 
 

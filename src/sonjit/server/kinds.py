@@ -20,15 +20,6 @@ from sonjit.server.service import missing_weights
 from sonjit.weights.catalog import find_record
 
 FACE_BUNDLE = "face_landmarker.task"  # MediaPipe bundle that blendshapes and poses of faces require in web pages
-_PROPOSALS = "proposals.tflite"
-FURTHER_FILES = {
-    "hands": ("hand_heads.npz", "hand_refinement.npz", _PROPOSALS),
-    "face": (_PROPOSALS,),
-    "body": (_PROPOSALS,),
-    "holistic": (_PROPOSALS,),
-}
-"""Kinds that the module for web pages detects, and files of the package that its search of still images requires."""
-IN_PAGES = tuple(FURTHER_FILES)
 _PLAIN = {form for plain in (float, int, str, Handedness) for form in (plain, plain | None)}
 _BOX = create_model("Box", **dict.fromkeys(("xMin", "yMin", "xMax", "yMax", "width", "height"), float))
 _GESTURE = create_model("Gesture", name=str, score=float)
@@ -95,11 +86,11 @@ def _kinds_in_page(engine: Path) -> JsonObject:
     has_bundle = (engine / "models" / FACE_BUNDLE).is_file()
     if not (engine / "sonjit-web.js").is_file():
         return kinds
-    for name in IN_PAGES:
+    for name in kinds_in_pages():
         entry = KINDS[name]
         models = _models_in_page(entry, engine)
         if models:
-            left_out = ("mirrored",) if name == "face" else ()
+            left_out = () if entry.pages is None else entry.pages.without
             options = option_schemas(
                 option
                 for option in known_options(name).values()
@@ -122,19 +113,20 @@ class PageNetworks(NamedTuple):
 
 def networks_in_pages(entry: KindEntry, model: Model) -> PageNetworks:
     """Return the weights that pages use for a model."""
-    stills = {"people": "person-detector"}
-    if entry.name == "hands":
-        stills["guide"] = KINDS["body"].models["full"].weights["landmark"]
-        return PageNetworks(model.weights, stills)
-    stills = {"search": "face-full"} if model.is_box else {"search": "face-full", **stills}
-    if entry.name == "holistic":
-        stills["palms"] = KINDS["hands"].models["full"].weights["detector"]
+    assert entry.pages is not None
+    # boxes do not use the network that proposes people
+    stills = {role: name for role, name in entry.pages.networks.items() if not (model.is_box and role == "people")}
     return PageNetworks(model.weights, stills)
+
+
+def kinds_in_pages() -> list[str]:
+    """Return the names of the kinds that the module for web pages detects."""
+    return [name for name, entry in KINDS.items() if entry.pages is not None]
 
 
 def names_in_pages() -> list[str]:
     """Return the names of all weights that pages use."""
-    entries = [(KINDS[name], model) for name in IN_PAGES for model in KINDS[name].models.values()]
+    entries = [(KINDS[name], model) for name in kinds_in_pages() for model in KINDS[name].models.values()]
     return sorted({weight for entry in entries for role in networks_in_pages(*entry) for weight in role.values()})
 
 
@@ -142,7 +134,7 @@ def missing_for_stills(entry: KindEntry, engine: Path) -> list[str]:
     """Return the missing files for the thorough search of still images in pages."""
     folder, models = engine / "models", [entry.models[name] for name in _models_in_page(entry, engine)]
     names = {name for model in models for name in networks_in_pages(entry, model).for_stills.values()}
-    further = FURTHER_FILES.get(entry.name, ()) if models else ()
+    further = entry.pages.files if models and entry.pages is not None else ()
     required = [*(find_record(name).file for name in sorted(names)), *further]
     return [name for name in required if not (folder / name).is_file()]
 

@@ -108,7 +108,7 @@ def known_options(kind: str, *, job: bool = False) -> dict[str, Option]:
     """Return the options of a kind that clients may set, by name, with the bounds for clients. Jobs have fewer."""
     detector = [option for option in options_of(KINDS[kind]).values() if option.remote and option.type != "path"]
     labels = [LABELS] if job and "gestures" in options_of(KINDS[kind]) else []
-    options = [*detector, MEASURES, *labels, *([_EXPLAIN] if kind == "hands" else [])]
+    options = [*detector, MEASURES, *labels, *([_EXPLAIN] if KINDS[kind].has_maps else [])]
     return {option.name: _for_clients(option) for option in options if option.in_jobs or not job}
 
 

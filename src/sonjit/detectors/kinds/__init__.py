@@ -8,7 +8,7 @@ drawing.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
@@ -16,11 +16,12 @@ from sonjit._util import InputError, unknown_name
 from sonjit._util.extensions import Registry
 from sonjit._util.settings import Option, declared_options
 from sonjit.detectors.options import CommonOptions
-from sonjit.results import Result, register_result
+from sonjit.results import Body, Result, register_result
 
 if TYPE_CHECKING:
     from sonjit.detectors.interfaces import Kind, StillSearch
     from sonjit.detectors.smoothing import Smoother
+    from sonjit.engines.precision import Landmarks
 
     NewSmoothers = Callable[[Any], Callable[[], Smoother[Any] | None]]
 
@@ -56,6 +57,21 @@ class Model:
 
 
 @dataclass(frozen=True)
+class PageSupport:
+    """What the module for web pages requires to find a kind.
+
+    Attributes:
+        files: Files of the package that its search of still images requires.
+        networks: Weights that this search requires besides those that propose instances, by role.
+        without: Options that pages lack.
+    """
+
+    files: tuple[str, ...] = ("proposals.tflite",)
+    networks: Mapping[str, str] = field(default_factory=dict[str, str])
+    without: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class KindEntry:
     """Describe a kind before its networks are loaded.
 
@@ -77,6 +93,9 @@ class KindEntry:
         instances: Kinds of the instances with keypoints in the results, such as ("hand",).
         examples: Pairs of a command and its description, for the help of the command line.
         weight_groups: Catalogue groups that `sonjit models pull` fetches for the kind.
+        int8: Model that runs each network which has an int8 form, by the name of its weights, and what it gives.
+        pages: What web pages require to find the kind; None if they cannot without a server.
+        has_maps: Whether the server explains its results by saliency maps.
     """
 
     name: str
@@ -93,6 +112,14 @@ class KindEntry:
     instances: tuple[str, ...] = ()
     examples: tuple[tuple[str, str], ...] = ()
     weight_groups: tuple[str, ...] = ()
+    int8: Mapping[str, tuple[str, Landmarks]] = field(default_factory=dict[str, "tuple[str, Landmarks]"])
+    pages: PageSupport | None = None
+    has_maps: bool = False
+
+    @property
+    def has_bodies(self) -> bool:
+        """Check whether the results have bodies, of which there are reports and characters."""
+        return Body.kind in self.instances
 
     @property
     def list_name(self) -> str:

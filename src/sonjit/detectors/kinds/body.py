@@ -18,10 +18,11 @@ import numpy as np
 from sonjit._util import Float32Array, FloatArray, Image, IndexArray, RealArray
 from sonjit.detectors import interfaces, ssd, tracking
 from sonjit.detectors.crops import check_shapes, crop_for
-from sonjit.detectors.kinds import KindEntry, Model
+from sonjit.detectors.kinds import KindEntry, Model, PageSupport
 from sonjit.detectors.options import BodyOptions
 from sonjit.detectors.smoothing import FilterChoice, KeypointSmoother, OneEuro
 from sonjit.engines import Engine, load_engine
+from sonjit.engines.precision import Landmarks
 from sonjit.geometry.boxes import RotatedBox, crop_matrix, points_from_crop, square_box, turn_matrix, upright_rotation
 from sonjit.results import Body
 from sonjit.results.skeletons import load_skeleton, mirrored_order
@@ -460,4 +461,6 @@ BODY = KindEntry(
         ("sonjit models pull body-lite body-heavy", "downloads the other two sizes."),
     ),
     weight_groups=("body",),
+    int8={f"body-{model}": (model, Landmarks(195, step=5)) for model in ("full", "lite", "heavy")},
+    pages=PageSupport(networks={"search": "face-full", "people": "person-detector"}),
 )

@@ -16,6 +16,7 @@ from sonjit.detectors import crops, kinds, smoothing, ssd
 from sonjit.detectors.kinds import face, face_boxes
 from sonjit.detectors.options import CommonOptions, FaceOptions, HolisticOptions
 from sonjit.engines import Engine, EngineOptions, Precision, load_engine, load_number_engine
+from sonjit.engines.precision import Landmarks
 from sonjit.geometry import boxes, rotations
 from sonjit.results import Face
 from sonjit.results.measures.faces import STABLE_POINTS, blendshapes_from_mesh
@@ -250,4 +251,6 @@ FACE = kinds.KindEntry(
         ),
     ),
     weight_groups=("face",),
+    int8={"face-mesh": ("mesh", Landmarks(1404, least_presence=0.0))},
+    pages=kinds.PageSupport(networks={"search": "face-full", "people": "person-detector"}, without=("mirrored",)),
 )

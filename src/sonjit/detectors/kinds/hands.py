@@ -16,11 +16,11 @@ import numpy as np
 from sonjit._util import Float32Array, FloatArray, Image, InputError, RealArray
 from sonjit.detectors import interfaces, observations, ssd, tracking
 from sonjit.detectors.crops import check_shapes, crop_for
-from sonjit.detectors.kinds import KindEntry, Model, hand_heads
+from sonjit.detectors.kinds import KindEntry, Model, PageSupport, hand_heads
 from sonjit.detectors.options import CommonOptions, HandOptions, HolisticOptions
 from sonjit.detectors.smoothing import Filter, KeypointSmoother, keypoint_smoothers
 from sonjit.engines import Engine, load_ahead, load_engine
-from sonjit.engines.precision import available_precision
+from sonjit.engines.precision import Landmarks, available_precision
 from sonjit.geometry import boxes, cameras
 from sonjit.geometry.windows import window_around
 from sonjit.results import Hand, HandPoints
@@ -412,6 +412,7 @@ def load_hands_of_people(options: HolisticOptions, hand: str, bundle_file: Path 
     return Hands(None, landmarks, mirrored=options.mirrored, refinement=refinement)
 
 
+_PALM_VALUES = Landmarks(18, step=2, least_presence=0.0, candidates=2016)
 HANDS = KindEntry(
     name="hands",
     result=Hand,
@@ -439,4 +440,15 @@ HANDS = KindEntry(
         ),
     ),
     weight_groups=("hands",),
+    int8={
+        "palm-full": ("full", _PALM_VALUES),
+        "palm-lite": ("lite", _PALM_VALUES),
+        "hand-full": ("full", Landmarks(63)),
+        "hand-lite": ("lite", Landmarks(63)),
+    },
+    pages=PageSupport(
+        ("hand_heads.npz", "hand_refinement.npz", "proposals.tflite"),
+        {"people": "person-detector", "guide": "body-full"},  # the bodies below faces
+    ),
+    has_maps=True,
 )

@@ -20,7 +20,7 @@ import numpy as np
 from sonjit._util import Float32Array, Image, InputError
 from sonjit.detectors.crops import check_shapes
 from sonjit.detectors.interfaces import Kind
-from sonjit.detectors.kinds import KindEntry, Model, face_networks
+from sonjit.detectors.kinds import KindEntry, Model, PageSupport, face_networks
 from sonjit.detectors.kinds.body import BODY, Bodies, BodyObservation, body_smoothers, load_bodies
 from sonjit.detectors.kinds.face import FaceMeshes, FaceObservation, box_around_face
 from sonjit.detectors.kinds.hands import HANDS, HandObservation, Hands, hand_smoothers, load_hands_of_people
@@ -458,4 +458,5 @@ HOLISTIC = KindEntry(
     search_weights=("face-full", "palm-full", "person-detector"),
     examples=(("sonjit holistic clip.mp4 --max-instances 2 --save clip.json --draw drawn.mp4", "follows two people."),),
     weight_groups=("holistic",),
+    pages=PageSupport(networks={"search": "face-full", "people": "person-detector", "palms": "palm-full"}),
 )
