@@ -1,7 +1,7 @@
 """Write the same labels in each format, read them as a data set, and tabulate what came back.
 
 python -m benchmarks.label_formats            # print the table
-python -m benchmarks.label_formats --write    # also write it into docs/datasets.md
+python -m benchmarks.label_formats --write    # also write it into docs/measured.md
 """
 
 import sys
@@ -14,4 +14,4 @@ table = [heading, ["---"] * len(heading), *lines]
 text = "\n".join(f"| {' | '.join(row)} |" for row in table)
 print(text)
 if "--write" in sys.argv[1:]:
-    write_section("datasets.md", "python -m benchmarks.label_formats --write", text)
+    write_section("measured.md", "python -m benchmarks.label_formats --write", text)
