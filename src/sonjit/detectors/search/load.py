@@ -1,10 +1,10 @@
-"""Load the search of each kind, and find people: bodies, hands and faces, assigned to each other by geometry."""
+"""Load the search of each kind."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import fields, replace
+from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
@@ -12,10 +12,9 @@ from sonjit._util import Image
 from sonjit.detectors.kinds import face_boxes, face_networks
 from sonjit.detectors.kinds.body import Bodies, BodyObservation, load_bodies
 from sonjit.detectors.kinds.face import FaceMeshes, FaceObservation
-from sonjit.detectors.kinds.hands import HandObservation, Hands, load_hands, load_palm_detector
-from sonjit.detectors.kinds.holistic import Holistic, PersonObservation, hands_of_bodies
-from sonjit.detectors.options import BodyOptions, CommonOptions, HandOptions, HolisticOptions
-from sonjit.detectors.search import geometry, light, network
+from sonjit.detectors.kinds.hands import HandObservation, Hands, load_hands
+from sonjit.detectors.options import BodyOptions, CommonOptions, HandOptions
+from sonjit.detectors.search import light, network
 from sonjit.detectors.search.ahead import new_helpers
 from sonjit.detectors.search.bodies import BodySearch
 from sonjit.detectors.search.faces import FaceSearch, search_boxes
@@ -44,7 +43,7 @@ def search_hands(options: HandOptions, hands: Hands) -> StillSearch[HandObservat
         extent=_extent(options),
         helpers=helpers,
     )
-    return _in_good_light(lambda rgb: new_search(rgb).observations(), options)
+    return in_good_light(lambda rgb: new_search(rgb).observations(), options)
 
 
 def _load_on_one_core(options: HandOptions) -> HandNetworks:
@@ -61,7 +60,7 @@ def _loaded(options: CommonOptions, load: Callable[[], T]) -> Callable[[], T]:
     return loading.result
 
 
-def _in_good_light(search: StillSearch[O], options: CommonOptions) -> StillSearch[O]:
+def in_good_light(search: StillSearch[O], options: CommonOptions) -> StillSearch[O]:
     """Return a search that brightens dark stills before. Frames of streams stay as they are."""
     return (lambda rgb: search(light.in_good_light(rgb))) if options.static_image else search
 
@@ -102,57 +101,23 @@ def search_faces(
         return None
     detector, extent = face_networks.load_face_detector(options, "face-full"), _extent(options)
     if isinstance(meshes, face_boxes.FaceBoxes):
-        return _in_good_light(partial(search_boxes, detector=detector, boxes=meshes, extent=extent), options)
+        return in_good_light(partial(search_boxes, detector=detector, boxes=meshes, extent=extent), options)
     people = _loaded(options, partial(load_network, options, has_boxes=False))
     # Key frames compare probabilities with limits only, and the network of people takes most of their time.
     sure_score = max(meshes.sure_score, options.min_presence_score) if options.has_key_frames else math.inf
     new_search = partial(
         FaceSearch, detector=detector, meshes=meshes, extent=extent, network=people, sure_score=sure_score
     )
-    return _in_good_light(lambda rgb: new_search(rgb).observations(), options)
+    return in_good_light(lambda rgb: new_search(rgb).observations(), options)
 
 
 def search_bodies(options: BodyOptions, bodies: Bodies) -> StillSearch[BodyObservation]:
     """Return the search for bodies."""
-    new_search = _new_body_search(options, bodies)
-    return _in_good_light(lambda rgb: new_search(rgb).observations(), options)
+    new_search = new_body_search(options, bodies)
+    return in_good_light(lambda rgb: new_search(rgb).observations(), options)
 
 
-def search_people(options: HolisticOptions, people: Holistic) -> StillSearch[BodyObservation]:
-    """Return the search for people in stills, or for their bodies in streams."""
-    if not options.static_image:
-        return search_bodies(options, people.bodies)
-    new_hand_search = partial(
-        HandSearch,
-        palms=load_palm_detector(options, "palm-full"),
-        hands=people.hands,
-        extent=Extent(options.min_detection_score),
-    )
-    new_body_search, min_score = _new_body_search(options, people.bodies), options.min_presence_score
-
-    def find(rgb: Image) -> tuple[list[BodyObservation], bool]:
-        """Return people with the scores of their bodies, best first. The first of them have hands and faces."""
-        search = new_body_search(rgb)
-        bodies = [body.result for body in search.search() if body.score > min_score]
-        shown = bodies[: options.max_instances]
-        crops = (people.hand_crop(rgb, body, side) for body in shown for side in (0, 1))
-        around = new_hand_search(rgb).around(shown, [box for box in crops if box is not None])
-        own_hands = hands_of_bodies(shown, [hand.result for hand in around if hand.score > min_score])
-        faces: list[FaceObservation] = []
-        for index, body in enumerate(shown):
-            face = _face_of(rgb, people, body, search.heads)
-            if face is not None and any(geometry.is_same_instance(face.keypoints, other.keypoints) for other in faces):
-                face = None
-            faces += [] if face is None else [face]
-            body_fields = {item.name: getattr(body, item.name) for item in fields(body)}
-            pair = own_hands.get((index, 0)), own_hands.get((index, 1))
-            bodies[index] = PersonObservation(**body_fields, hands=pair, face=face)
-        return bodies, search.complete
-
-    return _in_good_light(find, options)
-
-
-def _new_body_search(options: BodyOptions, bodies: Bodies) -> Callable[[Image], BodySearch]:
+def new_body_search(options: BodyOptions, bodies: Bodies) -> Callable[[Image], BodySearch]:
     published = replace(options, detector_model=None, landmark_model=None)
     return partial(
         BodySearch,
@@ -162,16 +127,3 @@ def _new_body_search(options: BodyOptions, bodies: Bodies) -> Callable[[Image], 
         extent=_extent(options),
         is_stream=options.has_key_frames,
     )
-
-
-def _face_of(
-    rgb: Image, people: Holistic, body: BodyObservation, heads: Sequence[geometry.Head]
-) -> FaceObservation | None:
-    """Return the face in the head crop of a body, or at the head that the search found. Return None for no face."""
-    face = people.face_in(rgb, body)
-    body_head = next((head for head in heads if geometry.is_head_of(body, head)), None)
-    if face is not None or body_head is None:
-        return face
-    first = people.faces.observe(rgb, body_head.crop)
-    second = people.faces.observe(rgb, people.faces.box_after(first))
-    return second if min(first.score, second.score) > geometry.PRESENT else None
