@@ -5,6 +5,8 @@ import importlib.util
 import json
 import os
 import signal
+import subprocess
+import sys
 from collections import Counter
 from contextlib import contextmanager
 from functools import cache
@@ -132,6 +134,14 @@ def need():
             pytest.skip(f"{str(error).partition(';')[0]}; type: sonjit models pull")
 
     return paths
+
+
+@pytest.fixture(scope="session")
+def registry():
+    """Skip the test if pip reaches no package registry."""
+    asked = [sys.executable, "-m", "pip", "index", "versions", "numpy", "--retries", "0", "--timeout", "20"]
+    if subprocess.run(asked, capture_output=True, check=False).returncode:
+        pytest.skip("pip reaches no package registry")
 
 
 @pytest.fixture(scope="session")

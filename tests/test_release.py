@@ -68,6 +68,7 @@ def test_the_lock_fits_the_requirements_and_names_no_host(load_module):
 
 
 @pytest.mark.nightly
+@pytest.mark.usefixtures("registry")
 @pytest.mark.slow
 def test_all_extras_resolve_together():
     pytest.importorskip("uv")
@@ -78,6 +79,7 @@ def test_all_extras_resolve_together():
 
 
 @pytest.mark.nightly
+@pytest.mark.usefixtures("registry")
 @pytest.mark.slow
 def test_a_program_built_with_pyinstaller_finds_hands(tmp_path):
     pytest.importorskip("uv")

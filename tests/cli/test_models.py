@@ -64,6 +64,7 @@ def test_an_impossible_call_is_one_line(sonjit, arguments, words):
 
 
 @pytest.mark.nightly
+@pytest.mark.usefixtures("registry")
 def test_pull_really_fetches_and_prints_the_paths(sonjit, monkeypatch):
     monkeypatch.delenv("SONJIT_OFFLINE")
     names = ("hand-rig-left", "hand-recrop")

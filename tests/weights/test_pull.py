@@ -199,6 +199,7 @@ def test_processes_that_pull_at_once_do_not_harm_each_other(shelf, home, tmp_pat
 
 
 @pytest.mark.nightly
+@pytest.mark.usefixtures("registry")
 def test_everything_in_the_catalogue_can_be_pulled(home):
     paths = pull_weights(["all"])
     assert all(isinstance(path, Path) for path in paths)
