@@ -194,6 +194,7 @@ def state_of(network):
     return state, weights, gradients, training, hooks, [weight.requires_grad for weight in network.parameters()]
 
 
+@pytest.mark.nightly_after(4)
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_network_in_training_stays_as_it_is(name, tmp_path):
     build, call = NETWORKS[name]

@@ -162,6 +162,7 @@ def test_facts_that_contradict_each_other_are_named_first(made, capsys):
     assert "sonjit: camera cam1: its principal point (" in capsys.readouterr().err.splitlines()[0]
 
 
+@pytest.mark.nightly
 def test_hands_are_labelled_learned_from_and_ranked(made, capsys):
     project, joints, _ = made
     call = ["annotate", "auto", str(project.folder), "--fps", "1"]

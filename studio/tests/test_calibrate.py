@@ -89,6 +89,7 @@ def test_a_lens_is_calibrated_from_a_separate_recording(truth, seen):
     assert np.sqrt(np.square(off / own.lens_std["cam1"][:4]).mean()) < 3
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_late_images_of_a_moving_board_are_given_their_times(truth):
     """Show the board where it was up to 60 mm earlier, as webcams that are read in sequence."""
@@ -222,6 +223,7 @@ def test_too_few_images_and_flat_boards_are_named(truth):
         calibrate(BoardObservations(tuple(facing), few.sizes))
 
 
+@pytest.mark.nightly_after(1)
 @pytest.mark.slow
 @pytest.mark.parametrize(("model", "lens"), [("fisheye", FISHEYE), ("rational", RATIONAL)])
 def test_wide_lenses_are_found(model, lens):

@@ -92,6 +92,7 @@ def test_table_shows_both_sides_and_the_ratio(report):
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 
+@pytest.mark.nightly_after(5)
 @pytest.mark.parametrize("program", sorted(BENCHMARKS.glob("*.py")), ids=lambda path: path.stem)
 def test_the_programs_of_benchmarks_import_names_that_exist(program):
     for node in ast.walk(ast.parse(program.read_text("utf-8"))):

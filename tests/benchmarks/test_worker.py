@@ -100,6 +100,7 @@ def test_worker_measures_every_kind(case, tmp_path):
     assert 0 < outcome["outside"] < 1
 
 
+@pytest.mark.nightly
 @pytest.mark.usefixtures("needs_weights")
 def test_tasks_are_measured_as_libraries_are(clip, tmp_path):
     bundle = tmp_path / "hand_landmarker.task"

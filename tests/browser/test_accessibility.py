@@ -57,6 +57,7 @@ def audit(browser):
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
 
 
+@pytest.mark.nightly
 def test_the_live_app(audit, page):
     page.click("source-sample")
     page.wait(lambda: page.latest.get("hands") and page.ink, "drawn hands")

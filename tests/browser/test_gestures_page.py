@@ -144,6 +144,7 @@ def test_a_recording_that_is_paused_or_sees_no_hand_says_why_it_ends(page):
     page.wait(lambda: "seen in only 0 samples; 5 are needed" in page["trainer-words"].text, "why it ends", 30)
 
 
+@pytest.mark.nightly
 def test_gestures_of_a_clip_are_listed_by_time(page):
     page.choose("option-gestures", "canned")
     page.click("tab-gestures")

@@ -209,6 +209,7 @@ def test_a_video_is_measured_looked_at_compared_and_removed(user, squats, tmp_pa
     user.wait("document.getElementById('results-title') && !document.querySelector('#jobs .job')")
 
 
+@pytest.mark.nightly
 def test_a_result_without_a_body_says_so_and_offers_hands(user, write_video, tmp_path, need):
     need("body-full", "pose-detector", "hand-full")
     user.click("#task-measure")

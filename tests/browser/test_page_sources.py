@@ -129,6 +129,7 @@ def test_the_files_of_the_view_can_be_measured(page, images, server):
     assert job["id"] in address
 
 
+@pytest.mark.nightly
 def test_hidden_faces_are_chosen_while_a_video_is_paused_and_stay_hidden(page):
     """One setting, with the detectors and with what to measure. An open list keeps the entry that keys mark."""
     page.click("source-sample")

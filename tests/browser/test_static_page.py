@@ -117,6 +117,7 @@ def cobweb(tmp_path_factory):
     return path
 
 
+@pytest.mark.nightly
 def test_a_photograph_is_classified_in_the_page(browser, host, images, cobweb):
     try:
         best = sonjit.explain(cobweb, top=2)

@@ -218,6 +218,7 @@ def test_people(web_page, all_networks, show, portrait, complexity, is_refined):
     assert ("rightHandLandmarks" in person) == (expected.right_hand_landmarks is not None)
 
 
+@pytest.mark.nightly
 def test_nothing_in_an_image(web_page, all_networks, show):
     black = show(np.zeros((90, 120, 3), np.uint8))
     assert run(web_page, SEND, "/web/hands.js", "Hands", {}, black)["multiHandLandmarks"] == []

@@ -227,6 +227,7 @@ def test_the_boxes_to_hide_in_a_stream_stay_for_a_second(web_page, all_networks,
     assert "Create a detector of holistic" in wrong
 
 
+@pytest.mark.nightly
 @pytest.mark.golden
 def test_people_without_a_visible_face_stay_hidden_in_a_stream_of_a_page(web_page, all_networks, show, data):
     """After a cut at once, and for a second after the last detection."""

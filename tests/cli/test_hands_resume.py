@@ -65,6 +65,7 @@ def test_a_half_written_log_loses_only_its_last_line(sonjit, stills, out):
     assert sonjit("hands", stills, "--save", f"{out}/tables/")[2][0].startswith("1 file, ")
 
 
+@pytest.mark.nightly
 def test_several_inputs_are_taken_together_and_each_once(sonjit, media, stills, out, names_in):
     inputs = (media / "clip.mp4", stills, f"{stills}/f1*.png", media / "photo.png", media / "photo.png")
     status, _, (line,) = sonjit("hands", *inputs, "--save", f"{out}/t/", "--limit", 2)
@@ -75,6 +76,7 @@ def test_several_inputs_are_taken_together_and_each_once(sonjit, media, stills, 
     assert all(len(load_frames(out / "t" / f"{name}.json")[1]) == 1 for name in ("f10", "f2", "f9", "photo"))
 
 
+@pytest.mark.nightly
 def test_networks_that_do_not_load_end_a_run_over_many_files_with_one_line(sonjit, stills, out, names_in):
     for jobs in (1, 2):
         status, _, lines = sonjit("hands", stills, "--models-dir", out, "--save", f"{out}/t/", "--jobs", jobs)

@@ -199,6 +199,7 @@ def test_an_unusable_certificate_or_key_is_refused(cert, key, message, tmp_path,
     assert (status, message in line) == (2, True)
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_https_with_its_own_certificate(tmp_path, monkeypatch):
     monkeypatch.setenv("SONJIT_HOME", str(tmp_path))

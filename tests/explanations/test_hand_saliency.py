@@ -30,6 +30,7 @@ def found(photo, weights):
         return detector.detect(photo)
 
 
+@pytest.mark.nightly_after(1)
 @pytest.mark.slow
 def test_every_number_is_the_mean_of_its_map_and_the_bias(model, weights, photo, found):
     explainer = load_hand_explainer(model)

@@ -114,6 +114,7 @@ if __name__ == "__main__":
 IMPORTS = "from sonjit.detectors.kinds import options_for\nfrom sonjit.runs import Detect, Inputs, Outputs, run_job\n"
 
 
+@pytest.mark.nightly_after(1)
 @pytest.mark.parametrize("own", ["import spots_plugin\n", SPOTS], ids=["imported", "in the script"])
 def test_workers_have_what_a_script_registered(place, own):
     place.module("spots_plugin", SPOTS)

@@ -414,6 +414,7 @@ def cases():
     return sorted(found)
 
 
+@pytest.mark.nightly_after(10)
 @pytest.mark.golden
 @pytest.mark.parametrize(("named", "sha256", "width", "height"), cases())
 def test_first_frame_is_bit_exact(named, sha256, width, height):

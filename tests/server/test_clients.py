@@ -37,6 +37,7 @@ def hold_decoding(listen, monkeypatch):  # after `listen`: the gate opens before
     gate.set()
 
 
+@pytest.mark.nightly_after(1)
 @pytest.mark.slow
 @pytest.mark.parametrize("queue", [1, 3])
 def test_images_beyond_the_queue_push_out_the_oldest(queue, weights, listen, hold_decoding):
@@ -98,6 +99,7 @@ def test_a_stopped_server_closes_its_streams_and_ends_its_threads(weights, liste
     wait_until(lambda: not {thread for thread in threading.enumerate() if thread.name.startswith("AnyIO")} - before)
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_eight_busy_clients_get_equal_shares(weights, listen, frames):
     live, answered, enough = listen(workers=1), [0] * 8, threading.Event()

@@ -34,6 +34,7 @@ def command_line(monkeypatch, folder, out, *arguments, status=0):
     assert main([argument.replace("OUT", str(out)) for argument in arguments]) == status
 
 
+@pytest.mark.nightly_after(1)
 @pytest.mark.parametrize("measures", [False, True])
 def test_the_server_writes_a_video_as_the_command_line_does(ask, media, tmp_path, monkeypatch, measures):
     client = ask()
@@ -166,6 +167,7 @@ def test_all_files_of_a_video_have_the_same_angles(ask, all_weights, write_video
     assert min(float(row[summary["measure"]]) for row in table) == pytest.approx(deepest, abs=1e-4)
 
 
+@pytest.mark.nightly
 def test_a_job_reports_that_more_were_found(ask, data, need):
     need("face-short", "face-full", "face-attention")
     photo = data / "real" / "wild" / "group-5.jpg"
@@ -212,6 +214,7 @@ def test_the_server_writes_images_as_the_command_line_does(ask, media, tmp_path,
         assert got.content[begin : begin + size] == (tmp_path / "out" / "drawn" / source).read_bytes()
 
 
+@pytest.mark.nightly
 def test_one_image_and_its_korean_name(ask, media, tmp_path, monkeypatch):
     client = ask()
     files = {"file": ("손 짓.jpg", (media / "photo.jpg").read_bytes())}

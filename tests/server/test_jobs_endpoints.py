@@ -73,6 +73,7 @@ def test_jobs_are_listed_and_deleted(ask, place, media):
         refusal(client.get(f"/v1/jobs/{ids[1]}/{endpoint}"), 404, "not_found")
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_clients_of_a_server_share_its_jobs(ask, media):
     client = ask()

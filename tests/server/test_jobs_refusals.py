@@ -114,6 +114,7 @@ def test_a_full_disk_is_named(ask, place, full_disk, weights):
     refusal(client.post("/v1/jobs?kind=hands", content=b"x"), 422, "bad_image")  # there is room again
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_a_refused_drawing_is_reported_at_its_download(ask, tmp_path, weights, write_video):
     wide = write_video(tmp_path / "wide.mkv", [np.zeros((16, 16_500, 3), np.uint8)], codec="ffv1", pix_fmt="bgr0")
@@ -124,6 +125,7 @@ def test_a_refused_drawing_is_reported_at_its_download(ask, tmp_path, weights, w
     assert message.startswith("drawn.mp4 cannot be drawn")
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_clients_above_the_limit_must_wait(ask, media, gate):
     client = ask(max_jobs=1)

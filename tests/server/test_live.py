@@ -194,6 +194,7 @@ def test_an_answer_waits_only_so_long_for_its_reader(listen):
         wait_until(lambda: not live.connections)
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_a_client_that_reads_nothing_blocks_only_itself(weights, listen, photo):
     live, data = listen(), jpeg_of(photo)

@@ -19,6 +19,7 @@ def group(data):
     return rgb
 
 
+@pytest.mark.nightly_after(1)
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_answer_to_an_image_has_the_number_of_hidden_instances(ask, all_weights, group, kind):
     client, photo = ask(), jpeg_of(group)

@@ -93,6 +93,7 @@ def test_an_image_has_a_time_limit_and_the_next_gets_a_new_process(faulty):
     assert np.array_equal(decoders.decode(PNG), IMAGE)
 
 
+@pytest.mark.nightly
 def test_a_process_that_starts_too_slowly_is_no_fault_of_the_image(weights, ask, media):
     client, image = ask(), (media / "photo.jpg").read_bytes()
     service = client.app.state.service
@@ -102,6 +103,7 @@ def test_a_process_that_starts_too_slowly_is_no_fault_of_the_image(weights, ask,
     service.decoders.close()
 
 
+@pytest.mark.nightly_after(1)
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
 @pytest.mark.parametrize(("end", "status"), [(KILLS_ITSELF, -9), ("", 0)])
 def test_processes_end_with_a_server_that_is_killed_or_does_not_close_them(media, tmp_path, end, status):
@@ -165,6 +167,7 @@ def test_a_job_has_so_much_time(media, tmp_path, weights):
         run(worker, media / "clip.mp4", ".mp4", 0.01)
 
 
+@pytest.mark.nightly_after(1)
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such limit")
 @pytest.mark.parametrize(("more_bytes", "too_many"), [(0, 10**9), (NETWORK_BYTES, 10**10)])
 def test_a_process_has_so_much_memory(more_bytes, too_many):

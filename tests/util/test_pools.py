@@ -105,6 +105,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.nightly_after(1)
 @pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="Windows processes do not end by signals")
 @pytest.mark.parametrize(
@@ -197,6 +198,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.nightly_after(1)
 @pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="Windows sends no signals to one process")
 @pytest.mark.parametrize("name", ["SIGINT", "SIGHUP"])

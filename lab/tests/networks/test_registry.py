@@ -51,7 +51,7 @@ def test_weights_are_published_or_cannot_be_fetched(name):
         assert [record.name for record in select_weights([weight])] == [weight]
 
 
-@pytest.mark.nightly_after(12)
+@pytest.mark.nightly_after(8)
 @pytest.mark.slow
 @every_twin
 def test_outputs_are_named_finite_and_the_same_every_time(name):

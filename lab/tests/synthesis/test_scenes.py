@@ -103,7 +103,7 @@ def setting(factor, rng):
     return f"{factor.name}={low}..{high}", lambda value: low <= value <= high
 
 
-@pytest.mark.nightly_after(8)
+@pytest.mark.nightly_after(4)
 @pytest.mark.parametrize("factor", FACTORS, ids=lambda one: one.name)
 def test_narrowing_one_factor_works_and_changes_no_other(factor):
     rng = np.random.default_rng(3)

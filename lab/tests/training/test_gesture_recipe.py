@@ -33,6 +33,7 @@ def posed(count, seed, free=0):
     return gesture_data.PosedHands(points, points, left, pose, np.arange(len(which)), exact, exact, left)
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 @pytest.mark.usefixtures("weights", "renderer", "rigs")
 def test_hands_are_found_in_rendered_folders(tmp_path):
