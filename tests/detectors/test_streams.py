@@ -2,6 +2,8 @@
 
 import os
 import weakref
+from dataclasses import replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -10,9 +12,16 @@ import pytest
 from tests.support.crossings import cross_people
 
 import sonjit
+from sonjit.detectors import Detector
+from sonjit.detectors.loop import Loop
+from sonjit.detectors.options import CommonOptions
+from sonjit.detectors.tracking import Tracker
+from sonjit.geometry.boxes import RotatedBox
 from sonjit.media import open_source
 
-SIZE = 600
+from .fakes import Scene, seen_at
+
+SIZE, BOX = 600, 60
 WILD = Path(os.environ.get("SONJIT_TEST_DATA", "../shared")) / "real" / "wild"
 
 
@@ -21,6 +30,66 @@ def image(*dots):
     for x, y in dots:
         rgb[y, x] = 255
     return rgb
+
+
+class Dots(Scene):
+    """White pixels, each of which the landmark network sees in a box around it with a presence of 0.9."""
+
+    least = 0.9
+
+    def find(self, rgb, min_score):
+        return [RotatedBox(float(x), float(y), BOX, BOX) for y, x in np.argwhere(rgb[..., 0])]
+
+    def find_near(self, rgb, box):
+        return [dot for dot in self.find(rgb, 0.5) if max(abs(dot.cx - box.cx), abs(dot.cy - box.cy)) < 2 * BOX]
+
+    def observe(self, rgb, box):
+        dots = [dot for dot in self.find(rgb, 0.5) if max(abs(dot.cx - box.cx), abs(dot.cy - box.cy)) < BOX / 2]
+        score = self.least if dots else 0.0
+        return seen_at(*((dots or [box])[0][:2]), size=BOX, score=score)
+
+    def box_after(self, observation):
+        x, y = observation.keypoints[:2, :2].mean(axis=0).tolist()
+        return RotatedBox(x, y, BOX, BOX)
+
+    def follow(self, track):
+        return self.box_after(track.observation)
+
+
+def recorded(images, scores=lambda number: 0.9):
+    """Return ids and x of the dots in each image of a recording at 30 frames a second.
+
+    Key frames give their dots a probability of `scores`, by the number of the key frame.
+    """
+    kind, key_frames = Dots(), []
+
+    def search(rgb):
+        key_frames.append(rgb)
+        probability = scores(len(key_frames) - 1)
+        return [replace(kind.observe(rgb, box), score=probability) for box in kind.find(rgb, 0.5)], True
+
+    options = CommonOptions(search="auto", static_image=False, max_instances=3)
+    new_tracker = partial(Tracker, propagate=kind.propagate, max_tracks=3)
+    with Detector(Loop(kind, new_tracker(), options, search=search, backward=new_tracker())) as detector:
+        frames = [(rgb, index / 30) for index, rgb in enumerate(images)]
+        return [[(place.id, place.x) for place in places] for places in detector.detect_frames(frames)]
+
+
+def test_an_instance_that_jumps_is_searched_where_it_was_going():
+    places = [200] * 5 + [245] * 5
+    assert recorded([image((x, 300)) for x in places]) == [[(1, x)] for x in places]
+
+
+def test_an_instance_that_is_hidden_for_a_moment_keeps_its_id():
+    places = [*range(200, 240, 10), None, None, *range(260, 300, 10)]
+    images = [image(*([] if x is None else [(x, 300)])) for x in places]
+    assert recorded(images) == [[] if x is None else [(1, x)] for x in places]
+
+
+def test_a_track_is_shown_by_the_mean_probability_of_its_key_frames():
+    still = [image((200, 300))] * 70
+    assert recorded(still, scores=[0.9, 0.4, 0.4, 0.4, 0.4].__getitem__) == [[(1, 200)]] * 70
+    assert recorded(still, scores=[0.6, 0.3, 0.3, 0.3, 0.3].__getitem__) == [[]] * 70
 
 
 @pytest.mark.golden

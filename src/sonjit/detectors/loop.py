@@ -72,7 +72,9 @@ class Loop(Generic[R]):
         self._stream: Stream[Any] = AsPublished(self._tracklets, self._search)
         self._look_ahead: LookAhead[Any] | None = None
         if options.has_key_frames and (search is not None or live is not None):
-            self._key_frames = KeyFrames(search, self._schedule, kind.certain_presence, kind.sure_score)
+            self._key_frames = KeyFrames(
+                search, self._schedule, kind.certain_presence, kind.sure_score, options.min_presence_score
+            )
             parts = self._tracklets, self._key_frames, self._proposed, options.max_instances, self._scenes
             self._stream = SearchNow(*parts) if live is None else SearchInThread(*parts, live)
             self._look_ahead = LookAhead(*parts) if live is None else None

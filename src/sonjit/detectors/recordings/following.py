@@ -110,7 +110,8 @@ class Follower(Stream[O]):
         at_once += self.proposals(view, room)
         key_frame = self.key_frame(view)
         known = [*view.visible, *at_once]
-        new, single = self.tracklets.new(rgb, known, [] if key_frame is None else key_frame.instances)
+        instances = [] if key_frame is None else key_frame.instances
+        new, single = self.tracklets.new(rgb, known, instances, self.key_frames.begins)
         new = [*at_once, *new, *self.shown_once(single)]
         excess = None if key_frame is None and not at_once else max(len(new) - room, 0)
         before = {track for track in tracker.active if track.occluded_s is None or not self.looks_ahead}

@@ -31,8 +31,10 @@ class SupportSettings:
     """Number of key frames in a row that do not show a track, after which it ends."""
     least: float = 0.2
     """Minimum probability of an instance of a key frame that supports a track."""
-    shown: float = 0.45
-    """Minimum mean probability of a track in its key frames up to the last one that shows it."""
+    begins: float = 0.6
+    """Minimum probability of an instance that begins a track, relative to `min_presence_score`."""
+    shown: float = 0.9
+    """Minimum mean probability of a track in its key frames up to the last one that shows it, relative to the same."""
     doubtful: float = 0.3
     """Minimum probability of an instance without a track after which the stream is not calm."""
     border: float = 0.05
@@ -90,11 +92,13 @@ class KeyFrames(Generic[O]):
         schedule: Schedule,
         certain_presence: float,
         sure_score: float,
+        min_presence: float,
         settings: SupportSettings = SupportSettings(),
     ) -> None:
         self.schedule = schedule
         self._search, self._settings = search, settings
         self._certain_presence, self._sure_score = certain_presence, sure_score
+        self._min_presence, self.begins = min_presence, settings.begins * min_presence
         self._support: WeakKeyDictionary[Track[O], _Support] = WeakKeyDictionary()
 
     def reset(self) -> None:
@@ -162,7 +166,7 @@ class KeyFrames(Generic[O]):
         The mean of its key frames must suffice too.
         """
         support = self._support.get(track)
-        if support is None or (support.looks and support.mean < self._settings.shown):
+        if support is None or (support.looks and support.mean < self._settings.shown * self._min_presence):
             return False
         return support.best >= self._sure_score or support.count > 1
 

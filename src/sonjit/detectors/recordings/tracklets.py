@@ -133,8 +133,10 @@ class Tracklets(Generic[O]):
         """Return an observation with its final keypoints."""
         return self._kind.refine(observation)
 
-    def new(self, rgb: Image, tracked: Sequence[O], candidates: Iterable[O]) -> tuple[list[O], list[O]]:
-        """Return the probable instances that a search of an image (H, W, 3) found and that are not tracked.
+    def new(self, rgb: Image, tracked: Sequence[O], candidates: Iterable[O], least: float) -> tuple[list[O], list[O]]:
+        """Return the instances that a search of an image (H, W, 3) found and that are not tracked.
+
+        `least` is their minimum probability.
 
         First those that the landmark network also sees in their own boxes, as it sees them there, then the others.
         """
@@ -142,7 +144,7 @@ class Tracklets(Generic[O]):
         single: list[O] = []
         boxes: Sequence[RotatedBox] | None = None
         for candidate in candidates:
-            if candidate.score <= self._min_presence or any(is_same(candidate, other) for other in (*tracked, *new)):
+            if candidate.score <= least or any(is_same(candidate, other) for other in (*tracked, *new)):
                 continue
             box = self._kind.box_after(candidate)
             if self._published is not None:
@@ -150,7 +152,7 @@ class Tracklets(Generic[O]):
                 box = next((nearby for nearby in boxes if self._kind.is_same_instance(nearby, box)), box)
             observation = self._kind.observe(rgb, box)
             if not self.is_present(observation):
-                single.append(candidate)
+                single += [candidate] if candidate.score > self._min_presence else []
             elif not any(is_same(observation, other) for other in (*tracked, *new)):
                 new.append(observation)
         return new, single
