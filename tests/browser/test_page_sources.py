@@ -7,6 +7,7 @@ import urllib.error
 import urllib.request
 
 import cv2
+import numpy as np
 import pytest
 from selenium.webdriver.common.keys import Keys
 
@@ -186,3 +187,13 @@ def test_each_page_has_its_own_detectors_and_measures_what_it_detects(page):
     assert on() == {"holistic"}
     page.tick("detector-hands")
     assert on() == {"hands"}
+
+
+@pytest.mark.nightly
+def test_another_detector_is_offered_while_nothing_is_found(page, write_video, tmp_path):
+    page.upload("source-file", write_video(tmp_path / "wall.mp4", [np.full((240, 320, 3), 128, np.uint8)] * 300, 15))
+    page.wait(page["offer"].is_displayed, "the offer", 60)
+    assert page["offer"].text == "Nothing found. Also look for: Body"
+    page.click("offer")
+    page.wait(lambda: page.state["detectors"]["body"]["on"], "the detector of bodies")
+    assert not page["offer"].is_displayed()

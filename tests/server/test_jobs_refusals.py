@@ -135,3 +135,13 @@ def test_clients_above_the_limit_must_wait(ask, media, gate):
     gate.set()
     assert end_of(client, first)["state"] == "done"
     assert end_of(client, client.post("/v1/jobs?kind=hands", content=body))["state"] == "done"
+
+
+def test_the_beginning_of_a_file_is_refused_before_all_of_it_is_sent(ask, media):
+    client = ask()
+    noise = np.random.default_rng(0).bytes(1_000_000)
+    assert "noise.mkv is neither" in refusal(
+        client.post("/v1/jobs/check?name=noise.mkv", content=noise), 422, "bad_image"
+    )
+    assert client.post("/v1/jobs/check", content=(media / "photo.jpg").read_bytes()[:1_000_000]).status_code == 204
+    assert client.post("/v1/jobs/check", content=(media / "clip.mp4").read_bytes()[:500]).status_code == 204

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from io import BytesIO
 from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
 from typing import BinaryIO
 
 from sonjit._util import InputError, JobError, Json, SonjitError, extensions, pools
@@ -140,6 +141,19 @@ def input_from_files(files: Sequence[Path], folder: str | None, *, max_pixels: i
         if file.suffix.lower() not in IMAGE_ENDINGS:  # a folder source skips other endings
             file.rename(file.with_name(free_name(f"{file.name}.jpg", used)))
     return JobInput(first.parent, folder or "images", ".zip")
+
+
+def check_beginning(head: bytes, sent_name: str, *, max_pixels: int) -> None:
+    """Raise RefusedError if the first bytes show that a file is neither a video nor an image.
+
+    The index of an MP4 may be at its end, so the file is checked when it is complete.
+    """
+    if is_mp4(head):
+        return
+    with TemporaryDirectory() as folder, Worker(max_pixels, NETWORK_BYTES) as process:
+        file = Path(folder, split_name(sent_name)[1])
+        file.write_bytes(head)
+        _is_video(file, process, max_pixels)
 
 
 def _is_video(file: Path, process: Worker, max_pixels: int, *, accept_broken_image: bool = False) -> bool:

@@ -21,7 +21,7 @@ from sonjit.server import middleware, service
 from sonjit.server import options as client_options
 from sonjit.server.errors import RefusedError, refusal_from
 from sonjit.server.job import ENDED, JobState, JobTexts, UploadJob
-from sonjit.server.job_files import JobInput, Upload, input_from_files
+from sonjit.server.job_files import JobInput, Upload, check_beginning, input_from_files
 from sonjit.server.job_store import JobStore, storage_refusal
 from sonjit.server.kinds import responses, upload_body
 from sonjit.server.settings import MB, Settings
@@ -40,6 +40,7 @@ _STYLE = Option(
 _NAME = Option("File name of a body that is one file.", name="name", default="upload")
 _OF_JOB = (_DRAW, _STYLE, _NAME)  # parameters of a job, not of its detectors
 
+_MAX_CHECKED = 2 * MB  # bytes of the beginning of a file
 _BETWEEN_EVENTS_S = 0.1
 _KEEP_ALIVE_S = 15  # minimum interval between progress events, and interval of comments that keep a connection open
 
@@ -76,6 +77,13 @@ def job_router(store: JobStore) -> APIRouter:
                 del response.headers["connection"]
             return response
         return JSONResponse(job.to_dict(root), 202, {"location": f"{root}/v1/jobs/{job.id}"})
+
+    @router.post("/check", status_code=204)
+    async def check(request: Request, name: str = "upload") -> Response:
+        """Refuse the beginning of a large file if it is neither a video nor an image, before all of it is sent."""
+        head = await middleware.limited(request, _MAX_CHECKED, "the part", lambda _: None).body()
+        await asyncio.to_thread(check_beginning, head, name, max_pixels=store.settings.max_pixels)
+        return Response(status_code=204)
 
     @router.get("", responses=several)
     def list_jobs() -> Response:

@@ -37,6 +37,7 @@ import {
 import { plotView } from "./live-plot.js";
 import { mountMeasure } from "./measure/page.js";
 import type { Given } from "./measure/start.js";
+import { offerView } from "./offer.js";
 import { hidingOf, overlayView, whomToHide } from "./overlay.js";
 import {
   gesturesView,
@@ -114,6 +115,7 @@ const views = [
   liveTable(find("live-table")),
   plot,
   inspector(find("json")),
+  offerView(store),
   gesturesView(),
   trainer,
   mapEditor,

@@ -2,6 +2,8 @@
 
 import uPlot from "uplot";
 
+import { colourOf } from "./common.js";
+
 export type Line = {
   label: string;
   colour: string;
@@ -65,8 +67,9 @@ export function createChart(
   resized.observe(place);
   const scheme = matchMedia("(prefers-color-scheme: dark)");
   scheme.addEventListener("change", rebuild);
+  document.documentElement.addEventListener("theme", rebuild);
 
-  const colour = (name: string) => getComputedStyle(place).getPropertyValue(name).trim();
+  const colour = (name: string) => colourOf(place, name);
 
   function rebuild() {
     if (content) build(content);
@@ -219,6 +222,7 @@ export function createChart(
   function dispose() {
     resized.disconnect();
     scheme.removeEventListener("change", rebuild);
+    document.documentElement.removeEventListener("theme", rebuild);
     plot?.destroy();
   }
 

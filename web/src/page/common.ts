@@ -130,6 +130,32 @@ export const memory = {
     attempt(() => localStorage.setItem(`sonjit.${name}`, JSON.stringify(value))),
 };
 
+/** Return a colour of the theme as canvases know it. */
+export function colourOf(place: HTMLElement, name: string) {
+  place.style.color = `var(${name})`;
+  const { color } = getComputedStyle(place);
+  place.style.color = "";
+  return color;
+}
+
+/** Use the theme selected before, otherwise that of the system; connect the choice of a theme. */
+function startTheme() {
+  const choice = find<HTMLSelectElement>("theme");
+  const root = document.documentElement;
+  const use = (theme: string) => {
+    root.dataset["theme"] = theme;
+    // charts read colours
+    root.dispatchEvent(new Event("theme"));
+  };
+  use(memory.read<string>("theme") ?? "");
+  if (!choice) return;
+  choice.value = root.dataset["theme"] ?? "";
+  choice.onchange = () => {
+    memory.write("theme", choice.value);
+    use(choice.value);
+  };
+}
+
 /** texts of the selected language; components that show one are drawn again after a change */
 const texts = signal<Readonly<Record<string, string>>>({});
 const listeners: (() => void)[] = [showMessage];
@@ -141,6 +167,7 @@ const listeners: (() => void)[] = [showMessage];
  * @param folders of texts; the first one has the list of languages
  */
 export async function startLanguage(...folders: URL[]) {
+  startTheme();
   const choice = find("language");
   const list = await fetch(new URL("languages.json", folders[0]));
   const names: Record<string, string> = await list.json();

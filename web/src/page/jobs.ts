@@ -3,7 +3,7 @@
 import { signal, type Signal } from "@preact/signals";
 
 import { PageError, showError, text, textOr } from "./common.js";
-import { addressOf, call, ServerError } from "./endpoints.js";
+import { addressOf, call, ServerError, withQuery } from "./endpoints.js";
 import { kinds } from "./kinds.js";
 import { isImage, isVideo } from "./sources.js";
 import type { AppStore } from "./state.js";
@@ -52,6 +52,7 @@ export const isServerLost = signal(false);
 
 const LIST_EVERY_MS = 3000;
 const UNDO_MS = 8000;
+const CHECKED_BYTES = 1_000_000; // sent first, so that a wrong file is refused at once
 
 /** How jobs detect, from the settings of the page. */
 export type Setup = {
@@ -234,6 +235,16 @@ export class FollowedJob {
    */
   async upload(files: File[], path: string): Promise<boolean> {
     this.files = files;
+    try {
+      for (const file of files.filter(({ size }) => size > CHECKED_BYTES)) {
+        const check = withQuery(addressOf("/v1/jobs/check"), { name: file.name });
+        await call(check, null, { method: "POST", body: file.slice(0, CHECKED_BYTES) });
+      }
+    } catch (error) {
+      showError(error);
+      this.#remove();
+      return false;
+    }
     const form = new FormData();
     for (const file of files) form.append("file", file, file.webkitRelativePath || file.name);
     const request = this.#request;

@@ -1,7 +1,7 @@
 /** The plot of a measure over time, and the counted repetitions. */
 
 import type { Chart } from "./chart.js";
-import { find, make, onLanguage, onNextFrame, text } from "./common.js";
+import { colourOf, find, make, onLanguage, onNextFrame, text } from "./common.js";
 import { REPETITIONS, type Frame, type FrameEvent } from "./kinds.js";
 import {
   lineColours,
@@ -207,7 +207,7 @@ export function plotView() {
       dashed: false,
       ...lineOf(points, scale),
     }));
-    const muted = getComputedStyle(place).getPropertyValue("--muted");
+    const muted = colourOf(place, "--muted");
     const levels = (isCounting.checked ? limits() : []).map((limit) => ({
       label: "",
       colour: muted,
