@@ -20,6 +20,7 @@ from sonjit._util.extras import (
     optional_import,
     require,
 )
+from sonjit.server.errors import RefusedError
 
 
 def allocate_numpy():
@@ -125,6 +126,11 @@ def test_extras_are_installed_from_where_sonjit_was(tmp_path, monkeypatch, recor
         (folder / "direct_url.json").write_text(json.dumps(record), "utf-8")
     monkeypatch.syspath_prepend(tmp_path)
     assert install_command(name) == expected
+
+
+def test_clients_of_a_server_read_no_command_of_its_machine():
+    refused = RefusedError("bad_image", f"a.heic: {MissingExtraError('reading HEIC', 'heic')}")
+    assert refused.to_dict()["message"] == "a.heic: reading HEIC needs an optional dependency"
 
 
 def test_a_module_of_no_extra_is_missing_as_it_is():

@@ -1,6 +1,7 @@
 """Extras, which install optional dependencies, imports of such dependencies, and the commands that install them."""
 
 import json
+import re
 import shlex
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -101,6 +102,11 @@ def install_command(name: str) -> str:
     else:
         parts = names
     return shlex.join(["pip", "install", *parts])
+
+
+def without_command(line: str) -> str:
+    """Return a message without the command of a MissingExtraError, which may name a folder of this machine."""
+    return re.sub(r"( needs an optional dependency): pip install .*", r"\1", line)
 
 
 def _read_record() -> dict[str, Any]:

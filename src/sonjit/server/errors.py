@@ -10,6 +10,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
 from sonjit._util import InputError, SonjitError
+from sonjit._util.extras import without_command
 
 STATUS = {
     "bad_option": 400,
@@ -33,7 +34,7 @@ class RefusedError(SonjitError):
     """A request that an endpoint refuses. The client reads its message."""
 
     def __init__(self, code: str, message: str) -> None:
-        super().__init__(" ".join(message.split()))
+        super().__init__(without_command(" ".join(message.split())))
         self.code = code
 
     def to_dict(self) -> dict[str, str]:

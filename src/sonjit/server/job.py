@@ -13,6 +13,7 @@ from typing import Any, Literal, Self, cast, get_args
 from pydantic import BaseModel, Field
 
 from sonjit._util import Json, JsonObject, is_installed
+from sonjit._util.extras import without_command
 from sonjit.detectors.kinds import KINDS
 from sonjit.media import convert_table, load_frames
 from sonjit.media.tables import FORMATS
@@ -334,7 +335,7 @@ class UploadJob(JobRecord):
         folder = str(self.input_folder)
         for path, shown in ((folder + os.sep, ""), (folder, self.input.name), (str(self.folder) + os.sep, "")):
             line = line.replace(path, shown)
-        return line
+        return without_command(line)
 
     def summarise(self, overview: Mapping[str, Any]) -> None:
         """Take what a list of jobs shows of a finished one, as `write_curves` returns it."""
