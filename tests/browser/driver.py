@@ -44,8 +44,13 @@ def assert_same_texts(folder):
 def unnamed_controls(browser):
     """Open all sections. Return the number of displayed controls, and the text of those without a name."""
     browser.execute_script("for (const fold of document.querySelectorAll('details')) fold.open = true")
-    controls = [one for one in browser.find_elements("css selector", CONTROLS) if one.is_displayed()]
-    unnamed = [one.get_attribute("outerHTML")[:120] for one in controls if not one.accessible_name.strip()]
+    from selenium.common.exceptions import StaleElementReferenceException
+
+    try:
+        controls = [one for one in browser.find_elements("css selector", CONTROLS) if one.is_displayed()]
+        unnamed = [one.get_attribute("outerHTML")[:120] for one in controls if not one.accessible_name.strip()]
+    except StaleElementReferenceException:  # the page has drawn a list anew, as after another language
+        return unnamed_controls(browser)
     return len(controls), unnamed
 
 
