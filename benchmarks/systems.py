@@ -49,9 +49,15 @@ def published(name, metric):
     """Return the value of the paper for a metric of `sonjit eval`, or nothing."""
     title, method = SYSTEMS[name].published
     table = load_table(title)
-    rows = [row for row in table.rows if row.method == method]
-    columns = [index for index, column in enumerate(table.columns) if column.metric == metric["name"]]
-    return f"; published: {rows[0].values[columns[0]]:g} {metric['unit']}" if rows and columns else ""
+    for row in table.rows:
+        if row.method != method:
+            continue
+        pairs = [(column, value) for column, value in zip(table.columns, row.values, strict=True) if value == value]
+        same = [f"{value:g} {column.unit}" for column, value in pairs if column.metric == metric["name"]]
+        return "; published: " + ", ".join(
+            same or [f"{column.title} {value:g} {column.unit}" for column, value in pairs]
+        )
+    return ""
 
 
 def missing(name):

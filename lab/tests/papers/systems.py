@@ -126,7 +126,7 @@ SYSTEMS = {
     "interhand": System(
         _interhand,
         "InterHand2.6M's layout: 8 images to train on, 8 others",
-        ("interhand2.6m", "MMPose InterNet, ResNet-50, test H+M"),
+        ("interhand2.6m", "InterNet, trained on SH+IH, test H+M, 5 fps"),
         {"internet": {**_TRUNK, "hidden": 8}, "rootnet": _TRUNK},
     ),
     "handoccnet": System(
@@ -148,7 +148,7 @@ SYSTEMS = {
         "ILSVRC's and VQA's layouts: 12 drawn images to train on, 12 others; 40 questions, 12 others",
         ("ilsvrc-loc", "GoogLeNet-GAP"),
         {
-            "cam": {"network": "cam-small", "size": 48, "batch": 4},
+            "cam-ilsvrc": {"network": "cam-small", "pretrained": "false", "size": 48, "batch": 4, "held_out": 4},
             "vqa": {"network": "cam-small", "size": 32, "batch": 8},
         },
     ),
@@ -157,7 +157,11 @@ SYSTEMS = {
         "COCO's layout: 10 drawn images to train on, 4 others",
         ("coco-instances", "Mask R-CNN, ResNet-101, test"),
         {
-            "mask-rcnn": {
+            "mask-rcnn-r50": {
+                "size": "small",
+                "trunk_weights": "",
+                "freeze": "",
+                "max_side": 0,
                 "side": 64,
                 "depth": 10,
                 "width": 8,

@@ -30,7 +30,9 @@ SMALL = {
 }
 ELSEWHERE = {"face-mesh", "hand-full", "hand-lite", "keypoint-detector", "mask-rcnn"}
 """Recipes whose exported files find something in the tests of the recipe."""
-AS_OTHERS = {"hand-heavy", "internet-rhd", "internet-stb", "pose-full", "pose-heavy", "pose-lite"}
+AS_OTHERS = {"hand-heavy", "internet-rhd", "internet-stb", "pose-full", "pose-heavy", "pose-lite"} | {
+    *("cam-ilsvrc", "deformer-ho3d", "handoccnet-dexycb", "mask-rcnn-r50", "mask-rcnn-r101"),
+}
 LARGE = {"deformer", "handoccnet", "hand-masks"}  # that take ten seconds or more each
 
 

@@ -279,7 +279,14 @@ def _batches(
     """Yield the batches of the steps after the first `done` ones."""
     numbers = processes.batches_of_process(settings.accumulate)
     indices = ((step, number) for step in range(done, settings.steps) for number in numbers)
-    return prefetch(batch, indices, seed=settings.seed, workers=settings.workers, device=device)
+    return prefetch(
+        batch,
+        indices,
+        seed=settings.seed,
+        workers=settings.workers,
+        device=device,
+        batches_in_step=settings.accumulate,
+    )
 
 
 def _progress_values(row: LogRow) -> dict[str, float]:

@@ -25,6 +25,7 @@ from sonjit_lab.metrics.detection import localization_error
 from sonjit_lab.papers.cam.maps import ClassBox, LocalizeBy, crop_box, localize_classes
 from sonjit_lab.papers.cam.network import Classifier, View
 from sonjit_lab.training.augment import UNCHANGED, Augmentation, AugmentationSettings, draw_augmentation
+from sonjit_lab.training.batches import epoch_indices
 from sonjit_lab.training.building_blocks import evenly_spaced
 
 _MAX_TRIES = 50  # maximum number of images that are drawn to find one with a class
@@ -94,16 +95,18 @@ class ClassImages:
         self, rng: np.random.Generator, count: int, augmentation: AugmentationSettings | None = None
     ) -> list[Crop]:
         """Draw augmented examples of the training set, each of a random part of the shown area."""
-        return [self._draw_crop(generator, augmentation) for generator in rng.spawn(count)]
+        indices = epoch_indices(rng, len(self._training), count).tolist()
+        pairs = zip(rng.spawn(count), indices, strict=True)
+        return [self._draw_crop(generator, index, augmentation) for generator, index in pairs]
 
     def select_held_out(self, maximum: int) -> list[Sample]:
         """Return at most `maximum` evenly spaced images to evaluate on that have a class."""
         samples = evenly_spaced(self._held_out, maximum)
         return [sample for sample in samples if label_of(sample, self.ids, self.names) is not None]
 
-    def _draw_crop(self, rng: np.random.Generator, augmentation: AugmentationSettings | None) -> Crop:
-        for _ in range(_MAX_TRIES):
-            index = int(rng.integers(len(self._training)))
+    def _draw_crop(self, rng: np.random.Generator, index: int, augmentation: AugmentationSettings | None) -> Crop:
+        for number in range(_MAX_TRIES):
+            index = int(rng.integers(len(self._training))) if number else index
             sample = self._training[index]
             if (label := label_of(sample, self.ids, self.names)) is None:
                 continue

@@ -32,6 +32,7 @@ from sonjit_lab.papers.cam import network as classifiers
 from sonjit_lab.papers.cam.answers import Answerer, AnswerHead, save_answerer, word_numbers, words_of
 from sonjit_lab.papers.cam.maps import image_tensor
 from sonjit_lab.training import augment, building_blocks, loop
+from sonjit_lab.training.batches import epoch_indices
 from sonjit_lab.training.hands.samples import HELD_OUT, report_split
 from sonjit_lab.training.recipes import TrainingRequest, settings_from
 from sonjit_lab.training.settings import ImageBatch, SmallBatch, Steps
@@ -170,7 +171,7 @@ def train_vqa(request: TrainingRequest) -> dict[str, object]:
         return torch.stack(rows), padded
 
     def batch(rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
-        chosen = [learned[index] for index in rng.integers(len(learned), size=settings.batch)]
+        chosen = [learned[index] for index in epoch_indices(rng, len(learned), settings.batch).tolist()]
         return *inputs(chosen), torch.tensor([answers.index(question.answer) for question in chosen])
 
     def losses(head: AnswerHead, batch: tuple[Tensor, Tensor, Tensor]) -> Mapping[str, Tensor]:

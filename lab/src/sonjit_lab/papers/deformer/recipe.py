@@ -443,7 +443,8 @@ def _draw(rng: np.random.Generator, windows: Windows, count: int, augmentation: 
 
     indices = range(len(windows.samples))
     drawn = draw_examples(indices, window, rng, count)
-    return _tensors(drawn, torch.stack(draw_examples(indices, lambda index, _: windows.motion(index), rng, count)))
+    (others,) = rng.spawn(1)
+    return _tensors(drawn, torch.stack(draw_examples(indices, lambda index, _: windows.motion(index), others, count)))
 
 
 def _tensors(windows: Sequence[Window], real: Tensor) -> Batch:

@@ -62,7 +62,7 @@ RECIPES: Final = (
         settings={
             "dataset": "interhand2.6m",
             "test_split": "test",
-            "steps": 425000,
+            "steps": 425331,
             **_PUBLISHED,
             "decay_at": [0.75, 0.85],
             "decay": 0.1,

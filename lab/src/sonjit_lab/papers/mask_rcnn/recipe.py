@@ -148,12 +148,15 @@ class MaskRCNNSettings(DataSettings):
     steps: Steps = 600
     learning_rate: float = 2e-3
     images: Count = 0  # maximum number of training images, evenly spaced; 0 for all that are not held out
-    # maximum number of images to evaluate on, evenly spaced over a fifth of the data set: some subjects, else
-    # recordings, else the last images
-    held_out: Steps = 100
+    # split to evaluate on, such as `val2017`; "" holds out a fifth: some subjects, else recordings, else the last ones
+    test_split: str = ""
+    held_out: Steps = 100  # maximum number of images to evaluate on, evenly spaced
     batch: ImageBatch = 4  # number of images in a step
     # short side of the images after scaling, in pixels; 0 for 192, or that of the given weights
     side: Annotated[int, Range(0, 4096)] = 0
+    max_side: Annotated[int, Range(0, 8192)] = 0  # longest side after scaling, in pixels; 0 for twice `side`
+    # small: the layers below, for few images; full: those of the paper with `depth` layers, as in torchvision
+    size: Literal["small", "full"] = "small"
     trunk_weights: str = ""  # file of torchvision's ResNet or Mask R-CNN for the residual network; "" starts at random
     depth: Depth = 18  # number of layers of the residual network
     width: WideWidth = 24  # channels of its first stage
@@ -162,7 +165,8 @@ class MaskRCNNSettings(DataSettings):
     masks: bool = True  # False for Faster R-CNN, the same network without masks
     roi: mask_rcnn.Pooling = "align"  # pooling of regions: align, or pool for a comparison
     mask_head: mask_rcnn.MaskHeadName = "fcn"  # mask head: fcn, or skip for a comparison with skip layers
-    samples: Annotated[int, Range(8, 65_536)] = 128  # number of anchors and proposals of an image in the losses
+    # number of anchors and proposals of an image in the losses; 0 for 256 and 512
+    samples: Annotated[int, Range(0, 65_536)] = 128
 
     @property
     def layers(self) -> Mapping[str, object]:
@@ -170,6 +174,8 @@ class MaskRCNNSettings(DataSettings):
 
         A trained residual network keeps its statistics instead.
         """
+        if self.size == "full":
+            return {"depth": self.depth, "masks": self.masks, "roi": self.roi, "mask_head": self.mask_head}
         option_names = ("depth", "width", "channels", "hidden", "masks", "roi", "mask_head")
         return {name: getattr(self, name) for name in option_names} | {
             "norm": "frozen" if self.trunk_weights else "group",
@@ -186,15 +192,21 @@ def train_mask_rcnn(request: TrainingRequest) -> Mapping[str, object]:
     options: dict[str, Any] = {"images": str(request.images)} if request.images else {}
     if "labels" in dataset_entry(settings.dataset).options:  # COCO: all objects instead of people's keypoints
         options["labels"] = "instances"
-    split = settings.split or None
-    data = open_dataset(settings.dataset, request.data, split, skip_bad=settings.skip_bad, **options)
+    data = open_dataset(settings.dataset, request.data, settings.split or None, skip_bad=settings.skip_bad, **options)
     names = data.categories()
     data = allow_any_order(data, request.out / FRAMES)
     categories = tuple(mask_rcnn.Category(number, name) for number, name in names.items())
     torch.manual_seed(settings.seed)
     saved = _network(request.weights, categories, settings)
     network = saved.network.to(request.device)
-    training, held_out = _split(data, settings)
+    if settings.test_split:
+        held_out = open_dataset(
+            settings.dataset, request.data, settings.test_split, skip_bad=settings.skip_bad, **options
+        )
+        training = data.subset(evenly_spaced(range(len(data)), settings.images))
+        held_out = held_out.subset(evenly_spaced(range(len(held_out)), settings.held_out))
+    else:
+        training, held_out = _split(data, settings)
     split = report_split(training, held_out)
     mirror = mirrored_labels(list(names.values()))
     warn_about_mirror(list(names.values()), (mirror[1:] - 1).tolist(), settings.augmentation.mirror)
@@ -266,7 +278,8 @@ def _network(
     classes = len(categories) + 1
     if weights is None:
         side = settings.side or _SIDE_PX
-        options: dict[str, Any] = {"classes": classes, **settings.layers, "min_side": side, "max_side": side * 2}
+        longest = settings.max_side or side * 2
+        options: dict[str, Any] = {"classes": classes, **settings.layers, "min_side": side, "max_side": longest}
         network = create_network("mask-rcnn", **options)
         assert isinstance(network, mask_rcnn.MaskRCNN)
         if settings.trunk_weights:
@@ -275,7 +288,8 @@ def _network(
     else:
         if settings.trunk_weights:
             raise InputError(f"trunk_weights={settings.trunk_weights} has no effect with --weights: leave out one")
-        sides = (("min_side", settings.side), ("max_side", settings.side * 2)) if settings.side else ()
+        longest = settings.max_side or settings.side * 2
+        sides = (("min_side", settings.side), ("max_side", longest)) if settings.side else ()
         saved = files.load_mask_rcnn(weights, **dict(sides))
         if [category.name for category in saved.categories] != [category.name for category in categories]:
             saved.network.forget_classes(classes)
@@ -285,7 +299,8 @@ def _network(
     for module in saved.network.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.eval()
-    saved.network.set_samples(settings.samples)
+    if settings.samples:
+        saved.network.set_samples(settings.samples)
     return saved
 
 

@@ -24,6 +24,7 @@ from sonjit_lab.datasets.splits import SplitReport, hold_out, split_report
 from sonjit_lab.networks import backbones, create_network, keypoint_detector, network_entry, registry
 from sonjit_lab.papers.mediapipe_hands.network import PUBLISHED_KEYPOINTS, HandLandmarkNetwork
 from sonjit_lab.training import augment, building_blocks, loop
+from sonjit_lab.training.batches import BatchGenerator, epoch_indices
 from sonjit_lab.training.hands import landmark_data
 from sonjit_lab.training.hands.samples import DataSettings, open_source_samples, source_path, warn_if_shared
 from sonjit_lab.training.losses import PointLoss
@@ -181,17 +182,24 @@ def draw_batch(
     """Return the batch of a step with the share of each source and the share without hands."""
     names = list(sources)
     weights = np.array([settings.mix.get(name, 1.0) for name in names])
-    counts = rng.multinomial(settings.batch, weights / weights.sum())
+    weights = weights / weights.sum()
+    step = rng.index if isinstance(rng, BatchGenerator) and rng.index is not None else int(rng.integers(2**31))
     chosen: list[landmark_data.LandmarkCrop] = []
-    for name, count in zip(names, counts.tolist(), strict=True):
+    for name, low, high in zip(names, weights.cumsum() - weights, weights.cumsum(), strict=True):
         hands, empty = sources[name].hands, sources[name].empty
-        without = int(rng.binomial(count, settings.negatives)) if empty else 0
-        for crops, number in ((hands, count - without), (empty, without)):
-            if number:
-                indices = rng.choice(len(crops), number, replace=number > len(crops))
+        middle = high - (high - low) * settings.negatives if empty else high
+        for crops, begin, end in ((hands, low, middle), (empty, middle, high)):
+            before, after = (_share(batch, settings.batch, begin, end) for batch in (step, step + 1))
+            if after > before and len(crops):
+                indices = epoch_indices(rng, len(crops), after - before, first=before)
                 chosen += [crops[index] for index in indices.tolist()]
     changes = (augment.draw_augmentation(settings.augmentation, rng) for _ in chosen)
     return landmark_data.to_batch([*map(landmark_data.augment, chosen, changes)])
+
+
+def _share(batches: int, size: int, begin: float, end: float) -> int:
+    """Return the number of examples of a source in all batches before one; those of all sources fill the batches."""
+    return round(batches * size * end) - round(batches * size * begin)
 
 
 def landmark_network(settings: LandmarkSettings, weights: str | None = None) -> registry.Network:

@@ -27,6 +27,7 @@ from sonjit_lab.networks.modes import evaluates
 from sonjit_lab.networks.registry import create_network
 from sonjit_lab.papers.mediapipe_hands.network import MASK_STRIDE, PARTS, HandMaskNetwork, wide_box
 from sonjit_lab.training.augment import UNCHANGED, Augmentation, AugmentedSettings, draw_augmentation
+from sonjit_lab.training.batches import epoch_indices
 from sonjit_lab.training.building_blocks import MAX_CROPS, evenly_spaced, export_trained
 from sonjit_lab.training.hands.samples import report_split
 from sonjit_lab.training.loop import WEIGHTS, fit
@@ -149,7 +150,7 @@ def split_hands(hands: Sequence[MaskedHand], held_out: float) -> tuple[list[Mask
 
 def draw_batch(rng: np.random.Generator, hands: Sequence[MaskedHand], settings: HandMaskSettings) -> MaskBatch:
     """Return augmented crops of a step."""
-    chosen = [hands[int(index)] for index in rng.integers(len(hands), size=settings.batch)]
+    chosen = [hands[int(index)] for index in epoch_indices(rng, len(hands), settings.batch)]
     return to_batch([cut_hand(hand, settings.size, draw_augmentation(settings.augmentation, rng)) for hand in chosen])
 
 

@@ -202,7 +202,9 @@ def _train_heads(
 
 
 def _batch(rng: np.random.Generator, training: Mapping[str, HandFeatures], count: int) -> dict[str, list[Tensor]]:
-    return {model: _tensors(hands.take(rng.integers(len(hands), size=count))) for model, hands in training.items()}
+    return {
+        model: _tensors(hands.take(batches.epoch_indices(rng, len(hands), count))) for model, hands in training.items()
+    }
 
 
 def _tensors(hands: HandFeatures) -> list[Tensor]:

@@ -20,7 +20,7 @@ from sonjit._util.files import atomic_file
 from sonjit.detectors.kinds.hand_heads import REFINEMENT_ASSET, TAPS, WORLD_SCALE
 from sonjit_lab.metrics.statistics import mean_interval
 from sonjit_lab.networks import modes
-from sonjit_lab.training import loop, recipes
+from sonjit_lab.training import batches, loop, recipes
 from sonjit_lab.training.array_rows import folder_key
 from sonjit_lab.training.hands import refinement_data as data
 from sonjit_lab.training.hands.head_data import KEYPOINTS, check_folders
@@ -266,7 +266,7 @@ def _train(
 
     def batch(rng: np.random.Generator) -> dict[str, list[Tensor]]:
         return {
-            model: source.batch(rng.integers(len(source.hands), size=settings.batch))
+            model: source.batch(batches.epoch_indices(rng, len(source.hands), settings.batch))
             for model, source in training.items()
         }
 

@@ -20,6 +20,7 @@ from sonjit_lab.datasets.dataset import Identity
 from sonjit_lab.datasets.sample import CORNER_PIXEL, VideoFrame, name_of, ordered_hand
 from sonjit_lab.datasets.splits import SplitReport, hold_out, identities, split_report
 from sonjit_lab.training.augment import AugmentedSettings
+from sonjit_lab.training.batches import epoch_indices
 from sonjit_lab.training.building_blocks import evenly_spaced
 from sonjit_lab.training.recipes import TrainingRequest
 from sonjit_lab.training.settings import Count, ImageBatch, Side, Steps
@@ -195,16 +196,18 @@ def draw_examples(
     rng: np.random.Generator,
     count: int,
 ) -> list[T]:
-    """Return examples of samples (or indices) drawn at random, again where `make_example` returns None."""
+    """Return the next examples of shuffled epochs of samples, and random others where `make_example` returns None."""
 
-    def draw_one(generator: np.random.Generator) -> T:
+    def draw_one(generator: np.random.Generator, index: int) -> T:
         for _ in range(_MAX_TRIES):
-            example = make_example(samples[int(generator.integers(len(samples)))], generator)
+            example = make_example(samples[index], generator)
             if example is not None:
                 return example
+            index = int(generator.integers(len(samples)))
         raise InputError(f"None of {_MAX_TRIES} images has the required labels. Choose another data set or split.")
 
-    return [draw_one(generator) for generator in rng.spawn(count)]
+    indices = epoch_indices(rng, len(samples), count).tolist()
+    return [draw_one(generator, index) for generator, index in zip(rng.spawn(count), indices, strict=True)]
 
 
 def draw_batch(
