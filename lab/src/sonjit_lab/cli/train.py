@@ -21,6 +21,7 @@ from sonjit_lab.training.recipes import (
     held_out_change,
     list_recipes,
     load_recipe,
+    plan_recipe,
     run_recipe,
 )
 from sonjit_lab.training.signals import ignore_early_saves
@@ -51,6 +52,7 @@ def train(
     sweep: tuple[str, ...] = (),
     metric: str | None = None,
     require_better: Annotated[bool, Parameter(negative="")] = False,
+    plan: Annotated[bool, Parameter(negative="")] = False,
     list_: Annotated[bool, Parameter(name="--list", negative="")] = False,
 ) -> None:
     """Train a network with one of Sonjit's recipes or your own TOML file.
@@ -79,6 +81,7 @@ def train(
         sweep: Setting and its values, e.g. learning_rate=0.001,0.0003. Every combination is trained. Can be repeated.
         metric: Result that the table of a sweep compares, e.g. accuracy.
         require_better: Exit with status 1 if the network is not better on held-out data than before the training.
+        plan: Print steps, hours by GPU, memory and disk of the training, from one small step on the data, and end.
         list_: List the recipes.
     """
     if list_:
@@ -115,6 +118,11 @@ def train(
             smoke=smoke,
             require_better=require_better,
         )
+        if plan:
+            if grid:
+                raise InputError("--plan applies to one training, not to --sweep and --ablation")
+            sys.stdout.write(f"{plan_recipe(request)}\n")
+            return
         with joined(request) as process_request:
             if grid and process_count() > 1:
                 raise InputError("torchrun shares the batches of one training: start --sweep and --ablation without it")

@@ -26,6 +26,7 @@ from sonjit_lab.networks import modes, save_checkpoint
 from sonjit_lab.networks.checkpoints import WEIGHTS
 from sonjit_lab.training import processes
 from sonjit_lab.training.batches import prefetch, seeds_of
+from sonjit_lab.training.plan import plan_training
 from sonjit_lab.training.recipes import Progress, TrainingRequest, no_progress
 from sonjit_lab.training.run_folder import BEST, CHECKPOINT, LOG, SETTINGS, LogRow, RunFolder, RunState
 from sonjit_lab.training.settings import TrainingSettings, create_optimizer, freeze, schedule_factor
@@ -385,6 +386,8 @@ def fit(
     describe: Callable[[], None] = lambda: None,
 ) -> dict[str, float]:
     """Train a network of a recipe with `train` in a folder of its run."""
+    if request.plan:
+        raise plan_training(network, batch, losses, settings, request.plan)
     if request.require_better and not folder and not (evaluate and settings.evaluate_first):
         raise InputError("--require-better requires held-out data that are evaluated before the first step")
     return train(

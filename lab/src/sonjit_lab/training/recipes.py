@@ -15,6 +15,7 @@ from importlib import import_module
 from inspect import Parameter, isfunction, signature
 from pathlib import Path
 from pkgutil import iter_modules
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, TypeVar, cast
 
 from sonjit._util import InputError, JobError, SonjitError, is_out_of_memory, json_from, require
@@ -240,6 +241,7 @@ class TrainingRequest:
         export: Format in which the trained network is exported in addition, if the recipe supports it.
         smoke: True for the smoke size, which takes minutes on a CPU.
         require_better: True to refuse a training without a held-out metric before and after it.
+        plan: Number of examples in a batch of a training that is only planned; 0 to train.
     """
 
     recipe: str
@@ -253,6 +255,7 @@ class TrainingRequest:
     export: Format | None = None
     smoke: bool = False
     require_better: bool = False
+    plan: int = 0
 
     def inputs(self, data: str | None = None) -> dict[str, object]:
         """Return the inputs that identify a run in addition to its settings, with hashes of its files.
@@ -302,6 +305,28 @@ def run_recipe(request: TrainingRequest) -> Mapping[str, object]:
             if any(checked.out.iterdir()):
                 save_run_report(checked.out, f"{recipe.name}: {recipe.summary}")
     return results
+
+
+def plan_recipe(request: TrainingRequest) -> str:
+    """Return steps, hours by GPU, memory and disk of a training as text, from one small step on the given data.
+
+    Raises:
+        InputError: The recipe or a setting is unknown, the data cannot be used, or the recipe has no training loop.
+    """
+    from sonjit_lab.training.plan import PLANNED_BATCH, Plan
+
+    recipe = load_recipe(request.recipe)
+    function = import_object(recipe.function, f"recipe {recipe.name}")
+    checked = prepare(recipe, request)
+    settings = settings_from(import_object(recipe.settings_class, recipe.name), checked.settings)
+    batch = int(getattr(settings, "batch", 1))
+    small = {**checked.settings, "batch": min(batch, PLANNED_BATCH)} if hasattr(settings, "batch") else checked.settings
+    with TemporaryDirectory() as folder, _memory_errors():
+        try:
+            function(replace(checked, settings=small, plan=batch, out=Path(folder), export=None))
+        except Plan as plan:
+            return str(plan)
+    raise InputError(f"--plan does not apply to {recipe.name}")
 
 
 class HeldOutChange(NamedTuple):
