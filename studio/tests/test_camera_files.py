@@ -186,7 +186,7 @@ def test_folders_of_dat_files_are_read(tmp_path):
         (tmp_path / f"c{number}.dat").write_text(f"intrinsic:\n{rows(K)}distortion:\n{rows(view.camera.distortion)}")
         pose = f"R:\n{rows(view.R)}T:\n{rows(100 * view.t[:, None])}\n#another place\nR:\n{rows(np.eye(3))}"
         (tmp_path / f"rot_trans_c{number}.dat").write_text(pose)
-    with pytest.raises(InputError, match="--size 1280x720 --out"):
+    with pytest.raises(InputError, match="--size WIDTHxHEIGHT --out"):
         load_cameras(tmp_path, unit="cm")
     with pytest.raises(InputError, match="unit"):
         load_cameras(tmp_path, size=(640, 480))

@@ -147,7 +147,7 @@ def test_a_folder_or_pattern_without_images_states_the_known_endings(tmp_path, v
         with pytest.raises(InputError) as caught:
             find_files(str(named), videos=videos)
         text = str(caught.value)
-        assert text.startswith(f"{named} {problem} {kinds}. Known endings: .jpg, ")
+        assert text.startswith(f"{named} {problem} {kinds}, such as .jpg, ")
         assert text.endswith(ends)
         assert (".mp4" in text, ".png" in text) == (videos, True)
         assert ("It contains" in text) == bool(ends)

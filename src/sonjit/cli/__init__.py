@@ -39,8 +39,17 @@ if TYPE_CHECKING:
 CONTROLS = dict.fromkeys((*range(32), *range(127, 160)), "?")  # a file's name may have codes for terminals
 _CLOSED_PIPE = 141  # exit status if the next program of a pipe has ended
 _LONGEST = 2000  # length of a printed message. What somebody typed, such as a number, may be longer.
-_OTHER_WORDS = {"pose": "body", "mediapipe": "hands", "detect": "hands", "track": "hands", "server": "serve"}
+_OTHER_WORDS = {
+    **dict.fromkeys(("pose", "pose_landmarker", "pose_landmark", "blazepose", "skeleton"), "body"),
+    **dict.fromkeys(("mediapipe", "detect", "track", "hand_landmarker", "hand_landmark", "palm"), "hands"),
+    **dict.fromkeys(("face_landmarker", "face_mesh", "facemesh", "face_detector", "face_landmark"), "face"),
+    **dict.fromkeys(("holistic_landmarker", "wholebody"), "holistic"),
+    **dict.fromkeys(("gesture_recognizer", "gesture"), "gestures"),
+    "server": "serve",
+}
 """Words that people use for commands, with the commands."""
+_BY_ENDING = "The ending of --save FILE chooses the format, such as .csv"
+_FOUND = ("hands", "faces", "poses", "people", "bodies")
 _OTHER_OPTIONS = {
     "--show": "There is no window. sonjit serve shows results live, and --draw FILE writes them as an image or a video",
     **dict.fromkeys(
@@ -50,7 +59,13 @@ _OTHER_OPTIONS = {
     ),
     **dict.fromkeys(("--resume", "--continue"), "The same command continues a run that was stopped"),
     **dict.fromkeys(("--out", "--output", "-o"), "--save FILE writes a table, and --draw FILE an image or a video"),
-    **dict.fromkeys(("--format", "--csv", "--xlsx"), "The ending of --save FILE chooses the format, such as .csv"),
+    "--format": _BY_ENDING,
+    **dict.fromkeys(
+        (*(f"--max-num-{what}" for what in _FOUND), *(f"--num-{what}" for what in _FOUND)),
+        "--max-instances limits how many are found",
+    ),
+    "--model-complexity": "--model chooses the network, such as --model lite",
+    "--running-mode": "The input decides whether images are stills or a stream. --static-image treats all as stills",
     **dict.fromkeys(("--input", "-i"), "Inputs have no option: write their names alone"),
     **dict.fromkeys(("--webcam", "--camera-index"), "camera:0 is the first camera: write it as the input"),
     **dict.fromkeys(("--gpu", "--cuda"), "--device selects a device, such as --device gpu"),
@@ -226,10 +241,13 @@ def _check_options(app: App, command: str, words: Sequence[str]) -> None:
     before = words[: words.index("--") if "--" in words else None]
     given = (word.partition("=")[0] for word in before if word.startswith("--") or _SHORT_OPTION.match(word))
     options = {*given} - {"--help", "--version", "-h"}
+    from sonjit.media.tables import find_format
+
     if options and command in app and callable(app[command].default_command):
         names = {name for argument in app[command].assemble_argument_collection() for name in argument.names}
         for option in sorted(options - names):
-            if hint := _OTHER_OPTIONS.get(option):
+            is_format = find_format(f"x.{option.removeprefix('--')}") is not None
+            if hint := _OTHER_OPTIONS.get(option) or (_BY_ENDING if is_format else None):
                 is_known = names.issuperset(_OPTION_NAME.findall(hint))
                 raise InputError(f"unknown option {option}. {hint if is_known else '--help lists the options'}")
             known = [name.removeprefix("--") for name in names]

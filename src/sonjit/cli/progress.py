@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sonjit._util import pluralize
@@ -26,6 +27,7 @@ def run_and_report(task: Task, inputs: Inputs, outputs: Outputs, batch: BatchOpt
     """Run a task with a progress bar, and print its results. The exit status is 1 if there were problems."""
     if batch.reading != inputs.reading:
         inputs = Inputs.find(inputs.named, batch.reading)
+    earlier = [path for path in outputs.paths if Path(path).is_file()]
     with progress_bar(None, inputs.unit) as bar:
         summary = run_job(
             task, inputs, outputs, limit=batch.limit, jobs=batch.jobs, workers=batch.workers, progress=bar
@@ -36,7 +38,9 @@ def run_and_report(task: Task, inputs: Inputs, outputs: Outputs, batch: BatchOpt
         _print_instances(summary.last, summary.measured)
     else:
         sys.stdout.writelines(f"{line.translate(CONTROLS)}\n" for line in summary.lines)
-    sys.stderr.write(closing_line(summary, task.count_text(summary.instances)) + "\n")
+    replaced = ", ".join(path for path in earlier if path in summary.written)
+    note = f"; replaced an earlier {replaced}".translate(CONTROLS) if replaced else ""
+    sys.stderr.write(f"{closing_line(summary, task.count_text(summary.instances))}{note}\n")
     if summary.hidden is not None:
         sys.stderr.write(f"{summary.hidden}\n")
     if batch.timing and summary.frames:

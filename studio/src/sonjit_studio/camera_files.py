@@ -341,8 +341,8 @@ def _read_dat_folder(folder: Path, unit: str | None, size: tuple[int, int] | Non
     metres = metres_per_unit(unit, str(folder))
     if size is None:
         raise InputError(
-            f"{folder} has no image sizes: convert it, sonjit annotate cameras {folder} --unit {unit} --size 1280x720 "
-            "--out rig.json"
+            f"{folder} has no image sizes: convert it, sonjit annotate cameras {folder} --unit {unit} "
+            "--size WIDTHxHEIGHT --out rig.json, with width and height of the recordings in pixels"
         )
     for file in sorted(folder.glob(f"*{DAT_ENDING}"), key=lambda file: natural_key(file.name)):
         if "rot_trans" in file.stem:

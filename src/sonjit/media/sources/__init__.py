@@ -11,7 +11,7 @@ from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path, PurePath
-from typing import BinaryIO, ClassVar, NamedTuple, TypeVar, cast
+from typing import BinaryIO, ClassVar, Final, NamedTuple, TypeVar, cast
 
 import numpy as np
 
@@ -34,6 +34,7 @@ from sonjit.media.sources.video import VIDEO_ENDINGS, VideoSource
 _F = TypeVar("_F", bound=File)
 CAMERA_WORDS = ("camera", "webcam", "cam")  # words that people try for a camera
 _NUMBERED = re.compile(r"%0?([0-9]{0,3})d")
+_USUAL_ENDINGS: Final = (".jpg", ".png", ".webp", ".tif", ".mp4", ".mov", ".mkv", ".avi")  # in messages
 _CAMERA = re.compile(
     r"camera:(?P<number>[0-9]{1,9})(@(?P<width>[1-9][0-9]{0,4})x(?P<height>[1-9][0-9]{0,4}))?"
     r"(@(?P<fps>[1-9][0-9]{0,3}(\.[0-9]+)?))?"
@@ -488,8 +489,8 @@ def find_files(
     hint = f". It contains folders: use {str(path / '**' / '*')!r}" if folders else ""
     if not files:
         problem = "contains" if candidates or in_folder else "matches nothing:"
-        endings = ", ".join((*images.IMAGE_ENDINGS, *VIDEO_ENDINGS) if videos else images.IMAGE_ENDINGS)
-        raise InputError(f"{name} {problem} no images{' or videos' if videos else ''}. Known endings: {endings}{hint}")
+        usual = ", ".join(_USUAL_ENDINGS if videos else _USUAL_ENDINGS[:4])
+        raise InputError(f"{name} {problem} no images{' or videos' if videos else ''}, such as {usual}{hint}")
     names = ", ".join(file.name for file in others[:5]) + (f" and {len(others) - 5} more" if len(others) > 5 else "")
     left_out = [f"{name}: left out {pluralize(len(others), 'file')}: {names}"] if others else []
     if len(candidates) < count:

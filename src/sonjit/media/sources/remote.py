@@ -10,7 +10,8 @@ import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeAlias
+from urllib.parse import urlsplit
 
 from sonjit._util import InputError, optional_import
 from sonjit._util.addresses import ADDRESS_STARTS, is_address, is_offline, shown_name
@@ -25,6 +26,11 @@ if TYPE_CHECKING:
 
     from av.container import InputContainer
 
+_VIDEO_SITES: Final = (
+    *("youtube.com", "youtu.be", "vimeo.com", "tiktok.com", "instagram.com", "facebook.com", "twitch.tv"),
+    *("bilibili.com", "dailymotion.com", "x.com", "twitter.com", "naver.com", "kakao.com"),
+)
+"""Sites whose addresses are those of pages with a video."""
 _PROTOCOLS = "rtsp,rtsps,rtmp,rtmps,rtmpt,srt,rtp,udp,tcp,tls,http,https,crypto,httpproxy"
 """No file: an address opens nothing on this disk."""
 _OPEN_S, _READ_S = 10.0, 5.0  # time limits of opening a camera and of reading an image
@@ -131,7 +137,7 @@ class NetworkCameraSource(Source):
 
 def _open(address: str, name: str) -> InputContainer:
     import av
-    from av.error import ProtocolNotFoundError
+    from av.error import InvalidDataError, ProtocolNotFoundError
 
     options = {
         "protocol_whitelist": _PROTOCOLS,
@@ -145,8 +151,18 @@ def _open(address: str, name: str) -> InputContainer:
         scheme = address.partition("://")[0]
         raise InputError(f"{name}: the FFmpeg in this PyAV does not read {scheme}://") from None
     except read_errors() as error:
-        reason = f"{error.strerror}; check the address, and whether it is on"
+        reason = f"{error.strerror}; {_advice(address, is_data=isinstance(error, InvalidDataError))}"
         raise InputError(f"{name} cannot be opened: {reason}") from None
+
+
+def _advice(address: str, *, is_data: bool) -> str:
+    """Return what to do about an address that is no stream. `is_data`: it answered with something else."""
+    host = (urlsplit(address).hostname or "").removeprefix("www.").removeprefix("m.")
+    if any(host == site or host.endswith(f".{site}") for site in _VIDEO_SITES):
+        return "it is the address of a page. Download the video, and name the file"
+    if is_data and address.startswith("http"):
+        return "it answers, but not with a video, such as a page to sign in. Name the address of the stream itself"
+    return "check the address, and whether it is on"
 
 
 def is_remote(named: str) -> bool:

@@ -43,6 +43,22 @@ FORMATS: Final[Registry[TableFormat]] = Registry(
 """Formats by file name ending. To add one, add a line here; its record is in its module."""
 
 
+_ELSEWHERE: Final = {
+    ".fbx": "Write a .glb, which Blender imports and exports as .fbx",
+    ".gltf": "Write a .glb, which is glTF in one file",
+    ".obj": "sonjit mesh writes surfaces of hands as .obj",
+    **dict.fromkeys((".html", ".pdf", ".mot", ".trc"), "sonjit report writes it"),
+    ".c3d": "sonjit annotate export writes it, of several cameras",
+    **dict.fromkeys((".xls", ".ods"), "Write .xlsx, which the same programs open"),
+    **dict.fromkeys((".tsv", ".txt", ".dat"), "Write .csv"),
+    **dict.fromkeys((".feather", ".arrow", ".h5", ".hdf5"), "Write .parquet"),
+    **dict.fromkeys((".ndjson", ".jsonlines"), "Write .jsonl"),
+    **dict.fromkeys((".yaml", ".yml"), "Write .yolo.yaml for Ultralytics, or .json"),
+    ".xml": "Write .cvat.xml for CVAT",
+}
+"""What else to use, by the ending that users try."""
+
+
 class _Readable(Mapping[str, TableFormat]):
     """The formats that can be read back, also those that are registered later."""
 
@@ -365,5 +381,7 @@ def _ending(path: Path) -> str:
     check_local(path)
     ending = _ending_of(path)
     if not FORMATS.has(ending):
-        raise InputError(f"{path}: Unknown ending {ending!r}. Choose from {', '.join(FORMATS)}{extension_problems()}")
+        hint = f"{_ELSEWHERE[ending]}. " if ending in _ELSEWHERE else ""
+        known = f"{hint}Choose from {', '.join(FORMATS)}{extension_problems()}"
+        raise InputError(f"{path}: Unknown ending {ending!r}. {known}")
     return ending
