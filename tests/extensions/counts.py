@@ -2,14 +2,14 @@
 
 from pathlib import Path
 
-from sonjit.media import FrameWriter, Header, RowWriter, register_table_format
+from sonjit.media import Download, FrameWriter, Header, RowWriter, TableFormat, register_table_format
 from sonjit.results import Frame
 
 
 class CountWriter(FrameWriter):
     """Writer of a line with frame number and instance count for each frame. Frames are read back empty."""
 
-    def __init__(self, path: Path, header: Header, types) -> None:
+    def __init__(self, path: Path, header: Header, types, _) -> None:
         super().__init__()
         self._path, self._lines = path, [header.kind]
 
@@ -43,4 +43,15 @@ class CountRows(RowWriter):
     def _abort(self): ...
 
 
-register_table_format(".count", CountWriter, load_counts, CountRows)
+TEXTS = {"en": ("Counts", "The number of instances of each frame"), "ko": ("개수", "프레임마다 찾은 수")}
+register_table_format(
+    ".count",
+    TableFormat(
+        CountWriter,
+        load_counts,
+        CountRows,
+        summary="numbers of instances",
+        downloads=(Download(TEXTS),),
+        in_threads=False,
+    ),
+)

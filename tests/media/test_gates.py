@@ -202,3 +202,23 @@ def test_rows_of_several_recordings_differ(video, tmp_path):
     again = load_frames(tmp_path / "t.jsonl")[1]
     with pytest.warns(InputWarning, match="several recordings have no source"):
         sonjit.to_dataframe(chain(again, again), rows="instance")
+
+
+@pytest.mark.parametrize("durations", [[33] * 5, [40, 200, 20, 1000, 40]])
+def test_an_animated_webp_is_a_video(tmp_path, durations):
+    images = [np.full((48, 64, 3), 50 * number, np.uint8) for number in range(5)]
+    first, *others = (Image.fromarray(image) for image in images)
+    first.save(tmp_path / "a.webp", save_all=True, append_images=others, duration=durations, lossless=True)
+    first.save(tmp_path / "b.webp")
+    with open_source(tmp_path / "a.webp") as source:
+        frames = list(source)
+        assert (source.kind, source.count, source.width, source.height) == ("video", 5, 64, 48)
+    assert [frame.time for frame in frames] == pytest.approx(np.cumsum([0, *durations[:-1]]) / 1000)
+    assert all((frame.rgb == image).all() for frame, image in zip(frames, images, strict=True))
+    with open_source(tmp_path / "b.webp") as source:
+        assert source.kind == "image"
+    assert [frame.source for frame in sonjit.track(tmp_path, "hands", search="fast")] == ["a.webp"] * 5 + ["b.webp"]
+    data = (tmp_path / "a.webp").read_bytes()
+    (tmp_path / "c.webp").write_bytes(data[: len(data) * 3 // 4])
+    with pytest.raises(InputError, match=r"c\.webp"):
+        open_source(tmp_path / "c.webp")

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from sonjit._util.errors import InputError
-from sonjit.media import IMAGE_ENDINGS, open_source
+from sonjit.media import open_source
 from sonjit.media.sources import find_files
 
 TURNS = {90: ((0, 1), (-1, 0)), 180: ((-1, 0), (0, -1)), 270: ((0, -1), (1, 0))}
@@ -215,7 +215,7 @@ def test_names_that_lead_nowhere(tmp_path):
         open_source(tmp_path / "none.mp4")
     with pytest.raises(InputError) as caught:
         open_source(tmp_path)
-    assert all(ending in str(caught.value) for ending in IMAGE_ENDINGS)
+    assert "no images, such as .jpg, .png" in str(caught.value)
     with pytest.raises(InputError, match="matches nothing"):
         open_source(str(tmp_path / "*.png"))
     with pytest.raises(InputError, match="an address begins with"):

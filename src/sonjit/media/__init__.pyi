@@ -28,4 +28,6 @@ from sonjit.media.tables import register_table_format as register_table_format
 from sonjit.media.tables.base import FrameWriter as FrameWriter
 from sonjit.media.tables.base import Header as Header
 from sonjit.media.tables.base import RowWriter as RowWriter
+from sonjit.media.tables.formats import Download as Download
+from sonjit.media.tables.formats import TableFormat as TableFormat
 from sonjit.results import Results as Results

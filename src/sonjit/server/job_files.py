@@ -17,6 +17,7 @@ from sonjit._util.settings import OptionValue, read_settings
 from sonjit.detectors.kinds import KINDS, options_for
 from sonjit.media import IMAGE_ENDINGS, DrawingStyle, natural_key, open_source
 from sonjit.media.sources import is_mp4, read_sequence
+from sonjit.media.sources.animations import is_animated
 from sonjit.media.sources.headers import SNIFF_BYTES, image_format, is_text
 from sonjit.media.sources.images import image_size
 from sonjit.media.sources.video import open_container, video_stream
@@ -160,6 +161,9 @@ def _is_video(file: Path, process: Worker, max_pixels: int, *, accept_broken_ima
     """Check whether a file is a video. Other files are images, of which only the header is read."""
     with file.open("rb") as opened:
         is_sequence, head = read_sequence(opened.read(SNIFF_BYTES), BytesIO(opened.read(_FRAME_BYTES)))
+    if is_animated(head):
+        _check_image(file, max_pixels)
+        return True
     known_format = image_format(head)
     if known_format not in (None, "gif") and not is_sequence:
         _check_image(file, max_pixels)

@@ -20,6 +20,7 @@ from sonjit._util.addresses import is_address, shown_name
 from sonjit._util.files import UNFINISHED
 from sonjit.geometry.steps import frame_positions
 from sonjit.media.sources import headers, images
+from sonjit.media.sources.animations import AnimationSource, is_animated
 from sonjit.media.sources.base import Source, SourceFrame, SourceKind, renamed
 from sonjit.media.sources.levels import Levels, stretch_note
 from sonjit.media.sources.remote import (
@@ -524,6 +525,9 @@ def file_kind(path: File) -> SourceKind | None:
     with suppress(OSError):
         if isinstance(path, Path) and not path.is_file():  # such as a link to a file that is missing
             return None
+        if ending == ".webp" and isinstance(path, Path):
+            with path.open("rb") as file:
+                return "video" if is_animated(file.read(headers.SNIFF_BYTES)) else "image"
         if ending in (*images.IMAGE_ENDINGS, *VIDEO_ENDINGS):
             return "image" if ending in images.IMAGE_ENDINGS else "video"
         if isinstance(path, Path):
@@ -540,6 +544,8 @@ def _source_from_stream(stream: BinaryIO, name: str, fps: float | None, path: Pa
     if not head:
         advice = ": pipe an image or a video into it" if path is None else " (0 bytes): copy or export it again"
         raise InputError(f"{name} is empty{advice}")
+    if is_animated(head):
+        return AnimationSource(name, head + stream.read(), path, fps)
     is_sequence, head = read_sequence(head, stream)
     if _is_still(head) and not is_sequence:
         notes: list[str] = []
