@@ -315,7 +315,8 @@ function featuresOf(hand: HandWithAppearance): number[] {
   ) as [number, number];
   const length = Math.hypot(...along);
   const [up, across] = [-along[1] / length, along[0] / length];
-  const mirror = hand.handedness === "Left" ? -1 : 1;
+  const looksLeft = (hand.handedness === "Left") !== (hand.mirrored ?? false);
+  const mirror = looksLeft ? -1 : 1;
   for (const set of [image, world]) {
     const middle = [0, 1, 2].map(
       (axis) => GESTURES.palm.reduce((sum, k) => sum + set[k]![axis]!, 0) / GESTURES.palm.length,
@@ -389,14 +390,11 @@ type Classify = (hand: HandWithAppearance, id: number | null) => Gesture | null;
 /**
  * Return a detector whose hands have a `gesture`, smoothed in streams. In streams its results have
  * `motions`.
- *
- * @param isFlipped the results are mirrored. Gestures are those of the image, motions those of the
- *   results.
+ * Gestures are those of the image, motions those of the results.
  */
 export function withGestures(
   detector: AnyDetector,
   { recognize, motions }: LoadedGestures,
-  isFlipped = false,
 ): AnyDetector {
   const smoother = new GestureSmoother();
   const recognizer = new MotionRecognizer(motions);
@@ -407,8 +405,13 @@ export function withGestures(
   };
   const originalOf = (hand: HandWithAppearance): HandWithAppearance => {
     const points = hand.published ?? hand; // gestures were trained on published keypoints
-    const { keypoints, keypoints3D } = isFlipped ? mirroredHand(points, 0) : points;
-    return { ...hand, keypoints, keypoints3D };
+    const { keypoints, keypoints3D } = hand.flipped ? mirroredHand(points, 0) : points;
+    return {
+      ...hand,
+      keypoints,
+      keypoints3D,
+      mirrored: Boolean(hand.mirrored) !== Boolean(hand.flipped),
+    };
   };
   const classified = (
     hand: HandWithAppearance,
@@ -441,6 +444,7 @@ export function withGestures(
       tracked.push({
         id,
         handedness,
+        mirrored: hand.mirrored ?? false,
         points: coordinatesOf(keypoints),
         metres: coordinatesOf(keypoints3D),
       });

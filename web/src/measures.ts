@@ -6,7 +6,7 @@
 import { MEASURES } from "./data.js";
 import { rotationFrom, type Vector } from "./metric-faces.js";
 import { wrapAngle } from "./observations.js";
-import type { Points } from "./results.js";
+import { mirroredPoints, type Points } from "./results.js";
 
 const { hand: HAND, body: BODY, face: FACE } = MEASURES;
 const NAMES: Readonly<Record<string, readonly string[]>> = MEASURES.names;
@@ -16,6 +16,8 @@ const UP: Vector = [0, -1, 0];
 export interface Measured {
   readonly kind: string; // `hand`, `body` or `face`
   readonly handedness: "Left" | "Right" | null;
+  /** The keypoints show the mirror image of the person. */
+  readonly mirrored?: boolean;
   readonly keypoints: Points; // keypoints in pixels
   readonly keypoints3D?: Points; // keypoints in metres; faces have none
   /** Hands of the person to whom a body belongs, left and right. */
@@ -27,13 +29,26 @@ type At = (index: number) => Vector;
 /** Return the names of the measures of a kind of instance. */
 export const measureNames = (kind: string): readonly string[] => NAMES[kind] ?? [];
 
-/** Return all measures of an instance by name. */
+/** Return all measures of an instance by name, those of the image that is not mirrored. */
 export function measuresOf(instance: Measured): ReadonlyMap<string, number> {
-  const values = VALUES[instance.kind]?.(instance) ?? [];
+  const values = VALUES[instance.kind]?.(instance.mirrored ? unmirrored(instance) : instance) ?? [];
   return new Map(measureNames(instance.kind).map((name, i) => [name, values[i]!]));
 }
 
+function unmirrored({ keypoints, keypoints3D, hands, ...rest }: Measured): Measured {
+  const turned = hands?.map((hand) => hand && { ...hand, ...metresOf(hand.keypoints3D) });
+  return {
+    ...rest,
+    keypoints: mirroredPoints(keypoints, 0),
+    ...metresOf(keypoints3D),
+    ...(turned ? { hands: turned } : {}),
+  };
+}
+
+const metresOf = (points?: Points) => (points ? { keypoints3D: mirroredPoints(points, 0) } : {});
+
 type PageInstance = {
+  readonly mirrored?: boolean;
   readonly handedness?: "Left" | "Right";
   readonly keypoints: readonly PagePoint[];
   readonly keypoints3D?: readonly PagePoint[];
@@ -54,7 +69,7 @@ type PagePoint = {
  */
 export function measuresOfInstance(
   kind: string,
-  { handedness, keypoints, keypoints3D = [] }: PageInstance,
+  { handedness, mirrored = false, keypoints, keypoints3D = [] }: PageInstance,
   person: {
     readonly leftHand?: PageInstance | null;
     readonly rightHand?: PageInstance | null;
@@ -70,6 +85,7 @@ export function measuresOfInstance(
   const values = measuresOf({
     kind,
     handedness: handedness ?? null,
+    mirrored,
     keypoints: arrays(keypoints),
     keypoints3D: arrays(keypoints3D),
     hands,

@@ -109,7 +109,11 @@ export class Detector<O extends Observation> {
     const results: Result[] = [];
     for (const [observation, track] of observations) {
       results.push(
-        await finalResult(await this.kind.result(image, observation, track), mirrorWidth),
+        await finalResult(
+          await this.kind.result(image, observation, track),
+          mirrorWidth,
+          this.settings.mirrored,
+        ),
       );
     }
     return results;

@@ -50,6 +50,10 @@ export interface Found {
   readonly id: number | null;
   readonly keypoints: NamedPoint[];
   readonly box: Box;
+  /** The keypoints show the mirror image of the person; absent if they do not. */
+  readonly mirrored?: boolean;
+  /** x was mirrored in the image; absent if it was not. */
+  readonly flipped?: boolean;
   /**
    * Rows of the matrix (4, 4) from the canonical face to the camera, in centimetres; only for faces
    * with `transform`.
@@ -150,18 +154,25 @@ export function boxOf([xMin, yMin, xMax, yMax]: readonly [number, number, number
 /**
  * Return a result for the page: x is mirrored in an image of this width unless it is null, and
  * the mask is a PNG file.
+ *
+ * @param isSelfie the image is a selfie view
  */
 export async function finalResult<R extends Result | null>(
   result: R,
   mirrorWidth: number | null,
+  isSelfie: boolean,
 ): Promise<R> {
   if (result === null) return result;
-  if (!("body" in result))
-    return (await withSegmentation(
-      mirrorWidth === null ? result : flipped(result, mirrorWidth),
-    )) as R;
+  if (!("body" in result)) {
+    const seen = (mirrorWidth === null ? result : flipped(result, mirrorWidth)) as InWorker<Found>;
+    const view = {
+      ...(isSelfie !== (mirrorWidth !== null) ? { mirrored: true } : {}),
+      ...(mirrorWidth === null ? {} : { flipped: true }),
+    };
+    return (await withSegmentation({ ...seen, ...view })) as R;
+  }
   const parts = await Promise.all(
-    PARTS.map(async (name) => [name, await finalResult(result[name], mirrorWidth)]),
+    PARTS.map(async (name) => [name, await finalResult(result[name], mirrorWidth, isSelfie)]),
   );
   return { ...result, ...Object.fromEntries(parts) };
 }
@@ -213,7 +224,7 @@ export function mirroredHand(
 }
 
 /** Mirror points in an image of this width. */
-const mirroredPoints = (points: Points, width: number): Points => ({
+export const mirroredPoints = (points: Points, width: number): Points => ({
   ...points,
   values: points.values.map((value, i) => (i % 3 === 0 ? width - value : value)),
 });

@@ -288,11 +288,7 @@ function withGesturesAndEvents(
       ...shipped.map((name) => folder + name),
     ]);
     return withEvents(
-      withGestures(
-        await makePlain(settings, loaded.readsAppearance),
-        loaded,
-        settings.flip_horizontal,
-      ),
+      withGestures(await makePlain(settings, loaded.readsAppearance), loaded),
       settings,
     );
   };

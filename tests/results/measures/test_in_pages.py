@@ -4,6 +4,7 @@ import json
 import math
 import shutil
 import subprocess
+from copy import copy
 from pathlib import Path
 
 import numpy as np
@@ -72,7 +73,7 @@ def face(rng, count=478):
 
 def plain(instance):
     """Return an instance as the worker of a page has it."""
-    result = {"id": instance.id, "keypoints": [instance.keypoints.tolist(), None]}
+    result = {"id": instance.id, "keypoints": [instance.keypoints.tolist(), None], "mirrored": instance.is_mirrored}
     if isinstance(instance, Hand):
         result |= {"handedness": instance.handedness, "keypoints3D": [instance.keypoints_3d.tolist(), None]}
     if isinstance(instance, Body):
@@ -88,6 +89,9 @@ def test_pages_compute_the_measures_that_python_computes(in_page):
     instances += [hand(rng, shape=np.zeros((21, 3), np.float32)), face(rng), face(rng, 468), face(rng, 6)]
     instances += [body(rng), body(rng, visibility=hidden), Face(1.0, np.zeros((478, 3), np.float32))]
     person = Person(body(rng), hand(rng, "Left"), hand(rng))
+    for selfie in [*map(copy, (instances[0], instances[4], instances[-3])), person]:
+        selfie.is_mirrored = True
+        instances += [] if selfie is person else [selfie]
     given = [[instance.kind, plain(instance)] for instance in instances]
     given.append(["body", plain(person.body) | {"hands": [plain(person.left_hand), plain(person.right_hand)]}])
     for ours, instance in zip(in_page(given), [*instances, person], strict=True):

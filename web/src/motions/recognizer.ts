@@ -365,6 +365,8 @@ function stepCost(steps: readonly number[], start: number, step: Float32Array): 
 export type Tracked = {
   readonly id: number;
   readonly handedness: "Left" | "Right";
+  /** The keypoints show the mirror image of the hand. */
+  readonly mirrored?: boolean;
   readonly points: Points;
   readonly metres: Points;
 };
@@ -458,7 +460,7 @@ export class MotionRecognizer {
   /** Yield the custom motions that ended shortly before this frame. */
   *#customEvents(hands: readonly Tracked[], time: number): Generator<MotionEvent, void, undefined> {
     for (const hand of hands) {
-      const isLeft = hand.handedness === "Left";
+      const isLeft = (hand.handedness === "Left") !== (hand.mirrored ?? false);
       getOrCreate(this.#watches, hand, () => ({
         ...idOf(hand),
         watch: new CustomSearch(this.custom, isLeft),
