@@ -17,8 +17,8 @@ from pathlib import Path
 import av
 import figures
 import numpy as np
+from one_camera import recorded
 from pages import write_section
-from takes import recorded
 
 from sonjit.report import gait
 from sonjit.report.angles import uncut_bodies
