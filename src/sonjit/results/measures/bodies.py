@@ -116,7 +116,7 @@ def torso_lean_rad(points: RealArray) -> FloatArray:
 
 
 def torso_side_lean_rad(points: RealArray) -> FloatArray:
-    """Return the trunk's lean (...) in the image plane, in (-pi, pi]; positive leans to the image's right."""
+    """Return the trunk's lean (...) in the image plane, in (-pi, pi]; positive leans to the right of the image."""
     torso = torso_vector_m(points)
     return np.arctan2(torso[..., 0], -torso[..., 1])
 
