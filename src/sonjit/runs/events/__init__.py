@@ -31,7 +31,8 @@ class EventTracker:
     """Find the events of a stream, frame by frame. `limits` are of measures that make events."""
 
     def __init__(self, limits: Sequence[EventLimits] = (), repetitions: RepetitionCounts | None = None) -> None:
-        options, self._spans = EventOptions(limits, repetitions or RepetitionCounts()), Spans()
+        self._spans, self._repetitions = Spans(), repetitions or RepetitionCounts()
+        options = EventOptions(limits, self._repetitions)
         self._finders = [kind.finder(options, self._spans) for kind in EVENTS.values()]
 
     def __call__(self, frame: Frame) -> list[Event]:
@@ -40,7 +41,7 @@ class EventTracker:
         If the clock steps back, another stream begins, and the open events of the one before end.
         """
         if frame.time is None or not math.isfinite(frame.time):
-            return []
+            return self._repetitions.update(frame)  # which shows their counts
         before_s = self._spans.time_s
         events = self.finish() if frame.time < before_s - MAX_STEP_BACK_S else list[Event]()
         self._spans.begin_frame(max(self._spans.time_s, frame.time))  # a damaged video may step back a little
