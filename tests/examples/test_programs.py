@@ -3,8 +3,6 @@
 import re
 import runpy
 import shutil
-import socket
-import struct
 import subprocess
 import sys
 import types
@@ -57,41 +55,6 @@ def test_without_arguments_a_program_prints_its_usage(path, run, monkeypatch):
         run(path.name)
 
 
-def _messages(bundle):
-    """Return the messages of an OSC bundle."""
-    found, at = [], 16  # after the name and the time
-    while at < len(bundle):
-        (size,) = struct.unpack_from(">i", bundle, at)
-        found.append(bundle[at + 4 : at + 4 + size])
-        at += 4 + size
-    return found
-
-
-@pytest.mark.golden
-def test_face_to_avatar(run, data):
-    bundle, photo = data / "real" / "tasks" / "face_landmarker.task", data / "real" / "wild" / "stock-emotions-a-3.jpg"
-    if not bundle.is_file() or not photo.is_file():
-        pytest.skip(f"{bundle} or {photo} is not there")
-    with socket.socket(type=socket.SOCK_DGRAM) as avatar:
-        avatar.bind(("127.0.0.1", 0))
-        run("face_to_avatar.py", photo, "127.0.0.1", avatar.getsockname()[1], bundle)
-        avatar.settimeout(60)
-        received = []
-        while not received or not received[-1].startswith(b"/VMC/Ext/Blend/Apply"):  # after a packet or several
-            received += _messages(avatar.recv(65_536))
-    state, clock, *got = received
-    assert state.startswith(b"/VMC/Ext/OK\0")
-    assert clock.startswith(b"/VMC/Ext/T\0\0,f")
-    assert got[1].startswith(b"/VMC/Ext/Blend/Val\0\0,sf\0browDownLeft")
-    assert all(len(one) % 4 == 0 for one in got)
-    assert 0 <= struct.unpack(">f", got[1][-4:])[0] <= 1
-    assert got[52] == b"/VMC/Ext/Blend/Apply\0\0\0\0,\0\0\0"
-    assert got[0].startswith(b"/VMC/Ext/Bone/Pos\0\0\0,sfffffff\0\0\0Head\0\0\0\0")
-    turn = struct.unpack(">7f", got[0][-28:])[3:]
-    assert np.linalg.norm(turn) == pytest.approx(1, abs=1e-5)
-    assert turn[3] > 0.9  # the face looks into the camera
-
-
 @pytest.mark.slow
 def test_finger_counter(run, clip):
     lines = run("finger_counter.py", clip)
@@ -110,21 +73,6 @@ def test_pinch_in_cm(run, clip):
         assert 0 < apart_cm < 20
         if abs(apart_cm - 2) > 0.06:
             assert ("pinched" in line) == (apart_cm < 2)
-
-
-@pytest.mark.slow
-@pytest.mark.golden
-@pytest.mark.files("real/tfjs-models/pose-detection/**/*squats*.mp4")
-def test_squats_of_two(run, file, tmp_path, write_video):
-    """Show a person next to their mirror image."""
-    with open_source(file) as source:
-        small = [cv2.resize(one.rgb, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA) for one in source]
-        fps = round(source.fps)
-    write_video(tmp_path / "two.mp4", [np.hstack([rgb, rgb[:, ::-1]]) for rgb in small], fps)
-    lines = run("squats_of_two.py", tmp_path / "two.mp4")
-    counts = [int(re.fullmatch(r"person \d+: (\d+) squats", line)[1]) for line in lines]
-    assert len(counts) == 2
-    assert counts[0] == counts[1] > 0
 
 
 @pytest.mark.slow
