@@ -398,3 +398,35 @@ def png_data(whole):
         data += whole[at + 8 : at + 8 + length] if whole[at + 4 : at + 8] == b"IDAT" else b""
         at += 12 + length
     return data
+
+
+def yolo_folder(folder, text, name="a"):
+    (folder / "labels").mkdir(exist_ok=True)
+    (folder / "labels" / f"{name}.txt").write_bytes(text)
+    (folder / "data.yaml").write_text("train: images\nnames: [hand]\n")
+    return open_dataset("folder", folder, check="none")[0].instances
+
+
+def test_outlines_of_yolo_are_masks_and_repeated_lines_one_instance(folder):
+    (hand,) = yolo_folder(folder, b"0 0.1 0.2 0.5 0.2 0.5 0.6\n")
+    np.testing.assert_allclose(hand.box, (20, 30, 100, 90))
+    assert hand.mask().sum() == pytest.approx(80 * 60 / 2, rel=0.05)
+    (hand,) = yolo_folder(folder, b"\xef\xbb\xbf0 0.5 0.5 0.4 0.4\r\n0 0.5 0.5 0.4 0.4\r\n")
+    np.testing.assert_allclose(hand.box, (60, 45, 140, 105))
+
+
+def test_points_in_the_only_rectangle_of_a_labelme_file_are_its_keypoints(folder):
+    box = {"label": "left hand", "points": [[140, 140], [10, 10]], "shape_type": "rectangle"}
+    write_labelme(
+        folder / "images" / "a.json", [point("wrist", (30, 40), None), point("thumb_tip", (60, 70), None), box]
+    )
+    (hand,) = open_dataset("folder", folder, check="none")[0].instances
+    assert (hand.side, hand.box, int(hand.valid_px.sum())) == ("Left", (10, 10, 140, 140), 2)
+
+
+def test_images_that_label_studio_turned_are_refused(folder):
+    region = {"id": "x", "type": "rectanglelabels", "image_rotation": 90, "original_width": 9, "value": {}}
+    task = {"data": {"image": "a.jpg"}, "annotations": [{"result": [region]}]}
+    (folder / "export.json").write_text(json.dumps([task]))
+    with pytest.raises(InputError, match="turned by 90 degrees"):
+        open_dataset("folder", folder)

@@ -230,6 +230,8 @@ def _read_anipose(path: Path, unit: str | None, *, poses: bool) -> Iterator[RigC
         shapes = {"matrix": (3, 3), "rotation": (3, 3) if is_matrix else (3,), "translation": (3,)}
         K, turn, t = (numbers_of(table, name, shape, at) for name, shape in shapes.items())
         R = turn if is_matrix else rotations.matrix_from_rotation_vector(turn)
+        if not isinstance(table.get("fisheye", False), bool | int):
+            raise InputError(f"{at}: fisheye is {table['fisheye']!r:.20}; must be true or false")
         lens = lens_of(
             table.get("distortions", []), f"{at}.distortions", "fisheye" if table.get("fisheye") else "pinhole"
         )

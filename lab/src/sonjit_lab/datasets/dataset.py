@@ -333,7 +333,7 @@ def naming(prefix: str) -> Generator[None]:
 def read_lines(path: Path) -> list[str]:
     """Return the lines of a text file that are not blank."""
     try:
-        return [line for line in read_bytes(path).decode("utf-8").splitlines() if line.strip()]
+        return [line for line in read_bytes(path).decode("utf-8-sig").splitlines() if line.strip()]
     except UnicodeDecodeError as error:
         raise InputError(f"{path} is not text: {error.reason} at byte {error.start}") from None
 

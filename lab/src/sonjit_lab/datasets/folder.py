@@ -67,7 +67,7 @@ class Folder(CocoSet):
         base = annotations.parent
         part = annotations.stem.rpartition("_")[2]  # CVAT writes images/default for instances_default.json
         folders = [folder / "images" for folder in (root, base, base.parent)]
-        candidates = (*folders, *(folder / part for folder in folders), base, root)
+        candidates = (*folders, *(folder / part for folder in folders), base, root, root / "data", base / "data")
         self._video = images if images and images.is_file() else None
         # File names of some sets begin with the folder of the images.
         folders = [images, images.parent] if images else list(filter(Path.is_dir, candidates))

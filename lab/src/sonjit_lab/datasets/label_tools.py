@@ -160,7 +160,7 @@ def tool_of(path: Path) -> str | None:
             else None
         )
     if ending in (".h5", ".slp"):
-        return "SLEAP" if ending == ".slp" else "DeepLabCut"
+        return "SLEAP" if ending == ".slp" or ".analysis." in path.name.lower() else "DeepLabCut"
     if ending != ".json":
         return None
     marks = (
@@ -322,6 +322,11 @@ def _labelme_instances(shapes: Sequence[Record]) -> Iterator[list[Record]]:
     for index, shape in enumerate(shapes):
         group, is_point = shape.get("group_id"), shape.get("shape_type") == "point"
         groups.setdefault(("group", group) if group is not None else "points" if is_point else index, []).append(shape)
+    outlines = [index for index in groups if isinstance(index, int)]
+    if len(outlines) == 1 and "points" in groups:  # one hand, whose parts need no group
+        low, high = (edge(shapes[outlines[0]]["points"], axis=0) for edge in (np.min, np.max))
+        if all(((low <= shape["points"][0]) & (shape["points"][0] <= high)).all() for shape in groups["points"]):
+            groups["points"] += groups.pop(outlines[0])
     yield from groups.values()
 
 
@@ -619,6 +624,8 @@ def _label_studio_instances(results: Sequence[Record]) -> Iterator[list[Record]]
     regions: dict[str, list[Record]] = {}
     for number, result in enumerate(results):
         kind, key = str(result.get("type", "")), str(result.get("id", number))
+        if result.get("image_rotation"):
+            raise ValueError(f"the image is turned by {result['image_rotation']} degrees: turn the file and label it")
         if kind in ("relation", "textarea", "number", "rating") or (kind == "choices" and key not in regions):
             continue
         group = str(result.get("parentID") or ("points" if kind == "keypointlabels" else key))
@@ -690,7 +697,7 @@ def _yolo(root: Path, path: Path) -> ToolLabels:
         with naming(str(text or image)):
             size = size_of_image(image, upright=True)
             coco.image(_relative(image, root), size, splits=parts[image])
-            for line in read_lines(text) if text else ():
+            for line in dict.fromkeys(read_lines(text)) if text else ():  # some tools write a line twice
                 _add_yolo(coco, [float(value) for value in line.split()], names, size, (count, values))
     data = coco.data()
     for category in data["categories"]:
@@ -765,11 +772,17 @@ def _add_yolo(
     number, *rest = row
     if int(number) not in names:
         raise ValueError(f"the class {number:g} is not among the names of the .yaml")
+    scale = np.array(size, np.float64)
+    if not count and len(rest) >= 6 and len(rest) % 2 == 0:  # the corners of an outline, as of segmentations
+        corners = np.reshape(rest, (-1, 2))
+        if not -_MAX_BEYOND <= corners.min() <= corners.max() <= 1 + _MAX_BEYOND:
+            raise ValueError(f"the outline {rest[:4]}... has numbers outside of 0 to 1; must be fractions of the image")
+        coco.add(names[int(number)], {}, bbox=_box(corners * scale), segmentation=[np.ravel(corners * scale).tolist()])
+        return
     if len(rest) != 4 + count * values:
         raise ValueError(f"a line has {len(row)} numbers; expected {5 + count * values}, see kpt_shape")
     if not -_MAX_BEYOND <= min(rest[:4]) <= max(rest[:4]) <= 1 + _MAX_BEYOND:
         raise ValueError(f"the box {rest[:4]} has numbers outside of 0 to 1; must be fractions of the image")
-    scale = np.array(size, np.float64)
     centre, extent = np.array(rest[:2]) * scale, np.array(rest[2:4]) * scale
     label: Record = {"bbox": [*(centre - extent / 2).tolist(), *extent.tolist()]}
     points = np.array(rest[4:], np.float64).reshape(-1, values)

@@ -11,12 +11,14 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
-from sonjit._util import InputError, RealArray, SonjitError, extensions, files, pools, version
+from sonjit._util import InputError, RealArray, SonjitError, data_files, extensions, files, pools, version
 from sonjit.engines.devices import describe_machine
 from sonjit.runs import Summary
 from sonjit_lab import redundant_facts
 from sonjit_lab.datasets import Sample
 from sonjit_lab.datasets.checks import check_labels
+from sonjit_lab.datasets.dataset import identity_of
+from sonjit_lab.datasets.splits import split_report
 from sonjit_lab.evaluation import coco, detection, prediction_files
 from sonjit_lab.evaluation.faces import FaceEvaluator
 from sonjit_lab.evaluation.landmarks import JointEvaluator, LandmarkEvaluator
@@ -186,7 +188,7 @@ def evaluate(request: EvaluationRequest, out: Path, *, progress: pools.Progress 
         seconds=time.perf_counter() - start,
         skipped=skipped,
     )
-    summary.notes += [*worker.model.notes, *_prediction_notes(worker, modes[0])]
+    summary.notes += [*worker.model.notes, *_prediction_notes(worker, modes[0]), *_training_notes(worker)]
     if doubts := list(dict.fromkeys(line.doubt for value in lines.values() for line in value if line.doubt)):
         summary.notes.append(
             f"{len(doubts)} of {len(data)} samples have labels that contradict each other, such as {doubts[0]}; "
@@ -229,6 +231,23 @@ def _prediction_notes(worker: _Worker, mode: Mode) -> list[str]:
         except SonjitError:  # reported by the evaluation
             continue
     return redundant_facts.hand_notes(pairs)
+
+
+def _training_notes(worker: _Worker) -> Iterator[str]:
+    """Yield a line if the weights are of a run on the same data, and the samples are not those that it held out."""
+    choice, root = worker.choice, worker.request.root.resolve()
+    for file in (choice.weights, choice.landmark_model):
+        folder = Path(file or "")
+        run = next((place for place in (folder, folder.parent) if file and (place / "settings.json").is_file()), None)
+        if run is None:
+            continue
+        settings = data_files.read_json(run / "settings.json")
+        held_out = split_report((), [identity_of(sample) for sample in worker.data.readable()]).sha256
+        same_hash = settings.get("data_sha256") == files.sha256_of_folder(root, without=run.resolve())
+        is_named = str(settings.get("data", "")).endswith((f" in {root}", f" in {worker.request.root}"))
+        same_split = settings.get("split", "") in ("", *(item["split"] for item in worker.data.describe()))
+        if (same_hash or is_named) and same_split and settings.get("held_out_sha256") != held_out:
+            yield f"{run} was trained on these data, apart from those that it held out: evaluate on others, or a split"
 
 
 def _record(worker: _Worker, lines: Mapping[Mode, list[JournalLine]], *, is_complete: bool) -> EvaluationRecord:
