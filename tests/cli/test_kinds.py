@@ -222,7 +222,7 @@ def test_an_id_to_keep_that_nobody_has_is_named(sonjit, weights, tmp_path):
     status, _, lines = sonjit("body", clip, *words, "--keep", 9)
     assert status == 0
     assert "squats.mp4: --keep 9: no person has this id" in " ".join(str(lines).split())
-    assert "no person has this id" not in str(sonjit("body", clip, *words, "--keep", 1, "--overwrite")[2])
+    assert "no person has this id" not in str(sonjit("body", clip, *words, "--keep", 1)[2])
 
 
 def test_an_id_to_keep_belongs_to_one_video(sonjit, weights, tmp_path):

@@ -109,7 +109,7 @@ def only(frame: Frame, person: int) -> Frame:
 
 def picture(rgb: Image, frame: Frame, moment: Moment) -> Image:
     """Return the part of a drawn image (H, W, 3) RGB with the person of a frame, and the angle of a moment in it."""
-    body = next((part for _, part in frame.instances() if isinstance(part, Body)), None)
+    body = next(frame.parts_of(Body), None)
     if body is None:
         return rgb
     low, high = body.keypoints[:, :2].min(0), body.keypoints[:, :2].max(0)

@@ -175,7 +175,7 @@ class Recording:
     @property
     def frames_of_people(self) -> dict[int, int]:
         """Number of frames by id of each person who is in at least a tenth as many as the most frequent one."""
-        bodies = (part for frame in self.frames for _, part in frame.instances() if isinstance(part, Body))
+        bodies = (part for frame in self.frames for part in frame.parts_of(Body))
         counts = Counter(body.id for body in bodies if body.id is not None)
         most = max(counts.values(), default=0)
         return {number: count for number, count in sorted(counts.items()) if count >= most * _MIN_SHARE_OF_MOST}
@@ -444,7 +444,7 @@ def recording_of(
     Raises:
         InputError: There is no person, or none with this number.
     """
-    all_bodies = [part for frame in frames for _, part in frame.instances() if isinstance(part, Body)]
+    all_bodies = [part for frame in frames for part in frame.parts_of(Body)]
     ids = Counter(body.id for body in all_bodies if body.id is not None)
     if not ids:
         raise InputError(f"{name}: no person found. The whole body should be in the image")
@@ -453,7 +453,7 @@ def recording_of(
     chosen = ids.most_common(1)[0][0] if person is None else person
     times = [frame.time or 0.0 for frame in frames]
     rate_hz = local_rates(times)
-    bodies_by_id = [{part.id: part for _, part in frame.instances() if isinstance(part, Body)} for frame in frames]
+    bodies_by_id = [{part.id: part for part in frame.parts_of(Body)} for frame in frames]
     bodies = [by_id.get(chosen) for by_id in bodies_by_id]
     if size is not None:
         bodies = uncut_bodies(bodies, size, rate_hz)

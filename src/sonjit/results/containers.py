@@ -310,6 +310,10 @@ class Frame(Shown):
                 for part in result.parts:
                     yield number, cast("Instance", part)
 
+    def parts_of(self, kind: type[R]) -> Iterator[R]:
+        """Return the instances of a type, such as `Body`, including those of people."""
+        return (part for _, part in self.instances() if isinstance(part, kind))
+
     def in_image(self, width: int) -> Frame:
         """Return the results as they lie on the image of that width in pixels, without `flip_horizontal`.
 

@@ -113,7 +113,7 @@ def _vmc_messages(character: writer.LiveCharacter, frame: Frame, size: tuple[int
     yield _VMC_OK
     yield osc_message("/VMC/Ext/T", frame.time or 0.0)
     yield from _bone_messages(character.pose(frame, size))
-    face = next((instance for _, instance in frame.instances() if isinstance(instance, Face)), None)
+    face = next(frame.parts_of(Face), None)
     if face is None:
         return
     if face.transform is not None:

@@ -60,7 +60,7 @@ def recordings_of_job(lines: Path, name: str, model: str) -> list[Recording]:
             replace(frame, faces=[], people=[replace(person, face=None) for person in frame.people])
             for frame, _ in rows
         ]
-    ids = Counter(part.id for frame in frames for _, part in frame.instances() if isinstance(part, Body))
+    ids = Counter(part.id for frame in frames for part in frame.parts_of(Body))
     people = [person for person, _ in ids.most_common(_MAX_PEOPLE) if person is not None]
     size = (header.width, header.height) if header.width and header.height else None
     return [recording_of(name, model, frames, None, person=person, size=size) for person in people]

@@ -184,8 +184,7 @@ class RowMaker:
 
 def has_errors(frames: Iterable[Frame]) -> bool:
     """Check whether the expected errors of a hand are known."""
-    instances = (instance for frame in frames for _, instance in frame.instances())
-    return any(isinstance(instance, Hand) and instance.error_px is not None for instance in instances)
+    return any(hand.error_px is not None for frame in frames for hand in frame.parts_of(Hand))
 
 
 def has_view(frames: Iterable[Frame]) -> bool:
