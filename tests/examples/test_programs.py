@@ -75,6 +75,7 @@ def test_pinch_in_cm(run, clip):
             assert ("pinched" in line) == (apart_cm < 2)
 
 
+@pytest.mark.nightly_after(1)
 @pytest.mark.slow
 def test_virtual_mouse(run, clip, monkeypatch):
     moves, clicks, apart = [], [], []

@@ -223,6 +223,7 @@ def record_of(evaluated, choice):
     return record
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_the_card_of_an_own_network_shows_its_own_maps_and_nothing_of_the_published_one(evaluated, own_network):
     own = record_of(evaluated, ModelChoice(name="hands-lite", landmark_model=str(own_network)))

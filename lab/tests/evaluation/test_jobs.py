@@ -87,6 +87,7 @@ def test_workers_need_no_pytorch_for_predictions():
     assert done.stdout == "False\n"
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_a_stopped_run_continues_with_other_processes(clip_folder, predictions, tmp_path):
     run(request(clip_folder, predictions=predictions), tmp_path / "whole")
