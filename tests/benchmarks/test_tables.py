@@ -2,16 +2,20 @@
 
 import ast
 import io
+import json
 import symtable
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
+import one_camera
 import pytest
+from pages import read_section
 from rich.console import Console
 from speed import CASES, measure_layers, run
 
 from sonjit._util.errors import InputError
+from sonjit.report import errors
 from sonjit.weights import find_weight
 
 LITE = next(case for case in CASES if (case.kind, case.model) == ("hands", "lite"))
@@ -103,3 +107,12 @@ def test_the_programs_of_benchmarks_import_names_that_exist(program):
         elif isinstance(node, ast.ImportFrom) and (other := BENCHMARKS / f"{node.module}.py").is_file():
             known = symtable.symtable(other.read_text("utf-8"), other.name, "exec").get_identifiers()
             assert {alias.name for alias in node.names} <= {*known}
+
+
+def test_the_page_has_the_numbers_of_the_file_of_errors():
+    content = json.loads(errors.FILE.read_text("utf-8"))
+    between = read_section("measured.md", "python benchmarks/one_camera.py --write")
+    lines = list(one_camera.table_lines(content["models"]))
+    assert len(lines) == 2 + 4 * len(content["models"]) * len(errors.JOINTS)
+    assert [line for line in lines if line not in between] == []
+    assert content["command"] in between

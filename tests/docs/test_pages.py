@@ -1,5 +1,6 @@
 """Every page can be reached, every link has a target, and every code block runs."""
 
+import ast
 import os
 import re
 import subprocess
@@ -15,6 +16,8 @@ DOCS = PROJECT / "docs"
 PAGES = sorted(
     [*DOCS.rglob("*.md"), *(PROJECT / name for name in ("README.md", "CONTRIBUTING.md", "benchmarks/README.md"))]
 )
+ROWS = re.findall(r"^\| (.+?) \| (.+?) \| (.*::.*) \|$", (PROJECT / "SECURITY.md").read_text("utf-8"), re.MULTILINE)
+TABLES = PROJECT.joinpath("SECURITY.md").read_text("utf-8").partition("## Server")[2].partition("## Removed files")[0]
 LANGUAGES = {"sh", "python", "text", "json", "toml", "js", "html", "csv", "nginx", "{.python}"}
 _BLOCK = re.compile(
     r"(?:<!-- not run: (?P<why>[^\n]+) -->\n+)?(?P<indent>^[ ]*)```(?P<language>[^\n]*)\n(?P<code>.*?)^(?P=indent)```$",
@@ -103,3 +106,21 @@ def test_every_page_is_in_the_navigation_and_every_image_is_shown():
     assert [image.name for image in (DOCS / "images").iterdir() if image not in linked] == []
     for image in linked:
         assert image.suffix not in (".png", ".jpg", ".webp") or image.stat().st_size < 500_000, image.name
+
+
+def functions_of(name):
+    """Return the names of the test functions in all test files of a name, including those of classes."""
+    files = [path for folder in ("tests", "lab/tests", "studio/tests") for path in PROJECT.glob(f"{folder}/**/{name}")]
+    trees = [ast.parse(path.read_text("utf-8")) for path in files]
+    return [one.name for tree in trees for one in ast.walk(tree) if isinstance(one, ast.FunctionDef)]
+
+
+def test_every_protection_has_a_test():
+    rows = [line for line in TABLES.splitlines() if line.startswith("| ") and not line.startswith("| threat ")]
+    assert len(rows) == len(ROWS) > 35
+
+
+def test_every_named_test_exists():
+    named = [re.fullmatch(r"`(test_\w+\.py)::(test_\w+)`", one) for *_, cell in ROWS for one in cell.split("<br>")]
+    assert all(named)
+    assert [one[0] for one in named if functions_of(one[1]).count(one[2]) != 1] == []

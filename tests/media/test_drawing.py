@@ -8,13 +8,16 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from sonjit import InputError
-from sonjit.media import draw_frame
+from sonjit.media import draw_frame, rgb_from
 from sonjit.media.drawing import USUAL, DrawingStyle, draw_regions, labels, strokes
 from sonjit.media.drawing.covers import blur_faces, cover, distinct, head_around, head_of_keypoints, is_same_head
 from sonjit.media.drawing.strokes import INK, LEFT, RIGHT
 from sonjit.results import Body, Face, Frame, Hand, Person
 from sonjit_lab.hand_models.drawing import draw_mesh
 
+from ..support.drawings import STORED, drawings, sheet  # noqa: TID252
+
+OTHER_LEVEL = 24  # versions of OpenCV smooth the edges of lines differently by less
 WILD = st.floats(width=32) | st.floats(-1000, 1000, width=32)
 SIZES = st.tuples(st.integers(1, 60), st.integers(1, 200))
 
@@ -381,3 +384,16 @@ def test_paths_with_an_unknown_point_are_not_drawn():
     assert not canvas.any()
     strokes.draw_path(canvas, np.array([(5, 5), (20, 5), (5, 20)], float), (1, 2, 3), 2)
     assert canvas.any()
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    return drawings()
+
+
+def test_drawings_look_as_stored(drawn):
+    shown, stored = sheet(drawn).astype(int), rgb_from(STORED)
+    assert shown.shape == stored.shape
+    height, width = drawn.shape[1:3]
+    differs = (np.abs(shown - stored).max(2) > OTHER_LEVEL).reshape(-1, height, 3, width).transpose(0, 2, 1, 3)
+    assert differs.sum((2, 3)).ravel().tolist() == [0] * len(drawn)

@@ -11,7 +11,7 @@ from tests.support.coco_files import write_coco
 from sonjit.results.skeletons import load_skeleton
 from sonjit_lab.datasets import list_datasets, open_dataset
 
-from .commands import run_command
+from .conftest import run_command
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 
 from sonjit_lab.evaluation import list_protocols
 
-from .commands import run_command
+from .conftest import run_command
 
 run = partial(run_command, "eval")
 

@@ -15,7 +15,7 @@ from sonjit_lab.meshes.run import MeshWorker
 from sonjit_lab.networks import create_network
 from sonjit_lab.papers.handoccnet import meshes as mano_networks
 
-from .commands import run_command
+from .conftest import run_command
 
 FRAMES = 6
 

@@ -7,7 +7,7 @@ import pytest
 
 from sonjit_lab.synthesis.factors import FACTORS
 
-from .commands import run_command
+from .conftest import run_command
 
 run = partial(run_command, "synth")
 
