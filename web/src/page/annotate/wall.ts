@@ -326,7 +326,7 @@ export function jointGrid(
       finger.forEach((k, step) => add(button(k), `${5 - step} / ${column(f)}`)),
     );
     add(button(0), `6 / ${column(2)}`);
-    NAMES.forEach((name, f) => add(caption(), `1 / ${column(f)}`, { i18n: `letter.${name}` }));
+    NAMES.forEach((name, f) => add(caption(), `1 / ${column(f)}`, { i18n: `part.${name}` }));
     add(caption(), "7 / 1 / 8 / 6", { i18n: side ? "side.left" : "side.right" });
     element.append(hand);
   }

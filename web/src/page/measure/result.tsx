@@ -72,6 +72,7 @@ export function Result({ id, setup }: { id: string; setup: Setup }) {
         </section>
       )}
       {followed && <Head followed={followed} curves={curves.value} />}
+      {followed && state === "done" && <About followed={followed} />}
       {followed && curves.value && hasValues(curves.value) && (
         <Views key={id} curves={curves.value} followed={followed} />
       )}
@@ -187,7 +188,6 @@ function Head({ followed, curves }: HeadProps) {
         {curves && hasValues(curves) && <FirstDownloads curves={curves} followed={followed} />}
         <Remove followed={followed} onRemoved={() => go({ task: "measure" })} />
       </div>
-      {job.state === "done" && <About followed={followed} />}
     </header>
   );
 }
