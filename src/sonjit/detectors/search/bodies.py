@@ -39,8 +39,8 @@ class BodySearch(StillSearch[BodyObservation]):
     """Search of one image for bodies.
 
     The landmark network can mistake a hand for a body. In frames of streams, where hands are often close to the camera,
-    `is_stream` therefore refuses a body without a face where the network of people and hands proposes a hand. The
-    detector of `"fast"` also proposes bodies there. It finds lying people.
+    and with `refuses_hands`, a body without a face is refused where the network of people and hands proposes a hand.
+    `is_stream` also takes the proposals of the detector of `"fast"`, which finds lying people.
     """
 
     def __init__(
@@ -52,9 +52,10 @@ class BodySearch(StillSearch[BodyObservation]):
         extent: Extent,
         *,
         is_stream: bool = False,
+        refuses_hands: bool = False,
     ) -> None:
         super().__init__(rgb, extent)
-        self._least_hand = _HAND_SCORE if is_stream else 1.0
+        self._least_hand = _HAND_SCORE if is_stream or refuses_hands else 1.0
         self._is_stream = is_stream
         self._network = network
         self._faces = faces
