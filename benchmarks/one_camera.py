@@ -32,7 +32,7 @@ import sonjit
 from sonjit import Body, open_source
 from sonjit.report import errors
 from sonjit.report.angles import ANGLES, angles_deg, filtered, track_angles, uncut_bodies
-from sonjit.report.detector import report_detector
+from sonjit.report.joint_angles import report_detector
 from sonjit.results.measures.bodies import MIN_VISIBILITY
 from sonjit_studio.camera_files import load_cameras
 from sonjit_studio.triangulation import triangulate

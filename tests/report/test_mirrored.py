@@ -5,7 +5,7 @@ import pytest
 
 from sonjit import Frame
 from sonjit.media import open_source
-from sonjit.report.detector import report_detector
+from sonjit.report.joint_angles import report_detector
 from sonjit.report.recording import recording_of
 
 pytestmark = pytest.mark.golden

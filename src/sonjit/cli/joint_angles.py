@@ -25,7 +25,7 @@ from sonjit.report.angles import ANGLES
 from sonjit.report.comparison import Earlier, earlier_report
 from sonjit.report.contents import subject_of
 from sonjit.report.conventions import Convention
-from sonjit.report.detector import report_detector
+from sonjit.report.joint_angles import report_detector
 from sonjit.report.motion_files import ENDINGS, write_motion
 from sonjit.report.pictures import draw_video, pictures_of
 from sonjit.report.recording import Recording, recording_of, words_of

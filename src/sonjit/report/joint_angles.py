@@ -5,9 +5,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, Literal, cast
 
 from sonjit._util import Image, files, optional_import
+from sonjit.detectors.create import detector_from
+from sonjit.detectors.kinds import KINDS, make_options
+from sonjit.detectors.options import BodyOptions
+from sonjit.detectors.pipeline import Detector
 from sonjit.media import load_frames, open_source
 from sonjit.report import pictures
 from sonjit.report.comparison import Earlier, ranges_script
@@ -19,7 +23,7 @@ from sonjit.report.recording import Recording, recording_of
 from sonjit.report.texts import Language
 from sonjit.runs import hiding
 
-__all__ = ["REPORT_ENDINGS", "Labels", "hides_people", "require_fonts", "write_page", "write_report"]
+__all__ = ["REPORT_ENDINGS", "Labels", "hides_people", "report_detector", "require_fonts", "write_page", "write_report"]
 
 REPORT_ENDINGS: Final = (".html", ".pdf")
 MARK: Final = "sonjit-anonymise"  # name in the head of a page whose pictures hide people
@@ -126,3 +130,17 @@ def hides_people(path: Path) -> bool:
         return MARK.encode() in path.read_bytes()
     except OSError:
         return False
+
+
+def report_detector(
+    kind: Literal["body", "holistic"], model: str, max_instances: int = 1, *, averaged: bool = True
+) -> Detector[Any]:
+    """Return a detector of people in a video.
+
+    Keypoints are not smoothed, because `angles.filtered` smooths angles without a delay. The networks favour a side.
+    With `averaged`, keypoints are the means of each crop and its mirror image, so that a mirrored video has nearly the
+    same ranges of motion.
+    """
+    options = make_options(KINDS.find(kind), {"model": model, "max_instances": max_instances, "smoothing": "none"})
+    video_options = cast("BodyOptions", options.for_input("video"))
+    return detector_from(replace(video_options, averages_mirrored=averaged))
