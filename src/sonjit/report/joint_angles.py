@@ -12,7 +12,8 @@ from sonjit.detectors.create import detector_from
 from sonjit.detectors.kinds import KINDS, make_options
 from sonjit.detectors.options import BodyOptions
 from sonjit.detectors.pipeline import Detector
-from sonjit.media import load_frames, open_source
+from sonjit.media import open_source
+from sonjit.media.tables import load_video_table
 from sonjit.report import pictures
 from sonjit.report.comparison import Earlier, ranges_script
 from sonjit.report.contents import Labels, page_blocks, title_of
@@ -60,7 +61,7 @@ def write_report(
         InputError: There is no person, or no font for a PDF in this language.
     """
     require_fonts(Path(path.name), language)  # without the folder of a server
-    header, frames = load_frames(table)
+    header, frames = load_video_table(table)
     size = (header.width, header.height) if header.width and header.height else None
     recording = recording_of(name, model, frames, None, size=size, language=language)
     moments = {moment.frame.index: moment for moment in recording.moments}
