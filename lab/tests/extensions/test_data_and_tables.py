@@ -1,10 +1,12 @@
 """A data set, a protocol with its metric, and a table format of extensions work in every public interface."""
 
 import json
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from tests.extensions.test_installed import Place
 
 import sonjit
 from sonjit.cli import main
@@ -114,3 +116,10 @@ def test_a_name_can_be_taken_once(lamps, lamp_task, counts):
         register_table_format(".count", counts.CountWriter, counts.load_counts)
     with pytest.raises(sonjit.InputError, match=r"table format 'count': give an ending such as \.txt"):
         register_table_format("count", counts.CountWriter, counts.load_counts)
+
+
+def test_the_command_lists_installed_data_sets(tmp_path):
+    place = Place(tmp_path)
+    place.install("sonjit-lamps", "lamps_plugin", Path(__file__).with_name("lamps.py").read_text("utf-8"))
+    listed = json.loads(place.sonjit("datasets", "list", "--json").stdout)
+    assert "lamps" in [entry["name"] for entry in listed]
