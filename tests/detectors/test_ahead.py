@@ -2,6 +2,7 @@
 
 import threading
 import time
+from itertools import islice
 
 import pytest
 
@@ -74,3 +75,20 @@ def test_live_boxes_of_faces_are_searched_in_each_frame_as_published(weights, ph
         found = [live.detect(photo) for _ in range(3)]
     with sonjit.create_detector("face", model="box", search="fast") as fast:
         assert found == [fast.detect(photo) for _ in range(3)]
+
+
+@pytest.mark.slow
+@pytest.mark.golden
+def test_a_second_thread_does_not_change_a_recording(data):
+    clip = data / "real" / "video2" / "clips" / "trio.mp4"
+    if not clip.exists():
+        pytest.skip(f"{clip} is not there")
+    others = threads_named("sonjit-ahead")
+    found = []
+    for threads in (1, 2):
+        with detector_for_input("hands", {"threads": threads}, "video") as detector, sonjit.open_source(clip) as source:
+            frames = ((frame.rgb, frame.time) for frame in islice(source, 40))
+            found.append(list(detector.detect_frames(frames)))
+    assert found[0] == found[1]
+    assert any(found[0])
+    assert threads_named("sonjit-ahead") == others

@@ -20,6 +20,7 @@ from sonjit.detectors.loop import Loop
 from sonjit.detectors.options import CommonOptions
 from sonjit.detectors.pipeline import Detector
 from sonjit.detectors.recordings.live import LiveSearch
+from sonjit.detectors.recordings.second_thread import Networks, SecondThread
 from sonjit.results import Body, Face, Hand, Person, Result
 
 if TYPE_CHECKING:  # the choices of options would take the order of these types
@@ -190,6 +191,11 @@ def detector_from(
         live = _live_search(entry, options, kind)
     elif options.is_thorough or options.has_key_frames:
         search = _load_search(entry, options, kind)
+    second: SecondThread[Any] | None = None
+    if options.has_second_thread:
+        second = SecondThread(Networks(kind, search), partial(_load_networks, entry, options))
+        kind.at_close.callback(second.close)
+        kind.second = second
     new_tracker = partial(
         tracking.Tracker[Any],
         entry.smoothers(options),
@@ -205,7 +211,7 @@ def detector_from(
     networks = {**entry.models[options.model].weights, **kind.networks, **custom_files}
     backward = new_tracker() if options.has_key_frames else None
     return Detector(
-        Loop(kind, new_tracker(), options, search=search, backward=backward, live=live),
+        Loop(kind, new_tracker(), options, search=search, backward=backward, live=live, second=second),
         create_sibling=lambda: detector_from(one_of_several),
         networks=networks,
         keypoint_count=kind.keypoint_count or next(iter(entry.result.skeletons)),
@@ -245,6 +251,11 @@ def _load_search(entry: KindEntry, options: CommonOptions, kind: Kind[Any, Any])
             f"search='thorough' is not available for {entry.name} {options.model} in {images}. Use search='auto'."
         )
     return search
+
+
+def _load_networks(entry: KindEntry, options: CommonOptions) -> Networks[Any]:
+    kind = _load(entry, options)
+    return Networks(kind, _load_search(entry, options, kind))
 
 
 def _check_search_files(entry: KindEntry, options: CommonOptions) -> None:

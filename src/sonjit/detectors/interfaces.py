@@ -2,12 +2,12 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import cached_property
 from types import MappingProxyType
-from typing import ClassVar, Generic, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Generic, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -16,6 +16,9 @@ from sonjit.detectors.observations import Observation
 from sonjit.detectors.tracking import Track
 from sonjit.geometry.boxes import RotatedBox, iou
 from sonjit.results import Result
+
+if TYPE_CHECKING:
+    from sonjit.detectors.recordings.second_thread import SecondThread
 
 O = TypeVar("O", bound=Observation)  # noqa: E741  # an observation
 C = TypeVar("C", bound=Observation)
@@ -41,6 +44,7 @@ class Kind(ABC, Generic[O, R]):
     # Probability in a key frame from which an instance is shown before a second key frame shows it.
     sure_score: ClassVar[float] = 0.8
     keypoint_count: int | None = None  # of each result; None if all results of its type have the same number
+    second: "SecondThread[O] | None" = None  # thread that observes instances at the same time
     networks: Mapping[str, str] = MappingProxyType({})  # names of its files that are not in the catalogue, by role
 
     @cached_property
@@ -62,6 +66,12 @@ class Kind(ABC, Generic[O, R]):
     @abstractmethod
     def observe(self, rgb: Image, box: RotatedBox) -> O:
         """Run the landmark network on one box of an image (H, W, 3), in pixels."""
+
+    def observe_all(self, rgb: Image, boxes: Sequence[RotatedBox]) -> list[O]:
+        """Run the landmark network on several boxes of an image (H, W, 3), at once with a second thread."""
+        if self.second is None or len(boxes) < 2:
+            return [self.observe(rgb, box) for box in boxes]
+        return self.second.observe(rgb, boxes)
 
     def follow(self, track: Track[O]) -> RotatedBox:
         """Return the box of the next frame, by default from the observation without smoothing, which would lag."""

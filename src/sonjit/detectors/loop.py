@@ -6,7 +6,7 @@ faces and bodies is in a `sonjit.detectors.interfaces.Kind`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -19,6 +19,7 @@ from sonjit.detectors.recordings.following import AsPublished, LookAhead, Search
 from sonjit.detectors.recordings.joining import Recording
 from sonjit.detectors.recordings.key_frames import KeyFrames
 from sonjit.detectors.recordings.live import LiveSearch
+from sonjit.detectors.recordings.second_thread import SecondThread
 from sonjit.detectors.recordings.tracklets import Pairs, SeekSettings, Tracklets
 from sonjit.detectors.schedule import Schedule
 from sonjit.detectors.search.geometry import is_same
@@ -42,7 +43,7 @@ class Loop(Generic[R]):
     """Find the instances of one stream, or of stills, with the networks of a kind.
 
     `search` is the search of stills or key frames, `live` that of the key frames of a live stream. `backward` follows
-    the instances of a recording backwards.
+    the instances of a recording backwards. `second` searches key frames of a recording before their turn.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class Loop(Generic[R]):
         search: interfaces.StillSearch[Any] | None = None,
         backward: Tracker[Any] | None = None,
         live: LiveSearch[Any] | None = None,
+        second: SecondThread[Any] | None = None,
     ) -> None:
         self.kind = kind
         self.tracker = tracker
@@ -61,6 +63,7 @@ class Loop(Generic[R]):
         self.options = options
         self._still_search = search
         self._live = live
+        self._second = second
         published: Callable[[Image], Sequence[RotatedBox]] | None = None
         if getattr(options, "averages_mirrored", False):
             published = partial(kind.find, min_score=options.min_detection_score)
@@ -72,8 +75,9 @@ class Loop(Generic[R]):
         self._stream: Stream[Any] = AsPublished(self._tracklets, self._search)
         self._look_ahead: LookAhead[Any] | None = None
         if options.has_key_frames and (search is not None or live is not None):
+            early = None if self._second is None else self._second.search
             self._key_frames = KeyFrames(
-                search, self._schedule, kind.certain_presence, kind.sure_score, options.min_presence_score
+                early or search, self._schedule, kind.certain_presence, kind.sure_score, options.min_presence_score
             )
             parts = self._tracklets, self._key_frames, self._proposed, options.max_instances, self._scenes
             self._stream = SearchNow(*parts) if live is None else SearchInThread(*parts, live)
@@ -84,6 +88,18 @@ class Loop(Generic[R]):
     def searches_windows(self) -> bool:
         """Check whether stills or key frames are searched in windows."""
         return self._still_search is not None or self._live is not None
+
+    @property
+    def searches_early(self) -> bool:
+        """Check whether the search of a key frame can begin before the frame."""
+        return self._second is not None
+
+    def search_early(self, following: Iterable[tuple[Image, float]]) -> None:
+        """Begin to search the next key frame of the images (H, W, 3) that follow, with their times in seconds."""
+        if self._second is not None:
+            due = (rgb for rgb, now_s in following if self._schedule.is_key_frame(now_s))
+            if (rgb := next(due, None)) is not None:
+                self._second.start(rgb)
 
     def paused(self) -> AbstractContextManager[None]:
         """Pause the search of a live stream inside, where a frame is processed."""

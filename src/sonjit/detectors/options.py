@@ -4,6 +4,7 @@
 generated from the fields. A kind from outside subclasses `CommonOptions`.
 """
 
+import os
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from os import PathLike
@@ -57,6 +58,7 @@ _MAXIMUM = (
     "Maximum number of {} in a live stream. "
     f"Default in stills: {STILL_INSTANCES}, in recordings: {RECORDING_INSTANCES}."
 )
+_CORES = os.cpu_count() or 1
 
 
 def is_still(source: "SourceKind") -> bool:
@@ -101,6 +103,8 @@ class CommonOptions:
         bundle_models: Models that the bundle has; empty for all.
         keeps_overlapping: Whether the graph of the bundle keeps instances that overlap.
         is_live: True if no frame may wait for a search. Results then depend on the speed of the machine.
+        is_recording: True if two inferences run at once, each on half of the cores.
+        is_divisible: Whether recordings with key frames do so, which pays where their search has many steps.
         shared: True if detectors share the networks, also those that load later; see `shared_networks`.
     """
 
@@ -108,6 +112,7 @@ class CommonOptions:
     bundle_prefix: ClassVar[str] = ""
     bundle_models: ClassVar[tuple[str, ...]] = ()
     keeps_overlapping: ClassVar[bool] = True
+    is_divisible: ClassVar[bool] = False
 
     model: Annotated[str, Option("Model of the kind.", default_by="kind")] = ""
     max_instances: Annotated[int, Option(_MAXIMUM.format("instances"), minimum=1, remote_maximum=50)] = 1
@@ -190,6 +195,7 @@ class CommonOptions:
     sparse_from: int | None = None
     thresholds: GraphThresholds = _OWN_THRESHOLDS
     is_live: bool = False
+    is_recording: bool = False
     shared: bool = field(default_factory=lambda: EngineOptions().shared)
 
     def for_input(self, source: "SourceKind") -> Self:
@@ -205,7 +211,9 @@ class CommonOptions:
             return chosen if self.has_own_limit else replace(chosen, max_instances=STILL_INSTANCES)
         if source == "camera":
             return chosen
-        chosen = replace(chosen, sparse_from=self.max_instances)
+        is_on_cpu = (self.engine, self.device.upper()) == ("openvino", "CPU")
+        is_recording = self.is_divisible and chosen.has_key_frames and is_on_cpu and not self.shared
+        chosen = replace(chosen, sparse_from=self.max_instances, is_recording=is_recording)
         keeps = self.has_own_limit or self.follows_bundle
         return chosen if keeps else replace(chosen, max_instances=RECORDING_INSTANCES)
 
@@ -233,7 +241,20 @@ class CommonOptions:
     def running(self) -> EngineOptions:
         """Return the options of the engines."""
         names = ("engine", "device", "precision", "threads", "shared")
-        return EngineOptions(**{name: getattr(self, name) for name in names}, cache=cache_folder() / "compiled")
+        running = EngineOptions(**{name: getattr(self, name) for name in names}, cache=cache_folder() / "compiled")
+        if not self.is_recording:
+            return running
+        # Few threads take less processor time than many, which wait for each other after each layer.
+        return replace(running, threads=max(self._cores // 2, 1))
+
+    @property
+    def has_second_thread(self) -> bool:
+        """Check whether two threads work on a recording, each with half of the cores."""
+        return self.is_recording and self._cores > 1
+
+    @property
+    def _cores(self) -> int:
+        return min(EngineOptions(threads=self.threads).thread_count or _CORES, _CORES)
 
     @property
     def is_thorough(self) -> bool:
@@ -308,6 +329,7 @@ class HandOptions(CommonOptions):
 
     bundle_prefix: ClassVar[str] = "hand"
     keeps_overlapping: ClassVar[bool] = False
+    is_divisible: ClassVar[bool] = True
 
     model: Annotated[Literal["full", "lite"], Option("Model of the hands.", default_by="kind")] = "full"
     max_instances: Annotated[int, Option(_MAXIMUM.format("hands"), minimum=1, remote_maximum=50)] = 2

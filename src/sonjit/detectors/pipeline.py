@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 from weakref import ref
 
 import numpy as np
@@ -41,6 +41,7 @@ _T = TypeVar("_T")
 _NOMINAL_STEP_S = 1 / 30
 _MIN_STEP_S = 1e-6  # smaller steps, or steps lost in the rounding of a huge time, do not count
 _MOST_STEP_S = 1e9  # as time in a stream: longer ones would lose steps in their rounding
+_AHEAD, _AHEAD_BYTES = 16, 64_000_000  # maxima of the frames that are read before their turn, and of their images
 _MAX_SIDE_PX = 32_766  # OpenCV's warps index pixels with 16 bits
 _LOG = logging.getLogger("sonjit")
 
@@ -53,6 +54,15 @@ def check_region(roi: tuple[int, int, int, int], options: CommonOptions) -> None
     for name, option in declared_options(type(options)).items():
         if option.whole_image and getattr(options, name):
             raise InputError(f"{named}: cannot be combined with {name}, which requires the complete image")
+
+
+class _Taken(NamedTuple):
+    """A frame of a recording that was read."""
+
+    original: ImageLike | ref[Image]  # the caller's image, as long as the caller keeps an array
+    image: Image  # (H, W, 3)
+    rgb: Image  # its region that is searched
+    time: float | None
 
 
 @dataclass(eq=False)
@@ -179,7 +189,7 @@ class Detector(files.Closing, Generic[R]):
         """Yield the instances in each frame of a recording, as lists in the order of the frames.
 
         With `search="auto"`, a detector of streams looks ahead: an instance is also found in the seconds before it is
-        first detected. It keeps images of at most 256 MB. The results depend only on the frames. An error of the
+        first detected. It keeps images of at most 320 MB. The results depend only on the frames. An error of the
         frames is raised after the results of all frames before it.
 
         A detector has one open recording. `reset` begins a new stream with the next frame that is read.
@@ -208,10 +218,14 @@ class Detector(files.Closing, Generic[R]):
                     self._check_open(opened)
                     yield self.detect(image, time=time, roi=roi)
                 return
-            for frame, is_last in with_last(self._taken(frames, copy=copy)):
+            most = self._most_ahead
+            for frame, following in with_next(self._taken(frames, roi, copy=copy), lambda first: most(first.rgb)):
                 with self._lock:
                     self._check_open(opened)
-                    self._add(opened, *frame, roi, is_last=is_last)
+                    self._add(opened, frame, roi, is_last=not following)
+                    lag_s = self._stream_s - self._time
+                    later = ((next_.rgb, next_.time + lag_s) for next_ in following if next_.time is not None)
+                    self._opened().search_early(later)
                 while opened.ready:
                     shown, results = opened.ready.popleft()
                     yield results
@@ -220,16 +234,25 @@ class Detector(files.Closing, Generic[R]):
             if self._open is opened:
                 self._open = None
 
+    def _most_ahead(self, rgb: Image) -> int:
+        """Return the number of frames to read ahead, of which the first one is an image (H, W, 3)."""
+        return max(min(_AHEAD, _AHEAD_BYTES // rgb.nbytes), 1) if self._opened().searches_early else 1
+
     def _taken(
-        self, frames: Iterable[tuple[ImageLike, float | None]], *, copy: bool
-    ) -> Iterator[tuple[ImageLike | ref[Image], Image, float | None]]:
-        """Yield the checked image (H, W, 3) of each frame, with the caller's own as long as the caller keeps it."""
+        self,
+        frames: Iterable[tuple[ImageLike, float | None]],
+        roi: tuple[int, int, int, int] | None,
+        *,
+        copy: bool,
+    ) -> Iterator[_Taken]:
+        """Yield the checked frames."""
         for image, time in _pairs(frames):
-            rgb = self._checked(image)
-            if not isinstance(image, np.ndarray):
-                yield image, rgb, time
-            else:
-                yield ref(image), rgb.copy() if copy and np.may_share_memory(rgb, image) else rgb, time
+            kept = rgb = self._checked(image)
+            original: ImageLike | ref[Image] = image
+            if isinstance(image, np.ndarray):
+                original = ref(image)
+                kept = rgb.copy() if copy and np.may_share_memory(rgb, image) else rgb
+            yield _Taken(original, kept, kept if roi is None else self._region(kept, *roi), time)
 
     def _checked(self, image: ImageLike) -> Image:
         """Return an image as (H, W, 3) uint8 RGB. Raise InputError for what is no image, or is too large."""
@@ -247,26 +270,16 @@ class Detector(files.Closing, Generic[R]):
                 "at the same time"
             )
 
-    def _add(
-        self,
-        opened: _Open[R],
-        original: ImageLike | ref[Image],
-        image: Image,
-        time: float | None,
-        roi: tuple[int, int, int, int] | None,
-        *,
-        is_last: bool,
-    ) -> None:
+    def _add(self, opened: _Open[R], frame: _Taken, roi: tuple[int, int, int, int] | None, *, is_last: bool) -> None:
         """Add a frame to an open recording, with the results of the frames that are then ready."""
         loop = self._opened()
         refuse_in_fork()
         if opened.recording is None:  # after a reset
             opened.recording = loop.recording()
             assert opened.recording is not None
-        rgb = image if roi is None else self._region(image, *roi)
-        shown_s, now_s = self._clock(loop, time)
-        opened.waiting.append((original, image, shown_s, roi))
-        opened.recording.add(rgb, now_s, is_last=is_last, kept_bytes=image.nbytes)
+        shown_s, now_s = self._clock(loop, frame.time)
+        opened.waiting.append((frame.original, frame.image, shown_s, roi))
+        opened.recording.add(frame.rgb, now_s, is_last=is_last, kept_bytes=frame.image.nbytes)
         self._make_ready(loop, opened, is_last=is_last)
 
     def _make_ready(self, loop: Loop[R], opened: _Open[R], *, is_last: bool) -> None:
@@ -430,20 +443,28 @@ def _pairs(frames: Iterable[tuple[ImageLike, float | None]]) -> Iterator[tuple[I
         yield frame
 
 
-def with_last(frames: Iterable[_T]) -> Generator[tuple[_T, bool]]:
-    """Yield each frame, and whether it is the last one, which is known when the next one is read.
+def with_last(frames: Iterable[_T]) -> Iterator[tuple[_T, bool]]:
+    """Yield each frame, and whether it is the last one; see `with_next`."""
+    return ((frame, not following) for frame, following in with_next(frames, lambda _: 1))
+
+
+def with_next(frames: Iterable[_T], count: Callable[[_T], int]) -> Generator[tuple[_T, Sequence[_T]]]:
+    """Yield each frame with those that follow it, up to a number that the first one decides; none after the last.
 
     An error of the frames is raised after the last frame.
     """
-    waiting: list[_T] = []
+    waiting: deque[_T] = deque()
+    error: Exception | None = None
+    most = 0
     try:
         for frame in frames:
-            if waiting:
-                yield waiting.pop(), False
+            most = most or count(frame)
             waiting.append(frame)
-    except Exception:
-        if waiting:
-            yield waiting.pop(), True
-        raise
-    if waiting:
-        yield waiting.pop(), True
+            if len(waiting) > most:
+                yield waiting.popleft(), waiting
+    except Exception as problem:
+        error = problem
+    while waiting:
+        yield waiting.popleft(), waiting
+    if error is not None:
+        raise error

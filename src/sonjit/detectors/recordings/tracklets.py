@@ -62,8 +62,9 @@ class Tracklets(Generic[O]):
         """Return each track that an image (H, W, 3) shows with its observation, and the tracks that it does not."""
         pairs: Pairs[O] = []
         missing: list[Track[O]] = []
-        for track in self.tracker.active:
-            observation = self._kind.observe(rgb, track.box)
+        tracks = self.tracker.active
+        observations = self._kind.observe_all(rgb, [track.box for track in tracks])
+        for track, observation in zip(tracks, observations, strict=True):
             if self.is_present(observation) and not self.tracker.is_another(track, observation):
                 pairs.append((track, observation))
             else:

@@ -28,15 +28,15 @@ class Helpers(Generic[N]):
         self._lock = threading.Lock()  # networks load one after the other, and the later ones share the first
         self._threads = ThreadPoolExecutor(count, thread_name_prefix="sonjit-ahead")
 
-    def submit(self, call: Callable[[], None]) -> Future[None]:
+    def submit(self, call: Callable[[], T]) -> Future[T]:
         """Run a call in the next free thread."""
         return self._threads.submit(self._run, call)
 
-    def _run(self, call: Callable[[], None]) -> None:
+    def _run(self, call: Callable[[], T]) -> T:
         if not hasattr(self._own, "networks"):
             with self._lock:
                 self._own.networks = self._load()
-        call()
+        return call()
 
     def close(self) -> None:
         """Wait for running calls, and end the threads."""
