@@ -33,7 +33,8 @@ class FaceSearch(StillSearch[FaceObservation]):
     """Search of one image for faces.
 
     The people of `network` are a feature of the scores. The network runs only if a face has a probability below
-    `sure_score` without a person. To hide faces, a face without a person counts as much as one with a person.
+    `sure_score` without a person. Windows propose no face whose crop is smaller than `smallest_px`. To hide faces, a
+    face without a person counts as much as one with a person.
     """
 
     def __init__(
@@ -46,10 +47,11 @@ class FaceSearch(StillSearch[FaceObservation]):
         network: Callable[[], PeopleNetwork],
         hides: bool = False,
         sure_score: float = math.inf,
+        smallest_px: float = 0.0,
     ) -> None:
         super().__init__(rgb, extent)
         self._detector, self._meshes, self._network, self._hides = detector, meshes, network, hides
-        self._sure_score = sure_score
+        self._sure_score, self._smallest_px = sure_score, smallest_px
 
     @cached_property
     def people(self) -> list[PersonBox]:
@@ -70,6 +72,7 @@ class FaceSearch(StillSearch[FaceObservation]):
                 turned = (area._replace(rotation=turn) for turn in self._turns(count))
                 faces = [face for turned_area in turned for face in self._detector.find_in(part, turned_area, least)]
                 proposals = geometry.proposals_in(window, faces, box_around_detection, "window")
+                proposals = [proposal for proposal in proposals if proposal.box.width >= self._smallest_px]
                 yield geometry.merge_proposals(proposals, 4 * max(self.rgb.shape))
 
     def _sizes(self) -> list[float]:

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from sonjit.detectors.interfaces import StillSearch
 
 T = TypeVar("T")
+_FOLLOWED_PX = 24.0
+"""Side of the crop of a face from which streams follow it: an eighth of the mesh's input."""
 
 
 def search_hands(options: HandOptions, hands: Hands) -> StillSearch[HandObservation]:
@@ -106,7 +108,13 @@ def search_faces(
     # Key frames compare probabilities with limits only, and the network of people takes most of their time.
     sure_score = max(meshes.sure_score, options.min_presence_score) if options.has_key_frames else math.inf
     new_search = partial(
-        FaceSearch, detector=detector, meshes=meshes, extent=extent, network=people, sure_score=sure_score
+        FaceSearch,
+        detector=detector,
+        meshes=meshes,
+        extent=extent,
+        network=people,
+        sure_score=sure_score,
+        smallest_px=_FOLLOWED_PX if options.has_key_frames else 0.0,
     )
     return in_good_light(lambda rgb: new_search(rgb).observations(), options)
 
