@@ -89,6 +89,12 @@ def test_a_release_reads_back_as_interhand(labelled, tmp_path):
     assert "centres of rotation" in (tmp_path / "out" / "README.md").read_text("utf-8")
     kinds = {sequence.name: sequence.kind for sequence in card.captures[project.name].sequences}
     assert len(data) == 9
+    coco = open_dataset("folder", tmp_path / "out", annotations="annotations/test/coco_test.json", check="all")
+    assert len(coco) == 9
+    for sample, same in zip(data, coco, strict=True):
+        assert sample.subject.endswith(same.subject)
+        assert (same.frame, same.view) == (sample.frame, sample.view)
+        assert {hand.side for hand in same.instances} == {hand.side for hand in sample.instances}
     for sample in data:
         row = sample.frame // 10
         assert sample.sequence.endswith("fist" if row < 2 else "rest")

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from fnmatch import fnmatch
 from pathlib import Path
 from pkgutil import resolve_name
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NamedTuple, cast
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, cast
 
 import numpy as np
 from cyclopts import Group, Parameter
@@ -27,6 +26,8 @@ from sonjit_lab.evaluation.coco import PALM_MODELS, PalmModel
 if TYPE_CHECKING:
     import torch
 
+    from sonjit_lab.networks.registry import NetworkEntry
+
 TRACKING_PASSES = 5  # passes over an image without predecessor, so that tracking crops by the last one
 _DEFAULTS: Final = {"search": "fast", "smoothing": "published", "max_instances": 4}
 """Search and smoothing of the cards, with more instances than an image labels, because sets label only some of them."""
@@ -41,27 +42,6 @@ _LANDMARKS = {
     "pose-heavy": "body-heavy",
 }
 """Detectors of the landmark networks that recipes train."""
-
-
-class _Network(NamedTuple):
-    """A network that can be evaluated."""
-
-    opener: str  # import string of a function that opens it for a choice and a device
-    is_classifier: bool = False  # it predicts the class of an image
-    uses_windows: bool = False  # it uses the neighbouring frames of a recording
-
-
-_NETWORKS: Final[Mapping[str, _Network]] = {
-    "keypoint-detector": _Network("sonjit_lab.evaluation.keypoint_model:open_keypoint_detector"),
-    "internet": _Network("sonjit_lab.papers.interhand.model:open_internet"),
-    "handoccnet": _Network("sonjit_lab.papers.handoccnet.model:open_handoccnet"),
-    "deformer": _Network("sonjit_lab.papers.deformer.model:open_deformer", uses_windows=True),
-    "mask-rcnn": _Network("sonjit_lab.papers.mask_rcnn.model:open_mask_rcnn"),
-    "hand-masks": _Network("sonjit_lab.papers.mask_rcnn.model:open_hand_masks"),
-    "cam-*": _Network("sonjit_lab.papers.cam.model:open_classifier", is_classifier=True),
-    "fc-*": _Network("sonjit_lab.papers.cam.model:open_classifier", is_classifier=True),
-}
-"""Networks by a pattern of their names."""
 
 
 class DetectorModel(records.Model):
@@ -225,7 +205,10 @@ class ModelChoice:
 def list_models() -> list[str]:
     """Return the names that `open_model` accepts."""
     detectors = [f"{kind}-{model}" for kind, entry in KINDS.items() for model in entry.models]
-    return [*detectors, *PALM_MODELS, *_NETWORKS]
+    from sonjit_lab.networks.registry import list_networks, network_entry
+
+    networks = [name for name in list_networks() if network_entry(name).evaluate]
+    return [*detectors, *PALM_MODELS, *networks]
 
 
 def uses_windows(name: str) -> bool:
@@ -234,8 +217,14 @@ def uses_windows(name: str) -> bool:
     return network is not None and network.uses_windows
 
 
-def _network_of(name: str) -> _Network | None:
-    return next((network for pattern, network in _NETWORKS.items() if fnmatch(name, pattern)), None)
+def _network_of(name: str) -> NetworkEntry | None:
+    """Return the network of a name that can be evaluated; None for detectors, whose names need no PyTorch."""
+    if KINDS.has(name.partition("-")[0]) or name in PALM_MODELS:
+        return None
+    from sonjit_lab.networks.registry import list_networks, network_entry
+
+    entry = network_entry(name) if name in list_networks() else None
+    return entry if entry is not None and entry.evaluate else None
 
 
 def open_model(choice: ModelChoice) -> records.Model:
@@ -252,7 +241,7 @@ def open_model(choice: ModelChoice) -> records.Model:
     network = _network_of(choice.name)
     if network is None:
         raise InputError(unknown_name("model", choice.name, list_models()))
-    open_network: Callable[[ModelChoice, torch.device], records.Model] = resolve_name(network.opener)
+    open_network: Callable[[ModelChoice, torch.device], records.Model] = resolve_name(network.evaluate)
     return open_network(choice, torch_device(choice.device or "cpu"))
 
 

@@ -210,6 +210,7 @@ def cell_from_px(px: torch.Tensor) -> torch.Tensor:
 register(
     NetworkEntry(
         name="keypoint-detector",
+        evaluate="sonjit_lab.evaluation.keypoint_model:open_keypoint_detector",
         build=KeypointHeatmaps,
         summary="21 keypoints of one hand in pixels with confidence and visibility; to train on own labels",
         source="Tan and Le 2019, EfficientNet, on heatmaps as in Xiao et al. 2018, Simple Baselines",

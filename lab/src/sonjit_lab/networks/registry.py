@@ -174,6 +174,9 @@ class NetworkEntry:
         where: Source of weights that can be downloaded, in words.
         tiny: Options of a small twin for tests.
         tiny_inputs: Inputs of the small twin; empty for the inputs of the network.
+        evaluate: Import string of the function that opens it for `sonjit eval`; empty if it is not evaluated by itself.
+        is_classifier: Whether it predicts the class of an image.
+        uses_windows: Whether it uses the neighbouring frames of a recording.
     """
 
     name: str
@@ -186,6 +189,9 @@ class NetworkEntry:
     where: str = ""
     tiny: Mapping[str, object] = field(default_factory=dict[str, object])
     tiny_inputs: tuple[InputSpec, ...] = ()
+    evaluate: str = ""
+    is_classifier: bool = False
+    uses_windows: bool = False
 
 
 def register(entry: NetworkEntry) -> NetworkEntry:

@@ -185,6 +185,8 @@ def _register(
     registry.register(
         registry.NetworkEntry(
             name=f"cam-{name}",
+            evaluate="sonjit_lab.papers.cam.model:open_classifier",
+            is_classifier=True,
             build=build,
             summary="classes and where they are, by class activation maps",
             source=source,
@@ -259,6 +261,8 @@ def _register_fully_connected(
     registry.register(
         registry.NetworkEntry(
             name=name,
+            evaluate="sonjit_lab.papers.cam.model:open_classifier",
+            is_classifier=True,
             build=build,
             summary="classes; where they are by backprop alone",
             source=source,

@@ -383,6 +383,8 @@ def _inputs(size: deformer_layers.DeformerSize) -> tuple[InputSpec, ...]:
 register(
     NetworkEntry(
         name="deformer",
+        evaluate="sonjit_lab.papers.deformer.model:open_deformer",
+        uses_windows=True,
         build=DeformerNetwork,
         summary="mesh and joints of one hand in the middle of seven frames of a video, through MANO",
         source="Fu et al. 2023, Deformer",

@@ -496,6 +496,7 @@ def _initialise(module: nn.Module) -> None:
 register(
     NetworkEntry(
         name="handoccnet",
+        evaluate="sonjit_lab.papers.handoccnet.model:open_handoccnet",
         build=HandOccNetwork,
         summary="mesh and joints of one hand, much of which may be hidden, through MANO",
         source="Park et al. 2022, HandOccNet",

@@ -313,6 +313,7 @@ def highest_bin(heatmap: Tensor) -> Tensor:
 registry.register(
     registry.NetworkEntry(
         name="internet",
+        evaluate="sonjit_lab.papers.interhand.model:open_internet",
         build=InterNet,
         summary="both hands in one crop: which are there, 21 joints each in 2.5D, their distance in depth",
         source="Moon et al. 2020, InterHand2.6M, section 5",

@@ -545,6 +545,7 @@ for _name, _build, _summary, _file in (
     register(
         NetworkEntry(
             name=_name,
+            evaluate="sonjit_lab.papers.mask_rcnn.model:open_mask_rcnn" if _name == "mask-rcnn" else "",
             build=_build,
             summary=_summary,
             source="He et al., Mask R-CNN, 2017; layers as torchvision's",

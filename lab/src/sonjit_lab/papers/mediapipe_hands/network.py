@@ -351,6 +351,7 @@ def wide_box(keypoints: RealArray) -> RotatedBox:
 registry.register(
     registry.NetworkEntry(
         name="hand-masks",
+        evaluate="sonjit_lab.papers.mask_rcnn.model:open_hand_masks",
         build=HandMaskNetwork,
         summary="masks of a hand, of objects in it and of its arm, from the crop of one hand",
         source="Lin et al. 2017, Feature Pyramid Networks, section 3, on the trunk of MediaPipe's hand network",
