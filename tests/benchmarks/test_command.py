@@ -5,7 +5,7 @@ from functools import partial
 import bench
 import pytest
 import speed
-from lab.tests.cli.commands import run_command
+from lab.tests.cli.conftest import run_command
 from speed import CASES
 
 from sonjit._util.errors import InputError
