@@ -101,7 +101,7 @@ def test_heic(noise, monkeypatch):
         rgb_from(file.getvalue()[:400])
     assert "\n" not in str(caught.value)
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
-    with pytest.raises(MissingExtraError, match=r"sonjit\[heic\]"):
+    with pytest.raises(MissingExtraError, match=r"\[heic\]"):
         rgb_from(file.getvalue())
 
 

@@ -303,7 +303,7 @@ def test_a_table_that_ends_in_a_quoted_cell_or_has_a_huge_one_is_an_input_error(
 
 def test_parquet_without_pyarrow(tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
-    with pytest.raises(MissingExtraError, match=r"sonjit\[tables\]"):
+    with pytest.raises(MissingExtraError, match=r"\[tables\]"):
         open_writer(tmp_path / "t.parquet", HEADER)
 
 
