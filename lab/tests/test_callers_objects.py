@@ -168,6 +168,7 @@ CHANGED = {
 PASSES = {
     "refinement_losses",
     "losses",
+    "plan_training",
     "point_losses",
     "landmark_losses",
     "predicted_hands",
