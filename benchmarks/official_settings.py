@@ -1,7 +1,7 @@
 """Tabulate the settings of the released codes next to those of our recipes.
 
 python -m benchmarks.official_settings            # print the table
-python -m benchmarks.official_settings --write    # also write it into docs/measured.md
+python -m benchmarks.official_settings --write    # also write it into docs/students.md
 """
 
 import sys
@@ -51,4 +51,4 @@ def table():
 if __name__ == "__main__":
     print(table())
     if "--write" in sys.argv[1:]:
-        write_section("measured.md", "python -m benchmarks.official_settings --write", table())
+        write_section("students.md", "python -m benchmarks.official_settings --write", table())

@@ -27,7 +27,9 @@ PAGES: Final = (
 )
 GUIDES: Final = PROJECT / "docs"
 NO_GUIDES: Final = {"cards", "ko"}
-"""Folders of `docs` that are generated or translated. `measured.md` has tables of measurements."""
+"""Folders of `docs` that are generated or translated."""
+TABLES: Final = {"measured.md", "students.md"}
+"""Pages of `docs` with generated tables: measurements, and settings of published systems."""
 MAX_FUNCTION: Final = 80  # lines
 MIN_FUNCTION: Final = 9  # lines from which a private function with one call is worth its name
 MAX_PARAMETERS: Final = 10
@@ -164,7 +166,7 @@ def measure() -> dict[str, float]:
     measures["import lines, per cent"] = round(100 * imports / total, 1)
     measures["public functions on arrays that state a shape, per cent"] = round(100 * shapes / arrays)
     measures["public functions on arrays that state a unit, per cent"] = round(100 * units / arrays)
-    guides = [path for path in GUIDES.rglob("*.md") if path.parent.name not in NO_GUIDES and path.name != "measured.md"]
+    guides = [path for path in GUIDES.rglob("*.md") if path.parent.name not in NO_GUIDES and path.name not in TABLES]
     texts = [path.read_text("utf-8") for path in guides]
     lengths = [len(re.findall(r"\S*\w\S*", sentence)) for text in texts for sentence in sentences(text)]
     measures["words of guides, tutorials and reference"] = sum(len(text.split()) for text in texts)
