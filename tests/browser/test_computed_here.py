@@ -104,7 +104,7 @@ HIDDEN = """
 """
 
 
-@pytest.mark.nightly_after(1)
+@pytest.mark.nightly
 @pytest.mark.golden
 @pytest.mark.parametrize("here", ["server", "page"])
 def test_people_whom_no_detector_of_the_page_reports_are_hidden_too(page, data, tmp_path, here):

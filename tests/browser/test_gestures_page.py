@@ -155,7 +155,7 @@ def test_gestures_of_a_clip_are_listed_by_time(page):
     assert times == sorted(times, reverse=True)
 
 
-@pytest.mark.nightly_after(1)
+@pytest.mark.nightly
 @pytest.mark.parametrize("here", ["server", "page"])
 def test_a_gesture_that_is_shown_at_the_end_has_an_end_in_the_tables(page, here):
     page.choose("option-gestures", "canned")

@@ -240,6 +240,7 @@ def test_the_page_stays_where_the_user_goes_while_a_file_is_sent(user, squats):
     user.wait("location.hash.includes('result=')")
 
 
+@pytest.mark.nightly
 def test_a_folder_shows_the_picture_of_each_image(user, images):
     user.click("#task-measure")
     if isinstance(user.browser, Firefox):

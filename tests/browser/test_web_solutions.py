@@ -154,7 +154,7 @@ def test_a_hand_that_appears_is_first(web_page, show, data, read_rgb, theirs):
     assert ours[-1] == expected[-1] == ["left", "right"]
 
 
-@pytest.mark.nightly_after(1)
+@pytest.mark.nightly
 @pytest.mark.parametrize(("runtime", "least", "most"), [("mediapipe", 0, 0.01), ("tfjs", 0.3, 3)])
 def test_runtimes_of_tfjs(web_page, show, large_hand, runtime, least, most):
     """The runtime `mediapipe` has the results of MediaPipe's package."""
@@ -173,7 +173,7 @@ def test_runtimes_of_tfjs(web_page, show, large_hand, runtime, least, most):
     assert least <= distance(ours, expected, found["size"]) < most
 
 
-@pytest.mark.nightly_after(1)
+@pytest.mark.nightly
 @pytest.mark.parametrize("is_refined", [False, True])
 def test_faces(all_networks, portrait, sent, is_refined):
     options = {"maxNumFaces": 1, "refineLandmarks": is_refined}

@@ -55,6 +55,7 @@ def displaced(crop, size, rng):
     return RotatedBox(crop.cx + away * math.cos(angle), crop.cy + away * math.sin(angle), side, side, rotation)
 
 
+@pytest.mark.nightly
 @pytest.mark.golden
 @pytest.mark.slow
 def test_nine_of_ten_recognised_hands_are_found_from_loose_boxes(data):

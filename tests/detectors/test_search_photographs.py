@@ -55,6 +55,7 @@ def test_photographs_show_all_that_the_published_search_finds(kind):
                     assert min(np.abs(one.keypoints - other.keypoints).max() for other in found) < SAME_PX, file.name
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_streams_show_the_faces_of_turned_photographs_that_stills_show():
     """Stills are also searched in better light, so that a stream may lack one doubtful face."""

@@ -94,6 +94,7 @@ def test_stills_show_who_is_stored(crowd, name):
     assert_as_stored(f"stills.{name}", found, relative=0, absolute=0.05)
 
 
+@pytest.mark.nightly_after(3)
 @pytest.mark.slow
 @pytest.mark.parametrize("name", STREAMS)
 def test_streams_show_who_is_stored(crowd, name):

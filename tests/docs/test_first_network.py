@@ -15,6 +15,7 @@ FEW = "batch=2 --set workers=0"  # workers are forks, which lack the threads of 
 SMALL = {r"--count \d+": "--count 12", r"256x256": "128x128", r"--steps \d+": "--steps 2", r"batch=4": FEW}
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 @pytest.mark.usefixtures("weights")
 def test_from_data_to_a_card(reader_files, tmp_path, monkeypatch, capfd):

@@ -73,6 +73,7 @@ def test_finetune_keypoint(run):
     assert "learned [" in run("finetune_keypoint.ipynb")
 
 
+@pytest.mark.nightly
 def test_two_cameras_3d(run):
     pytest.importorskip("moderngl", reason="the extra synth is not installed")
     output = run("two_cameras_3d.ipynb")

@@ -83,6 +83,7 @@ def test_the_command_and_its_workers_load_installed_extensions(place):
     assert "Find a bright spot." in place.sonjit("spots", "--help").stdout
 
 
+@pytest.mark.nightly
 def test_a_program_finds_what_is_installed_by_its_name(place):
     place.install("sonjit-spots", "spots_plugin", SPOTS)
     assert place.sonjit("spots", "images", "--save", "all.csv").returncode == 0

@@ -85,6 +85,7 @@ def plain(results):
     return [result.to_dict(full=True) for result in results]
 
 
+@pytest.mark.nightly_after(2, per="kind")
 @pytest.mark.parametrize(
     ("kind", "options"),
     [

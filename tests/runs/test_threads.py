@@ -42,6 +42,7 @@ def results_of(work, stills, folder, ending):
     return bytes_in(folder), [(summary.files, summary.instances, summary.notes) for summary in (one, each)]
 
 
+@pytest.mark.nightly_after(2)
 @pytest.mark.parametrize(
     ("kind", "search", "ending"),
     [

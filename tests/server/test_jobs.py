@@ -129,6 +129,7 @@ def _check_first_sheets(client, job, curves):
         assert all(width > len(str(name)) for width, name in zip(widths, heading, strict=False))
 
 
+@pytest.mark.nightly
 def test_all_files_of_a_video_have_the_same_angles(ask, all_weights, write_video, tmp_path):
     with open_source(SQUATS) as source:
         one_squat = write_video(tmp_path / "squats.mp4", [frame.rgb for frame in islice(source, 40)], 15)

@@ -149,6 +149,7 @@ class TestHandOccNet:
         missing = tmp_path / "MANO_RIGHT.pkl"
         assert str(missing) in refusal("mesh", media / "photo.png", *options, "--mano", missing)
 
+    @pytest.mark.nightly
     @pytest.mark.slow
     def test_writes_parameters_mesh_overlay_and_maps(self, capsys, media, tmp_path, monkeypatch):
         monkeypatch.setattr(mano_networks, "create_network", partial(create_network, size="tiny"))

@@ -60,6 +60,7 @@ def stop_after(count):
     return advance
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_several_processes_give_the_same_bytes(clip_folder, predictions, tmp_path):
     folder = tmp_path / "copy"

@@ -14,6 +14,8 @@ from sonjit_lab.hand_models import demo_mano
 from sonjit_lab.networks import checkpoints, create_network, network_entry
 from sonjit_lab.papers.deformer.network import DeformerStream, box_around, crop_square, joints_in_box
 
+pytestmark = pytest.mark.nightly
+
 ENTRY = network_entry("deformer")
 FRAMES = ENTRY.tiny_inputs[0].shape[0]
 BRANCH = "mano_branch.mano_layer_"
@@ -134,7 +136,6 @@ def official(network, dexycb):
     return state
 
 
-@pytest.mark.nightly_after(1)
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("variant", "prefix"), [("ho3d", ""), ("ho3d", "honet."), ("dexycb", "module."), ("dexycb", "honet.module.")]

@@ -14,6 +14,8 @@ from sonjit.geometry.boxes import RotatedBox, crop_matrix, inverse_affine
 from sonjit_lab.networks import create_network, load_checkpoint, network_entry
 from sonjit_lab.papers.interhand import internet, rootnet
 
+pytestmark = pytest.mark.nightly
+
 PROTOCOLS = pytest.mark.files("goldens/networks/protocols_internet*.npz")
 TINY = network_entry("internet").tiny
 TAME = (
@@ -167,7 +169,6 @@ def test_depths_of_wrong_shape_or_value_are_refused(k_value, message):
         network(torch.zeros(2, 3, 64, 64), k_value)
 
 
-@pytest.mark.nightly_after(1)
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("prefix", "resnet", "message"),

@@ -8,6 +8,8 @@ from sonjit._util.errors import InputError
 from sonjit_lab.networks import create_network, network_entry
 from sonjit_lab.papers.mask_rcnn.network import Target, paste_masks
 
+pytestmark = pytest.mark.nightly
+
 TOLERANCE = 1e-4
 OURS = {"min_side": 96, "max_side": 150, "before_nms": 40, "after_nms": 60}
 CLASSES = 7
@@ -127,7 +129,6 @@ def test_every_step_equals_torchvision(pair, sizes):
         close(paste_masks(one.masks, one.boxes, image.shape[-2:])[:, None], expected["masks"])
 
 
-@pytest.mark.nightly_after(1)
 @pytest.mark.slow
 def test_losses_equal_torchvisions(pair):
     """Use samples so large that random sampling has no effect."""
