@@ -222,7 +222,13 @@ def test_an_id_to_keep_that_nobody_has_is_named(sonjit, weights, tmp_path):
     status, _, lines = sonjit("body", clip, *words, "--keep", 9)
     assert status == 0
     assert "squats.mp4: --keep 9: no person has this id" in " ".join(str(lines).split())
-    assert "no person has this id" not in str(sonjit("body", clip, *words, "--keep", 1)[2])
+    assert not (tmp_path / "a.kept.png").exists()
+    lines = " ".join(sonjit("body", clip, *words, "--keep", 1)[2])
+    assert "no person has this id" not in lines
+    assert f"the head in {tmp_path / 'a.kept.png'}, from frame 0, stays visible" in lines
+    height, width = cv2.imread(str(tmp_path / "a.kept.png")).shape[:2]
+    assert 20 < height < 240
+    assert 20 < width < 240
 
 
 def test_an_id_to_keep_belongs_to_one_video(sonjit, weights, tmp_path):

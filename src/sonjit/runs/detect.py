@@ -16,12 +16,14 @@ import numpy as np
 from sonjit import media
 from sonjit._util import Image, InputError, pluralize, version
 from sonjit._util.extensions import find_function
+from sonjit._util.files import write_bytes
 from sonjit.detectors import create, kinds, pipeline
 from sonjit.detectors.options import GESTURES, CommonOptions, is_still
 from sonjit.engines import shared_networks
 from sonjit.engines.precision import int8_path
 from sonjit.gestures.classifier import CANNED
 from sonjit.media.drawing import USUAL, DrawingStyle, draw_regions
+from sonjit.media.sources.images import encode_image
 from sonjit.media.tables import FORMATS, find_format
 from sonjit.results import Frame, Instance
 from sonjit.results.measures import in_degrees
@@ -37,7 +39,6 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Mapping, Sequence
 
     from sonjit.detectors import Detector
-    from sonjit.geometry.boxes import Box
     from sonjit.media.drawing.regions import Region
     from sonjit.media.sources.base import SourceKind
     from sonjit.media.tables.base import Extras, TableRows
@@ -289,7 +290,7 @@ class DetectWorker(Worker[Frame]):
         self._waiting: tuple[Frame, Extras | None] | None = None
         self._extras: Extras | None = None
         self._drawing: media.DrawingWriter | None = None
-        self._kept: tuple[int, Box] | None = None  # first frame and head of the person of `--keep`
+        self._kept: tuple[int, Image] | None = None  # first frame with the person of `--keep`, and a picture of them
         self._canvas: Image | None = None  # the drawings of a video share its memory
         self._mask: media.MaskWriter | None = None
         paths = [path for path in (outputs.save, *outputs.also) if path is not None]
@@ -348,9 +349,13 @@ class DetectWorker(Worker[Frame]):
             regions = draw_regions(drawn, frame.rgb, item, style, notes=notes)
         else:
             boxes = covered(item, self._task.keep)
-            if self._kept is None and boxes.kept:
-                self._kept = frame.index, boxes.kept[0]
             below = self.hidden.below(frame, boxes)
+            if self._kept is None and boxes.kept:
+                left, top, right, bottom = boxes.kept[0]
+                width, height = right - left, bottom - top
+                rows = slice(max(round(top - height), 0), max(round(bottom + height), 1))
+                columns = slice(max(round(left - width), 0), max(round(right + width), 1))
+                self._kept = frame.index, below[rows, columns].copy()
             drawn = media.draw_frame(below, item, style, notes=notes, is_hidden=True)
         self.times["draw"] += time.perf_counter() - start_s
         drawing.write(drawn, frame.time, index=frame.index, under=frame, regions=regions)
@@ -392,12 +397,13 @@ class DetectWorker(Worker[Frame]):
             summary.notes.append(f"{self._source.name}: {self._task.count_text(0)} found. Try --search thorough.")
         if self._task.count and summary.instances and not is_still(self._source.kind):
             summary.notes += [f"{self._source.name}: {line}." for line in self._session.repetitions.summary()]
-        if self._kept is not None:
-            index, box = self._kept
-            left, top, right, bottom = (round(edge) for edge in box)
-            where = f"in frame {index} at {left}, {top}, {right}, {bottom}"
-            note = f"--keep {self._task.keep}: the head {where} stays visible. Check that it is the right person"
-            summary.notes.append(f"{self._source.name}: {note}.")
+        if self._kept is not None and self._outputs.draw is not None:
+            index, head = self._kept
+            picture = Path(self._outputs.draw).with_suffix(".kept.png")
+            write_bytes(picture, encode_image(head, ".png"))
+            summary.written.append(str(picture))
+            note = f"--keep {self._task.keep}: the head in {picture}, from frame {index}, stays visible"
+            summary.notes.append(f"{self._source.name}: {note}. Check that it is the right person.")
         elif self._task.keep is not None:
             note = f"--keep {self._task.keep}: no person has this id, so all heads are hidden. A drawing shows the ids"
             summary.notes.append(f"{self._source.name}: {note}.")
