@@ -115,7 +115,7 @@ class Scenes:
         last = self._views[-1]
         if view.size != last.size or time_s < last.time_s or not self._continues(last, view):
             self._begin(view, last)
-        elif self._changes_places(last.grey, view.grey):
+        elif self._changes_places(last, view):
             self._begin(view, last)
             self._is_rearranged = True
         else:
@@ -160,13 +160,12 @@ class Scenes:
         _, best, _, place = cv2.minMaxLoc(scores)
         return np.array(place, np.float64) if best >= self._settings.found else None
 
-    def _changes_places(self, before: Float32Array, after: Float32Array) -> bool:
-        """Check whether parts of the image moved to several places at once."""
-        settings = self._settings
-        difference = np.abs(after - before)
-        if float(difference.mean()) < settings.unchanged:
+    def _changes_places(self, last: _View, view: _View) -> bool:
+        """Check whether parts of the image moved to several places at once, which no pan explains."""
+        difference = np.abs(view.grey - last.grey)
+        if float(difference.mean()) < self._settings.unchanged or self._is_alike(last, view):
             return False
-        return any(self._are_moved(before, after, difference, count) for count in _GRIDS)
+        return any(self._are_moved(last.grey, view.grey, difference, count) for count in _GRIDS)
 
     def _are_moved(self, before: Float32Array, after: Float32Array, difference: Float32Array, count: int) -> bool:
         """Check whether half of the changed cells of a grid of `count` x `count` are found in at least two places."""
