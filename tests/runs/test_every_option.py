@@ -112,5 +112,6 @@ def test_track_gives_what_the_command_writes(sonjit, clip, tmp_path, kind, optio
     assert status == 0, lines
     written = json.loads((tmp_path / "a.json").read_text("utf-8"), object_hook=without_measures)["frames"]
     name = KINDS[kind].list_name
-    tracked = [frame.to_dict((name,)) for frame in track(clip, kind, **options)]
-    assert json.loads(json_from(tracked)) == written
+    tracked = json.loads(json_from([frame.to_dict((name,)) for frame in track(clip, kind, **options)]))
+    assert {frame.pop("source") for frame in tracked} == {str(clip)}  # a table of one video has it in its header
+    assert tracked == written

@@ -97,12 +97,12 @@ def test_missing_weights_are_reported_before_anything_is_stored(ask, place, monk
 
 
 @pytest.mark.slow
-def test_parquet_names_its_extra(ask, media, monkeypatch):
+def test_parquet_is_not_offered_without_its_extra(ask, media, monkeypatch):
     client = ask()
     job = end_of(client, client.post("/v1/jobs?kind=hands&draw=false", content=(media / "photo.jpg").read_bytes()))
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    message = refusal(client.get(job["downloads"]["parquet"]), 500, "failed")
-    assert "sonjit[tables]" in message
+    message = refusal(client.get(job["downloads"]["parquet"]), 404, "not_found")
+    assert "has no 'result.parquet'. Choose from result.json" in message
 
 
 def test_a_full_disk_is_named(ask, place, full_disk, weights):
