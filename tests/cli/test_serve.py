@@ -64,7 +64,7 @@ def test_it_prints_its_address_and_stops_silently(signal_):
                 stream.recv(timeout=WAIT_S)
         rest, complaints = process.communicate(timeout=WAIT_S)
     assert (closed.value.rcvd.code, closed.value.rcvd.reason) == (1001, "the server stops")
-    assert (rest, complaints) == ("", "")
+    assert (rest, complaints) == ("results end with this server\n", "")
     assert process.returncode in (0, -signal.SIGTERM)
 
 

@@ -35,7 +35,7 @@ def test_without_a_protocol_it_lists_them(capsys):
         (("--protocol", "stb", "--root", ".", "--model", "hands", "--jobs", "0"), "--jobs 0: give at least 1"),
         (
             ("--protocol", "stb", "--root", ".", "--model", "hands", "--save", "t.xls"),
-            "'.xls'. Choose from .json, .jsonl",
+            "'.xls'. Write .xlsx, which the same programs open. Choose from .json, .jsonl",
         ),
         (("--protocol", "stb", "--root", "nowhere", "--model", "hands"), "no such folder"),
         (("--protocol", "stb", "--root", ".", "--predictions", "x.npz"), "STB"),

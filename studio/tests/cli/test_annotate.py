@@ -84,10 +84,11 @@ def test_lenses_come_from_other_recordings_and_wrong_images_are_named(recorded, 
     folder, rig = recorded
     given = ["--board", BOARD, "--out", str(tmp_path / "rig.json"), "--lens-recordings", str(folder)]
     assert main(["annotate", "calibrate", str(folder), *given]) == 0
+    (tmp_path / "lenses.json").write_bytes((tmp_path / "rig.json").read_bytes())
     assert {"lens of cam0", "lens of cam1"} <= set(re.findall(r"lens of \w+", capsys.readouterr().err))
     for arguments, message in (
         ([str(folder / "cam0")], "Unknown camera 'cam1'"),
-        ([str(folder), "--lenses", str(tmp_path / "rig.json")], "cannot be combined with --lens-recordings"),
+        ([str(folder), "--lenses", str(tmp_path / "lenses.json")], "cannot be combined with --lens-recordings"),
     ):
         assert main(["annotate", "calibrate", *arguments, *given]) == 2
         assert message in capsys.readouterr().err
