@@ -127,8 +127,8 @@ class GlbBuilder:
         name: str,
         faces: NDArray[np.integer],
         colour: tuple[float, float, float],
-        *,
         mesh: int | None = None,
+        /,
         **attributes: NDArray[Any],
     ) -> int:
         """Add triangles (F, 3) in one plain colour (linear RGB, 0..1), as a mesh or to one, and return its index."""

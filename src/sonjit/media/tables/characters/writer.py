@@ -264,7 +264,7 @@ class _Scene:
                 motion.name,
                 part.faces,
                 colour if part.is_shirt and colour is not None else part.colour,
-                mesh=mesh,
+                mesh,
                 POSITION=part.vertices,
                 NORMAL=part.normals,
                 JOINTS_0=part.joints,
