@@ -118,9 +118,9 @@ export async function openVideo(
   const player = videoPlayer(video, listening.signal);
   const leave = () => {
     listening.abort();
-    if (address !== what) URL.revokeObjectURL(address);
     video.removeAttribute("src");
-    video.load();
+    video.load(); // ends the requests that still read the address
+    if (address !== what) URL.revokeObjectURL(address);
   };
   if (!loaded) {
     leave();
