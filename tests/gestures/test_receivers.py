@@ -10,7 +10,7 @@ from itertools import pairwise
 from types import SimpleNamespace
 
 import pytest
-from tests.gestures.broker import Broker, Message
+from tests.gestures.conftest import Broker, Message
 
 from sonjit._util.errors import InputError
 from sonjit.gestures import targets

@@ -12,7 +12,7 @@ from unittest.mock import Mock
 
 import pytest
 from pythonosc.osc_packet import OscPacket
-from tests.gestures.broker import Broker
+from tests.gestures.conftest import Broker
 from websockets.http11 import Request
 from websockets.protocol import State
 from websockets.server import ServerProtocol
