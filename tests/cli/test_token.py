@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-WAIT_S = 60
+WAIT_S = 120
 
 
 @pytest.mark.nightly_after(1)
