@@ -227,6 +227,9 @@ def send(server: Server, clip: bytes) -> dict[str, str]:
     }
 
 
+_DIFFERENT_EACH_TIME = ("parquet", "rrd")  # downloads whose bytes contain a time or a random number
+
+
 def results(server: Server, ids: dict[str, str]) -> dict[str, bytes]:
     """Wait for jobs, and return their files by name."""
     found: dict[str, bytes] = {}
@@ -234,7 +237,8 @@ def results(server: Server, ids: dict[str, str]) -> dict[str, bytes]:
         while (job := json.loads(server.ask(f"/v1/jobs/{job_id}")))["state"] in ("waiting", "running"):
             time.sleep(0.1)
         found[name] = f"{job['state']} {job['message']}".encode()
-        found |= {f"{name}.{kind}": server.ask(path) for kind, path in job["downloads"].items() if kind != "parquet"}
+        files = {kind: path for kind, path in job["downloads"].items() if kind not in _DIFFERENT_EACH_TIME}
+        found |= {f"{name}.{kind}": server.ask(path) for kind, path in files.items()}
     return found
 
 
