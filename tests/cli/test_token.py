@@ -27,6 +27,7 @@ def test_a_token_that_other_accounts_do_not_see_is_in_no_log(
             assert process.stdout is not None
             line = process.stdout.readline()
             rest = "" if option == "--token" else process.stdout.readline()
+            assert process.stdout.readline() == "results end with this server\n"
             process.send_signal(signal.SIGINT)
             process.communicate(timeout=WAIT_S)
         finally:
