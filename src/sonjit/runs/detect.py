@@ -404,7 +404,7 @@ class DetectWorker(Worker[Frame]):
             summary.written.append(str(picture))
             note = f"--keep {self._task.keep}: the head in {picture}, from frame {index}, stays visible"
             summary.notes.append(f"{self._source.name}: {note}. Check that it is the right person.")
-        elif self._task.keep is not None:
+        elif self._task.keep is not None and self._drawing is not None:
             note = f"--keep {self._task.keep}: no person has this id, so all heads are hidden. A drawing shows the ids"
             summary.notes.append(f"{self._source.name}: {note}.")
         if (omitted := self._session.omitted.text) is not None:
